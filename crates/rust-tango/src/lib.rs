@@ -1,0 +1,132 @@
+//! A lock-free, zero-copy message channel: one producer, many consumers, between threads or between
+//! processes of one machine.
+//!
+//! A *link* is a ring of lines, written by one producer. A *reliable* consumer reads every fragment in
+//! place, and the producer waits for it; an *observer* reads what it can by validated copy, and the
+//! producer does not know of it. Both kinds, and any number of them, can read one link.
+//!
+//! ```
+//! use rust_tango::Link;
+//!
+//! let link = Link::builder().depth(1024).mtu(256).consumers(4).build()?;
+//! let tx = link.producer()?;
+//! let mut rx = link.consumer()?;
+//! let mut observer = link.observer()?;
+//!
+//! tx.publish(b"bid 101.25", 7, 0, 0)?;
+//! if let Some(fragment) = rx.poll()? {
+//!     assert_eq!((fragment.meta.sig, fragment.payload.as_slice()), (7, &b"bid 101.25"[..]));
+//! }
+//! assert_eq!(observer.poll()?.unwrap().meta.seq, 1);
+//! # Ok::<(), rust_tango::LinkError>(())
+//! ```
+//!
+//! [`LinkBuilder::create`] instead of [`LinkBuilder::build`] puts the link into shared memory under a
+//! name, where [`Link::open`] finds it in another process.
+//!
+//! # Where to start
+//!
+//! | to | see |
+//! |---|---|
+//! | make or open a link | [`Link`], [`LinkBuilder`] |
+//! | publish | [`Producer`], in place: [`Loan`], of any length: [`Producer::send_message`] |
+//! | read | [`Consumer`], [`Fragment`], [`Batch`], [`Assembler`] |
+//! | do without an allocator, or with storage in a `static` | [`MCache`], [`DCache`], [`Fseq`], [`Fctl`] |
+//! | count, supervise, filter duplicates | [`Metrics`], [`Cnc`], [`Tcache`] |
+//! | know why it is right | the source: `line.rs` (fragments) and `fctl.rs` (credits) open with a proof |
+//!
+//! # Features
+//!
+//! | feature | default | what it adds |
+//! |---|---|---|
+//! | none | | the borrowed API: `no_std`, no allocation, no dependency |
+//! | `alloc` | | [`Link`], boxed storage, owned fragments |
+//! | `std` | yes | timeouts, [`Wait::Yield`], `io::Write` for a [`Loan`] |
+//! | `shm` | yes | links between processes (Linux; depends on `nix`) |
+//!
+//! Targets need 64-bit pointers and 64-bit atomics.
+//!
+//! # Deadlocks that you can build
+//!
+//! - Publishing with a call that waits ([`Producer::send`], [`Producer::publish_blocking`]) while the
+//!   same thread holds a fragment of the same link, or is the one that should read it.
+//! - A cycle of reliable links, each of whose parties waits for credits from the next.
+//!
+//! [`Producer::publish`] and [`Consumer::poll`] never wait.
+#![cfg_attr(not(feature = "std"), no_std)]
+#![deny(unsafe_code)]
+
+#[cfg(not(all(target_pointer_width = "64", target_has_atomic = "64")))]
+compile_error!("rust-tango needs 64-bit pointers and 64-bit atomics");
+
+#[cfg(feature = "alloc")]
+extern crate alloc;
+
+mod error;
+mod sync;
+
+mod frag;
+mod seq;
+pub mod timestamp;
+mod words;
+
+mod line;
+
+mod cnc;
+mod dcache;
+mod fctl;
+mod fseq;
+mod mcache;
+mod metrics;
+mod tcache;
+
+mod parts;
+mod wait;
+
+mod loan;
+mod payload;
+mod producer;
+
+mod batch;
+mod consumer;
+
+#[cfg(feature = "alloc")]
+mod message;
+
+#[cfg(feature = "alloc")]
+mod builder;
+#[cfg(feature = "alloc")]
+mod link;
+#[cfg(all(feature = "shm", target_os = "linux"))]
+mod shm;
+
+pub use batch::{Batch, BatchIter};
+pub use cnc::{Cnc, CncState};
+pub use consumer::{Consumer, Start};
+pub use dcache::DCache;
+pub use error::TangoError;
+pub use fctl::Fctl;
+pub use frag::{Control, FragmentMetadata};
+pub use fseq::Fseq;
+pub use loan::Loan;
+pub use mcache::MCache;
+pub use metrics::{Metrics, MetricsSnapshot};
+pub use payload::{Fragment, Payload};
+pub use producer::Producer;
+pub use tcache::Tcache;
+pub use wait::Wait;
+
+#[cfg(feature = "alloc")]
+pub use batch::ConsumerIter;
+#[cfg(feature = "alloc")]
+pub use builder::{Channel, ChannelBuilder, Geometry, LinkBuilder};
+#[cfg(feature = "alloc")]
+pub use error::{LinkError, LinkErrorKind};
+#[cfg(feature = "alloc")]
+pub use link::{ConsumerStatus, Link, LinkStatus};
+#[cfg(feature = "alloc")]
+pub use message::{Assembler, MessageError};
+#[cfg(feature = "alloc")]
+pub use payload::OwnedFragment;
+#[cfg(feature = "alloc")]
+pub use tcache::TcacheBuf;

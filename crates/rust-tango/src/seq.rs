@@ -1,0 +1,81 @@
+//! Arithmetic of sequence numbers.
+//!
+//! A sequence number is a `u64` that wraps: after `u64::MAX` comes 0. So `<` says nothing about which
+//! of two fragments is older. What does is the distance from one number to the other, taken modulo
+//! 2^64 and read as a signed number:
+//!
+//! ```text
+//!      distance < 0  |  distance > 0
+//!    ... a-2   a-1   a   a+1   a+2 ...        (all modulo 2^64)
+//!        earlier than a | later than a
+//! ```
+//!
+//! Every function here is right for numbers less than 2^63 apart, which any two numbers of one link
+//! are unless one of them was made up. For numbers exactly 2^63 apart "earlier" has no meaning: the
+//! answer is then defined (no function panics), but neither number is before the other.
+
+/// How far it is from `from` to `to`: positive if `to` is the later one.
+///
+/// Exact for numbers less than 2^63 apart; `i64::MIN`, both ways, for numbers exactly 2^63 apart.
+#[inline]
+pub(crate) const fn distance(from: u64, to: u64) -> i64 {
+    to.wrapping_sub(from) as i64
+}
+
+/// Whether `a` comes before `b`; false if they are equal, or exactly 2^63 apart.
+#[inline]
+pub(crate) const fn is_before(a: u64, b: u64) -> bool {
+    distance(a, b) > 0
+}
+
+/// The earlier of two numbers less than 2^63 apart (else one of them).
+#[inline]
+pub(crate) const fn earlier(a: u64, b: u64) -> u64 {
+    if is_before(b, a) { b } else { a }
+}
+
+/// The later of two numbers less than 2^63 apart (else one of them).
+#[inline]
+pub(crate) const fn later(a: u64, b: u64) -> u64 {
+    if is_before(a, b) { b } else { a }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The farthest that two numbers may be apart.
+    const FAR: u64 = (1 << 63) - 1;
+
+    #[test]
+    fn distance_is_signed_and_wraps() {
+        for base in [0, 1, 1 << 63, u64::MAX - 1, u64::MAX] {
+            assert_eq!(distance(base, base), 0);
+            assert_eq!(distance(base, base.wrapping_add(3)), 3);
+            assert_eq!(distance(base.wrapping_add(3), base), -3);
+            assert_eq!(distance(base, base.wrapping_add(FAR)), i64::MAX);
+            assert_eq!(distance(base.wrapping_add(FAR), base), -i64::MAX);
+        }
+    }
+
+    #[test]
+    fn order_holds_across_the_wrap_and_up_to_the_limit() {
+        for base in [0, 7, 1 << 63, u64::MAX] {
+            for step in [1, 2, 1 << 32, FAR] {
+                let next = base.wrapping_add(step);
+                assert!(is_before(base, next) && !is_before(next, base), "{base} + {step}");
+                assert_eq!((earlier(base, next), earlier(next, base)), (base, base));
+                assert_eq!((later(base, next), later(next, base)), (next, next));
+            }
+            assert!(!is_before(base, base));
+            assert_eq!((earlier(base, base), later(base, base)), (base, base));
+        }
+    }
+
+    #[test]
+    fn half_the_circle_is_neither_before_nor_after() {
+        let (a, b) = (5, 5 + (1 << 63));
+        assert_eq!((distance(a, b), distance(b, a)), (i64::MIN, i64::MIN));
+        assert!(!is_before(a, b) && !is_before(b, a));
+    }
+}

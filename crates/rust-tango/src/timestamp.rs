@@ -1,0 +1,77 @@
+//! Timestamps of 32 bits, as [`FragmentMetadata`](crate::FragmentMetadata) carries them.
+//!
+//! A fragment has room for the low 32 bits of a clock in nanoseconds. Whoever reads it soon enough
+//! knows the rest: of all times that end in these 32 bits, [`expand`] picks the one nearest to a full
+//! time that the reader has at hand, such as its own clock. That is right as long as the two are less
+//! than 2^31 ns, about 2.147 s, apart, in either direction; a time farther away comes out wrong by a
+//! multiple of 2^32 ns (about 4.295 s), and nothing can tell.
+//!
+//! Any clock will do, provided that both sides read the same one.
+//!
+//! ```
+//! use rust_tango::timestamp::{compress, expand};
+//!
+//! let sent = 1_700_000_000_123_456_789; // nanoseconds
+//! let ts = compress(sent); // travels with the fragment
+//! let received = sent + 350_000; // 350 us later
+//! assert_eq!(expand(ts, received), sent);
+//! ```
+
+/// The low 32 bits of a time in nanoseconds.
+#[inline]
+pub const fn compress(ns: u64) -> u32 {
+    ns as u32
+}
+
+/// The time in nanoseconds that ends in the 32 bits `ts` and is nearest to `near`.
+///
+/// The result lies from `near - 2^31` to `near + 2^31 - 1`: if two times are equally near (2^31 ns to
+/// either side), it is the earlier one.
+///
+/// The arithmetic wraps, as a clock of 64 bits does, and never panics or saturates: close to 0 the
+/// nearest time may lie before it, that is close to `u64::MAX`, and the other way round. A clock that
+/// starts with 0 keeps clear of this after its first 2.147 s, and so do the clocks in use.
+#[inline]
+pub const fn expand(ts: u32, near: u64) -> u64 {
+    // Sign-extended: the 32-bit distance, from -2^31 to 2^31 - 1, becomes the same 64-bit distance.
+    let distance = ts.wrapping_sub(near as u32) as i32;
+    near.wrapping_add(distance as i64 as u64)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const HALF: u64 = 1 << 31;
+
+    #[test]
+    fn a_time_in_range_comes_back_whole() {
+        for near in [HALF, 1 << 32, (1 << 32) - 1, 0x1234_5678_9abc_def0, u64::MAX - HALF] {
+            for later in [0, 1, 350_000, HALF - 1] {
+                assert_eq!(expand(compress(near + later), near), near + later);
+                assert_eq!(expand(compress(near - later), near), near - later);
+            }
+        }
+    }
+
+    #[test]
+    fn a_tie_goes_to_the_earlier_time() {
+        let near = 5 << 32;
+        assert_eq!(expand(compress(near - HALF), near), near - HALF);
+        assert_eq!(expand(compress(near + HALF), near), near - HALF);
+    }
+
+    #[test]
+    fn out_of_range_is_off_by_a_whole_turn() {
+        let near = 5 << 32;
+        assert_eq!(expand(compress(near + HALF + 1), near), near + HALF + 1 - (1 << 32));
+        assert_eq!(expand(compress(near - HALF - 1), near), near - HALF - 1 + (1 << 32));
+    }
+
+    #[test]
+    fn both_ends_of_the_clock_wrap() {
+        assert_eq!(expand(u32::MAX, 0), u64::MAX);
+        assert_eq!(expand(0, u64::MAX), 0);
+        assert_eq!(expand(7, 0), 7);
+    }
+}

@@ -1,0 +1,301 @@
+//! Payload bytes in words of `AtomicU64`: how they are stored and copied out.
+//!
+//! All payload memory is words of eight bytes, and every access to one that may race is a relaxed
+//! atomic access of the whole word. So a reader that is lapped sees old or mixed words, never undefined
+//! behaviour, and the protocol in [`line`](crate::line) makes it reject them.
+//!
+//! [`store`] and [`load`] are the copies. Compilers do not vectorise loops over atomics; on x86-64 the
+//! copies therefore have a form in inline assembly, specified as what the portable loop does: relaxed
+//! accesses to the same aligned words, each once. A 16-byte vector access there is made of 8-byte parts
+//! that are single-copy atomic each (Intel and AMD promise it for naturally aligned eight bytes), and
+//! words are never read twice. Everywhere else, and for the model checker, the portable loop runs.
+#![allow(unsafe_code)]
+
+use crate::sync::{AtomicU64, Relaxed};
+
+/// Bytes of a word.
+pub(crate) const WORD: usize = 8;
+
+/// Copies `bytes` into the words at the start of `to`; of a last word that is only partly covered, the
+/// rest is zero (so a payload's words depend on nothing but the payload).
+///
+/// # Panics
+/// If `to` is too short.
+#[inline]
+pub(crate) fn store(to: &[AtomicU64], bytes: &[u8]) {
+    let full = bytes.len() / WORD;
+    let words = &to[..bytes.len().div_ceil(WORD)];
+    store_full(&words[..full], bytes);
+    if words.len() > full {
+        words[full].store(last_word(bytes), Relaxed);
+    }
+}
+
+/// The bytes behind the last full word, as a word that is zero above them.
+#[inline]
+fn last_word(bytes: &[u8]) -> u64 {
+    let tail = bytes.len() % WORD;
+    if let Some(last) = bytes.last_chunk::<WORD>() {
+        // Overlaps the word before, and shifts that part out: one access instead of a loop.
+        u64::from_le_bytes(*last) >> ((WORD - tail) * 8)
+    } else {
+        let mut word = 0;
+        for (at, byte) in bytes.iter().enumerate() {
+            word |= u64::from(*byte) << (at * 8);
+        }
+        word
+    }
+    .to_le()
+}
+
+/// Stores `to.len()` full words from `bytes`, which is at least that long.
+#[inline]
+fn store_full(to: &[AtomicU64], bytes: &[u8]) {
+    #[cfg(all(target_arch = "x86_64", not(miri), not(loom)))]
+    if to.len() >= vector::FROM_WORDS {
+        let bytes = &bytes[..to.len() * WORD];
+        // SAFETY: both are `to.len()` words long, the destination is shared atomic memory that is aligned
+        // to eight bytes, and the source is a plain slice that cannot overlap what is written: nobody
+        // holds a `&[u8]` into words that the producer may write (the protocol's promise, see `line`).
+        unsafe { vector::copy(to.as_ptr() as *mut u8, bytes.as_ptr(), to.len()) };
+        return;
+    }
+    for (word, chunk) in to.iter().zip(bytes.chunks_exact(WORD)) {
+        let chunk: [u8; WORD] = chunk.try_into().unwrap_or_default();
+        word.store(u64::from_ne_bytes(chunk), Relaxed);
+    }
+}
+
+/// Copies all words of `from` to the start of `to`.
+///
+/// The copy may be of words that a producer is writing at this moment: it is worth something only
+/// after the protocol has validated it.
+///
+/// # Panics
+/// If `to` is too short.
+#[inline]
+pub(crate) fn load(from: &[AtomicU64], to: &mut [u64]) {
+    let to = &mut to[..from.len()];
+    #[cfg(all(target_arch = "x86_64", not(miri), not(loom)))]
+    if from.len() >= vector::FROM_WORDS {
+        // SAFETY: both are `from.len()` words long and aligned to eight bytes; `to` is exclusive, so they
+        // do not overlap.
+        unsafe { vector::copy(to.as_mut_ptr().cast(), from.as_ptr().cast(), from.len()) };
+        return;
+    }
+    for (word, slot) in from.iter().zip(to) {
+        *slot = word.load(Relaxed);
+    }
+}
+
+/// Stores `bytes` at any byte offset of `to`; words at either end that are covered in part keep
+/// their other bytes. Only for the one thread that writes these words.
+///
+/// # Panics
+/// If `to` is too short.
+pub(crate) fn store_at(to: &[AtomicU64], offset: usize, bytes: &[u8]) {
+    assert!(
+        offset.checked_add(bytes.len()).is_some_and(|end| end <= to.len() * WORD),
+        "{} bytes at offset {offset} end outside of the payload",
+        bytes.len()
+    );
+    let (mut at, mut rest) = (offset, bytes);
+    while !rest.is_empty() {
+        let within = at % WORD;
+        let word = &to[at / WORD];
+        if within == 0 && rest.len() >= WORD {
+            let full = rest.len() / WORD;
+            store_full(&to[at / WORD..][..full], rest);
+            at += full * WORD;
+            rest = &rest[full * WORD..];
+        } else {
+            let take = rest.len().min(WORD - within);
+            let mut whole = word.load(Relaxed).to_ne_bytes();
+            whole[within..within + take].copy_from_slice(&rest[..take]);
+            word.store(u64::from_ne_bytes(whole), Relaxed);
+            at += take;
+            rest = &rest[take..];
+        }
+    }
+}
+
+/// The first `len` bytes of `words`, in place, for the one who writes them.
+///
+/// # Safety
+/// Until `'a` ends, nobody else reads or writes any of these words.
+///
+/// # Panics
+/// If `words` is too short.
+#[allow(clippy::mut_from_ref)] // the words are interior-mutable; exclusiveness is the caller's promise
+pub(crate) unsafe fn lend_mut(words: &[AtomicU64], len: usize) -> &mut [u8] {
+    assert!(len <= words.len() * WORD);
+    // SAFETY: initialised memory of at least `len` bytes that lives for the lifetime of `words`. Atomics are
+    // interior-mutable, so writing through a shared reference to them is allowed, and the caller promises
+    // that nobody else accesses them meanwhile.
+    unsafe { core::slice::from_raw_parts_mut(words.as_ptr() as *mut u8, len) }
+}
+
+/// Whether a producer should clean the lines that it will use soon, with [`evict`] and then
+/// [`prefetch_for_writing`]: it pays off on AMD's processors, where taking a line back that a reader still
+/// has in its cache costs the writer a full round trip each, one after the other, while fetching a line
+/// that nobody has overlaps with other work (`bench/`: row "no work").
+pub(crate) fn cleaning_helps() -> bool {
+    #[cfg(all(target_arch = "x86_64", not(miri), not(loom)))]
+    {
+        use core::arch::x86_64::{__cpuid, __cpuid_count};
+        #[allow(unused_unsafe)] // safe in newer compilers
+        // SAFETY: every x86-64 processor has the instruction; leaf 7 is asked only if it exists.
+        let (vendor, features) = unsafe {
+            let vendor = __cpuid(0);
+            let features = if vendor.eax >= 7 { __cpuid_count(7, 0).ebx } else { 0 };
+            ([vendor.ebx, vendor.edx, vendor.ecx], features)
+        };
+        const CLFLUSHOPT: u32 = 1 << 23;
+        vendor == [0x6874_7541, 0x6974_6e65, 0x444d_4163] && features & CLFLUSHOPT != 0
+    }
+    #[cfg(not(all(target_arch = "x86_64", not(miri), not(loom))))]
+    false
+}
+
+/// Has the processor fetch the cache line of `word` to be written. A hint without effect on values.
+#[inline]
+pub(crate) fn prefetch_for_writing(word: &AtomicU64) {
+    #[cfg(all(target_arch = "x86_64", not(miri), not(loom)))]
+    // SAFETY: a prefetch cannot fault and changes no value; who calls this has asked `cleaning_helps`.
+    unsafe {
+        core::arch::asm!("prefetchw [{}]", in(reg) word, options(nostack, preserves_flags, readonly));
+    }
+    #[cfg(not(all(target_arch = "x86_64", not(miri), not(loom))))]
+    let _ = word;
+}
+
+/// Has the processor write the cache line of `word` back to memory and drop it from all caches. No effect
+/// on values.
+#[inline]
+pub(crate) fn evict(word: &AtomicU64) {
+    #[cfg(all(target_arch = "x86_64", not(miri), not(loom)))]
+    // SAFETY: to the memory model a flush is a load of the line, and `word` is a valid reference; who
+    // calls this has asked `cleaning_helps` whether the instruction exists.
+    unsafe {
+        core::arch::asm!("clflushopt [{}]", in(reg) word, options(nostack, preserves_flags));
+    }
+    #[cfg(not(all(target_arch = "x86_64", not(miri), not(loom))))]
+    let _ = word;
+}
+
+#[cfg(all(target_arch = "x86_64", not(miri), not(loom)))]
+mod vector {
+    use core::arch::asm;
+
+    /// From how many words on the vector form is used.
+    pub(super) const FROM_WORDS: usize = 2;
+
+    /// Copies `words` words of eight bytes, each with one access on either side.
+    ///
+    /// # Safety
+    /// Both sides are valid for `words * 8` bytes and do not overlap; the atomic side is aligned to 8.
+    #[inline]
+    pub(super) unsafe fn copy(to: *mut u8, from: *const u8, words: usize) {
+        // SAFETY: the loops run over exactly `words * 8` bytes: 64 at a time, then 16, then 8. SSE2 is
+        // part of x86-64. The direction flag is not used and flags are declared as clobbered.
+        unsafe {
+            asm!(
+                "mov {left}, {words}",
+                "shr {left}, 3",
+                "jz 3f",
+                "2:",
+                "movups {a}, [{from}]",
+                "movups {b}, [{from} + 16]",
+                "movups {c}, [{from} + 32]",
+                "movups {d}, [{from} + 48]",
+                "movups [{to}], {a}",
+                "movups [{to} + 16], {b}",
+                "movups [{to} + 32], {c}",
+                "movups [{to} + 48], {d}",
+                "add {from}, 64",
+                "add {to}, 64",
+                "dec {left}",
+                "jnz 2b",
+                "3:",
+                "mov {left:e}, {words:e}",
+                "and {left:e}, 7",
+                "shr {left:e}, 1",
+                "jz 5f",
+                "4:",
+                "movups {a}, [{from}]",
+                "movups [{to}], {a}",
+                "add {from}, 16",
+                "add {to}, 16",
+                "dec {left:e}",
+                "jnz 4b",
+                "5:",
+                "test {words:e}, 1",
+                "jz 6f",
+                "mov {left}, [{from}]",
+                "mov [{to}], {left}",
+                "6:",
+                to = inout(reg) to => _,
+                from = inout(reg) from => _,
+                words = in(reg) words,
+                left = out(reg) _,
+                a = out(xmm_reg) _,
+                b = out(xmm_reg) _,
+                c = out(xmm_reg) _,
+                d = out(xmm_reg) _,
+                options(nostack),
+            );
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn bytes(words: &[AtomicU64]) -> Vec<u8> {
+        let mut copy = vec![0; words.len()];
+        load(words, &mut copy);
+        copy.iter().flat_map(|word| word.to_ne_bytes()).collect()
+    }
+
+    fn words(count: usize) -> Vec<AtomicU64> {
+        (0..count).map(|_| AtomicU64::new(u64::MAX)).collect()
+    }
+
+    #[test]
+    fn every_length_comes_back_and_touches_nothing_behind_it() {
+        let source: Vec<u8> = (0..=255).cycle().take(400).collect();
+        for len in 0..=300 {
+            for shift in [0, 1, 5] {
+                let memory = words(50);
+                let payload = &source[shift..shift + len];
+                store(&memory, payload);
+                let used = len.div_ceil(WORD);
+                let bytes = bytes(&memory[..used]);
+                assert_eq!(&bytes[..len], payload, "length {len}");
+                assert!(bytes[len..].iter().all(|byte| *byte == 0));
+                assert!(memory[used..].iter().all(|word| word.load(Relaxed) == u64::MAX));
+            }
+        }
+    }
+
+    #[test]
+    fn writing_at_an_offset_keeps_the_rest() {
+        for offset in 0..20 {
+            for len in 0..40 {
+                let memory = words(8);
+                let mut expected = [0xff_u8; 64];
+                let patch: Vec<u8> = (1..=len as u8).collect();
+                store_at(&memory, offset, &patch);
+                expected[offset..offset + len].copy_from_slice(&patch);
+                assert_eq!(bytes(&memory), expected);
+            }
+        }
+    }
+
+    #[test]
+    #[should_panic(expected = "end outside of the payload")]
+    fn writing_over_the_end_is_refused() {
+        store_at(&words(1), 5, &[0; 4]);
+    }
+}
