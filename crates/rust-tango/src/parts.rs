@@ -1,0 +1,64 @@
+//! What a producer or a consumer is given to work with, whoever owns the memory.
+
+use crate::dcache::Granules;
+use crate::frag::FragmentMetadata;
+use crate::line::Line;
+use crate::mcache::{CLOSED, Head, Ring};
+use crate::seq;
+use crate::sync::{Acquire, AtomicU64, Relaxed, fence};
+use crate::words::WORD;
+
+/// The memory of one link, as views: static, on the heap, or mapped.
+#[derive(Clone, Copy)]
+pub(crate) struct Parts<'a> {
+    pub(crate) ring: Ring<'a>,
+    pub(crate) granules: Granules<'a>,
+    pub(crate) head: &'a Head,
+    /// Not zero: somebody has stopped the link.
+    pub(crate) stop: &'a AtomicU64,
+    /// The largest payload, in bytes.
+    pub(crate) mtu: usize,
+    /// Somebody may read without credits.
+    pub(crate) observers: bool,
+}
+
+impl<'a> Parts<'a> {
+    /// The largest payload that travels in its slot, in bytes.
+    pub(crate) fn in_slot(&self) -> usize {
+        self.ring.room().min(self.mtu)
+    }
+
+    /// The words of a payload, if its metadata points into the link.
+    #[inline]
+    pub(crate) fn payload(&self, line: &Line<'a>, meta: &FragmentMetadata) -> Option<&'a [AtomicU64]> {
+        let size = meta.size as usize;
+        if size > self.mtu {
+            None
+        } else if meta.chunk == FragmentMetadata::IN_SLOT {
+            line.room.get(..size.div_ceil(WORD))
+        } else {
+            self.granules.payload(meta.chunk, size)
+        }
+    }
+
+    /// Somebody has stopped the link.
+    pub(crate) fn is_stopped(&self) -> bool {
+        self.stop.load(Relaxed) != 0
+    }
+
+    /// Nothing more will come: stopped, or its producer has ended. What was published before is
+    /// visible to who asks this and then looks at the lines.
+    pub(crate) fn has_ended(&self) -> bool {
+        let ended = self.head.rare.0.phase.load(Relaxed) == CLOSED || self.is_stopped();
+        // Pairs with the Release stores of the phase in `Producer::drop` and of the stop word.
+        fence(Acquire);
+        ended
+    }
+
+    /// Where readers can go on: the oldest fragment that may still be there, and the next to come.
+    pub(crate) fn extent(&self) -> (u64, u64) {
+        let next = self.head.place.0.next.load(Relaxed);
+        let by_lines = next.wrapping_sub(self.ring.depth());
+        (seq::later(by_lines, self.head.place.0.oldest.load(Relaxed)), next)
+    }
+}
