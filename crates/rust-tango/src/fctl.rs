@@ -1,0 +1,473 @@
+//! Flow control: how far reliable consumers are, hence how far the producer may go.
+//!
+//! Each reliable consumer has a slot of its own, which it alone writes:
+//!
+//! ```text
+//!   state = epoch << 1 | active      the epoch rises with each claim
+//!   next                             the first fragment that it has not finished with
+//! ```
+//!
+//! The producer keeps the *floor*: no fragment from the floor on is overwritten. So fragment `n` may be
+//! published when `n - floor < depth` (its line held `n - depth`), and one whose granules kill fragment
+//! `t` when `t` is before the floor. (DESIGN calls `floor + depth` the limit.) The floor is re-read from
+//! the consumers' words only when it is reached; nothing on the way of a fragment is read by both sides.
+//!
+//! # Returning a credit
+//!
+//! A consumer stores `next` with Release. The producer loads it relaxed and then runs an acquire fence,
+//! so all that the consumer read happens before what the producer writes over it.
+//!
+//! # Refresh (producer), join (consumer)
+//!
+//! ```text
+//!   refresh                                    join
+//!   R1  read slots; would the floor rise?      J1  next = start, then state = (epoch + 1, active)
+//!   R2  floor word = the candidate             J2  fence(SeqCst)
+//!   R3  fence(SeqCst)                          J3  start before the floor word? move up, store next, J2
+//!   R4  read slots; candidate down to the
+//!       least of them; floor word = that
+//! ```
+//!
+//! A demand that is before the last final floor comes from a joiner that has not got to the end of J3,
+//! and is ignored. All slots are in this: a floor also exists with no consumers, and is then `n`.
+//!
+//! *Why a joiner that has settled at `s` is safe.* Let F be a final floor, from refresh k. The fences of
+//! refresh k and of the joiner's last J2 are ordered one way or the other.
+//! If the joiner's comes first, R4 of refresh k reads its slot with `s` or later: either it is counted,
+//! and F <= s; or it is before the final floor F' of an earlier refresh j < k. Take the first such j: the
+//! joiner's fence came after the one of refresh j (else j would have counted it, and F' <= s), so at J3
+//! the joiner saw the floor word of refresh j, tentative or final, or a newer one, all of them >= F',
+//! and did not settle before it: a contradiction.
+//! If the joiner's comes second, J3 sees what refresh k stored, tentative or final, or newer, which is
+//! >= F: so s >= F.
+//!
+//! *Why the epoch.* A slot of a dead owner is ignored by the value of its state word. The next claim
+//! raises the epoch, so what was decided about the dead cannot hit the living (R1 and R4 read `state`
+//! first: a `next` of another owner than `state` says is either safe, or of a joiner before J2).
+
+use crate::mcache::{Padded, PartIdentity};
+use crate::seq;
+use crate::sync::{Acquire, AtomicU64, Cell, Relaxed, Release, SeqCst, fence, spin_loop};
+
+const ACTIVE: u64 = 1;
+
+/// The words of one reliable consumer. All written by it, and by nobody else. All zero: never claimed.
+#[repr(C)]
+#[derive(Debug)]
+pub(crate) struct ConsumerSlot {
+    progress: Padded<Progress>,
+    counts: Padded<Counts>,
+}
+
+#[repr(C)]
+#[derive(Debug)]
+struct Progress {
+    /// `epoch << 1 | active`.
+    state: AtomicU64,
+    /// The first fragment that the consumer has not finished with.
+    next: AtomicU64,
+    /// `next - base` fragments have been consumed. Moves up with what is lost.
+    base: AtomicU64,
+}
+
+#[repr(C)]
+#[derive(Debug)]
+struct Counts {
+    overruns: AtomicU64,
+    lost: AtomicU64,
+}
+
+/// What the slot says of its owner.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct SlotReport {
+    pub(crate) active: bool,
+    pub(crate) next: u64,
+    pub(crate) consumed: u64,
+    pub(crate) overruns: u64,
+    pub(crate) lost: u64,
+}
+
+impl ConsumerSlot {
+    pub(crate) const fn new() -> Self {
+        const fn zero() -> AtomicU64 {
+            AtomicU64::new(0)
+        }
+        Self {
+            progress: Padded(Progress { state: zero(), next: zero(), base: zero() }),
+            counts: Padded(Counts { overruns: zero(), lost: zero() }),
+        }
+    }
+
+    /// Takes the slot with a new epoch (J1). The caller owns the slot exclusively; [`Self::settle`]
+    /// must follow before anything is read in place.
+    pub(crate) fn claim(&self, start: u64) {
+        let Progress { state, next, base } = &self.progress.0;
+        let epoch = state.load(Relaxed) >> 1;
+        self.counts.0.overruns.store(0, Relaxed);
+        self.counts.0.lost.store(0, Relaxed);
+        base.store(start, Relaxed);
+        next.store(start, Relaxed);
+        // Release: who sees the new epoch active sees its `next`; pairs with the fence in `demand`.
+        state.store(epoch.wrapping_add(1) << 1 | ACTIVE, Release);
+    }
+
+    /// Moves to `start`, or up to the floor if that is behind it (J2, J3). The fragments between the
+    /// two are lost. Returns where the consumer stands.
+    pub(crate) fn settle(&self, start: u64, floor: &AtomicU64) -> u64 {
+        let mut at = start;
+        loop {
+            self.progress.0.next.store(at, Release);
+            // Pairs with the fence in `Credits::refresh`: either the producer sees the line above, or
+            // the floor that it stored is seen below.
+            fence(SeqCst);
+            let floor = floor.load(Relaxed);
+            if !seq::is_before(at, floor) {
+                return at;
+            }
+            at = floor;
+        }
+    }
+
+    /// Gives credits back: everything before `next` is finished with.
+    #[inline]
+    pub(crate) fn release(&self, next: u64) {
+        // Pairs with the acquire fence at the end of `Credits::refresh`.
+        self.progress.0.next.store(next, Release);
+    }
+
+    /// Counts what is consumed from `start` on.
+    pub(crate) fn count_from(&self, start: u64) {
+        self.progress.0.base.store(start, Relaxed);
+    }
+
+    /// Notes that `lost` fragments were missed.
+    pub(crate) fn count_lost(&self, lost: u64) {
+        let base = &self.progress.0.base;
+        base.store(base.load(Relaxed).wrapping_add(lost), Relaxed);
+        let Counts { overruns, lost: total } = &self.counts.0;
+        overruns.store(overruns.load(Relaxed) + 1, Relaxed);
+        total.store(total.load(Relaxed).wrapping_add(lost), Relaxed);
+    }
+
+    /// Leaves: the slot no longer holds the producer back.
+    pub(crate) fn leave(&self) {
+        let state = &self.progress.0.state;
+        // Release: what was read happens before what the producer writes over it.
+        state.store(state.load(Relaxed) & !ACTIVE, Release);
+    }
+
+    /// For people and metrics: a look at the slot from any thread or process.
+    pub(crate) fn report(&self) -> SlotReport {
+        let active = self.progress.0.state.load(Relaxed) & ACTIVE != 0;
+        fence(Acquire);
+        let next = self.progress.0.next.load(Relaxed);
+        let consumed = next.wrapping_sub(self.progress.0.base.load(Relaxed));
+        SlotReport {
+            active,
+            next,
+            consumed: if seq::distance(0, consumed) < 0 { 0 } else { consumed },
+            overruns: self.counts.0.overruns.load(Relaxed),
+            lost: self.counts.0.lost.load(Relaxed),
+        }
+    }
+
+    /// Producer's look: the state word, and `next` if it is active.
+    #[inline]
+    fn demand(&self) -> (u64, Option<u64>) {
+        let state = self.progress.0.state.load(Relaxed);
+        // Pairs with the Release store in `claim`.
+        fence(Acquire);
+        (state, (state & ACTIVE != 0).then(|| self.progress.0.next.load(Relaxed)))
+    }
+}
+
+/// A slot as the producer sees it.
+#[derive(Debug)]
+pub(crate) struct Watched<'a> {
+    slot: &'a ConsumerSlot,
+    /// The state word of an owner that is proven dead: ignored as long as the slot shows it.
+    dead: Cell<u64>,
+}
+
+/// The slots of a link.
+#[derive(Debug)]
+pub(crate) enum Slots<'a> {
+    /// No flow control.
+    None,
+    /// The one slot of an [`Fctl`]. Until its first consumer comes, it holds the producer at the start,
+    /// so that nothing is lost before.
+    One(Watched<'a>),
+    /// The slots of a `Link`; an empty one holds nobody back.
+    #[cfg(feature = "alloc")]
+    Many(alloc::boxed::Box<[Watched<'a>]>),
+}
+
+impl<'a> Watched<'a> {
+    pub(crate) fn new(slot: &'a ConsumerSlot) -> Self {
+        Self { slot, dead: Cell::new(0) }
+    }
+}
+
+impl<'a> Slots<'a> {
+    #[inline]
+    fn as_slice(&self) -> &[Watched<'a>] {
+        match self {
+            Self::None => &[],
+            Self::One(slot) => core::slice::from_ref(slot),
+            #[cfg(feature = "alloc")]
+            Self::Many(slots) => slots,
+        }
+    }
+}
+
+/// The producer's side of flow control.
+#[derive(Debug)]
+pub(crate) struct Credits<'a> {
+    slots: Slots<'a>,
+    /// The last final floor.
+    floor: Cell<u64>,
+    /// The floor as consumers see it; between R2 and R4 it may be tentative, that is higher.
+    word: &'a AtomicU64,
+    /// How many fragments may be under way: 1 to depth.
+    credits: u64,
+    /// Refreshes in a row that found nothing.
+    failures: Cell<u32>,
+    /// Index of the slot that held the last refresh back.
+    held_by: Cell<Option<usize>>,
+}
+
+impl<'a> Credits<'a> {
+    /// Starts with `floor`: everything before it is dead already.
+    pub(crate) fn new(slots: Slots<'a>, floor: u64, word: &'a AtomicU64, credits: u64) -> Self {
+        // No fence: a floor over what is dead takes nothing from anyone.
+        word.store(floor, Release);
+        Self {
+            slots,
+            floor: Cell::new(floor),
+            word,
+            credits,
+            failures: Cell::new(0),
+            held_by: Cell::new(None),
+        }
+    }
+
+    /// The first number that may not be published without another refresh.
+    #[inline]
+    pub(crate) fn limit(&self) -> u64 {
+        self.floor.get().wrapping_add(self.credits)
+    }
+
+    /// Whether fragment `n` may be published, which kills fragment `victim` and its line's old content.
+    #[inline]
+    pub(crate) fn allow(&self, n: u64, victim: Option<u64>) -> bool {
+        seq::is_before(n, self.limit())
+            && victim.is_none_or(|victim| seq::is_before(victim, self.floor.get()))
+    }
+
+    /// Reads how far the consumers are, up to `n`, which is published next; true if the floor rose.
+    ///
+    /// After failures in a row it pauses first, longer each time (up to about a microsecond): a
+    /// producer that spins on a full ring must not pull the consumer's line away with every turn.
+    #[cold]
+    pub(crate) fn refresh(&self, n: u64) -> bool {
+        let failures = self.failures.get();
+        for _ in 0..(1_u32 << failures.min(6)) >> 1 {
+            spin_loop();
+        }
+        let old = self.floor.get();
+        // R1
+        let candidate = self.least_demand(n);
+        if !seq::is_before(old, candidate) {
+            self.failures.set(failures.saturating_add(1));
+            return false;
+        }
+        // R2. Release: who joins at this floor sees that what is before it is dead.
+        self.word.store(candidate, Release);
+        // R3: pairs with the fence in `ConsumerSlot::settle`.
+        fence(SeqCst);
+        // R4: not below the last final floor, for `least_demand` ignores who is.
+        let floor = seq::earlier(candidate, self.least_demand(n));
+        self.word.store(floor, Release);
+        // Pairs with the Release stores in `ConsumerSlot::release` and `leave`: their reads happen
+        // before our writes.
+        fence(Acquire);
+        self.floor.set(floor);
+        let rose = seq::is_before(old, floor);
+        self.failures.set(if rose { 0 } else { failures.saturating_add(1) });
+        rose
+    }
+
+    /// The least `next` of all consumers that are at or after the floor, at most `n`.
+    fn least_demand(&self, n: u64) -> u64 {
+        let floor = self.floor.get();
+        let mut least = n;
+        self.held_by.set(None);
+        for (index, watched) in self.slots.as_slice().iter().enumerate() {
+            let (state, demand) = watched.slot.demand();
+            let next = match demand {
+                Some(_) if state == watched.dead.get() => continue,
+                // The consumer of an `Fctl` is waited for also while there is none.
+                Some(next) if matches!(self.slots, Slots::One(_)) => seq::later(next, floor),
+                None if matches!(self.slots, Slots::One(_)) => floor,
+                Some(next) => next,
+                None => continue,
+            };
+            if !seq::is_before(next, floor) && seq::is_before(next, least) {
+                least = next;
+                self.held_by.set(Some(index));
+            }
+        }
+        least
+    }
+
+    /// How many refreshes in a row found nothing new.
+    pub(crate) fn failures(&self) -> u32 {
+        self.failures.get()
+    }
+
+    /// The slot that held the last refresh back.
+    pub(crate) fn held_by(&self) -> Option<usize> {
+        self.held_by.get()
+    }
+
+    /// Asks `lives` about the owners of all slots, and ignores those that do not live from now on.
+    /// `lives` must be certain: it frees memory that the owner may have slices of.
+    #[cfg(feature = "alloc")]
+    pub(crate) fn bury_dead(&self, lives: impl Fn(usize) -> bool) {
+        for (index, watched) in self.slots.as_slice().iter().enumerate() {
+            // The state is read first: an owner that is dead afterwards was the owner of this state, or
+            // an earlier one.
+            let (state, demand) = watched.slot.demand();
+            if demand.is_some() && state != watched.dead.get() && !lives(index) {
+                watched.dead.set(state);
+            }
+        }
+    }
+
+    /// The consumers that are attached now: index of the slot, and how far each is.
+    pub(crate) fn attached(&self) -> impl Iterator<Item = (usize, u64)> {
+        self.slots.as_slice().iter().enumerate().filter_map(|(index, watched)| {
+            let (state, demand) = watched.slot.demand();
+            demand.filter(|_| state != watched.dead.get()).map(|next| (index, next))
+        })
+    }
+}
+
+/// Flow control of the borrowed API, for one reliable consumer: how many fragments may be under way.
+///
+/// Credits are `min(initial, DEPTH)`. Before the consumer is there, and after it is dropped, the
+/// producer has what credits are left and then waits for the next consumer.
+#[derive(Debug)]
+pub struct Fctl {
+    slot: ConsumerSlot,
+    producer: Padded<ProducerPlace>,
+    credits: u64,
+    identity: PartIdentity,
+}
+
+/// Where the producer is, for [`Fctl::available`]. Written by the producer.
+#[derive(Debug)]
+pub(crate) struct ProducerPlace {
+    /// From where the first consumer will be counted.
+    first: AtomicU64,
+    /// What is published next.
+    next: AtomicU64,
+}
+
+impl ProducerPlace {
+    pub(crate) fn begin(&self, first: u64, next: u64) {
+        self.first.store(first, Relaxed);
+        self.next.store(next, Relaxed);
+    }
+
+    #[inline]
+    pub(crate) fn set(&self, next: u64) {
+        self.next.store(next, Relaxed);
+    }
+}
+
+impl Fctl {
+    /// Flow control with `initial` credits: how many fragments may be published and not yet consumed.
+    /// More than the ring is deep are not used; with 0, nothing can be published.
+    pub const fn new(initial: u64) -> Self {
+        Self {
+            slot: ConsumerSlot::new(),
+            producer: Padded(ProducerPlace { first: AtomicU64::new(0), next: AtomicU64::new(0) }),
+            credits: initial,
+            identity: PartIdentity::new(),
+        }
+    }
+
+    /// How many credits are left: a look from any thread, which may be out of date at once.
+    pub fn available(&self) -> u64 {
+        let report = self.slot.report();
+        let consumed = if report.active { report.next } else { self.producer.0.first.load(Relaxed) };
+        let under_way = seq::distance(consumed, self.producer.0.next.load(Relaxed)).max(0);
+        self.credits.saturating_sub(under_way as u64)
+    }
+
+    pub(crate) fn credits(&self) -> u64 {
+        self.credits
+    }
+
+    pub(crate) fn slot(&self) -> &ConsumerSlot {
+        &self.slot
+    }
+
+    pub(crate) fn producer_place(&self) -> &ProducerPlace {
+        &self.producer.0
+    }
+
+    pub(crate) fn identity(&self) -> &PartIdentity {
+        &self.identity
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_floor_follows_the_slowest_and_never_falls() {
+        let (a, word) = (ConsumerSlot::new(), AtomicU64::new(0));
+        let slots = Slots::One(Watched::new(&a));
+        let credits = Credits::new(slots, 10, &word, 8);
+        assert!(!credits.refresh(14), "before its first consumer, an Fctl holds the producer");
+        a.claim(10);
+        assert_eq!(a.settle(3, &word), 10, "a start before the floor moves up");
+        a.release(12);
+        assert!(credits.refresh(14));
+        assert_eq!((credits.limit(), credits.held_by()), (20, Some(0)));
+        a.release(99);
+        assert!(credits.refresh(14));
+        assert_eq!(credits.limit(), 22, "a word ahead of the producer counts as the producer's place");
+        a.release(3);
+        assert!(!credits.refresh(15), "the consumer of an Fctl is waited for, wherever it was left");
+    }
+
+    #[cfg(feature = "alloc")]
+    #[test]
+    fn a_dead_owner_is_ignored_until_the_next_claim() {
+        let (a, b, word) = (ConsumerSlot::new(), ConsumerSlot::new(), AtomicU64::new(0));
+        let slots = Slots::Many([Watched::new(&a), Watched::new(&b)].into());
+        let credits = Credits::new(slots, 0, &word, 8);
+        a.claim(2);
+        b.claim(5);
+        assert!(credits.refresh(8));
+        assert_eq!(credits.limit(), 10);
+        assert!(!credits.refresh(8));
+        assert_eq!(credits.held_by(), Some(0));
+        credits.bury_dead(|slot| slot != 0);
+        assert!(credits.refresh(8));
+        assert_eq!(credits.limit(), 13);
+        a.claim(6);
+        a.settle(6, &word);
+        b.leave();
+        assert!(credits.refresh(8));
+        assert_eq!((credits.limit(), credits.held_by()), (14, Some(0)));
+        assert_eq!(credits.attached().collect::<Vec<_>>(), [(0, 6)]);
+        a.release(1);
+        assert!(credits.refresh(9));
+        assert_eq!(credits.limit(), 17, "a demand before the floor is ignored");
+    }
+}
