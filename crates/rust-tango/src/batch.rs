@@ -1,0 +1,196 @@
+//! [`Batch`]: several fragments under one credit; and iteration that owns what it yields.
+
+use crate::consumer::{Consumer, Mode, Next};
+use crate::error::TangoError;
+use crate::frag::FragmentMetadata;
+use crate::line::{Look, META_WORDS};
+use crate::parts::Parts;
+#[cfg(feature = "alloc")]
+use crate::payload::OwnedFragment;
+use crate::payload::{Credit, Fragment, Payload};
+use crate::words::{self, WORD};
+
+/// Fragments that were there at one look, borrowed from their consumer. Their credit goes back at
+/// once, when the batch is dropped.
+///
+/// `&batch` iterates in place; the batch itself iterates over copies that own their bytes.
+pub struct Batch<'c> {
+    source: Source<'c>,
+    len: usize,
+    /// Held for its drop.
+    _credit: Option<Credit<'c>>,
+}
+
+enum Source<'c> {
+    /// In the ring, from this number on.
+    Ring { parts: Parts<'c>, first: u64 },
+    /// Copies, one behind the other: sequence number, three words of metadata, payload.
+    Copies(&'c [u64]),
+}
+
+impl<'a> Consumer<'a> {
+    /// Up to `max` fragments that are there now. Never blocks; an empty batch says that there is nothing.
+    ///
+    /// A reliable consumer reads them in place and gives one credit back for all of them. An observer
+    /// copies as many as its scratch buffer has room for (32 bytes more each than the payload).
+    ///
+    /// # Errors
+    /// As [`Consumer::poll`], if that is what the first fragment leads to. Behind the first, an error
+    /// ends the batch, and the next call reports it.
+    pub fn poll_batch(&mut self, max: usize) -> Result<Batch<'_>, TangoError> {
+        let found = if max == 0 { Next::Nothing } else { self.look()? };
+        if let Next::Nothing = found {
+            return Ok(Batch { source: Source::Copies(&[]), len: 0, _credit: None });
+        }
+        let first = self.next;
+        let parts = self.parts;
+        let (mut n, mut len, mut used) = (first, 0, 0);
+        while len < max {
+            let line = parts.ring.line(n);
+            if line.look(n) != Look::Ready {
+                break;
+            }
+            let meta = line.metadata(n);
+            let payload = parts.payload(&line, &meta);
+            if let Mode::Observing(scratch) = &mut self.mode {
+                let size = payload.map_or(0, <[_]>::len);
+                let Some(to) = scratch.words_mut().get_mut(used..used + META_WORDS + size) else { break };
+                let (place, control) = meta.pack();
+                to[..META_WORDS].copy_from_slice(&[n, meta.sig, place, control]);
+                words::load(payload.unwrap_or_default(), &mut to[META_WORDS..]);
+                if !line.still(n) {
+                    break;
+                }
+                used += META_WORDS + size;
+            }
+            if payload.is_none() {
+                break;
+            }
+            n = n.wrapping_add(1);
+            len += 1;
+        }
+        if len == 0 {
+            // The first one did not last, or is corrupt: the single look says which.
+            let again = self.poll()?;
+            debug_assert!(again.is_none(), "a fragment that was refused is there after all");
+            return Ok(Batch { source: Source::Copies(&[]), len: 0, _credit: None });
+        }
+        self.consumed(n);
+        let (source, credit) = match &self.mode {
+            Mode::Reliable(slot) => (Source::Ring { parts, first }, Some(Credit { slot, next: n })),
+            Mode::Observing(scratch) => (Source::Copies(&scratch.words()[..used]), None),
+        };
+        Ok(Batch { source, len, _credit: credit })
+    }
+}
+
+impl Batch<'_> {
+    /// How many fragments.
+    pub fn len(&self) -> usize {
+        self.len
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+
+    /// The fragments, in place.
+    pub fn iter(&self) -> BatchIter<'_> {
+        BatchIter { batch: self, taken: 0, at: 0 }
+    }
+}
+
+impl core::fmt::Debug for Batch<'_> {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.debug_struct("Batch").field("len", &self.len).finish_non_exhaustive()
+    }
+}
+
+impl<'b> IntoIterator for &'b Batch<'_> {
+    type Item = Fragment<'b>;
+    type IntoIter = BatchIter<'b>;
+
+    fn into_iter(self) -> BatchIter<'b> {
+        self.iter()
+    }
+}
+
+/// The fragments of a [`Batch`], in place.
+#[derive(Debug)]
+pub struct BatchIter<'b> {
+    batch: &'b Batch<'b>,
+    taken: usize,
+    /// Words of the copies that have been passed.
+    at: usize,
+}
+
+impl<'b> Iterator for BatchIter<'b> {
+    type Item = Fragment<'b>;
+
+    fn next(&mut self) -> Option<Fragment<'b>> {
+        if self.taken == self.batch.len {
+            return None;
+        }
+        let fragment = match &self.batch.source {
+            Source::Ring { parts, first } => {
+                let n = first.wrapping_add(self.taken as u64);
+                let line = parts.ring.line(n);
+                let meta = line.metadata(n);
+                // Checked when the batch was made, and again because it is read again.
+                let words = parts.payload(&line, &meta)?;
+                Fragment { meta, payload: Payload::lent(words, meta.size, None) }
+            }
+            Source::Copies(words) => {
+                let (head, rest) = words[self.at..].split_at(META_WORDS);
+                let meta = FragmentMetadata::unpack(head[0], head[1], head[2], head[3]);
+                let size = (meta.size as usize).div_ceil(WORD);
+                self.at += META_WORDS + size;
+                Fragment { meta, payload: Payload::copied(&rest[..size], meta.size) }
+            }
+        };
+        self.taken += 1;
+        Some(fragment)
+    }
+
+    fn size_hint(&self) -> (usize, Option<usize>) {
+        (0, Some(self.batch.len - self.taken))
+    }
+}
+
+#[cfg(feature = "alloc")]
+impl IntoIterator for Batch<'_> {
+    type Item = OwnedFragment;
+    type IntoIter = alloc::vec::IntoIter<OwnedFragment>;
+
+    fn into_iter(self) -> Self::IntoIter {
+        self.iter().map(OwnedFragment::from).collect::<alloc::vec::Vec<_>>().into_iter()
+    }
+}
+
+/// Iterates over what a consumer reads, until the link is closed and drained. Waits like
+/// [`Consumer::wait`]; each fragment is a copy that owns its bytes.
+#[cfg(feature = "alloc")]
+#[derive(Debug)]
+pub struct ConsumerIter<'a> {
+    consumer: Consumer<'a>,
+}
+
+#[cfg(feature = "alloc")]
+impl Iterator for ConsumerIter<'_> {
+    type Item = Result<OwnedFragment, TangoError>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        self.consumer.wait().map(|fragment| fragment.map(OwnedFragment::from)).transpose()
+    }
+}
+
+#[cfg(feature = "alloc")]
+impl<'a> IntoIterator for Consumer<'a> {
+    type Item = Result<OwnedFragment, TangoError>;
+    type IntoIter = ConsumerIter<'a>;
+
+    fn into_iter(self) -> ConsumerIter<'a> {
+        ConsumerIter { consumer: self }
+    }
+}

@@ -1,0 +1,627 @@
+//! [`Consumer`]: reads every fragment in place, or whatever it can by copy.
+//!
+//! One type reads in two modes, chosen when it is made:
+//!
+//! - *reliable*: it holds credits, so the producer waits for it, and what it hands out is a slice of
+//!   the ring itself. It finishes with a fragment when the [`Payload`] is dropped.
+//! - *observing*: the producer does not know of it and laps it. It copies, validates the copy, and
+//!   hands that out.
+
+use crate::dcache::DCache;
+use crate::error::TangoError;
+use crate::fctl::{ConsumerSlot, Fctl};
+use crate::frag::FragmentMetadata;
+use crate::line::{Line, Look};
+use crate::mcache::{MCache, Occupants};
+use crate::metrics::{Counter, Metrics};
+use crate::parts::Parts;
+use crate::payload::{Credit, Fragment, Payload, Scratch};
+use crate::seq;
+use crate::sync::{Acquire, Relaxed, fence, spin_loop};
+use crate::wait::{Wait, Waiting};
+
+/// Where a consumer that joins begins to read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Start {
+    /// With the next fragment that is published.
+    #[default]
+    Next,
+    /// With the oldest fragment that is still there.
+    Oldest,
+    /// With this sequence number: if it is gone already, the first read says how many were lost; if it
+    /// is yet to come, what is published before it is not read.
+    At(u64),
+}
+
+/// Reads the fragments of a link, in order.
+///
+/// A fragment is borrowed from its consumer, so it has to go before the next one comes:
+///
+/// ```compile_fail,E0499
+/// # use rust_tango::*;
+/// # let (mcache, dcache) = (MCache::<8>::new(), DCache::<8, 64>::new());
+/// let mut consumer = Consumer::new(&mcache, &dcache, 1);
+/// let first = consumer.poll().unwrap();
+/// let second = consumer.poll().unwrap(); // `first` still borrows `consumer`
+/// drop(first);
+/// ```
+///
+/// and its bytes do not outlive it, because with it goes the credit:
+///
+/// ```compile_fail,E0597
+/// # use rust_tango::*;
+/// # let (mcache, dcache) = (MCache::<8>::new(), DCache::<8, 64>::new());
+/// let mut consumer = Consumer::new(&mcache, &dcache, 1);
+/// let bytes = {
+///     let fragment = consumer.poll().unwrap().unwrap();
+///     fragment.payload.as_slice() // borrowed from `fragment`, which ends here
+/// };
+/// println!("{bytes:?}");
+/// ```
+pub struct Consumer<'a> {
+    /// The fragment that is read next.
+    pub(crate) next: u64,
+    /// The number at which the last look found nothing.
+    idle_at: u64,
+    /// The number at which `keep_distance` is due.
+    gate: u64,
+    /// The lines were prepared, and (reliable) the place in them has been settled.
+    ready: bool,
+    /// What was asked for and gone before this consumer had joined: reported by the first look.
+    missed: u64,
+    pub(crate) parts: Parts<'a>,
+    pub(crate) mode: Mode<'a>,
+    /// Looks that found nothing, to ask now and then whether the producer lives.
+    idle_looks: u32,
+    /// Overruns in a row, each soon after the one before; and where the last one made reading go on.
+    streak: u32,
+    resumed_at: u64,
+    /// The incarnation of the producer that is proven dead. A later one has another.
+    dead_producer: Option<u64>,
+    wait: Wait,
+    metrics: Option<Counter<'a>>,
+    /// Last, so that it is dropped last: it may own the memory that everything above is a view of.
+    attachment: Attachment<'a>,
+}
+
+/// How a consumer reads.
+pub(crate) enum Mode<'a> {
+    Reliable(&'a ConsumerSlot),
+    Observing(Scratch<'a>),
+}
+
+/// What a consumer holds on to, and gives up when dropped.
+pub(crate) enum Attachment<'a> {
+    /// An observer on borrowed storage.
+    None,
+    /// The right to be the consumer of borrowed storage.
+    Borrowed(&'a Occupants),
+    #[cfg(feature = "alloc")]
+    Owned(alloc::boxed::Box<dyn ConsumerClaim>),
+}
+
+/// What a consumer of a `Link` holds on to. Its drop gives up the slot, if there is one.
+#[cfg(feature = "alloc")]
+pub(crate) trait ConsumerClaim: Send {
+    /// Whether the producer lives: `false` only with proof that it does not.
+    fn producer_lives(&self) -> bool;
+}
+
+impl Drop for Attachment<'_> {
+    fn drop(&mut self) {
+        match self {
+            Self::None => {}
+            Self::Borrowed(occupants) => occupants.leave_consumer(),
+            #[cfg(feature = "alloc")]
+            Self::Owned(_) => {}
+        }
+    }
+}
+
+impl Drop for Consumer<'_> {
+    fn drop(&mut self) {
+        // The consumer of an `Fctl` stays on record, so that the producer goes on to wait for the next.
+        #[cfg(feature = "alloc")]
+        if let (Mode::Reliable(slot), Attachment::Owned(_)) = (&self.mode, &self.attachment) {
+            slot.leave();
+        }
+    }
+}
+
+impl core::fmt::Debug for Consumer<'_> {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.debug_struct("Consumer")
+            .field("next_seq", &self.next)
+            .field("reliable", &self.is_reliable())
+            .finish_non_exhaustive()
+    }
+}
+
+/// Empty looks between two questions whether the producer lives.
+const LOOKS_PER_QUESTION: u32 = 1024;
+/// Most spins after an empty look that ends a run: half as many as the run had fragments. The producer
+/// gets ahead by more than one fragment, and the line is not pulled away from it at once. None after a
+/// single fragment, so an exchange of questions and answers does not wait (`bench/`: rows "little work",
+/// "round trip").
+const PAUSE_AFTER_RUN: u64 = 8;
+/// In a run, a reader keeps this many fragments behind the producer if that costs little time...
+const DISTANCE: u64 = 16;
+/// ... no more than this many spins, once in `DISTANCE` fragments (`bench/`: row "no work").
+const DISTANCE_PAUSE: u64 = 20;
+
+/// What a look at the next line leads to.
+pub(crate) enum Next<'a> {
+    Fragment(Line<'a>),
+    Nothing,
+}
+
+/// Reading.
+impl<'a> Consumer<'a> {
+    /// The next fragment, if it is there. Never blocks.
+    ///
+    /// `Ok(None)` says that there is nothing yet, or nothing any more: [`Consumer::is_closed`] tells.
+    ///
+    /// # Errors
+    /// [`TangoError::Overrun`] when the producer has lapped this reader; [`TangoError::Corrupt`] when a
+    /// fragment's metadata points outside of the link. Both have been stepped over; call again.
+    #[inline]
+    pub fn poll(&mut self) -> Result<Option<Fragment<'_>>, TangoError> {
+        match self.look()? {
+            Next::Fragment(line) => self.take(line),
+            Next::Nothing => Ok(None),
+        }
+    }
+
+    /// [`Consumer::poll`], but only fragments whose `sig` is accepted: the others are finished with
+    /// before anything else of them is read. At most as many as the link is deep are skipped in one
+    /// call; then, or when there are no more, the result is `Ok(None)`.
+    ///
+    /// # Errors
+    /// As [`Consumer::poll`].
+    pub fn poll_if(
+        &mut self,
+        mut accept: impl FnMut(u64) -> bool,
+    ) -> Result<Option<Fragment<'_>>, TangoError> {
+        for _ in 0..self.parts.ring.depth() {
+            let Next::Fragment(line) = self.look()? else { return Ok(None) };
+            let sig = line.sig();
+            if !self.is_reliable() && !line.still(self.next) {
+                return Err(self.overrun());
+            }
+            if accept(sig) {
+                return self.take(line);
+            }
+            self.consumed(self.next.wrapping_add(1));
+            if let Mode::Reliable(slot) = &self.mode {
+                slot.release(self.next);
+            }
+        }
+        Ok(None)
+    }
+
+    /// The next fragment; waits until there is one. `Ok(None)`: the link is closed and drained.
+    ///
+    /// # Errors
+    /// As [`Consumer::poll`].
+    pub fn wait(&mut self) -> Result<Option<Fragment<'_>>, TangoError> {
+        let mut waiting = Waiting::new(self.wait);
+        loop {
+            match self.look()? {
+                Next::Fragment(line) => return self.take(line),
+                Next::Nothing if self.is_closed() => return Ok(None),
+                Next::Nothing => {}
+            }
+            waiting.pause();
+        }
+    }
+
+    /// [`Consumer::wait`] for at most `timeout`. `Ok(None)`: nothing came, or the link is closed
+    /// ([`Consumer::is_closed`] tells).
+    ///
+    /// # Errors
+    /// As [`Consumer::poll`].
+    #[cfg(feature = "std")]
+    pub fn wait_timeout(
+        &mut self,
+        timeout: core::time::Duration,
+    ) -> Result<Option<Fragment<'_>>, TangoError> {
+        let begin = std::time::Instant::now();
+        let mut waiting = Waiting::new(self.wait);
+        loop {
+            match self.look()? {
+                Next::Fragment(line) => return self.take(line),
+                Next::Nothing if self.is_closed() => return Ok(None),
+                Next::Nothing => {}
+            }
+            if waiting.clock_is_due() && begin.elapsed() >= timeout {
+                return Ok(None);
+            }
+            waiting.pause();
+        }
+    }
+
+    /// Calls `each` with every fragment, in place, until the link is closed and drained.
+    ///
+    /// # Errors
+    /// As [`Consumer::poll`]; call again to go on.
+    pub fn for_each(&mut self, mut each: impl FnMut(&FragmentMetadata, &[u8])) -> Result<(), TangoError> {
+        while let Some(fragment) = self.wait()? {
+            each(&fragment.meta, fragment.payload.as_slice());
+        }
+        Ok(())
+    }
+
+    /// The sequence number that is read next.
+    pub fn next_seq(&self) -> u64 {
+        self.next
+    }
+
+    /// Whether the producer waits for this consumer.
+    pub fn is_reliable(&self) -> bool {
+        matches!(self.mode, Mode::Reliable(_))
+    }
+
+    /// Whether nothing more will come: the link was stopped, or its producer has ended (or died), and
+    /// everything that was published has been read. A new producer can open the link again.
+    pub fn is_closed(&self) -> bool {
+        if !self.parts.head.is_bound() {
+            return self.parts.is_stopped();
+        }
+        self.missed == 0
+            && self.has_ended()
+            && self.parts.ring.line(self.next).look(self.next) == Look::Behind
+    }
+
+    /// How blocking calls wait from now on.
+    #[must_use]
+    pub fn with_wait(mut self, wait: Wait) -> Self {
+        self.wait = wait;
+        self
+    }
+
+    /// Counts into `metrics` from now on: fragments consumed, and overruns.
+    ///
+    /// # Panics
+    /// If seven other consumers count into these metrics.
+    #[must_use]
+    pub fn with_metrics(mut self, metrics: &'a Metrics) -> Self {
+        self.metrics = Some(metrics.consumer().expect("seven consumers count into these Metrics already"));
+        self
+    }
+}
+
+/// The steps of reading, shared with `batch`.
+impl<'a> Consumer<'a> {
+    /// Looks for the next fragment.
+    #[inline]
+    pub(crate) fn look(&mut self) -> Result<Next<'a>, TangoError> {
+        let line = self.parts.ring.line(self.next);
+        if self.next == self.gate {
+            self.keep_distance();
+        }
+        match line.look(self.next) {
+            Look::Ready if self.ready => Ok(Next::Fragment(line)),
+            found => self.look_again(found),
+        }
+    }
+
+    /// There is no fragment, or this is the first look.
+    #[cold]
+    fn look_again(&mut self, found: Look) -> Result<Next<'a>, TangoError> {
+        if !self.ready {
+            if !self.parts.head.is_bound() {
+                return Ok(Next::Nothing);
+            }
+            if self.missed == 0 {
+                self.join(true);
+            }
+            self.ready = true;
+            if self.missed != 0 {
+                return Err(self.report_missed());
+            }
+            return self.look();
+        }
+        match found {
+            Look::Gone => Err(self.overrun()),
+            Look::Ready => self.look(),
+            Look::Behind => {
+                if self.idle_at != self.next {
+                    let run = self.next.wrapping_sub(self.idle_at);
+                    self.idle_at = self.next;
+                    self.gate = self.next.wrapping_add(DISTANCE);
+                    for _ in 0..(run / 2).min(PAUSE_AFTER_RUN) {
+                        spin_loop();
+                    }
+                }
+                self.idle_looks = self.idle_looks.wrapping_add(1);
+                if self.idle_looks % LOOKS_PER_QUESTION == 0 {
+                    self.ask_whether_producer_lives();
+                }
+                // Nothing was there; if the link has ended, look once more, now that all that was
+                // published before its end is visible.
+                if self.has_ended() && self.parts.ring.line(self.next).look(self.next) != Look::Behind {
+                    return self.look();
+                }
+                Ok(Next::Nothing)
+            }
+        }
+    }
+
+    /// In a long run of fragments, lets the producer get ahead: looks `DISTANCE` fragments ahead, and if
+    /// that one is not there yet, waits a little for it (up to about a microsecond). A reader that is on
+    /// the producer's heels takes each line away from it while it is being written.
+    #[cold]
+    fn keep_distance(&mut self) {
+        let n = self.next;
+        self.gate = n.wrapping_add(DISTANCE);
+        if n.wrapping_sub(self.idle_at) < DISTANCE {
+            return;
+        }
+        let last = n.wrapping_add(DISTANCE - 1);
+        for _ in 0..DISTANCE_PAUSE {
+            if self.parts.ring.line(last).look(last) != Look::Behind {
+                return;
+            }
+            spin_loop();
+        }
+    }
+
+    fn ask_whether_producer_lives(&mut self) {
+        #[cfg(feature = "alloc")]
+        if let Attachment::Owned(claim) = &self.attachment {
+            // Read before asking: who does not live afterwards is that one, or one before it.
+            let incarnation = self.parts.head.rare.0.incarnation.load(Relaxed);
+            fence(Acquire);
+            if !claim.producer_lives() {
+                self.dead_producer = Some(incarnation);
+            }
+        }
+    }
+
+    /// Nothing more will come, unless a new producer opens the link again. What was published before is
+    /// visible to who asks this and then looks at the lines.
+    fn has_ended(&self) -> bool {
+        let incarnation = self.parts.head.rare.0.incarnation.load(Relaxed);
+        // What a producer published last was stored before it died, and the kernel said so after that;
+        // `Parts::has_ended` has the fence.
+        self.parts.has_ended() || self.dead_producer == Some(incarnation)
+    }
+
+    /// Takes the fragment that `look` has found.
+    #[inline]
+    fn take(&mut self, line: Line<'a>) -> Result<Option<Fragment<'_>>, TangoError> {
+        let n = self.next;
+        let meta = line.metadata(n);
+        let words = self.parts.payload(&line, &meta);
+        let next = n.wrapping_add(1);
+        if let Mode::Observing(scratch) = &mut self.mode {
+            if let Some(words) = words {
+                scratch.fill(words);
+            }
+            if !line.still(n) {
+                return Err(self.overrun());
+            }
+        }
+        let Some(words) = words else { return Err(self.corrupt()) };
+        self.consumed(next);
+        let payload = match &self.mode {
+            // Nobody writes these words before the credit is given back, which the payload does.
+            Mode::Reliable(slot) => Payload::lent(words, meta.size, Some(Credit { slot, next })),
+            Mode::Observing(scratch) => Payload::copied(scratch.words(), meta.size),
+        };
+        Ok(Some(Fragment { meta, payload }))
+    }
+
+    /// Moves on to `next`: what is before it has been read.
+    #[inline]
+    pub(crate) fn consumed(&mut self, next: u64) {
+        if let Some(metrics) = &self.metrics {
+            metrics.fragments(next.wrapping_sub(self.next));
+        }
+        self.next = next;
+    }
+
+    /// Steps over the next fragment, whose metadata is wrong.
+    #[cold]
+    fn corrupt(&mut self) -> TangoError {
+        let seq = self.next;
+        self.next = seq.wrapping_add(1);
+        if let Mode::Reliable(slot) = &self.mode {
+            slot.release(self.next);
+            slot.count_lost(1);
+        }
+        TangoError::Corrupt { seq }
+    }
+
+    /// The next fragment is gone: goes on behind the gap. At the oldest fragment that is there, the first
+    /// time; if that does not last, in the middle between it and the newest; then at the next to come.
+    #[cold]
+    fn overrun(&mut self) -> TangoError {
+        let n = self.next;
+        let (oldest, next) = self.parts.extent();
+        let soon = seq::distance(self.resumed_at, n).unsigned_abs() < self.parts.ring.depth() / 2;
+        self.streak = if soon { self.streak + 1 } else { 0 };
+        let ahead = seq::distance(oldest, next).max(0) as u64;
+        let target = match self.streak {
+            0 => oldest,
+            1 => oldest.wrapping_add(ahead / 2),
+            _ => next,
+        };
+        // The producer's words are hints that may lag, but this much is sure: `n` is gone.
+        let mut target = seq::later(target, n.wrapping_add(1));
+        if let Mode::Reliable(slot) = &self.mode {
+            target = slot.settle(target, &self.parts.head.credit.0.floor);
+            slot.count_lost(target.wrapping_sub(n));
+        }
+        self.next = target;
+        self.resumed_at = target;
+        if let Some(metrics) = &self.metrics {
+            metrics.event();
+        }
+        TangoError::Overrun { lost: target.wrapping_sub(n), next: target }
+    }
+
+    /// Settles a reliable consumer in its place, now that there are lines. What is gone of what it
+    /// asked for is reported, or (`exact` false) was not asked for that exactly.
+    fn join(&mut self, exact: bool) {
+        if let Mode::Reliable(slot) = &self.mode {
+            let start = self.next;
+            self.next = slot.settle(start, &self.parts.head.credit.0.floor);
+            if exact {
+                self.missed = self.next.wrapping_sub(start);
+            } else {
+                slot.count_from(self.next);
+            }
+        }
+    }
+
+    #[cold]
+    fn report_missed(&mut self) -> TangoError {
+        let lost = core::mem::take(&mut self.missed);
+        if let Mode::Reliable(slot) = &self.mode {
+            slot.count_lost(lost);
+        }
+        if let Some(metrics) = &self.metrics {
+            metrics.event();
+        }
+        TangoError::Overrun { lost, next: self.next }
+    }
+
+    /// A consumer that reads `parts` from `start` on: reliable with a slot (which the caller has made
+    /// sure is nobody else's), otherwise an observer with room in its scratch.
+    pub(crate) fn attach(parts: Parts<'a>, mode: Mode<'a>, start: Start, attachment: Attachment<'a>) -> Self {
+        let (oldest, upcoming) = parts.extent();
+        let next = match start {
+            Start::Next => upcoming,
+            Start::Oldest => oldest,
+            Start::At(seq) => seq,
+        };
+        if let Mode::Reliable(slot) = &mode {
+            slot.claim(next);
+        }
+        let mut consumer = Self {
+            next,
+            idle_at: next,
+            gate: next,
+            ready: false,
+            missed: 0,
+            parts,
+            mode,
+            idle_looks: 0,
+            streak: 0,
+            // Far from any number that is read soon.
+            resumed_at: next.wrapping_sub(1 << 62),
+            dead_producer: None,
+            wait: Wait::default(),
+            metrics: None,
+            attachment,
+        };
+        if consumer.parts.head.is_bound() {
+            consumer.join(matches!(start, Start::At(_)));
+            consumer.ready = consumer.missed == 0;
+        }
+        consumer
+    }
+}
+
+/// Construction on borrowed storage.
+impl<'a> Consumer<'a> {
+    /// An observer that starts with fragment `initial_seq`: it reads what it can, by copy, and the
+    /// producer does not wait for it. Allocates room for one fragment; where there is no allocator, see
+    /// [`Consumer::observing`].
+    ///
+    /// # Panics
+    /// With the message of the error that [`Consumer::try_new`] returns.
+    #[cfg(feature = "alloc")]
+    pub fn new<const DEPTH: usize, const COUNT: usize, const SIZE: usize>(
+        mcache: &'a MCache<DEPTH>,
+        dcache: &'a DCache<COUNT, SIZE>,
+        initial_seq: u64,
+    ) -> Self {
+        Self::try_new(mcache, dcache, initial_seq).unwrap_or_else(|error| panic!("Consumer::new: {error}"))
+    }
+
+    /// [`Consumer::new`] without the panic.
+    ///
+    /// # Errors
+    /// [`TangoError::BoundElsewhere`] if the parts have been used with others,
+    /// [`TangoError::TooFewChunks`] if `COUNT` is below `DEPTH`.
+    #[cfg(feature = "alloc")]
+    pub fn try_new<const DEPTH: usize, const COUNT: usize, const SIZE: usize>(
+        mcache: &'a MCache<DEPTH>,
+        dcache: &'a DCache<COUNT, SIZE>,
+        initial_seq: u64,
+    ) -> Result<Self, TangoError> {
+        let parts = Parts::of_storage(mcache, dcache)?;
+        mcache.bind(dcache.identity(), None, None, |_| Ok(()))?;
+        let mode = Mode::Observing(Scratch::boxed(SIZE));
+        Ok(Self::attach(parts, mode, Start::At(initial_seq), Attachment::None))
+    }
+
+    /// [`Consumer::new`] with a scratch buffer of the caller's: at least 4 words, and `SIZE` bytes.
+    ///
+    /// # Panics
+    /// With the message of the error that [`Consumer::try_observing`] returns.
+    pub fn observing<const DEPTH: usize, const COUNT: usize, const SIZE: usize>(
+        mcache: &'a MCache<DEPTH>,
+        dcache: &'a DCache<COUNT, SIZE>,
+        scratch: &'a mut [u64],
+        initial_seq: u64,
+    ) -> Self {
+        Self::try_observing(mcache, dcache, scratch, initial_seq)
+            .unwrap_or_else(|error| panic!("Consumer::observing: {error}"))
+    }
+
+    /// [`Consumer::observing`] without the panic.
+    ///
+    /// # Errors
+    /// As [`Consumer::try_new`], and [`TangoError::ScratchTooSmall`].
+    pub fn try_observing<const DEPTH: usize, const COUNT: usize, const SIZE: usize>(
+        mcache: &'a MCache<DEPTH>,
+        dcache: &'a DCache<COUNT, SIZE>,
+        scratch: &'a mut [u64],
+        initial_seq: u64,
+    ) -> Result<Self, TangoError> {
+        let parts = Parts::of_storage(mcache, dcache)?;
+        let need = Scratch::need(SIZE);
+        if scratch.len() < need {
+            return Err(TangoError::ScratchTooSmall { words: scratch.len(), need });
+        }
+        mcache.bind(dcache.identity(), None, None, |_| Ok(()))?;
+        let mode = Mode::Observing(Scratch::Borrowed(scratch));
+        Ok(Self::attach(parts, mode, Start::At(initial_seq), Attachment::None))
+    }
+
+    /// The reliable consumer of `fctl`, starting with fragment `initial_seq`, or with the first one that
+    /// is not given up yet (the first read then says how many were lost).
+    ///
+    /// # Panics
+    /// With the message of the error that [`Consumer::try_with_flow_control`] returns.
+    pub fn with_flow_control<const DEPTH: usize, const COUNT: usize, const SIZE: usize>(
+        mcache: &'a MCache<DEPTH>,
+        dcache: &'a DCache<COUNT, SIZE>,
+        fctl: &'a Fctl,
+        initial_seq: u64,
+    ) -> Self {
+        Self::try_with_flow_control(mcache, dcache, fctl, initial_seq)
+            .unwrap_or_else(|error| panic!("Consumer::with_flow_control: {error}"))
+    }
+
+    /// [`Consumer::with_flow_control`] without the panic.
+    ///
+    /// # Errors
+    /// [`TangoError::ConsumerTaken`] if another one lives, [`TangoError::FlowControlMismatch`] if a
+    /// producer without flow control does; otherwise as [`Consumer::try_new`].
+    pub fn try_with_flow_control<const DEPTH: usize, const COUNT: usize, const SIZE: usize>(
+        mcache: &'a MCache<DEPTH>,
+        dcache: &'a DCache<COUNT, SIZE>,
+        fctl: &'a Fctl,
+        initial_seq: u64,
+    ) -> Result<Self, TangoError> {
+        let parts = Parts::of_storage(mcache, dcache)?;
+        let attachment = mcache.bind(dcache.identity(), Some(fctl.identity()), None, |seats| {
+            seats.enter_consumer().map(|()| Attachment::Borrowed(seats))
+        })?;
+        Ok(Self::attach(parts, Mode::Reliable(fctl.slot()), Start::At(initial_seq), attachment))
+    }
+}

@@ -1,0 +1,640 @@
+//! [`Producer`]: the one that publishes.
+//!
+//! All that it needs to know is private to it: where it is, how far it may go, where payloads lie. On
+//! the way of a fragment it only writes shared memory, by the steps of [`line`](crate::line); it reads
+//! some, the consumers' words, when its credits run out.
+
+use crate::dcache::{DCache, Placement, Spot, granules};
+use crate::error::TangoError;
+use crate::fctl::{Credits, Fctl, ProducerPlace, Slots, Watched};
+use crate::frag::FragmentMetadata;
+use crate::fseq::Fseq;
+use crate::line;
+use crate::mcache::{CLOSED, MCache, OPEN, Occupants, UNBOUND};
+use crate::metrics::{Counter, Metrics};
+use crate::parts::Parts;
+use crate::seq;
+use crate::sync::{Cell, Relaxed, Release};
+use crate::wait::{Wait, Waiting};
+use crate::words;
+
+/// Publishes fragments into a link. There is one at a time.
+///
+/// It can move to another thread, and publishes through `&self`, but cannot be shared between threads
+/// or copied, so two threads cannot publish at once:
+///
+/// ```compile_fail,E0277
+/// # use rust_tango::*;
+/// fn share<T: Sync>(_: &T) {}
+/// let (mcache, dcache, fseq) = (MCache::<8>::new(), DCache::<8, 64>::new(), Fseq::new(1));
+/// share(&Producer::new(&mcache, &dcache, &fseq)); // `Producer` is not `Sync`
+/// ```
+///
+/// ```compile_fail,E0599
+/// # use rust_tango::*;
+/// let (mcache, dcache, fseq) = (MCache::<8>::new(), DCache::<8, 64>::new(), Fseq::new(1));
+/// let first = Producer::new(&mcache, &dcache, &fseq);
+/// let second = first.clone(); // `Producer` is not `Clone`
+/// ```
+///
+/// Dropping it ends the link for its readers, once they have drained it, until another producer comes.
+pub struct Producer<'a> {
+    /// What is published next.
+    next: Cell<u64>,
+    /// The first number that has no credit yet; `credits.limit()`, kept at hand.
+    limit: Cell<u64>,
+    parts: Parts<'a>,
+    /// Largest payload that travels in its slot.
+    in_slot: usize,
+    /// How many lines ahead of their use lines are fetched; 0 where that does not help.
+    clean_ahead: u64,
+    /// Everything before this is dead in the payload region.
+    oldest: Cell<u64>,
+    /// The fragment that was last counted as stalled.
+    stalled: Cell<Option<u64>>,
+    placement: Placement,
+    credits: Credits<'a>,
+    wait: Wait,
+    /// Words of the borrowed API that follow the producer.
+    followers: Option<Followers<'a>>,
+    /// Last, so that it is dropped last: it may own the memory that everything above is a view of.
+    claim: Claim<'a>,
+}
+
+struct Followers<'a> {
+    fseq: Option<&'a Fseq>,
+    fctl: Option<&'a ProducerPlace>,
+    metrics: Option<Counter<'a>>,
+}
+
+/// The exclusive right to be the producer. Dropping it gives the right back.
+pub(crate) enum Claim<'a> {
+    Borrowed(&'a Occupants),
+    #[cfg(feature = "alloc")]
+    Owned(alloc::boxed::Box<dyn ProducerClaim>),
+}
+
+/// What a producer of a `Link` holds on to. Its drop gives the right up.
+#[cfg(feature = "alloc")]
+pub(crate) trait ProducerClaim: Send {
+    /// Whether the owner of this consumer slot lives: `false` only with proof that it does not.
+    fn consumer_lives(&self, slot: usize) -> bool;
+}
+
+impl Drop for Claim<'_> {
+    fn drop(&mut self) {
+        match self {
+            Self::Borrowed(occupants) => occupants.leave_producer(),
+            #[cfg(feature = "alloc")]
+            Self::Owned(_) => {}
+        }
+    }
+}
+
+/// Smaller rings stay in the caches that are nearest.
+const CLEAN_FROM_DEPTH: u64 = 256;
+
+impl core::fmt::Debug for Producer<'_> {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.debug_struct("Producer")
+            .field("next_seq", &self.next.get())
+            .field("limit", &self.limit.get())
+            .field("mtu", &self.parts.mtu)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Drop for Producer<'_> {
+    fn drop(&mut self) {
+        // Pairs with the acquire fence in `Parts::has_ended`: who sees the end sees what came before.
+        self.parts.head.rare.0.phase.store(CLOSED, Release);
+    }
+}
+
+/// The everyday use.
+impl<'a> Producer<'a> {
+    /// Publishes a payload. Never blocks.
+    ///
+    /// `sig`, `ctl` and `ts` travel with it as they are (see [`Control`](crate::Control) for what `ctl`
+    /// means where messages are longer than the MTU, [`timestamp`](crate::timestamp) for `ts`).
+    ///
+    /// # Errors
+    /// [`TangoError::TooLarge`] over the MTU; [`TangoError::NoCredits`] while a reliable consumer has
+    /// not finished with what this would overwrite. In both cases nothing was published.
+    #[inline]
+    pub fn publish(
+        &self,
+        payload: &[u8],
+        sig: u64,
+        ctl: u16,
+        ts: u32,
+    ) -> Result<FragmentMetadata, TangoError> {
+        if payload.len() > self.in_slot {
+            return self.publish_apart(payload, sig, ctl, ts);
+        }
+        let n = self.next.get();
+        if !seq::is_before(n, self.limit.get()) {
+            self.await_credit(n, None)?;
+        }
+        let line = self.parts.ring.line(n);
+        line.retire(n);
+        line::retired();
+        words::store(line.room, payload);
+        let meta = FragmentMetadata {
+            seq: n,
+            sig,
+            chunk: FragmentMetadata::IN_SLOT,
+            size: payload.len() as u32,
+            ctl,
+            reserved: 0,
+            ts,
+        };
+        line.publish(&meta);
+        self.advance(n);
+        if self.clean_ahead != 0 {
+            self.clean(n, payload.len());
+        }
+        Ok(meta)
+    }
+
+    /// Publishes a payload; where credits are missing, waits until they are back.
+    ///
+    /// **Deadlock:** it waits for ever if this thread itself holds a fragment of the same link, or
+    /// otherwise keeps a consumer from going on.
+    ///
+    /// # Errors
+    /// [`TangoError::TooLarge`] over the MTU; [`TangoError::Closed`] if credits are missing and the link
+    /// is stopped. In both cases nothing was published.
+    #[inline]
+    pub fn publish_blocking(
+        &self,
+        payload: &[u8],
+        sig: u64,
+        ctl: u16,
+        ts: u32,
+    ) -> Result<FragmentMetadata, TangoError> {
+        match self.publish(payload, sig, ctl, ts) {
+            Err(TangoError::NoCredits) => self.publish_waiting(payload, sig, ctl, ts),
+            done => done,
+        }
+    }
+
+    /// Publishes a payload for readers that need no metadata: `sig`, `ctl` and `ts` are 0. Waits for
+    /// credits like [`Producer::publish_blocking`].
+    ///
+    /// # Errors
+    /// As [`Producer::publish_blocking`].
+    #[inline]
+    pub fn send(&self, payload: &[u8]) -> Result<(), TangoError> {
+        self.publish_blocking(payload, 0, 0, 0).map(|_| ())
+    }
+
+    /// Publishes payloads in order, all with the same `sig` and `ctl` and with timestamp 0, until all
+    /// are published or one fails, and says how many went. Never blocks.
+    ///
+    /// Why it stopped early is what publishing the next payload says.
+    #[must_use = "fewer may have been published than were given"]
+    pub fn publish_batch(&self, payloads: &[&[u8]], sig: u64, ctl: u16) -> usize {
+        self.publish_batch_at(payloads, sig, ctl, 0)
+    }
+
+    /// [`Producer::publish_batch`] with one timestamp for the whole batch.
+    #[must_use = "fewer may have been published than were given"]
+    pub fn publish_batch_at(&self, payloads: &[&[u8]], sig: u64, ctl: u16, ts: u32) -> usize {
+        payloads.iter().take_while(|payload| self.publish(payload, sig, ctl, ts).is_ok()).count()
+    }
+
+    /// The sequence number that is published next.
+    pub fn next_seq(&self) -> u64 {
+        self.next.get()
+    }
+
+    /// The largest payload of one fragment, in bytes.
+    pub fn mtu(&self) -> usize {
+        self.parts.mtu
+    }
+
+    /// How many reliable consumers are attached at this moment. Others may come and go meanwhile.
+    pub fn consumers(&self) -> usize {
+        self.credits.attached().count()
+    }
+
+    /// The slot of the reliable consumer that held the producer back when it last ran out of credits.
+    pub fn held_by(&self) -> Option<usize> {
+        self.credits.held_by()
+    }
+
+    /// Whether every reliable consumer that is attached has finished with all that was published.
+    pub fn is_drained(&self) -> bool {
+        self.credits.attached().all(|(_, next)| !seq::is_before(next, self.next.get()))
+    }
+
+    /// How blocking calls wait from now on.
+    #[must_use]
+    pub fn with_wait(mut self, wait: Wait) -> Self {
+        self.wait = wait;
+        self
+    }
+
+    /// Waits until at least `consumers` reliable consumers are attached, so that early fragments are not
+    /// lost to them. False if the link was stopped, or `timeout` has passed, before that.
+    #[cfg(feature = "std")]
+    pub fn wait_for_consumers(&self, consumers: usize, timeout: Option<core::time::Duration>) -> bool {
+        self.wait_until(timeout, || self.consumers() >= consumers)
+    }
+
+    /// Waits until [`Producer::is_drained`]. False if the link was stopped, or `timeout` has passed,
+    /// before that.
+    ///
+    /// **Deadlock:** as [`Producer::publish_blocking`].
+    #[cfg(feature = "std")]
+    pub fn wait_until_drained(&self, timeout: Option<core::time::Duration>) -> bool {
+        self.wait_until(timeout, || self.is_drained())
+    }
+
+    #[cfg(feature = "std")]
+    fn wait_until(&self, timeout: Option<core::time::Duration>, done: impl Fn() -> bool) -> bool {
+        let begin = std::time::Instant::now();
+        let mut waiting = Waiting::new(self.wait);
+        loop {
+            if done() {
+                return true;
+            }
+            let late = || timeout.is_some_and(|timeout| begin.elapsed() >= timeout);
+            if self.parts.is_stopped() || (waiting.clock_is_due() && late()) {
+                return done();
+            }
+            if waiting.pause() {
+                self.bury_dead();
+            }
+        }
+    }
+}
+
+/// The steps of publishing, shared with `loan`.
+impl<'a> Producer<'a> {
+    /// Publishes a payload that does not fit its slot.
+    fn publish_apart(
+        &self,
+        payload: &[u8],
+        sig: u64,
+        ctl: u16,
+        ts: u32,
+    ) -> Result<FragmentMetadata, TangoError> {
+        let reserved = self.reserve(payload.len())?;
+        let words = self.words(&reserved);
+        words::store(words, payload);
+        Ok(self.commit(reserved, payload.len(), sig, ctl, ts))
+    }
+
+    /// Finds a place for a payload of `size` bytes, and retires what it overwrites.
+    pub(crate) fn reserve(&self, size: usize) -> Result<Reserved, TangoError> {
+        if size > self.parts.mtu {
+            return Err(TangoError::TooLarge { size, max: self.parts.mtu });
+        }
+        let n = self.next.get();
+        let depth = self.parts.ring.depth();
+        let (spot, victim) = if size > self.in_slot {
+            let spot = self.placement.spot(granules(size));
+            (Some(spot), self.placement.victim(&spot, n, depth))
+        } else {
+            (None, None)
+        };
+        if !self.credits.allow(n, victim) {
+            self.await_credit(n, victim)?;
+        }
+        if let Some(victim) = victim {
+            self.retire_up_to(victim, n, depth);
+        }
+        self.parts.ring.line(n).retire(n);
+        line::retired();
+        Ok(Reserved { n, size, spot, victim })
+    }
+
+    /// Retires the lines of all fragments up to `victim`; the line of `n` is not among them.
+    fn retire_up_to(&self, victim: u64, n: u64, depth: u64) {
+        // What is older than this has lost its line to a later fragment.
+        let mut dying = seq::later(self.oldest.get(), n.wrapping_sub(depth).wrapping_add(1));
+        while !seq::is_before(victim, dying) {
+            self.parts.ring.line(dying).retire(dying.wrapping_add(depth));
+            dying = dying.wrapping_add(1);
+        }
+        self.oldest.set(dying);
+        self.parts.head.place.0.oldest.store(dying, Relaxed);
+    }
+
+    /// The words that a reserved payload goes to.
+    pub(crate) fn words(&self, reserved: &Reserved) -> &'a [crate::sync::AtomicU64] {
+        match reserved.spot {
+            // A spot is inside of the region: `Placement::spot`.
+            Some(spot) => self.parts.granules.payload(spot.chunk, reserved.size).unwrap_or_default(),
+            None => &self.parts.ring.line(reserved.n).room[..reserved.size.div_ceil(words::WORD)],
+        }
+    }
+
+    /// Publishes a reserved payload, of which the first `size` bytes are in place.
+    pub(crate) fn commit(
+        &self,
+        reserved: Reserved,
+        size: usize,
+        sig: u64,
+        ctl: u16,
+        ts: u32,
+    ) -> FragmentMetadata {
+        let Reserved { n, spot, victim, .. } = reserved;
+        let chunk = spot.map_or(FragmentMetadata::IN_SLOT, |spot| spot.chunk);
+        let meta = FragmentMetadata { seq: n, sig, chunk, size: size as u32, ctl, reserved: 0, ts };
+        self.parts.ring.line(n).publish(&meta);
+        if let Some(spot) = spot {
+            self.placement.take(&spot, n, victim);
+        }
+        self.advance(n);
+        meta
+    }
+
+    /// Fragment `n` is published: moves on, and tells who follows.
+    #[inline]
+    fn advance(&self, n: u64) {
+        let next = n.wrapping_add(1);
+        self.next.set(next);
+        self.parts.head.place.0.next.store(next, Relaxed);
+        if let Some(followers) = &self.followers {
+            if let Some(fseq) = followers.fseq {
+                fseq.set(next);
+            }
+            if let Some(fctl) = followers.fctl {
+                fctl.set(next);
+            }
+            if let Some(metrics) = &followers.metrics {
+                metrics.fragments(1);
+            }
+        }
+    }
+
+    pub(crate) fn may_have_observers(&self) -> bool {
+        self.parts.observers
+    }
+
+    /// Cleans lines that are used soon: first they leave all caches, and some time later they come into
+    /// this processor's, to be written. Only lines that are free already: no consumer wants them any more.
+    #[inline]
+    fn clean(&self, n: u64, len: usize) {
+        let far = n.wrapping_add(3 * self.clean_ahead);
+        if seq::is_before(far, self.limit.get()) {
+            self.parts.ring.line(far).for_cache_lines(len, words::evict);
+            let near = n.wrapping_add(self.clean_ahead);
+            self.parts.ring.line(near).for_cache_lines(len, words::prefetch_for_writing);
+        }
+    }
+
+    /// Refreshes the credits; an error if fragment `n`, which kills `victim`, still has none.
+    #[cold]
+    fn await_credit(&self, n: u64, victim: Option<u64>) -> Result<(), TangoError> {
+        self.credits.refresh(n);
+        // A consumer that has not moved for a while may be dead: ask, more seldom as time goes by.
+        if self.credits.failures() % 1024 == 256 {
+            self.bury_dead();
+            self.credits.refresh(n);
+        }
+        self.limit.set(self.credits.limit());
+        if self.credits.allow(n, victim) {
+            return Ok(());
+        }
+        if self.stalled.get() != Some(n) {
+            self.stalled.set(Some(n));
+            let stalls = &self.parts.head.credit.0.stalls;
+            stalls.store(stalls.load(Relaxed).wrapping_add(1), Relaxed);
+            if let Some(metrics) = self.followers.as_ref().and_then(|followers| followers.metrics.as_ref()) {
+                metrics.event();
+            }
+        }
+        Err(TangoError::NoCredits)
+    }
+
+    /// Stops waiting for consumers whose death is proven.
+    fn bury_dead(&self) {
+        #[cfg(feature = "alloc")]
+        if let Claim::Owned(claim) = &self.claim {
+            self.credits.bury_dead(|slot| claim.consumer_lives(slot));
+        }
+    }
+
+    #[cold]
+    fn publish_waiting(
+        &self,
+        payload: &[u8],
+        sig: u64,
+        ctl: u16,
+        ts: u32,
+    ) -> Result<FragmentMetadata, TangoError> {
+        let mut waiting = Waiting::new(self.wait);
+        loop {
+            if self.parts.is_stopped() {
+                return Err(TangoError::Closed);
+            }
+            waiting.pause();
+            match self.publish(payload, sig, ctl, ts) {
+                Err(TangoError::NoCredits) => {}
+                done => return done,
+            }
+        }
+    }
+
+    /// Begins to produce into `parts`: a fresh link starts with `first`, one that has been used goes on
+    /// behind what its lines hold. `ample` as in [`Placement::new`].
+    ///
+    /// The caller has made sure that there is no other producer: `claim`.
+    pub(crate) fn attach(
+        parts: Parts<'a>,
+        slots: Slots<'a>,
+        credits: u64,
+        ample: bool,
+        first: u64,
+        claim: Claim<'a>,
+    ) -> Self {
+        let depth = parts.ring.depth();
+        let placement = Placement::new(parts.granules.count(), depth, ample);
+        let head = parts.head;
+        let (oldest, next) = if head.rare.0.phase.load(Relaxed) == UNBOUND {
+            prepare(&parts, first);
+            (first, first)
+        } else {
+            let (oldest, next) = survey(&parts);
+            placement.rebuild(&parts.ring, oldest, next);
+            (oldest, next)
+        };
+        head.place.0.next.store(next, Relaxed);
+        head.place.0.oldest.store(oldest, Relaxed);
+        let credits = Credits::new(slots, oldest, &head.credit.0.floor, credits);
+        let incarnation = &head.rare.0.incarnation;
+        incarnation.store(incarnation.load(Relaxed).wrapping_add(1), Relaxed);
+        // Pairs with the acquire fence in `Head::is_bound`.
+        head.rare.0.phase.store(OPEN, Release);
+        Self {
+            next: Cell::new(next),
+            limit: Cell::new(credits.limit()),
+            in_slot: parts.in_slot(),
+            clean_ahead: if depth >= CLEAN_FROM_DEPTH && words::cleaning_helps() { depth / 32 } else { 0 },
+            parts,
+            oldest: Cell::new(oldest),
+            stalled: Cell::new(None),
+            placement,
+            credits,
+            wait: Wait::default(),
+            followers: None,
+            claim,
+        }
+    }
+}
+
+/// A fragment that is under way: its number, place, and what it has retired.
+#[derive(Debug)]
+pub(crate) struct Reserved {
+    n: u64,
+    size: usize,
+    spot: Option<Spot>,
+    victim: Option<u64>,
+}
+
+/// Writes the markers of a fresh link that starts with fragment `first`.
+pub(crate) fn prepare(parts: &Parts<'_>, first: u64) {
+    for offset in 0..parts.ring.depth() {
+        let n = first.wrapping_add(offset);
+        parts.ring.line(n).retire(n);
+    }
+    parts.head.rare.0.start.store(first, Relaxed);
+    parts.head.place.0.next.store(first, Relaxed);
+    parts.head.place.0.oldest.store(first, Relaxed);
+    parts.head.credit.0.floor.store(first, Relaxed);
+}
+
+/// The oldest intact fragment and the next number of a link that has been used, from its lines. Only
+/// while nobody produces.
+fn survey(parts: &Parts<'_>) -> (u64, u64) {
+    let depth = parts.ring.depth();
+    let mut newest = parts.head.rare.0.start.load(Relaxed).wrapping_sub(1);
+    for index in 0..depth {
+        newest = seq::later(newest, parts.ring.line(index).proven(index, depth));
+    }
+    let mut oldest = newest.wrapping_add(1);
+    while newest.wrapping_sub(oldest).wrapping_add(2) <= depth
+        && parts.ring.line(oldest.wrapping_sub(1)).look(oldest.wrapping_sub(1)) == line::Look::Ready
+    {
+        oldest = oldest.wrapping_sub(1);
+    }
+    (oldest, newest.wrapping_add(1))
+}
+
+/// Construction on borrowed storage.
+impl<'a> Producer<'a> {
+    /// A producer without flow control: it never waits, and laps readers that are too slow. All readers
+    /// of such a link observe (they copy, and are told of what they missed).
+    ///
+    /// # Panics
+    /// With the message of the error that [`Producer::try_new`] returns.
+    pub fn new<const DEPTH: usize, const COUNT: usize, const SIZE: usize>(
+        mcache: &'a MCache<DEPTH>,
+        dcache: &'a DCache<COUNT, SIZE>,
+        fseq: &'a Fseq,
+    ) -> Self {
+        Self::try_new(mcache, dcache, fseq).unwrap_or_else(|error| panic!("Producer::new: {error}"))
+    }
+
+    /// [`Producer::new`] without the panic.
+    ///
+    /// # Errors
+    /// [`TangoError::ProducerTaken`] if one lives on this storage, [`TangoError::FlowControlMismatch`] if
+    /// a consumer with flow control does, [`TangoError::BoundElsewhere`] if the parts have been used with
+    /// others, [`TangoError::TooFewChunks`] if `COUNT` is below `DEPTH`.
+    pub fn try_new<const DEPTH: usize, const COUNT: usize, const SIZE: usize>(
+        mcache: &'a MCache<DEPTH>,
+        dcache: &'a DCache<COUNT, SIZE>,
+        fseq: &'a Fseq,
+    ) -> Result<Self, TangoError> {
+        Self::on_storage(mcache, dcache, fseq, None)
+    }
+
+    /// A producer that waits for the consumer of `fctl`: credits are `min(Fctl::new(n), DEPTH)`.
+    ///
+    /// # Panics
+    /// With the message of the error that [`Producer::try_with_flow_control`] returns.
+    pub fn with_flow_control<const DEPTH: usize, const COUNT: usize, const SIZE: usize>(
+        mcache: &'a MCache<DEPTH>,
+        dcache: &'a DCache<COUNT, SIZE>,
+        fseq: &'a Fseq,
+        fctl: &'a Fctl,
+    ) -> Self {
+        Self::try_with_flow_control(mcache, dcache, fseq, fctl)
+            .unwrap_or_else(|error| panic!("Producer::with_flow_control: {error}"))
+    }
+
+    /// [`Producer::with_flow_control`] without the panic.
+    ///
+    /// # Errors
+    /// As [`Producer::try_new`].
+    pub fn try_with_flow_control<const DEPTH: usize, const COUNT: usize, const SIZE: usize>(
+        mcache: &'a MCache<DEPTH>,
+        dcache: &'a DCache<COUNT, SIZE>,
+        fseq: &'a Fseq,
+        fctl: &'a Fctl,
+    ) -> Result<Self, TangoError> {
+        Self::on_storage(mcache, dcache, fseq, Some(fctl))
+    }
+
+    fn on_storage<const DEPTH: usize, const COUNT: usize, const SIZE: usize>(
+        mcache: &'a MCache<DEPTH>,
+        dcache: &'a DCache<COUNT, SIZE>,
+        fseq: &'a Fseq,
+        fctl: Option<&'a Fctl>,
+    ) -> Result<Self, TangoError> {
+        let parts = Parts::of_storage(mcache, dcache)?;
+        let claim =
+            mcache.bind(dcache.identity(), fctl.map(Fctl::identity), Some(fseq.identity()), |seats| {
+                seats.enter_producer(fctl.is_some()).map(|()| Claim::Borrowed(seats))
+            })?;
+        let depth = parts.ring.depth();
+        let credits = fctl.map_or(depth, |fctl| fctl.credits().min(depth));
+        let slots = fctl.map_or(Slots::None, |fctl| Slots::One(Watched::new(fctl.slot())));
+        let mut producer = Self::attach(parts, slots, credits, true, fseq.current(), claim);
+        let next = producer.next_seq();
+        fseq.set(next);
+        if let Some(fctl) = fctl {
+            fctl.producer_place().begin(producer.oldest.get(), next);
+        }
+        let fctl = fctl.map(Fctl::producer_place);
+        producer.followers = Some(Followers { fseq: Some(fseq), fctl, metrics: None });
+        Ok(producer)
+    }
+
+    /// Counts into `metrics` from now on: fragments published, and those that had to wait for credits.
+    ///
+    /// # Panics
+    /// If another producer counts into these metrics.
+    #[must_use]
+    pub fn with_metrics(mut self, metrics: &'a Metrics) -> Self {
+        let counter = metrics.producer().expect("another producer counts into these Metrics");
+        let followers = self.followers.get_or_insert(Followers { fseq: None, fctl: None, metrics: None });
+        followers.metrics = Some(counter);
+        self
+    }
+}
+
+impl<'a> Parts<'a> {
+    /// The parts of borrowed storage; `MCache::bind` must follow.
+    pub(crate) fn of_storage<const DEPTH: usize, const COUNT: usize, const SIZE: usize>(
+        mcache: &'a MCache<DEPTH>,
+        dcache: &'a DCache<COUNT, SIZE>,
+    ) -> Result<Self, TangoError> {
+        if COUNT < DEPTH {
+            return Err(TangoError::TooFewChunks { chunks: COUNT, depth: DEPTH });
+        }
+        Ok(Self {
+            ring: mcache.ring(),
+            granules: dcache.granules(),
+            head: mcache.head(),
+            stop: mcache.stop_word(),
+            mtu: SIZE,
+            observers: true,
+        })
+    }
+}
