@@ -1,0 +1,499 @@
+//! [`Link`]: a link whose sizes are known at run time, and the halves that own their share of it.
+#![allow(unsafe_code)]
+
+use alloc::boxed::Box;
+use alloc::format;
+use alloc::vec::Vec;
+
+use crate::builder::{Geometry, LinkBuilder};
+use crate::consumer::{Attachment, Consumer, ConsumerClaim, Mode, Start};
+use crate::dcache::{GRANULE, Granules};
+use crate::error::{LinkError, LinkErrorKind, TangoError};
+use crate::fctl::{ConsumerSlot, Slots, Watched};
+use crate::mcache::{CLOSED, Head, OPEN, Padded, Ring, SLOT};
+use crate::parts::Parts;
+use crate::payload::Scratch;
+use crate::producer::{self, Claim, Producer, ProducerClaim};
+use crate::seq;
+use crate::sync::{AcqRel, Acquire, Arc, AtomicU64, Relaxed, Release};
+use crate::words::WORD;
+
+/// A link: one producer, any number of readers.
+///
+/// A `Link` is a handle that can be cloned and sent around; so are the halves it gives out, which keep
+/// the memory alive on their own.
+///
+/// ```
+/// use rust_tango::Link;
+///
+/// let link = Link::builder().depth(1024).mtu(256).consumers(2).build()?;
+/// let tx = link.producer()?;
+/// let mut rx = link.consumer()?;
+/// let reader = std::thread::spawn(move || {
+///     let mut sum = 0;
+///     while let Some(fragment) = rx.wait()? {
+///         sum += fragment.payload.as_slice()[0];
+///     }
+///     Ok::<_, rust_tango::TangoError>(sum)
+/// });
+/// for byte in 1..=10 {
+///     tx.send(&[byte])?;
+/// }
+/// drop(tx); // the reader drains the link, and then learns that it is closed
+/// assert_eq!(reader.join().unwrap()?, 55);
+/// # Ok::<(), rust_tango::LinkError>(())
+/// ```
+#[derive(Debug, Clone)]
+pub struct Link {
+    place: Place,
+}
+
+#[derive(Debug, Clone)]
+enum Place {
+    Heap(Arc<HeapLink>),
+    #[cfg(all(feature = "shm", target_os = "linux"))]
+    Shared(Arc<crate::shm::ShmLink>),
+}
+
+/// What a link looks like at one moment, read while it changes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct LinkStatus {
+    /// A producer lives.
+    pub producer: bool,
+    /// The last producer has ended, and none has come since.
+    pub closed: bool,
+    /// Somebody has stopped the link.
+    pub stopped: bool,
+    /// The first sequence number.
+    pub start: u64,
+    /// The number that is published next.
+    pub next: u64,
+    /// The oldest fragment that is still there, or about to be overwritten.
+    pub oldest: u64,
+    /// How many fragments had to wait for credits.
+    pub backpressure: u64,
+    /// The reliable consumers that are attached, or died attached.
+    pub consumers: Vec<ConsumerStatus>,
+}
+
+/// What a reliable consumer looks like at one moment.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct ConsumerStatus {
+    /// Its slot.
+    pub slot: usize,
+    /// It lives. (A dead one holds the producer back only until that finds the proof.)
+    pub alive: bool,
+    /// The first fragment that it has not finished with.
+    pub next: u64,
+    /// Fragments published and not finished with.
+    pub lag: u64,
+    /// Fragments finished with.
+    pub consumed: u64,
+    /// Times that it missed fragments.
+    pub overruns: u64,
+    /// Fragments that it missed.
+    pub lost: u64,
+}
+
+impl Link {
+    /// Sizes for a new link: [`LinkBuilder::build`] makes it on the heap, [`LinkBuilder::create`] in
+    /// shared memory.
+    pub fn builder() -> LinkBuilder {
+        LinkBuilder::new()
+    }
+
+    /// The producer. A second one is refused while it lives; one that comes later goes on behind what
+    /// was published.
+    ///
+    /// # Errors
+    /// [`LinkErrorKind::Taken`] if there is one; in shared memory also [`LinkErrorKind::System`].
+    pub fn producer(&self) -> Result<Producer<'static>, LinkError> {
+        match &self.place {
+            Place::Heap(link) => HeapLink::producer(link),
+            #[cfg(all(feature = "shm", target_os = "linux"))]
+            Place::Shared(link) => crate::shm::ShmLink::producer(link),
+        }
+    }
+
+    /// A reliable consumer, starting with the next fragment that is published.
+    ///
+    /// # Errors
+    /// [`LinkErrorKind::Taken`] if every slot is; in shared memory also [`LinkErrorKind::Untrusted`] if
+    /// somebody else could write to the link's files, and [`LinkErrorKind::System`].
+    pub fn consumer(&self) -> Result<Consumer<'static>, LinkError> {
+        self.consumer_from(Start::Next)
+    }
+
+    /// A reliable consumer. Of older fragments, it gets those that the producer has not been allowed to
+    /// overwrite yet.
+    ///
+    /// # Errors
+    /// As [`Link::consumer`].
+    pub fn consumer_from(&self, start: Start) -> Result<Consumer<'static>, LinkError> {
+        match &self.place {
+            Place::Heap(link) => HeapLink::consumer(link, start),
+            #[cfg(all(feature = "shm", target_os = "linux"))]
+            Place::Shared(link) => crate::shm::ShmLink::consumer(link, start),
+        }
+    }
+
+    /// [`Link::consumer_from`] without the check who can write to the link's files.
+    ///
+    /// # Safety
+    /// While the consumer, or a slice from it, lives, nobody writes to the files of the link except
+    /// through this library: neither another user nor a program of this one.
+    ///
+    /// # Errors
+    /// As [`Link::consumer`], but never [`LinkErrorKind::Untrusted`].
+    #[cfg(all(feature = "shm", target_os = "linux"))]
+    pub unsafe fn consumer_trusting(&self, start: Start) -> Result<Consumer<'static>, LinkError> {
+        match &self.place {
+            Place::Heap(link) => HeapLink::consumer(link, start),
+            // SAFETY: the caller promises what the check would have found.
+            Place::Shared(link) => unsafe { crate::shm::ShmLink::consumer_trusting(link, start) },
+        }
+    }
+
+    /// An observer, starting with the next fragment that is published: it reads what it can, by copy,
+    /// and the producer does not know of it. Any number of them.
+    ///
+    /// # Errors
+    /// [`LinkErrorKind::Invalid`] on a link that was built without observers.
+    pub fn observer(&self) -> Result<Consumer<'static>, LinkError> {
+        self.observer_from(Start::Next)
+    }
+
+    /// [`Link::observer`] with another start.
+    ///
+    /// # Errors
+    /// As [`Link::observer`].
+    pub fn observer_from(&self, start: Start) -> Result<Consumer<'static>, LinkError> {
+        if !self.geometry().observers {
+            return Err(LinkError::new(LinkErrorKind::Invalid, "this link was built without observers"));
+        }
+        let mode = Mode::Observing(Scratch::boxed(self.geometry().mtu));
+        Ok(match &self.place {
+            Place::Heap(link) => {
+                let claim = HeapConsumer { link: link.clone(), slot: None };
+                Consumer::attach(HeapLink::parts(link), mode, start, Attachment::Owned(Box::new(claim)))
+            }
+            #[cfg(all(feature = "shm", target_os = "linux"))]
+            Place::Shared(link) => crate::shm::ShmLink::observer(link, mode, start),
+        })
+    }
+
+    /// The sizes of the link.
+    pub fn geometry(&self) -> Geometry {
+        match &self.place {
+            Place::Heap(link) => link.geometry,
+            #[cfg(all(feature = "shm", target_os = "linux"))]
+            Place::Shared(link) => link.geometry(),
+        }
+    }
+
+    /// Ends the link for good: the producer's blocking calls give up, readers drain what is there and
+    /// then learn that it is closed.
+    ///
+    /// # Errors
+    /// In shared memory, [`LinkErrorKind::System`] if its control file cannot be written.
+    pub fn stop(&self) -> Result<(), LinkError> {
+        match &self.place {
+            Place::Heap(link) => {
+                // Pairs with the acquire fence in `Parts::has_ended`.
+                link.stop.0.store(1, Release);
+                Ok(())
+            }
+            #[cfg(all(feature = "shm", target_os = "linux"))]
+            Place::Shared(link) => link.stop(),
+        }
+    }
+
+    /// What the link looks like now.
+    pub fn status(&self) -> LinkStatus {
+        match &self.place {
+            Place::Heap(link) => {
+                let parts = HeapLink::parts(link);
+                let producer = link.producer_taken.load(Relaxed) != 0;
+                status(&parts, producer, link.consumers.iter().map(|slot| (slot, true)))
+            }
+            #[cfg(all(feature = "shm", target_os = "linux"))]
+            Place::Shared(link) => link.status(),
+        }
+    }
+
+    pub(crate) fn on_heap(geometry: Geometry) -> Result<Self, LinkError> {
+        Ok(Self { place: Place::Heap(Arc::new(HeapLink::new(geometry)?)) })
+    }
+}
+
+/// Links in shared memory.
+#[cfg(all(feature = "shm", target_os = "linux"))]
+impl Link {
+    /// Opens a link that [`LinkBuilder::create`] made, in this process or another. Looks where
+    /// `TANGO_DIR` says, otherwise in `/dev/shm/tango-UID`.
+    ///
+    /// # Errors
+    /// [`LinkErrorKind::NotFound`] if there is none (yet), [`LinkErrorKind::Incompatible`] if its files
+    /// are not what this version makes, [`LinkErrorKind::System`] for what the system refuses.
+    pub fn open(name: &str) -> Result<Self, LinkError> {
+        Self::opened(None, name)
+    }
+
+    /// [`Link::open`] in another folder of links.
+    ///
+    /// # Errors
+    /// As [`Link::open`].
+    pub fn open_in(folder: impl AsRef<std::path::Path>, name: &str) -> Result<Self, LinkError> {
+        Self::opened(Some(folder.as_ref()), name)
+    }
+
+    fn opened(folder: Option<&std::path::Path>, name: &str) -> Result<Self, LinkError> {
+        Ok(Self { place: Place::Shared(Arc::new(crate::shm::ShmLink::open(folder, name)?)) })
+    }
+
+    pub(crate) fn in_shared_memory(
+        name: &str,
+        folder: Option<&std::path::Path>,
+        geometry: Geometry,
+    ) -> Result<Self, LinkError> {
+        let link = crate::shm::ShmLink::create(folder, name, geometry)?;
+        Ok(Self { place: Place::Shared(Arc::new(link)) })
+    }
+
+    /// The names of the links in a folder of links (`None`: the default one), sorted. Dead ones
+    /// included, hidden ones and other things left out.
+    ///
+    /// # Errors
+    /// [`LinkErrorKind::System`] if the folder cannot be read.
+    pub fn list(folder: Option<&std::path::Path>) -> Result<Vec<std::string::String>, LinkError> {
+        crate::shm::list(folder)
+    }
+
+    /// Takes the link of this name away, whatever state its files are in. Whoever is attached goes on
+    /// undisturbed; the memory is freed when the last one has gone.
+    ///
+    /// # Errors
+    /// [`LinkErrorKind::NotFound`] if there is none; [`LinkErrorKind::Incompatible`] if the folder
+    /// holds something that is not part of a link.
+    pub fn remove_named(folder: Option<&std::path::Path>, name: &str) -> Result<(), LinkError> {
+        crate::shm::remove(folder, name)
+    }
+
+    /// [`Link::remove_named`] for this very link: one of the same name that was made later is left alone.
+    /// On the heap, there is nothing to do.
+    ///
+    /// # Errors
+    /// [`LinkErrorKind::NotFound`] if it has been removed already.
+    pub fn remove(&self) -> Result<(), LinkError> {
+        match &self.place {
+            Place::Heap(_) => Ok(()),
+            Place::Shared(link) => link.remove(),
+        }
+    }
+
+    /// Its name, in shared memory.
+    pub fn name(&self) -> Option<&str> {
+        match &self.place {
+            Place::Heap(_) => None,
+            Place::Shared(link) => Some(link.name()),
+        }
+    }
+
+    /// Its folder, in shared memory.
+    pub fn path(&self) -> Option<&std::path::Path> {
+        match &self.place {
+            Place::Heap(_) => None,
+            Place::Shared(link) => Some(link.path()),
+        }
+    }
+}
+
+/// The status of a link from its words; `consumers` are all slots, and whether their owners live.
+pub(crate) fn status<'s>(
+    parts: &Parts<'_>,
+    producer: bool,
+    consumers: impl Iterator<Item = (&'s ConsumerSlot, bool)>,
+) -> LinkStatus {
+    let (oldest, next) = parts.extent();
+    let consumers = consumers.enumerate().filter_map(|(slot, (words, alive))| {
+        let report = words.report();
+        report.active.then(|| ConsumerStatus {
+            slot,
+            alive,
+            next: report.next,
+            lag: seq::distance(report.next, next).max(0) as u64,
+            consumed: report.consumed,
+            overruns: report.overruns,
+            lost: report.lost,
+        })
+    });
+    LinkStatus {
+        producer,
+        closed: parts.head.rare.0.phase.load(Relaxed) == CLOSED,
+        stopped: parts.is_stopped(),
+        start: parts.head.rare.0.start.load(Relaxed),
+        next,
+        oldest,
+        backpressure: parts.head.credit.0.stalls.load(Relaxed),
+        consumers: consumers.collect(),
+    }
+}
+
+/// The first words of a link that nobody has used: readers may come before the producer.
+pub(crate) fn prepare(parts: &Parts<'_>, start: u64) {
+    producer::prepare(parts, start);
+    // Pairs with the acquire fence in `Head::is_bound`.
+    parts.head.rare.0.phase.store(OPEN, Release);
+}
+
+/// The slots of a link for its producer.
+pub(crate) fn watched<'a>(slots: impl Iterator<Item = &'a ConsumerSlot>) -> Slots<'a> {
+    Slots::Many(slots.map(Watched::new).collect())
+}
+
+#[repr(C, align(128))]
+struct RingBlock([AtomicU64; SLOT / WORD]);
+
+#[repr(C, align(64))]
+struct Granule([AtomicU64; GRANULE / WORD]);
+
+/// The memory of a link on the heap.
+struct HeapLink {
+    geometry: Geometry,
+    head: Head,
+    stop: Padded<AtomicU64>,
+    ring: Box<[RingBlock]>,
+    region: Box<[Granule]>,
+    consumers: Box<[ConsumerSlot]>,
+    /// For each slot, and for the producer: not zero while somebody has it.
+    taken: Box<[AtomicU64]>,
+    producer_taken: AtomicU64,
+}
+
+impl core::fmt::Debug for HeapLink {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.debug_struct("HeapLink").field("geometry", &self.geometry).finish_non_exhaustive()
+    }
+}
+
+/// `count` values, touched one by one where they will stay.
+fn filled<T>(count: usize, value: impl Fn() -> T) -> Result<Box<[T]>, LinkError> {
+    let mut values = Vec::new();
+    values.try_reserve_exact(count).map_err(|_| {
+        let bytes = count.saturating_mul(size_of::<T>());
+        LinkError::new(LinkErrorKind::System, format!("no memory for {bytes} bytes of a link"))
+    })?;
+    values.resize_with(count, value);
+    Ok(values.into_boxed_slice())
+}
+
+impl HeapLink {
+    fn new(geometry: Geometry) -> Result<Self, LinkError> {
+        const fn zero() -> AtomicU64 {
+            AtomicU64::new(0)
+        }
+        let blocks = geometry.depth * geometry.slot / SLOT;
+        let link = Self {
+            geometry,
+            head: Head::new(),
+            stop: Padded(zero()),
+            ring: filled(blocks, || RingBlock([const { zero() }; SLOT / WORD]))?,
+            region: filled(geometry.region / GRANULE, || Granule([const { zero() }; GRANULE / WORD]))?,
+            consumers: filled(geometry.consumers, ConsumerSlot::new)?,
+            taken: filled(geometry.consumers, zero)?,
+            producer_taken: zero(),
+        };
+        prepare(&link.borrowed_parts(), geometry.start);
+        Ok(link)
+    }
+
+    fn borrowed_parts(&self) -> Parts<'_> {
+        // SAFETY: both are arrays of atomics without padding (their size is their alignment), borrowed
+        // from `self` like the result.
+        let (ring, region) = unsafe {
+            (
+                core::slice::from_raw_parts(self.ring.as_ptr().cast(), self.ring.len() * (SLOT / WORD)),
+                core::slice::from_raw_parts(
+                    self.region.as_ptr().cast(),
+                    self.region.len() * (GRANULE / WORD),
+                ),
+            )
+        };
+        Parts {
+            ring: Ring::new(ring, self.geometry.slot),
+            granules: Granules::new(region),
+            head: &self.head,
+            stop: &self.stop.0,
+            mtu: self.geometry.mtu,
+            observers: self.geometry.observers,
+        }
+    }
+
+    /// The link for as long as an `Arc` of it is kept: everything that is built on this keeps one, in the
+    /// field that is dropped last, and hands out nothing that outlives a borrow of itself.
+    fn kept(this: &Arc<Self>) -> &'static Self {
+        // SAFETY: the memory of an `Arc` does not move, and lives until the last one is dropped; see above.
+        unsafe { &*Arc::as_ptr(this) }
+    }
+
+    fn parts(this: &Arc<Self>) -> Parts<'static> {
+        Self::kept(this).borrowed_parts()
+    }
+
+    fn producer(this: &Arc<Self>) -> Result<Producer<'static>, LinkError> {
+        // Acquire: sees all that the producer before has done. Pairs with the Release in `drop`.
+        if this.producer_taken.compare_exchange(0, 1, AcqRel, Relaxed).is_err() {
+            return Err(TangoError::ProducerTaken.into());
+        }
+        let claim = Claim::Owned(Box::new(HeapProducer { link: this.clone() }));
+        let Geometry { credits, start, .. } = this.geometry;
+        let slots = watched(Self::kept(this).consumers.iter());
+        Ok(Producer::attach(Self::parts(this), slots, credits, this.geometry.is_ample(), start, claim))
+    }
+
+    fn consumer(this: &Arc<Self>, start: Start) -> Result<Consumer<'static>, LinkError> {
+        let free = |flag: &AtomicU64| flag.compare_exchange(0, 1, Acquire, Relaxed).is_ok();
+        let slot = this.taken.iter().position(free).ok_or(TangoError::ConsumerTaken)?;
+        let claim = Attachment::Owned(Box::new(HeapConsumer { link: this.clone(), slot: Some(slot) }));
+        let mode = Mode::Reliable(&Self::kept(this).consumers[slot]);
+        Ok(Consumer::attach(Self::parts(this), mode, start, claim))
+    }
+}
+
+struct HeapProducer {
+    link: Arc<HeapLink>,
+}
+
+impl ProducerClaim for HeapProducer {
+    fn consumer_lives(&self, _slot: usize) -> bool {
+        // A consumer on the heap leaves when it is dropped; one that is leaked holds its slot for ever.
+        true
+    }
+}
+
+impl Drop for HeapProducer {
+    fn drop(&mut self) {
+        self.link.producer_taken.store(0, Release);
+    }
+}
+
+struct HeapConsumer {
+    link: Arc<HeapLink>,
+    slot: Option<usize>,
+}
+
+impl ConsumerClaim for HeapConsumer {
+    fn producer_lives(&self) -> bool {
+        true
+    }
+}
+
+impl Drop for HeapConsumer {
+    fn drop(&mut self) {
+        if let Some(slot) = self.slot {
+            self.link.taken[slot].store(0, Release);
+        }
+    }
+}
