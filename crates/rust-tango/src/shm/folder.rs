@@ -1,0 +1,325 @@
+//! Where links are, and how one is opened: its name, the base folder, its folder, its files.
+//!
+//! ```text
+//! base folder     explicit, or $TANGO_DIR, or /dev/shm/tango-UID     open_base
+//!   NAME          a real folder, whose name check_name allows        Folder::open
+//!     tx, rx.N    regular files with one name                        Folder::open_file
+//! ```
+//!
+//! Nothing here follows a symbolic link below the base folder: each step goes from an open folder to a
+//! name in it. (The base folder itself may be reached through links, unless it is the default one,
+//! which lies where everybody may make things.) Nothing here changes a link either.
+
+use std::env;
+use std::ffi::{OsStr, OsString};
+use std::fs::{DirBuilder, File};
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::{DirBuilderExt, MetadataExt};
+use std::path::{Path, PathBuf};
+
+use nix::dir::Dir;
+use nix::errno::Errno;
+use nix::fcntl::{AtFlags, OFlag, open, openat};
+use nix::sys::stat::{Mode, SFlag, fstat, fstatat};
+use nix::unistd::Uid;
+
+use crate::error::{LinkError, LinkErrorKind};
+
+const NAME_MAX: usize = 200;
+const READ_FOLDER: OFlag = OFlag::O_RDONLY.union(OFlag::O_DIRECTORY).union(OFlag::O_CLOEXEC);
+
+/// Checks the name of a link: 1 to 200 ASCII letters, digits, `-`, `_` and `.`, the first of them
+/// neither `.` nor `-`. Such a name needs no quotes in a shell and leads to no other folder.
+pub(crate) fn check_name(name: &str) -> Result<(), LinkError> {
+    let allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte);
+    if (1..=NAME_MAX).contains(&name.len()) && name.bytes().all(allowed) && !name.starts_with(['.', '-']) {
+        return Ok(());
+    }
+    let message = format!(
+        "{name:?} cannot be the name of a link: use 1 to {NAME_MAX} of the letters a-z and A-Z, digits, '-', '_' and '.', and begin with none of '.' and '-'"
+    );
+    Err(LinkError::new(LinkErrorKind::Invalid, message))
+}
+
+/// The folder that holds the links: the explicit one, else `TANGO_DIR`, else one in memory for this user.
+pub(crate) fn base_dir(explicit: Option<&Path>) -> PathBuf {
+    let from_environment = || env::var_os("TANGO_DIR").filter(|dir| !dir.is_empty()).map(PathBuf::from);
+    explicit.map(Path::to_path_buf).or_else(from_environment).unwrap_or_else(default_base)
+}
+
+/// Makes the base folder, with mode 0700, if it is missing.
+///
+/// The default one lies where everybody may make folders, so it must be a real folder of this user.
+pub(crate) fn ensure_base(base: &Path) -> Result<(), LinkError> {
+    let result = DirBuilder::new().recursive(base != default_base()).mode(0o700).create(base);
+    match result {
+        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => {
+            Err(LinkError::system(format!("cannot make the folder {}", base.display()), error))
+        }
+        _ => open_base(base).map(drop),
+    }
+}
+
+/// The names of the links below `base`, sorted. No such folder: no links.
+pub(crate) fn list(base: &Path) -> Result<Vec<String>, LinkError> {
+    let folder = match open_base(base) {
+        Err(error) if error.is_not_found() => return Ok(Vec::new()),
+        folder => folder?,
+    };
+    let entries = entries(&folder)
+        .map_err(|error| LinkError::system(format!("cannot read the folder {}", base.display()), error))?;
+    let is_link = |name: &String| {
+        let no_follow = AtFlags::AT_SYMLINK_NOFOLLOW;
+        let is_folder = fstatat(&folder, name.as_str(), no_follow)
+            .is_ok_and(|found| found.st_mode & SFlag::S_IFMT.bits() == SFlag::S_IFDIR.bits());
+        // A folder of others that we may not look into might be one.
+        let tx = || fstatat(&folder, &Path::new(name).join("tx"), no_follow);
+        check_name(name).is_ok() && is_folder && tx() != Err(Errno::ENOENT)
+    };
+    let names = entries.into_iter().filter_map(|name| name.into_string().ok());
+    let mut names: Vec<String> = names.filter(is_link).collect();
+    names.sort_unstable();
+    Ok(names)
+}
+
+/// The folder of a link that exists, held open: files are reached through it even if its name changes.
+#[derive(Debug)]
+pub(crate) struct Folder {
+    pub(crate) dir: OwnedFd,
+    /// Where the folder was when it was opened. For messages, and for looking at what lies above it.
+    pub(crate) path: PathBuf,
+    pub(crate) name: String,
+}
+
+impl Folder {
+    /// Opens the folder of the link `name` below `base`.
+    ///
+    /// # Errors
+    ///
+    /// `Invalid` name; `NotFound`; `Incompatible` if it is something else than a folder; `Untrusted` if the
+    /// default base folder is not this user's; `System`.
+    pub(crate) fn open(base: &Path, name: &str) -> Result<Self, LinkError> {
+        check_name(name)?;
+        let parent = open_base(base)?;
+        let path = base.join(name);
+        match open_folder(&parent, name) {
+            Ok(dir) => Ok(Self { dir, path, name: name.to_owned() }),
+            Err(Errno::ENOENT) => Err(not_found(name, base)),
+            Err(Errno::ENOTDIR | Errno::ELOOP) => {
+                let message = format!("{} is not a link: it is no folder", path.display());
+                Err(LinkError::new(LinkErrorKind::Incompatible, message))
+            }
+            Err(error) => Err(LinkError::system(format!("cannot open {}", path.display()), error)),
+        }
+    }
+
+    /// Opens a file of the link for reading, and for writing too if `write`, with an open file
+    /// description of its own.
+    ///
+    /// # Errors
+    ///
+    /// `NotFound` if the link has no such file, or not any more; `Incompatible` if it is not a regular file;
+    /// `Untrusted` if it is a symbolic link or has a second name; `System`.
+    pub(crate) fn open_file(&self, file: &str, write: bool) -> Result<File, LinkError> {
+        let path = self.path.join(file);
+        let refused = |kind, what| Err(LinkError::new(kind, format!("{} {what}", path.display())));
+        let access = if write { OFlag::O_RDWR } else { OFlag::O_RDONLY };
+        // Not to wait for the other end of a pipe that lies in the file's place, nor to adopt a terminal.
+        let careful = OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC | OFlag::O_NONBLOCK | OFlag::O_NOCTTY;
+        let opened = match openat(&self.dir, file, access | careful, Mode::empty()) {
+            Ok(opened) => File::from(opened),
+            Err(Errno::ENOENT) => return refused(LinkErrorKind::NotFound, "does not exist (any more)"),
+            Err(Errno::ELOOP) => return refused(LinkErrorKind::Untrusted, "is a symbolic link"),
+            Err(Errno::EISDIR | Errno::ENXIO) => {
+                return refused(LinkErrorKind::Incompatible, "is not a regular file");
+            }
+            Err(error) => return Err(LinkError::system(format!("cannot open {}", path.display()), error)),
+        };
+        let metadata = opened
+            .metadata()
+            .map_err(|error| LinkError::system(format!("cannot look at {}", path.display()), error))?;
+        match metadata.nlink() {
+            _ if !metadata.is_file() => refused(LinkErrorKind::Incompatible, "is not a regular file"),
+            1 => Ok(opened),
+            0 => refused(LinkErrorKind::NotFound, "does not exist any more"),
+            _ => refused(LinkErrorKind::Untrusted, "has a second name (a hard link)"),
+        }
+    }
+}
+
+fn default_base() -> PathBuf {
+    PathBuf::from(format!("/dev/shm/tango-{}", Uid::effective()))
+}
+
+pub(super) fn not_found(name: &str, base: &Path) -> LinkError {
+    LinkError::new(LinkErrorKind::NotFound, format!("there is no link named {name} in {}", base.display()))
+}
+
+/// Opens the base folder; the default one only if it is a real folder of this user.
+pub(super) fn open_base(base: &Path) -> Result<OwnedFd, LinkError> {
+    open_base_as(base, base == default_base())
+}
+
+fn open_base_as(base: &Path, is_default: bool) -> Result<OwnedFd, LinkError> {
+    let follow = if is_default { OFlag::O_NOFOLLOW } else { OFlag::empty() };
+    let folder = match open(base, READ_FOLDER | follow, Mode::empty()) {
+        Ok(folder) => folder,
+        Err(Errno::ENOENT) => {
+            let message = format!("there is no folder {}, hence no link in it", base.display());
+            return Err(LinkError::new(LinkErrorKind::NotFound, message));
+        }
+        Err(error @ (Errno::ENOTDIR | Errno::ELOOP)) => {
+            let what = format!("{} is not a folder that can hold links", base.display());
+            return Err(LinkError::system(what, error));
+        }
+        Err(error) => return Err(LinkError::system(format!("cannot open {}", base.display()), error)),
+    };
+    if is_default {
+        let owner = fstat(&folder)
+            .map_err(|error| LinkError::system(format!("cannot look at {}", base.display()), error))?
+            .st_uid;
+        if Uid::from_raw(owner) != Uid::effective() {
+            let message = format!(
+                "{} belongs to user {owner}, not to you (user {}): name another folder, for example with TANGO_DIR",
+                base.display(),
+                Uid::effective()
+            );
+            return Err(LinkError::new(LinkErrorKind::Untrusted, message));
+        }
+    }
+    Ok(folder)
+}
+
+/// Opens a folder that lies in an open one, and is not a symbolic link to one.
+pub(super) fn open_folder(parent: &OwnedFd, name: &str) -> nix::Result<OwnedFd> {
+    openat(parent, name, READ_FOLDER | OFlag::O_NOFOLLOW, Mode::empty())
+}
+
+/// Everything in an open folder but `.` and `..`.
+pub(super) fn entries(folder: impl AsFd) -> nix::Result<Vec<OsString>> {
+    let mut names = Vec::new();
+    for entry in Dir::openat(folder, ".", READ_FOLDER, Mode::empty())?.iter() {
+        let entry = entry?;
+        let name = entry.file_name().to_bytes();
+        if name != b"." && name != b".." {
+            names.push(OsStr::from_bytes(name).to_os_string());
+        }
+    }
+    Ok(names)
+}
+
+/// `tx`, `ctl`, or `rx.` and a number.
+pub(super) fn is_link_file(name: &OsStr) -> bool {
+    match name.as_bytes() {
+        b"tx" | b"ctl" => true,
+        name => name
+            .strip_prefix(b"rx.")
+            .is_some_and(|slot| (1..=5).contains(&slot.len()) && slot.iter().all(u8::is_ascii_digit)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::os::unix::fs::{chown, symlink};
+    use std::os::unix::net::UnixListener;
+
+    use nix::sys::stat::{makedev, mknod};
+    use nix::unistd::mkfifo;
+
+    use super::super::scratch::{Scratch, make_link, mode};
+    use super::*;
+
+    #[test]
+    fn names() {
+        let longest = "x".repeat(NAME_MAX);
+        for name in ["q", "quotes", "Quotes_2.a-b", "0", "_", "tx", &longest] {
+            check_name(name).unwrap();
+        }
+        let too_long = "x".repeat(NAME_MAX + 1);
+        for name in ["", ".", "..", ".new-1", "-x", "a/b", "../x", "a b", "a\0", "h\u{e4}", &too_long] {
+            let error = check_name(name).unwrap_err();
+            assert_eq!(error.kind(), LinkErrorKind::Invalid);
+            assert!(error.to_string().contains(&format!("{name:?}")));
+        }
+        assert!(is_link_file(OsStr::new("rx.255")));
+        for name in ["rx.", "rx.+1", "rx.x", "rx", "tx.0", "TX"] {
+            assert!(!is_link_file(OsStr::new(name)));
+        }
+    }
+
+    #[test]
+    fn base_folders() {
+        let scratch = Scratch::new();
+        let base = scratch.path().join("a/b");
+        assert_eq!(base_dir(Some(&base)), base);
+        assert!(Folder::open(&base, "quotes").unwrap_err().is_not_found());
+        assert!(list(&base).unwrap().is_empty());
+        ensure_base(&base).unwrap();
+        ensure_base(&base).unwrap();
+        assert_eq!(mode(&base), 0o700);
+        assert!(Folder::open(&base, "quotes").unwrap_err().is_not_found());
+        drop(scratch.file("c", 0));
+        assert_eq!(ensure_base(&scratch.path().join("c")).unwrap_err().kind(), LinkErrorKind::System);
+    }
+
+    #[test]
+    fn only_plain_files_are_opened() {
+        let scratch = Scratch::new();
+        let folder = make_link(scratch.path(), "quotes").unwrap();
+        let kind = |file: &str, write| folder.open_file(file, write).unwrap_err().kind();
+        let path = |file: &str| folder.path.join(file);
+        symlink("tx", path("rx.1")).unwrap();
+        fs::hard_link(path("tx"), path("rx.2")).unwrap();
+        fs::create_dir(path("rx.3")).unwrap();
+        mkfifo(&path("rx.4"), Mode::S_IRWXU).unwrap();
+        let _socket = UnixListener::bind(path("rx.5")).unwrap();
+        // Only root may make a device, and not in every container.
+        let device = mknod(&path("rx.6"), SFlag::S_IFCHR, Mode::S_IRWXU, makedev(1, 3)).is_ok();
+        for write in [false, true] {
+            assert_eq!(kind("rx.1", write), LinkErrorKind::Untrusted);
+            assert_eq!(kind("rx.2", write), LinkErrorKind::Untrusted);
+            assert_eq!(kind("tx", write), LinkErrorKind::Untrusted);
+            assert_eq!(kind("rx.3", write), LinkErrorKind::Incompatible);
+            assert_eq!(kind("rx.4", write), LinkErrorKind::Incompatible);
+            assert_eq!(kind("rx.5", write), LinkErrorKind::Incompatible);
+            assert!(
+                !device || matches!(kind("rx.6", write), LinkErrorKind::Incompatible | LinkErrorKind::System)
+            );
+            folder.open_file("ctl", write).unwrap();
+        }
+    }
+
+    #[test]
+    fn only_folders_are_links() {
+        let scratch = Scratch::new();
+        let base = scratch.path();
+        drop(scratch.file("file", 0));
+        make_link(base, "quotes").unwrap();
+        symlink("quotes", base.join("alias")).unwrap();
+        fs::create_dir(base.join("empty")).unwrap();
+        make_link(base, "a").unwrap();
+        assert_eq!(Folder::open(base, "file").unwrap_err().kind(), LinkErrorKind::Incompatible);
+        assert_eq!(Folder::open(base, "alias").unwrap_err().kind(), LinkErrorKind::Incompatible);
+        assert_eq!(Folder::open(base, "../x").unwrap_err().kind(), LinkErrorKind::Invalid);
+        assert_eq!(list(base).unwrap(), ["a", "quotes"]);
+    }
+
+    #[test]
+    fn the_default_base_folder_is_a_real_one_of_this_user() {
+        let scratch = Scratch::new();
+        let (base, alias) = (scratch.path().join("base"), scratch.path().join("alias"));
+        fs::create_dir(&base).unwrap();
+        symlink("base", &alias).unwrap();
+        open_base_as(&base, true).unwrap();
+        open_base_as(&alias, false).unwrap();
+        assert_eq!(open_base_as(&alias, true).unwrap_err().kind(), LinkErrorKind::System);
+        if Uid::effective().is_root() {
+            chown(&base, Some(1), None).unwrap();
+            open_base_as(&base, false).unwrap();
+            assert_eq!(open_base_as(&base, true).unwrap_err().kind(), LinkErrorKind::Untrusted);
+        }
+    }
+}

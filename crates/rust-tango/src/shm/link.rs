@@ -1,0 +1,338 @@
+//! A link in shared memory: made, opened, and joined.
+#![allow(unsafe_code)]
+
+use std::fs::File;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+
+use super::folder::{self, Folder};
+use super::layout::{self, Kind, SMALL_FILE};
+use super::map::Mapping;
+use super::staging::{self, Staging};
+use super::{lock, trust};
+use crate::builder::Geometry;
+use crate::consumer::{Attachment, Consumer, ConsumerClaim, Mode, Start};
+use crate::error::{LinkError, LinkErrorKind, TangoError};
+use crate::link::{self, LinkStatus};
+use crate::parts::Parts;
+use crate::producer::{Claim, Producer, ProducerClaim};
+use crate::sync::{Arc, Mutex, PoisonError, Release};
+
+/// A link as a process sees it: everything mapped read-only. Producer and consumers add a mapping that
+/// they can write, of the one file that is theirs.
+#[derive(Debug)]
+pub(crate) struct ShmLink {
+    folder: Folder,
+    base: PathBuf,
+    geometry: Geometry,
+    /// Its own file description, by which it can ask who holds the lock.
+    tx: File,
+    tx_map: Mapping,
+    ctl: File,
+    ctl_map: Mapping,
+    rx: Vec<(File, Mapping)>,
+    /// Who makes a link has the producer's lock from the start, until it takes the producer.
+    made: Mutex<Option<Own>>,
+}
+
+/// A file of which this is the one writer.
+#[derive(Debug)]
+struct Own {
+    map: Mapping,
+    /// Holds the lock. Given up explicitly: closing the file would not do while a child process that has
+    /// been forked meanwhile still has a copy.
+    file: File,
+}
+
+impl Drop for Own {
+    fn drop(&mut self) {
+        // Nothing can be done about an error, and closing the file follows.
+        let _ = lock::unlock(&self.file);
+    }
+}
+
+impl Own {
+    /// Takes the lock of the file; `None` if somebody has it.
+    fn take(file: File, len: usize, path: &str) -> Result<Option<Self>, LinkError> {
+        if !lock::try_lock(&file).map_err(|error| LinkError::system(format!("cannot lock {path}"), error))? {
+            return Ok(None);
+        }
+        let map = Mapping::read_write(&file, len)
+            .map_err(|error| LinkError::system(format!("cannot map {path}"), error))?;
+        Ok(Some(Self { map, file }))
+    }
+}
+
+fn rx_name(slot: usize) -> String {
+    format!("rx.{slot}")
+}
+
+impl ShmLink {
+    pub(crate) fn create(explicit: Option<&Path>, name: &str, geometry: Geometry) -> Result<Self, LinkError> {
+        folder::check_name(name)?;
+        let base = folder::base_dir(explicit);
+        folder::ensure_base(&base)?;
+        let (folder, made) = staging::with_base_lock(&base, || {
+            match Folder::open(&base, name) {
+                Ok(old) => {
+                    if let Some(file) = holder(&old)? {
+                        let message = format!(
+                            "link {name} is in use: somebody holds {}",
+                            old.path.join(file).display()
+                        );
+                        return Err(LinkError::new(LinkErrorKind::InUse, message));
+                    }
+                    staging::remove(&base, name)?;
+                }
+                Err(error) if error.is_not_found() => {}
+                Err(error) => return Err(error),
+            }
+            Self::fill(&base, name, &geometry)
+        })?;
+        Self::attach(base, folder, Some(made))
+    }
+
+    /// Makes the files of a link and gives it its name.
+    fn fill(base: &Path, name: &str, geometry: &Geometry) -> Result<(Folder, Own), LinkError> {
+        let staging = Staging::new(base, name)?;
+        let make = |file: &str, len: usize| {
+            let path = format!("{file} of link {name}");
+            let made = staging.create_file(file, len as u64)?;
+            Own::take(made, len, &path)?.ok_or_else(|| {
+                LinkError::new(LinkErrorKind::InUse, format!("somebody has taken the lock of {path}"))
+            })
+        };
+        let tx = make("tx", layout::producer_len(geometry))?;
+        layout::write_header(&tx.map, Kind::Producer, &layout::geometry_fields(geometry));
+        let ctl = make("ctl", SMALL_FILE)?;
+        layout::write_header(&ctl.map, Kind::Control, &[]);
+        // SAFETY: both mappings outlive this block.
+        link::prepare(&unsafe { layout::parts(&tx.map, &ctl.map, geometry) }, geometry.start);
+        for slot in 0..geometry.consumers {
+            let rx = make(&rx_name(slot), SMALL_FILE)?;
+            layout::write_header(&rx.map, Kind::Consumer, &[slot as u64]);
+        }
+        Ok((staging.publish()?, tx))
+    }
+
+    pub(crate) fn open(explicit: Option<&Path>, name: &str) -> Result<Self, LinkError> {
+        folder::check_name(name)?;
+        let base = folder::base_dir(explicit);
+        let folder = Folder::open(&base, name)?;
+        Self::attach(base, folder, None)
+    }
+
+    /// Maps all files read-only, after a look at their headers.
+    fn attach(base: PathBuf, folder: Folder, made: Option<Own>) -> Result<Self, LinkError> {
+        let path = |file: &str| folder.path.join(file).display().to_string();
+        let map = |file: &str, len: Option<usize>| {
+            let opened = folder.open_file(file, false)?;
+            let unmapped = |error: std::io::Error| match error.kind() {
+                std::io::ErrorKind::UnexpectedEof => LinkError::new(
+                    LinkErrorKind::Incompatible,
+                    format!("{} is not a file of a link: it is too short", path(file)),
+                ),
+                _ => LinkError::system(format!("cannot map {}", path(file)), error),
+            };
+            let mapping = Mapping::read_only(&opened, len.unwrap_or(SMALL_FILE)).map_err(unmapped)?;
+            Ok::<_, LinkError>((opened, mapping))
+        };
+        let (tx, header) = map("tx", Some(layout::header_len()))?;
+        layout::check_header(&header, Kind::Producer, &path("tx"))?;
+        let file_len = tx
+            .metadata()
+            .map_err(|error| LinkError::system(format!("cannot look at {}", path("tx")), error))?
+            .len();
+        let geometry = layout::read_geometry(&header, file_len, &path("tx"))?;
+        drop(header);
+        let tx_map = Mapping::read_only(&tx, layout::producer_len(&geometry))
+            .map_err(|error| LinkError::system(format!("cannot map {}", path("tx")), error))?;
+        let (ctl, ctl_map) = map("ctl", None)?;
+        layout::check_header(&ctl_map, Kind::Control, &path("ctl"))?;
+        let rx = (0..geometry.consumers)
+            .map(|slot| {
+                let file = rx_name(slot);
+                let (opened, mapping) = map(&file, None)?;
+                layout::check_header(&mapping, Kind::Consumer, &path(&file))?;
+                Ok((opened, mapping))
+            })
+            .collect::<Result<Vec<_>, LinkError>>()?;
+        let made = Mutex::new(made);
+        Ok(Self { folder, base, geometry, tx, tx_map, ctl, ctl_map, rx, made })
+    }
+
+    /// The link through this process's read-only mappings.
+    ///
+    /// 'static stands for "as long as the `Arc` is kept": what is built on it keeps one, in the field that
+    /// is dropped last, and hands out nothing that outlives a borrow of itself.
+    fn parts(this: &Arc<Self>) -> Parts<'static> {
+        // SAFETY: the mappings live as long as `this`, see above; moving a `Mapping` does not move memory.
+        unsafe { layout::parts(&this.tx_map, &this.ctl_map, &this.geometry) }
+    }
+
+    pub(crate) fn producer(this: &Arc<Self>) -> Result<Producer<'static>, LinkError> {
+        let made = this.made.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let own = match made {
+            Some(own) => own,
+            None => {
+                let file = this.folder.open_file("tx", true)?;
+                let path = this.folder.path.join("tx").display().to_string();
+                Own::take(file, layout::producer_len(&this.geometry), &path)?
+                    .ok_or(TangoError::ProducerTaken)?
+            }
+        };
+        // SAFETY: `own` moves into the claim and `this` is kept there: both mappings live until the
+        // producer's last field is dropped.
+        let (parts, slots) = unsafe {
+            let slots = this.rx.iter().map(|(_, map)| layout::consumer_slot(map));
+            (layout::parts(&own.map, &this.ctl_map, &this.geometry), link::watched(slots))
+        };
+        let Geometry { credits, start, .. } = this.geometry;
+        let claim = Claim::Owned(Box::new(ShmProducer { _own: own, link: this.clone() }));
+        Ok(Producer::attach(parts, slots, credits, this.geometry.is_ample(), start, claim))
+    }
+
+    pub(crate) fn consumer(this: &Arc<Self>, start: Start) -> Result<Consumer<'static>, LinkError> {
+        let mut files = vec![&this.tx, &this.ctl];
+        files.extend(this.rx.iter().map(|(file, _)| file));
+        trust::check(&this.folder, &files)?;
+        // SAFETY: the check has found that only this user and root can write to the files; that they do it
+        // through this library is what the documentation of links asks for.
+        unsafe { Self::consumer_trusting(this, start) }
+    }
+
+    /// # Safety
+    /// As [`Link::consumer_trusting`](crate::Link::consumer_trusting).
+    pub(crate) unsafe fn consumer_trusting(
+        this: &Arc<Self>,
+        start: Start,
+    ) -> Result<Consumer<'static>, LinkError> {
+        for slot in 0..this.geometry.consumers {
+            let name = rx_name(slot);
+            let path = this.folder.path.join(&name).display().to_string();
+            let file = this.folder.open_file(&name, true)?;
+            let Some(own) = Own::take(file, SMALL_FILE, &path)? else { continue };
+            layout::check_header(&own.map, Kind::Consumer, &path)?;
+            // SAFETY: `own` moves into the claim, which the consumer drops last.
+            let mode = Mode::Reliable(unsafe { layout::consumer_slot(&own.map) });
+            let claim = Attachment::Owned(Box::new(ShmConsumer { _own: Some(own), link: this.clone() }));
+            return Ok(Consumer::attach(Self::parts(this), mode, start, claim));
+        }
+        Err(TangoError::ConsumerTaken.into())
+    }
+
+    pub(crate) fn observer(this: &Arc<Self>, mode: Mode<'static>, start: Start) -> Consumer<'static> {
+        let claim = Attachment::Owned(Box::new(ShmConsumer { _own: None, link: this.clone() }));
+        Consumer::attach(Self::parts(this), mode, start, claim)
+    }
+
+    pub(crate) fn geometry(&self) -> Geometry {
+        self.geometry
+    }
+
+    pub(crate) fn name(&self) -> &str {
+        &self.folder.name
+    }
+
+    pub(crate) fn path(&self) -> &Path {
+        &self.folder.path
+    }
+
+    pub(crate) fn stop(&self) -> Result<(), LinkError> {
+        let path = self.folder.path.join("ctl").display().to_string();
+        let file = self.folder.open_file("ctl", true)?;
+        lock::lock_blocking(&file)
+            .map_err(|error| LinkError::system(format!("cannot lock {path}"), error))?;
+        let map = Mapping::read_write(&file, SMALL_FILE)
+            .map_err(|error| LinkError::system(format!("cannot map {path}"), error))?;
+        let own = Own { map, file };
+        // Pairs with the acquire fence in `Parts::has_ended`.
+        layout::command(&own.map).store(1, Release);
+        Ok(())
+    }
+
+    pub(crate) fn status(self: &Arc<Self>) -> LinkStatus {
+        let consumers = self.rx.iter().map(|(file, map)| {
+            // SAFETY: borrowed from `self` for this call only.
+            (unsafe { layout::consumer_slot(map) }, is_held(file))
+        });
+        link::status(&Self::parts(self), is_held(&self.tx), consumers)
+    }
+
+    pub(crate) fn remove(&self) -> Result<(), LinkError> {
+        staging::with_base_lock(&self.base, || {
+            let there = Folder::open(&self.base, &self.folder.name)?;
+            let identity = |folder: &Folder| {
+                let dir = folder.dir.try_clone().map(File::from).and_then(|dir| dir.metadata());
+                dir.map(|found| (found.dev(), found.ino())).map_err(|error| {
+                    LinkError::system(format!("cannot look at {}", folder.path.display()), error)
+                })
+            };
+            if identity(&there)? != identity(&self.folder)? {
+                let message = format!("link {} has been removed, and another one made", self.folder.name);
+                return Err(LinkError::new(LinkErrorKind::NotFound, message));
+            }
+            staging::remove(&self.base, &self.folder.name)
+        })
+    }
+}
+
+pub(crate) fn list(explicit: Option<&Path>) -> Result<Vec<String>, LinkError> {
+    folder::list(&folder::base_dir(explicit))
+}
+
+pub(crate) fn remove(explicit: Option<&Path>, name: &str) -> Result<(), LinkError> {
+    folder::check_name(name)?;
+    let base = folder::base_dir(explicit);
+    // Without the folder of links there is no lock to take, and nothing to remove.
+    Folder::open(&base, name)?;
+    staging::with_base_lock(&base, || staging::remove(&base, name))
+}
+
+/// Whether somebody holds the lock of this file. Where the system does not say, yes: `false` is proof.
+fn is_held(file: &File) -> bool {
+    lock::is_locked(file).unwrap_or(true)
+}
+
+/// The file of a link that somebody holds, if there is one.
+fn holder(folder: &Folder) -> Result<Option<String>, LinkError> {
+    let rx = (0..crate::builder::MAX_CONSUMERS).map(rx_name);
+    for name in core::iter::once("tx".to_owned()).chain(rx) {
+        match folder.open_file(&name, false) {
+            Ok(file) if is_held(&file) => return Ok(Some(name)),
+            Ok(_) => {}
+            Err(error) if error.is_not_found() && name != "tx" => break,
+            Err(error) if error.is_not_found() => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(None)
+}
+
+/// What the producer of a shared link keeps.
+struct ShmProducer {
+    /// Its lock, and the memory that it writes.
+    _own: Own,
+    /// The memory that it reads.
+    link: Arc<ShmLink>,
+}
+
+impl ProducerClaim for ShmProducer {
+    fn consumer_lives(&self, slot: usize) -> bool {
+        self.link.rx.get(slot).is_none_or(|(file, _)| is_held(file))
+    }
+}
+
+/// What a reader of a shared link keeps.
+struct ShmConsumer {
+    /// A reliable consumer's lock, and the memory that it writes.
+    _own: Option<Own>,
+    /// The memory that it reads.
+    link: Arc<ShmLink>,
+}
+
+impl ConsumerClaim for ShmConsumer {
+    fn producer_lives(&self) -> bool {
+        is_held(&self.link.tx)
+    }
+}

@@ -1,0 +1,39 @@
+//! Links between processes, in shared memory. Linux only.
+//!
+//! A link is a folder below a base folder, one file per writer:
+//!
+//! ```text
+//! base/              /dev/shm/tango-UID, $TANGO_DIR, or what the builder was told
+//!   .lock            held while a link is made or taken away; its content means nothing
+//!   .new-1-0/        a link in the making, unless its maker died: the next maker clears it away
+//!   .old-1-0/        a link that is being taken away
+//!   quotes/          file    written by               others
+//!     tx             header, rings, counters   the producer        map it read-only
+//!     rx.0           progress of one reader    consumer slot 0     map it read-only
+//!     rx.1           ...                       consumer slot 1
+//!     ctl            command word              whoever operates    map it read-only
+//! ```
+//!
+//! Invariants:
+//!
+//! - Each byte has one writing process: the one that holds the lock of its file. Everybody else maps
+//!   the file read-only, so the page tables enforce it.
+//! - A folder appears under its name complete, by one rename, and disappears from it by another. Nobody
+//!   opens half a link.
+//! - The lock of a file, not a process id or a clock, says that its owner lives ([`lock`]).
+//! - Memory of a file becomes atomics in [`map`] and nowhere else.
+//! - Before anybody gets a `&[u8]` into a file that another process writes, [`trust`] has looked at who
+//!   could write to it.
+
+mod folder;
+mod layout;
+mod link;
+mod lock;
+mod map;
+mod staging;
+mod trust;
+
+#[cfg(test)]
+mod scratch;
+
+pub(crate) use link::{ShmLink, list, remove};

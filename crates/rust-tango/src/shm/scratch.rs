@@ -1,0 +1,61 @@
+//! What the unit tests here share: a folder for one test, removed again also when it panics, and a link.
+
+use std::os::unix::fs::{DirBuilderExt, MetadataExt};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::{env, fs, process};
+
+use super::folder::Folder;
+use super::staging::Staging;
+use crate::error::LinkError;
+
+pub(super) struct Scratch(PathBuf);
+
+impl Scratch {
+    /// Makes a folder of mode 0700, in memory if the machine has a place for it.
+    pub(super) fn new() -> Self {
+        static COUNT: AtomicU32 = AtomicU32::new(0);
+        let memory = PathBuf::from("/dev/shm");
+        let parent = if memory.is_dir() { memory } else { env::temp_dir() };
+        let count = COUNT.fetch_add(1, Ordering::Relaxed);
+        let path = parent.join(format!("tango-test-{}-{count}", process::id()));
+        fs::DirBuilder::new().mode(0o700).create(&path).unwrap();
+        Self(path)
+    }
+
+    pub(super) fn path(&self) -> &Path {
+        &self.0
+    }
+
+    /// A new file of `len` zero bytes, open for reading and writing.
+    pub(super) fn file(&self, name: &str, len: u64) -> fs::File {
+        let file = fs::File::create_new(self.0.join(name)).unwrap();
+        file.set_len(len).unwrap();
+        self.open(name, true)
+    }
+
+    /// The file once more, by an open file description of its own.
+    pub(super) fn open(&self, name: &str, write: bool) -> fs::File {
+        fs::File::options().read(true).write(write).open(self.0.join(name)).unwrap()
+    }
+}
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.0);
+    }
+}
+
+/// Makes a link of three small files.
+pub(super) fn make_link(base: &Path, name: &str) -> Result<Folder, LinkError> {
+    let staging = Staging::new(base, name)?;
+    for file in ["tx", "ctl", "rx.0"] {
+        staging.create_file(file, 4096)?;
+    }
+    staging.publish()
+}
+
+/// The permissions of what lies there.
+pub(super) fn mode(path: impl AsRef<Path>) -> u32 {
+    fs::symlink_metadata(path).unwrap().mode() & 0o7777
+}
