@@ -1,0 +1,64 @@
+//! What happens when a reader is slower than the producer: with flow control the producer waits, without
+//! it the reader is lapped, and told how much it has lost.
+//!
+//! cargo run -p rust-tango --example flow_control
+
+use rust_tango::{Consumer, DCache, Fctl, Fseq, MCache, Producer, TangoError};
+
+fn main() -> Result<(), TangoError> {
+    println!("With flow control, in a ring of 4:");
+    {
+        let (mcache, dcache) = (MCache::<4>::new(), DCache::<4, 64>::new());
+        let (fseq, fctl) = (Fseq::new(1), Fctl::new(4));
+        let producer = Producer::with_flow_control(&mcache, &dcache, &fseq, &fctl);
+        let mut consumer = Consumer::with_flow_control(&mcache, &dcache, &fctl, 1);
+        let mut published = 0;
+        while producer.publish(&[published], 0, 0, 0).is_ok() {
+            published += 1;
+        }
+        assert_eq!(published, 4);
+        println!("  {published} fragments went, then: {}", TangoError::NoCredits);
+
+        let fragment = consumer.poll()?.expect("four are there");
+        assert_eq!(producer.publish(&[4], 0, 0, 0), Err(TangoError::NoCredits));
+        println!("  the consumer looks at fragment {}: still no credits", fragment.meta.seq);
+        drop(fragment);
+        producer.publish(&[4], 0, 0, 0)?;
+        println!("  it has finished with it: one more can go");
+
+        let mut expected = 1;
+        while let Some(fragment) = consumer.poll()? {
+            assert_eq!(fragment.payload.as_slice(), [expected]);
+            expected += 1;
+        }
+        assert_eq!(expected, 5);
+        println!("  and nothing was lost");
+    }
+
+    println!("Without, in a ring of 4:");
+    let (mcache, dcache, fseq) = (MCache::<4>::new(), DCache::<4, 64>::new(), Fseq::new(1));
+    let producer = Producer::new(&mcache, &dcache, &fseq);
+    let mut consumer = Consumer::new(&mcache, &dcache, 1);
+    for n in 1..=10 {
+        producer.publish(&[n], 0, 0, 0)?;
+    }
+    println!("  10 fragments went, nobody was asked");
+    let (mut read, mut missed) = (0, 0);
+    loop {
+        match consumer.poll() {
+            Ok(Some(fragment)) => {
+                assert_eq!(u64::from(fragment.payload.as_slice()[0]), fragment.meta.seq);
+                println!("  the reader gets fragment {}", fragment.meta.seq);
+                read += 1;
+            }
+            Ok(None) => break,
+            Err(TangoError::Overrun { lost, next }) => {
+                println!("  the reader has lost {lost}, and goes on with {next}");
+                missed += lost;
+            }
+            Err(error) => return Err(error),
+        }
+    }
+    assert_eq!((read, missed), (4, 6));
+    Ok(())
+}

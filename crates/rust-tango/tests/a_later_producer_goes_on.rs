@@ -1,0 +1,210 @@
+//! A producer that comes to storage which has been used goes on from what the lines hold: with the next
+//! number, with what is still there, and around the payloads that readers have not finished with.
+#![cfg(feature = "std")]
+
+mod common;
+
+use common::{Random, assert_is, assert_whole, bytes, in_time, publish};
+use rust_tango::{Consumer, DCache, Fctl, Fseq, Link, LinkErrorKind, MCache, Producer, Start, TangoError};
+
+const MTU: usize = 200;
+
+#[test]
+fn on_borrowed_storage_the_lines_count_and_not_the_counter() {
+    let (mcache, dcache) = (MCache::<8>::new(), DCache::<8, MTU>::new());
+    let (first, fresh, fctl) = (Fseq::new(50), Fseq::new(1), Fctl::new(8));
+    let tx = Producer::with_flow_control(&mcache, &dcache, &first, &fctl);
+    let mut rx = Consumer::with_flow_control(&mcache, &dcache, &fctl, 50);
+    for _ in 0..5 {
+        publish(&tx, MTU).unwrap();
+    }
+    assert_is(&rx.poll().unwrap().unwrap(), 50, MTU);
+    drop(tx);
+
+    let tx = Producer::with_flow_control(&mcache, &dcache, &fresh, &fctl);
+    assert_eq!((tx.next_seq(), fresh.current()), (55, 55), "a fresh counter is moved to the place");
+    for _ in 0..4 {
+        publish(&tx, MTU).unwrap();
+    }
+    assert_eq!(publish(&tx, MTU), Err(TangoError::NoCredits), "what is unread still counts");
+    for seq in 51..59 {
+        assert_is(&rx.poll().unwrap().unwrap(), seq, MTU);
+    }
+    drop(tx);
+    let tx = Producer::with_flow_control(&mcache, &dcache, &first, &fctl);
+    assert_eq!((tx.next_seq(), first.current()), (59, 59), "a counter that is behind too");
+    publish(&tx, MTU).unwrap();
+    assert_is(&rx.poll().unwrap().unwrap(), 59, MTU);
+}
+
+#[test]
+fn without_flow_control_too() {
+    let (mcache, dcache, fseq) = (MCache::<4>::new(), DCache::<4, MTU>::new(), Fseq::new(1));
+    let mut ob = Consumer::new(&mcache, &dcache, 1);
+    for round in 0..30 {
+        let tx = Producer::new(&mcache, &dcache, &fseq);
+        assert_eq!(tx.next_seq(), 1 + 3 * round);
+        for _ in 0..3 {
+            publish(&tx, MTU).unwrap();
+        }
+        if round < 10 {
+            for seq in 1 + 3 * round..4 + 3 * round {
+                assert_is(&ob.poll().unwrap().unwrap(), seq, MTU);
+            }
+        }
+    }
+    assert_eq!(ob.poll().unwrap_err(), TangoError::Overrun { lost: 56, next: 87 });
+    for seq in 87..=90 {
+        assert_is(&ob.poll().unwrap().unwrap(), seq, MTU);
+    }
+}
+
+#[test]
+fn what_is_intact_can_still_be_read() {
+    let link = Link::builder().depth(8).mtu(MTU).consumers(2).build().unwrap();
+    let tx = link.producer().unwrap();
+    assert_eq!(link.producer().unwrap_err().kind(), LinkErrorKind::Taken);
+    for _ in 0..6 {
+        publish(&tx, MTU).unwrap();
+    }
+    drop(tx);
+    // Between two producers: everybody may come.
+    let mut between = link.consumer_from(Start::Oldest).unwrap();
+    let tx = link.producer().unwrap();
+    let mut after = link.observer_from(Start::Oldest).unwrap();
+    assert_eq!(tx.next_seq(), 7);
+    publish(&tx, MTU).unwrap();
+    for rx in [&mut between, &mut after] {
+        for seq in 1..=7 {
+            assert_is(&rx.poll().unwrap().unwrap(), seq, MTU);
+        }
+    }
+}
+
+#[test]
+fn a_fragment_that_is_held_survives_the_change() {
+    // Room for three payloads of 256 bytes.
+    let link = Link::builder().depth(32).mtu(256).region(768).build().unwrap();
+    let tx = link.producer().unwrap();
+    let mut rx = link.consumer().unwrap();
+    let send = |tx: &Producer<'_>, seed: u64| tx.publish(&bytes(seed, 256), seed, 0, 0).map(|meta| meta.seq);
+    for seed in 1..=3 {
+        send(&tx, seed).unwrap();
+    }
+    rx.poll().unwrap().unwrap();
+    send(&tx, 4).unwrap(); // takes the place of 1
+    let held = rx.poll().unwrap().unwrap();
+    drop(tx);
+    for _ in 0..5 {
+        drop(link.producer().unwrap());
+    }
+    let tx = link.producer().unwrap();
+    assert_eq!(send(&tx, 5), Err(TangoError::NoCredits), "its place is 2's, which is held");
+    tx.publish(&[], 0, 0, 0).unwrap();
+    assert_eq!(held.payload.as_slice(), bytes(2, 256));
+    drop(held);
+    assert_eq!(send(&tx, 5), Ok(6));
+    assert_eq!(send(&tx, 6), Err(TangoError::NoCredits));
+    for (seed, len) in [(3, 256), (4, 256), (0, 0), (5, 256)] {
+        assert_eq!(rx.poll().unwrap().unwrap().payload.as_slice(), bytes(seed, len));
+    }
+}
+
+/// What a loan has cost without being committed is not mistaken for something that is there.
+#[test]
+fn after_a_loan_that_came_to_nothing() {
+    let link = Link::builder().depth(8).mtu(1000).region(1024).build().unwrap();
+    let mut tx = link.producer().unwrap();
+    for _ in 0..3 {
+        tx.publish(&bytes(7, 300), 0, 0, 0).unwrap();
+    }
+    let mut loan = tx.loan(1000).unwrap(); // overwrites all three
+    loan.write_at(0, &[0xff; 1000]);
+    drop(loan);
+    drop(tx);
+    let tx = link.producer().unwrap();
+    assert_eq!(tx.next_seq(), 4);
+    tx.publish(&bytes(8, 500), 0, 0, 0).unwrap();
+    let mut ob = link.observer_from(Start::At(1)).unwrap();
+    assert_eq!(ob.poll().unwrap_err(), TangoError::Overrun { lost: 3, next: 4 });
+    assert_eq!(ob.poll().unwrap().unwrap().payload.as_slice(), bytes(8, 500));
+}
+
+/// Producers follow each other at random points, while two consumers read, one of them far behind.
+fn relay(depth: usize, max: usize, region: usize, count: u64, start: u64) {
+    let link = Link::builder().depth(depth).mtu(max).region(region).consumers(2).start(start);
+    let link = link.build().unwrap();
+    let mut readers = [link.consumer().unwrap(), link.consumer().unwrap()];
+    let mut ob = link.observer().unwrap();
+    let mut random = Random::new(depth as u64 ^ region as u64);
+    let mut next = start;
+    let (mut ends, mut accepted) = (0, 0);
+    while next.wrapping_sub(start) < count {
+        let tx = link.producer().unwrap();
+        assert_eq!(tx.next_seq(), next);
+        for _ in 0..random.below(12) {
+            match publish(&tx, max) {
+                Ok(_) => next = next.wrapping_add(1),
+                Err(error) => assert_eq!(error, TangoError::NoCredits),
+            }
+            for rx in &mut readers {
+                for _ in 0..random.below(4) {
+                    let expected = rx.next_seq();
+                    match rx.poll().unwrap() {
+                        Some(fragment) => assert_is(&fragment, expected, max),
+                        None => assert_eq!(expected, next),
+                    }
+                }
+            }
+            let read = ob.poll().map(|fragment| {
+                fragment.inspect(|fragment| assert_whole(&fragment.meta, fragment.payload.as_slice(), max))
+            });
+            accepted += u64::from(matches!(read, Ok(Some(_))));
+        }
+        drop(tx);
+        ends += 1;
+    }
+    for rx in &mut readers {
+        while rx.next_seq() != next {
+            let expected = rx.next_seq();
+            assert_is(&rx.poll().unwrap().unwrap(), expected, max);
+        }
+        assert!(rx.is_closed());
+    }
+    assert!(ends > count / 12 && accepted > 0);
+}
+
+#[test]
+fn producers_relay_with_random_payloads() {
+    in_time(|| {
+        relay(16, 96, 0, 3_000, 1);
+        relay(16, 1000, 2048, 5_000, 1);
+        relay(64, 1000, 1024, 5_000, u64::MAX - 2_000);
+        relay(8, 500, 64 * 100, 5_000, 1);
+        relay(2, 300, 64 * 7, 2_000, 0);
+    });
+}
+
+/// While no consumer is there, a producer with flow control has the credits that are left and then waits,
+/// also if one without flow control has been there in between.
+#[test]
+fn flow_control_holds_again_after_a_producer_without_it() {
+    for consumer_was_there in [false, true] {
+        let (mcache, dcache) = (MCache::<8>::new(), DCache::<8, MTU>::new());
+        let (fseq, fctl) = (Fseq::new(1), Fctl::new(8));
+        if consumer_was_there {
+            let tx = Producer::with_flow_control(&mcache, &dcache, &fseq, &fctl);
+            let mut rx = Consumer::with_flow_control(&mcache, &dcache, &fctl, 1);
+            publish(&tx, MTU).unwrap();
+            rx.poll().unwrap().unwrap();
+        }
+        let free = Producer::new(&mcache, &dcache, &fseq);
+        for _ in 0..50 {
+            publish(&free, MTU).unwrap();
+        }
+        drop(free);
+        let tx = Producer::with_flow_control(&mcache, &dcache, &fseq, &fctl);
+        let sent = (0..100).take_while(|_| publish(&tx, MTU).is_ok()).count();
+        assert!(sent <= 8, "{sent} went, with nobody reading (consumer_was_there: {consumer_was_there})");
+    }
+}

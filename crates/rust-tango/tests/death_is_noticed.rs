@@ -1,0 +1,251 @@
+//! A process that is killed (SIGKILL) hangs nobody: readers of a dead producer drain and end, a dead
+//! consumer gives its credits back, and what they have left can be taken over.
+#![cfg(all(feature = "shm", target_os = "linux"))]
+
+mod common;
+
+use std::path::Path;
+use std::time::Duration;
+
+use common::process::{Child, Place, role, say};
+use common::{assert_is, in_time, publish, publish_blocking};
+use rust_tango::{Link, LinkBuilder, LinkErrorKind, Start, TangoError};
+
+const MTU: usize = 300;
+const DEPTH: u64 = 16;
+
+fn builder(place: &Path) -> LinkBuilder {
+    Link::builder().depth(DEPTH as usize).mtu(MTU).consumers(2).dir(place)
+}
+
+/// What the children of these tests do, until they are killed.
+#[test]
+fn child() {
+    let Some((role, place)) = role() else { return };
+    let holding = match role.as_str() {
+        "producer of ten" => {
+            let tx = builder(&place).create("quotes").unwrap().producer().unwrap();
+            for _ in 0..10 {
+                publish(&tx, MTU).unwrap();
+            }
+            Some(tx)
+        }
+        "producer without end" => {
+            let tx = builder(&place).create("quotes").unwrap().producer().unwrap();
+            say("ready");
+            loop {
+                publish_blocking(&tx, MTU);
+            }
+        }
+        "maker" => {
+            let link = builder(&place).create("quotes").unwrap();
+            say("ready");
+            std::thread::sleep(common::PATIENCE);
+            drop(link);
+            None
+        }
+        "consumer" => {
+            let mut rx = Link::open_in(&place, "quotes").unwrap().consumer_from(Start::Oldest).unwrap();
+            let held = rx.poll().unwrap();
+            say("ready");
+            std::thread::sleep(common::PATIENCE);
+            drop(held);
+            None
+        }
+        other => panic!("no role {other}"),
+    };
+    say("ready");
+    std::thread::sleep(common::PATIENCE);
+    drop(holding);
+}
+
+fn started(role: &str, place: &Place) -> Child {
+    let mut child = Child::start(role, place);
+    assert_eq!(child.hear(), "ready");
+    child
+}
+
+#[test]
+fn readers_of_a_killed_producer_drain_and_end() {
+    in_time(|| {
+        let place = Place::new();
+        let child = started("producer of ten", &place);
+        let link = Link::open_in(place.path(), "quotes").unwrap();
+        let mut rx = link.consumer_from(Start::Oldest).unwrap();
+        let mut ob = link.observer_from(Start::Oldest).unwrap();
+        let mut waits = link.consumer().unwrap();
+        let waiting = std::thread::spawn(move || waits.wait().unwrap().is_none());
+        assert!(link.status().producer);
+        child.kill();
+        assert!(waiting.join().unwrap(), "who waits comes back");
+        for reader in [&mut rx, &mut ob] {
+            assert!(!reader.is_closed(), "there is something left");
+            for seq in 1..=10 {
+                assert_is(&reader.wait().unwrap().unwrap(), seq, MTU);
+            }
+            assert!(reader.wait().unwrap().is_none());
+            assert!(reader.is_closed());
+        }
+        let status = link.status();
+        assert_eq!((status.producer, status.next), (false, 11));
+    });
+}
+
+/// By polling alone, too.
+#[test]
+fn who_only_polls_learns_of_the_death() {
+    in_time(|| {
+        let place = Place::new();
+        let child = started("producer of ten", &place);
+        let mut ob = Link::open_in(place.path(), "quotes").unwrap().observer_from(Start::At(11)).unwrap();
+        assert!(ob.poll().unwrap().is_none() && !ob.is_closed());
+        child.kill();
+        while !ob.is_closed() {
+            assert!(ob.poll().unwrap().is_none());
+        }
+    });
+}
+
+#[test]
+fn a_producer_killed_while_it_publishes_leaves_whole_fragments() {
+    in_time(|| {
+        for round in 0..5 {
+            let place = Place::new();
+            let child = started("producer without end", &place);
+            let link = Link::open_in(place.path(), "quotes").unwrap();
+            let mut rx = link.consumer_from(Start::Oldest).unwrap();
+            let mut next = rx.next_seq();
+            for _ in 0..500 + 100 * round {
+                assert_is(&rx.wait().unwrap().unwrap(), next, MTU);
+                next += 1;
+            }
+            child.kill();
+            while let Some(fragment) = rx.wait().unwrap() {
+                assert_is(&fragment, next, MTU);
+                next += 1;
+            }
+            let tx = link.producer().unwrap();
+            assert_eq!(tx.next_seq(), next);
+            for _ in 0..DEPTH {
+                publish(&tx, MTU).unwrap();
+            }
+            assert_eq!(publish(&tx, MTU), Err(TangoError::NoCredits));
+            for seq in next..next + DEPTH {
+                assert_is(&rx.poll().unwrap().unwrap(), seq, MTU);
+            }
+        }
+    });
+}
+
+#[test]
+fn a_link_whose_maker_dies_before_it_produces_is_closed() {
+    in_time(|| {
+        let place = Place::new();
+        let child = started("maker", &place);
+        let link = Link::open_in(place.path(), "quotes").unwrap();
+        let mut rx = link.consumer().unwrap();
+        assert!(rx.wait_timeout(Duration::from_millis(20)).unwrap().is_none() && !rx.is_closed());
+        child.kill();
+        assert!(rx.wait().unwrap().is_none() && rx.is_closed());
+        let tx = link.producer().unwrap();
+        assert_eq!(publish(&tx, MTU).unwrap().seq, 1);
+    });
+}
+
+/// Who has seen the death of one producer works with the next as if nothing had happened.
+#[test]
+fn after_a_death_a_new_producer_opens_the_link_again() {
+    in_time(|| {
+        let place = Place::new();
+        let child = started("producer of ten", &place);
+        let link = Link::open_in(place.path(), "quotes").unwrap();
+        let mut rx = link.consumer().unwrap();
+        let mut ob = link.observer().unwrap();
+        child.kill();
+        assert!(rx.wait().unwrap().is_none() && rx.is_closed());
+        assert!(ob.wait().unwrap().is_none() && ob.is_closed());
+        let tx = link.producer().unwrap();
+        assert_eq!(publish(&tx, MTU).unwrap().seq, 11);
+        for reader in [&mut rx, &mut ob] {
+            assert_is(&reader.wait().unwrap().unwrap(), 11, MTU);
+            assert!(reader.poll().unwrap().is_none());
+            assert!(!reader.is_closed(), "this producer lives");
+        }
+        let waiting = std::thread::spawn(move || rx.wait().unwrap().map(|fragment| fragment.meta.seq));
+        std::thread::sleep(Duration::from_millis(20));
+        publish(&tx, MTU).unwrap();
+        assert_eq!(waiting.join().unwrap(), Some(12));
+    });
+}
+
+#[test]
+fn a_killed_consumer_gives_its_credits_back() {
+    in_time(|| {
+        let place = Place::new();
+        let link = builder(place.path()).create("quotes").unwrap();
+        let tx = link.producer().unwrap();
+        publish(&tx, MTU).unwrap();
+        let child = started("consumer", &place);
+        for _ in 1..DEPTH {
+            publish(&tx, MTU).unwrap();
+        }
+        assert_eq!(publish(&tx, MTU), Err(TangoError::NoCredits));
+        let producer = std::thread::spawn(move || {
+            for _ in 0..3 * DEPTH {
+                publish_blocking(&tx, MTU);
+            }
+            tx
+        });
+        std::thread::sleep(Duration::from_millis(30));
+        assert!(!producer.is_finished(), "a living consumer is waited for, however slow it is");
+        assert_eq!(link.status().next, 1 + DEPTH);
+        child.kill();
+        let tx = producer.join().unwrap();
+        assert_eq!((tx.consumers(), link.status().next), (0, 1 + 4 * DEPTH));
+        assert!(link.status().consumers.iter().all(|consumer| !consumer.alive));
+        assert!(tx.wait_until_drained(Some(Duration::ZERO)));
+        // Its slot can be taken, and the new owner is not mistaken for the dead one.
+        let mut rx = link.consumer().unwrap();
+        assert_eq!((tx.consumers(), link.status().consumers[0].slot), (1, 0));
+        for _ in 0..DEPTH {
+            publish(&tx, MTU).unwrap();
+        }
+        for _ in 0..2000 {
+            assert_eq!(publish(&tx, MTU), Err(TangoError::NoCredits));
+        }
+        assert_is(&rx.poll().unwrap().unwrap(), 1 + 4 * DEPTH, MTU);
+    });
+}
+
+#[test]
+fn the_producer_does_not_wait_for_the_dead_to_drain() {
+    in_time(|| {
+        let place = Place::new();
+        let tx = builder(place.path()).create("quotes").unwrap().producer().unwrap();
+        publish(&tx, MTU).unwrap();
+        let child = started("consumer", &place);
+        assert!(!tx.wait_until_drained(Some(Duration::from_millis(10))));
+        child.kill();
+        assert!(tx.wait_until_drained(None));
+    });
+}
+
+#[test]
+fn a_dead_link_is_made_again() {
+    in_time(|| {
+        let place = Place::new();
+        let child = started("producer of ten", &place);
+        let create = || builder(place.path()).create("quotes");
+        let reader = Link::open_in(place.path(), "quotes").unwrap();
+        let mut ob = reader.observer_from(Start::Oldest).unwrap();
+        assert_eq!(create().unwrap_err().kind(), LinkErrorKind::InUse);
+        child.kill();
+        let link = create().unwrap();
+        assert_eq!(link.status().next, 1);
+        // Who reads the old one reads on.
+        for seq in 1..=10 {
+            assert_is(&ob.wait().unwrap().unwrap(), seq, MTU);
+        }
+        assert!(ob.wait().unwrap().is_none());
+    });
+}

@@ -1,0 +1,204 @@
+//! Files of a link are private, and whatever is in them when somebody opens them, the answer is an
+//! error and never a crash.
+#![cfg(all(feature = "shm", target_os = "linux"))]
+
+mod common;
+
+use std::fs::{self, OpenOptions, Permissions};
+use std::os::unix::fs::{FileExt, PermissionsExt, symlink};
+use std::path::PathBuf;
+
+use common::process::Place;
+use common::{Random, publish};
+use rust_tango::{Link, LinkErrorKind, Start, TangoError};
+
+const MTU: usize = 300;
+
+/// A link in a place of its own, with something in it, and nobody attached.
+fn dead_link() -> (Place, PathBuf) {
+    let place = Place::new();
+    let link = Link::builder().depth(8).mtu(MTU).consumers(2).dir(place.path()).create("quotes").unwrap();
+    let tx = link.producer().unwrap();
+    for _ in 0..5 {
+        publish(&tx, MTU).unwrap();
+    }
+    let path = place.path().join("quotes");
+    (place, path)
+}
+
+fn mode(path: PathBuf) -> u32 {
+    fs::metadata(path).unwrap().permissions().mode() & 0o7777
+}
+
+fn overwrite(path: PathBuf, offset: u64, bytes: &[u8]) {
+    OpenOptions::new().write(true).open(path).unwrap().write_all_at(bytes, offset).unwrap();
+}
+
+#[test]
+fn nobody_else_can_read_or_write_them() {
+    let (place, path) = dead_link();
+    assert_eq!(mode(path.clone()), 0o700);
+    let mut files: Vec<_> = fs::read_dir(&path).unwrap().map(|file| file.unwrap().file_name()).collect();
+    files.sort();
+    assert_eq!(files, ["ctl", "rx.0", "rx.1", "tx"]);
+    for file in files {
+        assert_eq!(mode(path.join(file)), 0o600);
+    }
+    let base = place.path().join("made/for/it");
+    Link::builder().dir(&base).create("quotes").unwrap();
+    assert_eq!(mode(base), 0o700);
+}
+
+#[test]
+fn a_folder_that_others_can_write_is_not_trusted() {
+    let (place, path) = dead_link();
+    let link = Link::open_in(place.path(), "quotes").unwrap();
+    link.consumer().unwrap();
+    let set = |path: &PathBuf, mode| fs::set_permissions(path, Permissions::from_mode(mode)).unwrap();
+    let base = place.path().to_path_buf();
+    for (changed, open, safe) in [
+        (&path, 0o770, 0o700),
+        (&path, 0o702, 0o700),
+        (&path.join("tx"), 0o660, 0o600),
+        (&base, 0o777, 0o700),
+    ] {
+        set(changed, open);
+        let link = Link::open_in(place.path(), "quotes").unwrap();
+        let refused = link.consumer().unwrap_err();
+        assert_eq!(refused.kind(), LinkErrorKind::Untrusted, "{changed:?} {open:o}: {refused}");
+        assert!(refused.to_string().contains(changed.to_str().unwrap()), "{refused}");
+        assert!(refused.to_string().contains("observer"), "it says what to do instead: {refused}");
+        let mut ob = link.observer_from(Start::Oldest).unwrap();
+        common::assert_is(&ob.poll().unwrap().unwrap(), 1, MTU);
+        assert!(link.status().consumers.is_empty(), "no slot was taken");
+        set(changed, safe);
+        link.consumer().unwrap();
+    }
+}
+
+#[test]
+fn what_is_no_link_is_not_opened() {
+    let (place, path) = dead_link();
+    symlink("quotes", place.path().join("alias")).unwrap();
+    assert_eq!(Link::open_in(place.path(), "alias").unwrap_err().kind(), LinkErrorKind::Incompatible);
+    fs::write(place.path().join("file"), "x").unwrap();
+    assert_eq!(Link::open_in(place.path(), "file").unwrap_err().kind(), LinkErrorKind::Incompatible);
+    fs::rename(path.join("ctl"), path.join("ctl.bak")).unwrap();
+    symlink("ctl.bak", path.join("ctl")).unwrap();
+    assert_eq!(Link::open_in(place.path(), "quotes").unwrap_err().kind(), LinkErrorKind::Untrusted);
+}
+
+/// Magic, version, and each size in each header, one after the other.
+#[test]
+fn damaged_headers_are_incompatible() {
+    let bad: [(&str, usize, &[u64]); 12] = [
+        ("tx", 0, &[0, 1, u64::MAX]),                                            // magic
+        ("tx", 1, &[0, 2, u64::MAX]),                                            // version
+        ("tx", 2, &[0, 1, 3, 9, 1 << 20, 1 << 28, 1 << 40, 1 << 63, u64::MAX]),  // depth
+        ("tx", 3, &[1 << 20, 1 << 32, 1 << 63, u64::MAX]),                       // mtu
+        ("tx", 4, &[0, 64, 100, 1 << 20, 1 << 40, u64::MAX]),                    // slot
+        ("tx", 5, &[0, 64, 1 << 20, 1 << 38, 1 << 62, u64::MAX - 63, u64::MAX]), // region
+        ("tx", 6, &[257, 1 << 32, u64::MAX]),                                    // consumers
+        ("tx", 8, &[0, 9, u64::MAX]),                                            // credits
+        ("ctl", 0, &[0, u64::MAX]),
+        ("ctl", 1, &[0, 2]),
+        ("rx.1", 0, &[0, u64::MAX]),
+        ("rx.0", 1, &[0, 2]),
+    ];
+    for (file, word, values) in bad {
+        for value in values {
+            let (place, path) = dead_link();
+            overwrite(path.join(file), word as u64 * 8, &value.to_ne_bytes());
+            let error = Link::open_in(place.path(), "quotes").expect_err(file);
+            assert_eq!(error.kind(), LinkErrorKind::Incompatible, "{file} word {word} = {value}: {error}");
+            assert!(error.to_string().contains(file), "{error}");
+        }
+    }
+}
+
+#[test]
+fn truncated_files_are_incompatible() {
+    for file in ["tx", "ctl", "rx.0"] {
+        let (place, path) = dead_link();
+        let full = fs::metadata(path.join(file)).unwrap().len();
+        for len in [full - 1, full / 2, 100, 8, 0] {
+            OpenOptions::new().write(true).open(path.join(file)).unwrap().set_len(len).unwrap();
+            let error = Link::open_in(place.path(), "quotes").expect_err(file);
+            assert_eq!(error.kind(), LinkErrorKind::Incompatible, "{file} of {len} bytes: {error}");
+        }
+    }
+}
+
+/// Words in the slots and beside them, anything at all: errors perhaps, but no crash, and only payloads
+/// of a possible size.
+#[test]
+fn any_bytes_in_the_rings_are_survived() {
+    let mut random = Random::new(5);
+    for _ in 0..300 {
+        let (place, path) = dead_link();
+        for _ in 0..1 + random.below(20) {
+            let (file, offset) = match random.below(4) {
+                0 => ("tx", 4096 + random.below(64) * 8), // what the producer keeps beside the ring
+                1 => ("tx", 8192 + random.below(8) * 128 + random.below(4) * 8), // metadata of a slot
+                2 => ("tx", 8192 + random.below(500) * 8),
+                _ => (["rx.0", "rx.1", "ctl"][random.below(3) as usize], 128 + random.below(32) * 8),
+            };
+            let value = match random.below(4) {
+                0 => random.next(),
+                1 => random.below(20),
+                2 => u64::MAX - random.below(20),
+                _ => random.below(1 << 12) << 32 | random.below(100),
+            };
+            overwrite(path.join(file), offset, &value.to_ne_bytes());
+        }
+        let link = Link::open_in(place.path(), "quotes").unwrap();
+        let mut readers = [
+            link.consumer_from(Start::Oldest).unwrap(),
+            link.consumer_from(Start::At(1)).unwrap(),
+            link.observer_from(Start::Oldest).unwrap(),
+            link.observer_from(Start::At(3)).unwrap(),
+        ];
+        for reader in &mut readers {
+            for _ in 0..20 {
+                if let Ok(Some(fragment)) = reader.poll() {
+                    assert!(fragment.payload.len() <= MTU);
+                    assert_eq!(fragment.payload.len(), fragment.payload.read().len());
+                }
+                if let Ok(batch) = reader.poll_batch(3) {
+                    assert!(batch.iter().all(|fragment| fragment.payload.len() <= MTU));
+                }
+                let _ = reader.poll_if(|_| false).is_ok();
+                let _ = reader.is_closed();
+            }
+        }
+        drop(readers);
+        let _ = link.status();
+        let tx = link.producer().unwrap();
+        for _ in 0..20 {
+            let _ = publish(&tx, MTU);
+        }
+    }
+}
+
+/// Metadata that points outside is reported and stepped over.
+#[test]
+fn corrupt_fragments_are_skipped() {
+    for (place_word, why) in [
+        (1000_u64 | 200 << 32, "chunk"),
+        ((MTU as u64 + 1) << 32, "size"),
+        (u64::from(u32::MAX) | 97 << 32, "slot"),
+    ] {
+        let (place, path) = dead_link();
+        let link = Link::open_in(place.path(), "quotes").unwrap();
+        let readers =
+            [link.consumer_from(Start::Oldest).unwrap(), link.observer_from(Start::Oldest).unwrap()];
+        overwrite(path.join("tx"), 8192 + 2 * 128 + 16, &place_word.to_ne_bytes()); // fragment 2
+        for mut reader in readers {
+            common::assert_is(&reader.poll().unwrap().unwrap(), 1, MTU);
+            assert_eq!(reader.poll().unwrap_err(), TangoError::Corrupt { seq: 2 }, "{why}");
+            for seq in 3..=5 {
+                common::assert_is(&reader.poll().unwrap().unwrap(), seq, MTU);
+            }
+        }
+    }
+}
