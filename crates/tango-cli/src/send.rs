@@ -1,0 +1,180 @@
+//! `tango send`: standard input into a link.
+
+use std::io::{self, BufRead, BufReader, IsTerminal, Read};
+use std::num::NonZeroUsize;
+use std::process;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+use std::time::Duration;
+
+use rust_tango::{Link, Producer, TangoError};
+
+use crate::failure::Failure;
+use crate::place::Place;
+use crate::signals::Ending;
+
+/// How often the state of the link is looked at while there is nothing to do but wait.
+const LOOK: Duration = Duration::from_millis(2);
+/// How often a sender that is at work looks whether somebody has stopped its link.
+const LOOK_FOR_STOP: Duration = Duration::from_millis(50);
+
+const EXAMPLES: &str = "\
+Examples:
+  tango send quotes < FILE                one receiver gets FILE, byte by byte
+  tango send quotes --wait-for 2 < FILE   begins when two receivers are there
+  tail -f LOG | tango send log --lines --wait-for 0 --consumers 8
+
+Receivers are `tango recv LINK`, or any program that opens the link by its name.
+The sender waits for the reliable ones whenever the ring is full. One that comes
+when the beginning has been overwritten says so. At the end, the sender waits
+until everything has been read, and takes the link away.
+
+The link takes 128 bytes for each of --depth, and for payloads up to 1 MiB and
+four times --mtu: 1.4 MiB unless asked otherwise.
+
+Exit status: 0 when all was sent and read; 1 if a receiver died before the end,
+or the link was stopped, or anything else failed; 2 for wrong use; 128 + N after
+signal N.";
+
+/// Send standard input through a link
+#[derive(Debug, clap::Args)]
+#[command(after_help = EXAMPLES)]
+pub(crate) struct Arguments {
+    /// Name of the link: letters, digits, '-', '_' and '.'
+    link: String,
+    /// Fragments under way: a power of two
+    #[arg(long, value_name = "N", default_value_t = 1024)]
+    depth: usize,
+    /// The most bytes in a fragment
+    #[arg(long, value_name = "N", default_value = "65536")]
+    mtu: NonZeroUsize,
+    /// Reliable receivers at a time [default: --wait-for, or 1]
+    #[arg(long, value_name = "N")]
+    consumers: Option<usize>,
+    /// Begin when so many of them are there; 0: now
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    wait_for: usize,
+    /// A message for each line (without its newline); one
+    /// longer than --mtu goes in several fragments
+    #[arg(long, verbatim_doc_comment)]
+    lines: bool,
+}
+
+pub(crate) fn run(arguments: &Arguments, place: &Place) -> Result<(), Failure> {
+    let Arguments { link: name, depth, mtu, wait_for, lines, .. } = arguments;
+    let consumers = arguments.consumers.unwrap_or((*wait_for).max(1));
+    if *wait_for > consumers {
+        return Err(Failure::usage(format!(
+            "--wait-for {wait_for} receivers cannot be with --consumers {consumers}: there would be no slots for them"
+        )));
+    }
+    let ending = Ending::hold_back()?;
+    let made = place.builder().depth(*depth).mtu(mtu.get()).consumers(consumers).create(name)?;
+    let link = Removed(made);
+    watch(&link.0, name, ending);
+    let tx = link.0.producer()?;
+
+    wait_for_consumers(&link.0, name, *wait_for);
+    if *lines { send_lines(&tx) } else { send_bytes(&tx) }?;
+    wait_until_drained(&link.0);
+
+    let status = link.0.status();
+    drop(tx);
+    drop(link);
+    match status.consumers.iter().filter(|consumer| !consumer.alive && consumer.lag > 0).count() {
+        0 => Ok(()),
+        dead => Err(Failure::new(format!("{dead} of the receivers of link {name} died before the end"))),
+    }
+}
+
+/// A link that is taken away when this is dropped.
+struct Removed(Link);
+
+impl Drop for Removed {
+    fn drop(&mut self) {
+        // Somebody may have removed it already.
+        let _ = self.0.remove();
+    }
+}
+
+/// Ends the program when a signal asks for it, or somebody stops the link, whatever it is waiting for.
+fn watch(link: &Link, name: &str, ending: Ending) {
+    let by_signal = Arc::new(AtomicBool::new(false));
+    let (asked, stops_itself) = (link.clone(), by_signal.clone());
+    ending.when_asked(move |signal| {
+        stops_itself.store(true, Ordering::SeqCst);
+        // Readers drain what is there and learn that it is not all.
+        let _ = asked.stop();
+        let _ = asked.remove();
+        process::exit(128 + signal);
+    });
+    let (link, name) = (link.clone(), name.to_owned());
+    thread::spawn(move || {
+        while !link.status().stopped || by_signal.load(Ordering::SeqCst) {
+            thread::sleep(LOOK_FOR_STOP);
+        }
+        let _ = link.remove();
+        Failure::new(format!("link {name} was stopped before all was sent")).tell();
+        process::exit(1);
+    });
+}
+
+fn wait_for_consumers(link: &Link, name: &str, wanted: usize) {
+    let alive = || link.status().consumers.iter().filter(|consumer| consumer.alive).count();
+    if alive() >= wanted {
+        return;
+    }
+    if io::stderr().is_terminal() {
+        let receivers = if wanted == 1 { "a receiver".to_owned() } else { format!("{wanted} receivers") };
+        eprintln!("waiting for {receivers}: tango recv {name}");
+    }
+    while alive() < wanted {
+        thread::sleep(LOOK);
+    }
+}
+
+/// Waits until every living consumer has read everything; those that leave or die count no more.
+fn wait_until_drained(link: &Link) {
+    while link.status().consumers.iter().any(|consumer| consumer.alive && consumer.lag > 0) {
+        thread::sleep(LOOK);
+    }
+}
+
+/// Publishes the input as it comes, in fragments of up to the MTU.
+fn send_bytes(tx: &Producer<'_>) -> Result<(), Failure> {
+    let mut input = io::stdin().lock();
+    let mut buffer = vec![0; tx.mtu()];
+    loop {
+        match input.read(&mut buffer) {
+            Ok(0) => return Ok(()),
+            Ok(len) => tx.send(&buffer[..len]).map_err(unsent)?,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(unreadable(&error)),
+        }
+    }
+}
+
+fn send_lines(tx: &Producer<'_>) -> Result<(), Failure> {
+    let mut input = BufReader::with_capacity(1 << 16, io::stdin().lock());
+    let mut line = Vec::new();
+    while input.read_until(b'\n', &mut line).map_err(|error| unreadable(&error))? > 0 {
+        tx.send_message(line.strip_suffix(b"\n").unwrap_or(&line), 0).map_err(unsent)?;
+        line.clear();
+    }
+    Ok(())
+}
+
+fn unsent(error: TangoError) -> Failure {
+    if error == TangoError::Closed {
+        // One of the threads of `watch` is about to end the program, and says why.
+        loop {
+            thread::park();
+        }
+    }
+    Failure::new(error.to_string())
+}
+
+fn unreadable(error: &io::Error) -> Failure {
+    Failure::new(format!("cannot read standard input: {error}"))
+}

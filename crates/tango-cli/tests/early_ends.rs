@@ -1,0 +1,100 @@
+//! Whoever dies, leaves or is stopped: the others end, and say what is missing.
+
+mod common;
+
+use std::fs::{self, OpenOptions};
+use std::process::Stdio;
+
+use common::{Place, noise};
+use nix::sys::signal::Signal;
+
+#[test]
+fn a_killed_sender() {
+    let place = Place::new();
+    let receiver = place.start("recv x");
+    let mut sender = place.start("send x");
+    sender.write(b"part");
+    receiver.await_output(4);
+    sender.signal(Signal::SIGKILL);
+    assert_eq!(sender.end_by_itself().code(), -9);
+    let receiver = receiver.end();
+    receiver.assert_failed(1, &["link x", "died"]);
+    assert_eq!(receiver.out, b"part");
+    place.run("rm x").assert_ok();
+    assert!(place.list().is_empty());
+}
+
+#[test]
+fn a_killed_sender_is_replaced_by_the_next() {
+    let place = Place::new();
+    let sender = place.start("send x");
+    place.await_status("x", |status| status.producer);
+    sender.signal(Signal::SIGKILL);
+    sender.end_by_itself();
+    let sender = place.start_with_input("send x", place.file("file", b"new"));
+    place.await_status("x", |status| status.producer);
+    let receiver = place.start("recv x").end();
+    receiver.assert_ok();
+    assert_eq!(receiver.out, b"new");
+    sender.end().assert_ok();
+}
+
+/// A sender with a receiver that cannot go on, because nobody reads what it writes.
+#[test]
+fn a_killed_receiver() {
+    let place = Place::new();
+    let receiver = place.start_with("recv x", Stdio::null(), Some(Stdio::piped()));
+    let sender = place.start_with_input("send x --depth 4", place.file("file", &noise(4 << 20)));
+    place.await_status("x", |status| {
+        status.backpressure > 0 && status.consumers.iter().any(|one| one.lag > 0)
+    });
+    receiver.signal(Signal::SIGKILL);
+    receiver.end();
+    sender.end().assert_failed(1, &["receivers of link x died"]);
+    assert!(place.list().is_empty());
+}
+
+/// The output of a receiver ends like that of any filter whose reader has seen enough.
+#[test]
+fn a_receiver_that_nobody_reads() {
+    let place = Place::new();
+    let mut receiver = place.start_with("recv x", Stdio::null(), Some(Stdio::piped()));
+    drop(receiver.child.stdout.take());
+    let sender = place.start_with_input("send x", place.file("file", &noise(4 << 20)));
+    receiver.end().assert_ok();
+    sender.end().assert_ok();
+}
+
+#[test]
+fn signals_stop_a_sender_and_remove_its_link() {
+    for (signal, code) in [(Signal::SIGINT, 130), (Signal::SIGTERM, 143)] {
+        let place = Place::new();
+        // One that waits for receivers, and one that waits for input.
+        let waiting = place.start("send alone");
+        let mut sender = place.start("send x");
+        let receiver = place.start("recv x");
+        sender.write(b"part");
+        receiver.await_output(4);
+        place.await_status("alone", |status| status.producer);
+        for (sender, name) in [(sender, "x"), (waiting, "alone")] {
+            sender.signal(signal);
+            let ended = sender.end_by_itself();
+            assert_eq!((ended.code(), ended.err.as_str()), (code, ""));
+            assert!(!place.list().contains(&name.to_owned()));
+        }
+        receiver.end().assert_failed(1, &["link x was stopped"]);
+    }
+}
+
+#[test]
+fn a_truncated_file_is_explained() {
+    let place = Place::new();
+    let mut sender = place.start("send x");
+    let receiver = place.start("recv x");
+    sender.write(b"part");
+    receiver.await_output(4);
+    OpenOptions::new().write(true).open(place.links().join("x/tx")).unwrap().set_len(0).unwrap();
+    receiver.end().assert_failed(1, &["memory of a link is gone"]);
+    sender.end().assert_failed(1, &["memory of a link is gone"]);
+    fs::remove_dir_all(place.links().join("x")).unwrap();
+}
