@@ -1,0 +1,145 @@
+//! What travels: messages whose every word follows from their number, so that a reader can tell a
+//! right one from an old, a mixed or a cut one.
+//!
+//! Up to a cache line, the sender makes each message anew. Larger ones are prepared in a few variants
+//! and only stamped with their number, so that filling them does not outweigh sending them; neighbours
+//! in a ring whose depth is a power of two still differ, because the number of variants is odd.
+
+use std::hint::black_box;
+
+/// Variants in which the words of a large message come.
+const VARIANTS: u64 = 3;
+/// Difference between neighbouring words of a message.
+const STEP: u64 = 0x9e37_79b9_7f4a_7c15;
+
+/// A message of `N` bytes as the peers that carry values are given it, aligned as words are. (Aligned to
+/// cache lines, `rtrb` and `ringbuf` are as fast, and channels that keep a stamp beside each message slower.)
+#[derive(Clone, Copy)]
+#[repr(C, align(8))]
+pub(crate) struct Message<const N: usize>(pub(crate) [u8; N]);
+
+impl<const N: usize> Message<N> {
+    const fn is_small() -> bool {
+        N <= 64
+    }
+
+    /// What the words after the first count up from.
+    #[inline(always)]
+    fn base(number: u64) -> u64 {
+        if Self::is_small() { number } else { number % VARIANTS }
+    }
+
+    #[inline(always)]
+    fn new(number: u64) -> Self {
+        let mut message = Self([0; N]);
+        let base = Self::base(number);
+        for (i, word) in message.0.as_chunks_mut::<8>().0.iter_mut().enumerate() {
+            *word = base.wrapping_add((i as u64).wrapping_mul(STEP)).to_ne_bytes();
+        }
+        message.stamp(number);
+        message
+    }
+
+    #[inline(always)]
+    fn stamp(&mut self, number: u64) {
+        self.0.as_chunks_mut::<8>().0[0] = number.to_ne_bytes();
+    }
+}
+
+/// Whether `bytes` are all of the message `number`. Reads every word.
+#[inline(always)]
+pub(crate) fn is_right<const N: usize>(bytes: &[u8], number: u64) -> bool {
+    let Ok(bytes) = <&[u8; N]>::try_from(bytes) else { return false };
+    let words = bytes.as_chunks::<8>().0;
+    let base = Message::<N>::base(number);
+    let mut difference = u64::from_ne_bytes(words[0]) ^ number;
+    for (i, word) in words.iter().enumerate().skip(1) {
+        difference |= u64::from_ne_bytes(*word) ^ base.wrapping_add((i as u64).wrapping_mul(STEP));
+    }
+    difference == 0
+}
+
+/// Where a sender takes its messages from: at the start of a cache line, as a careful program has them.
+#[repr(align(64))]
+pub(crate) struct Source<const N: usize> {
+    prepared: [Message<N>; VARIANTS as usize],
+}
+
+impl<const N: usize> Source<N> {
+    pub(crate) fn new() -> Self {
+        Self { prepared: std::array::from_fn(|variant| Message::new(variant as u64)) }
+    }
+
+    /// Room for one message.
+    pub(crate) fn place(&mut self) -> &mut Message<N> {
+        &mut self.prepared[0]
+    }
+
+    /// The message `number`, ready to be sent.
+    #[inline(always)]
+    pub(crate) fn message(&mut self, number: u64) -> &Message<N> {
+        if Message::<N>::is_small() {
+            self.prepared[0] = Message::new(number);
+            &self.prepared[0]
+        } else {
+            let message = &mut self.prepared[(number % VARIANTS) as usize];
+            message.stamp(number);
+            message
+        }
+    }
+}
+
+/// `steps` of arithmetic, each of which needs the outcome of the one before: the work of a producer
+/// between two messages.
+#[inline(always)]
+pub(crate) fn work(mut state: u64, steps: u32) -> u64 {
+    for _ in 0..steps {
+        state = (state ^ (state >> 29)).wrapping_mul(STEP);
+    }
+    state
+}
+
+/// How many steps of [`work`] take about `nanos` on this machine.
+pub(crate) fn steps_of_work(nanos: f64) -> u32 {
+    const STEPS: u32 = 1_000_000;
+    let fastest = (0..5)
+        .map(|_| {
+            let start = std::time::Instant::now();
+            black_box(work(black_box(1), STEPS));
+            start.elapsed().as_nanos() as f64 / f64::from(STEPS)
+        })
+        .fold(f64::INFINITY, f64::min);
+    (nanos / fastest).round().max(1.0) as u32
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_message_is_right_under_its_own_number_only() {
+        fn check<const N: usize>() {
+            let mut source = Source::<N>::new();
+            for number in [0, 1, 2, 3, 1023, 1024, u64::MAX] {
+                let mut message = *source.message(number);
+                assert!(is_right::<N>(&message.0, number));
+                assert!(!is_right::<N>(&message.0, number.wrapping_add(1024)));
+                assert!(!is_right::<N>(&message.0[..N - 1], number));
+                message.0[N - 1] ^= 1;
+                assert!(!is_right::<N>(&message.0, number));
+            }
+        }
+        check::<8>();
+        check::<64>();
+        check::<4096>();
+    }
+
+    #[test]
+    fn a_large_message_mixed_from_a_lap_and_the_next_is_wrong() {
+        let mut source = Source::<1024>::new();
+        let old = *source.message(5);
+        let mut mixed = *source.message(5 + 1024);
+        mixed.0[512..].copy_from_slice(&old.0[512..]);
+        assert!(!is_right::<1024>(&mixed.0, 5 + 1024));
+    }
+}
