@@ -7,17 +7,18 @@
 //! - *observing*: the producer does not know of it and laps it. It copies, validates the copy, and
 //!   hands that out.
 
-use crate::dcache::DCache;
 use crate::error::TangoError;
-use crate::fctl::{ConsumerSlot, Fctl};
+use crate::fctl::ConsumerSlot;
 use crate::frag::FragmentMetadata;
 use crate::line::{Line, Look};
-use crate::mcache::{MCache, Occupants};
+use crate::mcache::Occupants;
 use crate::metrics::{Counter, Metrics};
 use crate::parts::Parts;
 use crate::payload::{Credit, Fragment, Payload, Scratch};
 use crate::seq;
-use crate::sync::{Acquire, Relaxed, fence, spin_loop};
+#[cfg(feature = "alloc")]
+use crate::sync::{Acquire, fence};
+use crate::sync::{Relaxed, spin_loop};
 use crate::wait::{Wait, Waiting};
 
 /// Where a consumer that joins begins to read.
@@ -65,6 +66,8 @@ pub struct Consumer<'a> {
     idle_at: u64,
     /// The number at which `keep_distance` is due.
     gate: u64,
+    /// `DISTANCE`, or `OFF`.
+    distance: u64,
     /// The lines were prepared, and (reliable) the place in them has been settled.
     ready: bool,
     /// What was asked for and gone before this consumer had joined: reported by the first look.
@@ -81,6 +84,7 @@ pub struct Consumer<'a> {
     wait: Wait,
     metrics: Option<Counter<'a>>,
     /// Last, so that it is dropped last: it may own the memory that everything above is a view of.
+    #[cfg_attr(not(feature = "alloc"), allow(dead_code))] // held for its drop
     attachment: Attachment<'a>,
 }
 
@@ -144,10 +148,13 @@ const LOOKS_PER_QUESTION: u32 = 1024;
 /// single fragment, so an exchange of questions and answers does not wait (`bench/`: rows "little work",
 /// "round trip").
 const PAUSE_AFTER_RUN: u64 = 8;
-/// In a run, a reader keeps this many fragments behind the producer if that costs little time...
-const DISTANCE: u64 = 16;
-/// ... no more than this many spins, once in `DISTANCE` fragments (`bench/`: row "no work").
-const DISTANCE_PAUSE: u64 = 20;
+/// In a long run, a reader keeps this many fragments behind the producer if that costs little time: no
+/// more than `DISTANCE_PAUSE` spins, about two microseconds, once in `DISTANCE` fragments (`bench/`: rows
+/// "no work" and "little work"). Only in rings that have room for it.
+const DISTANCE: u64 = 64;
+const DISTANCE_PAUSE: u64 = 48;
+/// Stands for "never".
+const OFF: u64 = 1 << 62;
 
 /// What a look at the next line leads to.
 pub(crate) enum Next<'a> {
@@ -328,7 +335,7 @@ impl<'a> Consumer<'a> {
                 if self.idle_at != self.next {
                     let run = self.next.wrapping_sub(self.idle_at);
                     self.idle_at = self.next;
-                    self.gate = self.next.wrapping_add(DISTANCE);
+                    self.gate = self.next.wrapping_add(self.distance);
                     for _ in 0..(run / 2).min(PAUSE_AFTER_RUN) {
                         spin_loop();
                     }
@@ -347,17 +354,17 @@ impl<'a> Consumer<'a> {
         }
     }
 
-    /// In a long run of fragments, lets the producer get ahead: looks `DISTANCE` fragments ahead, and if
-    /// that one is not there yet, waits a little for it (up to about a microsecond). A reader that is on
-    /// the producer's heels takes each line away from it while it is being written.
+    /// In a long run of fragments, lets the producer get ahead: looks `distance` fragments ahead, and if
+    /// that one is not there yet, waits a little for it. A reader that is on the producer's heels takes
+    /// each line away from it while it is being written.
     #[cold]
     fn keep_distance(&mut self) {
         let n = self.next;
-        self.gate = n.wrapping_add(DISTANCE);
-        if n.wrapping_sub(self.idle_at) < DISTANCE {
+        self.gate = n.wrapping_add(self.distance);
+        if n.wrapping_sub(self.idle_at) < self.distance {
             return;
         }
-        let last = n.wrapping_add(DISTANCE - 1);
+        let last = self.gate.wrapping_sub(1);
         for _ in 0..DISTANCE_PAUSE {
             if self.parts.ring.line(last).look(last) != Look::Behind {
                 return;
@@ -499,10 +506,12 @@ impl<'a> Consumer<'a> {
         if let Mode::Reliable(slot) = &mode {
             slot.claim(next);
         }
+        let distance = if parts.ring.depth() >= 4 * DISTANCE { DISTANCE } else { OFF };
         let mut consumer = Self {
             next,
             idle_at: next,
-            gate: next,
+            gate: next.wrapping_add(distance),
+            distance,
             ready: false,
             missed: 0,
             parts,
@@ -521,107 +530,5 @@ impl<'a> Consumer<'a> {
             consumer.ready = consumer.missed == 0;
         }
         consumer
-    }
-}
-
-/// Construction on borrowed storage.
-impl<'a> Consumer<'a> {
-    /// An observer that starts with fragment `initial_seq`: it reads what it can, by copy, and the
-    /// producer does not wait for it. Allocates room for one fragment; where there is no allocator, see
-    /// [`Consumer::observing`].
-    ///
-    /// # Panics
-    /// With the message of the error that [`Consumer::try_new`] returns.
-    #[cfg(feature = "alloc")]
-    pub fn new<const DEPTH: usize, const COUNT: usize, const SIZE: usize>(
-        mcache: &'a MCache<DEPTH>,
-        dcache: &'a DCache<COUNT, SIZE>,
-        initial_seq: u64,
-    ) -> Self {
-        Self::try_new(mcache, dcache, initial_seq).unwrap_or_else(|error| panic!("Consumer::new: {error}"))
-    }
-
-    /// [`Consumer::new`] without the panic.
-    ///
-    /// # Errors
-    /// [`TangoError::BoundElsewhere`] if the parts have been used with others,
-    /// [`TangoError::TooFewChunks`] if `COUNT` is below `DEPTH`.
-    #[cfg(feature = "alloc")]
-    pub fn try_new<const DEPTH: usize, const COUNT: usize, const SIZE: usize>(
-        mcache: &'a MCache<DEPTH>,
-        dcache: &'a DCache<COUNT, SIZE>,
-        initial_seq: u64,
-    ) -> Result<Self, TangoError> {
-        let parts = Parts::of_storage(mcache, dcache)?;
-        mcache.bind(dcache.identity(), None, None, |_| Ok(()))?;
-        let mode = Mode::Observing(Scratch::boxed(SIZE));
-        Ok(Self::attach(parts, mode, Start::At(initial_seq), Attachment::None))
-    }
-
-    /// [`Consumer::new`] with a scratch buffer of the caller's: at least 4 words, and `SIZE` bytes.
-    ///
-    /// # Panics
-    /// With the message of the error that [`Consumer::try_observing`] returns.
-    pub fn observing<const DEPTH: usize, const COUNT: usize, const SIZE: usize>(
-        mcache: &'a MCache<DEPTH>,
-        dcache: &'a DCache<COUNT, SIZE>,
-        scratch: &'a mut [u64],
-        initial_seq: u64,
-    ) -> Self {
-        Self::try_observing(mcache, dcache, scratch, initial_seq)
-            .unwrap_or_else(|error| panic!("Consumer::observing: {error}"))
-    }
-
-    /// [`Consumer::observing`] without the panic.
-    ///
-    /// # Errors
-    /// As [`Consumer::try_new`], and [`TangoError::ScratchTooSmall`].
-    pub fn try_observing<const DEPTH: usize, const COUNT: usize, const SIZE: usize>(
-        mcache: &'a MCache<DEPTH>,
-        dcache: &'a DCache<COUNT, SIZE>,
-        scratch: &'a mut [u64],
-        initial_seq: u64,
-    ) -> Result<Self, TangoError> {
-        let parts = Parts::of_storage(mcache, dcache)?;
-        let need = Scratch::need(SIZE);
-        if scratch.len() < need {
-            return Err(TangoError::ScratchTooSmall { words: scratch.len(), need });
-        }
-        mcache.bind(dcache.identity(), None, None, |_| Ok(()))?;
-        let mode = Mode::Observing(Scratch::Borrowed(scratch));
-        Ok(Self::attach(parts, mode, Start::At(initial_seq), Attachment::None))
-    }
-
-    /// The reliable consumer of `fctl`, starting with fragment `initial_seq`, or with the first one that
-    /// is not given up yet (the first read then says how many were lost).
-    ///
-    /// # Panics
-    /// With the message of the error that [`Consumer::try_with_flow_control`] returns.
-    pub fn with_flow_control<const DEPTH: usize, const COUNT: usize, const SIZE: usize>(
-        mcache: &'a MCache<DEPTH>,
-        dcache: &'a DCache<COUNT, SIZE>,
-        fctl: &'a Fctl,
-        initial_seq: u64,
-    ) -> Self {
-        Self::try_with_flow_control(mcache, dcache, fctl, initial_seq)
-            .unwrap_or_else(|error| panic!("Consumer::with_flow_control: {error}"))
-    }
-
-    /// [`Consumer::with_flow_control`] without the panic.
-    ///
-    /// # Errors
-    /// [`TangoError::ConsumerTaken`] if another one lives, [`TangoError::FlowControlMismatch`] if a
-    /// producer without flow control does; otherwise as [`Consumer::try_new`].
-    pub fn try_with_flow_control<const DEPTH: usize, const COUNT: usize, const SIZE: usize>(
-        mcache: &'a MCache<DEPTH>,
-        dcache: &'a DCache<COUNT, SIZE>,
-        fctl: &'a Fctl,
-        initial_seq: u64,
-    ) -> Result<Self, TangoError> {
-        let parts = Parts::of_storage(mcache, dcache)?;
-        let attachment = mcache.bind(dcache.identity(), Some(fctl.identity()), None, |seats| {
-            seats.enter_consumer().map(|()| Attachment::Borrowed(seats))
-        })?;
-        Ok(Self::attach(parts, Mode::Reliable(fctl.slot()), Start::At(initial_seq), attachment))
     }
 }

@@ -16,6 +16,7 @@
 #![allow(unsafe_code)]
 
 use crate::mcache::{PartIdentity, Ring};
+#[cfg(feature = "alloc")]
 use crate::seq;
 use crate::sync::{AtomicU64, Cell, UnsafeCell};
 use crate::words::WORD;

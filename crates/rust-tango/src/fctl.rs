@@ -79,6 +79,7 @@ struct Counts {
 
 /// What the slot says of its owner.
 #[derive(Debug, Clone, Copy)]
+#[cfg_attr(not(feature = "alloc"), allow(dead_code))] // all of it is for `Link::status`
 pub(crate) struct SlotReport {
     pub(crate) active: bool,
     pub(crate) next: u64,
@@ -149,7 +150,8 @@ impl ConsumerSlot {
         total.store(total.load(Relaxed).wrapping_add(lost), Relaxed);
     }
 
-    /// Leaves: the slot no longer holds the producer back.
+    /// Leaves: the slot no longer holds the producer back. (That of an `Fctl` is never left.)
+    #[cfg(feature = "alloc")]
     pub(crate) fn leave(&self) {
         let state = &self.progress.0.state;
         // Release: what was read happens before what the producer writes over it.

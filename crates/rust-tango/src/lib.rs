@@ -90,6 +90,8 @@ mod producer;
 mod batch;
 mod consumer;
 
+mod borrowed;
+
 #[cfg(feature = "alloc")]
 mod message;
 
@@ -130,3 +132,8 @@ pub use message::{Assembler, MessageError};
 pub use payload::OwnedFragment;
 #[cfg(feature = "alloc")]
 pub use tcache::TcacheBuf;
+
+/// The snippets of the README, compiled and run.
+#[cfg(all(doctest, feature = "shm", target_os = "linux"))]
+#[doc = include_str!("../../../README.md")]
+pub struct Readme;

@@ -4,13 +4,13 @@
 //! the way of a fragment it only writes shared memory, by the steps of [`line`](crate::line); it reads
 //! some, the consumers' words, when its credits run out.
 
-use crate::dcache::{DCache, Placement, Spot, granules};
+use crate::dcache::{Placement, Spot, granules};
 use crate::error::TangoError;
-use crate::fctl::{Credits, Fctl, ProducerPlace, Slots, Watched};
+use crate::fctl::{Credits, ProducerPlace, Slots};
 use crate::frag::FragmentMetadata;
 use crate::fseq::Fseq;
 use crate::line;
-use crate::mcache::{CLOSED, MCache, OPEN, Occupants, UNBOUND};
+use crate::mcache::{CLOSED, OPEN, Occupants, UNBOUND};
 use crate::metrics::{Counter, Metrics};
 use crate::parts::Parts;
 use crate::seq;
@@ -58,6 +58,7 @@ pub struct Producer<'a> {
     /// Words of the borrowed API that follow the producer.
     followers: Option<Followers<'a>>,
     /// Last, so that it is dropped last: it may own the memory that everything above is a view of.
+    #[cfg_attr(not(feature = "alloc"), allow(dead_code))] // held for its drop
     claim: Claim<'a>,
 }
 
@@ -229,6 +230,18 @@ impl<'a> Producer<'a> {
         self.credits.attached().all(|(_, next)| !seq::is_before(next, self.next.get()))
     }
 
+    /// Counts into `metrics` from now on: fragments published, and those that had to wait for credits.
+    ///
+    /// # Panics
+    /// If another producer counts into these metrics.
+    #[must_use]
+    pub fn with_metrics(mut self, metrics: &'a Metrics) -> Self {
+        let counter = metrics.producer().expect("another producer counts into these Metrics");
+        let followers = self.followers.get_or_insert(Followers { fseq: None, fctl: None, metrics: None });
+        followers.metrics = Some(counter);
+        self
+    }
+
     /// How blocking calls wait from now on.
     #[must_use]
     pub fn with_wait(mut self, wait: Wait) -> Self {
@@ -371,20 +384,29 @@ impl<'a> Producer<'a> {
         }
     }
 
+    /// Keeps the words of the borrowed API at the producer's place from now on.
+    pub(crate) fn followed_by(mut self, fseq: &'a Fseq, fctl: Option<&'a ProducerPlace>) -> Self {
+        let next = self.next.get();
+        fseq.set(next);
+        if let Some(fctl) = fctl {
+            fctl.begin(self.oldest.get(), next);
+        }
+        self.followers = Some(Followers { fseq: Some(fseq), fctl, metrics: None });
+        self
+    }
+
     pub(crate) fn may_have_observers(&self) -> bool {
         self.parts.observers
     }
 
     /// Cleans lines that are used soon: first they leave all caches, and some time later they come into
-    /// this processor's, to be written. Only lines that are free already: no consumer wants them any more.
+    /// this processor's, to be written. Whoever still reads one fetches it again.
     #[inline]
     fn clean(&self, n: u64, len: usize) {
         let far = n.wrapping_add(3 * self.clean_ahead);
-        if seq::is_before(far, self.limit.get()) {
-            self.parts.ring.line(far).for_cache_lines(len, words::evict);
-            let near = n.wrapping_add(self.clean_ahead);
-            self.parts.ring.line(near).for_cache_lines(len, words::prefetch_for_writing);
-        }
+        self.parts.ring.line(far).for_cache_lines(len, words::evict);
+        let near = n.wrapping_add(self.clean_ahead);
+        self.parts.ring.line(near).for_cache_lines(len, words::prefetch_for_writing);
     }
 
     /// Refreshes the credits; an error if fragment `n`, which kills `victim`, still has none.
@@ -523,118 +545,4 @@ fn survey(parts: &Parts<'_>) -> (u64, u64) {
         oldest = oldest.wrapping_sub(1);
     }
     (oldest, newest.wrapping_add(1))
-}
-
-/// Construction on borrowed storage.
-impl<'a> Producer<'a> {
-    /// A producer without flow control: it never waits, and laps readers that are too slow. All readers
-    /// of such a link observe (they copy, and are told of what they missed).
-    ///
-    /// # Panics
-    /// With the message of the error that [`Producer::try_new`] returns.
-    pub fn new<const DEPTH: usize, const COUNT: usize, const SIZE: usize>(
-        mcache: &'a MCache<DEPTH>,
-        dcache: &'a DCache<COUNT, SIZE>,
-        fseq: &'a Fseq,
-    ) -> Self {
-        Self::try_new(mcache, dcache, fseq).unwrap_or_else(|error| panic!("Producer::new: {error}"))
-    }
-
-    /// [`Producer::new`] without the panic.
-    ///
-    /// # Errors
-    /// [`TangoError::ProducerTaken`] if one lives on this storage, [`TangoError::FlowControlMismatch`] if
-    /// a consumer with flow control does, [`TangoError::BoundElsewhere`] if the parts have been used with
-    /// others, [`TangoError::TooFewChunks`] if `COUNT` is below `DEPTH`.
-    pub fn try_new<const DEPTH: usize, const COUNT: usize, const SIZE: usize>(
-        mcache: &'a MCache<DEPTH>,
-        dcache: &'a DCache<COUNT, SIZE>,
-        fseq: &'a Fseq,
-    ) -> Result<Self, TangoError> {
-        Self::on_storage(mcache, dcache, fseq, None)
-    }
-
-    /// A producer that waits for the consumer of `fctl`: credits are `min(Fctl::new(n), DEPTH)`.
-    ///
-    /// # Panics
-    /// With the message of the error that [`Producer::try_with_flow_control`] returns.
-    pub fn with_flow_control<const DEPTH: usize, const COUNT: usize, const SIZE: usize>(
-        mcache: &'a MCache<DEPTH>,
-        dcache: &'a DCache<COUNT, SIZE>,
-        fseq: &'a Fseq,
-        fctl: &'a Fctl,
-    ) -> Self {
-        Self::try_with_flow_control(mcache, dcache, fseq, fctl)
-            .unwrap_or_else(|error| panic!("Producer::with_flow_control: {error}"))
-    }
-
-    /// [`Producer::with_flow_control`] without the panic.
-    ///
-    /// # Errors
-    /// As [`Producer::try_new`].
-    pub fn try_with_flow_control<const DEPTH: usize, const COUNT: usize, const SIZE: usize>(
-        mcache: &'a MCache<DEPTH>,
-        dcache: &'a DCache<COUNT, SIZE>,
-        fseq: &'a Fseq,
-        fctl: &'a Fctl,
-    ) -> Result<Self, TangoError> {
-        Self::on_storage(mcache, dcache, fseq, Some(fctl))
-    }
-
-    fn on_storage<const DEPTH: usize, const COUNT: usize, const SIZE: usize>(
-        mcache: &'a MCache<DEPTH>,
-        dcache: &'a DCache<COUNT, SIZE>,
-        fseq: &'a Fseq,
-        fctl: Option<&'a Fctl>,
-    ) -> Result<Self, TangoError> {
-        let parts = Parts::of_storage(mcache, dcache)?;
-        let claim =
-            mcache.bind(dcache.identity(), fctl.map(Fctl::identity), Some(fseq.identity()), |seats| {
-                seats.enter_producer(fctl.is_some()).map(|()| Claim::Borrowed(seats))
-            })?;
-        let depth = parts.ring.depth();
-        let credits = fctl.map_or(depth, |fctl| fctl.credits().min(depth));
-        let slots = fctl.map_or(Slots::None, |fctl| Slots::One(Watched::new(fctl.slot())));
-        let mut producer = Self::attach(parts, slots, credits, true, fseq.current(), claim);
-        let next = producer.next_seq();
-        fseq.set(next);
-        if let Some(fctl) = fctl {
-            fctl.producer_place().begin(producer.oldest.get(), next);
-        }
-        let fctl = fctl.map(Fctl::producer_place);
-        producer.followers = Some(Followers { fseq: Some(fseq), fctl, metrics: None });
-        Ok(producer)
-    }
-
-    /// Counts into `metrics` from now on: fragments published, and those that had to wait for credits.
-    ///
-    /// # Panics
-    /// If another producer counts into these metrics.
-    #[must_use]
-    pub fn with_metrics(mut self, metrics: &'a Metrics) -> Self {
-        let counter = metrics.producer().expect("another producer counts into these Metrics");
-        let followers = self.followers.get_or_insert(Followers { fseq: None, fctl: None, metrics: None });
-        followers.metrics = Some(counter);
-        self
-    }
-}
-
-impl<'a> Parts<'a> {
-    /// The parts of borrowed storage; `MCache::bind` must follow.
-    pub(crate) fn of_storage<const DEPTH: usize, const COUNT: usize, const SIZE: usize>(
-        mcache: &'a MCache<DEPTH>,
-        dcache: &'a DCache<COUNT, SIZE>,
-    ) -> Result<Self, TangoError> {
-        if COUNT < DEPTH {
-            return Err(TangoError::TooFewChunks { chunks: COUNT, depth: DEPTH });
-        }
-        Ok(Self {
-            ring: mcache.ring(),
-            granules: dcache.granules(),
-            head: mcache.head(),
-            stop: mcache.stop_word(),
-            mtu: SIZE,
-            observers: true,
-        })
-    }
 }
