@@ -45,6 +45,8 @@ impl<'a> Consumer<'a> {
         let first = self.next;
         let parts = self.parts;
         let (mut n, mut len, mut used) = (first, 0, 0);
+        // What ended the batch, if that is an error. It is reported when it was the first fragment.
+        let mut stopped: Option<fn(&mut Self) -> TangoError> = None;
         while len < max {
             let line = parts.ring.line(n);
             if line.look(n) != Look::Ready {
@@ -59,21 +61,23 @@ impl<'a> Consumer<'a> {
                 to[..META_WORDS].copy_from_slice(&[n, meta.sig, place, control]);
                 words::load(payload.unwrap_or_default(), &mut to[META_WORDS..]);
                 if !line.still(n) {
+                    stopped = Some(Self::overrun);
                     break;
                 }
                 used += META_WORDS + size;
             }
             if payload.is_none() {
+                stopped = Some(Self::corrupt);
                 break;
             }
             n = n.wrapping_add(1);
             len += 1;
         }
         if len == 0 {
-            // The first one did not last, or is corrupt: the single look says which.
-            let again = self.poll()?;
-            debug_assert!(again.is_none(), "a fragment that was refused is there after all");
-            return Ok(Batch { source: Source::Copies(&[]), len: 0, _credit: None });
+            return match stopped {
+                Some(error) => Err(error(self)),
+                None => Ok(Batch { source: Source::Copies(&[]), len: 0, _credit: None }),
+            };
         }
         self.consumed(n);
         let (source, credit) = match &self.mode {

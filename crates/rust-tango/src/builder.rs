@@ -203,7 +203,8 @@ impl LinkBuilder {
     /// Makes a link in shared memory, for processes of this machine, under a name that
     /// [`Link::open`] finds.
     ///
-    /// A link of that name that nobody uses any more is replaced.
+    /// A link of that name that nobody uses any more is replaced. Until it has taken the producer, or
+    /// dropped the link and its clones, no other process can be its producer.
     ///
     /// # Errors
     /// [`LinkErrorKind::Invalid`] names what is out of its range; [`LinkErrorKind::InUse`] if a link of

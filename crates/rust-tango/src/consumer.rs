@@ -109,6 +109,11 @@ pub(crate) enum Attachment<'a> {
 pub(crate) trait ConsumerClaim: Send {
     /// Whether the producer lives: `false` only with proof that it does not.
     fn producer_lives(&self) -> bool;
+
+    /// False in a forked child, which has got the consumer but not its memory.
+    fn is_of_this_process(&self) -> bool {
+        true
+    }
 }
 
 impl Drop for Attachment<'_> {
@@ -126,8 +131,10 @@ impl Drop for Consumer<'_> {
     fn drop(&mut self) {
         // The consumer of an `Fctl` stays on record, so that the producer goes on to wait for the next.
         #[cfg(feature = "alloc")]
-        if let (Mode::Reliable(slot), Attachment::Owned(_)) = (&self.mode, &self.attachment) {
-            slot.leave();
+        if let (Mode::Reliable(slot), Attachment::Owned(claim)) = (&self.mode, &self.attachment) {
+            if claim.is_of_this_process() {
+                slot.leave();
+            }
         }
     }
 }
@@ -336,6 +343,10 @@ impl<'a> Consumer<'a> {
                     let run = self.next.wrapping_sub(self.idle_at);
                     self.idle_at = self.next;
                     self.gate = self.next.wrapping_add(self.distance);
+                    // Credits of payloads that were forgotten: nobody has a slice while `self` is borrowed.
+                    if let Mode::Reliable(slot) = &self.mode {
+                        slot.release(self.next);
+                    }
                     for _ in 0..(run / 2).min(PAUSE_AFTER_RUN) {
                         spin_loop();
                     }
@@ -346,8 +357,13 @@ impl<'a> Consumer<'a> {
                 }
                 // Nothing was there; if the link has ended, look once more, now that all that was
                 // published before its end is visible.
-                if self.has_ended() && self.parts.ring.line(self.next).look(self.next) != Look::Behind {
-                    return self.look();
+                if self.has_ended() {
+                    let line = self.parts.ring.line(self.next);
+                    match line.look(self.next) {
+                        Look::Ready => return Ok(Next::Fragment(line)),
+                        Look::Gone => return Err(self.overrun()),
+                        Look::Behind => {}
+                    }
                 }
                 Ok(Next::Nothing)
             }
@@ -430,7 +446,7 @@ impl<'a> Consumer<'a> {
 
     /// Steps over the next fragment, whose metadata is wrong.
     #[cold]
-    fn corrupt(&mut self) -> TangoError {
+    pub(crate) fn corrupt(&mut self) -> TangoError {
         let seq = self.next;
         self.next = seq.wrapping_add(1);
         if let Mode::Reliable(slot) = &self.mode {
@@ -443,11 +459,11 @@ impl<'a> Consumer<'a> {
     /// The next fragment is gone: goes on behind the gap. At the oldest fragment that is there, the first
     /// time; if that does not last, in the middle between it and the newest; then at the next to come.
     #[cold]
-    fn overrun(&mut self) -> TangoError {
+    pub(crate) fn overrun(&mut self) -> TangoError {
         let n = self.next;
         let (oldest, next) = self.parts.extent();
         let soon = seq::distance(self.resumed_at, n).unsigned_abs() < self.parts.ring.depth() / 2;
-        self.streak = if soon { self.streak + 1 } else { 0 };
+        self.streak = if soon { self.streak.saturating_add(1) } else { 0 };
         let ahead = seq::distance(oldest, next).max(0) as u64;
         let target = match self.streak {
             0 => oldest,

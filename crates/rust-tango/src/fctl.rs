@@ -107,7 +107,8 @@ impl ConsumerSlot {
         self.counts.0.overruns.store(0, Relaxed);
         self.counts.0.lost.store(0, Relaxed);
         base.store(start, Relaxed);
-        next.store(start, Relaxed);
+        // Release: a producer that still sees the epoch before takes this for a credit given back.
+        next.store(start, Release);
         // Release: who sees the new epoch active sees its `next`; pairs with the fence in `demand`.
         state.store(epoch.wrapping_add(1) << 1 | ACTIVE, Release);
     }

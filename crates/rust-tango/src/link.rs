@@ -52,7 +52,7 @@ pub struct Link {
 enum Place {
     Heap(Arc<HeapLink>),
     #[cfg(all(feature = "shm", target_os = "linux"))]
-    Shared(Arc<crate::shm::ShmLink>),
+    Shared(Arc<crate::shm::ShmLink>, Arc<crate::shm::Made>),
 }
 
 /// What a link looks like at one moment, read while it changes.
@@ -113,7 +113,7 @@ impl Link {
         match &self.place {
             Place::Heap(link) => HeapLink::producer(link),
             #[cfg(all(feature = "shm", target_os = "linux"))]
-            Place::Shared(link) => crate::shm::ShmLink::producer(link),
+            Place::Shared(link, made) => crate::shm::ShmLink::producer(link, made),
         }
     }
 
@@ -135,7 +135,7 @@ impl Link {
         match &self.place {
             Place::Heap(link) => HeapLink::consumer(link, start),
             #[cfg(all(feature = "shm", target_os = "linux"))]
-            Place::Shared(link) => crate::shm::ShmLink::consumer(link, start),
+            Place::Shared(link, _) => crate::shm::ShmLink::consumer(link, start),
         }
     }
 
@@ -152,7 +152,7 @@ impl Link {
         match &self.place {
             Place::Heap(link) => HeapLink::consumer(link, start),
             // SAFETY: the caller promises what the check would have found.
-            Place::Shared(link) => unsafe { crate::shm::ShmLink::consumer_trusting(link, start) },
+            Place::Shared(link, _) => unsafe { crate::shm::ShmLink::consumer_trusting(link, start) },
         }
     }
 
@@ -180,7 +180,7 @@ impl Link {
                 Consumer::attach(HeapLink::parts(link), mode, start, Attachment::Owned(Box::new(claim)))
             }
             #[cfg(all(feature = "shm", target_os = "linux"))]
-            Place::Shared(link) => crate::shm::ShmLink::observer(link, mode, start),
+            Place::Shared(link, _) => crate::shm::ShmLink::observer(link, mode, start),
         })
     }
 
@@ -189,7 +189,7 @@ impl Link {
         match &self.place {
             Place::Heap(link) => link.geometry,
             #[cfg(all(feature = "shm", target_os = "linux"))]
-            Place::Shared(link) => link.geometry(),
+            Place::Shared(link, _) => link.geometry(),
         }
     }
 
@@ -206,7 +206,7 @@ impl Link {
                 Ok(())
             }
             #[cfg(all(feature = "shm", target_os = "linux"))]
-            Place::Shared(link) => link.stop(),
+            Place::Shared(link, _) => link.stop(),
         }
     }
 
@@ -219,7 +219,7 @@ impl Link {
                 status(&parts, producer, link.consumers.iter().map(|slot| (slot, true)))
             }
             #[cfg(all(feature = "shm", target_os = "linux"))]
-            Place::Shared(link) => link.status(),
+            Place::Shared(link, _) => link.status(),
         }
     }
 
@@ -250,7 +250,8 @@ impl Link {
     }
 
     fn opened(folder: Option<&std::path::Path>, name: &str) -> Result<Self, LinkError> {
-        Ok(Self { place: Place::Shared(Arc::new(crate::shm::ShmLink::open(folder, name)?)) })
+        let link = crate::shm::ShmLink::open(folder, name)?;
+        Ok(Self { place: Place::Shared(Arc::new(link), Arc::default()) })
     }
 
     pub(crate) fn in_shared_memory(
@@ -258,8 +259,8 @@ impl Link {
         folder: Option<&std::path::Path>,
         geometry: Geometry,
     ) -> Result<Self, LinkError> {
-        let link = crate::shm::ShmLink::create(folder, name, geometry)?;
-        Ok(Self { place: Place::Shared(Arc::new(link)) })
+        let (link, made) = crate::shm::ShmLink::create(folder, name, geometry)?;
+        Ok(Self { place: Place::Shared(Arc::new(link), Arc::new(made)) })
     }
 
     /// The names of the links in a folder of links (`None`: the default one), sorted. Dead ones
@@ -289,7 +290,7 @@ impl Link {
     pub fn remove(&self) -> Result<(), LinkError> {
         match &self.place {
             Place::Heap(_) => Ok(()),
-            Place::Shared(link) => link.remove(),
+            Place::Shared(link, _) => link.remove(),
         }
     }
 
@@ -297,7 +298,7 @@ impl Link {
     pub fn name(&self) -> Option<&str> {
         match &self.place {
             Place::Heap(_) => None,
-            Place::Shared(link) => Some(link.name()),
+            Place::Shared(link, _) => Some(link.name()),
         }
     }
 
@@ -305,7 +306,7 @@ impl Link {
     pub fn path(&self) -> Option<&std::path::Path> {
         match &self.place {
             Place::Heap(_) => None,
-            Place::Shared(link) => Some(link.path()),
+            Place::Shared(link, _) => Some(link.path()),
         }
     }
 }

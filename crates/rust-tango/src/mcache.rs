@@ -364,7 +364,8 @@ impl<const DEPTH: usize> MCache<DEPTH> {
     }
 
     /// Binds this ring and the parts that are used with it to each other, after `enter` has found that
-    /// there is room for who wants to. Refused, it leaves all of them as they were.
+    /// there is room for who wants to. Refused, it leaves all of them as they were (unless two threads bind
+    /// one part at the same moment: then the one that comes second loses the use of its ring).
     ///
     /// A sequence counter binds to the ring, but not the ring to it: a later producer may bring another.
     pub(crate) fn bind<'s, T>(

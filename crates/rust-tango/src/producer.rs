@@ -80,6 +80,11 @@ pub(crate) enum Claim<'a> {
 pub(crate) trait ProducerClaim: Send {
     /// Whether the owner of this consumer slot lives: `false` only with proof that it does not.
     fn consumer_lives(&self, slot: usize) -> bool;
+
+    /// False in a forked child, which has got the producer but not its memory.
+    fn is_of_this_process(&self) -> bool {
+        true
+    }
 }
 
 impl Drop for Claim<'_> {
@@ -107,6 +112,12 @@ impl core::fmt::Debug for Producer<'_> {
 
 impl Drop for Producer<'_> {
     fn drop(&mut self) {
+        #[cfg(feature = "alloc")]
+        if let Claim::Owned(claim) = &self.claim {
+            if !claim.is_of_this_process() {
+                return;
+            }
+        }
         // Pairs with the acquire fence in `Parts::has_ended`: who sees the end sees what came before.
         self.parts.head.rare.0.phase.store(CLOSED, Release);
     }
@@ -326,6 +337,8 @@ impl<'a> Producer<'a> {
 
     /// Retires the lines of all fragments up to `victim`; the line of `n` is not among them.
     fn retire_up_to(&self, victim: u64, n: u64, depth: u64) {
+        // Oldest first: whatever a death leaves behind, what is intact is the newest part. (A process dies
+        // between two instructions, so its stores up to there are in memory in order.)
         // What is older than this has lost its line to a later fragment.
         let mut dying = seq::later(self.oldest.get(), n.wrapping_sub(depth).wrapping_add(1));
         while !seq::is_before(victim, dying) {
@@ -414,7 +427,8 @@ impl<'a> Producer<'a> {
     fn await_credit(&self, n: u64, victim: Option<u64>) -> Result<(), TangoError> {
         self.credits.refresh(n);
         // A consumer that has not moved for a while may be dead: ask, more seldom as time goes by.
-        if self.credits.failures() % 1024 == 256 {
+        let failures = self.credits.failures();
+        if failures >= 4 && (failures.is_power_of_two() || failures % 1024 == 0) {
             self.bury_dead();
             self.credits.refresh(n);
         }

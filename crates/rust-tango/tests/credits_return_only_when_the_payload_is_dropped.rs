@@ -192,3 +192,16 @@ fn borrowed_storage_and_fewer_credits_than_lines() {
         assert_eq!(fill(&tx), 1, "nobody was overwritten while no consumer was there");
     }
 }
+
+#[test]
+fn a_forgotten_last_credit_comes_back_with_the_next_look() {
+    let link = Link::builder().depth(DEPTH as usize).mtu(MTU).credits(1).build().unwrap();
+    let (tx, mut rx) = (link.producer().unwrap(), link.consumer().unwrap());
+    for _ in 0..3 {
+        publish(&tx, MTU).unwrap();
+        std::mem::forget(rx.poll().unwrap().unwrap());
+        assert_eq!(publish(&tx, MTU), Err(TangoError::NoCredits), "the bytes could still be in use");
+        assert!(rx.poll().unwrap().is_none());
+    }
+    publish(&tx, MTU).unwrap();
+}

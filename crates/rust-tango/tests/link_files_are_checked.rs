@@ -202,3 +202,36 @@ fn corrupt_fragments_are_skipped() {
         }
     }
 }
+
+#[test]
+fn a_link_that_others_can_write_lends_no_mutable_slice() {
+    let place = Place::new();
+    let builder = || Link::builder().depth(8).mtu(MTU).observers(false).dir(place.path());
+    let mut tx = builder().create("mine").unwrap().producer().unwrap();
+    assert!(tx.loan(200).unwrap().as_mut_slice().is_some());
+
+    let link = builder().create("open").unwrap();
+    fs::set_permissions(place.path().join("open/tx"), Permissions::from_mode(0o666)).unwrap();
+    let mut tx = link.producer().unwrap();
+    let mut loan = tx.loan(200).unwrap();
+    assert!(loan.as_mut_slice().is_none(), "somebody else could change it");
+    loan.write_at(0, &[1; 200]);
+    loan.commit(0, 0, 0);
+}
+
+#[test]
+fn opening_does_not_fill_the_holes_of_a_sparse_file() {
+    use std::os::unix::fs::MetadataExt;
+    let (_place, path) = dead_link();
+    let region = 256_u64 << 20;
+    let tx = OpenOptions::new().write(true).open(path.join("tx")).unwrap();
+    tx.set_len(8192 + 8 * 128 + region).unwrap();
+    // The fourth size in the header, behind magic and version.
+    overwrite(path.join("tx"), 5 * 8, &region.to_ne_bytes());
+    let before = tx.metadata().unwrap().blocks();
+    let link = Link::open_in(path.parent().unwrap(), "quotes").unwrap();
+    assert_eq!(link.geometry().region as u64, region);
+    let mut observer = link.observer_from(Start::Oldest).unwrap();
+    while observer.poll().unwrap().is_some() {}
+    assert!(tx.metadata().unwrap().blocks() < before + 1024, "opening has filled it");
+}

@@ -264,3 +264,43 @@ fn a_later_producer_goes_on_where_the_one_before_ended() {
         assert!(rx.is_closed());
     }
 }
+
+#[test]
+fn who_makes_a_link_and_only_reads_leaves_the_producer_to_others() {
+    let place = Place::new();
+    let link = Link::builder().depth(8).dir(place.path()).create("quotes").unwrap();
+    let mut rx = link.consumer().unwrap();
+    let other = Link::open_in(place.path(), "quotes").unwrap();
+    assert_eq!(other.producer().unwrap_err().kind(), LinkErrorKind::Taken, "its maker still has the right");
+    drop(link);
+    let tx = other.producer().unwrap();
+    tx.send(b"hello").unwrap();
+    assert_eq!(rx.poll().unwrap().unwrap().payload.as_slice(), b"hello");
+}
+
+#[test]
+fn a_forked_child_takes_nothing_from_its_parent() {
+    let place = Place::new();
+    let link = Link::builder().depth(8).dir(place.path()).create("quotes").unwrap();
+    let mut rx = link.consumer().unwrap();
+    // SAFETY: the child drops what it has got, and ends without returning.
+    match unsafe { nix::unistd::fork() }.unwrap() {
+        nix::unistd::ForkResult::Child => {
+            drop(rx);
+            drop(link);
+            // SAFETY: ends this process at once, without running anything of the parent's.
+            unsafe { nix::libc::_exit(0) }
+        }
+        nix::unistd::ForkResult::Parent { child } => {
+            let end = nix::sys::wait::waitpid(child, None).unwrap();
+            assert_eq!(end, nix::sys::wait::WaitStatus::Exited(child, 0));
+        }
+    }
+    let other = Link::open_in(place.path(), "quotes").unwrap();
+    assert_eq!(other.producer().unwrap_err().kind(), LinkErrorKind::Taken);
+    assert_eq!(other.consumer().unwrap_err().kind(), LinkErrorKind::Taken);
+    let tx = link.producer().unwrap();
+    assert_eq!(tx.consumers(), 1);
+    tx.send(b"hello").unwrap();
+    assert_eq!(rx.poll().unwrap().unwrap().payload.as_slice(), b"hello");
+}

@@ -31,9 +31,12 @@ pub(crate) struct ShmLink {
     ctl: File,
     ctl_map: Mapping,
     rx: Vec<(File, Mapping)>,
-    /// Who makes a link has the producer's lock from the start, until it takes the producer.
-    made: Mutex<Option<Own>>,
 }
+
+/// Who makes a link has the producer's lock from the start, until it takes the producer, or drops the last
+/// `Link` that it made (its readers may live on).
+#[derive(Debug, Default)]
+pub(crate) struct Made(Mutex<Option<Own>>);
 
 /// A file of which this is the one writer.
 #[derive(Debug)]
@@ -46,8 +49,11 @@ struct Own {
 
 impl Drop for Own {
     fn drop(&mut self) {
-        // Nothing can be done about an error, and closing the file follows.
-        let _ = lock::unlock(&self.file);
+        // A forked child shares the lock, and must not give up what is its parent's.
+        if self.map.is_of_this_process() {
+            // Nothing can be done about an error, and closing the file follows.
+            let _ = lock::unlock(&self.file);
+        }
     }
 }
 
@@ -68,7 +74,11 @@ fn rx_name(slot: usize) -> String {
 }
 
 impl ShmLink {
-    pub(crate) fn create(explicit: Option<&Path>, name: &str, geometry: Geometry) -> Result<Self, LinkError> {
+    pub(crate) fn create(
+        explicit: Option<&Path>,
+        name: &str,
+        geometry: Geometry,
+    ) -> Result<(Self, Made), LinkError> {
         folder::check_name(name)?;
         let base = folder::base_dir(explicit);
         folder::ensure_base(&base)?;
@@ -89,7 +99,7 @@ impl ShmLink {
             }
             Self::fill(&base, name, &geometry)
         })?;
-        Self::attach(base, folder, Some(made))
+        Ok((Self::attach(base, folder)?, Made(Mutex::new(Some(made)))))
     }
 
     /// Makes the files of a link and gives it its name.
@@ -119,11 +129,11 @@ impl ShmLink {
         folder::check_name(name)?;
         let base = folder::base_dir(explicit);
         let folder = Folder::open(&base, name)?;
-        Self::attach(base, folder, None)
+        Self::attach(base, folder)
     }
 
     /// Maps all files read-only, after a look at their headers.
-    fn attach(base: PathBuf, folder: Folder, made: Option<Own>) -> Result<Self, LinkError> {
+    fn attach(base: PathBuf, folder: Folder) -> Result<Self, LinkError> {
         let path = |file: &str| folder.path.join(file).display().to_string();
         let map = |file: &str, len: Option<usize>| {
             let opened = folder.open_file(file, false)?;
@@ -157,8 +167,7 @@ impl ShmLink {
                 Ok((opened, mapping))
             })
             .collect::<Result<Vec<_>, LinkError>>()?;
-        let made = Mutex::new(made);
-        Ok(Self { folder, base, geometry, tx, tx_map, ctl, ctl_map, rx, made })
+        Ok(Self { folder, base, geometry, tx, tx_map, ctl, ctl_map, rx })
     }
 
     /// The link through this process's read-only mappings.
@@ -170,8 +179,8 @@ impl ShmLink {
         unsafe { layout::parts(&this.tx_map, &this.ctl_map, &this.geometry) }
     }
 
-    pub(crate) fn producer(this: &Arc<Self>) -> Result<Producer<'static>, LinkError> {
-        let made = this.made.lock().unwrap_or_else(PoisonError::into_inner).take();
+    pub(crate) fn producer(this: &Arc<Self>, made: &Made) -> Result<Producer<'static>, LinkError> {
+        let made = made.0.lock().unwrap_or_else(PoisonError::into_inner).take();
         let own = match made {
             Some(own) => own,
             None => {
@@ -183,22 +192,29 @@ impl ShmLink {
         };
         // SAFETY: `own` moves into the claim and `this` is kept there: both mappings live until the
         // producer's last field is dropped.
-        let (parts, slots) = unsafe {
+        let (mut parts, slots) = unsafe {
             let slots = this.rx.iter().map(|(_, map)| layout::consumer_slot(map));
             (layout::parts(&own.map, &this.ctl_map, &this.geometry), link::watched(slots))
         };
+        // Where somebody else can write, nobody gets a `&mut [u8]` (`Loan::as_mut_slice`).
+        parts.observers |= this.check_trust().is_err();
         let Geometry { credits, start, .. } = this.geometry;
-        let claim = Claim::Owned(Box::new(ShmProducer { _own: own, link: this.clone() }));
+        let claim = Claim::Owned(Box::new(ShmProducer { own, link: this.clone() }));
         Ok(Producer::attach(parts, slots, credits, this.geometry.is_ample(), start, claim))
     }
 
     pub(crate) fn consumer(this: &Arc<Self>, start: Start) -> Result<Consumer<'static>, LinkError> {
-        let mut files = vec![&this.tx, &this.ctl];
-        files.extend(this.rx.iter().map(|(file, _)| file));
-        trust::check(&this.folder, &files)?;
+        this.check_trust()?;
         // SAFETY: the check has found that only this user and root can write to the files; that they do it
         // through this library is what the documentation of links asks for.
         unsafe { Self::consumer_trusting(this, start) }
+    }
+
+    /// Whether nobody but this user and root can write to the link's files.
+    fn check_trust(&self) -> Result<(), LinkError> {
+        let mut files = vec![&self.tx, &self.ctl];
+        files.extend(self.rx.iter().map(|(file, _)| file));
+        trust::check(&self.folder, &files)
     }
 
     /// # Safety
@@ -312,12 +328,16 @@ fn holder(folder: &Folder) -> Result<Option<String>, LinkError> {
 /// What the producer of a shared link keeps.
 struct ShmProducer {
     /// Its lock, and the memory that it writes.
-    _own: Own,
+    own: Own,
     /// The memory that it reads.
     link: Arc<ShmLink>,
 }
 
 impl ProducerClaim for ShmProducer {
+    fn is_of_this_process(&self) -> bool {
+        self.own.map.is_of_this_process()
+    }
+
     fn consumer_lives(&self, slot: usize) -> bool {
         self.link.rx.get(slot).is_none_or(|(file, _)| is_held(file))
     }
@@ -332,6 +352,10 @@ struct ShmConsumer {
 }
 
 impl ConsumerClaim for ShmConsumer {
+    fn is_of_this_process(&self) -> bool {
+        self.link.tx_map.is_of_this_process()
+    }
+
     fn producer_lives(&self) -> bool {
         is_held(&self.link.tx)
     }

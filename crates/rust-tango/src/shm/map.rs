@@ -22,6 +22,7 @@
 
 use std::fs::File;
 use std::num::NonZeroUsize;
+use std::os::unix::fs::MetadataExt;
 use std::ptr::NonNull;
 use std::{io, slice};
 
@@ -44,6 +45,8 @@ pub(crate) struct Mapping {
     words: usize,
     /// Bytes really mapped, which is what the kernel wants to hear again at the end.
     mapped: NonZeroUsize,
+    /// The process that made it.
+    process: u32,
 }
 
 // SAFETY: a mapping belongs to the process, not to the thread that made it, and any thread may unmap it.
@@ -88,6 +91,12 @@ impl Mapping {
         unsafe { slice::from_raw_parts(self.start.as_ptr(), self.words) }
     }
 
+    /// False in a child that was forked from the process that made the mapping: it has no such memory, and
+    /// something else may lie in its place.
+    pub(crate) fn is_of_this_process(&self) -> bool {
+        self.process == std::process::id()
+    }
+
     fn new(file: &File, len: usize, access: ProtFlags) -> io::Result<Self> {
         let mapped = match NonZeroUsize::new(mapped_len(file, len)?) {
             Some(mapped) if len % WORD == 0 => mapped,
@@ -97,16 +106,21 @@ impl Mapping {
                 return Err(io::Error::new(io::ErrorKind::InvalidInput, message));
             }
         };
-        let size = file.metadata()?.len();
+        let metadata = file.metadata()?;
+        let size = metadata.len();
         if size < mapped.get() as u64 {
             let message = format!("the file has {size} bytes, {mapped} are needed");
             return Err(io::Error::new(io::ErrorKind::UnexpectedEof, message));
         }
-        let flags = MapFlags::MAP_SHARED | MapFlags::MAP_POPULATE;
+        // Touching all of it now spares page faults later. Not where it would fill the holes of a file
+        // that somebody else has left sparse: that costs memory, without bound.
+        let whole = metadata.blocks().saturating_mul(512) >= size;
+        let populate = if whole { MapFlags::MAP_POPULATE } else { MapFlags::empty() };
+        let flags = MapFlags::MAP_SHARED | populate;
         // SAFETY: without a wanted address and without MAP_FIXED the kernel picks a free range, so no
         // memory that anybody uses is replaced. Nothing refers to the new range yet.
         let start = unsafe { mmap(None, mapped, access, flags, file, 0) }?;
-        let mapping = Self { start: start.cast(), words: len / WORD, mapped };
+        let mapping = Self { start: start.cast(), words: len / WORD, mapped, process: std::process::id() };
         // SAFETY: the range is exactly the mapping just made. The advice changes what a fork copies and
         // nothing in this process.
         unsafe { madvise(start, mapped.get(), MmapAdvise::MADV_DONTFORK) }?;
@@ -116,6 +130,9 @@ impl Mapping {
 
 impl Drop for Mapping {
     fn drop(&mut self) {
+        if !self.is_of_this_process() {
+            return;
+        }
         // SAFETY: `start` and `mapped` are what `mmap` was given and gave, unmapped here for the first
         // time. Every slice into it was bound to a borrow of `self`, so none is left.
         let result = unsafe { munmap(self.start.cast(), self.mapped.get()) };

@@ -36,4 +36,4 @@ mod trust;
 #[cfg(test)]
 mod scratch;
 
-pub(crate) use link::{ShmLink, list, remove};
+pub(crate) use link::{Made, ShmLink, list, remove};

@@ -26,8 +26,8 @@ use std::path::{Path, PathBuf};
 
 use nix::sys::stat::fstat;
 use nix::sys::statfs::{
-    BTRFS_SUPER_MAGIC, EXT4_SUPER_MAGIC, F2FS_SUPER_MAGIC, FsType, HUGETLBFS_MAGIC, OVERLAYFS_SUPER_MAGIC,
-    TMPFS_MAGIC, XFS_SUPER_MAGIC, fstatfs,
+    BTRFS_SUPER_MAGIC, EXT4_SUPER_MAGIC, F2FS_SUPER_MAGIC, FsType, HUGETLBFS_MAGIC, TMPFS_MAGIC,
+    XFS_SUPER_MAGIC, fstatfs,
 };
 use nix::unistd::Uid;
 
@@ -37,14 +37,15 @@ use crate::error::{LinkError, LinkErrorKind};
 const RAMFS_MAGIC: FsType = FsType(0x8584_58f6);
 const ZFS_SUPER_MAGIC: FsType = FsType(0x2fc1_2fc1);
 /// Local filesystems on which all mappings of a file are the same memory. EXT4 stands for ext2 and ext3 too.
-const COHERENT: [FsType; 9] = [
+/// Overlayfs is not one: opening a file of a lower layer for writing copies it, and mappings made before keep
+/// the old one.
+const COHERENT: [FsType; 8] = [
     TMPFS_MAGIC,
     HUGETLBFS_MAGIC,
     RAMFS_MAGIC,
     EXT4_SUPER_MAGIC,
     XFS_SUPER_MAGIC,
     BTRFS_SUPER_MAGIC,
-    OVERLAYFS_SUPER_MAGIC,
     F2FS_SUPER_MAGIC,
     ZFS_SUPER_MAGIC,
 ];
