@@ -22,9 +22,6 @@ use core::fmt;
 
 use crate::sync::{Acquire, AtomicU64, Relaxed, Release, fence};
 
-/// How many words of memory a command-and-control word takes.
-pub(crate) const WORDS: usize = 2;
-
 /// What the writer of a [`Cnc`] says about itself (or tells others to do).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[repr(u64)]
@@ -80,7 +77,7 @@ impl fmt::Display for CncState {
 #[repr(C, align(64))]
 pub struct Cnc {
     /// The state (0 to 3), then the heartbeat (anything): both written by the owner only.
-    words: [AtomicU64; WORDS],
+    words: [AtomicU64; 2],
 }
 
 impl Cnc {
@@ -94,13 +91,18 @@ impl Cnc {
     /// The writer may change it at any time, also before the caller looks at the result.
     #[inline]
     pub fn state(&self) -> CncState {
-        self.view().state()
+        let word = self.words[0].load(Relaxed);
+        // Pairs with the Release store in `set_state`. A fence and not an Acquire load, because the memory
+        // may be mapped read-only.
+        fence(Acquire);
+        CncState::from_word(word)
     }
 
     /// Stores a new state. For the one writer only: of two writers, the last one wins.
     #[inline]
     pub fn set_state(&self, state: CncState) {
-        self.view().set_state(state);
+        // Pairs with the Acquire fence in `state`.
+        self.words[0].store(state as u64, Release);
     }
 
     /// The time of the last [`beat`](Self::beat) that this thread can see; 0 if there was none.
@@ -108,7 +110,10 @@ impl Cnc {
     /// An old heartbeat is a hint for people. It does not prove that the writer is dead.
     #[inline]
     pub fn heartbeat(&self) -> u64 {
-        self.view().heartbeat()
+        let now = self.words[1].load(Relaxed);
+        // Pairs with the Release store in `beat`. A fence for the same reason as in `state`.
+        fence(Acquire);
+        now
     }
 
     /// Stores `now` as the heartbeat. For the one writer only.
@@ -116,13 +121,8 @@ impl Cnc {
     /// The clock and its unit are up to the writer and its readers. Nothing checks that `now` grows.
     #[inline]
     pub fn beat(&self, now: u64) {
-        self.view().beat(now);
-    }
-
-    /// The same words, as a view.
-    #[inline]
-    fn view(&self) -> CncView<'_> {
-        CncView::new(&self.words)
+        // Pairs with the Acquire fence in `heartbeat`.
+        self.words[1].store(now, Release);
     }
 }
 
@@ -135,57 +135,6 @@ impl Default for Cnc {
 impl fmt::Debug for Cnc {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Cnc").field("state", &self.state()).field("heartbeat", &self.heartbeat()).finish()
-    }
-}
-
-/// A command-and-control word in memory that somebody else owns, such as a mapped file.
-///
-/// Storing through a view of memory that is mapped read-only is a fault: only the writer, who has it
-/// mapped writable, may call [`set_state`](Self::set_state) and [`beat`](Self::beat).
-#[derive(Clone, Copy)]
-pub(crate) struct CncView<'a> {
-    state: &'a AtomicU64,
-    heartbeat: &'a AtomicU64,
-}
-
-impl<'a> CncView<'a> {
-    /// The view of the first [`WORDS`] of `words`.
-    ///
-    /// # Panics
-    ///
-    /// If `words` is shorter than that.
-    #[inline]
-    pub(crate) fn new(words: &'a [AtomicU64]) -> Self {
-        Self { state: &words[0], heartbeat: &words[1] }
-    }
-
-    #[inline]
-    pub(crate) fn state(self) -> CncState {
-        let word = self.state.load(Relaxed);
-        // pairs with the Release store in CncView::set_state. A fence and not an Acquire load, because
-        // the memory may be mapped read-only.
-        fence(Acquire);
-        CncState::from_word(word)
-    }
-
-    #[inline]
-    pub(crate) fn set_state(self, state: CncState) {
-        // pairs with the Acquire fence in CncView::state
-        self.state.store(state as u64, Release);
-    }
-
-    #[inline]
-    pub(crate) fn heartbeat(self) -> u64 {
-        let now = self.heartbeat.load(Relaxed);
-        // pairs with the Release store in CncView::beat. A fence for the same reason as in state().
-        fence(Acquire);
-        now
-    }
-
-    #[inline]
-    pub(crate) fn beat(self, now: u64) {
-        // pairs with the Acquire fence in CncView::heartbeat
-        self.heartbeat.store(now, Release);
     }
 }
 
@@ -204,9 +153,9 @@ mod tests {
 
     #[test]
     fn zeroed_words_are_a_fresh_one() {
-        let zeroed = [AtomicU64::new(0), AtomicU64::new(0)];
-        for view in [Cnc::new().view(), CncView::new(&zeroed)] {
-            assert_eq!((view.state(), view.heartbeat()), (CncState::Boot, 0));
+        let zeroed = Cnc { words: [AtomicU64::new(0), AtomicU64::new(0)] };
+        for cnc in [Cnc::new(), zeroed] {
+            assert_eq!((cnc.state(), cnc.heartbeat()), (CncState::Boot, 0));
         }
     }
 
@@ -227,16 +176,14 @@ mod tests {
     #[test]
     fn a_value_that_is_no_state_reads_as_fail() {
         for word in [4, 256, 1 << 32, 1 << 63, u64::MAX] {
-            let words = [AtomicU64::new(word), AtomicU64::new(9)];
-            assert_eq!(CncView::new(&words).state(), CncState::Fail, "{word}");
-            assert_eq!(CncView::new(&words).heartbeat(), 9);
+            let cnc = Cnc { words: [AtomicU64::new(word), AtomicU64::new(9)] };
+            assert_eq!((cnc.state(), cnc.heartbeat()), (CncState::Fail, 9), "{word}");
         }
     }
 
     #[test]
     fn it_has_a_cache_line_to_itself() {
         assert_eq!((size_of::<Cnc>(), align_of::<Cnc>()), (64, 64));
-        assert_eq!(size_of::<[AtomicU64; WORDS]>(), 16);
     }
 
     #[test]

@@ -6,11 +6,12 @@ use alloc::format;
 use alloc::vec::Vec;
 
 use crate::builder::{Geometry, LinkBuilder};
+use crate::cnc::CncState;
 use crate::consumer::{Attachment, Consumer, ConsumerClaim, Mode, Start};
 use crate::dcache::{GRANULE, Granules};
 use crate::error::{LinkError, LinkErrorKind, TangoError};
 use crate::fctl::{ConsumerSlot, Slots, Watched};
-use crate::mcache::{CLOSED, Head, OPEN, Padded, Ring, SLOT};
+use crate::mcache::{Head, Padded, Ring, SLOT};
 use crate::parts::Parts;
 use crate::payload::Scratch;
 use crate::producer::{self, Claim, Producer, ProducerClaim};
@@ -63,6 +64,8 @@ pub struct LinkStatus {
     pub producer: bool,
     /// The last producer has ended, and none has come since.
     pub closed: bool,
+    /// The last [`Producer::beat`]; 0 if there was none.
+    pub heartbeat: u64,
     /// Somebody has stopped the link.
     pub stopped: bool,
     /// The first sequence number.
@@ -332,7 +335,8 @@ pub(crate) fn status<'s>(
     });
     LinkStatus {
         producer,
-        closed: parts.head.rare.0.phase.load(Relaxed) == CLOSED,
+        closed: parts.head.rare.0.cnc.state() == CncState::Halt,
+        heartbeat: parts.head.rare.0.cnc.heartbeat(),
         stopped: parts.is_stopped(),
         start: parts.head.rare.0.start.load(Relaxed),
         next,
@@ -345,8 +349,7 @@ pub(crate) fn status<'s>(
 /// The first words of a link that nobody has used: readers may come before the producer.
 pub(crate) fn prepare(parts: &Parts<'_>, start: u64) {
     producer::prepare(parts, start);
-    // Pairs with the acquire fence in `Head::is_bound`.
-    parts.head.rare.0.phase.store(OPEN, Release);
+    parts.head.rare.0.cnc.set_state(CncState::Run);
 }
 
 /// The slots of a link for its producer.

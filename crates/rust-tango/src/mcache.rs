@@ -1,7 +1,7 @@
 //! The ring of metadata lines, the words that its producer keeps beside it, and [`MCache`], which owns both.
 //!
 //! ```text
-//!   Head   | phase start incarnation | floor stalls | next oldest |     three pairs of cache lines
+//!   Head   | Cnc start incarnation | floor stalls | next oldest |       three pairs of cache lines
 //!   Ring   | slot 0 | slot 1 | ...                  | slot depth - 1 |
 //!   slot   | seq sig place control | room: slot size - 32 bytes     |   128, 256, ... bytes each
 //! ```
@@ -11,9 +11,10 @@
 //! (`bench/`: rows "no work" and "little work").
 #![allow(unsafe_code)]
 
+use crate::cnc::{Cnc, CncState};
 use crate::error::TangoError;
 use crate::line::{Line, META_WORDS};
-use crate::sync::{AcqRel, Acquire, AtomicU64, Relaxed, Release, StaticU64, fence};
+use crate::sync::{AcqRel, Acquire, AtomicU64, Relaxed, Release, StaticU64};
 use crate::words::WORD;
 
 /// Size of the smallest slot, in bytes, and its alignment.
@@ -40,8 +41,9 @@ pub(crate) struct Head {
 #[repr(C)]
 #[derive(Debug)]
 pub(crate) struct Rare {
-    /// [`UNBOUND`], [`OPEN`] or [`CLOSED`].
-    pub(crate) phase: AtomicU64,
+    /// Boot: no producer has prepared the lines yet, so readers wait. Run: a producer lives, or died
+    /// without a word. Halt: the last producer has ended.
+    pub(crate) cnc: Cnc,
     /// The first sequence number of the link.
     pub(crate) start: AtomicU64,
     /// How many producers the link has had.
@@ -66,20 +68,13 @@ pub(crate) struct Place {
     pub(crate) oldest: AtomicU64,
 }
 
-/// The lines have not been prepared: readers wait.
-pub(crate) const UNBOUND: u64 = 0;
-/// A producer lives, or died without a word.
-pub(crate) const OPEN: u64 = 1;
-/// The last producer has ended.
-pub(crate) const CLOSED: u64 = 2;
-
 impl Head {
     pub(crate) const fn new() -> Self {
         const fn zero() -> AtomicU64 {
             AtomicU64::new(0)
         }
         Self {
-            rare: Padded(Rare { phase: zero(), start: zero(), incarnation: zero() }),
+            rare: Padded(Rare { cnc: Cnc::new(), start: zero(), incarnation: zero() }),
             credit: Padded(Credit { floor: zero(), stalls: zero() }),
             place: Padded(Place { next: zero(), oldest: zero() }),
         }
@@ -87,10 +82,7 @@ impl Head {
 
     /// Whether the lines have been prepared. If so, they are visible to who asks.
     pub(crate) fn is_bound(&self) -> bool {
-        let bound = self.rare.0.phase.load(Relaxed) != UNBOUND;
-        // Pairs with the Release store of the phase in `Producer::attach`.
-        fence(Acquire);
-        bound
+        self.rare.0.cnc.state() != CncState::Boot
     }
 }
 

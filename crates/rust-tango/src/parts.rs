@@ -1,9 +1,10 @@
 //! What a producer or a consumer is given to work with, whoever owns the memory.
 
+use crate::cnc::CncState;
 use crate::dcache::Granules;
 use crate::frag::FragmentMetadata;
 use crate::line::Line;
-use crate::mcache::{CLOSED, Head, Ring};
+use crate::mcache::{Head, Ring};
 use crate::seq;
 use crate::sync::{Acquire, AtomicU64, Relaxed, fence};
 use crate::words::WORD;
@@ -49,10 +50,10 @@ impl<'a> Parts<'a> {
     /// Nothing more will come: stopped, or its producer has ended. What was published before is
     /// visible to who asks this and then looks at the lines.
     pub(crate) fn has_ended(&self) -> bool {
-        let ended = self.head.rare.0.phase.load(Relaxed) == CLOSED || self.is_stopped();
-        // Pairs with the Release stores of the phase in `Producer::drop` and of the stop word.
+        let stopped = self.is_stopped();
+        // Pairs with the Release store of the stop word.
         fence(Acquire);
-        ended
+        stopped || matches!(self.head.rare.0.cnc.state(), CncState::Halt | CncState::Fail)
     }
 
     /// Where readers can go on: the oldest fragment that may still be there, and the next to come.

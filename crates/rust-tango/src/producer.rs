@@ -4,17 +4,18 @@
 //! the way of a fragment it only writes shared memory, by the steps of [`line`](crate::line); it reads
 //! some, the consumers' words, when its credits run out.
 
+use crate::cnc::CncState;
 use crate::dcache::{Placement, Spot, granules};
 use crate::error::TangoError;
 use crate::fctl::{Credits, ProducerPlace, Slots};
 use crate::frag::FragmentMetadata;
 use crate::fseq::Fseq;
 use crate::line;
-use crate::mcache::{CLOSED, OPEN, Occupants, UNBOUND};
+use crate::mcache::Occupants;
 use crate::metrics::{Counter, Metrics};
 use crate::parts::Parts;
 use crate::seq;
-use crate::sync::{Cell, Relaxed, Release};
+use crate::sync::{Cell, Relaxed};
 use crate::wait::{Wait, Waiting};
 use crate::words;
 
@@ -118,8 +119,8 @@ impl Drop for Producer<'_> {
                 return;
             }
         }
-        // Pairs with the acquire fence in `Parts::has_ended`: who sees the end sees what came before.
-        self.parts.head.rare.0.phase.store(CLOSED, Release);
+        // Who sees the end sees what came before: `Cnc` orders it, `Parts::has_ended` asks.
+        self.parts.head.rare.0.cnc.set_state(CncState::Halt);
     }
 }
 
@@ -251,6 +252,12 @@ impl<'a> Producer<'a> {
         let followers = self.followers.get_or_insert(Followers { fseq: None, fctl: None, metrics: None });
         followers.metrics = Some(counter);
         self
+    }
+
+    /// Shows `now`, of a clock and in a unit that readers know, as the producer's heartbeat
+    /// (`LinkStatus::heartbeat`). It is for people to look at: nothing is decided by it.
+    pub fn beat(&self, now: u64) {
+        self.parts.head.rare.0.cnc.beat(now);
     }
 
     /// How blocking calls wait from now on.
@@ -491,7 +498,7 @@ impl<'a> Producer<'a> {
         let depth = parts.ring.depth();
         let placement = Placement::new(parts.granules.count(), depth, ample);
         let head = parts.head;
-        let (oldest, next) = if head.rare.0.phase.load(Relaxed) == UNBOUND {
+        let (oldest, next) = if !head.is_bound() {
             prepare(&parts, first);
             (first, first)
         } else {
@@ -504,8 +511,8 @@ impl<'a> Producer<'a> {
         let credits = Credits::new(slots, oldest, &head.credit.0.floor, credits);
         let incarnation = &head.rare.0.incarnation;
         incarnation.store(incarnation.load(Relaxed).wrapping_add(1), Relaxed);
-        // Pairs with the acquire fence in `Head::is_bound`.
-        head.rare.0.phase.store(OPEN, Release);
+        // Who sees the lines as bound sees them prepared.
+        head.rare.0.cnc.set_state(CncState::Run);
         Self {
             next: Cell::new(next),
             limit: Cell::new(credits.limit()),

@@ -151,3 +151,11 @@ fn a_slot_starts_from_nothing_for_each_owner() {
     let status = link.status().consumers[0].clone();
     assert_eq!((status.overruns, status.consumed, status.lost, status.next), (0, 0, 0, 11));
 }
+
+#[test]
+fn a_heartbeat_is_seen_by_others() {
+    let link = Link::builder().build().unwrap();
+    assert_eq!(link.status().heartbeat, 0);
+    link.producer().unwrap().beat(17);
+    assert_eq!((link.status().heartbeat, link.status().closed), (17, true));
+}
