@@ -212,6 +212,12 @@ impl<'a> Watched<'a> {
 }
 
 impl<'a> Slots<'a> {
+    /// The slots of a `Link`.
+    #[cfg(feature = "alloc")]
+    pub(crate) fn watching(slots: impl Iterator<Item = &'a ConsumerSlot>) -> Self {
+        Self::Many(slots.map(Watched::new).collect())
+    }
+
     #[inline]
     fn as_slice(&self) -> &[Watched<'a>] {
         match self {

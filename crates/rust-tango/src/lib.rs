@@ -98,9 +98,13 @@ mod message;
 #[cfg(feature = "alloc")]
 mod builder;
 #[cfg(feature = "alloc")]
+mod geometry;
+#[cfg(feature = "alloc")]
 mod link;
 #[cfg(all(feature = "shm", target_os = "linux"))]
 mod shm;
+#[cfg(feature = "alloc")]
+mod status;
 
 pub use batch::{Batch, BatchIter};
 pub use cnc::{Cnc, CncState};
@@ -121,15 +125,19 @@ pub use wait::Wait;
 #[cfg(feature = "alloc")]
 pub use batch::ConsumerIter;
 #[cfg(feature = "alloc")]
-pub use builder::{Channel, ChannelBuilder, Geometry, LinkBuilder};
+pub use builder::{Channel, ChannelBuilder, LinkBuilder};
 #[cfg(feature = "alloc")]
 pub use error::{LinkError, LinkErrorKind};
 #[cfg(feature = "alloc")]
-pub use link::{ConsumerStatus, Link, LinkStatus};
+pub use geometry::Geometry;
+#[cfg(feature = "alloc")]
+pub use link::Link;
 #[cfg(feature = "alloc")]
 pub use message::{Assembler, MessageError};
 #[cfg(feature = "alloc")]
 pub use payload::OwnedFragment;
+#[cfg(feature = "alloc")]
+pub use status::{ConsumerStatus, LinkStatus};
 #[cfg(feature = "alloc")]
 pub use tcache::TcacheBuf;
 

@@ -5,17 +5,16 @@ use alloc::boxed::Box;
 use alloc::format;
 use alloc::vec::Vec;
 
-use crate::builder::{Geometry, LinkBuilder};
-use crate::cnc::CncState;
 use crate::consumer::{Attachment, Consumer, ConsumerClaim, Mode, Start};
 use crate::dcache::{GRANULE, Granules};
 use crate::error::{LinkError, LinkErrorKind, TangoError};
-use crate::fctl::{ConsumerSlot, Slots, Watched};
+use crate::fctl::{ConsumerSlot, Slots};
+use crate::geometry::Geometry;
 use crate::mcache::{Head, Padded, Ring, SLOT};
 use crate::parts::Parts;
 use crate::payload::Scratch;
 use crate::producer::{self, Claim, Producer, ProducerClaim};
-use crate::seq;
+use crate::status::LinkStatus;
 use crate::sync::{AcqRel, Acquire, Arc, AtomicU64, Relaxed, Release};
 use crate::words::WORD;
 
@@ -56,57 +55,7 @@ enum Place {
     Shared(Arc<crate::shm::ShmLink>, Arc<crate::shm::Made>),
 }
 
-/// What a link looks like at one moment, read while it changes.
-#[derive(Debug, Clone, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct LinkStatus {
-    /// A producer lives.
-    pub producer: bool,
-    /// The last producer has ended, and none has come since.
-    pub closed: bool,
-    /// The last [`Producer::beat`]; 0 if there was none.
-    pub heartbeat: u64,
-    /// Somebody has stopped the link.
-    pub stopped: bool,
-    /// The first sequence number.
-    pub start: u64,
-    /// The number that is published next.
-    pub next: u64,
-    /// The oldest fragment that is still there, or about to be overwritten.
-    pub oldest: u64,
-    /// How many fragments had to wait for credits.
-    pub backpressure: u64,
-    /// The reliable consumers that are attached, or died attached.
-    pub consumers: Vec<ConsumerStatus>,
-}
-
-/// What a reliable consumer looks like at one moment.
-#[derive(Debug, Clone, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct ConsumerStatus {
-    /// Its slot.
-    pub slot: usize,
-    /// It lives. (A dead one holds the producer back only until that finds the proof.)
-    pub alive: bool,
-    /// The first fragment that it has not finished with.
-    pub next: u64,
-    /// Fragments published and not finished with.
-    pub lag: u64,
-    /// Fragments finished with.
-    pub consumed: u64,
-    /// Times that it missed fragments.
-    pub overruns: u64,
-    /// Fragments that it missed.
-    pub lost: u64,
-}
-
 impl Link {
-    /// Sizes for a new link: [`LinkBuilder::build`] makes it on the heap, [`LinkBuilder::create`] in
-    /// shared memory.
-    pub fn builder() -> LinkBuilder {
-        LinkBuilder::new()
-    }
-
     /// The producer. A second one is refused while it lives; one that comes later goes on behind what
     /// was published.
     ///
@@ -219,7 +168,7 @@ impl Link {
             Place::Heap(link) => {
                 let parts = HeapLink::parts(link);
                 let producer = link.producer_taken.load(Relaxed) != 0;
-                status(&parts, producer, link.consumers.iter().map(|slot| (slot, true)))
+                LinkStatus::of(&parts, producer, link.consumers.iter().map(|slot| (slot, true)))
             }
             #[cfg(all(feature = "shm", target_os = "linux"))]
             Place::Shared(link, _) => link.status(),
@@ -314,49 +263,6 @@ impl Link {
     }
 }
 
-/// The status of a link from its words; `consumers` are all slots, and whether their owners live.
-pub(crate) fn status<'s>(
-    parts: &Parts<'_>,
-    producer: bool,
-    consumers: impl Iterator<Item = (&'s ConsumerSlot, bool)>,
-) -> LinkStatus {
-    let (oldest, next) = parts.extent();
-    let consumers = consumers.enumerate().filter_map(|(slot, (words, alive))| {
-        let report = words.report();
-        report.active.then(|| ConsumerStatus {
-            slot,
-            alive,
-            next: report.next,
-            lag: seq::distance(report.next, next).max(0) as u64,
-            consumed: report.consumed,
-            overruns: report.overruns,
-            lost: report.lost,
-        })
-    });
-    LinkStatus {
-        producer,
-        closed: parts.head.rare.0.cnc.state() == CncState::Halt,
-        heartbeat: parts.head.rare.0.cnc.heartbeat(),
-        stopped: parts.is_stopped(),
-        start: parts.head.rare.0.start.load(Relaxed),
-        next,
-        oldest,
-        backpressure: parts.head.credit.0.stalls.load(Relaxed),
-        consumers: consumers.collect(),
-    }
-}
-
-/// The first words of a link that nobody has used: readers may come before the producer.
-pub(crate) fn prepare(parts: &Parts<'_>, start: u64) {
-    producer::prepare(parts, start);
-    parts.head.rare.0.cnc.set_state(CncState::Run);
-}
-
-/// The slots of a link for its producer.
-pub(crate) fn watched<'a>(slots: impl Iterator<Item = &'a ConsumerSlot>) -> Slots<'a> {
-    Slots::Many(slots.map(Watched::new).collect())
-}
-
 #[repr(C, align(128))]
 struct RingBlock([AtomicU64; SLOT / WORD]);
 
@@ -409,7 +315,7 @@ impl HeapLink {
             taken: filled(geometry.consumers, zero)?,
             producer_taken: zero(),
         };
-        prepare(&link.borrowed_parts(), geometry.start);
+        producer::prepare(&link.borrowed_parts(), geometry.start);
         Ok(link)
     }
 
@@ -453,7 +359,7 @@ impl HeapLink {
         }
         let claim = Claim::Owned(Box::new(HeapProducer { link: this.clone() }));
         let Geometry { credits, start, .. } = this.geometry;
-        let slots = watched(Self::kept(this).consumers.iter());
+        let slots = Slots::watching(Self::kept(this).consumers.iter());
         Ok(Producer::attach(Self::parts(this), slots, credits, this.geometry.is_ample(), start, claim))
     }
 

@@ -511,7 +511,6 @@ impl<'a> Producer<'a> {
         let credits = Credits::new(slots, oldest, &head.credit.0.floor, credits);
         let incarnation = &head.rare.0.incarnation;
         incarnation.store(incarnation.load(Relaxed).wrapping_add(1), Relaxed);
-        // Who sees the lines as bound sees them prepared.
         head.rare.0.cnc.set_state(CncState::Run);
         Self {
             next: Cell::new(next),
@@ -539,7 +538,8 @@ pub(crate) struct Reserved {
     victim: Option<u64>,
 }
 
-/// Writes the markers of a fresh link that starts with fragment `first`.
+/// Makes a fresh link ready, whose first fragment is `first`: markers in all lines, and the words that
+/// readers who come before the producer look at.
 pub(crate) fn prepare(parts: &Parts<'_>, first: u64) {
     for offset in 0..parts.ring.depth() {
         let n = first.wrapping_add(offset);
@@ -549,6 +549,8 @@ pub(crate) fn prepare(parts: &Parts<'_>, first: u64) {
     parts.head.place.0.next.store(first, Relaxed);
     parts.head.place.0.oldest.store(first, Relaxed);
     parts.head.credit.0.floor.store(first, Relaxed);
+    // Who sees the lines as bound sees them prepared.
+    parts.head.rare.0.cnc.set_state(CncState::Run);
 }
 
 /// The oldest intact fragment and the next number of a link that has been used, from its lines. Only

@@ -16,10 +16,10 @@
 #![allow(unsafe_code)]
 
 use super::map::Mapping;
-use crate::builder::Geometry;
 use crate::dcache::Granules;
 use crate::error::{LinkError, LinkErrorKind};
 use crate::fctl::ConsumerSlot;
+use crate::geometry::Geometry;
 use crate::mcache::{Head, Ring};
 use crate::parts::Parts;
 use crate::sync::{AtomicU64, Relaxed};

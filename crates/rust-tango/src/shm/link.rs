@@ -10,12 +10,13 @@ use super::layout::{self, Kind, SMALL_FILE};
 use super::map::Mapping;
 use super::staging::{self, Staging};
 use super::{lock, trust};
-use crate::builder::Geometry;
 use crate::consumer::{Attachment, Consumer, ConsumerClaim, Mode, Start};
 use crate::error::{LinkError, LinkErrorKind, TangoError};
-use crate::link::{self, LinkStatus};
+use crate::fctl::Slots;
+use crate::geometry::Geometry;
 use crate::parts::Parts;
-use crate::producer::{Claim, Producer, ProducerClaim};
+use crate::producer::{self, Claim, Producer, ProducerClaim};
+use crate::status::LinkStatus;
 use crate::sync::{Arc, Mutex, PoisonError, Release};
 
 /// A link as a process sees it: everything mapped read-only. Producer and consumers add a mapping that
@@ -117,7 +118,7 @@ impl ShmLink {
         let ctl = make("ctl", SMALL_FILE)?;
         layout::write_header(&ctl.map, Kind::Control, &[]);
         // SAFETY: both mappings outlive this block.
-        link::prepare(&unsafe { layout::parts(&tx.map, &ctl.map, geometry) }, geometry.start);
+        producer::prepare(&unsafe { layout::parts(&tx.map, &ctl.map, geometry) }, geometry.start);
         for slot in 0..geometry.consumers {
             let rx = make(&rx_name(slot), SMALL_FILE)?;
             layout::write_header(&rx.map, Kind::Consumer, &[slot as u64]);
@@ -194,7 +195,7 @@ impl ShmLink {
         // producer's last field is dropped.
         let (mut parts, slots) = unsafe {
             let slots = this.rx.iter().map(|(_, map)| layout::consumer_slot(map));
-            (layout::parts(&own.map, &this.ctl_map, &this.geometry), link::watched(slots))
+            (layout::parts(&own.map, &this.ctl_map, &this.geometry), Slots::watching(slots))
         };
         // Where somebody else can write, nobody gets a `&mut [u8]` (`Loan::as_mut_slice`).
         parts.observers |= this.check_trust().is_err();
@@ -272,7 +273,7 @@ impl ShmLink {
             // SAFETY: borrowed from `self` for this call only.
             (unsafe { layout::consumer_slot(map) }, is_held(file))
         });
-        link::status(&Self::parts(self), is_held(&self.tx), consumers)
+        LinkStatus::of(&Self::parts(self), is_held(&self.tx), consumers)
     }
 
     pub(crate) fn remove(&self) -> Result<(), LinkError> {
@@ -312,7 +313,7 @@ fn is_held(file: &File) -> bool {
 
 /// The file of a link that somebody holds, if there is one.
 fn holder(folder: &Folder) -> Result<Option<String>, LinkError> {
-    let rx = (0..crate::builder::MAX_CONSUMERS).map(rx_name);
+    let rx = (0..crate::geometry::MAX_CONSUMERS).map(rx_name);
     for name in core::iter::once("tx".to_owned()).chain(rx) {
         match folder.open_file(&name, false) {
             Ok(file) if is_held(&file) => return Ok(Some(name)),

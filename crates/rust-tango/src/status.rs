@@ -1,0 +1,87 @@
+//! [`LinkStatus`]: what a link looks like from outside.
+
+use alloc::vec::Vec;
+
+use crate::cnc::CncState;
+use crate::fctl::ConsumerSlot;
+use crate::parts::Parts;
+use crate::seq;
+use crate::sync::Relaxed;
+
+/// What a link looks like at one moment, read while it changes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct LinkStatus {
+    /// A producer lives.
+    pub producer: bool,
+    /// The last producer has ended, and none has come since.
+    pub closed: bool,
+    /// The last [`Producer::beat`](crate::Producer::beat); 0 if there was none.
+    pub heartbeat: u64,
+    /// Somebody has stopped the link.
+    pub stopped: bool,
+    /// The first sequence number.
+    pub start: u64,
+    /// The number that is published next.
+    pub next: u64,
+    /// The oldest fragment that is still there, or about to be overwritten.
+    pub oldest: u64,
+    /// How many fragments had to wait for credits.
+    pub backpressure: u64,
+    /// The reliable consumers that are attached, or died attached.
+    pub consumers: Vec<ConsumerStatus>,
+}
+
+/// What a reliable consumer looks like at one moment.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct ConsumerStatus {
+    /// Its slot.
+    pub slot: usize,
+    /// It lives. (A dead one holds the producer back only until that finds the proof.)
+    pub alive: bool,
+    /// The first fragment that it has not finished with.
+    pub next: u64,
+    /// Fragments published and not finished with.
+    pub lag: u64,
+    /// Fragments finished with.
+    pub consumed: u64,
+    /// Times that it missed fragments.
+    pub overruns: u64,
+    /// Fragments that it missed.
+    pub lost: u64,
+}
+
+impl LinkStatus {
+    /// The status of a link from its words; `consumers` are all slots, and whether their owners live.
+    pub(crate) fn of<'s>(
+        parts: &Parts<'_>,
+        producer: bool,
+        consumers: impl Iterator<Item = (&'s ConsumerSlot, bool)>,
+    ) -> Self {
+        let (oldest, next) = parts.extent();
+        let consumers = consumers.enumerate().filter_map(|(slot, (words, alive))| {
+            let report = words.report();
+            report.active.then(|| ConsumerStatus {
+                slot,
+                alive,
+                next: report.next,
+                lag: seq::distance(report.next, next).max(0) as u64,
+                consumed: report.consumed,
+                overruns: report.overruns,
+                lost: report.lost,
+            })
+        });
+        Self {
+            producer,
+            closed: parts.head.rare.0.cnc.state() == CncState::Halt,
+            heartbeat: parts.head.rare.0.cnc.heartbeat(),
+            stopped: parts.is_stopped(),
+            start: parts.head.rare.0.start.load(Relaxed),
+            next,
+            oldest,
+            backpressure: parts.head.credit.0.stalls.load(Relaxed),
+            consumers: consumers.collect(),
+        }
+    }
+}
