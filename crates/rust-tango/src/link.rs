@@ -183,7 +183,7 @@ impl Link {
 /// Links in shared memory.
 #[cfg(all(feature = "shm", target_os = "linux"))]
 impl Link {
-    /// Opens a link that [`LinkBuilder::create`] made, in this process or another. Looks where
+    /// Opens a link that [`LinkBuilder::create`](crate::LinkBuilder::create) made, in this process or another. Looks where
     /// `TANGO_DIR` says, otherwise in `/dev/shm/tango-UID`.
     ///
     /// # Errors
