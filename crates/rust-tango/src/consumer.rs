@@ -218,15 +218,7 @@ impl<'a> Consumer<'a> {
     /// # Errors
     /// As [`Consumer::poll`].
     pub fn wait(&mut self) -> Result<Option<Fragment<'_>>, TangoError> {
-        let mut waiting = Waiting::new(self.wait);
-        loop {
-            match self.look()? {
-                Next::Fragment(line) => return self.take(line),
-                Next::Nothing if self.is_closed() => return Ok(None),
-                Next::Nothing => {}
-            }
-            waiting.pause();
-        }
+        self.wait_unless(|_| false)
     }
 
     /// [`Consumer::wait`] for at most `timeout`. `Ok(None)`: nothing came, or the link is closed
@@ -240,18 +232,7 @@ impl<'a> Consumer<'a> {
         timeout: core::time::Duration,
     ) -> Result<Option<Fragment<'_>>, TangoError> {
         let begin = std::time::Instant::now();
-        let mut waiting = Waiting::new(self.wait);
-        loop {
-            match self.look()? {
-                Next::Fragment(line) => return self.take(line),
-                Next::Nothing if self.is_closed() => return Ok(None),
-                Next::Nothing => {}
-            }
-            if waiting.clock_is_due() && begin.elapsed() >= timeout {
-                return Ok(None);
-            }
-            waiting.pause();
-        }
+        self.wait_unless(|waiting| waiting.clock_is_due() && begin.elapsed() >= timeout)
     }
 
     /// Calls `each` with every fragment, in place, until the link is closed and drained.
@@ -306,6 +287,19 @@ impl<'a> Consumer<'a> {
 
 /// The steps of reading, shared with `batch`.
 impl<'a> Consumer<'a> {
+    /// The next fragment; waits until there is one, the link is closed, or it is late.
+    fn wait_unless(&mut self, late: impl Fn(&Waiting) -> bool) -> Result<Option<Fragment<'_>>, TangoError> {
+        let mut waiting = Waiting::new(self.wait);
+        loop {
+            match self.look()? {
+                Next::Fragment(line) => return self.take(line),
+                Next::Nothing if self.is_closed() || late(&waiting) => return Ok(None),
+                Next::Nothing => {}
+            }
+            waiting.pause();
+        }
+    }
+
     /// Looks for the next fragment.
     #[inline]
     pub(crate) fn look(&mut self) -> Result<Next<'a>, TangoError> {
