@@ -183,8 +183,8 @@ impl Link {
 /// Links in shared memory.
 #[cfg(all(feature = "shm", target_os = "linux"))]
 impl Link {
-    /// Opens a link that [`LinkBuilder::create`](crate::LinkBuilder::create) made, in this process or another. Looks where
-    /// `TANGO_DIR` says, otherwise in `/dev/shm/tango-UID`.
+    /// Opens a link that [`LinkBuilder::create`](crate::LinkBuilder::create) made, in this process or
+    /// another. Looks where `TANGO_DIR` says, otherwise in `/dev/shm/tango-UID`.
     ///
     /// # Errors
     /// [`LinkErrorKind::NotFound`] if there is none (yet), [`LinkErrorKind::Incompatible`] if its files

@@ -346,6 +346,7 @@ impl<'a> Producer<'a> {
     fn retire_up_to(&self, victim: u64, n: u64, depth: u64) {
         // Oldest first: whatever a death leaves behind, what is intact is the newest part. (A process dies
         // between two instructions, so its stores up to there are in memory in order.)
+        //
         // What is older than this has lost its line to a later fragment.
         let mut dying = seq::later(self.oldest.get(), n.wrapping_sub(depth).wrapping_add(1));
         while !seq::is_before(victim, dying) {

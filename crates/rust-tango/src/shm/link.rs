@@ -136,37 +136,32 @@ impl ShmLink {
     /// Maps all files read-only, after a look at their headers.
     fn attach(base: PathBuf, folder: Folder) -> Result<Self, LinkError> {
         let path = |file: &str| folder.path.join(file).display().to_string();
-        let map = |file: &str, len: Option<usize>| {
-            let opened = folder.open_file(file, false)?;
-            let unmapped = |error: std::io::Error| match error.kind() {
+        let mapped = |opened: &File, file: &str, len: usize| {
+            Mapping::read_only(opened, len).map_err(|error| match error.kind() {
                 std::io::ErrorKind::UnexpectedEof => LinkError::new(
                     LinkErrorKind::Incompatible,
                     format!("{} is not a file of a link: it is too short", path(file)),
                 ),
                 _ => LinkError::system(format!("cannot map {}", path(file)), error),
-            };
-            let mapping = Mapping::read_only(&opened, len.unwrap_or(SMALL_FILE)).map_err(unmapped)?;
+            })
+        };
+        let checked = |file: &str, kind: Kind, len: usize| {
+            let opened = folder.open_file(file, false)?;
+            let mapping = mapped(&opened, file, len)?;
+            layout::check_header(&mapping, kind, &path(file))?;
             Ok::<_, LinkError>((opened, mapping))
         };
-        let (tx, header) = map("tx", Some(layout::header_len()))?;
-        layout::check_header(&header, Kind::Producer, &path("tx"))?;
+        let (tx, header) = checked("tx", Kind::Producer, layout::header_len())?;
         let file_len = tx
             .metadata()
             .map_err(|error| LinkError::system(format!("cannot look at {}", path("tx")), error))?
             .len();
         let geometry = layout::read_geometry(&header, file_len, &path("tx"))?;
         drop(header);
-        let tx_map = Mapping::read_only(&tx, layout::producer_len(&geometry))
-            .map_err(|error| LinkError::system(format!("cannot map {}", path("tx")), error))?;
-        let (ctl, ctl_map) = map("ctl", None)?;
-        layout::check_header(&ctl_map, Kind::Control, &path("ctl"))?;
+        let tx_map = mapped(&tx, "tx", layout::producer_len(&geometry))?;
+        let (ctl, ctl_map) = checked("ctl", Kind::Control, SMALL_FILE)?;
         let rx = (0..geometry.consumers)
-            .map(|slot| {
-                let file = rx_name(slot);
-                let (opened, mapping) = map(&file, None)?;
-                layout::check_header(&mapping, Kind::Consumer, &path(&file))?;
-                Ok((opened, mapping))
-            })
+            .map(|slot| checked(&rx_name(slot), Kind::Consumer, SMALL_FILE))
             .collect::<Result<Vec<_>, LinkError>>()?;
         Ok(Self { folder, base, geometry, tx, tx_map, ctl, ctl_map, rx })
     }
