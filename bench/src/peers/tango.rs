@@ -37,7 +37,7 @@ impl<const N: usize> Sender<N> for Writer {
     fn try_send(&mut self, message: &Message<N>) -> bool {
         match self.0.publish(&message.0, 0, 0, 0) {
             Ok(_) => true,
-            Err(TangoError::NoCredits) => false,
+            Err(TangoError::NoCredits { .. }) => false,
             Err(error) => panic!("rust-tango: {error}"),
         }
     }

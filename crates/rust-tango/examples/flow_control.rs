@@ -17,10 +17,10 @@ fn main() -> Result<(), TangoError> {
             published += 1;
         }
         assert_eq!(published, 4);
-        println!("  {published} fragments went, then: {}", TangoError::NoCredits);
+        println!("  {published} fragments went, then: {}", TangoError::NoCredits { held_by: Some(0) });
 
         let fragment = consumer.poll()?.expect("four are there");
-        assert_eq!(producer.publish(&[4], 0, 0, 0), Err(TangoError::NoCredits));
+        assert_eq!(producer.publish(&[4], 0, 0, 0), Err(TangoError::NoCredits { held_by: Some(0) }));
         println!("  the consumer looks at fragment {}: still no credits", fragment.meta.seq);
         drop(fragment);
         producer.publish(&[4], 0, 0, 0)?;

@@ -54,7 +54,7 @@ impl<'a> Consumer<'a> {
             }
             let meta = line.metadata(n);
             let payload = parts.payload(&line, &meta);
-            if let Mode::Observing(scratch) = &mut self.mode {
+            if let Some(scratch) = self.mode.scratch() {
                 let size = payload.map_or(0, <[_]>::len);
                 let Some(to) = scratch.words_mut().get_mut(used..used + META_WORDS + size) else { break };
                 let (place, control) = meta.pack();
@@ -80,9 +80,14 @@ impl<'a> Consumer<'a> {
             };
         }
         self.consumed(n);
+        if self.mode.is_evictable() {
+            self.copied_up_to(n);
+        }
         let (source, credit) = match &self.mode {
-            Mode::Reliable(slot) => (Source::Ring { parts, first }, Some(Credit { slot, next: n })),
+            Mode::Reliable(seat) => (Source::Ring { parts, first }, Some(Credit { seat, next: n })),
             Mode::Observing(scratch) => (Source::Copies(&scratch.words()[..used]), None),
+            #[cfg(feature = "alloc")]
+            Mode::Evictable(_, scratch) => (Source::Copies(&scratch.words()[..used]), None),
         };
         Ok(Batch { source, len, _credit: credit })
     }
@@ -173,11 +178,14 @@ impl IntoIterator for Batch<'_> {
 }
 
 /// Iterates over what a consumer reads, until the link is closed and drained. Waits like
-/// [`Consumer::wait`]; each fragment is a copy that owns its bytes.
+/// [`Consumer::wait`]; each fragment is a copy that owns its bytes. Behind [`TangoError::ProducerGone`] it
+/// ends, unless there is a new producer by then.
 #[cfg(feature = "alloc")]
 #[derive(Debug)]
 pub struct ConsumerIter<'a> {
     consumer: Consumer<'a>,
+    /// The death of the producer has been told: once is enough.
+    gone: bool,
 }
 
 #[cfg(feature = "alloc")]
@@ -185,7 +193,9 @@ impl Iterator for ConsumerIter<'_> {
     type Item = Result<OwnedFragment, TangoError>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        self.consumer.wait().map(|fragment| fragment.map(OwnedFragment::from)).transpose()
+        let found = self.consumer.wait().map(|fragment| fragment.map(OwnedFragment::from));
+        let is_told = core::mem::replace(&mut self.gone, found == Err(TangoError::ProducerGone));
+        if self.gone && is_told { None } else { found.transpose() }
     }
 }
 
@@ -195,6 +205,6 @@ impl<'a> IntoIterator for Consumer<'a> {
     type IntoIter = ConsumerIter<'a>;
 
     fn into_iter(self) -> ConsumerIter<'a> {
-        ConsumerIter { consumer: self }
+        ConsumerIter { consumer: self, gone: false }
     }
 }

@@ -4,7 +4,7 @@
 use crate::consumer::{Attachment, Consumer, Mode, Start};
 use crate::dcache::DCache;
 use crate::error::TangoError;
-use crate::fctl::{Fctl, Slots, Watched};
+use crate::fctl::{Fctl, Seat, Slots, Watched};
 use crate::fseq::Fseq;
 use crate::mcache::MCache;
 use crate::parts::Parts;
@@ -182,7 +182,8 @@ impl<'a> Consumer<'a> {
         let attachment = mcache.bind(dcache.identity(), Some(fctl.identity()), None, |seats| {
             seats.enter_consumer().map(|()| Attachment::Borrowed(seats))
         })?;
-        Ok(Self::attach(parts, Mode::Reliable(fctl.slot()), Start::At(initial_seq), attachment))
+        let seat = Seat::new(fctl.slot(), mcache.head());
+        Ok(Self::attach(parts, Mode::Reliable(seat), Start::At(initial_seq), attachment))
     }
 }
 

@@ -1,25 +1,26 @@
 //! [`Consumer`]: reads every fragment in place, or whatever it can by copy.
 //!
-//! One type reads in two modes, chosen when it is made:
+//! One type reads in three modes, chosen when it is made:
 //!
 //! - *reliable*: it holds credits, so the producer waits for it, and what it hands out is a slice of
 //!   the ring itself. It finishes with a fragment when the [`Payload`] is dropped.
 //! - *observing*: the producer does not know of it and laps it. It copies, validates the copy, and
 //!   hands that out.
+//! - *evictable*: the producer waits for it, but not for ever. So it reads like an observer, and gives
+//!   its credit back with the copy.
+
+mod life;
 
 use crate::error::TangoError;
-use crate::fctl::ConsumerSlot;
+use crate::fctl::Seat;
 use crate::frag::FragmentMetadata;
 use crate::line::{Line, Look};
 use crate::mcache::Occupants;
 use crate::metrics::{Counter, Metrics};
-use crate::parts::Parts;
+use crate::parts::{Ending, Parts};
 use crate::payload::{Credit, Fragment, Payload, Scratch};
-use crate::seq;
-#[cfg(feature = "alloc")]
-use crate::sync::{Acquire, fence};
-use crate::sync::{Relaxed, spin_loop};
-use crate::wait::{Wait, Waiting};
+use crate::sync::spin_loop;
+use crate::wait::{Due, Wait, Waiting};
 
 /// Where a consumer that joins begins to read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -68,10 +69,14 @@ pub struct Consumer<'a> {
     gate: u64,
     /// `DISTANCE`, or `OFF`.
     distance: u64,
-    /// The lines were prepared, and (reliable) the place in them has been settled.
+    /// The lines were prepared, and the place in them has been settled.
+    joined: bool,
+    /// A fragment that is there may be taken without further questions.
     ready: bool,
-    /// What was asked for and gone before this consumer had joined: reported by the first look.
+    /// What was gone before this consumer had joined, or joined again: reported by the next look.
     missed: u64,
+    /// It was gone because this consumer had been evicted.
+    missed_evicted: bool,
     pub(crate) parts: Parts<'a>,
     pub(crate) mode: Mode<'a>,
     /// Looks that found nothing, to ask now and then whether the producer lives.
@@ -81,6 +86,10 @@ pub struct Consumer<'a> {
     resumed_at: u64,
     /// The incarnation of the producer that is proven dead. A later one has another.
     dead_producer: Option<u64>,
+    /// The takeovers that this reader has been told of, or that were before its time.
+    takeovers: u64,
+    /// The evictions that this reader has taken notice of.
+    evictions: u64,
     wait: Wait,
     metrics: Option<Counter<'a>>,
     /// Last, so that it is dropped last: it may own the memory that everything above is a view of.
@@ -90,8 +99,42 @@ pub struct Consumer<'a> {
 
 /// How a consumer reads.
 pub(crate) enum Mode<'a> {
-    Reliable(&'a ConsumerSlot),
+    Reliable(Seat<'a>),
     Observing(Scratch<'a>),
+    #[cfg(feature = "alloc")]
+    Evictable(Seat<'a>, Scratch<'a>),
+}
+
+impl<'a> Mode<'a> {
+    /// The slot, if the producer waits for this reader.
+    #[inline]
+    pub(crate) fn seat(&self) -> Option<&Seat<'a>> {
+        match self {
+            Self::Reliable(seat) => Some(seat),
+            Self::Observing(_) => None,
+            #[cfg(feature = "alloc")]
+            Self::Evictable(seat, _) => Some(seat),
+        }
+    }
+
+    /// Where fragments are copied to, if they are.
+    #[inline]
+    pub(crate) fn scratch(&mut self) -> Option<&mut Scratch<'a>> {
+        match self {
+            Self::Reliable(_) => None,
+            Self::Observing(scratch) => Some(scratch),
+            #[cfg(feature = "alloc")]
+            Self::Evictable(_, scratch) => Some(scratch),
+        }
+    }
+
+    pub(crate) fn is_evictable(&self) -> bool {
+        match self {
+            Self::Reliable(_) | Self::Observing(_) => false,
+            #[cfg(feature = "alloc")]
+            Self::Evictable(..) => true,
+        }
+    }
 }
 
 /// What a consumer holds on to, and gives up when dropped.
@@ -131,9 +174,9 @@ impl Drop for Consumer<'_> {
     fn drop(&mut self) {
         // The consumer of an `Fctl` stays on record, so that the producer goes on to wait for the next.
         #[cfg(feature = "alloc")]
-        if let (Mode::Reliable(slot), Attachment::Owned(claim)) = (&self.mode, &self.attachment) {
+        if let (Some(seat), Attachment::Owned(claim)) = (self.mode.seat(), &self.attachment) {
             if claim.is_of_this_process() {
-                slot.leave();
+                seat.leave();
             }
         }
     }
@@ -176,8 +219,11 @@ impl<'a> Consumer<'a> {
     /// `Ok(None)` says that there is nothing yet, or nothing any more: [`Consumer::is_closed`] tells.
     ///
     /// # Errors
-    /// [`TangoError::Overrun`] when the producer has lapped this reader; [`TangoError::Corrupt`] when a
-    /// fragment's metadata points outside of the link. Both have been stepped over; call again.
+    /// [`TangoError::Overrun`] when the producer has lapped this reader, [`TangoError::Evicted`] when it did
+    /// so after having waited; [`TangoError::Corrupt`] when a fragment's metadata points outside of the link:
+    /// these have been stepped over, call again. [`TangoError::ProducerGone`] when the producer has died and
+    /// all that it published has been read; [`TangoError::ProducerReplaced`], once, when another one has come
+    /// after that.
     #[inline]
     pub fn poll(&mut self) -> Result<Option<Fragment<'_>>, TangoError> {
         match self.look()? {
@@ -199,15 +245,15 @@ impl<'a> Consumer<'a> {
         for _ in 0..self.parts.ring.depth() {
             let Next::Fragment(line) = self.look()? else { return Ok(None) };
             let sig = line.sig();
-            if !self.is_reliable() && !line.still(self.next) {
+            if self.mode.scratch().is_some() && !line.still(self.next) {
                 return Err(self.overrun());
             }
             if accept(sig) {
                 return self.take(line);
             }
             self.consumed(self.next.wrapping_add(1));
-            if let Mode::Reliable(slot) = &self.mode {
-                slot.release(self.next);
+            if let Some(seat) = self.mode.seat() {
+                seat.release(self.next);
             }
         }
         Ok(None)
@@ -218,7 +264,7 @@ impl<'a> Consumer<'a> {
     /// # Errors
     /// As [`Consumer::poll`].
     pub fn wait(&mut self) -> Result<Option<Fragment<'_>>, TangoError> {
-        self.wait_unless(|_| false)
+        self.wait_until_over(Waiting::new(self.wait))
     }
 
     /// [`Consumer::wait`] for at most `timeout`. `Ok(None)`: nothing came, or the link is closed
@@ -231,8 +277,7 @@ impl<'a> Consumer<'a> {
         &mut self,
         timeout: core::time::Duration,
     ) -> Result<Option<Fragment<'_>>, TangoError> {
-        let begin = std::time::Instant::now();
-        self.wait_unless(|waiting| waiting.clock_is_due() && begin.elapsed() >= timeout)
+        self.wait_until_over(Waiting::until(self.wait, Some(timeout)))
     }
 
     /// Calls `each` with every fragment, in place, until the link is closed and drained.
@@ -251,20 +296,39 @@ impl<'a> Consumer<'a> {
         self.next
     }
 
-    /// Whether the producer waits for this consumer.
+    /// Whether the producer waits for this consumer (if it is evictable: not for ever).
     pub fn is_reliable(&self) -> bool {
-        matches!(self.mode, Mode::Reliable(_))
+        self.mode.seat().is_some()
     }
 
-    /// Whether nothing more will come: the link was stopped, or its producer has ended (or died), and
-    /// everything that was published has been read. A new producer can open the link again.
+    /// Whether nothing more will come: the link was stopped, or its producer has closed it, and everything
+    /// that was published has been read. A new producer can open the link again. That the producer has died
+    /// is not this: it is an error of the calls that read ([`TangoError::ProducerGone`]).
     pub fn is_closed(&self) -> bool {
         if !self.parts.head.is_bound() {
             return self.parts.is_stopped();
         }
         self.missed == 0
-            && self.has_ended()
+            && self.ending() == Some(Ending::Closed)
             && self.parts.ring.line(self.next).look(self.next) == Look::Behind
+    }
+
+    /// Waits until the link has a producer again, behind [`TangoError::ProducerGone`]. False if the link was
+    /// closed or stopped, or `timeout` has passed, before that. Looks every two milliseconds.
+    #[cfg(feature = "std")]
+    pub fn wait_for_producer(&mut self, timeout: Option<core::time::Duration>) -> bool {
+        let mut waiting = Waiting::until(Wait::Park, timeout);
+        loop {
+            self.ask_whether_producer_lives();
+            match self.ending() {
+                None => return true,
+                Some(Ending::Closed) => return false,
+                Some(Ending::Died) if waiting.longest_sleep().is_zero() => return false,
+                Some(Ending::Died) => {
+                    waiting.nap();
+                }
+            }
+        }
     }
 
     /// How blocking calls wait from now on.
@@ -287,16 +351,19 @@ impl<'a> Consumer<'a> {
 
 /// The steps of reading, shared with `batch`.
 impl<'a> Consumer<'a> {
-    /// The next fragment; waits until there is one, the link is closed, or it is late.
-    fn wait_unless(&mut self, late: impl Fn(&Waiting) -> bool) -> Result<Option<Fragment<'_>>, TangoError> {
-        let mut waiting = Waiting::new(self.wait);
+    /// The next fragment; waits until there is one, the link is closed, or the wait is over.
+    fn wait_until_over(&mut self, mut waiting: Waiting) -> Result<Option<Fragment<'_>>, TangoError> {
         loop {
             match self.look()? {
                 Next::Fragment(line) => return self.take(line),
-                Next::Nothing if self.is_closed() || late(&waiting) => return Ok(None),
+                Next::Nothing if self.is_closed() || waiting.is_over() => return Ok(None),
                 Next::Nothing => {}
             }
-            waiting.pause();
+            match waiting.pause() {
+                Due::Look | Due::Question => {}
+                #[cfg(feature = "std")]
+                Due::Sleep => self.sleep(&mut waiting),
+            }
         }
     }
 
@@ -313,17 +380,18 @@ impl<'a> Consumer<'a> {
         }
     }
 
-    /// There is no fragment, or this is the first look.
+    /// There is no fragment, or there is something to be told before it.
     #[cold]
     fn look_again(&mut self, found: Look) -> Result<Next<'a>, TangoError> {
         if !self.ready {
-            if !self.parts.head.is_bound() {
-                return Ok(Next::Nothing);
-            }
-            if self.missed == 0 {
+            if !self.joined {
+                if !self.parts.head.is_bound() {
+                    return Ok(Next::Nothing);
+                }
                 self.join(true);
             }
             self.ready = true;
+            self.ask_whether_replaced()?;
             if self.missed != 0 {
                 return Err(self.report_missed());
             }
@@ -334,32 +402,50 @@ impl<'a> Consumer<'a> {
             Look::Ready => self.look(),
             Look::Behind => {
                 if self.idle_at != self.next {
-                    let run = self.next.wrapping_sub(self.idle_at);
-                    self.idle_at = self.next;
-                    self.gate = self.next.wrapping_add(self.distance);
-                    // Credits of payloads that were forgotten: nobody has a slice while `self` is borrowed.
-                    if let Mode::Reliable(slot) = &self.mode {
-                        slot.release(self.next);
-                    }
-                    for _ in 0..(run / 2).min(PAUSE_AFTER_RUN) {
-                        spin_loop();
-                    }
+                    self.end_of_run();
                 }
                 self.idle_looks = self.idle_looks.wrapping_add(1);
                 if self.idle_looks % LOOKS_PER_QUESTION == 0 {
                     self.ask_whether_producer_lives();
                 }
-                // Nothing was there; if the link has ended, look once more, now that all that was
-                // published before its end is visible.
-                if self.has_ended() {
-                    let line = self.parts.ring.line(self.next);
-                    match line.look(self.next) {
-                        Look::Ready => return Ok(Next::Fragment(line)),
-                        Look::Gone => return Err(self.overrun()),
-                        Look::Behind => {}
-                    }
+                self.ask_whether_evicted();
+                if self.missed != 0 {
+                    return Err(self.report_missed());
                 }
-                Ok(Next::Nothing)
+                self.ask_whether_replaced()?;
+                match self.ending() {
+                    None => Ok(Next::Nothing),
+                    Some(ending) => self.look_at_end(ending),
+                }
+            }
+        }
+    }
+
+    /// The first look that finds nothing behind a run of fragments.
+    fn end_of_run(&mut self) {
+        let run = self.next.wrapping_sub(self.idle_at);
+        self.idle_at = self.next;
+        self.gate = self.next.wrapping_add(self.distance);
+        // Credits of payloads that were forgotten: nobody has a slice while `self` is borrowed.
+        if let Some(seat) = self.mode.seat() {
+            seat.release(self.next);
+        }
+        for _ in 0..(run / 2).min(PAUSE_AFTER_RUN) {
+            spin_loop();
+        }
+    }
+
+    /// The link has ended: looks once more, now that all that was published before its end is visible.
+    fn look_at_end(&mut self, ending: Ending) -> Result<Next<'a>, TangoError> {
+        let line = self.parts.ring.line(self.next);
+        match (line.look(self.next), ending) {
+            (Look::Ready, _) => Ok(Next::Fragment(line)),
+            (Look::Gone, _) => Err(self.overrun()),
+            (Look::Behind, Ending::Closed) => Ok(Next::Nothing),
+            (Look::Behind, Ending::Died) => {
+                // Whoever comes next is announced before its first fragment.
+                self.ready = false;
+                Err(TangoError::ProducerGone)
             }
         }
     }
@@ -383,27 +469,6 @@ impl<'a> Consumer<'a> {
         }
     }
 
-    fn ask_whether_producer_lives(&mut self) {
-        #[cfg(feature = "alloc")]
-        if let Attachment::Owned(claim) = &self.attachment {
-            // Read before asking: who does not live afterwards is that one, or one before it.
-            let incarnation = self.parts.head.rare.0.incarnation.load(Relaxed);
-            fence(Acquire);
-            if !claim.producer_lives() {
-                self.dead_producer = Some(incarnation);
-            }
-        }
-    }
-
-    /// Nothing more will come, unless a new producer opens the link again. What was published before is
-    /// visible to who asks this and then looks at the lines.
-    fn has_ended(&self) -> bool {
-        let incarnation = self.parts.head.rare.0.incarnation.load(Relaxed);
-        // What a producer published last was stored before it died, and the kernel said so after that;
-        // `Parts::has_ended` has the fence.
-        self.parts.has_ended() || self.dead_producer == Some(incarnation)
-    }
-
     /// Takes the fragment that `look` has found.
     #[inline]
     fn take(&mut self, line: Line<'a>) -> Result<Option<Fragment<'_>>, TangoError> {
@@ -411,7 +476,7 @@ impl<'a> Consumer<'a> {
         let meta = line.metadata(n);
         let words = self.parts.payload(&line, &meta);
         let next = n.wrapping_add(1);
-        if let Mode::Observing(scratch) = &mut self.mode {
+        if let Some(scratch) = self.mode.scratch() {
             if let Some(words) = words {
                 scratch.fill(words);
             }
@@ -421,12 +486,25 @@ impl<'a> Consumer<'a> {
         }
         let Some(words) = words else { return Err(self.corrupt()) };
         self.consumed(next);
+        if self.mode.is_evictable() {
+            self.copied_up_to(next);
+        }
         let payload = match &self.mode {
             // Nobody writes these words before the credit is given back, which the payload does.
-            Mode::Reliable(slot) => Payload::lent(words, meta.size, Some(Credit { slot, next })),
+            Mode::Reliable(seat) => Payload::lent(words, meta.size, Some(Credit { seat, next })),
             Mode::Observing(scratch) => Payload::copied(scratch.words(), meta.size),
+            #[cfg(feature = "alloc")]
+            Mode::Evictable(_, scratch) => Payload::copied(scratch.words(), meta.size),
         };
         Ok(Some(Fragment { meta, payload }))
+    }
+
+    /// An evictable consumer has copied everything before `next`.
+    pub(crate) fn copied_up_to(&mut self, next: u64) {
+        if let Some(seat) = self.mode.seat() {
+            seat.release(next);
+        }
+        self.ask_whether_evicted();
     }
 
     /// Moves on to `next`: what is before it has been read.
@@ -443,102 +521,10 @@ impl<'a> Consumer<'a> {
     pub(crate) fn corrupt(&mut self) -> TangoError {
         let seq = self.next;
         self.next = seq.wrapping_add(1);
-        if let Mode::Reliable(slot) = &self.mode {
-            slot.release(self.next);
-            slot.count_lost(1);
+        if let Some(seat) = self.mode.seat() {
+            seat.release(self.next);
+            seat.slot().count_lost(1);
         }
         TangoError::Corrupt { seq }
-    }
-
-    /// The next fragment is gone: goes on behind the gap. At the oldest fragment that is there, the first
-    /// time; if that does not last, in the middle between it and the newest; then at the next to come.
-    #[cold]
-    pub(crate) fn overrun(&mut self) -> TangoError {
-        let n = self.next;
-        let (oldest, next) = self.parts.extent();
-        let soon = seq::distance(self.resumed_at, n).unsigned_abs() < self.parts.ring.depth() / 2;
-        self.streak = if soon { self.streak.saturating_add(1) } else { 0 };
-        let ahead = seq::distance(oldest, next).max(0) as u64;
-        let target = match self.streak {
-            0 => oldest,
-            1 => oldest.wrapping_add(ahead / 2),
-            _ => next,
-        };
-        // The producer's words are hints that may lag, but this much is sure: `n` is gone.
-        let mut target = seq::later(target, n.wrapping_add(1));
-        if let Mode::Reliable(slot) = &self.mode {
-            target = slot.settle(target, &self.parts.head.credit.0.floor);
-            slot.count_lost(target.wrapping_sub(n));
-        }
-        self.next = target;
-        self.resumed_at = target;
-        if let Some(metrics) = &self.metrics {
-            metrics.event();
-        }
-        TangoError::Overrun { lost: target.wrapping_sub(n), next: target }
-    }
-
-    /// Settles a reliable consumer in its place, now that there are lines. What is gone of what it
-    /// asked for is reported, or (`exact` false) was not asked for that exactly.
-    fn join(&mut self, exact: bool) {
-        if let Mode::Reliable(slot) = &self.mode {
-            let start = self.next;
-            self.next = slot.settle(start, &self.parts.head.credit.0.floor);
-            if exact {
-                self.missed = self.next.wrapping_sub(start);
-            } else {
-                slot.count_from(self.next);
-            }
-        }
-    }
-
-    #[cold]
-    fn report_missed(&mut self) -> TangoError {
-        let lost = core::mem::take(&mut self.missed);
-        if let Mode::Reliable(slot) = &self.mode {
-            slot.count_lost(lost);
-        }
-        if let Some(metrics) = &self.metrics {
-            metrics.event();
-        }
-        TangoError::Overrun { lost, next: self.next }
-    }
-
-    /// A consumer that reads `parts` from `start` on: reliable with a slot (which the caller has made
-    /// sure is nobody else's), otherwise an observer with room in its scratch.
-    pub(crate) fn attach(parts: Parts<'a>, mode: Mode<'a>, start: Start, attachment: Attachment<'a>) -> Self {
-        let (oldest, upcoming) = parts.extent();
-        let next = match start {
-            Start::Next => upcoming,
-            Start::Oldest => oldest,
-            Start::At(seq) => seq,
-        };
-        if let Mode::Reliable(slot) = &mode {
-            slot.claim(next);
-        }
-        let distance = if parts.ring.depth() >= 4 * DISTANCE { DISTANCE } else { OFF };
-        let mut consumer = Self {
-            next,
-            idle_at: next,
-            gate: next.wrapping_add(distance),
-            distance,
-            ready: false,
-            missed: 0,
-            parts,
-            mode,
-            idle_looks: 0,
-            streak: 0,
-            // Far from any number that is read soon.
-            resumed_at: next.wrapping_sub(1 << 62),
-            dead_producer: None,
-            wait: Wait::default(),
-            metrics: None,
-            attachment,
-        };
-        if consumer.parts.head.is_bound() {
-            consumer.join(matches!(start, Start::At(_)));
-            consumer.ready = consumer.missed == 0;
-        }
-        consumer
     }
 }

@@ -11,7 +11,11 @@ use core::fmt;
 pub enum TangoError {
     /// A reliable consumer holds the producer back: the ring, or the payload region, has no room
     /// that every reliable consumer has finished with. Nothing was published; try again later.
-    NoCredits,
+    NoCredits {
+        /// The slot of the consumer that is farthest behind. `None` if no consumer is in the way: a
+        /// link that has no credits at all, or room is missing for the fragment that is under way.
+        held_by: Option<usize>,
+    },
     /// The payload is longer than the link carries in one fragment. Nothing was published.
     TooLarge {
         /// Length of the payload, in bytes.
@@ -25,6 +29,25 @@ pub enum TangoError {
         lost: u64,
         /// Sequence number with which reading goes on.
         next: u64,
+    },
+    /// An evictable consumer has kept the producer waiting for longer than it would, and has lost its
+    /// hold on it. It has joined again: reading goes on with the next call, and the producer waits for it
+    /// as before.
+    Evicted {
+        /// How many fragments were lost to this reader.
+        lost: u64,
+        /// Sequence number with which reading goes on.
+        next: u64,
+    },
+    /// The producer has died: killed, or ended by a panic. Everything that it had published has been read.
+    /// Each further call says so again, until a new producer takes the link over.
+    ProducerGone,
+    /// A new producer has taken the link over from one that had died. Said once to each reader that was
+    /// attached, at the latest when it has read all there is. Nothing that was published is lost; what the
+    /// dead producer had in mind to publish is.
+    ProducerReplaced {
+        /// Sequence number of the first fragment of the new producer.
+        first: u64,
     },
     /// The link was stopped, or its producer has ended, so what was asked for cannot happen any more.
     Closed,
@@ -64,13 +87,24 @@ pub enum TangoError {
 impl fmt::Display for TangoError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match *self {
-            Self::NoCredits => f.write_str("no credits: a reliable consumer holds the producer back"),
+            Self::NoCredits { held_by: Some(slot) } => {
+                write!(f, "no credits: the consumer in slot {slot} holds the producer back")
+            }
+            Self::NoCredits { held_by: None } => f.write_str("no credits, and no consumer to give any back"),
             Self::TooLarge { size, max } => write!(
                 f,
                 "a payload of {size} bytes is over the MTU of {max} bytes: send it as a message of several fragments, or make the link with a larger MTU"
             ),
             Self::Overrun { lost, next } => {
                 write!(f, "overrun: {lost} fragments lost, reading goes on with number {next}")
+            }
+            Self::Evicted { lost, next } => write!(
+                f,
+                "evicted for keeping the producer waiting: {lost} fragments lost, reading goes on with number {next}"
+            ),
+            Self::ProducerGone => f.write_str("the producer has died without closing the link"),
+            Self::ProducerReplaced { first } => {
+                write!(f, "a new producer has taken the link over, beginning with number {first}")
             }
             Self::Closed => f.write_str("the link is closed"),
             Self::Corrupt { seq } => write!(f, "fragment {seq} has corrupt metadata and was skipped"),

@@ -3,7 +3,7 @@
 //! Each reliable consumer has a slot of its own, which it alone writes:
 //!
 //! ```text
-//!   state = epoch << 1 | active      the epoch rises with each claim
+//!   state = epoch | evictable | active   the epoch rises with each claim; two bits below it
 //!   next                             the first fragment that it has not finished with
 //! ```
 //!
@@ -44,12 +44,22 @@
 //! *Why the epoch.* A slot of a dead owner is ignored by the value of its state word. The next claim
 //! raises the epoch, so what was decided about the dead cannot hit the living (R1 and R4 read `state`
 //! first: a `next` of another owner than `state` says is either safe, or of a joiner before J2).
+//!
+//! # Eviction
+//!
+//! An *evictable* consumer that the producer has waited for too long is ignored in the same way, alive. It
+//! reads by validated copy, so nothing it holds can change under it, and it finds out: it is lapped, or sees
+//! the count of evictions change. Either way it claims its slot anew, hence with a new epoch, and joins.
 
-use crate::mcache::{Padded, PartIdentity};
+use crate::bell::{Bell, Order};
+use crate::mcache::{Head, Padded, PartIdentity};
 use crate::seq;
-use crate::sync::{Acquire, AtomicU64, Cell, Relaxed, Release, SeqCst, fence, spin_loop};
+use crate::sync::{Acquire, AtomicU64, Cell, Relaxed, Release, SeqCst, StaticU64, fence, spin_loop};
 
 const ACTIVE: u64 = 1;
+const EVICTABLE: u64 = 2;
+/// What the epoch counts in.
+const EPOCH: u64 = 4;
 
 /// The words of one reliable consumer. All written by it, and by nobody else. All zero: never claimed.
 #[repr(C)]
@@ -57,12 +67,13 @@ const ACTIVE: u64 = 1;
 pub(crate) struct ConsumerSlot {
     progress: Padded<Progress>,
     counts: Padded<Counts>,
+    bell: Padded<Bell>,
 }
 
 #[repr(C)]
 #[derive(Debug)]
 struct Progress {
-    /// `epoch << 1 | active`.
+    /// Epoch, `EVICTABLE`, `ACTIVE`.
     state: AtomicU64,
     /// The first fragment that the consumer has not finished with.
     next: AtomicU64,
@@ -82,6 +93,8 @@ struct Counts {
 #[cfg_attr(not(feature = "alloc"), allow(dead_code))] // all of it is for `Link::status`
 pub(crate) struct SlotReport {
     pub(crate) active: bool,
+    pub(crate) evictable: bool,
+    pub(crate) asleep: bool,
     pub(crate) next: u64,
     pub(crate) consumed: u64,
     pub(crate) overruns: u64,
@@ -96,21 +109,29 @@ impl ConsumerSlot {
         Self {
             progress: Padded(Progress { state: zero(), next: zero(), base: zero() }),
             counts: Padded(Counts { overruns: zero(), lost: zero() }),
+            bell: Padded(Bell::new()),
         }
     }
 
-    /// Takes the slot with a new epoch (J1). The caller owns the slot exclusively; [`Self::settle`]
-    /// must follow before anything is read in place.
-    pub(crate) fn claim(&self, start: u64) {
-        let Progress { state, next, base } = &self.progress.0;
-        let epoch = state.load(Relaxed) >> 1;
+    /// Takes the slot for a new owner, which owns it exclusively; [`Self::settle`] must follow before
+    /// anything is read in place.
+    pub(crate) fn claim(&self, start: u64, evictable: bool, order: Order) {
         self.counts.0.overruns.store(0, Relaxed);
         self.counts.0.lost.store(0, Relaxed);
-        base.store(start, Relaxed);
+        self.progress.0.base.store(start, Relaxed);
+        self.bell.0.take(order);
+        self.begin_epoch(start, evictable);
+    }
+
+    /// Stands at `start` with a new epoch (J1).
+    pub(crate) fn begin_epoch(&self, start: u64, evictable: bool) {
+        let Progress { state, next, .. } = &self.progress.0;
+        let epoch = state.load(Relaxed) & !(ACTIVE | EVICTABLE);
         // Release: a producer that still sees the epoch before takes this for a credit given back.
         next.store(start, Release);
+        let evictable = if evictable { EVICTABLE } else { 0 };
         // Release: who sees the new epoch active sees its `next`; pairs with the fence in `demand`.
-        state.store(epoch.wrapping_add(1) << 1 | ACTIVE, Release);
+        state.store(epoch.wrapping_add(EPOCH) | evictable | ACTIVE, Release);
     }
 
     /// Moves to `start`, or up to the floor if that is behind it (J2, J3). The fragments between the
@@ -159,14 +180,22 @@ impl ConsumerSlot {
         state.store(state.load(Relaxed) & !ACTIVE, Release);
     }
 
+    /// Wakes a producer that waits for this consumer, on behalf of somebody else; see [`Bell::shake`].
+    #[cfg(feature = "alloc")]
+    pub(crate) fn shake(&self) {
+        self.bell.0.shake();
+    }
+
     /// For people and metrics: a look at the slot from any thread or process.
     pub(crate) fn report(&self) -> SlotReport {
-        let active = self.progress.0.state.load(Relaxed) & ACTIVE != 0;
+        let state = self.progress.0.state.load(Relaxed);
         fence(Acquire);
         let next = self.progress.0.next.load(Relaxed);
         let consumed = next.wrapping_sub(self.progress.0.base.load(Relaxed));
         SlotReport {
-            active,
+            active: state & ACTIVE != 0,
+            evictable: state & EVICTABLE != 0,
+            asleep: self.bell.0.asleep() % 2 == 1,
             next,
             consumed: if seq::distance(0, consumed) < 0 { 0 } else { consumed },
             overruns: self.counts.0.overruns.load(Relaxed),
@@ -184,12 +213,87 @@ impl ConsumerSlot {
     }
 }
 
+/// A slot as its owner sees it, with what it takes to tell a sleeping producer of credits.
+#[derive(Debug)]
+pub(crate) struct Seat<'a> {
+    slot: &'a ConsumerSlot,
+    producer: &'a Bell,
+    /// What the producer's bell said when it was last looked at closely. Not shared: the consumer's own,
+    /// wherever that is moved to.
+    seen: StaticU64,
+    order: Order,
+}
+
+impl<'a> Seat<'a> {
+    pub(crate) fn new(slot: &'a ConsumerSlot, head: &'a Head) -> Self {
+        let order = Order::of_this_process();
+        Self { slot, producer: &head.bell.0, seen: StaticU64::new(0), order }
+    }
+
+    /// Takes the slot: see [`ConsumerSlot::claim`].
+    pub(crate) fn claim(&self, start: u64, evictable: bool) {
+        self.slot.claim(start, evictable, self.order);
+    }
+
+    /// See [`ConsumerSlot::begin_epoch`]; for who has been evicted.
+    pub(crate) fn claim_again(&self, start: u64) {
+        self.slot.begin_epoch(start, true);
+    }
+
+    /// See [`ConsumerSlot::settle`].
+    pub(crate) fn settle(&self, start: u64, floor: &AtomicU64) -> u64 {
+        let at = self.slot.settle(start, floor);
+        // Whoever sleeps on this bell did so for another owner, or for what has been given up just now.
+        self.slot.bell.0.ring();
+        at
+    }
+
+    /// Gives credits back: everything before `next` is finished with.
+    #[inline]
+    pub(crate) fn release(&self, next: u64) {
+        self.slot.release(next);
+        self.tell();
+    }
+
+    /// Leaves: the slot no longer holds the producer back. (That of an `Fctl` is never left.)
+    #[cfg(feature = "alloc")]
+    pub(crate) fn leave(&self) {
+        self.slot.leave();
+        self.tell();
+    }
+
+    /// Wakes the producer if it sleeps for want of credits.
+    #[inline]
+    fn tell(&self) {
+        self.order.before_looking();
+        if self.producer.asleep() != self.seen.load(Relaxed) {
+            let mut seen = 0;
+            if self.producer.needs_ringing(&mut seen) {
+                self.slot.bell.0.ring();
+            }
+            self.seen.store(seen, Relaxed);
+        }
+    }
+
+    /// Sleeps until the producer rings, or for `longest`, unless there is `news`. False: cannot sleep.
+    #[cfg(any(feature = "std", loom))]
+    pub(crate) fn sleep(&self, longest: core::time::Duration, news: impl FnOnce() -> bool) -> bool {
+        self.slot.bell.0.sleep_on(self.producer, longest, news)
+    }
+
+    pub(crate) fn slot(&self) -> &'a ConsumerSlot {
+        self.slot
+    }
+}
+
 /// A slot as the producer sees it.
 #[derive(Debug)]
 pub(crate) struct Watched<'a> {
     slot: &'a ConsumerSlot,
-    /// The state word of an owner that is proven dead: ignored as long as the slot shows it.
+    /// The state word of an owner that is proven dead, or was evicted: ignored as long as the slot shows it.
     dead: Cell<u64>,
+    /// What the owner's bell said when it was last looked at closely.
+    seen: Cell<u64>,
 }
 
 /// The slots of a link.
@@ -207,7 +311,7 @@ pub(crate) enum Slots<'a> {
 
 impl<'a> Watched<'a> {
     pub(crate) fn new(slot: &'a ConsumerSlot) -> Self {
-        Self { slot, dead: Cell::new(0) }
+        Self { slot, dead: Cell::new(0), seen: Cell::new(0) }
     }
 }
 
@@ -339,18 +443,69 @@ impl<'a> Credits<'a> {
         self.held_by.get()
     }
 
+    /// Whether somebody has fallen asleep, or woken up, since it was last looked at closely.
+    #[inline]
+    pub(crate) fn sleepers_changed(&self) -> bool {
+        self.slots.as_slice().iter().any(|watched| watched.slot.bell.0.asleep() != watched.seen.get())
+    }
+
+    /// Looks closely: true if there is a sleeper that has not been rung for.
+    #[cold]
+    pub(crate) fn sleeper_needs_ringing(&self) -> bool {
+        self.slots.as_slice().iter().fold(false, |found, watched| {
+            let mut seen = watched.seen.get();
+            if watched.slot.bell.0.asleep() == seen {
+                return found;
+            }
+            let rings = watched.slot.bell.0.needs_ringing(&mut seen);
+            watched.seen.set(seen);
+            found | rings
+        })
+    }
+
+    /// The bell of the owner of a slot.
+    #[cfg(any(feature = "std", loom))]
+    pub(crate) fn bell(&self, slot: usize) -> Option<&'a Bell> {
+        self.slots.as_slice().get(slot).map(|watched| &watched.slot.bell.0)
+    }
+
+    /// Whether the consumer that held the last refresh back may be evicted.
+    #[cfg(feature = "std")]
+    pub(crate) fn held_by_evictable(&self) -> bool {
+        let watched = self.held_by.get().and_then(|slot| self.slots.as_slice().get(slot));
+        watched.is_some_and(|watched| watched.slot.demand().0 & (ACTIVE | EVICTABLE) == ACTIVE | EVICTABLE)
+    }
+
+    /// Ignores the evictable consumer that held the last refresh back from now on, until it claims its slot
+    /// again. False if it has gone, or somebody else has come, meanwhile.
+    #[cfg(feature = "std")]
+    pub(crate) fn evict(&self) -> bool {
+        let Some(watched) = self.held_by.get().and_then(|slot| self.slots.as_slice().get(slot)) else {
+            return false;
+        };
+        let (state, _) = watched.slot.demand();
+        let evictable = state & (ACTIVE | EVICTABLE) == ACTIVE | EVICTABLE;
+        if evictable {
+            watched.dead.set(state);
+        }
+        evictable
+    }
+
     /// Asks `lives` about the owners of all slots, and ignores those that do not live from now on.
-    /// `lives` must be certain: it frees memory that the owner may have slices of.
+    /// `lives` must be certain: it frees memory that the owner may have slices of. Says how many died.
     #[cfg(feature = "alloc")]
-    pub(crate) fn bury_dead(&self, lives: impl Fn(usize) -> bool) {
+    pub(crate) fn bury_dead(&self, lives: impl Fn(usize) -> bool) -> u64 {
+        let mut dead = 0;
         for (index, watched) in self.slots.as_slice().iter().enumerate() {
             // The state is read first: an owner that is dead afterwards was the owner of this state, or
             // an earlier one.
             let (state, demand) = watched.slot.demand();
             if demand.is_some() && state != watched.dead.get() && !lives(index) {
                 watched.dead.set(state);
+                dead += 1;
             }
         }
+        dead
     }
 
     /// The consumers that are attached now: index of the slot, and how far each is.
@@ -442,7 +597,7 @@ mod tests {
         let slots = Slots::One(Watched::new(&a));
         let credits = Credits::new(slots, 10, &word, 8);
         assert!(!credits.refresh(14), "before its first consumer, an Fctl holds the producer");
-        a.claim(10);
+        a.claim(10, false, Order::ByFence);
         assert_eq!(a.settle(3, &word), 10, "a start before the floor moves up");
         a.release(12);
         assert!(credits.refresh(14));
@@ -460,8 +615,8 @@ mod tests {
         let (a, b, word) = (ConsumerSlot::new(), ConsumerSlot::new(), AtomicU64::new(0));
         let slots = Slots::Many([Watched::new(&a), Watched::new(&b)].into());
         let credits = Credits::new(slots, 0, &word, 8);
-        a.claim(2);
-        b.claim(5);
+        a.claim(2, false, Order::ByFence);
+        b.claim(5, false, Order::ByFence);
         assert!(credits.refresh(8));
         assert_eq!(credits.limit(), 10);
         assert!(!credits.refresh(8));
@@ -469,7 +624,7 @@ mod tests {
         credits.bury_dead(|slot| slot != 0);
         assert!(credits.refresh(8));
         assert_eq!(credits.limit(), 13);
-        a.claim(6);
+        a.claim(6, false, Order::ByFence);
         a.settle(6, &word);
         b.leave();
         assert!(credits.refresh(8));

@@ -41,7 +41,7 @@
 //! |---|---|---|
 //! | none | | the borrowed API: `no_std`, no allocation, no dependency |
 //! | `alloc` | | [`Link`], boxed storage, owned fragments |
-//! | `std` | yes | timeouts, [`Wait::Yield`], `io::Write` for a [`Loan`] |
+//! | `std` | yes | timeouts, [`Wait::Park`], `io::Write` for a [`Loan`] |
 //! | `shm` | yes | links between processes (Linux; depends on `nix`) |
 //!
 //! Targets need 64-bit pointers and 64-bit atomics.
@@ -63,6 +63,7 @@ compile_error!("rust-tango needs 64-bit pointers and 64-bit atomics");
 extern crate alloc;
 
 mod error;
+mod kernel;
 mod sync;
 
 mod frag;
@@ -72,6 +73,7 @@ mod words;
 
 mod line;
 
+mod bell;
 mod cnc;
 mod dcache;
 mod fctl;

@@ -8,7 +8,7 @@ use alloc::vec::Vec;
 use crate::consumer::{Attachment, Consumer, ConsumerClaim, Mode, Start};
 use crate::dcache::{GRANULE, Granules};
 use crate::error::{LinkError, LinkErrorKind, TangoError};
-use crate::fctl::{ConsumerSlot, Slots};
+use crate::fctl::{ConsumerSlot, Seat, Slots};
 use crate::geometry::Geometry;
 use crate::mcache::{Head, Padded, Ring, SLOT};
 use crate::parts::Parts;
@@ -85,9 +85,30 @@ impl Link {
     /// As [`Link::consumer`].
     pub fn consumer_from(&self, start: Start) -> Result<Consumer<'static>, LinkError> {
         match &self.place {
-            Place::Heap(link) => HeapLink::consumer(link, start),
+            Place::Heap(link) => HeapLink::seated(link, start, Mode::Reliable),
             #[cfg(all(feature = "shm", target_os = "linux"))]
             Place::Shared(link, _) => crate::shm::ShmLink::consumer(link, start),
+        }
+    }
+
+    /// A consumer that the producer waits for, but not for ever: one that keeps it waiting for longer than
+    /// [`Producer::with_patience`] says is evicted, loses what it has not read by then, is told so
+    /// ([`TangoError::Evicted`]), and has then joined again. It reads by copy.
+    ///
+    /// For readers that should get everything as long as they work, and must not stop the others when they
+    /// do not: a logger, a debugger that is stopped at a breakpoint.
+    ///
+    /// # Errors
+    /// As [`Link::consumer`], but never [`LinkErrorKind::Untrusted`]: copies are validated, whoever writes.
+    pub fn evictable_consumer(&self, start: Start) -> Result<Consumer<'static>, LinkError> {
+        let scratch = Scratch::boxed(self.geometry().mtu);
+        match &self.place {
+            Place::Heap(link) => HeapLink::seated(link, start, |seat| Mode::Evictable(seat, scratch)),
+            #[cfg(all(feature = "shm", target_os = "linux"))]
+            Place::Shared(link, _) => {
+                // SAFETY: such a consumer does not read in place.
+                unsafe { crate::shm::ShmLink::seated(link, start, |seat| Mode::Evictable(seat, scratch)) }
+            }
         }
     }
 
@@ -102,9 +123,9 @@ impl Link {
     #[cfg(all(feature = "shm", target_os = "linux"))]
     pub unsafe fn consumer_trusting(&self, start: Start) -> Result<Consumer<'static>, LinkError> {
         match &self.place {
-            Place::Heap(link) => HeapLink::consumer(link, start),
+            Place::Heap(link) => HeapLink::seated(link, start, Mode::Reliable),
             // SAFETY: the caller promises what the check would have found.
-            Place::Shared(link, _) => unsafe { crate::shm::ShmLink::consumer_trusting(link, start) },
+            Place::Shared(link, _) => unsafe { crate::shm::ShmLink::seated(link, start, Mode::Reliable) },
         }
     }
 
@@ -153,8 +174,10 @@ impl Link {
     pub fn stop(&self) -> Result<(), LinkError> {
         match &self.place {
             Place::Heap(link) => {
-                // Pairs with the acquire fence in `Parts::has_ended`.
+                // Pairs with the acquire fence in `Parts::ending`.
                 link.stop.0.store(1, Release);
+                link.head.bell.0.shake();
+                link.consumers.iter().for_each(ConsumerSlot::shake);
                 Ok(())
             }
             #[cfg(all(feature = "shm", target_os = "linux"))]
@@ -363,11 +386,17 @@ impl HeapLink {
         Ok(Producer::attach(Self::parts(this), slots, credits, this.geometry.is_ample(), start, claim))
     }
 
-    fn consumer(this: &Arc<Self>, start: Start) -> Result<Consumer<'static>, LinkError> {
+    /// A consumer with a slot.
+    fn seated(
+        this: &Arc<Self>,
+        start: Start,
+        mode: impl FnOnce(Seat<'static>) -> Mode<'static>,
+    ) -> Result<Consumer<'static>, LinkError> {
         let free = |flag: &AtomicU64| flag.compare_exchange(0, 1, Acquire, Relaxed).is_ok();
         let slot = this.taken.iter().position(free).ok_or(TangoError::ConsumerTaken)?;
         let claim = Attachment::Owned(Box::new(HeapConsumer { link: this.clone(), slot: Some(slot) }));
-        let mode = Mode::Reliable(&Self::kept(this).consumers[slot]);
+        let kept = Self::kept(this);
+        let mode = mode(Seat::new(&kept.consumers[slot], &kept.head));
         Ok(Consumer::attach(Self::parts(this), mode, start, claim))
     }
 }

@@ -1,7 +1,7 @@
 //! The ring of metadata lines, the words that its producer keeps beside it, and [`MCache`], which owns both.
 //!
 //! ```text
-//!   Head   | Cnc start incarnation | floor stalls | next oldest |       three pairs of cache lines
+//!   Head   | Cnc start ... | floor stalls ... | next oldest | bell |    four pairs of cache lines
 //!   Ring   | slot 0 | slot 1 | ...                  | slot depth - 1 |
 //!   slot   | seq sig place control | room: slot size - 32 bytes     |   128, 256, ... bytes each
 //! ```
@@ -11,6 +11,7 @@
 //! (`bench/`: rows "no work" and "little work").
 #![allow(unsafe_code)]
 
+use crate::bell::Bell;
 use crate::cnc::{Cnc, CncState};
 use crate::error::TangoError;
 use crate::line::{Line, META_WORDS};
@@ -36,18 +37,28 @@ pub(crate) struct Head {
     pub(crate) credit: Padded<Credit>,
     /// Written with every fragment.
     pub(crate) place: Padded<Place>,
+    /// Written when the producer sleeps, or wakes somebody.
+    pub(crate) bell: Padded<Bell>,
 }
 
 #[repr(C)]
 #[derive(Debug)]
 pub(crate) struct Rare {
     /// Boot: no producer has prepared the lines yet, so readers wait. Run: a producer lives, or died
-    /// without a word. Halt: the last producer has ended.
+    /// without a word. Halt: the last producer has ended. Fail: it has ended in a panic.
     pub(crate) cnc: Cnc,
     /// The first sequence number of the link.
     pub(crate) start: AtomicU64,
     /// How many producers the link has had.
     pub(crate) incarnation: AtomicU64,
+    /// How many of them came after one that had died.
+    pub(crate) takeovers: AtomicU64,
+    /// The first sequence number of the last of those.
+    pub(crate) taken_over_at: AtomicU64,
+    /// How many consumers have been evicted.
+    pub(crate) evicted: AtomicU64,
+    /// How many dead consumers no longer hold the producer back.
+    pub(crate) buried: AtomicU64,
 }
 
 #[repr(C)]
@@ -57,6 +68,8 @@ pub(crate) struct Credit {
     pub(crate) floor: AtomicU64,
     /// How many fragments had to wait for credits.
     pub(crate) stalls: AtomicU64,
+    /// 1 + the slot of the consumer for which the producer waits; 0: for nobody.
+    pub(crate) held_by: AtomicU64,
 }
 
 #[repr(C)]
@@ -74,9 +87,18 @@ impl Head {
             AtomicU64::new(0)
         }
         Self {
-            rare: Padded(Rare { cnc: Cnc::new(), start: zero(), incarnation: zero() }),
-            credit: Padded(Credit { floor: zero(), stalls: zero() }),
+            rare: Padded(Rare {
+                cnc: Cnc::new(),
+                start: zero(),
+                incarnation: zero(),
+                takeovers: zero(),
+                taken_over_at: zero(),
+                evicted: zero(),
+                buried: zero(),
+            }),
+            credit: Padded(Credit { floor: zero(), stalls: zero(), held_by: zero() }),
             place: Padded(Place { next: zero(), oldest: zero() }),
+            bell: Padded(Bell::new()),
         }
     }
 
@@ -328,9 +350,10 @@ impl<const DEPTH: usize> MCache<DEPTH> {
     }
 
     /// Ends the link: blocking calls of the producer give up, readers drain what is there and then
-    /// learn that it is closed. Any thread may call it, any number of times.
+    /// learn that it is closed. Any thread may call it, any number of times. Who sleeps
+    /// (`Wait::Park`) notices within 50 ms.
     pub fn stop(&self) {
-        // Pairs with the acquire fence in `Parts::has_ended`.
+        // Pairs with the acquire fence in `Parts::ending`.
         self.stop.0.store(1, Release);
     }
 

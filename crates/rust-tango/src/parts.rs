@@ -9,6 +9,15 @@ use crate::seq;
 use crate::sync::{Acquire, AtomicU64, Relaxed, fence};
 use crate::words::WORD;
 
+/// Why nothing more will come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Ending {
+    /// Stopped, or closed by its producer.
+    Closed,
+    /// The producer has ended without meaning to.
+    Died,
+}
+
 /// The memory of one link, as views: static, on the heap, or mapped.
 #[derive(Clone, Copy)]
 pub(crate) struct Parts<'a> {
@@ -47,13 +56,18 @@ impl<'a> Parts<'a> {
         self.stop.load(Relaxed) != 0
     }
 
-    /// Nothing more will come: stopped, or its producer has ended. What was published before is
+    /// Whether nothing more will come: stopped, or its producer has ended. What was published before is
     /// visible to who asks this and then looks at the lines.
-    pub(crate) fn has_ended(&self) -> bool {
+    pub(crate) fn ending(&self) -> Option<Ending> {
         let stopped = self.is_stopped();
         // Pairs with the Release store of the stop word.
         fence(Acquire);
-        stopped || matches!(self.head.rare.0.cnc.state(), CncState::Halt | CncState::Fail)
+        match self.head.rare.0.cnc.state() {
+            _ if stopped => Some(Ending::Closed),
+            CncState::Halt => Some(Ending::Closed),
+            CncState::Fail => Some(Ending::Died),
+            CncState::Boot | CncState::Run => None,
+        }
     }
 
     /// Where readers can go on: the oldest fragment that may still be there, and the next to come.

@@ -4,7 +4,7 @@
 use core::marker::PhantomData;
 use core::ptr::NonNull;
 
-use crate::fctl::ConsumerSlot;
+use crate::fctl::Seat;
 use crate::frag::FragmentMetadata;
 use crate::sync::AtomicU64;
 use crate::words::{self, WORD};
@@ -41,14 +41,14 @@ unsafe impl Sync for Payload<'_> {}
 /// The duty to tell the producer that everything before `next` is finished with.
 #[derive(Debug)]
 pub(crate) struct Credit<'c> {
-    pub(crate) slot: &'c ConsumerSlot,
+    pub(crate) seat: &'c Seat<'c>,
     pub(crate) next: u64,
 }
 
 impl Drop for Credit<'_> {
     #[inline]
     fn drop(&mut self) {
-        self.slot.release(self.next);
+        self.seat.release(self.next);
     }
 }
 

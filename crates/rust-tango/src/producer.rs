@@ -2,12 +2,19 @@
 //!
 //! All that it needs to know is private to it: where it is, how far it may go, where payloads lie. On
 //! the way of a fragment it only writes shared memory, by the steps of [`line`](crate::line); it reads
-//! some, the consumers' words, when its credits run out.
+//! some, the consumers' words, when its credits run out ([`backpressure`]). [`attach`] is how it begins.
 
+mod attach;
+mod backpressure;
+
+#[cfg(feature = "alloc")]
+pub(crate) use attach::prepare;
+
+use crate::bell::Order;
 use crate::cnc::CncState;
 use crate::dcache::{Placement, Spot, granules};
 use crate::error::TangoError;
-use crate::fctl::{Credits, ProducerPlace, Slots};
+use crate::fctl::{Credits, ProducerPlace};
 use crate::frag::FragmentMetadata;
 use crate::fseq::Fseq;
 use crate::line;
@@ -16,8 +23,10 @@ use crate::metrics::{Counter, Metrics};
 use crate::parts::Parts;
 use crate::seq;
 use crate::sync::{Cell, Relaxed};
-use crate::wait::{Wait, Waiting};
+use crate::wait::Wait;
 use crate::words;
+#[cfg(feature = "std")]
+use core::time::Duration;
 
 /// Publishes fragments into a link. There is one at a time.
 ///
@@ -38,7 +47,8 @@ use crate::words;
 /// let second = first.clone(); // `Producer` is not `Clone`
 /// ```
 ///
-/// Dropping it ends the link for its readers, once they have drained it, until another producer comes.
+/// Dropping it ends the link for its readers, once they have drained it, until another producer comes. If it
+/// is dropped by a panic of its thread, they are told so ([`TangoError::ProducerGone`]).
 pub struct Producer<'a> {
     /// What is published next.
     next: Cell<u64>,
@@ -52,10 +62,15 @@ pub struct Producer<'a> {
     /// Everything before this is dead in the payload region.
     oldest: Cell<u64>,
     /// The fragment that was last counted as stalled.
-    stalled: Cell<Option<u64>>,
+    stalled: Cell<Option<backpressure::Stall>>,
     placement: Placement,
     credits: Credits<'a>,
+    /// How a publish is ordered before the look at who sleeps.
+    order: Order,
     wait: Wait,
+    /// How long a fragment waits for an evictable consumer.
+    #[cfg(feature = "std")]
+    patience: Duration,
     /// Words of the borrowed API that follow the producer.
     followers: Option<Followers<'a>>,
     /// Last, so that it is dropped last: it may own the memory that everything above is a view of.
@@ -119,8 +134,14 @@ impl Drop for Producer<'_> {
                 return;
             }
         }
-        // Who sees the end sees what came before: `Cnc` orders it, `Parts::has_ended` asks.
-        self.parts.head.rare.0.cnc.set_state(CncState::Halt);
+        // Readers of a producer whose thread panics should not take what is there for all.
+        #[cfg(feature = "std")]
+        let panics = std::thread::panicking();
+        #[cfg(not(feature = "std"))]
+        let panics = false;
+        // Who sees the end sees what came before: `Cnc` orders it, `Parts::ending` asks.
+        self.parts.head.rare.0.cnc.set_state(if panics { CncState::Fail } else { CncState::Halt });
+        self.parts.head.bell.0.ring();
     }
 }
 
@@ -142,8 +163,16 @@ impl<'a> Producer<'a> {
         ctl: u16,
         ts: u32,
     ) -> Result<FragmentMetadata, TangoError> {
+        let published = self.put(payload, sig, ctl, ts);
+        self.wake_sleepers();
+        published
+    }
+
+    /// Publishes a payload, without a look at who sleeps.
+    #[inline]
+    fn put(&self, payload: &[u8], sig: u64, ctl: u16, ts: u32) -> Result<FragmentMetadata, TangoError> {
         if payload.len() > self.in_slot {
-            return self.publish_apart(payload, sig, ctl, ts);
+            return self.put_apart(payload, sig, ctl, ts);
         }
         let n = self.next.get();
         if !seq::is_before(n, self.limit.get()) {
@@ -187,7 +216,7 @@ impl<'a> Producer<'a> {
         ts: u32,
     ) -> Result<FragmentMetadata, TangoError> {
         match self.publish(payload, sig, ctl, ts) {
-            Err(TangoError::NoCredits) => self.publish_waiting(payload, sig, ctl, ts),
+            Err(TangoError::NoCredits { .. }) => self.publish_waiting(payload, sig, ctl, ts),
             done => done,
         }
     }
@@ -214,7 +243,9 @@ impl<'a> Producer<'a> {
     /// [`Producer::publish_batch`] with one timestamp for the whole batch.
     #[must_use = "fewer may have been published than were given"]
     pub fn publish_batch_at(&self, payloads: &[&[u8]], sig: u64, ctl: u16, ts: u32) -> usize {
-        payloads.iter().take_while(|payload| self.publish(payload, sig, ctl, ts).is_ok()).count()
+        let count = payloads.iter().take_while(|payload| self.put(payload, sig, ctl, ts).is_ok()).count();
+        self.wake_sleepers();
+        count
     }
 
     /// The sequence number that is published next.
@@ -267,10 +298,22 @@ impl<'a> Producer<'a> {
         self
     }
 
+    /// How long a publish may be held up by an evictable consumer ([`Link::evictable_consumer`]) before
+    /// that is evicted. Default: one second. Only tries to publish count, so this needs somebody who tries
+    /// again, or blocks.
+    ///
+    /// [`Link::evictable_consumer`]: crate::Link::evictable_consumer
+    #[cfg(feature = "std")]
+    #[must_use]
+    pub fn with_patience(mut self, patience: Duration) -> Self {
+        self.patience = patience;
+        self
+    }
+
     /// Waits until at least `consumers` reliable consumers are attached, so that early fragments are not
     /// lost to them. False if the link was stopped, or `timeout` has passed, before that.
     #[cfg(feature = "std")]
-    pub fn wait_for_consumers(&self, consumers: usize, timeout: Option<core::time::Duration>) -> bool {
+    pub fn wait_for_consumers(&self, consumers: usize, timeout: Option<Duration>) -> bool {
         self.wait_until(timeout, || self.consumers() >= consumers)
     }
 
@@ -279,43 +322,19 @@ impl<'a> Producer<'a> {
     ///
     /// **Deadlock:** as [`Producer::publish_blocking`].
     #[cfg(feature = "std")]
-    pub fn wait_until_drained(&self, timeout: Option<core::time::Duration>) -> bool {
+    pub fn wait_until_drained(&self, timeout: Option<Duration>) -> bool {
         self.wait_until(timeout, || self.is_drained())
-    }
-
-    #[cfg(feature = "std")]
-    fn wait_until(&self, timeout: Option<core::time::Duration>, done: impl Fn() -> bool) -> bool {
-        let begin = std::time::Instant::now();
-        let mut waiting = Waiting::new(self.wait);
-        loop {
-            if done() {
-                return true;
-            }
-            let late = || timeout.is_some_and(|timeout| begin.elapsed() >= timeout);
-            if self.parts.is_stopped() || (waiting.clock_is_due() && late()) {
-                return done();
-            }
-            if waiting.pause() {
-                self.bury_dead();
-            }
-        }
     }
 }
 
 /// The steps of publishing, shared with `loan`.
 impl<'a> Producer<'a> {
     /// Publishes a payload that does not fit its slot.
-    fn publish_apart(
-        &self,
-        payload: &[u8],
-        sig: u64,
-        ctl: u16,
-        ts: u32,
-    ) -> Result<FragmentMetadata, TangoError> {
+    fn put_apart(&self, payload: &[u8], sig: u64, ctl: u16, ts: u32) -> Result<FragmentMetadata, TangoError> {
         let reserved = self.reserve(payload.len())?;
         let words = self.words(&reserved);
         words::store(words, payload);
-        Ok(self.commit(reserved, payload.len(), sig, ctl, ts))
+        Ok(self.finish(reserved, payload.len(), sig, ctl, ts))
     }
 
     /// Finds a place for a payload of `size` bytes, and retires what it overwrites.
@@ -375,6 +394,12 @@ impl<'a> Producer<'a> {
         ctl: u16,
         ts: u32,
     ) -> FragmentMetadata {
+        let meta = self.finish(reserved, size, sig, ctl, ts);
+        self.wake_sleepers();
+        meta
+    }
+
+    fn finish(&self, reserved: Reserved, size: usize, sig: u64, ctl: u16, ts: u32) -> FragmentMetadata {
         let Reserved { n, spot, victim, .. } = reserved;
         let chunk = spot.map_or(FragmentMetadata::IN_SLOT, |spot| spot.chunk);
         let meta = FragmentMetadata { seq: n, sig, chunk, size: size as u32, ctl, reserved: 0, ts };
@@ -405,6 +430,15 @@ impl<'a> Producer<'a> {
         }
     }
 
+    /// Wakes the consumers that sleep, now that there is something for them.
+    #[inline]
+    fn wake_sleepers(&self) {
+        self.order.before_looking();
+        if self.credits.sleepers_changed() && self.credits.sleeper_needs_ringing() {
+            self.parts.head.bell.0.ring();
+        }
+    }
+
     /// Keeps the words of the borrowed API at the producer's place from now on.
     pub(crate) fn followed_by(mut self, fseq: &'a Fseq, fctl: Option<&'a ProducerPlace>) -> Self {
         let next = self.next.get();
@@ -429,105 +463,6 @@ impl<'a> Producer<'a> {
         let near = n.wrapping_add(self.clean_ahead);
         self.parts.ring.line(near).for_cache_lines(len, words::prefetch_for_writing);
     }
-
-    /// Refreshes the credits; an error if fragment `n`, which kills `victim`, still has none.
-    #[cold]
-    fn await_credit(&self, n: u64, victim: Option<u64>) -> Result<(), TangoError> {
-        self.credits.refresh(n);
-        // A consumer that has not moved for a while may be dead: ask, more seldom as time goes by.
-        let failures = self.credits.failures();
-        if failures >= 4 && (failures.is_power_of_two() || failures % 1024 == 0) {
-            self.bury_dead();
-            self.credits.refresh(n);
-        }
-        self.limit.set(self.credits.limit());
-        if self.credits.allow(n, victim) {
-            return Ok(());
-        }
-        if self.stalled.get() != Some(n) {
-            self.stalled.set(Some(n));
-            let stalls = &self.parts.head.credit.0.stalls;
-            stalls.store(stalls.load(Relaxed).wrapping_add(1), Relaxed);
-            if let Some(metrics) = self.followers.as_ref().and_then(|followers| followers.metrics.as_ref()) {
-                metrics.event();
-            }
-        }
-        Err(TangoError::NoCredits)
-    }
-
-    /// Stops waiting for consumers whose death is proven.
-    fn bury_dead(&self) {
-        #[cfg(feature = "alloc")]
-        if let Claim::Owned(claim) = &self.claim {
-            self.credits.bury_dead(|slot| claim.consumer_lives(slot));
-        }
-    }
-
-    #[cold]
-    fn publish_waiting(
-        &self,
-        payload: &[u8],
-        sig: u64,
-        ctl: u16,
-        ts: u32,
-    ) -> Result<FragmentMetadata, TangoError> {
-        let mut waiting = Waiting::new(self.wait);
-        loop {
-            if self.parts.is_stopped() {
-                return Err(TangoError::Closed);
-            }
-            waiting.pause();
-            match self.publish(payload, sig, ctl, ts) {
-                Err(TangoError::NoCredits) => {}
-                done => return done,
-            }
-        }
-    }
-
-    /// Begins to produce into `parts`: a fresh link starts with `first`, one that has been used goes on
-    /// behind what its lines hold. `ample` as in [`Placement::new`].
-    ///
-    /// The caller has made sure that there is no other producer: `claim`.
-    pub(crate) fn attach(
-        parts: Parts<'a>,
-        slots: Slots<'a>,
-        credits: u64,
-        ample: bool,
-        first: u64,
-        claim: Claim<'a>,
-    ) -> Self {
-        let depth = parts.ring.depth();
-        let placement = Placement::new(parts.granules.count(), depth, ample);
-        let head = parts.head;
-        let (oldest, next) = if !head.is_bound() {
-            prepare(&parts, first);
-            (first, first)
-        } else {
-            let (oldest, next) = survey(&parts);
-            placement.rebuild(&parts.ring, oldest, next);
-            (oldest, next)
-        };
-        head.place.0.next.store(next, Relaxed);
-        head.place.0.oldest.store(oldest, Relaxed);
-        let credits = Credits::new(slots, oldest, &head.credit.0.floor, credits);
-        let incarnation = &head.rare.0.incarnation;
-        incarnation.store(incarnation.load(Relaxed).wrapping_add(1), Relaxed);
-        head.rare.0.cnc.set_state(CncState::Run);
-        Self {
-            next: Cell::new(next),
-            limit: Cell::new(credits.limit()),
-            in_slot: parts.in_slot(),
-            clean_ahead: if depth >= CLEAN_FROM_DEPTH && words::cleaning_helps() { depth / 32 } else { 0 },
-            parts,
-            oldest: Cell::new(oldest),
-            stalled: Cell::new(None),
-            placement,
-            credits,
-            wait: Wait::default(),
-            followers: None,
-            claim,
-        }
-    }
 }
 
 /// A fragment that is under way: its number, place, and what it has retired.
@@ -537,36 +472,4 @@ pub(crate) struct Reserved {
     size: usize,
     spot: Option<Spot>,
     victim: Option<u64>,
-}
-
-/// Makes a fresh link ready, whose first fragment is `first`: markers in all lines, and the words that
-/// readers who come before the producer look at.
-pub(crate) fn prepare(parts: &Parts<'_>, first: u64) {
-    for offset in 0..parts.ring.depth() {
-        let n = first.wrapping_add(offset);
-        parts.ring.line(n).retire(n);
-    }
-    parts.head.rare.0.start.store(first, Relaxed);
-    parts.head.place.0.next.store(first, Relaxed);
-    parts.head.place.0.oldest.store(first, Relaxed);
-    parts.head.credit.0.floor.store(first, Relaxed);
-    // Who sees the lines as bound sees them prepared.
-    parts.head.rare.0.cnc.set_state(CncState::Run);
-}
-
-/// The oldest intact fragment and the next number of a link that has been used, from its lines. Only
-/// while nobody produces.
-fn survey(parts: &Parts<'_>) -> (u64, u64) {
-    let depth = parts.ring.depth();
-    let mut newest = parts.head.rare.0.start.load(Relaxed).wrapping_sub(1);
-    for index in 0..depth {
-        newest = seq::later(newest, parts.ring.line(index).proven(index, depth));
-    }
-    let mut oldest = newest.wrapping_add(1);
-    while newest.wrapping_sub(oldest).wrapping_add(2) <= depth
-        && parts.ring.line(oldest.wrapping_sub(1)).look(oldest.wrapping_sub(1)) == line::Look::Ready
-    {
-        oldest = oldest.wrapping_sub(1);
-    }
-    (oldest, newest.wrapping_add(1))
 }

@@ -28,6 +28,14 @@ pub struct LinkStatus {
     pub oldest: u64,
     /// How many fragments had to wait for credits.
     pub backpressure: u64,
+    /// The slot of the consumer for which the producer waits, or did when it last tried to publish.
+    pub held_by: Option<usize>,
+    /// How many consumers died attached and hold the producer back no more.
+    pub buried: u64,
+    /// How many consumers have been evicted.
+    pub evicted: u64,
+    /// How many producers came after one that had died.
+    pub takeovers: u64,
     /// The reliable consumers that are attached, or died attached.
     pub consumers: Vec<ConsumerStatus>,
 }
@@ -38,6 +46,10 @@ pub struct LinkStatus {
 pub struct ConsumerStatus {
     /// Its slot.
     pub slot: usize,
+    /// It is evictable.
+    pub evictable: bool,
+    /// It sleeps ([`Wait::Park`](crate::Wait::Park)).
+    pub asleep: bool,
     /// It lives. (A dead one holds the producer back only until that finds the proof.)
     pub alive: bool,
     /// The first fragment that it has not finished with.
@@ -64,6 +76,8 @@ impl LinkStatus {
             let report = words.report();
             report.active.then(|| ConsumerStatus {
                 slot,
+                evictable: report.evictable,
+                asleep: report.asleep,
                 alive,
                 next: report.next,
                 lag: seq::distance(report.next, next).max(0) as u64,
@@ -81,6 +95,10 @@ impl LinkStatus {
             next,
             oldest,
             backpressure: parts.head.credit.0.stalls.load(Relaxed),
+            held_by: (parts.head.credit.0.held_by.load(Relaxed) as usize).checked_sub(1),
+            buried: parts.head.rare.0.buried.load(Relaxed),
+            evicted: parts.head.rare.0.evicted.load(Relaxed),
+            takeovers: parts.head.rare.0.takeovers.load(Relaxed),
             consumers: consumers.collect(),
         }
     }

@@ -6,9 +6,9 @@
 pub(crate) use core::cell::{Cell, UnsafeCell};
 pub(crate) use core::hint::spin_loop;
 pub(crate) use core::sync::atomic::{
-    AtomicU64,
+    AtomicU32, AtomicU64,
     Ordering::{AcqRel, Acquire, Relaxed, Release, SeqCst},
-    fence,
+    compiler_fence, fence,
 };
 
 /// For counters that live in a `static` and are not part of the protocol.

@@ -1,5 +1,5 @@
-//! A process that is killed (SIGKILL) hangs nobody: readers of a dead producer drain and end, a dead
-//! consumer gives its credits back, and what they have left can be taken over.
+//! A process that is killed (SIGKILL) hangs nobody: readers of a dead producer drain, are told, and are told
+//! of the next one; a dead consumer gives its credits back; and what they have left can be taken over.
 #![cfg(all(feature = "shm", target_os = "linux"))]
 
 mod common;
@@ -74,17 +74,20 @@ fn readers_of_a_killed_producer_drain_and_end() {
         let mut rx = link.consumer_from(Start::Oldest).unwrap();
         let mut ob = link.observer_from(Start::Oldest).unwrap();
         let mut waits = link.consumer().unwrap();
-        let waiting = std::thread::spawn(move || waits.wait().unwrap().is_none());
+        let waiting = std::thread::spawn(move || waits.wait().unwrap_err());
         assert!(link.status().producer);
         child.kill();
-        assert!(waiting.join().unwrap(), "who waits comes back");
+        assert_eq!(waiting.join().unwrap(), TangoError::ProducerGone, "who waits comes back");
         for reader in [&mut rx, &mut ob] {
-            assert!(!reader.is_closed(), "there is something left");
             for seq in 1..=10 {
                 assert_is(&reader.wait().unwrap().unwrap(), seq, MTU);
             }
-            assert!(reader.wait().unwrap().is_none());
-            assert!(reader.is_closed());
+            assert_eq!(reader.wait().unwrap_err(), TangoError::ProducerGone);
+            assert_eq!(reader.poll().unwrap_err(), TangoError::ProducerGone, "as long as there is none");
+            assert_eq!(reader.poll_batch(4).unwrap_err(), TangoError::ProducerGone);
+            assert_eq!(reader.wait_timeout(Duration::ZERO).unwrap_err(), TangoError::ProducerGone);
+            assert!(!reader.is_closed(), "nobody has closed it");
+            assert!(!reader.wait_for_producer(Some(Duration::from_millis(5))));
         }
         let status = link.status();
         assert_eq!((status.producer, status.next), (false, 11));
@@ -100,9 +103,14 @@ fn who_only_polls_learns_of_the_death() {
         let mut ob = Link::open_in(place.path(), "quotes").unwrap().observer_from(Start::At(11)).unwrap();
         assert!(ob.poll().unwrap().is_none() && !ob.is_closed());
         child.kill();
-        while !ob.is_closed() {
-            assert!(ob.poll().unwrap().is_none());
-        }
+        let error = loop {
+            match ob.poll() {
+                Ok(found) => assert!(found.is_none()),
+                Err(error) => break error,
+            }
+        };
+        assert_eq!(error, TangoError::ProducerGone);
+        assert!(!ob.is_closed());
     });
 }
 
@@ -120,16 +128,31 @@ fn a_producer_killed_while_it_publishes_leaves_whole_fragments() {
                 next += 1;
             }
             child.kill();
-            while let Some(fragment) = rx.wait().unwrap() {
-                assert_is(&fragment, next, MTU);
+            let error = loop {
+                match rx.wait() {
+                    Ok(fragment) => assert_is(&fragment.unwrap(), next, MTU),
+                    Err(error) => break error,
+                }
                 next += 1;
-            }
+            };
+            assert_eq!(error, TangoError::ProducerGone);
+            let mut late = link.consumer_from(Start::At(next)).unwrap();
             let tx = link.producer().unwrap();
-            assert_eq!(tx.next_seq(), next);
+            assert_eq!((tx.next_seq(), link.status().takeovers), (next, 1));
             for _ in 0..DEPTH {
                 publish(&tx, MTU).unwrap();
             }
-            assert_eq!(publish(&tx, MTU), Err(TangoError::NoCredits));
+            for reader in [&mut rx, &mut late] {
+                assert!(reader.wait_for_producer(None));
+            }
+            // Before the first fragment of the new producer, to who had read all of the old one's.
+            assert_eq!(rx.poll().unwrap_err(), TangoError::ProducerReplaced { first: next });
+            for seq in next..next + DEPTH {
+                assert_is(&late.poll().unwrap().unwrap(), seq, MTU);
+            }
+            // To who lagged behind, when it has caught up.
+            assert_eq!(late.poll().unwrap_err(), TangoError::ProducerReplaced { first: next });
+            assert_eq!(publish(&tx, MTU), Err(TangoError::NoCredits { held_by: Some(0) }));
             for seq in next..next + DEPTH {
                 assert_is(&rx.poll().unwrap().unwrap(), seq, MTU);
             }
@@ -146,13 +169,14 @@ fn a_link_whose_maker_dies_before_it_produces_is_closed() {
         let mut rx = link.consumer().unwrap();
         assert!(rx.wait_timeout(Duration::from_millis(20)).unwrap().is_none() && !rx.is_closed());
         child.kill();
-        assert!(rx.wait().unwrap().is_none() && rx.is_closed());
+        assert_eq!(rx.wait().unwrap_err(), TangoError::ProducerGone);
         let tx = link.producer().unwrap();
         assert_eq!(publish(&tx, MTU).unwrap().seq, 1);
+        assert_is(&rx.poll().unwrap().unwrap(), 1, MTU);
     });
 }
 
-/// Who has seen the death of one producer works with the next as if nothing had happened.
+/// Who has seen the death of one producer is told of the next, once, and works with it from then on.
 #[test]
 fn after_a_death_a_new_producer_opens_the_link_again() {
     in_time(|| {
@@ -162,11 +186,12 @@ fn after_a_death_a_new_producer_opens_the_link_again() {
         let mut rx = link.consumer().unwrap();
         let mut ob = link.observer().unwrap();
         child.kill();
-        assert!(rx.wait().unwrap().is_none() && rx.is_closed());
-        assert!(ob.wait().unwrap().is_none() && ob.is_closed());
+        assert_eq!(rx.wait().unwrap_err(), TangoError::ProducerGone);
+        assert_eq!(ob.wait().unwrap_err(), TangoError::ProducerGone);
         let tx = link.producer().unwrap();
         assert_eq!(publish(&tx, MTU).unwrap().seq, 11);
         for reader in [&mut rx, &mut ob] {
+            assert_eq!(reader.wait().unwrap_err(), TangoError::ProducerReplaced { first: 11 });
             assert_is(&reader.wait().unwrap().unwrap(), 11, MTU);
             assert!(reader.poll().unwrap().is_none());
             assert!(!reader.is_closed(), "this producer lives");
@@ -189,7 +214,7 @@ fn a_killed_consumer_gives_its_credits_back() {
         for _ in 1..DEPTH {
             publish(&tx, MTU).unwrap();
         }
-        assert_eq!(publish(&tx, MTU), Err(TangoError::NoCredits));
+        assert_eq!(publish(&tx, MTU), Err(TangoError::NoCredits { held_by: Some(0) }));
         let producer = std::thread::spawn(move || {
             for _ in 0..3 * DEPTH {
                 publish_blocking(&tx, MTU);
@@ -211,7 +236,7 @@ fn a_killed_consumer_gives_its_credits_back() {
             publish(&tx, MTU).unwrap();
         }
         for _ in 0..2000 {
-            assert_eq!(publish(&tx, MTU), Err(TangoError::NoCredits));
+            assert_eq!(publish(&tx, MTU), Err(TangoError::NoCredits { held_by: Some(0) }));
         }
         assert_is(&rx.poll().unwrap().unwrap(), 1 + 4 * DEPTH, MTU);
     });
@@ -246,6 +271,6 @@ fn a_dead_link_is_made_again() {
         for seq in 1..=10 {
             assert_is(&ob.wait().unwrap().unwrap(), seq, MTU);
         }
-        assert!(ob.wait().unwrap().is_none());
+        assert_eq!(ob.wait().unwrap_err(), TangoError::ProducerGone);
     });
 }

@@ -50,7 +50,11 @@ fn what_is_skipped_gives_its_credit_back() {
     for _ in 0..5 {
         publish(&tx, MTU).unwrap();
     }
-    assert_eq!(publish(&tx, MTU), Err(TangoError::NoCredits), "the accepted one is held");
+    assert_eq!(
+        publish(&tx, MTU),
+        Err(TangoError::NoCredits { held_by: Some(0) }),
+        "the accepted one is held"
+    );
     assert_is(&held, 6, MTU);
     drop(held);
     publish(&tx, MTU).unwrap();

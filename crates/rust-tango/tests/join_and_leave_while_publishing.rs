@@ -165,13 +165,17 @@ fn who_leaves_frees_the_producer() {
         publish(&tx, 300).unwrap();
         busy.poll().unwrap().unwrap();
     }
-    assert_eq!(publish(&tx, 300), Err(TangoError::NoCredits));
+    assert_eq!(publish(&tx, 300), Err(TangoError::NoCredits { held_by: Some(0) }));
     assert_eq!(tx.held_by(), Some(0));
     drop(idle);
     for _ in 0..4 {
         publish(&tx, 300).unwrap();
     }
-    assert_eq!(publish(&tx, 300), Err(TangoError::NoCredits), "the other one still counts");
+    assert_eq!(
+        publish(&tx, 300),
+        Err(TangoError::NoCredits { held_by: Some(1) }),
+        "the other one still counts"
+    );
     assert_eq!(tx.held_by(), Some(1));
     drop(busy);
     for _ in 0..50 {

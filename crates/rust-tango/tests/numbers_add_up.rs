@@ -20,7 +20,7 @@ fn metrics_count_each_side() {
         assert_eq!(fctl.available(), 8 - n);
     }
     for _ in 0..100 {
-        assert_eq!(publish(&tx, MTU), Err(TangoError::NoCredits));
+        assert_eq!(publish(&tx, MTU), Err(TangoError::NoCredits { held_by: Some(0) }));
     }
     assert_eq!(metrics.snapshot().backpressure_events, 1, "one fragment had to wait, however often it asked");
     rx.poll().unwrap().unwrap();
@@ -28,7 +28,7 @@ fn metrics_count_each_side() {
     publish(&tx, MTU).unwrap();
     for _ in 0..100 {
         assert!(tx.publish(&[0; MTU + 1], 0, 0, 0).is_err());
-        assert_eq!(publish(&tx, MTU), Err(TangoError::NoCredits));
+        assert_eq!(publish(&tx, MTU), Err(TangoError::NoCredits { held_by: Some(0) }));
     }
     assert_eq!(metrics.snapshot().backpressure_events, 2, "and then the next one");
     assert_eq!(rx.poll_batch(3).unwrap().len(), 3);
@@ -114,15 +114,17 @@ fn the_status_of_a_link() {
 
     publish(&tx, MTU).unwrap();
     for _ in 0..50 {
-        assert_eq!(publish(&tx, MTU), Err(TangoError::NoCredits));
+        assert_eq!(publish(&tx, MTU), Err(TangoError::NoCredits { held_by: Some(1) }));
     }
     assert_eq!((link.status().backpressure, tx.held_by()), (1, Some(1)));
+    assert_eq!(link.status().held_by, Some(1));
     drop(slow);
     for _ in 0..7 {
         publish(&tx, MTU).unwrap();
     }
-    assert_eq!(publish(&tx, MTU), Err(TangoError::NoCredits));
+    assert_eq!(publish(&tx, MTU), Err(TangoError::NoCredits { held_by: Some(0) }));
     assert_eq!((link.status().backpressure, tx.held_by()), (2, Some(0)));
+    assert_eq!(link.status().held_by, Some(0));
     let status = link.status();
     assert_eq!((status.next, status.oldest, status.consumers[0].lag), (115, 107, 8));
     drop(tx);

@@ -83,7 +83,7 @@ fn blocking_batches_waiting_and_iteration() {
     let payloads: Vec<Vec<u8>> = (1..=10).map(|n| vec![n; n as usize]).collect();
     let slices: Vec<&[u8]> = payloads.iter().map(Vec::as_slice).collect();
     assert_eq!(producer.publish_batch(&slices, 5, 6), 8, "the ring is full then");
-    assert_eq!(producer.publish(b"x", 0, 0, 0), Err(TangoError::NoCredits));
+    assert_eq!(producer.publish(b"x", 0, 0, 0), Err(TangoError::NoCredits { held_by: Some(0) }));
     let batch = consumer.poll_batch(5).unwrap();
     assert_eq!((batch.len(), batch.is_empty()), (5, false));
     for (fragment, n) in batch.iter().zip(1_u8..) {

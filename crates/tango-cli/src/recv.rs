@@ -16,13 +16,8 @@ use crate::report;
 
 /// How often to look for a link that is not there yet.
 const LOOK: Duration = Duration::from_millis(5);
-/// Looks without a fragment before the output is flushed.
-const LOOKS_BEFORE_FLUSH: u32 = 64;
-/// How long to go on looking all the time when nothing comes.
-const AWAKE: Duration = Duration::from_millis(1);
-/// Then: how long to sleep between looks, and how long each of them lasts.
-const NAP: Duration = Duration::from_millis(1);
-const GLANCE: Duration = Duration::from_micros(20);
+/// How long nothing comes before the output is flushed.
+const BEFORE_FLUSH: Duration = Duration::from_micros(20);
 /// The longest message that is put together for `--lines`.
 const LONGEST_LINE: usize = 1 << 30;
 
@@ -148,26 +143,27 @@ impl Output {
 
     /// Writes everything that comes, until the link is closed and drained.
     fn copy(&mut self, rx: &mut Consumer<'_>) -> Result<(), Failure> {
-        let mut idle = Idle::default();
-        loop {
-            match idle.look(rx) {
+        let mut flushed = false;
+        while !(flushed && rx.is_closed()) {
+            // Sleeps only with nothing left to write.
+            match if flushed { rx.wait() } else { rx.wait_timeout(BEFORE_FLUSH) } {
                 Ok(Some(fragment)) => {
                     self.write(&fragment)?;
-                    idle = Idle::default();
+                    flushed = false;
                     continue;
                 }
                 Ok(None) => {}
                 Err(TangoError::Overrun { lost, .. }) => self.lost += lost,
                 Err(TangoError::Corrupt { .. }) => self.lost += 1,
+                // What that means is said at the end, from the state of the link.
+                Err(TangoError::ProducerGone) => return self.out.flush().map_err(Failure::writing),
+                Err(TangoError::ProducerReplaced { .. }) => {}
                 Err(error) => return Err(Failure::new(error.to_string())),
             }
-            if rx.is_closed() {
-                return self.out.flush().map_err(Failure::writing);
-            }
-            if idle.pause() {
-                self.out.flush().map_err(Failure::writing)?;
-            }
+            self.out.flush().map_err(Failure::writing)?;
+            flushed = true;
         }
+        Ok(())
     }
 
     fn write(&mut self, fragment: &Fragment<'_>) -> Result<(), Failure> {
@@ -186,34 +182,5 @@ impl Output {
             }
             Err(error) => Err(Failure::new(error.to_string())),
         }
-    }
-}
-
-/// What to do while nothing comes: look all the time at first, then flush, then sleep between looks.
-#[derive(Default)]
-struct Idle {
-    looks: u32,
-    since: Option<Instant>,
-    asleep: bool,
-}
-
-impl Idle {
-    fn look<'c>(&self, rx: &'c mut Consumer<'_>) -> Result<Option<Fragment<'c>>, TangoError> {
-        // Many looks for each nap, so that the consumer asks early whether its producer lives.
-        if self.asleep { rx.wait_timeout(GLANCE) } else { rx.poll() }
-    }
-
-    /// Passes a moment. True once, when it is time to flush.
-    fn pause(&mut self) -> bool {
-        self.looks = self.looks.saturating_add(1);
-        if self.asleep {
-            thread::sleep(NAP);
-        } else if self.looks < LOOKS_BEFORE_FLUSH {
-            std::hint::spin_loop();
-        } else {
-            self.asleep = self.since.get_or_insert_with(Instant::now).elapsed() >= AWAKE;
-            thread::yield_now();
-        }
-        self.looks == LOOKS_BEFORE_FLUSH
     }
 }

@@ -2,10 +2,10 @@
 //!
 //! ```text
 //!   tx     0       header: magic, version, sizes                       written once, when it is made
-//!          4096    Head (3 x 128 bytes)
+//!          4096    Head (4 x 128 bytes)
 //!          8192    ring: depth slots; then the region
 //!   rx.N   0       header: magic, version, N
-//!          128     ConsumerSlot (2 x 128 bytes)
+//!          128     ConsumerSlot (3 x 128 bytes)
 //!   ctl    0       header: magic, version
 //!          128     command word: not 0, the link is stopped
 //! ```
@@ -28,7 +28,7 @@ use crate::words::WORD;
 /// "tango" and the kind of file.
 const MAGIC: u64 = u64::from_be_bytes(*b"\0\0\0tango");
 /// Raised with each change of the layout or of the protocol.
-const VERSION: u64 = 1;
+const VERSION: u64 = 2;
 
 /// The kinds of files, mixed into the magic.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -128,7 +128,7 @@ pub(super) unsafe fn parts<'a>(tx: &Mapping, ctl: &Mapping, geometry: &Geometry)
     let (ring, region) = words[RING / WORD..].split_at(ring_words);
     let region = &region[..geometry.region / WORD];
     let head: *const Head = words[HEAD / WORD..][..size_of::<Head>() / WORD].as_ptr().cast();
-    // SAFETY: `Head` is made of `AtomicU64` and padding, so any bytes are valid; its place was sliced
+    // SAFETY: `Head` is made of atomics and padding, so any bytes are valid; its place was sliced
     // from the mapping, which is page-aligned, at an offset that the assertion above found aligned. The
     // slices are atomics of the mappings. All of it lives for 'a: the caller's promise.
     unsafe {

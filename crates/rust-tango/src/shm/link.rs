@@ -12,7 +12,7 @@ use super::staging::{self, Staging};
 use super::{lock, trust};
 use crate::consumer::{Attachment, Consumer, ConsumerClaim, Mode, Start};
 use crate::error::{LinkError, LinkErrorKind, TangoError};
-use crate::fctl::Slots;
+use crate::fctl::{ConsumerSlot, Seat, Slots};
 use crate::geometry::Geometry;
 use crate::parts::Parts;
 use crate::producer::{self, Claim, Producer, ProducerClaim};
@@ -203,7 +203,7 @@ impl ShmLink {
         this.check_trust()?;
         // SAFETY: the check has found that only this user and root can write to the files; that they do it
         // through this library is what the documentation of links asks for.
-        unsafe { Self::consumer_trusting(this, start) }
+        unsafe { Self::seated(this, start, Mode::Reliable) }
     }
 
     /// Whether nobody but this user and root can write to the link's files.
@@ -213,11 +213,14 @@ impl ShmLink {
         trust::check(&self.folder, &files)
     }
 
+    /// A consumer with a slot.
+    ///
     /// # Safety
-    /// As [`Link::consumer_trusting`](crate::Link::consumer_trusting).
-    pub(crate) unsafe fn consumer_trusting(
+    /// For a mode that reads in place, as [`Link::consumer_trusting`](crate::Link::consumer_trusting).
+    pub(crate) unsafe fn seated(
         this: &Arc<Self>,
         start: Start,
+        mode: impl FnOnce(Seat<'static>) -> Mode<'static>,
     ) -> Result<Consumer<'static>, LinkError> {
         for slot in 0..this.geometry.consumers {
             let name = rx_name(slot);
@@ -225,10 +228,12 @@ impl ShmLink {
             let file = this.folder.open_file(&name, true)?;
             let Some(own) = Own::take(file, SMALL_FILE, &path)? else { continue };
             layout::check_header(&own.map, Kind::Consumer, &path)?;
+            let parts = Self::parts(this);
             // SAFETY: `own` moves into the claim, which the consumer drops last.
-            let mode = Mode::Reliable(unsafe { layout::consumer_slot(&own.map) });
+            let words = unsafe { layout::consumer_slot(&own.map) };
+            let mode = mode(Seat::new(words, parts.head));
             let claim = Attachment::Owned(Box::new(ShmConsumer { _own: Some(own), link: this.clone() }));
-            return Ok(Consumer::attach(Self::parts(this), mode, start, claim));
+            return Ok(Consumer::attach(parts, mode, start, claim));
         }
         Err(TangoError::ConsumerTaken.into())
     }
@@ -258,8 +263,15 @@ impl ShmLink {
         let map = Mapping::read_write(&file, SMALL_FILE)
             .map_err(|error| LinkError::system(format!("cannot map {path}"), error))?;
         let own = Own { map, file };
-        // Pairs with the acquire fence in `Parts::has_ended`.
+        // Pairs with the acquire fence in `Parts::ending`.
         layout::command(&own.map).store(1, Release);
+        // SAFETY: borrowed from `self` for this call only.
+        let (parts, slots) = unsafe {
+            let slots = self.rx.iter().map(|(_, map)| layout::consumer_slot(map));
+            (layout::parts(&self.tx_map, &self.ctl_map, &self.geometry), slots)
+        };
+        parts.head.bell.0.shake();
+        slots.for_each(ConsumerSlot::shake);
         Ok(())
     }
 

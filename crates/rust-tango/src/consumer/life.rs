@@ -1,0 +1,210 @@
+//! What happens to a reader besides fragments: it joins, is lapped or evicted, and learns that its producer
+//! has closed the link, died, or been replaced.
+
+use super::{Attachment, Consumer, DISTANCE, Mode, OFF, Start};
+use crate::error::TangoError;
+#[cfg(any(feature = "std", loom))]
+use crate::line::Look;
+use crate::parts::{Ending, Parts};
+use crate::seq;
+use crate::sync::{Acquire, Relaxed, fence};
+use crate::wait::Wait;
+#[cfg(feature = "std")]
+use crate::wait::Waiting;
+
+impl<'a> Consumer<'a> {
+    /// A consumer that reads `parts` from `start` on: reliable with a slot (which the caller has made
+    /// sure is nobody else's), otherwise an observer with room in its scratch.
+    pub(crate) fn attach(parts: Parts<'a>, mode: Mode<'a>, start: Start, attachment: Attachment<'a>) -> Self {
+        let (oldest, upcoming) = parts.extent();
+        let next = match start {
+            Start::Next => upcoming,
+            Start::Oldest => oldest,
+            Start::At(seq) => seq,
+        };
+        if let Some(seat) = mode.seat() {
+            seat.claim(next, mode.is_evictable());
+        }
+        let distance = if parts.ring.depth() >= 4 * DISTANCE { DISTANCE } else { OFF };
+        let mut consumer = Self {
+            next,
+            idle_at: next,
+            gate: next.wrapping_add(distance),
+            distance,
+            joined: false,
+            ready: false,
+            missed: 0,
+            missed_evicted: false,
+            parts,
+            mode,
+            idle_looks: 0,
+            streak: 0,
+            // Far from any number that is read soon.
+            resumed_at: next.wrapping_sub(1 << 62),
+            dead_producer: None,
+            takeovers: parts.head.rare.0.takeovers.load(Relaxed),
+            evictions: parts.head.rare.0.evicted.load(Relaxed),
+            wait: Wait::default(),
+            metrics: None,
+            attachment,
+        };
+        if consumer.parts.head.is_bound() {
+            consumer.join(matches!(start, Start::At(_)));
+            consumer.ready = consumer.missed == 0;
+        }
+        consumer
+    }
+
+    /// Settles a reliable consumer in its place, now that there are lines. What is gone of what it
+    /// asked for is reported, or (`exact` false) was not asked for that exactly.
+    pub(super) fn join(&mut self, exact: bool) {
+        if let Some(seat) = self.mode.seat() {
+            let start = self.next;
+            self.next = seat.settle(start, &self.parts.head.credit.0.floor);
+            if exact {
+                self.missed = self.next.wrapping_sub(start);
+            } else {
+                seat.slot().count_from(self.next);
+            }
+        }
+        self.joined = true;
+    }
+
+    #[cold]
+    pub(super) fn report_missed(&mut self) -> TangoError {
+        let lost = core::mem::take(&mut self.missed);
+        if let Some(seat) = self.mode.seat() {
+            seat.slot().count_lost(lost);
+        }
+        if let Some(metrics) = &self.metrics {
+            metrics.event();
+        }
+        if core::mem::take(&mut self.missed_evicted) {
+            TangoError::Evicted { lost, next: self.next }
+        } else {
+            TangoError::Overrun { lost, next: self.next }
+        }
+    }
+
+    /// The next fragment is gone: goes on behind the gap. At the oldest fragment that is there, the first
+    /// time; if that does not last, in the middle between it and the newest; then at the next to come.
+    #[cold]
+    pub(crate) fn overrun(&mut self) -> TangoError {
+        let n = self.next;
+        let (oldest, next) = self.parts.extent();
+        let soon = seq::distance(self.resumed_at, n).unsigned_abs() < self.parts.ring.depth() / 2;
+        self.streak = if soon { self.streak.saturating_add(1) } else { 0 };
+        let ahead = seq::distance(oldest, next).max(0) as u64;
+        let target = match self.streak {
+            0 => oldest,
+            1 => oldest.wrapping_add(ahead / 2),
+            _ => next,
+        };
+        // The producer's words are hints that may lag, but this much is sure: `n` is gone.
+        let mut target = seq::later(target, n.wrapping_add(1));
+        let evictable = self.mode.is_evictable();
+        if evictable {
+            self.evictions = self.parts.head.rare.0.evicted.load(Relaxed);
+            target = self.join_again(target);
+        } else if let Some(seat) = self.mode.seat() {
+            target = seat.settle(target, &self.parts.head.credit.0.floor);
+        }
+        let lost = target.wrapping_sub(n);
+        if let Some(seat) = self.mode.seat() {
+            seat.slot().count_lost(lost);
+        }
+        self.next = target;
+        self.resumed_at = target;
+        if let Some(metrics) = &self.metrics {
+            metrics.event();
+        }
+        if evictable {
+            TangoError::Evicted { lost, next: target }
+        } else {
+            TangoError::Overrun { lost, next: target }
+        }
+    }
+
+    pub(super) fn ask_whether_producer_lives(&mut self) {
+        #[cfg(feature = "alloc")]
+        if let Attachment::Owned(claim) = &self.attachment {
+            // Read before asking: who does not live afterwards is that one, or one before it.
+            let incarnation = self.parts.head.rare.0.incarnation.load(Relaxed);
+            fence(Acquire);
+            if !claim.producer_lives() {
+                self.dead_producer = Some(incarnation);
+            }
+        }
+    }
+
+    /// An error, once, if a producer has come after one that had died.
+    pub(super) fn ask_whether_replaced(&mut self) -> Result<(), TangoError> {
+        let rare = &self.parts.head.rare.0;
+        let takeovers = rare.takeovers.load(Relaxed);
+        if takeovers == self.takeovers {
+            return Ok(());
+        }
+        self.takeovers = takeovers;
+        // Pairs with the Release store in `Producer::attach`.
+        fence(Acquire);
+        Err(TangoError::ProducerReplaced { first: rare.taken_over_at.load(Relaxed) })
+    }
+
+    /// Joins again if the producer does not wait for this reader any more. What was lost by it is in
+    /// `missed` then.
+    pub(super) fn ask_whether_evicted(&mut self) {
+        if !self.mode.is_evictable() {
+            return;
+        }
+        let evictions = self.parts.head.rare.0.evicted.load(Relaxed);
+        if self.evictions != evictions {
+            // Perhaps it was somebody else. Joining again is harmless then.
+            self.evictions = evictions;
+            let next = self.next;
+            self.next = self.join_again(next);
+            self.missed = self.next.wrapping_sub(next);
+            self.missed_evicted = true;
+            self.ready = self.missed == 0;
+        }
+    }
+
+    /// Claims the slot once more, at `start` or behind what is gone; says where it stands.
+    fn join_again(&self, start: u64) -> u64 {
+        self.mode.seat().map_or(start, |seat| {
+            seat.claim_again(start);
+            seat.settle(start, &self.parts.head.credit.0.floor)
+        })
+    }
+
+    /// Whether nothing more will come, unless a new producer opens the link again. What was published
+    /// before is visible to who asks this and then looks at the lines.
+    pub(super) fn ending(&self) -> Option<Ending> {
+        let incarnation = self.parts.head.rare.0.incarnation.load(Relaxed);
+        // What a producer published last was stored before it died, and the kernel said so after that;
+        // `Parts::ending` has the fence.
+        let ending = self.parts.ending();
+        let is_dead = self.dead_producer == Some(incarnation);
+        ending.or_else(|| is_dead.then_some(Ending::Died))
+    }
+
+    /// Sleeps until the producer has something to tell; at most for a slice.
+    #[cfg(feature = "std")]
+    pub(super) fn sleep(&mut self, waiting: &mut Waiting) {
+        let slept =
+            self.mode.seat().is_some_and(|seat| seat.sleep(waiting.longest_sleep(), || self.has_news()));
+        if slept || waiting.nap() {
+            self.ask_whether_producer_lives();
+        }
+    }
+
+    /// Whether `look` would find more than nothing.
+    #[cfg(any(feature = "std", loom))]
+    fn has_news(&self) -> bool {
+        if !self.joined {
+            return self.parts.head.is_bound();
+        }
+        self.parts.ring.line(self.next).look(self.next) != Look::Behind
+            || self.ending().is_some()
+            || self.parts.head.rare.0.takeovers.load(Relaxed) != self.takeovers
+    }
+}

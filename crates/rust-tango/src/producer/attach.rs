@@ -1,0 +1,107 @@
+//! How a producer begins: on a fresh link, or where another one has ended.
+
+use super::Producer;
+use super::{CLEAN_FROM_DEPTH, Claim};
+use crate::bell::Order;
+use crate::cnc::CncState;
+use crate::dcache::Placement;
+use crate::fctl::{Credits, Slots};
+use crate::line;
+use crate::parts::Parts;
+use crate::seq;
+use crate::sync::{Cell, Relaxed, Release};
+use crate::wait::Wait;
+use crate::words;
+
+impl<'a> Producer<'a> {
+    /// Begins to produce into `parts`: a fresh link starts with `first`, one that has been used goes on
+    /// behind what its lines hold. `ample` as in [`Placement::new`].
+    ///
+    /// The caller has made sure that there is no other producer: `claim`.
+    pub(crate) fn attach(
+        parts: Parts<'a>,
+        slots: Slots<'a>,
+        credits: u64,
+        ample: bool,
+        first: u64,
+        claim: Claim<'a>,
+    ) -> Self {
+        let depth = parts.ring.depth();
+        let placement = Placement::new(parts.granules.count(), depth, ample);
+        let head = parts.head;
+        let order = Order::of_this_process();
+        head.bell.0.take(order);
+        let rare = &head.rare.0;
+        let (oldest, next) = if !head.is_bound() {
+            prepare(&parts, first);
+            (first, first)
+        } else {
+            let (oldest, next) = survey(&parts);
+            placement.rebuild(&parts.ring, oldest, next);
+            let died = rare.incarnation.load(Relaxed) != 0 && rare.cnc.state() != CncState::Halt;
+            if died {
+                rare.taken_over_at.store(next, Relaxed);
+                // Release: pairs with the fence in `Consumer::ask_whether_replaced`.
+                rare.takeovers.store(rare.takeovers.load(Relaxed).wrapping_add(1), Release);
+            }
+            (oldest, next)
+        };
+        head.place.0.next.store(next, Relaxed);
+        head.place.0.oldest.store(oldest, Relaxed);
+        let credits = Credits::new(slots, oldest, &head.credit.0.floor, credits);
+        head.credit.0.held_by.store(0, Relaxed);
+        rare.incarnation.store(rare.incarnation.load(Relaxed).wrapping_add(1), Relaxed);
+        rare.cnc.set_state(CncState::Run);
+        // Who has slept since before this producer was there knows nothing of its `order`.
+        head.bell.0.ring();
+        Self {
+            next: Cell::new(next),
+            limit: Cell::new(credits.limit()),
+            in_slot: parts.in_slot(),
+            clean_ahead: if depth >= CLEAN_FROM_DEPTH && words::cleaning_helps() { depth / 32 } else { 0 },
+            parts,
+            oldest: Cell::new(oldest),
+            stalled: Cell::new(None),
+            placement,
+            credits,
+            order,
+            wait: Wait::default(),
+            #[cfg(feature = "std")]
+            patience: super::backpressure::PATIENCE,
+            followers: None,
+            claim,
+        }
+    }
+}
+
+/// Makes a fresh link ready, whose first fragment is `first`: markers in all lines, and the words that
+/// readers who come before the producer look at.
+pub(crate) fn prepare(parts: &Parts<'_>, first: u64) {
+    for offset in 0..parts.ring.depth() {
+        let n = first.wrapping_add(offset);
+        parts.ring.line(n).retire(n);
+    }
+    parts.head.rare.0.start.store(first, Relaxed);
+    parts.head.place.0.next.store(first, Relaxed);
+    parts.head.place.0.oldest.store(first, Relaxed);
+    parts.head.credit.0.floor.store(first, Relaxed);
+    // Who sees the lines as bound sees them prepared.
+    parts.head.rare.0.cnc.set_state(CncState::Run);
+}
+
+/// The oldest intact fragment and the next number of a link that has been used, from its lines. Only
+/// while nobody produces.
+fn survey(parts: &Parts<'_>) -> (u64, u64) {
+    let depth = parts.ring.depth();
+    let mut newest = parts.head.rare.0.start.load(Relaxed).wrapping_sub(1);
+    for index in 0..depth {
+        newest = seq::later(newest, parts.ring.line(index).proven(index, depth));
+    }
+    let mut oldest = newest.wrapping_add(1);
+    while newest.wrapping_sub(oldest).wrapping_add(2) <= depth
+        && parts.ring.line(oldest.wrapping_sub(1)).look(oldest.wrapping_sub(1)) == line::Look::Ready
+    {
+        oldest = oldest.wrapping_sub(1);
+    }
+    (oldest, newest.wrapping_add(1))
+}

@@ -1,0 +1,187 @@
+//! What a producer does without credits: refuse, look who is in the way, wait.
+//!
+//! ```text
+//!   no credit ---> refresh ---> still none ---> is somebody dead? ---> is somebody to be evicted? ---> NoCredits
+//!                                                     in between, for who waits: spin, yield, sleep
+//! ```
+
+#[cfg(feature = "alloc")]
+use super::Claim;
+use super::Producer;
+use crate::error::TangoError;
+use crate::frag::FragmentMetadata;
+use crate::sync::Relaxed;
+use crate::wait::{Due, Waiting};
+#[cfg(feature = "std")]
+use crate::{bell, dcache::granules};
+#[cfg(feature = "std")]
+use core::time::Duration;
+#[cfg(feature = "std")]
+use std::time::Instant;
+
+/// Default of [`Producer::with_patience`].
+#[cfg(feature = "std")]
+pub(super) const PATIENCE: Duration = Duration::from_secs(1);
+
+/// A fragment that has no credit.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Stall {
+    n: u64,
+    #[cfg(feature = "std")]
+    since: Instant,
+}
+
+impl Stall {
+    fn of(n: u64) -> Self {
+        Self {
+            n,
+            #[cfg(feature = "std")]
+            since: Instant::now(),
+        }
+    }
+}
+
+impl Producer<'_> {
+    /// Refreshes the credits; an error if fragment `n`, which kills `victim`, still has none.
+    #[cold]
+    pub(super) fn await_credit(&self, n: u64, victim: Option<u64>) -> Result<(), TangoError> {
+        self.credits.refresh(n);
+        // A consumer that has not moved for a while may be dead: ask, more seldom as time goes by.
+        let failures = self.credits.failures();
+        if failures >= 4 && (failures.is_power_of_two() || failures % 1024 == 0) {
+            self.bury_dead();
+            self.credits.refresh(n);
+        }
+        self.limit.set(self.credits.limit());
+        if self.credits.allow(n, victim) || self.evict_until_allowed(n, victim) {
+            if self.stalled.take().is_some() {
+                self.parts.head.credit.0.held_by.store(0, Relaxed);
+            }
+            return Ok(());
+        }
+        let held_by = self.credits.held_by();
+        if self.stalled.get().is_none_or(|stall| stall.n != n) {
+            self.stalled.set(Some(Stall::of(n)));
+            let stalls = &self.parts.head.credit.0.stalls;
+            stalls.store(stalls.load(Relaxed).wrapping_add(1), Relaxed);
+            if let Some(metrics) = self.followers.as_ref().and_then(|followers| followers.metrics.as_ref()) {
+                metrics.event();
+            }
+        }
+        let shown = held_by.map_or(0, |slot| slot as u64 + 1);
+        let held_by_word = &self.parts.head.credit.0.held_by;
+        if held_by_word.load(Relaxed) != shown {
+            held_by_word.store(shown, Relaxed);
+        }
+        Err(TangoError::NoCredits { held_by })
+    }
+
+    /// Evicts the consumers that stand in the way of fragment `n`, if they are evictable and patience is at
+    /// its end. True if `n` has credit then.
+    #[cfg(feature = "std")]
+    fn evict_until_allowed(&self, n: u64, victim: Option<u64>) -> bool {
+        while self.credits.held_by_evictable() {
+            let waited = self.stalled.get().filter(|stall| stall.n == n).map(|stall| stall.since.elapsed());
+            if waited.is_none_or(|waited| waited < self.patience) || !self.credits.evict() {
+                return false;
+            }
+            let evicted = &self.parts.head.rare.0.evicted;
+            evicted.store(evicted.load(Relaxed).wrapping_add(1), Relaxed);
+            self.credits.refresh(n);
+            self.limit.set(self.credits.limit());
+            if self.credits.allow(n, victim) {
+                return true;
+            }
+        }
+        false
+    }
+
+    #[cfg(not(feature = "std"))]
+    fn evict_until_allowed(&self, _n: u64, _victim: Option<u64>) -> bool {
+        false
+    }
+
+    /// Stops waiting for consumers whose death is proven.
+    pub(super) fn bury_dead(&self) {
+        #[cfg(feature = "alloc")]
+        if let Claim::Owned(claim) = &self.claim {
+            let dead = self.credits.bury_dead(|slot| claim.consumer_lives(slot));
+            if dead > 0 {
+                let buried = &self.parts.head.rare.0.buried;
+                buried.store(buried.load(Relaxed).wrapping_add(dead), Relaxed);
+            }
+        }
+    }
+
+    #[cold]
+    pub(super) fn publish_waiting(
+        &self,
+        payload: &[u8],
+        sig: u64,
+        ctl: u16,
+        ts: u32,
+    ) -> Result<FragmentMetadata, TangoError> {
+        let mut waiting = Waiting::new(self.wait);
+        loop {
+            if self.parts.is_stopped() {
+                return Err(TangoError::Closed);
+            }
+            match waiting.pause() {
+                Due::Look | Due::Question => {}
+                #[cfg(feature = "std")]
+                Due::Sleep => self.sleep_for_credit(payload.len(), &mut waiting),
+            }
+            match self.publish(payload, sig, ctl, ts) {
+                Err(TangoError::NoCredits { .. }) => {}
+                done => return done,
+            }
+        }
+    }
+
+    /// Sleeps until the consumer that holds the producer back gives something up; at most for a slice.
+    #[cfg(feature = "std")]
+    fn sleep_for_credit(&self, size: usize, waiting: &mut Waiting) {
+        let held_by = self.credits.held_by();
+        let slept = held_by.and_then(|slot| self.credits.bell(slot)).is_some_and(|bell| {
+            let longest = if self.credits.held_by_evictable() { self.patience } else { bell::SLICE };
+            self.parts.head.bell.0.sleep_on(bell, longest, || {
+                // Somebody else may be the last now.
+                self.has_credit(size) || self.credits.held_by() != held_by || self.parts.is_stopped()
+            })
+        });
+        if slept || waiting.nap() {
+            self.bury_dead();
+        }
+    }
+
+    /// Whether a payload of `size` bytes could be published now.
+    #[cfg(feature = "std")]
+    fn has_credit(&self, size: usize) -> bool {
+        let n = self.next.get();
+        let victim = (size > self.in_slot)
+            .then(|| self.placement.spot(granules(size)))
+            .and_then(|spot| self.placement.victim(&spot, n, self.parts.ring.depth()));
+        self.credits.refresh(n);
+        self.limit.set(self.credits.limit());
+        self.credits.allow(n, victim)
+    }
+
+    #[cfg(feature = "std")]
+    pub(super) fn wait_until(&self, timeout: Option<Duration>, done: impl Fn() -> bool) -> bool {
+        let mut waiting = Waiting::until(self.wait, timeout);
+        loop {
+            if done() {
+                return true;
+            }
+            if self.parts.is_stopped() || waiting.is_over() {
+                return done();
+            }
+            match waiting.pause() {
+                Due::Look => {}
+                Due::Question => self.bury_dead(),
+                Due::Sleep if waiting.nap() => self.bury_dead(),
+                Due::Sleep => {}
+            }
+        }
+    }
+}

@@ -1,0 +1,224 @@
+//! An evictable consumer gets everything as long as it keeps up; one that keeps the producer waiting for too
+//! long is evicted, told what it has lost, and is in again. A zero-copy consumer never is, nor one that lives.
+
+mod common;
+
+use std::time::{Duration, Instant};
+
+use common::{Random, assert_is, assert_whole, in_time, publish, publish_blocking};
+use rust_tango::{Link, Start, TangoError, Wait};
+
+const MTU: usize = 300;
+const DEPTH: u64 = 8;
+const PATIENCE: Duration = Duration::from_millis(30);
+
+fn link() -> Link {
+    Link::builder().depth(DEPTH as usize).mtu(MTU).consumers(2).build().unwrap()
+}
+
+#[test]
+fn who_keeps_up_gets_everything() {
+    in_time(|| {
+        let link = link();
+        let tx = link.producer().unwrap().with_patience(Duration::from_secs(60));
+        let readers = [1, 7].map(|pace| {
+            let mut rx = link.evictable_consumer(Start::Next).unwrap();
+            std::thread::spawn(move || {
+                let mut seq = 1;
+                while let Some(fragment) = rx.wait().unwrap() {
+                    assert_is(&fragment, seq, MTU);
+                    if seq % pace == 0 {
+                        std::thread::yield_now();
+                    }
+                    seq += 1;
+                }
+                seq
+            })
+        });
+        for _ in 0..20_000 {
+            publish_blocking(&tx, MTU);
+        }
+        assert_eq!(link.status().evicted, 0);
+        drop(tx);
+        assert_eq!(readers.map(|reader| reader.join().unwrap()), [20_001; 2]);
+    });
+}
+
+#[test]
+fn its_credit_comes_back_with_the_copy() {
+    let link = link();
+    let tx = link.producer().unwrap();
+    let mut rx = link.evictable_consumer(Start::Next).unwrap();
+    assert!(rx.is_reliable() && link.status().consumers[0].evictable);
+    for _ in 0..DEPTH {
+        publish(&tx, MTU).unwrap();
+    }
+    assert_eq!(publish(&tx, MTU), Err(TangoError::NoCredits { held_by: Some(0) }));
+    {
+        let held = rx.poll().unwrap().unwrap();
+        publish(&tx, MTU).unwrap();
+        assert_is(&held, 1, MTU);
+    }
+    let batch = rx.poll_batch(5).unwrap();
+    for _ in 0..5 {
+        publish(&tx, MTU).unwrap();
+    }
+    for (fragment, seq) in batch.iter().zip(2..) {
+        assert_is(&fragment, seq, MTU);
+    }
+    drop(batch);
+    assert!(rx.poll_if(|_| false).unwrap().is_none(), "skips all that is there");
+    for _ in 0..DEPTH {
+        publish(&tx, MTU).unwrap();
+    }
+    assert_eq!(publish(&tx, MTU), Err(TangoError::NoCredits { held_by: Some(0) }));
+}
+
+#[test]
+fn who_does_not_is_evicted_and_told() {
+    in_time(|| {
+        for wait in [Wait::Spin, Wait::Yield, Wait::ParkAfter(Duration::ZERO)] {
+            let link = link();
+            let tx = link.producer().unwrap().with_patience(PATIENCE).with_wait(wait);
+            let mut lazy = link.evictable_consumer(Start::Next).unwrap();
+            let mut busy = link.consumer().unwrap();
+            let begin = Instant::now();
+            for seq in 1..=3 * DEPTH {
+                publish_blocking(&tx, MTU);
+                assert_is(&busy.poll().unwrap().unwrap(), seq, MTU);
+            }
+            assert!(begin.elapsed() >= PATIENCE, "the producer has waited first");
+            let status = link.status();
+            assert_eq!((status.evicted, status.held_by), (1, None));
+            // It finds out when it wakes up, loses nothing that is still there, and counts again.
+            let error = lazy.poll().unwrap_err();
+            let TangoError::Evicted { lost, next } = error else { panic!("{error}") };
+            assert_eq!((lost, next), (next - 1, lazy.next_seq()));
+            assert!(lost >= DEPTH, "{lost}");
+            for _ in 0..DEPTH - 1 {
+                if publish(&tx, MTU).is_ok() {
+                    busy.poll().unwrap().unwrap();
+                }
+            }
+            let error = publish(&tx, MTU).unwrap_err();
+            assert_eq!(error, TangoError::NoCredits { held_by: Some(0) }, "it is waited for again");
+            assert_is(&lazy.poll().unwrap().unwrap(), next, MTU);
+            publish(&tx, MTU).unwrap();
+            assert_eq!(link.status().consumers[0].lost, lost);
+        }
+    });
+}
+
+/// What others hold is still there for it.
+#[test]
+fn who_comes_back_loses_only_what_is_overwritten() {
+    let link = link();
+    let tx = link.producer().unwrap().with_patience(Duration::ZERO);
+    let mut rx = link.evictable_consumer(Start::Next).unwrap();
+    let mut other = link.consumer().unwrap();
+    for _ in 0..DEPTH {
+        publish(&tx, MTU).unwrap();
+    }
+    assert_is(&rx.poll().unwrap().unwrap(), 1, MTU);
+    for seq in [1, 2] {
+        assert_is(&other.poll().unwrap().unwrap(), seq, MTU);
+    }
+    publish(&tx, MTU).unwrap();
+    // The first failure counts from now, the second one is over its patience of nothing.
+    assert_eq!(publish(&tx, MTU), Err(TangoError::NoCredits { held_by: Some(0) }));
+    publish(&tx, MTU).unwrap();
+    assert_eq!(link.status().evicted, 1);
+    assert_eq!(publish(&tx, MTU), Err(TangoError::NoCredits { held_by: Some(1) }));
+    let error = rx.poll().unwrap_err();
+    assert_eq!(error, TangoError::Evicted { lost: 1, next: 3 }, "2 was overwritten by the last one");
+    for seq in 3..=10 {
+        assert_is(&rx.poll().unwrap().unwrap(), seq, MTU);
+    }
+    assert!(rx.poll().unwrap().is_none());
+    assert_eq!((link.status().evicted, tx.consumers()), (1, 2));
+}
+
+/// One that is behind, but not lapped, when it is evicted, notices and counts again, without a loss.
+#[test]
+fn who_is_not_lapped_loses_nothing() {
+    let link = Link::builder().depth(16).credits(4).mtu(MTU).consumers(2).build().unwrap();
+    let tx = link.producer().unwrap().with_patience(Duration::ZERO);
+    let mut rx = link.evictable_consumer(Start::Next).unwrap();
+    let _other = link.consumer().unwrap();
+    for _ in 0..4 {
+        publish(&tx, MTU).unwrap();
+    }
+    for _ in 0..3 {
+        let error = publish(&tx, MTU).unwrap_err();
+        assert!(matches!(error, TangoError::NoCredits { .. }), "{error}");
+    }
+    for seq in 1..=4 {
+        assert_is(&rx.poll().unwrap().unwrap(), seq, MTU);
+    }
+    assert!(rx.poll().unwrap().is_none());
+    assert_eq!(link.status().consumers[0].lost, 0);
+    assert_eq!(tx.consumers(), 2, "it counts");
+}
+
+#[test]
+fn others_are_never_evicted() {
+    let link = link();
+    let tx = link.producer().unwrap().with_patience(Duration::ZERO);
+    let mut rx = link.consumer().unwrap();
+    let mut evictable = link.evictable_consumer(Start::Next).unwrap();
+    for _ in 0..DEPTH {
+        publish(&tx, MTU).unwrap();
+        evictable.poll().unwrap().unwrap();
+    }
+    let begin = Instant::now();
+    while begin.elapsed() < PATIENCE {
+        assert_eq!(publish(&tx, MTU), Err(TangoError::NoCredits { held_by: Some(0) }));
+    }
+    assert_eq!(link.status().evicted, 0);
+    assert_is(&rx.poll().unwrap().unwrap(), 1, MTU);
+}
+
+/// Evicted again and again, at random moments: nothing that it accepts is torn, and what it gets and what it
+/// is told it has lost add up.
+#[test]
+fn what_it_gets_and_what_it_loses_add_up() {
+    in_time(|| {
+        for round in 0..4 {
+            let link = link();
+            let tx = link.producer().unwrap().with_patience(Duration::from_micros(50 * round));
+            let mut rx = link.evictable_consumer(Start::Next).unwrap();
+            let reader = std::thread::spawn(move || {
+                let mut random = Random::new(round);
+                let (mut got, mut lost, mut evictions, mut expected) = (0, 0, 0, 1);
+                loop {
+                    match rx.wait() {
+                        Ok(Some(fragment)) => {
+                            assert_eq!(fragment.meta.seq, expected);
+                            assert_whole(&fragment.meta, fragment.payload.as_slice(), MTU);
+                            got += 1;
+                            expected += 1;
+                        }
+                        Ok(None) => return (got, lost, evictions),
+                        Err(TangoError::Evicted { lost: gap, next }) => {
+                            assert_eq!(next, expected + gap);
+                            lost += gap;
+                            evictions += 1;
+                            expected = next;
+                        }
+                        Err(error) => panic!("{error}"),
+                    }
+                    if random.below(200) == 0 {
+                        std::thread::sleep(Duration::from_micros(random.below(400)));
+                    }
+                }
+            });
+            for _ in 0..30_000 {
+                publish_blocking(&tx, MTU);
+            }
+            drop(tx);
+            let (got, lost, evictions) = reader.join().unwrap();
+            assert_eq!(got + lost, 30_000, "{evictions} evictions");
+            assert!(got > 0 && evictions <= link.status().evicted);
+        }
+    });
+}

@@ -1,0 +1,352 @@
+//! Who has nothing to do sleeps in the kernel, takes no processor, and is woken: by what it waits for, by the
+//! end of the link, and in time by the death of the other side. No wakeup is lost.
+#![cfg(all(feature = "shm", target_os = "linux"))]
+
+mod common;
+
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use common::process::{Child, Place, role, say};
+use common::{Random, assert_is, in_time, publish, publish_blocking};
+use nix::sys::resource::{UsageWho, getrusage};
+use rust_tango::{Consumer, Link, LinkBuilder, Producer, Start, TangoError, Wait};
+
+const MTU: usize = 200;
+/// Sleeps without a look first: so that every wait in a test is a sleep.
+const AT_ONCE: Wait = Wait::ParkAfter(Duration::ZERO);
+
+fn builder(place: &Path) -> LinkBuilder {
+    Link::builder().depth(8).mtu(MTU).consumers(2).dir(place)
+}
+
+/// Reads `count` fragments, each in its place and whole.
+fn read(rx: &mut Consumer<'_>, count: u64) {
+    let first = rx.next_seq();
+    for seq in first..first + count {
+        assert_is(&rx.wait().unwrap().unwrap(), seq, MTU);
+    }
+}
+
+fn is_asleep(link: &Link, slot: usize) -> bool {
+    link.status().consumers.iter().any(|consumer| consumer.slot == slot && consumer.asleep)
+}
+
+fn until(done: impl Fn() -> bool) {
+    while !done() {
+        std::thread::sleep(Duration::from_millis(1));
+    }
+}
+
+#[test]
+fn child() {
+    let Some((role, place)) = role() else { return };
+    match role.as_str() {
+        // Answers each fragment of `there` by one in `back`.
+        "echo" => {
+            let mut rx = Link::open_in(&place, "there").unwrap().consumer().unwrap().with_wait(AT_ONCE);
+            let tx = Link::open_in(&place, "back").unwrap().producer().unwrap().with_wait(AT_ONCE);
+            say("ready");
+            while let Some(fragment) = rx.wait().unwrap() {
+                tx.send(fragment.payload.as_slice()).unwrap();
+            }
+        }
+        "producer" => {
+            let link = builder(&place).create("quotes").unwrap();
+            let tx = link.producer().unwrap();
+            say("ready");
+            assert!(tx.wait_for_consumers(1, None));
+            until(|| is_asleep(&link, 0));
+            publish(&tx, MTU).unwrap();
+            std::thread::sleep(common::PATIENCE);
+        }
+        "stuffed producer" => {
+            let link = builder(&place).create("quotes").unwrap();
+            let tx = link.producer().unwrap().with_wait(AT_ONCE);
+            say("ready");
+            assert!(tx.wait_for_consumers(1, None));
+            for _ in 0..40 {
+                publish_blocking(&tx, MTU);
+            }
+        }
+        "consumer" => {
+            let rx = Link::open_in(&place, "quotes").unwrap().consumer().unwrap();
+            say("ready");
+            std::thread::sleep(common::PATIENCE);
+            drop(rx);
+        }
+        other => panic!("no role {other}"),
+    }
+}
+
+fn started(role: &str, place: &Place) -> Child {
+    let mut child = Child::start(role, place);
+    assert_eq!(child.hear(), "ready");
+    child
+}
+
+/// Every exchange needs two wakeups, in two processes. One that is lost would show as a pause of a slice of
+/// 50 ms: many of them exceed the time that is allowed for all.
+#[test]
+fn exchanges_between_processes_lose_no_wakeup() {
+    in_time(|| {
+        let place = Place::new();
+        let there = builder(place.path()).create("there").unwrap();
+        let back = builder(place.path()).create("back").unwrap();
+        let tx = there.producer().unwrap();
+        let mut rx = back.consumer().unwrap().with_wait(AT_ONCE);
+        drop(back); // so that the child can be its producer
+        let child = started("echo", &place);
+        let mut random = Random::new(7);
+        let mut late = 0;
+        const ROUNDS: u64 = 4000;
+        for round in 0..ROUNDS {
+            let begin = Instant::now();
+            tx.send(&round.to_le_bytes()).unwrap();
+            assert_eq!(rx.wait().unwrap().unwrap().payload.as_slice(), round.to_le_bytes());
+            late += u64::from(begin.elapsed() >= Duration::from_millis(45));
+            // Meet the other one at all stages of falling asleep.
+            for _ in 0..random.below(3000) {
+                std::hint::spin_loop();
+            }
+        }
+        assert!(late < ROUNDS / 100, "{late} of {ROUNDS} exchanges took a slice");
+        drop(tx);
+        child.succeeds();
+    });
+}
+
+#[test]
+fn threads_wake_each_other() {
+    in_time(|| {
+        for (depth, count) in [(2, 3000), (64, 20_000)] {
+            let link = Link::builder().depth(depth).mtu(MTU).consumers(2).build().unwrap();
+            let tx = link.producer().unwrap().with_wait(AT_ONCE);
+            let readers: Vec<_> = [1, 50]
+                .into_iter()
+                .map(|pace| {
+                    let mut rx = link.consumer().unwrap().with_wait(AT_ONCE);
+                    std::thread::spawn(move || {
+                        for at in 0..count {
+                            read(&mut rx, 1);
+                            if at % pace == 0 {
+                                std::thread::yield_now();
+                            }
+                        }
+                        assert!(rx.wait().unwrap().is_none() && rx.is_closed());
+                    })
+                })
+                .collect();
+            for _ in 0..count {
+                publish_blocking(&tx, MTU);
+            }
+            drop(tx);
+            readers.into_iter().for_each(|reader| reader.join().unwrap());
+        }
+    });
+}
+
+#[test]
+fn a_producer_sleeps_until_it_has_credits() {
+    in_time(|| {
+        let place = Place::new();
+        let child = started("stuffed producer", &place);
+        let link = Link::open_in(place.path(), "quotes").unwrap();
+        let mut rx = link.consumer().unwrap();
+        until(|| link.status().next == 9);
+        for seq in 1..=40 {
+            std::thread::sleep(Duration::from_millis(1));
+            assert_is(&rx.wait().unwrap().unwrap(), seq, MTU);
+        }
+        assert!(rx.wait().unwrap().is_none());
+        child.succeeds();
+    });
+}
+
+/// The consumer that holds the producer back leaves: that is news too.
+#[test]
+fn leaving_wakes_the_producer() {
+    in_time(|| {
+        let link = Link::builder().depth(4).mtu(MTU).consumers(1).build().unwrap();
+        let tx = link.producer().unwrap().with_wait(AT_ONCE);
+        for _ in 0..20 {
+            let rx = link.consumer().unwrap();
+            let leaves = std::thread::spawn(move || {
+                std::thread::sleep(Duration::from_millis(2));
+                drop(rx);
+            });
+            let begin = Instant::now();
+            for _ in 0..5 {
+                publish_blocking(&tx, MTU);
+            }
+            assert!(begin.elapsed() >= Duration::from_millis(1));
+            leaves.join().unwrap();
+        }
+    });
+}
+
+#[test]
+fn timeouts_are_kept() {
+    in_time(|| {
+        let link = Link::builder().depth(8).mtu(MTU).consumers(1).build().unwrap();
+        let _tx = link.producer().unwrap();
+        for mut reader in [link.consumer().unwrap(), link.observer().unwrap()] {
+            reader = reader.with_wait(AT_ONCE);
+            for timeout in [0, 1, 20, 120].map(Duration::from_millis) {
+                let begin = Instant::now();
+                assert!(reader.wait_timeout(timeout).unwrap().is_none());
+                assert!(begin.elapsed() >= timeout, "{:?} is less than {timeout:?}", begin.elapsed());
+            }
+        }
+    });
+}
+
+#[test]
+fn the_end_wakes_everyone() {
+    in_time(|| {
+        let waiting = |link: &Link| {
+            let readers = [link.consumer().unwrap(), link.observer().unwrap()];
+            let readers = readers.map(|reader| {
+                std::thread::spawn(move || reader.with_wait(AT_ONCE).wait().unwrap().is_none())
+            });
+            until(|| is_asleep(link, 0));
+            readers
+        };
+        let heap = || Link::builder().depth(8).mtu(MTU).build().unwrap();
+        let place = Place::new();
+        let shared = || builder(place.path()).create("quotes").unwrap();
+        for make in [&heap as &dyn Fn() -> Link, &shared] {
+            let link = make();
+            let tx = link.producer().unwrap();
+            let readers = waiting(&link);
+            drop(tx);
+            assert!(readers.into_iter().all(|reader| reader.join().unwrap()), "closed");
+
+            let link = make();
+            let tx = link.producer().unwrap().with_wait(AT_ONCE);
+            let readers = waiting(&link);
+            link.stop().unwrap();
+            assert!(readers.into_iter().all(|reader| reader.join().unwrap()), "stopped");
+            drop(tx);
+
+            let link = make();
+            let tx = link.producer().unwrap().with_wait(AT_ONCE);
+            let rx = link.consumer().unwrap();
+            let stuffed = std::thread::spawn(move || {
+                loop {
+                    if let Err(error) = tx.send(b"x") {
+                        break error;
+                    }
+                }
+            });
+            until(|| link.status().held_by == Some(0));
+            link.stop().unwrap();
+            assert_eq!(stuffed.join().unwrap(), TangoError::Closed);
+            drop(rx);
+        }
+    });
+}
+
+#[test]
+fn the_death_of_the_other_side_wakes() {
+    in_time(|| {
+        let place = Place::new();
+        let child = started("producer", &place);
+        let link = Link::open_in(place.path(), "quotes").unwrap();
+        let mut rx = link.consumer().unwrap().with_wait(AT_ONCE);
+        read(&mut rx, 1);
+        let waiting = std::thread::spawn(move || rx.wait().unwrap_err());
+        until(|| is_asleep(&link, 0));
+        child.kill();
+        assert_eq!(waiting.join().unwrap(), TangoError::ProducerGone);
+
+        let link = builder(place.path()).create("quotes").unwrap();
+        let tx = link.producer().unwrap().with_wait(AT_ONCE);
+        let child = started("consumer", &place);
+        let stuffed = std::thread::spawn(move || {
+            for _ in 0..20 {
+                publish_blocking(&tx, MTU);
+            }
+        });
+        until(|| link.status().held_by == Some(0));
+        std::thread::sleep(Duration::from_millis(120));
+        assert!(!stuffed.is_finished());
+        child.kill();
+        stuffed.join().unwrap();
+        assert_eq!((link.status().buried, link.status().held_by), (1, None));
+    });
+}
+
+/// A process that is killed asleep leaves its words as they are. Who comes next is woken all the same.
+#[test]
+fn the_sleep_of_the_dead_ends_with_the_next_owner() {
+    in_time(|| {
+        let place = Place::new();
+        let link = builder(place.path()).create("there").unwrap();
+        let tx = link.producer().unwrap();
+        let back = builder(place.path()).create("back").unwrap();
+        drop(back);
+        let child = started("echo", &place);
+        until(|| is_asleep(&link, 0));
+        child.kill();
+        assert!(is_asleep(&link, 0), "its words say so still");
+        let mut rx = link.consumer().unwrap().with_wait(AT_ONCE);
+        assert!(!is_asleep(&link, 0));
+        for _ in 0..20 {
+            let reader = std::thread::spawn(move || {
+                read(&mut rx, 1);
+                rx
+            });
+            until(|| is_asleep(&link, 0));
+            let begin = Instant::now();
+            publish(&tx, MTU).unwrap();
+            rx = reader.join().unwrap();
+            assert!(begin.elapsed() < Duration::from_secs(1));
+        }
+    });
+}
+
+/// Processor time of this thread.
+fn used() -> Duration {
+    let usage = getrusage(UsageWho::RUSAGE_THREAD).unwrap();
+    [usage.user_time(), usage.system_time()]
+        .into_iter()
+        .map(|time| Duration::new(time.tv_sec() as u64, time.tv_usec() as u32 * 1000))
+        .sum()
+}
+
+#[test]
+fn an_idle_party_takes_less_than_a_hundredth_of_a_core() {
+    in_time(|| {
+        const IDLE: Duration = Duration::from_secs(2);
+        let place = Place::new();
+        let link = builder(place.path()).create("quotes").unwrap();
+        let tx = link.producer().unwrap().with_wait(Wait::Park);
+        let readers = [
+            link.consumer().unwrap(),
+            link.evictable_consumer(Start::Next).unwrap(),
+            link.observer().unwrap(),
+        ]
+        .map(|reader| {
+            let mut reader = reader.with_wait(Wait::Park);
+            std::thread::spawn(move || {
+                assert!(reader.wait_timeout(IDLE).unwrap().is_none());
+                let used = used();
+                assert!(used < IDLE / 100, "a reader used {used:?} in {IDLE:?}");
+                reader
+            })
+        });
+        let readers = readers.map(|reader| reader.join().unwrap());
+        let stuffed = std::thread::spawn(move || {
+            let tx: Producer<'_> = tx.with_patience(Duration::from_secs(60));
+            for _ in 0..9 {
+                publish_blocking(&tx, MTU);
+            }
+            let used = used();
+            assert!(used < IDLE / 100, "a producer used {used:?} in {IDLE:?}");
+        });
+        std::thread::sleep(IDLE);
+        drop(readers);
+        stuffed.join().unwrap();
+    });
+}
