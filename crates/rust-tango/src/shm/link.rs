@@ -64,6 +64,10 @@ impl Own {
         if !lock::try_lock(&file).map_err(|error| LinkError::system(format!("cannot lock {path}"), error))? {
             return Ok(None);
         }
+        // Whoever made it has reserved the space; somebody may have dug holes since. Filling them now is an
+        // error where there is no space, filling them with a store would be the end of this process.
+        staging::reserve_holes(&file, len)
+            .map_err(|error| LinkError::system(format!("cannot reserve {len} bytes for {path}"), error))?;
         let map = Mapping::read_write(&file, len)
             .map_err(|error| LinkError::system(format!("cannot map {path}"), error))?;
         Ok(Some(Self { map, file }))
