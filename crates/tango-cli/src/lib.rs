@@ -11,6 +11,8 @@
 //! (`place.rs`), signals (`signals.rs`), how a failure is told (`failure.rs`), how numbers and tables are
 //! written (`report.rs`).
 //!
+//! A library only so that its command line can be fuzzed (`fuzz/`): programs use `rust_tango`.
+//!
 //! Exit status: 0, done; 1, failed; 2, wrong use; 3, fragments were lost; 128 + N, ended by signal N.
 #![deny(unsafe_code)]
 
@@ -29,6 +31,7 @@ mod rm;
 mod send;
 mod signals;
 
+use std::ffi::OsString;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -78,7 +81,8 @@ enum Command {
     Role(demo_roles::Arguments),
 }
 
-fn main() -> ExitCode {
+/// The whole command: arguments and standard input in, exit status out.
+pub fn main() -> ExitCode {
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
         Err(error) => return explain(&error),
@@ -100,13 +104,33 @@ fn main() -> ExitCode {
     }
 }
 
+/// What the command makes of its arguments (the first is its own name) before it does anything.
+///
+/// # Errors
+/// The sentence that it ends with, if they make no sense. (Asking for help makes sense.)
+pub fn check(arguments: impl IntoIterator<Item = OsString>) -> Result<(), String> {
+    match Cli::try_parse_from(arguments) {
+        Err(error) if !asks_for_help(&error) => Err(sentence(&error).sentence().unwrap_or_default()),
+        _ => Ok(()),
+    }
+}
+
+fn asks_for_help(error: &clap::Error) -> bool {
+    matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion)
+}
+
 /// What clap has to say: help as it is, a mistake in one line.
 fn explain(error: &clap::Error) -> ExitCode {
-    if matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion) {
+    if asks_for_help(error) {
         // Nobody may be there to read it, and then nothing is wrong.
         let _ = error.print();
         return ExitCode::SUCCESS;
     }
+    sentence(error).tell()
+}
+
+/// A mistake in the arguments, in one line.
+fn sentence(error: &clap::Error) -> Failure {
     let text = error.render().to_string();
     let parts: Vec<String> = text
         .split("\n\n")
@@ -115,5 +139,5 @@ fn explain(error: &clap::Error) -> ExitCode {
         .collect();
     let sentence = parts.join("; ");
     let sentence = sentence.strip_prefix("error: ").unwrap_or(&sentence);
-    Failure::usage(format!("{sentence} ('tango --help' explains)")).tell()
+    Failure::usage(format!("{sentence} ('tango --help' explains)"))
 }
