@@ -197,9 +197,10 @@ mod tests {
         let scratch = Scratch::new();
         let base = scratch.path().join("base");
         fs::create_dir(&base).unwrap();
-        let staging = Staging::new(&base, "quotes").unwrap();
+        let staging = Staging::new(&base, "quotes", 0o600).unwrap();
         let tx = staging.create_file("tx", 64).unwrap();
-        let folder = staging.publish().unwrap();
+        let folder = staging.open().unwrap();
+        staging.publish().unwrap();
         let made = Made { scratch, folder, tx };
         made.check().unwrap();
         made
@@ -308,7 +309,7 @@ mod tests {
         let made = made();
         remove(&made.base(), "quotes").unwrap();
         assert!(made.check().unwrap_err().is_not_found());
-        Staging::new(&made.base(), "quotes").unwrap().publish().unwrap();
+        Staging::new(&made.base(), "quotes", 0o600).unwrap().publish().unwrap();
         assert!(made.check().unwrap_err().is_not_found());
     }
 }
