@@ -3,7 +3,7 @@
 use std::io::{BufRead, BufReader, Read};
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
-use std::process::{ChildStdout, Command, Stdio};
+use std::process::{ChildStdout, Command, ExitStatus, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 
 const ROLE: &str = "TANGO_TEST_ROLE";
@@ -64,6 +64,19 @@ impl Child {
                 return word.to_owned();
             }
         }
+    }
+
+    pub(crate) fn pid(&self) -> u32 {
+        self.process.id()
+    }
+
+    /// Waits until it has ended by itself, whatever way.
+    pub(crate) fn ends(mut self) -> ExitStatus {
+        let input = self.process.stdin.take();
+        let _ = self.said.read_to_string(&mut String::new());
+        let status = self.process.wait().unwrap();
+        drop(input);
+        status
     }
 
     /// Kills it (SIGKILL) and waits for its end.
