@@ -9,6 +9,15 @@ use std::sync::atomic::{AtomicU32, Ordering};
 const ROLE: &str = "TANGO_TEST_ROLE";
 const PLACE: &str = "TANGO_TEST_PLACE";
 
+/// Says why a test cannot show here what it is for. Where `TANGO_TEST_SKIP_NOTHING` is set, that is a failure.
+#[track_caller]
+pub(crate) fn skip(why: &str) {
+    use std::io::Write;
+    assert!(std::env::var_os("TANGO_TEST_SKIP_NOTHING").is_none(), "not to be skipped: {why}");
+    // Past the test harness, which would keep it to itself.
+    let _ = writeln!(std::io::stderr(), "skipped: {why}");
+}
+
 /// A private folder in memory, deleted when dropped.
 pub(crate) struct Place(PathBuf);
 
