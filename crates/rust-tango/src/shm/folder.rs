@@ -57,7 +57,9 @@ pub(crate) fn ensure_base(base: &Path) -> Result<(), LinkError> {
     let result = DirBuilder::new().recursive(base != default_base()).mode(0o700).create(base);
     match result {
         Err(error) if error.kind() != io::ErrorKind::AlreadyExists => {
-            Err(LinkError::system(format!("cannot make the folder {}", base.display()), error))
+            let advice =
+                if base == default_base() { " (name another one, for example with TANGO_DIR)" } else { "" };
+            Err(LinkError::system(format!("cannot make the folder {}{advice}", base.display()), error))
         }
         _ => open_base(base).map(drop),
     }

@@ -71,7 +71,7 @@ impl Own {
             return Err(LinkError::new(LinkErrorKind::NotFound, message));
         }
         let map = Mapping::read_write(&file, len)
-            .map_err(|error| LinkError::system(format!("cannot map {path}"), error))?;
+            .map_err(|error| LinkError::system(format!("cannot map {len} bytes of {path}"), error))?;
         Ok(Some(Self { map, file }))
     }
 }
@@ -115,7 +115,7 @@ impl ShmLink {
     fn fill(base: &Path, name: &str, geometry: &Geometry, mode: u32) -> Result<(Self, Own), LinkError> {
         let staging = Staging::new(base, name, mode)?;
         let make = |file: &str, len: usize| {
-            let path = format!("{file} of link {name}");
+            let path = base.join(name).join(file).display().to_string();
             let made = staging.create_file(file, len as u64)?;
             Own::take(made, len, &path)?.ok_or_else(|| {
                 LinkError::new(LinkErrorKind::InUse, format!("somebody has taken the lock of {path}"))
@@ -179,7 +179,7 @@ impl ShmLink {
                     LinkErrorKind::Incompatible,
                     format!("{} is not a file of a link: it is too short", path(file)),
                 ),
-                _ => LinkError::system(format!("cannot map {}", path(file)), error),
+                _ => LinkError::system(format!("cannot map {len} bytes of {}", path(file)), error),
             })
         };
         let checked = |file: &str, kind: Kind, len: usize| {

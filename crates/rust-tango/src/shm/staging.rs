@@ -11,6 +11,7 @@
 //! Files are only ever deleted by the names that links have, each from its open folder, so neither a
 //! symbolic link nor a stranger's file in a folder can turn a removal against something else.
 
+use std::cell::RefCell;
 use std::ffi::{OsStr, OsString};
 use std::fs::File;
 use std::os::fd::OwnedFd;
@@ -45,6 +46,8 @@ pub(crate) struct Staging {
     /// `None` once it is published.
     dir: Option<OwnedFd>,
     hidden: String,
+    /// Names of the files made so far.
+    files: RefCell<Vec<String>>,
     /// Permissions of the files; those of the folder follow from it when it is published.
     mode: u32,
 }
@@ -73,7 +76,15 @@ impl Staging {
                 return Err(cannot(error));
             }
         };
-        Ok(Self { base: base.to_path_buf(), name: name.to_owned(), parent, dir, hidden, mode })
+        Ok(Self {
+            base: base.to_path_buf(),
+            name: name.to_owned(),
+            parent,
+            dir,
+            hidden,
+            files: RefCell::default(),
+            mode,
+        })
     }
 
     /// Makes a file of `len` zero bytes and reserves the space for all of them, so that touching them
@@ -86,9 +97,11 @@ impl Staging {
         debug_assert!(is_link_file(OsStr::new(file)));
         let path = self.base.join(&self.name).join(file);
         let create = OFlag::O_RDWR | OFlag::O_CREAT | OFlag::O_EXCL | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
-        let opened = openat(self.dir(), file, create, Mode::S_IRUSR | Mode::S_IWUSR)
-            .and_then(|opened| self.set_mode(&opened, self.mode).map(|()| File::from(opened)))
-            .map_err(|error| LinkError::system(format!("cannot create {}", path.display()), error))?;
+        let cannot = |error| LinkError::system(format!("cannot create {}", path.display()), error);
+        let opened = openat(self.dir(), file, create, Mode::S_IRUSR | Mode::S_IWUSR).map_err(cannot)?;
+        self.files.borrow_mut().push(file.to_owned());
+        self.set_mode(&opened, self.mode).map_err(cannot)?;
+        let opened = File::from(opened);
         reserve(&opened, len).map_err(|error| {
             LinkError::system(format!("cannot reserve {len} bytes for {}", path.display()), error)
         })?;
@@ -141,8 +154,9 @@ impl Staging {
 
 impl Drop for Staging {
     fn drop(&mut self) {
-        if self.dir.is_some() {
-            let _ = delete_folder(&self.parent, &self.hidden); // the next maker tries again
+        if let Some(dir) = &self.dir {
+            // Without a new descriptor: there may be none left. The next maker tries again what fails.
+            let _ = delete_files(&self.parent, &self.hidden, dir, &self.files.take());
         }
     }
 }
@@ -177,8 +191,9 @@ pub(crate) fn remove(base: &Path, name: &str) -> Result<(), LinkError> {
     let folder = Folder::open(base, name)?;
     let path = &folder.path;
     let cannot = |error: Errno| LinkError::system(format!("cannot remove {}", path.display()), error);
-    let is_stranger = |entry: &OsString| !is_link_file(entry) || is_folder(&folder.dir, entry);
-    let stranger = entries(&folder.dir).map_err(cannot)?.into_iter().find(is_stranger);
+    let is_stranger = |entry: &&OsString| !is_link_file(entry) || is_folder(&folder.dir, entry);
+    let files = entries(&folder.dir).map_err(cannot)?;
+    let stranger = files.iter().find(is_stranger);
     if let Some(stranger) = stranger {
         let message = format!(
             "{} holds {stranger:?}, which is no file of a link: nothing was removed; move it away, or delete the folder by hand",
@@ -196,7 +211,7 @@ pub(crate) fn remove(base: &Path, name: &str) -> Result<(), LinkError> {
             Err(error) => return Err(cannot(error)),
         }
     };
-    delete_folder(&parent, &hidden).map_err(|error| {
+    delete_files(&parent, &hidden, &folder.dir, &files).map_err(|error| {
         LinkError::system(format!("cannot delete all of {}", base.join(hidden).display()), error)
     })
 }
@@ -261,7 +276,6 @@ fn is_folder(parent: &OwnedFd, name: &OsStr) -> bool {
 /// Deletes a folder of a link. If anything else lies in it than files of a link, nothing is deleted
 /// and the answer is `ENOTEMPTY`.
 fn delete_folder(parent: &OwnedFd, entry: &str) -> nix::Result<()> {
-    let gone = |result| if result == Err(Errno::ENOENT) { Ok(()) } else { result };
     let dir = match open_folder(parent, entry) {
         Err(Errno::ENOENT) => return Ok(()),
         dir => dir?,
@@ -270,8 +284,19 @@ fn delete_folder(parent: &OwnedFd, entry: &str) -> nix::Result<()> {
     if !files.iter().all(|file| is_link_file(file) && !is_folder(&dir, file)) {
         return Err(Errno::ENOTEMPTY);
     }
-    for file in &files {
-        gone(unlinkat(&dir, file.as_os_str(), UnlinkatFlags::NoRemoveDir))?;
+    delete_files(parent, entry, &dir, &files)
+}
+
+/// Deletes these files in an open folder, and then the folder, which is `entry` in `parent`.
+fn delete_files(
+    parent: &OwnedFd,
+    entry: &str,
+    dir: &OwnedFd,
+    files: &[impl AsRef<OsStr>],
+) -> nix::Result<()> {
+    let gone = |result| if result == Err(Errno::ENOENT) { Ok(()) } else { result };
+    for file in files {
+        gone(unlinkat(dir, file.as_ref(), UnlinkatFlags::NoRemoveDir))?;
     }
     gone(unlinkat(parent, entry, UnlinkatFlags::RemoveDir))
 }
