@@ -60,7 +60,9 @@ impl Link {
     /// was published.
     ///
     /// # Errors
-    /// [`LinkErrorKind::Taken`] if there is one; in shared memory also [`LinkErrorKind::System`].
+    /// [`LinkErrorKind::Taken`] if there is one; in shared memory also [`LinkErrorKind::System`], and
+    /// [`LinkErrorKind::NotFound`] if the link has been removed since it was opened (who has made it or taken
+    /// it over has the producer all the same).
     pub fn producer(&self) -> Result<Producer<'static>, LinkError> {
         match &self.place {
             Place::Heap(link) => HeapLink::producer(link),
@@ -73,7 +75,9 @@ impl Link {
     ///
     /// # Errors
     /// [`LinkErrorKind::Taken`] if every slot is; in shared memory also [`LinkErrorKind::Untrusted`] if
-    /// somebody else could write to the link's files, and [`LinkErrorKind::System`].
+    /// somebody else could write to the link's files (another user who made it, say),
+    /// [`LinkErrorKind::System`] if this user cannot, and [`LinkErrorKind::NotFound`] if the link has been
+    /// removed since it was opened.
     pub fn consumer(&self) -> Result<Consumer<'static>, LinkError> {
         self.consumer_from(Start::Next)
     }
