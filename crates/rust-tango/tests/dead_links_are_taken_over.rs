@@ -7,6 +7,7 @@ mod common;
 use std::fs::{self, OpenOptions, Permissions};
 use std::os::unix::fs::{FileExt, PermissionsExt};
 use std::path::Path;
+use std::sync::Barrier;
 
 use common::process::{Child, Place, role, say};
 use common::{assert_is, in_time, publish, publish_blocking};
@@ -339,5 +340,48 @@ fn producers_killed_one_after_the_other_leave_no_gap() {
         assert_eq!(told.last(), firsts.last());
         let mut all = firsts.iter();
         assert!(told.iter().all(|first| all.any(|other| other == first)), "{told:?} of {firsts:?}");
+    });
+}
+
+/// Of one who joins a dead link and one who removes it, or makes it anew, at the same moment, one succeeds and the
+/// other is told: nobody ends up on a link that nobody else will find.
+#[test]
+fn nobody_joins_a_link_that_is_taken_away() {
+    in_time(|| {
+        let place = Place::new();
+        let (mut joined, mut removed) = (0, 0);
+        for round in 0..400 {
+            builder(place.path()).create("quotes").unwrap();
+            let link = Link::open_in(place.path(), "quotes").unwrap();
+            let both = Barrier::new(2);
+            let (join, remove) = std::thread::scope(|scope| {
+                let join = scope.spawn(|| {
+                    both.wait();
+                    match round % 2 {
+                        0 => link.producer().map(|tx| (Some(tx), None)),
+                        _ => link.consumer().map(|rx| (None, Some(rx))),
+                    }
+                });
+                both.wait();
+                let remove = match round % 4 {
+                    0 | 1 => Link::remove_dead(Some(place.path()), "quotes"),
+                    _ => builder(place.path()).create("quotes").map(drop),
+                };
+                (join.join().unwrap(), remove)
+            });
+            match (&join, &remove) {
+                (Ok(_), Err(error)) => {
+                    assert_eq!(error.kind(), LinkErrorKind::InUse, "{error}");
+                    joined += 1;
+                }
+                (Err(error), Ok(())) => {
+                    let told = [LinkErrorKind::Taken, LinkErrorKind::NotFound];
+                    assert!(told.contains(&error.kind()), "{error}");
+                    removed += 1;
+                }
+                both => panic!("round {round}: {both:?}"),
+            }
+        }
+        assert!(joined > 0 && removed > 0, "both come first now and then: {joined}, {removed}");
     });
 }

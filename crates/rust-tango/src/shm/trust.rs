@@ -71,7 +71,10 @@ pub(crate) fn check(folder: &Folder, files: &[&File]) -> Result<(), LinkError> {
     };
     let opened = fstat(&folder.dir).map_err(|error| cannot_look_at(&path, error))?;
     for (depth, ancestor) in path.ancestors().enumerate() {
-        let found = fs::symlink_metadata(ancestor).map_err(|error| cannot_look_at(ancestor, error))?;
+        let found = match fs::symlink_metadata(ancestor) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Err(gone(&path)),
+            found => found.map_err(|error| cannot_look_at(ancestor, error))?,
+        };
         if depth == 0 && (found.dev(), found.ino()) != (opened.st_dev, opened.st_ino) {
             return Err(gone(&path));
         }
@@ -114,6 +117,9 @@ impl Trusted {
         let found = file.metadata().map_err(|error| cannot_look_at(path, error))?;
         if !found.is_file() {
             return Err(untrusted(path, "is not a regular file"));
+        }
+        if found.nlink() == 0 {
+            return Err(gone(folder)); // since its path was looked at
         }
         if found.nlink() != 1 {
             return Err(untrusted(path, format_args!("has {} names instead of one", found.nlink())));
