@@ -439,3 +439,21 @@ impl ConsumerClaim for ShmConsumer {
         is_held(&self.link.tx)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::scratch::{Scratch, make_link};
+    use super::*;
+
+    /// Between opening a file and taking its lock, the link can go.
+    #[test]
+    fn the_lock_of_a_removed_file_is_not_taken() {
+        let scratch = Scratch::new();
+        let folder = make_link(scratch.path(), "quotes").unwrap();
+        let (before, after) = (folder.open_file("tx", true).unwrap(), folder.open_file("tx", true).unwrap());
+        drop(Own::take(before, SMALL_FILE, "tx").unwrap().unwrap());
+        staging::remove(scratch.path(), "quotes").unwrap();
+        let error = Own::take(after, SMALL_FILE, "tx").unwrap_err();
+        assert!(error.is_not_found() && error.to_string().contains("tx does not exist any more"), "{error}");
+    }
+}
