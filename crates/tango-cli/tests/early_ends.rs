@@ -49,8 +49,10 @@ fn a_killed_receiver() {
     let receiver = place.start_with("recv x", Stdio::null(), Some(Stdio::piped()));
     let sender = place.start_with_input("send x --depth 4", place.file("file", &noise(4 << 20)));
     place.await_status("x", |status| {
-        status.backpressure > 0 && status.consumers.iter().any(|one| one.lag > 0)
+        status.backpressure > 0 && status.held_by == Some(0) && status.consumers.iter().any(|one| one.lag > 0)
     });
+    let ls = String::from_utf8(place.run("ls").out).unwrap();
+    assert!(ls.contains(" holding"), "{ls}");
     receiver.signal(Signal::SIGKILL);
     receiver.end();
     sender.end().assert_failed(1, &["receivers of link x died"]);
