@@ -389,13 +389,14 @@ impl<'a> Consumer<'a> {
                     return Ok(Next::Nothing);
                 }
                 self.join(true);
+                return self.look();
             }
-            self.ready = true;
+            // Asked behind the look: whoever published what that found had come before.
             self.ask_whether_replaced()?;
             if self.missed != 0 {
                 return Err(self.report_missed());
             }
-            return self.look();
+            self.ready = found == Look::Ready;
         }
         match found {
             Look::Gone => Err(self.overrun()),
@@ -439,7 +440,7 @@ impl<'a> Consumer<'a> {
     fn look_at_end(&mut self, ending: Ending) -> Result<Next<'a>, TangoError> {
         let line = self.parts.ring.line(self.next);
         match (line.look(self.next), ending) {
-            (Look::Ready, _) => Ok(Next::Fragment(line)),
+            (Look::Ready, _) => self.look(),
             (Look::Gone, _) => Err(self.overrun()),
             (Look::Behind, Ending::Closed) => Ok(Next::Nothing),
             (Look::Behind, Ending::Died) => {
