@@ -19,6 +19,7 @@ use crate::mcache::Occupants;
 use crate::metrics::{Counter, Metrics};
 use crate::parts::{Ending, Parts};
 use crate::payload::{Credit, Fragment, Payload, Scratch};
+use crate::seq;
 use crate::sync::spin_loop;
 use crate::wait::{Due, Wait, Waiting};
 
@@ -311,12 +312,12 @@ impl<'a> Consumer<'a> {
     /// that was published has been read. A new producer can open the link again. That the producer has died
     /// is not this: it is an error of the calls that read ([`TangoError::ProducerGone`]).
     pub fn is_closed(&self) -> bool {
-        if !self.parts.head.is_bound() {
+        if !self.joined && !self.parts.head.is_bound() {
             return self.parts.is_stopped();
         }
         self.missed == 0
             && self.ending() == Some(Ending::Closed)
-            && self.parts.ring.line(self.next).look(self.next) == Look::Behind
+            && self.believable(self.parts.ring.line(self.next).look(self.next)) == Look::Behind
     }
 
     /// Waits until the link has a producer again, behind [`TangoError::ProducerGone`]. False if the link was
@@ -398,6 +399,10 @@ impl<'a> Consumer<'a> {
         if !self.ready {
             if !self.joined {
                 if !self.parts.head.is_bound() {
+                    self.count_idle_look();
+                    if self.dead_producer.is_some() {
+                        return Err(TangoError::ProducerGone);
+                    }
                     return Ok(if self.parts.is_stopped() { Next::Closed } else { Next::Nothing });
                 }
                 self.join(true);
@@ -410,17 +415,14 @@ impl<'a> Consumer<'a> {
             }
             self.ready = found == Look::Ready;
         }
-        match found {
+        match self.believable(found) {
             Look::Gone => Err(self.overrun()),
             Look::Ready => Ok(Next::Fragment(self.parts.ring.line(self.next))),
             Look::Behind => {
                 if self.idle_at != self.next {
                     self.end_of_run();
                 }
-                if self.idle_looks % LOOKS_PER_QUESTION == 0 {
-                    self.ask_whether_producer_lives();
-                }
-                self.idle_looks = self.idle_looks.wrapping_add(1);
+                self.count_idle_look();
                 self.ask_whether_evicted();
                 if self.missed != 0 {
                     return Err(self.report_missed());
@@ -432,6 +434,26 @@ impl<'a> Consumer<'a> {
                 }
             }
         }
+    }
+
+    /// What to make of what a line says. A producer that follows the protocol comes to a fragment before that
+    /// is gone. Where it has not, and a reader has been sent on twice in a row already, the line holds
+    /// something that was never published: it is about to be overwritten, or the link has ended in front of
+    /// it. Otherwise a ring of such lines would send the reader on and on.
+    fn believable(&self, found: Look) -> Look {
+        if found == Look::Gone && self.streak >= 2 && !seq::is_before(self.next, self.parts.extent().1) {
+            Look::Behind
+        } else {
+            found
+        }
+    }
+
+    fn count_idle_look(&mut self) {
+        // Before the count goes on: quick looks leave it at a multiple of theirs.
+        if self.idle_looks % LOOKS_PER_QUESTION == 0 {
+            self.ask_whether_producer_lives();
+        }
+        self.idle_looks = self.idle_looks.wrapping_add(1);
     }
 
     /// The first look that finds nothing behind a run of fragments.
@@ -451,7 +473,7 @@ impl<'a> Consumer<'a> {
     /// The link has ended: looks once more, now that all that was published before its end is visible.
     fn look_at_end(&mut self, ending: Ending) -> Result<Next<'a>, TangoError> {
         let line = self.parts.ring.line(self.next);
-        match (line.look(self.next), ending) {
+        match (self.believable(line.look(self.next)), ending) {
             (Look::Ready, _) => self.look(),
             (Look::Gone, _) => Err(self.overrun()),
             (Look::Behind, Ending::Closed) => Ok(Next::Closed),

@@ -169,7 +169,7 @@ impl ConsumerSlot {
         let base = &self.progress.0.base;
         base.store(base.load(Relaxed).wrapping_add(lost), Relaxed);
         let Counts { overruns, lost: total } = &self.counts.0;
-        overruns.store(overruns.load(Relaxed) + 1, Relaxed);
+        overruns.store(overruns.load(Relaxed).wrapping_add(1), Relaxed);
         total.store(total.load(Relaxed).wrapping_add(lost), Relaxed);
     }
 

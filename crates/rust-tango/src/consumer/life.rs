@@ -205,7 +205,7 @@ impl<'a> Consumer<'a> {
         if !self.joined {
             return self.parts.head.is_bound();
         }
-        self.parts.ring.line(self.next).look(self.next) != Look::Behind
+        self.believable(self.parts.ring.line(self.next).look(self.next)) != Look::Behind
             || self.ending().is_some()
             || self.parts.head.rare.0.takeovers.load(Relaxed) != self.takeovers
     }

@@ -4,6 +4,8 @@
 #![allow(dead_code)] // each test uses its part
 
 #[cfg(all(feature = "shm", target_os = "linux"))]
+pub(crate) mod hostile;
+#[cfg(all(feature = "shm", target_os = "linux"))]
 pub(crate) mod process;
 
 use std::sync::mpsc::{RecvTimeoutError, channel};
