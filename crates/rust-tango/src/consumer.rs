@@ -194,6 +194,9 @@ impl core::fmt::Debug for Consumer<'_> {
 
 /// Empty looks between two questions whether the producer lives.
 const LOOKS_PER_QUESTION: u32 = 1024;
+/// Of so many empty looks, one asks for anything but the next fragment: has the link ended?
+const QUICK_LOOKS: u32 = 8;
+const _: () = assert!(LOOKS_PER_QUESTION % QUICK_LOOKS == 0);
 /// Most spins after an empty look that ends a run: half as many as the run had fragments. The producer
 /// gets ahead by more than one fragment, and the line is not pulled away from it at once. None after a
 /// single fragment, so an exchange of questions and answers does not wait (`bench/`: rows "little work",
@@ -210,7 +213,10 @@ const OFF: u64 = 1 << 62;
 /// What a look at the next line leads to.
 pub(crate) enum Next<'a> {
     Fragment(Line<'a>),
+    /// Not yet.
     Nothing,
+    /// Nor will there be, unless another producer comes.
+    Closed,
 }
 
 /// Reading.
@@ -229,7 +235,7 @@ impl<'a> Consumer<'a> {
     pub fn poll(&mut self) -> Result<Option<Fragment<'_>>, TangoError> {
         match self.look()? {
             Next::Fragment(line) => self.take(line),
-            Next::Nothing => Ok(None),
+            Next::Nothing | Next::Closed => Ok(None),
         }
     }
 
@@ -357,7 +363,8 @@ impl<'a> Consumer<'a> {
         loop {
             match self.look()? {
                 Next::Fragment(line) => return self.take(line),
-                Next::Nothing if self.is_closed() || waiting.is_over() => return Ok(None),
+                Next::Closed => return Ok(None),
+                Next::Nothing if waiting.is_over() => return Ok(None),
                 Next::Nothing => {}
             }
             match waiting.pause() {
@@ -377,6 +384,11 @@ impl<'a> Consumer<'a> {
         }
         match line.look(self.next) {
             Look::Ready if self.ready => Ok(Next::Fragment(line)),
+            // Mostly looks at nothing but the line: who waits for it sees it the sooner.
+            Look::Behind if self.ready && self.idle_at == self.next && self.idle_looks % QUICK_LOOKS != 0 => {
+                self.idle_looks = self.idle_looks.wrapping_add(1);
+                Ok(Next::Nothing)
+            }
             found => self.look_again(found),
         }
     }
@@ -388,24 +400,24 @@ impl<'a> Consumer<'a> {
             if !self.joined {
                 if !self.parts.head.is_bound() {
                     self.count_idle_look();
-                    return if self.dead_producer.is_some() {
-                        Err(TangoError::ProducerGone)
-                    } else {
-                        Ok(Next::Nothing)
-                    };
+                    if self.dead_producer.is_some() {
+                        return Err(TangoError::ProducerGone);
+                    }
+                    return Ok(if self.parts.is_stopped() { Next::Closed } else { Next::Nothing });
                 }
                 self.join(true);
+                return self.look();
             }
-            self.ready = true;
+            // Asked behind the look: whoever published what that found had come before.
             self.ask_whether_replaced()?;
             if self.missed != 0 {
                 return Err(self.report_missed());
             }
-            return self.look();
+            self.ready = found == Look::Ready;
         }
         match self.believable(found) {
             Look::Gone => Err(self.overrun()),
-            Look::Ready => self.look(),
+            Look::Ready => Ok(Next::Fragment(self.parts.ring.line(self.next))),
             Look::Behind => {
                 if self.idle_at != self.next {
                     self.end_of_run();
@@ -437,10 +449,11 @@ impl<'a> Consumer<'a> {
     }
 
     fn count_idle_look(&mut self) {
-        self.idle_looks = self.idle_looks.wrapping_add(1);
+        // Before the count goes on: quick looks leave it at a multiple of theirs.
         if self.idle_looks % LOOKS_PER_QUESTION == 0 {
             self.ask_whether_producer_lives();
         }
+        self.idle_looks = self.idle_looks.wrapping_add(1);
     }
 
     /// The first look that finds nothing behind a run of fragments.
@@ -461,9 +474,9 @@ impl<'a> Consumer<'a> {
     fn look_at_end(&mut self, ending: Ending) -> Result<Next<'a>, TangoError> {
         let line = self.parts.ring.line(self.next);
         match (self.believable(line.look(self.next)), ending) {
-            (Look::Ready, _) => Ok(Next::Fragment(line)),
+            (Look::Ready, _) => self.look(),
             (Look::Gone, _) => Err(self.overrun()),
-            (Look::Behind, Ending::Closed) => Ok(Next::Nothing),
+            (Look::Behind, Ending::Closed) => Ok(Next::Closed),
             (Look::Behind, Ending::Died) => {
                 // Whoever comes next is announced before its first fragment.
                 self.ready = false;
