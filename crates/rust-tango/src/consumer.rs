@@ -269,7 +269,8 @@ impl<'a> Consumer<'a> {
     /// The next fragment; waits until there is one. `Ok(None)`: the link is closed and drained.
     ///
     /// # Errors
-    /// As [`Consumer::poll`].
+    /// As [`Consumer::poll`]. While the producer is gone, it does not wait: call
+    /// `wait_for_producer` instead of this again.
     pub fn wait(&mut self) -> Result<Option<Fragment<'_>>, TangoError> {
         self.wait_until_over(Waiting::new(self.wait))
     }
@@ -290,7 +291,8 @@ impl<'a> Consumer<'a> {
     /// Calls `each` with every fragment, in place, until the link is closed and drained.
     ///
     /// # Errors
-    /// As [`Consumer::poll`]; call again to go on.
+    /// As [`Consumer::poll`]; call again to go on (behind [`TangoError::ProducerGone`], when there is another
+    /// producer).
     pub fn for_each(&mut self, mut each: impl FnMut(&FragmentMetadata, &[u8])) -> Result<(), TangoError> {
         while let Some(fragment) = self.wait()? {
             each(&fragment.meta, fragment.payload.as_slice());

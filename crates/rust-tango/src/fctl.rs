@@ -58,6 +58,9 @@ use crate::sync::{Acquire, AtomicU64, Cell, Relaxed, Release, SeqCst, StaticU64,
 
 const ACTIVE: u64 = 1;
 const EVICTABLE: u64 = 2;
+/// How often a joiner that reads by copy looks at the floor. It moves with a refresh only, so once or twice
+/// is enough, unless the producer is broken.
+const ROUNDS_BY_COPY: usize = 64;
 /// What the epoch counts in.
 const EPOCH: u64 = 4;
 
@@ -137,9 +140,12 @@ impl ConsumerSlot {
 
     /// Moves to `start`, or up to the floor if that is behind it (J2, J3). The fragments between the
     /// two are lost. Returns where the consumer stands.
-    pub(crate) fn settle(&self, start: u64, floor: &AtomicU64) -> u64 {
+    ///
+    /// Who reads by copy need not stand right: it gives up after some `rounds`, so that a floor that a
+    /// broken producer moves all the time does not keep it here.
+    pub(crate) fn settle(&self, start: u64, floor: &AtomicU64, rounds: usize) -> u64 {
         let mut at = start;
-        loop {
+        for _ in 0..rounds {
             self.progress.0.next.store(at, Release);
             // Pairs with the fence in `Credits::refresh`: either the producer sees the line above, or
             // the floor that it stored is seen below.
@@ -150,6 +156,8 @@ impl ConsumerSlot {
             }
             at = floor;
         }
+        self.progress.0.next.store(at, Release);
+        at
     }
 
     /// Gives credits back: everything before `next` is finished with.
@@ -179,6 +187,11 @@ impl ConsumerSlot {
         let state = &self.progress.0.state;
         // Release: what was read happens before what the producer writes over it.
         state.store(state.load(Relaxed) & !ACTIVE, Release);
+    }
+
+    /// Whether the owner has claimed it as evictable.
+    fn is_evictable(&self) -> bool {
+        self.progress.0.state.load(Relaxed) & EVICTABLE != 0
     }
 
     /// Wakes a producer that waits for this consumer, on behalf of somebody else; see [`Bell::shake`].
@@ -243,7 +256,8 @@ impl<'a> Seat<'a> {
 
     /// See [`ConsumerSlot::settle`].
     pub(crate) fn settle(&self, start: u64, floor: &AtomicU64) -> u64 {
-        let at = self.slot.settle(start, floor);
+        let rounds = if self.slot.is_evictable() { ROUNDS_BY_COPY } else { usize::MAX };
+        let at = self.slot.settle(start, floor, rounds);
         // Whoever sleeps on this bell did so for another owner, or for what has been given up just now.
         self.slot.bell.0.ring();
         at
@@ -392,7 +406,7 @@ impl<'a> Credits<'a> {
         // R1
         let candidate = self.least_demand(n);
         if !seq::is_before(old, candidate) {
-            self.failures.set(failures.saturating_add(1));
+            self.failures.set(failures.wrapping_add(1));
             return false;
         }
         // R2. Release: who joins at this floor sees that what is before it is dead.
@@ -407,7 +421,7 @@ impl<'a> Credits<'a> {
         fence(Acquire);
         self.floor.set(floor);
         let rose = seq::is_before(old, floor);
-        self.failures.set(if rose { 0 } else { failures.saturating_add(1) });
+        self.failures.set(if rose { 0 } else { failures.wrapping_add(1) });
         rose
     }
 
@@ -470,26 +484,26 @@ impl<'a> Credits<'a> {
         self.slots.as_slice().get(slot).map(|watched| &watched.slot.bell.0)
     }
 
-    /// Whether the consumer that held the last refresh back may be evicted.
+    /// The state word of the consumer that held the last refresh back, if it may be evicted.
     #[cfg(feature = "std")]
-    pub(crate) fn held_by_evictable(&self) -> bool {
-        let watched = self.held_by.get().and_then(|slot| self.slots.as_slice().get(slot));
-        watched.is_some_and(|watched| watched.slot.demand().0 & (ACTIVE | EVICTABLE) == ACTIVE | EVICTABLE)
+    pub(crate) fn held_by_evictable(&self) -> Option<u64> {
+        let watched = self.slots.as_slice().get(self.held_by.get()?)?;
+        let (state, _) = watched.slot.demand();
+        (state & (ACTIVE | EVICTABLE) == ACTIVE | EVICTABLE).then_some(state)
     }
 
-    /// Ignores the evictable consumer that held the last refresh back from now on, until it claims its slot
-    /// again. False if it has gone, or somebody else has come, meanwhile.
+    /// Ignores the consumer that held the last refresh back from now on, as long as its slot shows `state`.
     #[cfg(feature = "std")]
-    pub(crate) fn evict(&self) -> bool {
-        let Some(watched) = self.held_by.get().and_then(|slot| self.slots.as_slice().get(slot)) else {
-            return false;
-        };
-        let (state, _) = watched.slot.demand();
-        let evictable = state & (ACTIVE | EVICTABLE) == ACTIVE | EVICTABLE;
-        if evictable {
+    pub(crate) fn evict(&self, state: u64) {
+        if let Some(watched) = self.held_by.get().and_then(|slot| self.slots.as_slice().get(slot)) {
             watched.dead.set(state);
         }
-        evictable
+    }
+
+    /// How many slots there are.
+    #[cfg(feature = "std")]
+    pub(crate) fn slots(&self) -> usize {
+        self.slots.as_slice().len()
     }
 
     /// Asks `lives` about the owners of all slots, and ignores those that do not live from now on.
@@ -599,7 +613,7 @@ mod tests {
         let credits = Credits::new(slots, 10, &word, 8);
         assert!(!credits.refresh(14), "before its first consumer, an Fctl holds the producer");
         a.claim(10, false, Order::ByFence);
-        assert_eq!(a.settle(3, &word), 10, "a start before the floor moves up");
+        assert_eq!(a.settle(3, &word, usize::MAX), 10, "a start before the floor moves up");
         a.release(12);
         assert!(credits.refresh(14));
         assert_eq!((credits.limit(), credits.held_by()), (20, Some(0)));
@@ -626,7 +640,7 @@ mod tests {
         assert!(credits.refresh(8));
         assert_eq!(credits.limit(), 13);
         a.claim(6, false, Order::ByFence);
-        a.settle(6, &word);
+        a.settle(6, &word, usize::MAX);
         b.leave();
         assert!(credits.refresh(8));
         assert_eq!((credits.limit(), credits.held_by()), (14, Some(0)));

@@ -103,8 +103,11 @@ impl Link {
     /// do not: a logger, a debugger that is stopped at a breakpoint.
     ///
     /// # Errors
-    /// As [`Link::consumer`], but never [`LinkErrorKind::Untrusted`]: copies are validated, whoever writes.
+    /// [`LinkErrorKind::Taken`] if every slot is; [`LinkErrorKind::Invalid`] on a link that was built without
+    /// observers; in shared memory also [`LinkErrorKind::System`]. (Not [`LinkErrorKind::Untrusted`]: copies are
+    /// validated, whoever writes.)
     pub fn evictable_consumer(&self, start: Start) -> Result<Consumer<'static>, LinkError> {
+        self.may_copy()?;
         let scratch = Scratch::boxed(self.geometry().mtu);
         match &self.place {
             Place::Heap(link) => HeapLink::seated(link, start, |seat| Mode::Evictable(seat, scratch)),
@@ -147,9 +150,7 @@ impl Link {
     /// # Errors
     /// As [`Link::observer`].
     pub fn observer_from(&self, start: Start) -> Result<Consumer<'static>, LinkError> {
-        if !self.geometry().observers {
-            return Err(LinkError::new(LinkErrorKind::Invalid, "this link was built without observers"));
-        }
+        self.may_copy()?;
         let mode = Mode::Observing(Scratch::boxed(self.geometry().mtu));
         Ok(match &self.place {
             Place::Heap(link) => {
@@ -159,6 +160,15 @@ impl Link {
             #[cfg(all(feature = "shm", target_os = "linux"))]
             Place::Shared(link, _) => crate::shm::ShmLink::observer(link, mode, start),
         })
+    }
+
+    /// Refuses a reader that may look at memory while it is written.
+    fn may_copy(&self) -> Result<(), LinkError> {
+        if self.geometry().observers {
+            return Ok(());
+        }
+        let message = "this link was built without observers, so nobody can read it by copy";
+        Err(LinkError::new(LinkErrorKind::Invalid, message))
     }
 
     /// The sizes of the link.

@@ -62,15 +62,18 @@ pub struct Producer<'a> {
     /// Everything before this is dead in the payload region.
     oldest: Cell<u64>,
     /// The fragment that was last counted as stalled.
-    stalled: Cell<Option<backpressure::Stall>>,
+    stalled: Cell<Option<u64>>,
     placement: Placement,
     credits: Credits<'a>,
     /// How a publish is ordered before the look at who sleeps.
     order: Order,
     wait: Wait,
-    /// How long a fragment waits for an evictable consumer.
+    /// How long it waits for an evictable consumer.
     #[cfg(feature = "std")]
     patience: Duration,
+    /// The evictable consumer that holds it back, by slot and state word, and since when.
+    #[cfg(feature = "std")]
+    held_since: Cell<Option<(usize, u64, std::time::Instant)>>,
     /// Words of the borrowed API that follow the producer.
     followers: Option<Followers<'a>>,
     /// Last, so that it is dropped last: it may own the memory that everything above is a view of.
@@ -298,9 +301,9 @@ impl<'a> Producer<'a> {
         self
     }
 
-    /// How long a publish may be held up by an evictable consumer ([`Link::evictable_consumer`]) before
-    /// that is evicted. Default: one second. Only tries to publish count, so this needs somebody who tries
-    /// again, or blocks.
+    /// How long an evictable consumer ([`Link::evictable_consumer`]) may hold publishing up, without a
+    /// fragment that gets through in between, before it is evicted. Default: one second. Counts from the first
+    /// try to publish that it made fail, and ends with one: this needs somebody who tries again, or blocks.
     ///
     /// [`Link::evictable_consumer`]: crate::Link::evictable_consumer
     #[cfg(feature = "std")]

@@ -22,6 +22,8 @@ impl<'a> Consumer<'a> {
             Start::Oldest => oldest,
             Start::At(seq) => seq,
         };
+        // Before the claim: an eviction that this reader does not know of can only be its own.
+        let evictions = parts.head.rare.0.evicted.load(Relaxed);
         if let Some(seat) = mode.seat() {
             seat.claim(next, mode.is_evictable());
         }
@@ -43,7 +45,7 @@ impl<'a> Consumer<'a> {
             resumed_at: next.wrapping_sub(1 << 62),
             dead_producer: None,
             takeovers: parts.head.rare.0.takeovers.load(Relaxed),
-            evictions: parts.head.rare.0.evicted.load(Relaxed),
+            evictions,
             wait: Wait::default(),
             metrics: None,
             attachment,
@@ -194,16 +196,17 @@ impl<'a> Consumer<'a> {
     pub(super) fn sleep(&mut self, waiting: &mut Waiting) {
         let slept =
             self.mode.seat().is_some_and(|seat| seat.sleep(waiting.longest_sleep(), || self.has_news()));
-        if slept || waiting.nap() {
+        let is_due = if slept { !self.has_news() } else { waiting.nap() };
+        if is_due {
             self.ask_whether_producer_lives();
         }
     }
 
-    /// Whether `look` would find more than nothing.
+    /// Whether `look` would find more than nothing. (Evictions can wait: who was evicted is told when it reads.)
     #[cfg(any(feature = "std", loom))]
     fn has_news(&self) -> bool {
         if !self.joined {
-            return self.parts.head.is_bound();
+            return self.parts.head.is_bound() || self.parts.is_stopped();
         }
         self.believable(self.parts.ring.line(self.next).look(self.next)) != Look::Behind
             || self.ending().is_some()

@@ -71,6 +71,8 @@ impl<'a> Producer<'a> {
             wait: Wait::default(),
             #[cfg(feature = "std")]
             patience: super::backpressure::PATIENCE,
+            #[cfg(feature = "std")]
+            held_since: Cell::new(None),
             followers: None,
             claim,
         }
