@@ -1,0 +1,7 @@
+//! Models.
+#![allow(unsafe_code)]
+
+mod credits;
+mod endings;
+mod fragments;
+mod memory;
