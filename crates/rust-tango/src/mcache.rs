@@ -390,6 +390,15 @@ impl<const DEPTH: usize> MCache<DEPTH> {
         self.stop.0.load(Acquire) == 0
     }
 
+    /// Makes the words exist for the model checker; of each slot, as many as metadata and `payload` words take.
+    #[cfg(all(loom, test))]
+    pub(crate) fn touch(&self, payload: usize) {
+        self.head.touch();
+        self.stop.0.touch();
+        self.occupants.0.touch();
+        self.slots.iter().for_each(|slot| slot.0[..META_WORDS + payload].iter().for_each(AtomicU64::touch));
+    }
+
     pub(crate) fn ring(&self) -> Ring<'_> {
         // SAFETY: `slots` is the first field of a `repr(C)` struct and is DEPTH times SLOT_WORDS atomics
         // without padding (a slot's size is its alignment); the slice borrows `self`.

@@ -5,3 +5,5 @@ mod credits;
 mod endings;
 mod fragments;
 mod memory;
+mod parking;
+mod storage;
