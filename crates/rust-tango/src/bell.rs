@@ -44,7 +44,7 @@ use core::time::Duration;
 
 use crate::kernel;
 use crate::sync::{
-    Acquire, AtomicU32, AtomicU64, Relaxed, Release, SeqCst, compiler_fence, fence, intact, ordering,
+    Acquire, AtomicU32, AtomicU64, Own, Relaxed, Release, SeqCst, compiler_fence, fence, intact, ordering,
 };
 
 /// The longest sleep without a look at who lives.
@@ -77,7 +77,7 @@ impl Bell {
     /// A new owner takes over: awake, and fencing by `order` from now on.
     pub(crate) fn take(&self, order: Order) {
         self.relies.store(u64::from(order == Order::ByKernel), Relaxed);
-        self.asleep.store((self.asleep.load(Relaxed) | 1).wrapping_add(1), Release);
+        self.asleep.store((self.asleep.own() | 1).wrapping_add(1), Release);
     }
 
     /// What the owner says about its sleep: compare with the value seen before.
@@ -90,7 +90,7 @@ impl Bell {
     pub(crate) fn ring(&self) {
         // Release: who sees the new count sees the news, and `relies`.
         let stroke = u32::from(intact("bell.stroke"));
-        self.strokes.store(self.strokes.load(Relaxed).wrapping_add(stroke), ordering("bell.ring", Release));
+        self.strokes.store(self.strokes.own().wrapping_add(stroke), ordering("bell.ring", Release));
         kernel::wake(&self.strokes);
     }
 
@@ -120,7 +120,7 @@ impl Bell {
         // Pairs with the Release store in `ring`.
         fence(ordering("bell.strokes", Acquire));
         let relies = other.relies.load(Relaxed) != 0;
-        let asleep = self.asleep.load(Relaxed) | 1;
+        let asleep = self.asleep.own() | 1;
         // Release: pairs with the fence in `needs_ringing`.
         self.asleep.store(asleep, ordering("bell.asleep", Release));
         // Pairs with `Order::before_looking`.

@@ -310,7 +310,7 @@ impl<'a> Consumer<'a> {
         }
         self.missed == 0
             && self.ending() == Some(Ending::Closed)
-            && self.parts.ring.line(self.next).look(self.next) == Look::Behind
+            && (self.parts.ring.line(self.next).look(self.next) == Look::Behind || !intact("consumer.closed"))
     }
 
     /// Waits until the link has a producer again, behind [`TangoError::ProducerGone`]. False if the link was

@@ -55,7 +55,7 @@ use crate::bell::{Bell, Order};
 use crate::mcache::{Head, Padded, PartIdentity};
 use crate::seq;
 use crate::sync::{
-    Acquire, AtomicU64, Cell, Relaxed, Release, SeqCst, StaticU64, fence, intact, ordering, pause,
+    Acquire, AtomicU64, Cell, Own, Relaxed, Release, SeqCst, StaticU64, fence, intact, ordering, pause,
 };
 
 const ACTIVE: u64 = 1;
@@ -139,7 +139,7 @@ impl ConsumerSlot {
     /// Stands at `start` with a new epoch (J1).
     pub(crate) fn begin_epoch(&self, start: u64, evictable: bool) {
         let Progress { state, next, .. } = &self.progress.0;
-        let epoch = state.load(Relaxed) & !(ACTIVE | EVICTABLE);
+        let epoch = state.own() & !(ACTIVE | EVICTABLE);
         // Release: a producer that still sees the epoch before takes this for a credit given back.
         next.store(start, ordering("fctl.claim_next", Release));
         let evictable = if evictable { EVICTABLE } else { 0 };
@@ -180,10 +180,10 @@ impl ConsumerSlot {
     /// Notes that `lost` fragments were missed.
     pub(crate) fn count_lost(&self, lost: u64) {
         let base = &self.progress.0.base;
-        base.store(base.load(Relaxed).wrapping_add(lost), Relaxed);
+        base.store(base.own().wrapping_add(lost), Relaxed);
         let Counts { overruns, lost: total } = &self.counts.0;
-        overruns.store(overruns.load(Relaxed) + 1, Relaxed);
-        total.store(total.load(Relaxed).wrapping_add(lost), Relaxed);
+        overruns.store(overruns.own() + 1, Relaxed);
+        total.store(total.own().wrapping_add(lost), Relaxed);
     }
 
     /// Leaves: the slot no longer holds the producer back. (That of an `Fctl` is never left.)
@@ -191,7 +191,7 @@ impl ConsumerSlot {
     pub(crate) fn leave(&self) {
         let state = &self.progress.0.state;
         // Release: what was read happens before what the producer writes over it.
-        state.store(state.load(Relaxed) & !ACTIVE, ordering("fctl.leave", Release));
+        state.store(state.own() & !ACTIVE, ordering("fctl.leave", Release));
     }
 
     /// Wakes a producer that waits for this consumer, on behalf of somebody else; see [`Bell::shake`].

@@ -19,10 +19,10 @@ pub(crate) use core::sync::atomic::{AtomicU32, AtomicU64, fence};
 
 #[cfg(loom)]
 mod model;
-#[cfg(all(loom, test))]
-pub(crate) use model::mutation;
 #[cfg(loom)]
 pub(crate) use model::{AtomicU32, AtomicU64, Lent, fence, intact, kernel, ordering, pause, spin_loop};
+#[cfg(all(loom, test))]
+pub(crate) use model::{begin_execution, mutation};
 
 /// For counters that live in a `static` and are not part of the protocol.
 pub(crate) use core::sync::atomic::AtomicU64 as StaticU64;
@@ -31,6 +31,33 @@ pub(crate) use core::sync::atomic::AtomicU64 as StaticU64;
 pub(crate) use alloc::sync::Arc;
 #[cfg(feature = "shm")]
 pub(crate) use std::sync::{Mutex, PoisonError};
+
+/// What the owner of a word, the only one that writes it, has stored last (or the owner before it). Relaxed;
+/// the model checker makes sure that it is the owner.
+pub(crate) trait Own {
+    type Value;
+    fn own(&self) -> Self::Value;
+}
+
+#[cfg(not(loom))]
+impl Own for AtomicU64 {
+    type Value = u64;
+
+    #[inline(always)]
+    fn own(&self) -> u64 {
+        self.load(Relaxed)
+    }
+}
+
+#[cfg(not(loom))]
+impl Own for AtomicU32 {
+    type Value = u32;
+
+    #[inline(always)]
+    fn own(&self) -> u32 {
+        self.load(Relaxed)
+    }
+}
 
 /// The ordering of an access or a fence that the proofs rely on by `name`.
 #[cfg(not(loom))]

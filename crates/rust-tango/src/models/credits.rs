@@ -2,6 +2,7 @@
 //! whoever comes, goes or dies meanwhile.
 
 use super::memory::{Memory, Model, Shape, publish, publish_all, read, whole};
+use crate::Link;
 use crate::consumer::{Consumer, Start};
 use loom::thread;
 
@@ -42,7 +43,7 @@ fn the_producer_waits_for_both() {
 /// then, nothing is lost.
 #[test]
 fn somebody_joins() {
-    let model = Model::bounded(3, 1).must_see(&["from 0", "from 2"]);
+    let model = Model::bounded(2, 1).must_see(&["from 0", "from 2"]);
     model.check(|seen| {
         let memory = Memory::new(shape(1));
         let producer = memory.producer();
@@ -64,7 +65,7 @@ fn somebody_joins() {
 /// it keeps.
 #[test]
 fn somebody_joins_beside_another() {
-    let model = Model::bounded(2, 1);
+    let model = Model::bounded(1, 1).must_see(&["from 0", "from 1", "from 2"]);
     model.check(|seen| {
         let memory = Memory::new(shape(2));
         let producer = memory.producer();
@@ -150,6 +151,74 @@ fn a_slot_of_the_dead_changes_hands() {
         });
         publish(&producer);
         publish(&producer);
+        reader.join().unwrap();
+    });
+}
+
+/// Who begins to join far back holds nobody back, also if it never gets to the end of that.
+#[test]
+fn somebody_stops_joining() {
+    Model::exhaustive(1).check(|_| {
+        let memory = Memory::new(shape(1));
+        let producer = memory.producer();
+        publish_all(&producer, 4);
+        let joiner = thread::spawn({
+            let memory = memory.clone();
+            move || memory.begin_to_join(0, nth(0))
+        });
+        assert!(publish(&producer), "everything before the last two is given up");
+        joiner.join().unwrap();
+        assert!(publish(&producer) && publish(&producer));
+    });
+}
+
+/// The next owner of a slot is on another thread. What the one before has read, the producer overwrites only
+/// after that.
+#[test]
+fn a_slot_changes_hands_between_threads() {
+    let model = Model::bounded(2, 1).must_see(&["taken", "free"]);
+    model.check(|seen| {
+        let link = Link::builder().depth(2).mtu(16).consumers(1).start(FIRST).build().unwrap();
+        link.touch(2);
+        let producer = link.producer().unwrap();
+        let mut consumer = link.consumer().unwrap();
+        publish_all(&producer, 2);
+        let reader = thread::spawn(move || read(&mut consumer, nth(0)));
+        let next = thread::spawn({
+            let (link, seen) = (link.clone(), seen.clone());
+            move || match link.consumer_from(Start::At(nth(2))) {
+                Ok(mut consumer) => {
+                    seen.note("free");
+                    read_up_to(&mut consumer, 3);
+                }
+                Err(_) => seen.note("taken"),
+            }
+        });
+        publish_all(&producer, 1);
+        reader.join().unwrap();
+        next.join().unwrap();
+    });
+}
+
+/// What a slot says of its next owner is not what it said of the one before: that had finished with all.
+#[test]
+fn nobody_is_taken_for_the_one_before() {
+    let model = Model::exhaustive(1).must_see(&["came"]);
+    model.check(|seen| {
+        let memory = Memory::new(shape(1));
+        let producer = memory.producer();
+        let mut consumer = memory.consumer(0, Start::Next);
+        publish_all(&producer, 2);
+        read_up_to(&mut consumer, 2);
+        drop(consumer);
+        let reader = thread::spawn({
+            let memory = memory.clone();
+            move || core::mem::forget(memory.consumer(0, Start::At(nth(0))))
+        });
+        if producer.consumers() == 1 {
+            seen.note("came");
+            assert!(!producer.is_drained());
+        }
         reader.join().unwrap();
     });
 }

@@ -1,8 +1,8 @@
 //! A producer closes the link, or another one takes over: nothing of what was published is lost.
 
 use super::memory::{Memory, Model, Shape, publish_all, read, whole};
-use crate::Link;
 use crate::consumer::Start;
+use crate::{Link, TangoError};
 use loom::thread;
 
 /// The producer publishes and goes. Who finds the link closed has read everything.
@@ -29,6 +29,48 @@ fn closed_and_drained() {
         });
         publish_all(&producer, 2);
         drop(producer);
+        reader.join().unwrap();
+    });
+}
+
+/// A producer that dies says so before all it has published has been read: the reader is told behind the last
+/// fragment. The next producer is announced with the number that it begins with.
+#[test]
+fn died_and_replaced() {
+    let model = Model::bounded(2, 1).must_see(&["died", "replaced"]);
+    model.check(|seen| {
+        let memory = Memory::new(Shape { slots: 1, first: 7, ..Shape::default() });
+        let producer = memory.producer();
+        let mut consumer = memory.consumer(0, Start::Next);
+        let reader = thread::spawn({
+            let seen = seen.clone();
+            move || {
+                let mut n = 7;
+                while n != 9 {
+                    match consumer.poll() {
+                        Ok(Some(fragment)) => {
+                            assert_eq!(whole(&fragment), n);
+                            n += 1;
+                        }
+                        Ok(None) => thread::yield_now(),
+                        Err(TangoError::ProducerGone) => {
+                            seen.note("died");
+                            assert_eq!(n, 8, "told before the last fragment");
+                            thread::yield_now();
+                        }
+                        Err(TangoError::ProducerReplaced { first }) => {
+                            seen.note("replaced");
+                            assert_eq!(first, 8);
+                        }
+                        Err(error) => panic!("{error}"),
+                    }
+                }
+            }
+        });
+        publish_all(&producer, 1);
+        memory.fails(producer);
+        let producer = memory.producer();
+        publish_all(&producer, 1);
         reader.join().unwrap();
     });
 }

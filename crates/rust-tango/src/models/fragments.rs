@@ -21,12 +21,12 @@ fn all_arrive(shape: Shape) {
 
 #[test]
 fn all_arrive_in_slots() {
-    Model::bounded(3, 1).check(|_| all_arrive(Shape { slots: 1, ..Shape::default() }));
+    Model::bounded(2, 1).check(|_| all_arrive(Shape { slots: 1, ..Shape::default() }));
 }
 
 #[test]
 fn all_arrive_in_granules() {
-    Model::bounded(3, 1).check(|_| all_arrive(Shape { slots: 1, granules: 2, ..Shape::default() }));
+    Model::bounded(2, 1).check(|_| all_arrive(Shape { slots: 1, granules: 2, ..Shape::default() }));
 }
 
 /// Polls twice, from the first fragment on; notes what came of it.

@@ -7,6 +7,8 @@ use std::sync::atomic::{AtomicUsize, Ordering as StdOrdering};
 use std::sync::{Arc, Mutex};
 use std::vec::Vec;
 
+use crate::bell::Order;
+use crate::cnc::CncState;
 use crate::consumer::{Attachment, Consumer, ConsumerClaim, Mode, Start};
 use crate::dcache::{GRANULE, Granules};
 use crate::fctl::{ConsumerSlot, Seat, Slots};
@@ -15,7 +17,7 @@ use crate::mcache::{Head, Ring};
 use crate::parts::Parts;
 use crate::payload::{Fragment, Scratch};
 use crate::producer::{Claim, Producer, ProducerClaim};
-use crate::sync::{AtomicU64, mutation};
+use crate::sync::{AtomicU64, begin_execution, mutation};
 use crate::words::WORD;
 
 /// What a model's link is like.
@@ -115,10 +117,21 @@ impl Memory {
         Consumer::attach(self.parts(), mode, start, Attachment::Owned(Box::new(Keep(self.clone()))))
     }
 
+    /// The producer dies of a panic: it publishes nothing more, and says so.
+    pub(super) fn fails(&self, producer: Producer<'_>) {
+        core::mem::forget(producer);
+        self.head.rare.0.cnc.set_state(CncState::Fail);
+    }
+
+    /// Somebody begins to join at `start`, and stops before the end of it.
+    pub(super) fn begin_to_join(&self, slot: usize, start: u64) {
+        self.slots[slot].claim(start, false, Order::ByKernel);
+    }
+
     /// The consumer of `slot` dies: without leaving, but with proof. (`None`: nobody is dead.)
     pub(super) fn dies(&self, consumer: Consumer<'_>, slot: usize) {
         self.dead_slot.store(slot, StdOrdering::SeqCst);
-        std::mem::forget(consumer);
+        core::mem::forget(consumer);
     }
 
     pub(super) fn nobody_is_dead(&self) {
@@ -234,6 +247,7 @@ impl Model {
         let (counted, noted) = (count.clone(), seen.clone());
         builder.check(move || {
             *counted.lock().unwrap() += 1;
+            begin_execution();
             model(&noted);
         });
         let count = *count.lock().unwrap();

@@ -4,6 +4,7 @@
 //! sleep. All parties fence (N2 of [`bell`](crate::bell)); the kernel's barrier is not modelled.
 
 use super::memory::{Memory, Model, Shape, publish_all, read, whole};
+use crate::bell::{Bell, Order};
 use crate::consumer::{Consumer, Start};
 use crate::producer::Producer;
 use crate::sync::kernel;
@@ -76,7 +77,7 @@ fn room_wakes(make_room: impl FnOnce(Consumer<'static>) + Send + 'static) {
 
 #[test]
 fn a_credit_wakes() {
-    Model::bounded(3, 1).check(|_| {
+    Model::exhaustive(1).check(|_| {
         room_wakes(|mut consumer| {
             read(&mut consumer, 7);
             // Leaving would wake the producer, too.
@@ -87,7 +88,7 @@ fn a_credit_wakes() {
 
 #[test]
 fn leaving_wakes() {
-    Model::bounded(3, 1).check(|_| room_wakes(drop));
+    Model::exhaustive(1).check(|_| room_wakes(drop));
 }
 
 /// The producer sleeps until both have made room, whoever of them is last.
@@ -106,5 +107,32 @@ fn the_last_credit_wakes() {
         });
         producer.send(&[]).unwrap();
         readers.map(|reader| reader.join().unwrap());
+    });
+}
+
+/// The memory of a bell gets an owner that relies on the barrier of who goes to sleep, and rings once. Who
+/// sleeps on it from then on has asked for that barrier.
+#[test]
+fn a_new_rule_is_known_to_sleepers() {
+    Model::exhaustive(1).must_see(&["knew the old rule", "knew the new rule"]).check(|seen| {
+        let _kernel = kernel::begin();
+        kernel::only_expect_barrier_from(1);
+        let bells = Arc::new([Bell::new(), Bell::new()]);
+        bells.iter().for_each(Bell::touch);
+        let sleeper = thread::spawn({
+            let (bells, seen) = (bells.clone(), seen.clone());
+            move || {
+                let [own, other] = &*bells;
+                own.sleep_on(other, Duration::MAX, || false);
+                seen.note(if kernel::barrier_was_asked_for() {
+                    "knew the new rule"
+                } else {
+                    "knew the old rule"
+                });
+            }
+        });
+        bells[1].take(Order::ByKernel);
+        bells[1].ring();
+        sleeper.join().unwrap();
     });
 }

@@ -9,7 +9,7 @@ use crate::fctl::{Credits, Slots};
 use crate::line;
 use crate::parts::Parts;
 use crate::seq;
-use crate::sync::{Cell, Relaxed, Release, intact, ordering};
+use crate::sync::{Cell, Own, Relaxed, Release, intact, ordering};
 use crate::wait::Wait;
 use crate::words;
 
@@ -38,14 +38,12 @@ impl<'a> Producer<'a> {
         } else {
             let (oldest, next) = survey(&parts);
             placement.rebuild(&parts.ring, oldest, next);
-            let died = rare.incarnation.load(Relaxed) != 0 && rare.cnc.state() != CncState::Halt;
+            let died = rare.incarnation.own() != 0 && rare.cnc.state() != CncState::Halt;
             if died {
                 rare.taken_over_at.store(next, Relaxed);
                 // Release: pairs with the fence in `Consumer::ask_whether_replaced`.
-                rare.takeovers.store(
-                    rare.takeovers.load(Relaxed).wrapping_add(1),
-                    ordering("attach.takeover", Release),
-                );
+                rare.takeovers
+                    .store(rare.takeovers.own().wrapping_add(1), ordering("attach.takeover", Release));
             }
             (oldest, next)
         };
@@ -53,7 +51,7 @@ impl<'a> Producer<'a> {
         head.place.0.oldest.store(oldest, Relaxed);
         let credits = Credits::new(slots, oldest, &head.credit.0.floor, credits);
         head.credit.0.held_by.store(0, Relaxed);
-        rare.incarnation.store(rare.incarnation.load(Relaxed).wrapping_add(1), Relaxed);
+        rare.incarnation.store(rare.incarnation.own().wrapping_add(1), Relaxed);
         rare.cnc.set_state(CncState::Run);
         // Who has slept since before this producer was there knows nothing of its `order`.
         head.bell.0.ring();

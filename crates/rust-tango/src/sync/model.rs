@@ -9,9 +9,10 @@
 //! that the copies of payload write and a payload in place keeps borrowed: [`Lent`].
 #![allow(unsafe_code)]
 
-use core::cell::OnceCell;
+use core::cell::{OnceCell, RefCell};
 use core::fmt;
 use std::boxed::Box;
+use std::rc::Rc;
 use std::sync::OnceLock;
 use std::vec::Vec;
 
@@ -103,6 +104,19 @@ macro_rules! atomic {
             }
         }
 
+        impl super::Own for $name {
+            type Value = $value;
+
+            /// No access to loom but a check. It would take a load for one that others could have raced with,
+            /// and so overlook what the owner stores next: of all accesses before an access, loom tries to
+            /// swap the last one only.
+            #[track_caller]
+            fn own(&self) -> $value {
+                // SAFETY: loom checks that no other thread has stored or will store this without an order.
+                unsafe { self.word().unsync_load() }
+            }
+        }
+
         impl fmt::Debug for $name {
             fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
                 f.debug_tuple(stringify!($name)).finish_non_exhaustive()
@@ -135,9 +149,29 @@ impl Lent {
     }
 }
 
+std::thread_local! {
+    /// What fences of all threads of a model have in common: see `fence`.
+    static FENCES: RefCell<Option<Rc<loom::sync::atomic::AtomicU64>>> = const { RefCell::new(None) };
+}
+
+/// Each execution of a model begins with this.
+#[cfg_attr(not(test), allow(dead_code))]
+pub(crate) fn begin_execution() {
+    FENCES.with(|fences| fences.replace(Some(Rc::new(loom::sync::atomic::AtomicU64::new(0)))));
+}
+
 /// A fence; none at all if the ordering is `Relaxed`, which a mutation makes of it.
+///
+/// Loom switches threads at accesses and not at fences, and takes all SeqCst fences that ran before one as
+/// synchronised with it. An access that all of them have in common makes it try them in all orders, and with
+/// what is between an access and the fence behind it.
 #[track_caller]
 pub(crate) fn fence(ordering: Ordering) {
+    if ordering == Ordering::SeqCst {
+        if let Some(fences) = FENCES.with(|fences| fences.borrow().clone()) {
+            fences.fetch_add(1, Ordering::Relaxed);
+        }
+    }
     if ordering != Ordering::Relaxed {
         loom::sync::atomic::fence(ordering);
     }
@@ -175,7 +209,7 @@ pub(crate) fn intact(name: &str) -> bool {
 /// What parking asks of the kernel, for models. (The crate's `kernel` hands it on.)
 pub(crate) mod kernel {
     use super::{AtomicU32, Ordering};
-    use core::cell::RefCell;
+    use core::cell::{Cell, RefCell};
     use core::time::Duration;
     use loom::sync::{Condvar, Mutex};
     use std::rc::Rc;
@@ -185,6 +219,9 @@ pub(crate) mod kernel {
     struct Futex {
         lock: Mutex<()>,
         sleepers: RefCell<Vec<(usize, Rc<Condvar>)>>,
+        /// Somebody has asked for the barrier; and the stroke from which on nobody may sleep who has not.
+        asked: Cell<bool>,
+        asked_from: Cell<Option<u32>>,
     }
 
     std::thread_local! {
@@ -207,7 +244,8 @@ pub(crate) mod kernel {
                 FUTEX.with(|futex| futex.take());
             }
         }
-        let futex = Rc::new(Futex { lock: Mutex::new(()), sleepers: RefCell::default() });
+        let (asked, asked_from) = (Cell::new(false), Cell::new(None));
+        let futex = Rc::new(Futex { lock: Mutex::new(()), sleepers: RefCell::default(), asked, asked_from });
         FUTEX.with(|place| place.replace(Some(futex)));
         End
     }
@@ -227,6 +265,10 @@ pub(crate) mod kernel {
     /// Sleeps without an end if nobody wakes it: a lost wakeup is a deadlock, which loom reports.
     pub(crate) fn sleep(word: &AtomicU32, expected: u32, _longest: Duration) {
         let Some(futex) = futex() else { return };
+        if let Some(from) = futex.asked_from.get() {
+            assert!(expected < from || futex.asked.get(), "asleep by the rule of an owner that is gone");
+            return;
+        }
         let sleepers = futex.sleepers(word);
         let lock = futex.lock.lock().unwrap();
         if word.load(Ordering::Relaxed) == expected {
@@ -245,7 +287,20 @@ pub(crate) mod kernel {
         futex().is_none()
     }
 
+    /// Notes that it was asked for, which is all that there is of it: see `models`.
     pub(crate) fn barrier() -> bool {
-        false
+        let futex = futex();
+        futex.inspect(|futex| futex.asked.set(true)).is_some()
+    }
+
+    /// Nobody sleeps in this model; it is only checked that the barrier was asked for where it has to.
+    #[cfg(test)]
+    pub(crate) fn only_expect_barrier_from(stroke: u32) {
+        futex().inspect(|futex| futex.asked_from.set(Some(stroke)));
+    }
+
+    #[cfg(test)]
+    pub(crate) fn barrier_was_asked_for() -> bool {
+        futex().is_some_and(|futex| futex.asked.get())
     }
 }
