@@ -69,6 +69,7 @@ const EPOCH: u64 = 4;
 pub(crate) struct ConsumerSlot {
     progress: Padded<Progress>,
     counts: Padded<Counts>,
+    /// Read by the producer with every fragment, so away from what is written with every fragment.
     bell: Padded<Bell>,
 }
 

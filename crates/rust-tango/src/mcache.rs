@@ -1,7 +1,7 @@
 //! The ring of metadata lines, the words that its producer keeps beside it, and [`MCache`], which owns both.
 //!
 //! ```text
-//!   Head   | Cnc start ... | floor stalls ... | next oldest | bell |    four pairs of cache lines
+//!   Head   | Cnc start ... | bell | floor stalls ... | next oldest |    four pairs of cache lines
 //!   Ring   | slot 0 | slot 1 | ...                  | slot depth - 1 |
 //!   slot   | seq sig place control | room: slot size - 32 bytes     |   128, 256, ... bytes each
 //! ```
@@ -33,12 +33,13 @@ pub(crate) struct Padded<T>(pub(crate) T);
 pub(crate) struct Head {
     /// Written when a producer comes and goes.
     pub(crate) rare: Padded<Rare>,
+    /// Written when the producer sleeps, or wakes somebody. Not beside `place`: consumers read it with every
+    /// fragment.
+    pub(crate) bell: Padded<Bell>,
     /// Written when the credits are refreshed.
     pub(crate) credit: Padded<Credit>,
     /// Written with every fragment.
     pub(crate) place: Padded<Place>,
-    /// Written when the producer sleeps, or wakes somebody.
-    pub(crate) bell: Padded<Bell>,
 }
 
 #[repr(C)]
@@ -97,8 +98,8 @@ impl Head {
                 buried: zero(),
             }),
             credit: Padded(Credit { floor: zero(), stalls: zero(), held_by: zero() }),
-            place: Padded(Place { next: zero(), oldest: zero() }),
             bell: Padded(Bell::new()),
+            place: Padded(Place { next: zero(), oldest: zero() }),
         }
     }
 
