@@ -54,7 +54,9 @@
 use crate::bell::{Bell, Order};
 use crate::mcache::{Head, Padded, PartIdentity};
 use crate::seq;
-use crate::sync::{Acquire, AtomicU64, Cell, Relaxed, Release, SeqCst, StaticU64, fence, spin_loop};
+use crate::sync::{
+    Acquire, AtomicU64, Cell, Own, Relaxed, Release, SeqCst, StaticU64, fence, intact, ordering, pause,
+};
 
 const ACTIVE: u64 = 1;
 const EVICTABLE: u64 = 2;
@@ -117,6 +119,17 @@ impl ConsumerSlot {
         }
     }
 
+    /// Makes the words exist for the model checker.
+    #[cfg(all(loom, test))]
+    pub(crate) fn touch(&self) {
+        let Progress { state, next, base } = &self.progress.0;
+        let Counts { overruns, lost } = &self.counts.0;
+        for word in [state, next, base, overruns, lost] {
+            word.touch();
+        }
+        self.bell.0.touch();
+    }
+
     /// Takes the slot for a new owner, which owns it exclusively; [`Self::settle`] must follow before
     /// anything is read in place.
     pub(crate) fn claim(&self, start: u64, evictable: bool, order: Order) {
@@ -130,12 +143,13 @@ impl ConsumerSlot {
     /// Stands at `start` with a new epoch (J1).
     pub(crate) fn begin_epoch(&self, start: u64, evictable: bool) {
         let Progress { state, next, .. } = &self.progress.0;
-        let epoch = state.load(Relaxed) & !(ACTIVE | EVICTABLE);
+        let epoch = state.own() & !(ACTIVE | EVICTABLE);
         // Release: a producer that still sees the epoch before takes this for a credit given back.
-        next.store(start, Release);
+        next.store(start, ordering("fctl.claim_next", Release));
         let evictable = if evictable { EVICTABLE } else { 0 };
         // Release: who sees the new epoch active sees its `next`; pairs with the fence in `demand`.
-        state.store(epoch.wrapping_add(EPOCH) | evictable | ACTIVE, Release);
+        let epoch = if intact("fctl.epoch") { epoch.wrapping_add(EPOCH) } else { epoch };
+        state.store(epoch | evictable | ACTIVE, ordering("fctl.claim_state", Release));
     }
 
     /// Moves to `start`, or up to the floor if that is behind it (J2, J3). The fragments between the
@@ -146,12 +160,12 @@ impl ConsumerSlot {
     pub(crate) fn settle(&self, start: u64, floor: &AtomicU64, rounds: usize) -> u64 {
         let mut at = start;
         for _ in 0..rounds {
-            self.progress.0.next.store(at, Release);
+            self.progress.0.next.store(at, ordering("fctl.settle_next", Release));
             // Pairs with the fence in `Credits::refresh`: either the producer sees the line above, or
             // the floor that it stored is seen below.
-            fence(SeqCst);
+            fence(ordering("fctl.settle_fence", SeqCst));
             let floor = floor.load(Relaxed);
-            if !seq::is_before(at, floor) {
+            if !seq::is_before(at, floor) || !intact("fctl.settle_check") {
                 return at;
             }
             at = floor;
@@ -164,7 +178,7 @@ impl ConsumerSlot {
     #[inline]
     pub(crate) fn release(&self, next: u64) {
         // Pairs with the acquire fence at the end of `Credits::refresh`.
-        self.progress.0.next.store(next, Release);
+        self.progress.0.next.store(next, ordering("fctl.release", Release));
     }
 
     /// Counts what is consumed from `start` on.
@@ -175,10 +189,10 @@ impl ConsumerSlot {
     /// Notes that `lost` fragments were missed.
     pub(crate) fn count_lost(&self, lost: u64) {
         let base = &self.progress.0.base;
-        base.store(base.load(Relaxed).wrapping_add(lost), Relaxed);
+        base.store(base.own().wrapping_add(lost), Relaxed);
         let Counts { overruns, lost: total } = &self.counts.0;
-        overruns.store(overruns.load(Relaxed).wrapping_add(1), Relaxed);
-        total.store(total.load(Relaxed).wrapping_add(lost), Relaxed);
+        overruns.store(overruns.own().wrapping_add(1), Relaxed);
+        total.store(total.own().wrapping_add(lost), Relaxed);
     }
 
     /// Leaves: the slot no longer holds the producer back. (That of an `Fctl` is never left.)
@@ -186,12 +200,12 @@ impl ConsumerSlot {
     pub(crate) fn leave(&self) {
         let state = &self.progress.0.state;
         // Release: what was read happens before what the producer writes over it.
-        state.store(state.load(Relaxed) & !ACTIVE, Release);
+        state.store(state.own() & !ACTIVE, ordering("fctl.leave", Release));
     }
 
     /// Whether the owner has claimed it as evictable.
     fn is_evictable(&self) -> bool {
-        self.progress.0.state.load(Relaxed) & EVICTABLE != 0
+        self.progress.0.state.own() & EVICTABLE != 0
     }
 
     /// Wakes a producer that waits for this consumer, on behalf of somebody else; see [`Bell::shake`].
@@ -222,7 +236,7 @@ impl ConsumerSlot {
     fn demand(&self) -> (u64, Option<u64>) {
         let state = self.progress.0.state.load(Relaxed);
         // Pairs with the Release store in `claim`.
-        fence(Acquire);
+        fence(ordering("fctl.demand", Acquire));
         (state, (state & ACTIVE != 0).then(|| self.progress.0.next.load(Relaxed)))
     }
 }
@@ -399,9 +413,7 @@ impl<'a> Credits<'a> {
     #[cold]
     pub(crate) fn refresh(&self, n: u64) -> bool {
         let failures = self.failures.get();
-        for _ in 0..(1_u32 << failures.min(6)) >> 1 {
-            spin_loop();
-        }
+        pause((1 << failures.min(6)) >> 1);
         let old = self.floor.get();
         // R1
         let candidate = self.least_demand(n);
@@ -410,15 +422,18 @@ impl<'a> Credits<'a> {
             return false;
         }
         // R2. Release: who joins at this floor sees that what is before it is dead.
-        self.word.store(candidate, Release);
+        if intact("fctl.tentative") {
+            self.word.store(candidate, ordering("fctl.tentative_order", Release));
+        }
         // R3: pairs with the fence in `ConsumerSlot::settle`.
-        fence(SeqCst);
+        fence(ordering("fctl.refresh_fence", SeqCst));
         // R4: not below the last final floor, for `least_demand` ignores who is.
-        let floor = seq::earlier(candidate, self.least_demand(n));
-        self.word.store(floor, Release);
+        let floor = if intact("fctl.second_read") { self.least_demand(n) } else { candidate };
+        let floor = seq::earlier(candidate, floor);
+        self.word.store(floor, ordering("fctl.final_order", Release));
         // Pairs with the Release stores in `ConsumerSlot::release` and `leave`: their reads happen
         // before our writes.
-        fence(Acquire);
+        fence(ordering("fctl.credits", Acquire));
         self.floor.set(floor);
         let rose = seq::is_before(old, floor);
         self.failures.set(if rose { 0 } else { failures.wrapping_add(1) });
@@ -440,7 +455,8 @@ impl<'a> Credits<'a> {
                 Some(next) => next,
                 None => continue,
             };
-            if !seq::is_before(next, floor) && seq::is_before(next, least) {
+            let settled = !seq::is_before(next, floor) || !intact("fctl.before_floor");
+            if settled && seq::is_before(next, least) {
                 least = next;
                 self.held_by.set(Some(index));
             }

@@ -108,6 +108,10 @@ mod shm;
 #[cfg(feature = "alloc")]
 mod status;
 
+/// The protocol under the model checker.
+#[cfg(all(loom, test))]
+mod models;
+
 pub use batch::{Batch, BatchIter};
 pub use cnc::{Cnc, CncState};
 pub use consumer::{Consumer, Start};

@@ -22,7 +22,7 @@ use crate::mcache::Occupants;
 use crate::metrics::{Counter, Metrics};
 use crate::parts::Parts;
 use crate::seq;
-use crate::sync::{Cell, Relaxed};
+use crate::sync::{Cell, Relaxed, intact};
 use crate::wait::Wait;
 use crate::words;
 #[cfg(feature = "std")]
@@ -182,7 +182,9 @@ impl<'a> Producer<'a> {
             self.await_credit(n, None)?;
         }
         let line = self.parts.ring.line(n);
-        line.retire(n);
+        if intact("line.marker") {
+            line.retire(n);
+        }
         line::retired();
         words::store(line.room, payload);
         let meta = FragmentMetadata {
@@ -359,7 +361,9 @@ impl<'a> Producer<'a> {
         if let Some(victim) = victim {
             self.retire_up_to(victim, n, depth);
         }
-        self.parts.ring.line(n).retire(n);
+        if intact("line.marker") {
+            self.parts.ring.line(n).retire(n);
+        }
         line::retired();
         Ok(Reserved { n, size, spot, victim })
     }
@@ -372,7 +376,9 @@ impl<'a> Producer<'a> {
         // What is older than this has lost its line to a later fragment.
         let mut dying = seq::later(self.oldest.get(), n.wrapping_sub(depth).wrapping_add(1));
         while !seq::is_before(victim, dying) {
-            self.parts.ring.line(dying).retire(dying.wrapping_add(depth));
+            if intact("producer.victims") {
+                self.parts.ring.line(dying).retire(dying.wrapping_add(depth));
+            }
             dying = dying.wrapping_add(1);
         }
         self.oldest.set(dying);

@@ -54,7 +54,7 @@ impl Default for Wait {
 /// Looks between two questions that cost a system call (is the other side alive? what time is it?).
 const QUESTIONS: u32 = 1024;
 #[cfg(feature = "std")]
-const SPINS: u32 = 64;
+const SPINS: u32 = if cfg!(loom) { 1 } else { 64 };
 /// How long [`Wait::Park`] looks before it sleeps.
 #[cfg(feature = "std")]
 const PARK_AFTER: Duration = Duration::from_micros(20);

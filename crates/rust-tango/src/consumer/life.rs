@@ -7,7 +7,7 @@ use crate::error::TangoError;
 use crate::line::Look;
 use crate::parts::{Ending, Parts};
 use crate::seq;
-use crate::sync::{Acquire, Relaxed, fence};
+use crate::sync::{Acquire, Relaxed, fence, ordering};
 use crate::wait::Wait;
 #[cfg(feature = "std")]
 use crate::wait::Waiting;
@@ -148,7 +148,7 @@ impl<'a> Consumer<'a> {
         }
         self.takeovers = takeovers;
         // Pairs with the Release store in `Producer::attach`.
-        fence(Acquire);
+        fence(ordering("life.replaced", Acquire));
         Err(TangoError::ProducerReplaced { first: rare.taken_over_at.load(Relaxed) })
     }
 
