@@ -11,6 +11,9 @@
 
 mod life;
 
+#[cfg(all(feature = "async", target_os = "linux"))]
+pub(crate) use life::Watch;
+
 use crate::error::TangoError;
 use crate::fctl::Seat;
 use crate::frag::FragmentMetadata;
@@ -149,15 +152,25 @@ pub(crate) enum Attachment<'a> {
 
 /// What a consumer of a `Link` holds on to. Its drop gives up the slot, if there is one.
 #[cfg(feature = "alloc")]
-pub(crate) trait ConsumerClaim: Send {
+pub(crate) trait ConsumerClaim: Send + Sync {
     /// Whether the producer lives: `false` only with proof that it does not.
     fn producer_lives(&self) -> bool;
+
+    /// What another thread asks instead of [`Self::producer_lives`]. `None`: it can only live.
+    #[cfg(all(feature = "async", target_os = "linux"))]
+    fn question(&self) -> Option<Question> {
+        None
+    }
 
     /// False in a forked child, which has got the consumer but not its memory.
     fn is_of_this_process(&self) -> bool {
         true
     }
 }
+
+/// Whether the producer lives, asked from any thread.
+#[cfg(all(feature = "async", target_os = "linux"))]
+pub(crate) type Question = alloc::boxed::Box<dyn Fn() -> bool + Send>;
 
 impl Drop for Attachment<'_> {
     fn drop(&mut self) {
@@ -471,7 +484,7 @@ impl<'a> Consumer<'a> {
 
     /// Takes the fragment that `look` has found.
     #[inline]
-    fn take(&mut self, line: Line<'a>) -> Result<Option<Fragment<'_>>, TangoError> {
+    pub(crate) fn take(&mut self, line: Line<'a>) -> Result<Option<Fragment<'_>>, TangoError> {
         let n = self.next;
         let meta = line.metadata(n);
         let words = self.parts.payload(&line, &meta);

@@ -43,6 +43,7 @@
 //! | `alloc` | | [`Link`], boxed storage, owned fragments |
 //! | `std` | yes | timeouts, [`Wait::Park`], `io::Write` for a [`Loan`] |
 //! | `shm` | yes | links between processes (Linux; depends on `nix`) |
+//! | `async` | | `AsyncConsumer`: `recv().await` under any executor (Linux; adds no dependency to `shm`) |
 //!
 //! Targets need 64-bit pointers and 64-bit atomics.
 //!
@@ -92,6 +93,9 @@ mod producer;
 mod batch;
 mod consumer;
 
+#[cfg(all(feature = "async", target_os = "linux"))]
+mod async_consumer;
+
 mod borrowed;
 
 #[cfg(feature = "alloc")]
@@ -108,6 +112,8 @@ mod shm;
 #[cfg(feature = "alloc")]
 mod status;
 
+#[cfg(all(feature = "async", target_os = "linux"))]
+pub use async_consumer::AsyncConsumer;
 pub use batch::{Batch, BatchIter};
 pub use cnc::{Cnc, CncState};
 pub use consumer::{Consumer, Start};
