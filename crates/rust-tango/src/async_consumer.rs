@@ -180,9 +180,9 @@ impl AsyncConsumer {
     #[inline]
     fn look(&mut self, task: Option<&Waker>) -> Result<Found, TangoError> {
         loop {
-            match self.consumer.look()? {
+            match self.consumer.look_closely()? {
                 Next::Fragment(line) => return Ok(Found::Fragment(line)),
-                Next::Nothing if self.consumer.is_closed() => return Ok(Found::End),
+                Next::Closed => return Ok(Found::End),
                 Next::Nothing => {}
             }
             match self.watcher.order(self.consumer.watch(), task) {

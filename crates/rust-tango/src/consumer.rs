@@ -405,6 +405,16 @@ impl<'a> Consumer<'a> {
         }
     }
 
+    /// [`Self::look`], but one that finds nothing has asked for everything else: for who sleeps behind it.
+    #[cfg(all(feature = "async", target_os = "linux"))]
+    #[inline]
+    pub(crate) fn look_closely(&mut self) -> Result<Next<'a>, TangoError> {
+        match self.look()? {
+            Next::Nothing => self.look_again(Look::Behind),
+            found => Ok(found),
+        }
+    }
+
     /// There is no fragment, or there is something to be told before it.
     #[cold]
     fn look_again(&mut self, found: Look) -> Result<Next<'a>, TangoError> {

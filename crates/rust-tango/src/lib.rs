@@ -32,6 +32,7 @@
 //! | publish | [`Producer`], in place: [`Loan`], of any length: [`Producer::send_message`] |
 //! | read | [`Consumer`], [`Fragment`], [`Batch`], [`Assembler`] |
 //! | do without an allocator, or with storage in a `static` | [`MCache`], [`DCache`], [`Fseq`], [`Fctl`] |
+//! | await fragments | `AsyncConsumer` (feature `async`) |
 //! | count, supervise, filter duplicates | [`Metrics`], [`Cnc`], [`Tcache`] |
 //! | know why it is right | the source: `line.rs` (fragments) and `fctl.rs` (credits) open with a proof |
 //!
@@ -149,7 +150,7 @@ pub use status::{ConsumerStatus, LinkStatus};
 #[cfg(feature = "alloc")]
 pub use tcache::TcacheBuf;
 
-/// The snippets of the README, compiled and run.
-#[cfg(all(doctest, feature = "shm", target_os = "linux"))]
+/// The snippets of the README, compiled and run. One of them needs all features.
+#[cfg(all(doctest, feature = "async", target_os = "linux"))]
 #[doc = include_str!("../../../README.md")]
 pub struct Readme;

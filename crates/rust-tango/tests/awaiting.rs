@@ -25,9 +25,9 @@ use tokio::io::unix::AsyncFd;
 
 const MTU: usize = 200;
 const AT_ONCE: Wait = Wait::ParkAfter(Duration::ZERO);
+type Kind = fn(&Link) -> Result<Consumer<'static>, LinkError>;
 /// All kinds of readers.
-const KINDS: [fn(&Link) -> Result<Consumer<'static>, LinkError>; 3] =
-    [Link::consumer, |link| link.evictable_consumer(Start::Next), Link::observer];
+const KINDS: [Kind; 3] = [Link::consumer, |link| link.evictable_consumer(Start::Next), Link::observer];
 
 fn builder(place: &Path) -> LinkBuilder {
     Link::builder().depth(8).mtu(MTU).consumers(2).dir(place)
@@ -462,7 +462,9 @@ fn other_tasks_get_their_turn() {
         let link = Link::builder().depth(1024).mtu(MTU).consumers(1).build().unwrap();
         let tx = link.producer().unwrap();
         let mut rx = link.consumer().unwrap().into_async().unwrap();
-        (0..1000).for_each(|_| drop(publish(&tx, MTU).unwrap()));
+        for _ in 0..1000 {
+            publish(&tx, MTU).unwrap();
+        }
         tokio_on_this_thread().block_on(async {
             let other = tokio::spawn(async {});
             let mut at = None;
