@@ -104,25 +104,19 @@ impl Watcher {
     ///
     /// The memory that the watch is a view of must outlive this watcher.
     pub(super) fn order(&self, watch: Watch<'static>, task: Option<&Waker>) -> Receipt {
+        let order = Order { watch, task: task.cloned() };
         let mut state = self.shared.lock();
         if core::mem::take(&mut state.suspicion) {
             return Receipt::AskFirst;
         }
-        let old = state.order.take();
-        let idle = old.is_none();
-        let (task, old) = match (task, old.and_then(|order| order.task)) {
-            (Some(task), Some(old)) if old.will_wake(task) => (Some(old), None),
-            (task, old) => (task.cloned(), old),
-        };
-        self.shared.set_readable(&mut state, task.is_some());
-        state.order = Some(Order { watch, task });
+        self.shared.set_readable(&mut state, order.task.is_some());
+        let old = state.order.replace(order);
         state.serial = state.serial.wrapping_add(1);
         drop(state);
-        if idle {
+        if old.is_none() {
             self.shared.called.notify_one();
         }
-        drop(old); // foreign code, so behind the lock
-        Receipt::Taken
+        Receipt::Taken // the old waker is dropped here, behind the lock
     }
 }
 
