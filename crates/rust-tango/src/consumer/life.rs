@@ -166,7 +166,7 @@ impl<'a> Consumer<'a> {
             self.next = self.join_again(next);
             self.missed = self.next.wrapping_sub(next);
             self.missed_evicted = true;
-            self.ready = self.missed == 0;
+            self.ready &= self.missed == 0;
         }
     }
 
@@ -254,10 +254,12 @@ impl Watch<'_> {
 
 /// See [`Consumer::ending`].
 fn ending(parts: &Parts<'_>, dead_producer: Option<u64>) -> Option<Ending> {
-    let incarnation = parts.head.rare.0.incarnation.load(Relaxed);
     // What a producer published last was stored before it died, and the kernel said so after that;
     // `Parts::ending` has the fence.
     let ending = parts.ending();
+    // Behind the state, with that fence between: who sees that a producer runs counts it, and so does not
+    // take it for the one before.
+    let incarnation = parts.head.rare.0.incarnation.load(Relaxed);
     let is_dead = dead_producer == Some(incarnation);
     ending.or_else(|| is_dead.then_some(Ending::Died))
 }
