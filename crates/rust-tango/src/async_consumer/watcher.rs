@@ -25,10 +25,12 @@ use crate::bell::{Bell, SLICE};
 use crate::consumer::{Question, Watch};
 use crate::error::LinkError;
 use crate::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
-use crate::wait::{Wait, Waiting};
 
 /// Between two attempts to wake the thread so that it ends: an attempt may come just before it falls asleep.
 const SHAKES: Duration = Duration::from_micros(50);
+/// The first and the longest nap in the place of who cannot be woken; each is longer by half than the one before.
+/// Longer than those of a thread that waits itself, because a program may have many readers that idle.
+const NAPS: [Duration; 2] = [Duration::from_micros(60), Duration::from_millis(5)];
 
 /// A thread that waits for news. It ends when this is dropped.
 #[derive(Debug)]
@@ -167,7 +169,7 @@ impl Shared {
 
     /// What the thread does.
     fn watch(&self, question: Option<&Question>) {
-        let mut waiting = Waiting::new(Wait::Park);
+        let mut naps = Naps::new();
         let mut state = self.lock();
         while !state.over {
             let Some(watch) = state.order.as_ref().map(|order| order.watch) else {
@@ -176,7 +178,7 @@ impl Shared {
             };
             let serial = state.serial;
             drop(state);
-            let outcome = self.look_out(&watch, &mut waiting, question);
+            let outcome = self.look_out(&watch, &mut naps, question);
             state = self.lock();
             if outcome == Outcome::Nothing || state.serial != serial {
                 continue;
@@ -184,7 +186,7 @@ impl Shared {
             // `None`: it is over.
             let Some(order) = state.order.take() else { continue };
             state.suspicion = outcome == Outcome::Dead;
-            waiting = Waiting::new(Wait::Park);
+            naps = Naps::new();
             match order.task {
                 None => self.set_readable(&mut state, true),
                 Some(task) => {
@@ -198,14 +200,14 @@ impl Shared {
     }
 
     /// Looks, sleeps once if there is nothing, and looks again.
-    fn look_out(&self, watch: &Watch<'_>, waiting: &mut Waiting, question: Option<&Question>) -> Outcome {
+    fn look_out(&self, watch: &Watch<'_>, naps: &mut Naps, question: Option<&Question>) -> Outcome {
         if watch.has_news() {
             return Outcome::News;
         }
         let slept = watch.bells.is_some_and(|(own, producer)| {
             own.sleep_on(producer, SLICE, || self.lock().over || watch.has_news())
         });
-        let is_due = slept || waiting.nap();
+        let is_due = slept || self.nap(naps);
         if watch.has_news() {
             Outcome::News
         } else if is_due && question.is_some_and(|lives| !lives()) {
@@ -213,6 +215,33 @@ impl Shared {
         } else {
             Outcome::Nothing
         }
+    }
+
+    /// Naps; the end interrupts it. True when it is time to ask what costs a system call.
+    fn nap(&self, naps: &mut Naps) -> bool {
+        let state = self.lock();
+        if !state.over {
+            drop(self.called.wait_timeout(state, naps.next).unwrap_or_else(PoisonError::into_inner));
+        }
+        naps.since_question += naps.next;
+        naps.next = (naps.next * 3 / 2).min(NAPS[1]);
+        let is_due = naps.since_question >= SLICE;
+        if is_due {
+            naps.since_question = Duration::ZERO;
+        }
+        is_due
+    }
+}
+
+/// The naps for one order.
+struct Naps {
+    next: Duration,
+    since_question: Duration,
+}
+
+impl Naps {
+    fn new() -> Self {
+        Self { next: NAPS[0], since_question: Duration::ZERO }
     }
 }
 
