@@ -11,6 +11,9 @@
 
 mod life;
 
+#[cfg(all(feature = "async", target_os = "linux"))]
+pub(crate) use life::Watch;
+
 use crate::error::TangoError;
 use crate::fctl::Seat;
 use crate::frag::FragmentMetadata;
@@ -150,15 +153,25 @@ pub(crate) enum Attachment<'a> {
 
 /// What a consumer of a `Link` holds on to. Its drop gives up the slot, if there is one.
 #[cfg(feature = "alloc")]
-pub(crate) trait ConsumerClaim: Send {
+pub(crate) trait ConsumerClaim: Send + Sync {
     /// Whether the producer lives: `false` only with proof that it does not.
     fn producer_lives(&self) -> bool;
+
+    /// What another thread asks instead of [`Self::producer_lives`]. `None`: it can only live.
+    #[cfg(all(feature = "async", target_os = "linux"))]
+    fn question(&self) -> Option<Question> {
+        None
+    }
 
     /// False in a forked child, which has got the consumer but not its memory.
     fn is_of_this_process(&self) -> bool {
         true
     }
 }
+
+/// Whether the producer lives, asked from any thread.
+#[cfg(all(feature = "async", target_os = "linux"))]
+pub(crate) type Question = alloc::boxed::Box<dyn Fn() -> bool + Send>;
 
 impl Drop for Attachment<'_> {
     fn drop(&mut self) {
@@ -396,6 +409,16 @@ impl<'a> Consumer<'a> {
         }
     }
 
+    /// [`Self::look`], but one that finds nothing has asked for everything else: for who sleeps behind it.
+    #[cfg(all(feature = "async", target_os = "linux"))]
+    #[inline]
+    pub(crate) fn look_closely(&mut self) -> Result<Next<'a>, TangoError> {
+        match self.look()? {
+            Next::Nothing => self.look_again(Look::Behind),
+            found => Ok(found),
+        }
+    }
+
     /// There is no fragment, or there is something to be told before it.
     #[cold]
     fn look_again(&mut self, found: Look) -> Result<Next<'a>, TangoError> {
@@ -439,16 +462,8 @@ impl<'a> Consumer<'a> {
         }
     }
 
-    /// What to make of what a line says. A producer that follows the protocol comes to a fragment before that
-    /// is gone. Where it has not, and a reader has been sent on twice in a row already, the line holds
-    /// something that was never published: it is about to be overwritten, or the link has ended in front of
-    /// it. Otherwise a ring of such lines would send the reader on and on.
     fn believable(&self, found: Look) -> Look {
-        if found == Look::Gone && self.streak >= 2 && !seq::is_before(self.next, self.parts.extent().1) {
-            Look::Behind
-        } else {
-            found
-        }
+        believable(found, self.streak, self.next, &self.parts)
     }
 
     fn count_idle_look(&mut self) {
@@ -508,7 +523,7 @@ impl<'a> Consumer<'a> {
 
     /// Takes the fragment that `look` has found.
     #[inline]
-    fn take(&mut self, line: Line<'a>) -> Result<Option<Fragment<'_>>, TangoError> {
+    pub(crate) fn take(&mut self, line: Line<'a>) -> Result<Option<Fragment<'_>>, TangoError> {
         let n = self.next;
         let meta = line.metadata(n);
         let words = self.parts.payload(&line, &meta);
@@ -563,5 +578,17 @@ impl<'a> Consumer<'a> {
             seat.slot().count_lost(1);
         }
         TangoError::Corrupt { seq }
+    }
+}
+
+/// What to make of what the line of fragment `n` says. A producer that follows the protocol comes to a fragment
+/// before that is gone. Where it has not, and a reader has been sent on twice in a row already, the line holds
+/// something that was never published: it is about to be overwritten, or the link has ended in front of it.
+/// Otherwise a ring of such lines would send the reader on and on.
+fn believable(found: Look, streak: u32, n: u64, parts: &Parts<'_>) -> Look {
+    if found == Look::Gone && streak >= 2 && !seq::is_before(n, parts.extent().1) {
+        Look::Behind
+    } else {
+        found
     }
 }

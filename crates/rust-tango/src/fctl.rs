@@ -310,6 +310,12 @@ impl<'a> Seat<'a> {
         self.slot.bell.0.sleep_on(self.producer, longest, news)
     }
 
+    /// Its own bell, and the producer's: for a thread that sleeps in the place of the consumer's.
+    #[cfg(all(feature = "async", target_os = "linux"))]
+    pub(crate) fn bells(&self) -> (&'a Bell, &'a Bell) {
+        (&self.slot.bell.0, self.producer)
+    }
+
     pub(crate) fn slot(&self) -> &'a ConsumerSlot {
         self.slot
     }

@@ -2,6 +2,8 @@
 //! has closed the link, died, or been replaced.
 
 use super::{Attachment, Consumer, DISTANCE, Mode, OFF, Start};
+#[cfg(all(feature = "async", target_os = "linux"))]
+use crate::bell::Bell;
 use crate::error::TangoError;
 #[cfg(any(feature = "std", loom))]
 use crate::line::Look;
@@ -127,7 +129,7 @@ impl<'a> Consumer<'a> {
         }
     }
 
-    pub(super) fn ask_whether_producer_lives(&mut self) {
+    pub(crate) fn ask_whether_producer_lives(&mut self) {
         #[cfg(feature = "alloc")]
         if let Attachment::Owned(claim) = &self.attachment {
             // Read before asking: who does not live afterwards is that one, or one before it.
@@ -181,14 +183,7 @@ impl<'a> Consumer<'a> {
     /// Whether nothing more will come, unless a new producer opens the link again. What was published
     /// before is visible to who asks this and then looks at the lines.
     pub(super) fn ending(&self) -> Option<Ending> {
-        // What a producer published last was stored before it died, and the kernel said so after that;
-        // `Parts::ending` has the fence.
-        let ending = self.parts.ending();
-        // Behind the state, with that fence between: who sees that a producer runs counts it, and so does not
-        // take it for the one before.
-        let incarnation = self.parts.head.rare.0.incarnation.load(Relaxed);
-        let is_dead = self.dead_producer == Some(incarnation);
-        ending.or_else(|| is_dead.then_some(Ending::Died))
+        ending(&self.parts, self.dead_producer)
     }
 
     /// Sleeps until the producer has something to tell; at most for a slice.
@@ -205,11 +200,72 @@ impl<'a> Consumer<'a> {
     /// Whether `look` would find more than nothing. (Evictions can wait: who was evicted is told when it reads.)
     #[cfg(any(feature = "std", loom))]
     fn has_news(&self) -> bool {
+        self.watch().has_news()
+    }
+
+    /// What this reader waits for once it has found nothing.
+    #[cfg(any(feature = "std", loom))]
+    pub(crate) fn watch(&self) -> Watch<'a> {
+        Watch {
+            parts: self.parts,
+            next: self.next,
+            joined: self.joined,
+            streak: self.streak,
+            dead_producer: self.dead_producer,
+            takeovers: self.takeovers,
+            #[cfg(all(feature = "async", target_os = "linux"))]
+            bells: self.mode.seat().map(crate::fctl::Seat::bells),
+        }
+    }
+
+    /// What another thread asks about the producer's life; `None`: it can only live.
+    #[cfg(all(feature = "async", target_os = "linux"))]
+    pub(crate) fn question(&self) -> Option<super::Question> {
+        match &self.attachment {
+            Attachment::Owned(claim) => claim.question(),
+            Attachment::None | Attachment::Borrowed(_) => None,
+        }
+    }
+}
+
+/// What a reader that has found nothing waits for: a view of the link and of where the reader stands, which
+/// another thread can have.
+#[cfg(any(feature = "std", loom))]
+#[derive(Clone, Copy)]
+pub(crate) struct Watch<'a> {
+    parts: Parts<'a>,
+    next: u64,
+    joined: bool,
+    streak: u32,
+    dead_producer: Option<u64>,
+    takeovers: u64,
+    /// The reader's bell and the producer's, if it has one.
+    #[cfg(all(feature = "async", target_os = "linux"))]
+    pub(crate) bells: Option<(&'a Bell, &'a Bell)>,
+}
+
+#[cfg(any(feature = "std", loom))]
+impl Watch<'_> {
+    /// Whether the reader would find more than nothing.
+    pub(crate) fn has_news(&self) -> bool {
         if !self.joined {
             return self.parts.head.is_bound() || self.parts.is_stopped();
         }
-        self.believable(self.parts.ring.line(self.next).look(self.next)) != Look::Behind
-            || self.ending().is_some()
+        let found = self.parts.ring.line(self.next).look(self.next);
+        super::believable(found, self.streak, self.next, &self.parts) != Look::Behind
+            || ending(&self.parts, self.dead_producer).is_some()
             || self.parts.head.rare.0.takeovers.load(Relaxed) != self.takeovers
     }
+}
+
+/// See [`Consumer::ending`].
+fn ending(parts: &Parts<'_>, dead_producer: Option<u64>) -> Option<Ending> {
+    // What a producer published last was stored before it died, and the kernel said so after that;
+    // `Parts::ending` has the fence.
+    let ending = parts.ending();
+    // Behind the state, with that fence between: who sees that a producer runs counts it, and so does not
+    // take it for the one before.
+    let incarnation = parts.head.rare.0.incarnation.load(Relaxed);
+    let is_dead = dead_producer == Some(incarnation);
+    ending.or_else(|| is_dead.then_some(Ending::Died))
 }
