@@ -1,0 +1,95 @@
+//! The workloads of the published crate's own benchmarks, so that its users can compare: set-up included,
+//! threads too, as it does. Unlike there, threads are pinned, messages are checked, and peers carry values
+//! instead of a new `Vec` for each message.
+
+use std::time::Instant;
+
+use super::{Contest, Unit, Way, name};
+use crate::exchange;
+use crate::method::{Contestant, Count, Load, Plan, Sample, Setting, Span};
+use crate::peers::{Channel, PublishedUncontrolled, Visitor, visit_threads};
+
+pub(super) fn its_own() -> Vec<Contest> {
+    vec![
+        contest::<64, 16_384>(
+            "published-64",
+            "The published crate's own: 10 000 messages of 64 bytes, set-up included",
+            Unit::MillionPerSecond,
+            Way::There,
+            10_000,
+        ),
+        contest::<8, 1024>(
+            "published-round-trip",
+            "The published crate's own: 100 round trips of 8 bytes, set-up included",
+            Unit::RoundTrip,
+            Way::ThereAndBack,
+            100,
+        ),
+        contest::<1024, 2048>(
+            "published-1024",
+            "The published crate's own: 2 048 messages of 1 024 bytes, set-up included",
+            Unit::MillionPerSecond,
+            Way::There,
+            2_048,
+        ),
+    ]
+}
+
+fn contest<const N: usize, const D: usize>(
+    key: &str,
+    title: &str,
+    unit: Unit,
+    way: Way,
+    messages: u64,
+) -> Contest {
+    let mut rows = Rows { way, messages, rows: Vec::new() };
+    visit_threads::<N, D>(&mut rows);
+    Visitor::<N, D>::visit::<PublishedUncontrolled>(&mut rows);
+    Contest {
+        key: key.into(),
+        workload: "published",
+        title: title.into(),
+        unit,
+        at: N as f64,
+        rows: rows.rows,
+    }
+}
+
+struct Rows {
+    way: Way,
+    messages: u64,
+    rows: Vec<Contestant>,
+}
+
+impl<const N: usize, const D: usize> Visitor<N, D> for Rows {
+    fn visit<C: Channel<N, D>>(&mut self) {
+        let (way, messages) = (self.way, self.messages);
+        self.rows.push(Contestant {
+            name: name(C::ABOUT, Setting::Threads, false),
+            setting: Setting::Threads,
+            role: C::ABOUT.role,
+            note: None,
+            load: Load::default(),
+            count: Count::Fitting,
+            lap: 0,
+            run: Box::new(move |plan| {
+                let all = |plan: &Plan| match way {
+                    Way::There => exchange::one_way::<C, N, D>(plan),
+                    Way::ThereAndBack => exchange::round_trip::<C, N, D>(plan),
+                };
+                from_scratch(plan, messages, all)
+            }),
+        });
+    }
+}
+
+/// As often as gives about as many messages as the plan wants, each time from scratch.
+fn from_scratch(plan: &Plan, messages: u64, all: impl Fn(&Plan) -> Sample) -> Sample {
+    let once = Plan { warm: 0, count: messages, ..*plan };
+    let times = plan.count.div_ceil(messages);
+    let start = Instant::now();
+    let wrong = (0..times).map(|_| all(&once).wrong).sum();
+    let nanos = start.elapsed().as_nanos() as f64;
+    // Threads that are being started are not on their cores yet.
+    Sample::window(times * messages, Span { nanos, on_core: 1.0 }, wrong)
+}
