@@ -8,24 +8,25 @@ use std::ops::Range;
 use std::thread;
 
 use crate::message::{Batch, Source, batch_size, is_right, number_of, work};
-use crate::method::{Plan, Sample, Span, Stopwatch, now, pause, pin};
-use crate::peers::{Channel, FanOut, Lossy, Observed, Observer, Receiver, Sender, Waits};
+use crate::method::{Plan, Sample, Span, Stopwatch, now, pause, pin, spawn};
+use crate::peers::{Channel, FanOut, Lossy, Observed, Observer, Peer, Receiver, Sender, Waits};
 
 /// From the end of the warm-up to the first message that is due.
 const HEAD_START: u64 = 200_000;
 
-/// Sends the messages of the plan. The calling thread moves to the producer's core.
-pub(crate) fn produce<const N: usize>(tx: &mut impl Sender<N>, plan: &Plan) -> Span {
+/// Sends the messages of the plan as fast as they go, by the calls of `P` that its load says. The calling
+/// thread moves to the producer's core.
+pub(crate) fn produce<P: Peer, const N: usize>(tx: &mut impl Sender<N>, plan: &Plan) -> Span {
     pin(plan.cores.producer);
-    if plan.load.every > 0 {
-        return produce_on_time(tx, plan);
-    }
     let watch = Stopwatch::start();
-    if plan.load.batch {
-        send_batches(tx, &mut Batch::new(), 0..plan.total(), plan.load.work);
-    } else {
-        send(tx, &mut Source::new(), 0..plan.total(), plan.load.work);
+    // In two steps, so that loops that are never used are not compiled either.
+    if const { P::ABOUT.batch.is_some() } {
+        if plan.load.batch {
+            send_batches(tx, &mut Batch::new(), 0..plan.total(), plan.load.work);
+            return watch.stop();
+        }
     }
+    send(tx, &mut Source::new(), 0..plan.total(), plan.load.work);
     watch.stop()
 }
 
@@ -40,7 +41,8 @@ pub(crate) fn produce_alone<const N: usize>(tx: &mut impl Sender<N>, plan: &Plan
 }
 
 /// Sends each message when it is due. The one before the first carries the time of the first.
-fn produce_on_time<const N: usize>(tx: &mut impl Sender<N>, plan: &Plan) -> Span {
+pub(crate) fn produce_on_time<const N: usize>(tx: &mut impl Sender<N>, plan: &Plan) -> Span {
+    pin(plan.cores.producer);
     let watch = Stopwatch::start();
     let mut source = Source::new();
     send(tx, &mut source, 0..plan.warm, 0);
@@ -55,16 +57,15 @@ fn produce_on_time<const N: usize>(tx: &mut impl Sender<N>, plan: &Plan) -> Span
 
 /// Receives and checks the messages of the plan; the window is what follows the warm-up. The calling
 /// thread moves to the consumer's core.
-pub(crate) fn consume<const N: usize>(rx: &mut impl Receiver<N>, plan: &Plan) -> Sample {
+pub(crate) fn consume<P: Peer, const N: usize>(rx: &mut impl Receiver<N>, plan: &Plan) -> Sample {
     pin(plan.cores.consumer);
-    if plan.load.every > 0 {
-        return consume_on_time(rx, plan);
-    }
-    if plan.load.batch {
-        let (wrong_before, ahead) = receive_batches(rx, 0..plan.warm, plan.load.chore);
-        let watch = Stopwatch::start();
-        let (wrong, _) = receive_batches(rx, plan.warm + ahead..plan.total(), plan.load.chore);
-        return Sample::window(plan.count - ahead, watch.stop(), wrong_before + wrong);
+    if const { P::ABOUT.batch.is_some() } {
+        if plan.load.batch {
+            let (wrong_before, ahead) = receive_batches(rx, 0..plan.warm, plan.load.chore);
+            let watch = Stopwatch::start();
+            let (wrong, _) = receive_batches(rx, plan.warm + ahead..plan.total(), plan.load.chore);
+            return Sample::window(plan.count - ahead, watch.stop(), wrong_before + wrong);
+        }
     }
     let mut wrong = receive(rx, 0..plan.warm, plan.load.chore);
     let watch = Stopwatch::start();
@@ -72,7 +73,9 @@ pub(crate) fn consume<const N: usize>(rx: &mut impl Receiver<N>, plan: &Plan) ->
     Sample::window(plan.count, watch.stop(), wrong)
 }
 
-fn consume_on_time<const N: usize>(rx: &mut impl Receiver<N>, plan: &Plan) -> Sample {
+/// Receives and checks each message, and says how long after it was due that was.
+pub(crate) fn consume_on_time<const N: usize>(rx: &mut impl Receiver<N>, plan: &Plan) -> Sample {
+    pin(plan.cores.consumer);
     let mut latencies = vec![u32::MAX; plan.count as usize];
     let mut wrong = receive(rx, 0..plan.warm, 0);
     let Some(start) = rx.receive(|bytes| number_of::<N>(bytes)) else {
@@ -94,11 +97,19 @@ pub(crate) fn call<const N: usize>(
 ) -> Sample {
     pin(plan.cores.producer);
     let mut wrong = there_and_back(tx, rx, 0..plan.warm);
-    if plan.load.every == 0 {
-        let watch = Stopwatch::start();
-        wrong += there_and_back(tx, rx, plan.warm..plan.total());
-        return Sample::window(plan.count, watch.stop(), wrong);
-    }
+    let watch = Stopwatch::start();
+    wrong += there_and_back(tx, rx, plan.warm..plan.total());
+    Sample::window(plan.count, watch.stop(), wrong)
+}
+
+/// Calls when it is due, and says how long after that the answer came.
+pub(crate) fn call_on_time<const N: usize>(
+    tx: &mut impl Sender<N>,
+    rx: &mut impl Receiver<N>,
+    plan: &Plan,
+) -> Sample {
+    pin(plan.cores.producer);
+    let mut wrong = there_and_back(tx, rx, 0..plan.warm);
     let mut latencies = vec![u32::MAX; plan.count as usize];
     let mut source = Source::new();
     let watch = Stopwatch::start();
@@ -172,30 +183,52 @@ impl Seen {
     }
 }
 
-/// Messages of `N` bytes from one thread to another, as the plan's load says.
+/// Messages of `N` bytes from one thread to another, as fast as they go.
 pub(crate) fn one_way<C: Channel<N, D>, const N: usize, const D: usize>(plan: &Plan) -> Sample {
     let mut storage = C::storage();
     let (mut tx, mut rx) = C::split(&mut storage);
-    thread::scope(|scope| {
-        let producer = scope.spawn(|| produce(&mut tx, plan));
-        let consumer = scope.spawn(|| consume(&mut rx, plan));
-        let span = producer.join().expect("a panic ends the process");
-        let sample = consumer.join().expect("a panic ends the process");
-        sample.with_other_side(span, C::ABOUT.waits == Waits::Spins)
-    })
+    let spins = C::ABOUT.waits == Waits::Spins;
+    both(|| produce::<C, N>(&mut tx, plan), || consume::<C, N>(&mut rx, plan), spins)
 }
 
-/// Messages of `N` bytes there and back, over two channels.
+/// Messages of `N` bytes from one thread to another, each when it is due.
+pub(crate) fn one_way_on_time<C: Channel<N, D>, const N: usize, const D: usize>(plan: &Plan) -> Sample {
+    let mut storage = C::storage();
+    let (mut tx, mut rx) = C::split(&mut storage);
+    let spins = C::ABOUT.waits == Waits::Spins;
+    both(|| produce_on_time(&mut tx, plan), || consume_on_time(&mut rx, plan), spins)
+}
+
+/// Messages of `N` bytes there and back, over two channels, one after the other.
 pub(crate) fn round_trip<C: Channel<N, D>, const N: usize, const D: usize>(plan: &Plan) -> Sample {
     let (mut storage_there, mut storage_back) = (C::storage(), C::storage());
     let (mut tx, mut rx_there) = C::split(&mut storage_there);
     let (mut tx_back, mut rx) = C::split(&mut storage_back);
+    let spins = C::ABOUT.waits == Waits::Spins;
+    both(|| answer(&mut rx_there, &mut tx_back, plan), || call(&mut tx, &mut rx, plan), spins)
+}
+
+/// Messages of `N` bytes there and back, each when it is due.
+pub(crate) fn round_trip_on_time<C: Channel<N, D>, const N: usize, const D: usize>(plan: &Plan) -> Sample {
+    let (mut storage_there, mut storage_back) = (C::storage(), C::storage());
+    let (mut tx, mut rx_there) = C::split(&mut storage_there);
+    let (mut tx_back, mut rx) = C::split(&mut storage_back);
+    let spins = C::ABOUT.waits == Waits::Spins;
+    both(|| answer(&mut rx_there, &mut tx_back, plan), || call_on_time(&mut tx, &mut rx, plan), spins)
+}
+
+/// Two threads, of which the second measures.
+fn both(
+    other: impl FnOnce() -> Span + Send,
+    measuring: impl FnOnce() -> Sample + Send,
+    spins: bool,
+) -> Sample {
     thread::scope(|scope| {
-        let echo = scope.spawn(|| answer(&mut rx_there, &mut tx_back, plan));
-        let caller = scope.spawn(|| call(&mut tx, &mut rx, plan));
-        let span = echo.join().expect("a panic ends the process");
-        let sample = caller.join().expect("a panic ends the process");
-        sample.with_other_side(span, C::ABOUT.waits == Waits::Spins)
+        let other = spawn(scope, other);
+        let measuring = spawn(scope, measuring);
+        let span = other.join().expect("a panic ends the process");
+        let sample = measuring.join().expect("a panic ends the process");
+        sample.with_other_side(span, spins)
     })
 }
 
@@ -207,11 +240,11 @@ pub(crate) fn fan_out<C: FanOut<N, D>, const N: usize, const D: usize>(
     let (mut tx, receivers) = C::open(readers);
     let (cores, shared) = plan.cores.of_readers(readers);
     thread::scope(|scope| {
-        let producer = scope.spawn(|| produce(&mut tx, plan));
+        let producer = spawn(scope, || produce::<C, N>(&mut tx, plan));
         let consumers: Vec<_> = receivers
             .into_iter()
             .zip(cores)
-            .map(|(mut rx, core)| scope.spawn(move || consume(&mut rx, &plan.with_consumer(core))))
+            .map(|(mut rx, core)| spawn(scope, move || consume::<C, N>(&mut rx, &plan.with_consumer(core))))
             .collect();
         let span = producer.join().expect("a panic ends the process");
         let samples = consumers.into_iter().map(|thread| thread.join().expect("a panic ends the process"));
@@ -232,9 +265,9 @@ pub(crate) fn observed<C: Lossy<N, D>, const N: usize, const D: usize>(
         let consumers: Vec<_> = observers
             .into_iter()
             .zip(cores)
-            .map(|(mut rx, core)| scope.spawn(move || observe(&mut rx, &plan.with_consumer(core))))
+            .map(|(mut rx, core)| spawn(scope, move || observe(&mut rx, &plan.with_consumer(core))))
             .collect();
-        let producer = scope.spawn(|| produce(&mut tx, plan));
+        let producer = spawn(scope, || produce::<C, N>(&mut tx, plan));
         let span = producer.join().expect("a panic ends the process");
         let samples = consumers.into_iter().map(|thread| thread.join().expect("a panic ends the process"));
         // What counts is how fast the producer is.

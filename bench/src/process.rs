@@ -14,7 +14,9 @@ use clap::{Args, ValueEnum};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use crate::exchange::{answer, call, consume, observe, produce, slowest};
+use crate::exchange::{
+    answer, call, call_on_time, consume, consume_on_time, observe, produce, produce_on_time, slowest,
+};
 use crate::method::{Plan, Sample, SharedCore, Span};
 use crate::peers::{self, DEPTH, Lossy, Peer, ProcessChannel, ProcessVisitor, Waits};
 use crate::workloads::{DEEP, SHALLOW, memory};
@@ -78,20 +80,38 @@ impl Drop for Room {
     }
 }
 
-/// Messages of `N` bytes from this process to others, as the plan's load says.
+/// Messages of `N` bytes from this process to others, as fast as they go.
 pub(crate) fn one_way<C: ProcessChannel<N, D>, const N: usize, const D: usize>(
     folder: &Folder,
     plan: &Plan,
     readers: usize,
 ) -> Sample {
+    send::<C, N, D>(folder, plan, readers, Part::Consume, |tx| produce::<C, N>(tx, plan))
+}
+
+/// Messages of `N` bytes from this process to another, each when it is due.
+pub(crate) fn one_way_on_time<C: ProcessChannel<N, D>, const N: usize, const D: usize>(
+    folder: &Folder,
+    plan: &Plan,
+) -> Sample {
+    send::<C, N, D>(folder, plan, 1, Part::ConsumeOnTime, |tx| produce_on_time(tx, plan))
+}
+
+fn send<C: ProcessChannel<N, D>, const N: usize, const D: usize>(
+    folder: &Folder,
+    plan: &Plan,
+    readers: usize,
+    part: Part,
+    produce: impl FnOnce(&mut C::Sender) -> Span,
+) -> Sample {
     let there = folder.room("there");
     let pending = C::create(there.path(), readers);
     let (cores, shared) = plan.cores.of_readers(readers);
     let _shared = SharedCore::assume(shared);
-    let start = |core| Child::start::<C>(Part::Consume, N, D, &plan.with_consumer(core), shared, &[&there]);
+    let start = |core| Child::start::<C>(part, N, D, &plan.with_consumer(core), shared, &[&there]);
     let children: Vec<Child> = cores.into_iter().map(start).collect();
     let mut tx = C::connect(pending);
-    let span = produce::<N>(&mut tx, plan);
+    let span = produce(&mut tx);
     let sample = slowest(children.into_iter().map(Child::finish));
     sample.with_other_side(span, !shared && C::ABOUT.waits == Waits::Spins)
 }
@@ -109,15 +129,31 @@ pub(crate) fn observed<C: Lossy<N, D>, const N: usize, const D: usize>(
     let start = |core| Child::start::<C>(Part::Observe, N, D, &plan.with_consumer(core), shared, &[&there]);
     let children: Vec<Child> = cores.into_iter().map(start).collect();
     let mut tx = C::connect(source);
-    let span = produce::<N>(&mut tx, plan);
+    let span = produce::<C, N>(&mut tx, plan);
     let readers = slowest(children.into_iter().map(Child::finish)).with_other_side(span, !shared);
     Sample { figure: span.nanos / plan.total() as f64, ..readers }
 }
 
-/// Messages of `N` bytes to another process and back.
+/// Messages of `N` bytes to another process and back, one after the other.
 pub(crate) fn round_trip<C: ProcessChannel<N, D>, const N: usize, const D: usize>(
     folder: &Folder,
     plan: &Plan,
+) -> Sample {
+    ask::<C, N, D>(folder, plan, |tx, rx| call(tx, rx, plan))
+}
+
+/// The same, each when it is due.
+pub(crate) fn round_trip_on_time<C: ProcessChannel<N, D>, const N: usize, const D: usize>(
+    folder: &Folder,
+    plan: &Plan,
+) -> Sample {
+    ask::<C, N, D>(folder, plan, |tx, rx| call_on_time(tx, rx, plan))
+}
+
+fn ask<C: ProcessChannel<N, D>, const N: usize, const D: usize>(
+    folder: &Folder,
+    plan: &Plan,
+    call: impl FnOnce(&mut C::Sender, &mut C::Receiver) -> Sample,
 ) -> Sample {
     let (there, back) = (folder.room("there"), folder.room("back"));
     let (_, shared) = plan.cores.of_readers(1);
@@ -129,7 +165,7 @@ pub(crate) fn round_trip<C: ProcessChannel<N, D>, const N: usize, const D: usize
     child.tell("joined");
     child.expect("ready");
     let mut tx = C::connect(pending);
-    let sample = call::<N>(&mut tx, &mut rx, plan);
+    let sample = call(&mut tx, &mut rx);
     let span: Span = child.finish();
     sample.with_other_side(span, C::ABOUT.waits == Waits::Spins)
 }
@@ -215,6 +251,7 @@ impl Child {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 enum Part {
     Consume,
+    ConsumeOnTime,
     Observe,
     Answer,
     Memory,
@@ -242,7 +279,6 @@ pub(crate) fn run_child(args: &ChildArgs) {
     let _shared = SharedCore::assume(args.shared);
     match (args.size, args.depth) {
         (8, DEPTH) => play::<8, DEPTH>(args),
-        (32, DEPTH) => play::<32, DEPTH>(args),
         (64, DEPTH) => play::<64, DEPTH>(args),
         (256, DEPTH) => play::<256, DEPTH>(args),
         (1024, DEPTH) => play::<1024, DEPTH>(args),
@@ -258,22 +294,42 @@ fn play<const N: usize, const D: usize>(args: &ChildArgs) {
     let mut player = Player::<'_, N, D> { args, plan, found: false };
     match args.part {
         Part::Memory => {
-            say("ready");
-            say(&json(&memory::of_threads::<N, D>(&args.peer)));
-            return;
+            if const { measures_memory::<N, D>() } {
+                say("ready");
+                say(&json(&memory::of_threads::<N, D>(&args.peer)));
+                player.found = true;
+            }
         }
         Part::Observe => {
             player.observe::<peers::TangoObserver>();
-            player.observe::<peers::RingfireLossy>();
+            if const { is_on_time::<N, D>() } {
+                player.observe::<peers::RingfireLossy>();
+            }
         }
-        Part::Consume | Part::Answer | Part::MemoryShared => {
+        Part::Consume | Part::ConsumeOnTime | Part::Answer | Part::MemoryShared => {
             peers::visit_processes(&mut player);
-            player.visit::<peers::TangoWaiting>();
-            player.visit::<peers::RingfireParked>();
-            player.visit::<peers::ShaqParked>();
+            if const { is_on_time::<N, D>() } {
+                player.visit::<peers::TangoWaiting>();
+                player.visit::<peers::RingfireParked>();
+                player.visit::<peers::ShaqParked>();
+            }
         }
     }
-    assert!(player.found, "no peer is called {}", args.peer);
+    assert!(player.found, "no peer is called {}, or it has no such part", args.peer);
+}
+
+// Which parts there are for which messages, so that the others are not compiled.
+
+const fn measures_memory<const N: usize, const D: usize>() -> bool {
+    (N == 64 || N == 1024) && D == DEPTH
+}
+
+const fn answers<const N: usize, const D: usize>() -> bool {
+    (N == 8 || N == 64) && D == DEPTH
+}
+
+const fn is_on_time<const N: usize, const D: usize>() -> bool {
+    N == 64 && D == DEPTH
 }
 
 struct Player<'a, const N: usize, const D: usize> {
@@ -287,30 +343,41 @@ impl<const N: usize, const D: usize> ProcessVisitor<N, D> for Player<'_, N, D> {
         if self.found || C::ABOUT.title() != self.args.peer {
             return;
         }
-        self.found = true;
         let rooms = &self.args.rooms;
         match self.args.part {
             Part::Consume => {
                 let mut rx = C::attach(&rooms[0]);
                 say("ready");
-                say(&json(&consume::<N>(&mut rx, &self.plan)));
+                say(&json(&consume::<C, N>(&mut rx, &self.plan)));
+            }
+            Part::ConsumeOnTime => {
+                if const { is_on_time::<N, D>() } {
+                    let mut rx = C::attach(&rooms[0]);
+                    say("ready");
+                    say(&json(&consume_on_time::<N>(&mut rx, &self.plan)));
+                }
             }
             Part::Answer => {
-                let mut rx = C::attach(&rooms[0]);
-                let pending = C::create(&rooms[1], 1);
-                say("made");
-                let mut line = String::new();
-                io::stdin().read_line(&mut line).expect("the parent writes text");
-                let mut tx = C::connect(pending);
-                say("ready");
-                say(&json(&answer::<N>(&mut rx, &mut tx, &self.plan)));
+                if const { answers::<N, D>() } {
+                    let mut rx = C::attach(&rooms[0]);
+                    let pending = C::create(&rooms[1], 1);
+                    say("made");
+                    let mut line = String::new();
+                    io::stdin().read_line(&mut line).expect("the parent writes text");
+                    let mut tx = C::connect(pending);
+                    say("ready");
+                    say(&json(&answer::<N>(&mut rx, &mut tx, &self.plan)));
+                }
             }
             Part::MemoryShared => {
-                say("ready");
-                say(&json(&memory::of_processes::<C, N, D>(&rooms[0])));
+                if const { measures_memory::<N, D>() } {
+                    say("ready");
+                    say(&json(&memory::of_processes::<C, N, D>(&rooms[0])));
+                }
             }
             Part::Observe | Part::Memory => unreachable!("they visit others"),
         }
+        self.found = true;
     }
 }
 

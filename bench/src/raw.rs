@@ -7,7 +7,7 @@ use std::thread;
 use rustix::thread::futex;
 
 use crate::message::{Source, work};
-use crate::method::{Cores, Load, Plan, Sample, Stopwatch, now, pause, pin};
+use crate::method::{Cores, Load, Plan, Sample, Stopwatch, now, pause, pin, spawn};
 
 /// Round trips of one probe of the distance.
 const PROBE: u64 = 500;
@@ -37,7 +37,7 @@ pub(crate) fn round_trip(plan: &Plan, slots: usize) -> Sample {
     };
     let total = plan.total();
     thread::scope(|scope| {
-        let echo = scope.spawn(|| {
+        let echo = spawn(scope, || {
             pin(plan.cores.consumer);
             let watch = Stopwatch::start();
             for number in 1..=total {
@@ -46,7 +46,7 @@ pub(crate) fn round_trip(plan: &Plan, slots: usize) -> Sample {
             }
             watch.stop()
         });
-        let caller = scope.spawn(|| {
+        let caller = spawn(scope, || {
             pin(plan.cores.producer);
             let call = |number| {
                 put(&there, number);
@@ -109,7 +109,7 @@ fn on_time(
 ) -> Sample {
     let due = |start: u64, number: u64| start + (number - 1) / plan.load.burst * plan.load.every;
     thread::scope(|scope| {
-        let consumer = scope.spawn(|| {
+        let consumer = spawn(scope, || {
             pin(plan.cores.consumer);
             let mut latencies = vec![u32::MAX; plan.count as usize];
             let start = loop {
@@ -125,7 +125,7 @@ fn on_time(
             }
             Sample::timed(&latencies, watch.stop(), 0)
         });
-        let producer = scope.spawn(|| {
+        let producer = spawn(scope, || {
             pin(plan.cores.producer);
             let watch = Stopwatch::start();
             // Enough for the other side to be there.

@@ -3,6 +3,7 @@
 use std::hint::spin_loop;
 use std::io;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::{self, Scope, ScopedJoinHandle};
 use std::time::Instant;
 
 use nix::sched::{CpuSet, sched_getaffinity, sched_setaffinity};
@@ -91,6 +92,15 @@ pub(crate) fn pin(core: usize) {
     sched_setaffinity(Pid::from_raw(0), &set).expect("a thread may choose among its own cores");
 }
 
+/// A thread with room for some of the largest messages on its stack, where peers that carry values put them.
+pub(crate) fn spawn<'scope, T: Send + 'scope>(
+    scope: &'scope Scope<'scope, '_>,
+    work: impl FnOnce() -> T + Send + 'scope,
+) -> ScopedJoinHandle<'scope, T> {
+    let builder = thread::Builder::new().stack_size(64 << 20);
+    builder.spawn_scoped(scope, work).expect("a thread can be started")
+}
+
 /// Whether threads that wait for each other share a core, so that who waits has to give it away.
 static SHARED: AtomicBool = AtomicBool::new(false);
 
@@ -113,7 +123,7 @@ impl Drop for SharedCore {
 #[inline(always)]
 pub(crate) fn pause() {
     if SHARED.load(Ordering::Relaxed) {
-        std::thread::yield_now();
+        thread::yield_now();
     } else {
         spin_loop();
     }

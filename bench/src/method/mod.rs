@@ -13,6 +13,7 @@
 //! - absolute figures are medians over the rounds that are left, with their range; ratios are taken
 //!   within each round, and the median is of those.
 
+use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
@@ -20,7 +21,7 @@ use serde::{Deserialize, Serialize};
 mod cores;
 mod figures;
 
-pub(crate) use self::cores::{Cores, SharedCore, Sharing, Span, Stopwatch, now, pause, pin};
+pub(crate) use self::cores::{Cores, SharedCore, Sharing, Span, Stopwatch, now, pause, pin, spawn};
 pub(crate) use self::figures::{Spread, quantile_index, quantiles, quantiles_of};
 
 use self::cores::stolen;
@@ -155,7 +156,7 @@ pub(crate) struct Contestant {
     pub(crate) count: Count,
     /// Messages that go round the ring once: the warm-up is twice as much.
     pub(crate) lap: u64,
-    pub(crate) run: Box<dyn Fn(&Plan) -> Sample>,
+    pub(crate) run: Rc<dyn Fn(&Plan) -> Sample>,
 }
 
 /// How thorough to be.

@@ -38,13 +38,15 @@ pub(crate) struct Writer<const N: usize> {
     _home: Home<N>,
 }
 
-struct Reader<const N: usize> {
+pub(crate) struct Reader<const N: usize> {
     subscriber: Subscriber<Service, Message<N>, ()>,
     _home: Home<N>,
 }
 
 impl<const N: usize, const D: usize> ProcessChannel<N, D> for Iceoryx2 {
     type Pending = Writer<N>;
+    type Sender = Writer<N>;
+    type Receiver = Reader<N>;
 
     fn create(folder: &Path, readers: usize) -> Self::Pending {
         let node = node(folder);
@@ -66,7 +68,7 @@ impl<const N: usize, const D: usize> ProcessChannel<N, D> for Iceoryx2 {
         Writer { publisher, _home: Home { _node: node, service } }
     }
 
-    fn attach(folder: &Path) -> impl Receiver<N> {
+    fn attach(folder: &Path) -> Self::Receiver {
         let node = node(folder);
         let service = node
             .service_builder(&name())
@@ -78,7 +80,7 @@ impl<const N: usize, const D: usize> ProcessChannel<N, D> for Iceoryx2 {
         Reader { subscriber, _home: home }
     }
 
-    fn connect(pending: Self::Pending) -> impl Sender<N> {
+    fn connect(pending: Self::Pending) -> Self::Sender {
         // Learns of the subscribers, which it would do with the first sample too.
         pending.publisher.update_connections().expect("they live");
         pending

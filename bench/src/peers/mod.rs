@@ -155,15 +155,17 @@ pub(crate) trait Channel<const N: usize, const D: usize>: Peer {
 pub(crate) trait ProcessChannel<const N: usize, const D: usize>: Peer {
     /// The sender's side while readers are still joining.
     type Pending;
+    type Sender: Sender<N>;
+    type Receiver: Receiver<N>;
 
     /// Makes the channel in an empty folder of shared memory, for that many readers.
     fn create(folder: &Path, readers: usize) -> Self::Pending;
 
     /// Joins as a reader. Any number of them, if the channel was made for them.
-    fn attach(folder: &Path) -> impl Receiver<N>;
+    fn attach(folder: &Path) -> Self::Receiver;
 
     /// The sender, once all readers have joined.
-    fn connect(pending: Self::Pending) -> impl Sender<N>;
+    fn connect(pending: Self::Pending) -> Self::Sender;
 }
 
 /// A channel from one thread to several, each of which gets every message.
@@ -279,9 +281,12 @@ pub(crate) fn visit_threads<const N: usize, const D: usize>(visitor: &mut impl V
     visitor.visit::<FlumeBlocking>();
     visitor.visit::<SyncChannelTry>();
     visitor.visit::<SyncChannelBlocking>();
-    visitor.visit::<Heapless>();
     visitor.visit::<Bbqueue>();
-    visitor.visit::<Published>();
+    // Their rings are arrays, which the compiler has to lay out element by element.
+    if const { D <= 16_384 } {
+        visitor.visit::<Heapless>();
+        visitor.visit::<Published>();
+    }
 }
 
 /// Every channel between processes, in the order of the rows.

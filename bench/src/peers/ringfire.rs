@@ -31,6 +31,8 @@ impl Peer for RingfireParked {
 
 impl<const N: usize, const D: usize> ProcessChannel<N, D> for Ringfire {
     type Pending = RingProducer<Message<N>>;
+    type Sender = RingProducer<Message<N>>;
+    type Receiver = Reader<N>;
 
     fn create(folder: &Path, readers: usize) -> Self::Pending {
         RingProducerBuilder::new(D as u64)
@@ -40,27 +42,29 @@ impl<const N: usize, const D: usize> ProcessChannel<N, D> for Ringfire {
             .expect("a ring in shared memory")
     }
 
-    fn attach(folder: &Path) -> impl Receiver<N> {
+    fn attach(folder: &Path) -> Self::Receiver {
         Reader::new(attach(folder))
     }
 
-    fn connect(tx: Self::Pending) -> impl Sender<N> {
+    fn connect(tx: Self::Pending) -> Self::Sender {
         tx
     }
 }
 
 impl<const N: usize, const D: usize> ProcessChannel<N, D> for RingfireParked {
     type Pending = RingProducer<Message<N>>;
+    type Sender = RingProducer<Message<N>>;
+    type Receiver = Parked<N>;
 
     fn create(folder: &Path, readers: usize) -> Self::Pending {
         <Ringfire as ProcessChannel<N, D>>::create(folder, readers)
     }
 
-    fn attach(folder: &Path) -> impl Receiver<N> {
+    fn attach(folder: &Path) -> Self::Receiver {
         Parked { rx: attach(folder), wait: FutexWait::default() }
     }
 
-    fn connect(tx: Self::Pending) -> impl Sender<N> {
+    fn connect(tx: Self::Pending) -> Self::Sender {
         tx
     }
 }
@@ -105,7 +109,7 @@ impl<const N: usize> Sender<N> for RingProducer<Message<N>> {
     }
 }
 
-struct Reader<const N: usize> {
+pub(crate) struct Reader<const N: usize> {
     rx: RingConsumer<Message<N>>,
     /// Where a batch is received into.
     batch: Vec<Message<N>>,
@@ -132,7 +136,7 @@ impl<const N: usize> Receiver<N> for Reader<N> {
     }
 }
 
-struct Parked<const N: usize> {
+pub(crate) struct Parked<const N: usize> {
     rx: RingConsumer<Message<N>>,
     wait: FutexWait,
 }

@@ -28,34 +28,38 @@ impl Peer for ShaqParked {
 
 impl<const N: usize, const D: usize> ProcessChannel<N, D> for Shaq {
     type Pending = Producer<Message<N>>;
+    type Sender = Producer<Message<N>>;
+    type Receiver = Consumer<Message<N>>;
 
     fn create(folder: &Path, readers: usize) -> Self::Pending {
         assert_eq!(readers, 1, "it has one reader");
         create::<N, D>(folder)
     }
 
-    fn attach(folder: &Path) -> impl Receiver<N> {
+    fn attach(folder: &Path) -> Self::Receiver {
         join::<N>(folder)
     }
 
-    fn connect(tx: Self::Pending) -> impl Sender<N> {
+    fn connect(tx: Self::Pending) -> Self::Sender {
         tx
     }
 }
 
 impl<const N: usize, const D: usize> ProcessChannel<N, D> for ShaqParked {
     type Pending = Producer<Message<N>>;
+    type Sender = Producer<Message<N>>;
+    type Receiver = Parked<N>;
 
     fn create(folder: &Path, readers: usize) -> Self::Pending {
         assert_eq!(readers, 1, "it has one reader");
         create::<N, D>(folder)
     }
 
-    fn attach(folder: &Path) -> impl Receiver<N> {
+    fn attach(folder: &Path) -> Self::Receiver {
         Parked(join::<N>(folder))
     }
 
-    fn connect(tx: Self::Pending) -> impl Sender<N> {
+    fn connect(tx: Self::Pending) -> Self::Sender {
         tx
     }
 }
@@ -113,7 +117,7 @@ impl<const N: usize> Receiver<N> for Consumer<Message<N>> {
     }
 }
 
-struct Parked<const N: usize>(Consumer<Message<N>>);
+pub(crate) struct Parked<const N: usize>(Consumer<Message<N>>);
 
 impl<const N: usize> Receiver<N> for Parked<N> {
     #[inline(always)]

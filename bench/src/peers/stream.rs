@@ -30,23 +30,27 @@ impl Peer for Pipe {
 
 impl<const N: usize, const D: usize> ProcessChannel<N, D> for UnixSocket {
     type Pending = UnixListener;
+    type Sender = Writer<UnixStream>;
+    type Receiver = Reader<UnixStream>;
 
     fn create(folder: &Path, readers: usize) -> Self::Pending {
         assert_eq!(readers, 1, "it has one reader");
         UnixListener::bind(folder.join(FILE)).expect("a socket")
     }
 
-    fn attach(folder: &Path) -> impl Receiver<N> {
+    fn attach(folder: &Path) -> Self::Receiver {
         Reader::new::<N>(UnixStream::connect(folder.join(FILE)).expect("the sender listens"))
     }
 
-    fn connect(listener: Self::Pending) -> impl Sender<N> {
+    fn connect(listener: Self::Pending) -> Self::Sender {
         Writer::new(listener.accept().expect("the reader has called").0)
     }
 }
 
 impl<const N: usize, const D: usize> ProcessChannel<N, D> for Pipe {
     type Pending = File;
+    type Sender = Writer<File>;
+    type Receiver = Reader<File>;
 
     fn create(folder: &Path, readers: usize) -> Self::Pending {
         assert_eq!(readers, 1, "it has one reader");
@@ -54,11 +58,11 @@ impl<const N: usize, const D: usize> ProcessChannel<N, D> for Pipe {
         open(folder)
     }
 
-    fn attach(folder: &Path) -> impl Receiver<N> {
+    fn attach(folder: &Path) -> Self::Receiver {
         Reader::new::<N>(open(folder))
     }
 
-    fn connect(pipe: Self::Pending) -> impl Sender<N> {
+    fn connect(pipe: Self::Pending) -> Self::Sender {
         Writer::new(pipe)
     }
 }
@@ -68,7 +72,7 @@ fn open(folder: &Path) -> File {
     OpenOptions::new().read(true).write(true).open(folder.join(FILE)).expect("the sender has made it")
 }
 
-struct Writer<W> {
+pub(crate) struct Writer<W> {
     stream: W,
     /// Where a batch is put together.
     bytes: Vec<u8>,
@@ -96,7 +100,7 @@ impl<const N: usize, W: Write> Sender<N> for Writer<W> {
     }
 }
 
-struct Reader<R> {
+pub(crate) struct Reader<R> {
     stream: R,
     /// Room for a batch.
     bytes: Vec<u8>,

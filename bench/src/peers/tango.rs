@@ -73,32 +73,36 @@ impl<const N: usize, const D: usize> Channel<N, D> for TangoWaiting {
 
 impl<const N: usize, const D: usize> ProcessChannel<N, D> for Tango {
     type Pending = Producer<'static>;
+    type Sender = Writer;
+    type Receiver = Reader;
 
     fn create(folder: &Path, readers: usize) -> Self::Pending {
         create(link::<N, D>().consumers(readers), folder).producer().expect("the only producer")
     }
 
-    fn attach(folder: &Path) -> impl Receiver<N> {
+    fn attach(folder: &Path) -> Self::Receiver {
         Reader(open(folder).consumer().expect("a slot for each consumer"))
     }
 
-    fn connect(tx: Self::Pending) -> impl Sender<N> {
+    fn connect(tx: Self::Pending) -> Self::Sender {
         Writer(tx)
     }
 }
 
 impl<const N: usize, const D: usize> ProcessChannel<N, D> for TangoWaiting {
     type Pending = Producer<'static>;
+    type Sender = Writer;
+    type Receiver = Waiting;
 
     fn create(folder: &Path, readers: usize) -> Self::Pending {
         <Tango as ProcessChannel<N, D>>::create(folder, readers)
     }
 
-    fn attach(folder: &Path) -> impl Receiver<N> {
+    fn attach(folder: &Path) -> Self::Receiver {
         Waiting(open(folder).consumer().expect("a slot for each consumer").with_wait(WAIT))
     }
 
-    fn connect(tx: Self::Pending) -> impl Sender<N> {
+    fn connect(tx: Self::Pending) -> Self::Sender {
         Writer(tx.with_wait(WAIT))
     }
 }
@@ -145,13 +149,13 @@ fn open(folder: &Path) -> Link {
     Link::open_in(folder, NAME).expect("the producer has made it")
 }
 
-struct Writer(Producer<'static>);
+pub(crate) struct Writer(Producer<'static>);
 
 /// Reliable or observing.
-struct Reader(Consumer<'static>);
+pub(crate) struct Reader(Consumer<'static>);
 
 /// Reliable, and waiting inside the library.
-struct Waiting(Consumer<'static>);
+pub(crate) struct Waiting(Consumer<'static>);
 
 impl<const N: usize> Sender<N> for Writer {
     #[inline(always)]

@@ -63,7 +63,7 @@ impl Rows {
             load: Load::default(),
             count: Count::Fixed(TIMES),
             lap: 0,
-            run: Box::new(move |plan: &Plan| -> Sample {
+            run: Rc::new(move |plan: &Plan| -> Sample {
                 let nanos = (0..plan.count).map(|_| once()).sum();
                 // The kernel may let it wait, for example for a lock.
                 Sample::window(plan.count, Span { nanos, on_core: 1.0 }, 0)

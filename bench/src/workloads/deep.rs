@@ -2,13 +2,13 @@
 
 use std::rc::Rc;
 
-use super::{Contest, DEEP, Rows, Unit, Way};
+use super::{Contest, DEEP, Rows, There, Unit};
 use crate::peers::unread;
 use crate::process::Folder;
 use crate::raw;
 
 pub(super) fn deep(folder: &Rc<Folder>) -> Contest {
-    let rows = Rows::<64, DEEP> { unsized_too: false, ..Rows::new(folder, Way::There) };
+    let rows = Rows::<There, 64, DEEP> { unsized_too: false, ..Rows::new(folder) };
     Contest {
         key: "deep".into(),
         workload: "deep",

@@ -121,7 +121,7 @@ impl Rows {
             load: Load::default(),
             count: Count::Fitting,
             lap: DEPTH as u64,
-            run: Box::new(move |plan| {
+            run: Rc::new(move |plan| {
                 let _yielding = SharedCore::assume(shares(plan.cores));
                 run(plan)
             }),

@@ -3,7 +3,7 @@
 
 use std::rc::Rc;
 
-use super::{Contest, Rows, Unit, Way, bytes, rate};
+use super::{Back, BackOnTime, Contest, Rows, ThereOnTime, Unit, bytes, rate};
 use crate::peers::DEPTH;
 use crate::process::Folder;
 use crate::raw;
@@ -16,11 +16,11 @@ const MESSAGES: [u64; 4] = [100_000, 10_000, 1_000, 200];
 const BURSTS: [(u64, u64); 2] = [(16, 20_000), (256, 200_000)];
 
 pub(super) fn round_trips(folder: &Rc<Folder>) -> Vec<Contest> {
-    vec![round_trip::<8>(folder), round_trip::<32>(folder), round_trip::<64>(folder)]
+    vec![round_trip::<8>(folder), round_trip::<64>(folder)]
 }
 
 fn round_trip<const N: usize>(folder: &Rc<Folder>) -> Contest {
-    let rows = Rows::<N, DEPTH>::new(folder, Way::ThereAndBack)
+    let rows = Rows::<Back, N, DEPTH>::new(folder)
         .limit("raw: an atomic word each way", |plan| raw::round_trip(plan, 1))
         .extra("raw: the same round a ring of slots", |plan| raw::round_trip(plan, DEPTH))
         .everyone();
@@ -41,7 +41,7 @@ pub(super) fn round_trips_on_time(folder: &Rc<Folder>) -> Vec<Contest> {
         title: format!("Round trip, 64 bytes, {}", rate(every, 1)),
         unit: Unit::Latency,
         at: 1e9 / every as f64,
-        rows: Rows::<64, DEPTH>::new(folder, Way::ThereAndBack).due(1, every).everyone().rows,
+        rows: Rows::<BackOnTime, 64, DEPTH>::new(folder).due(1, every).everyone().rows,
     };
     CALLS.map(contest).into()
 }
@@ -68,7 +68,7 @@ fn on_time(folder: &Rc<Folder>, workload: &'static str, key: String, burst: u64,
         title,
         unit: Unit::Latency,
         at: burst as f64 * 1e9 / every as f64,
-        rows: Rows::<64, DEPTH>::new(folder, Way::There)
+        rows: Rows::<ThereOnTime, 64, DEPTH>::new(folder)
             .due(burst, every)
             .limit("raw: an atomic word", raw::word_on_time)
             .everyone()

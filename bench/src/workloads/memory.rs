@@ -46,7 +46,7 @@ impl<const N: usize> Rows<N> {
             load: Load::default(),
             count: Count::Fixed(1),
             lap: 0,
-            run: Box::new(move |plan| {
+            run: Rc::new(move |plan| {
                 let room = folder.room("there");
                 process::memory::<P>(N, setting == Setting::Processes, &room, plan)
             }),

@@ -2,6 +2,7 @@
 //! the peers, ours, and the limits of the hardware.
 
 use std::io;
+use std::marker::PhantomData;
 use std::rc::Rc;
 
 use serde::{Deserialize, Serialize};
@@ -105,17 +106,65 @@ fn steps(nanos: f64) -> u32 {
     steps_of_work(nanos)
 }
 
-/// Which way the messages of a row go.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Way {
-    There,
-    ThereAndBack,
+/// What the messages of a row do.
+trait Way<const N: usize, const D: usize>: 'static {
+    fn threads<C: Channel<N, D>>(plan: &Plan) -> Sample;
+
+    fn processes<C: ProcessChannel<N, D>>(folder: &Folder, plan: &Plan) -> Sample;
+}
+
+/// One way, as fast as they go.
+struct There;
+/// One way, each when it is due.
+struct ThereOnTime;
+/// There and back, one after the other.
+struct Back;
+/// There and back, each when it is due.
+struct BackOnTime;
+
+impl<const N: usize, const D: usize> Way<N, D> for There {
+    fn threads<C: Channel<N, D>>(plan: &Plan) -> Sample {
+        exchange::one_way::<C, N, D>(plan)
+    }
+
+    fn processes<C: ProcessChannel<N, D>>(folder: &Folder, plan: &Plan) -> Sample {
+        process::one_way::<C, N, D>(folder, plan, 1)
+    }
+}
+
+impl<const N: usize, const D: usize> Way<N, D> for ThereOnTime {
+    fn threads<C: Channel<N, D>>(plan: &Plan) -> Sample {
+        exchange::one_way_on_time::<C, N, D>(plan)
+    }
+
+    fn processes<C: ProcessChannel<N, D>>(folder: &Folder, plan: &Plan) -> Sample {
+        process::one_way_on_time::<C, N, D>(folder, plan)
+    }
+}
+
+impl<const N: usize, const D: usize> Way<N, D> for Back {
+    fn threads<C: Channel<N, D>>(plan: &Plan) -> Sample {
+        exchange::round_trip::<C, N, D>(plan)
+    }
+
+    fn processes<C: ProcessChannel<N, D>>(folder: &Folder, plan: &Plan) -> Sample {
+        process::round_trip::<C, N, D>(folder, plan)
+    }
+}
+
+impl<const N: usize, const D: usize> Way<N, D> for BackOnTime {
+    fn threads<C: Channel<N, D>>(plan: &Plan) -> Sample {
+        exchange::round_trip_on_time::<C, N, D>(plan)
+    }
+
+    fn processes<C: ProcessChannel<N, D>>(folder: &Folder, plan: &Plan) -> Sample {
+        process::round_trip_on_time::<C, N, D>(folder, plan)
+    }
 }
 
 /// Makes a row of each peer.
-struct Rows<const N: usize, const D: usize> {
+struct Rows<W, const N: usize, const D: usize> {
     folder: Rc<Folder>,
-    way: Way,
     load: Load,
     count: Count,
     /// Batch calls get rows of their own.
@@ -123,19 +172,19 @@ struct Rows<const N: usize, const D: usize> {
     /// Peers whose depth is the kernel's choice have rows.
     unsized_too: bool,
     rows: Vec<Contestant>,
+    way: PhantomData<W>,
 }
 
-impl<const N: usize, const D: usize> Rows<N, D> {
-    /// One message after the other, as fast as they go.
-    fn new(folder: &Rc<Folder>, way: Way) -> Self {
+impl<W: Way<N, D>, const N: usize, const D: usize> Rows<W, N, D> {
+    fn new(folder: &Rc<Folder>) -> Self {
         Self {
             folder: Rc::clone(folder),
-            way,
             load: Load::default(),
             count: Count::Fitting,
             batches: false,
             unsized_too: true,
             rows: Vec::new(),
+            way: PhantomData,
         }
     }
 
@@ -171,36 +220,31 @@ impl<const N: usize, const D: usize> Rows<N, D> {
     }
 
     fn raw(mut self, name: &str, role: Role, run: impl Fn(&Plan) -> Sample + 'static) -> Self {
-        self.rows.push(Contestant {
-            name: name.to_owned(),
-            setting: Setting::Threads,
-            role,
-            note: None,
-            load: self.load,
-            count: self.count,
-            lap: D as u64,
-            run: Box::new(run),
-        });
+        let row = self.row(name.to_owned(), Setting::Threads, role, Rc::new(run));
+        self.rows.push(row);
         self
     }
 
-    fn add(&mut self, about: About, setting: Setting, run: impl Fn(&Plan) -> Sample + Clone + 'static) {
+    fn row(
+        &self,
+        name: String,
+        setting: Setting,
+        role: Role,
+        run: Rc<dyn Fn(&Plan) -> Sample>,
+    ) -> Contestant {
+        Contestant { name, setting, role, note: None, load: self.load, count: self.count, lap: D as u64, run }
+    }
+
+    fn add(&mut self, about: About, setting: Setting, run: Rc<dyn Fn(&Plan) -> Sample>) {
         if !about.sized && !self.unsized_too {
             return;
         }
-        let row = |batch: Option<&str>| Contestant {
-            name: name(about, setting, batch.is_some()),
-            setting,
-            role: about.role,
-            note: batch.map(str::to_owned),
-            load: Load { batch: batch.is_some(), ..self.load },
-            count: self.count,
-            lap: D as u64,
-            run: Box::new(run.clone()),
-        };
-        self.rows.push(row(None));
+        let row = self.row(name(about, setting, false), setting, about.role, Rc::clone(&run));
+        self.rows.push(row);
         if let Some(calls) = about.batch.filter(|_| self.batches) {
-            self.rows.push(row(Some(calls)));
+            let row = self.row(name(about, setting, true), setting, about.role, run);
+            let load = Load { batch: true, ..row.load };
+            self.rows.push(Contestant { note: Some(calls.to_owned()), load, ..row });
         }
     }
 }
@@ -217,26 +261,16 @@ fn name(about: About, setting: Setting, batch: bool) -> String {
     name
 }
 
-impl<const N: usize, const D: usize> Visitor<N, D> for Rows<N, D> {
+impl<W: Way<N, D>, const N: usize, const D: usize> Visitor<N, D> for Rows<W, N, D> {
     fn visit<C: Channel<N, D>>(&mut self) {
-        match self.way {
-            Way::There => self.add(C::ABOUT, Setting::Threads, exchange::one_way::<C, N, D>),
-            Way::ThereAndBack => self.add(C::ABOUT, Setting::Threads, exchange::round_trip::<C, N, D>),
-        }
+        self.add(C::ABOUT, Setting::Threads, Rc::new(W::threads::<C>));
     }
 }
 
-impl<const N: usize, const D: usize> ProcessVisitor<N, D> for Rows<N, D> {
+impl<W: Way<N, D>, const N: usize, const D: usize> ProcessVisitor<N, D> for Rows<W, N, D> {
     fn visit<C: ProcessChannel<N, D>>(&mut self) {
         let folder = Rc::clone(&self.folder);
-        match self.way {
-            Way::There => self.add(C::ABOUT, Setting::Processes, move |plan: &Plan| {
-                process::one_way::<C, N, D>(&folder, plan, 1)
-            }),
-            Way::ThereAndBack => self.add(C::ABOUT, Setting::Processes, move |plan: &Plan| {
-                process::round_trip::<C, N, D>(&folder, plan)
-            }),
-        }
+        self.add(C::ABOUT, Setting::Processes, Rc::new(move |plan| W::processes::<C>(&folder, plan)));
     }
 }
 
@@ -279,7 +313,7 @@ mod tests {
             rows: {
                 let folder = Rc::new(Folder::new().expect("a private folder"));
                 let raw = |_: &Plan| -> Sample { unreachable!("nothing is measured") };
-                Rows::<8, DEPTH>::new(&folder, Way::There).limit("raw", raw).everyone().rows
+                Rows::<There, 8, DEPTH>::new(&folder).limit("raw", raw).everyone().rows
             },
         };
         let all = contest().rows.len();

@@ -5,7 +5,7 @@
 
 use std::rc::Rc;
 
-use super::{Contest, Rows, Unit, Way};
+use super::{Contest, Rows, ThereOnTime, Unit};
 use crate::peers::{
     CrossbeamBlocking, DEPTH, FlumeBlocking, KanalBlocking, Pipe, RingfireParked, ShaqParked,
     SyncChannelBlocking, TangoWaiting, UnixSocket,
@@ -17,7 +17,7 @@ use crate::raw;
 const EVERY: u64 = 500_000;
 
 pub(super) fn wake_up(folder: &Rc<Folder>) -> Contest {
-    let rows = Rows::<64, DEPTH>::new(folder, Way::There)
+    let rows = Rows::<ThereOnTime, 64, DEPTH>::new(folder)
         .due(1, EVERY)
         .limit("raw: a futex", raw::futex_on_time)
         .thread::<TangoWaiting>()

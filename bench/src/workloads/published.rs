@@ -2,47 +2,44 @@
 //! threads too, as it does. Unlike there, threads are pinned, messages are checked, and peers carry values
 //! instead of a new `Vec` for each message.
 
+use std::marker::PhantomData;
+use std::rc::Rc;
 use std::time::Instant;
 
-use super::{Contest, Unit, Way, name};
-use crate::exchange;
+use super::{Back, Contest, There, Unit, Way, name};
 use crate::method::{Contestant, Count, Load, Plan, Sample, Setting, Span};
 use crate::peers::{Channel, PublishedUncontrolled, Visitor, visit_threads};
 
 pub(super) fn its_own() -> Vec<Contest> {
     vec![
-        contest::<64, 16_384>(
+        contest::<There, 64, 16_384>(
             "published-64",
             "The published crate's own: 10 000 messages of 64 bytes, set-up included",
             Unit::MillionPerSecond,
-            Way::There,
             10_000,
         ),
-        contest::<8, 1024>(
+        contest::<Back, 8, 1024>(
             "published-round-trip",
             "The published crate's own: 100 round trips of 8 bytes, set-up included",
             Unit::RoundTrip,
-            Way::ThereAndBack,
             100,
         ),
-        contest::<1024, 2048>(
+        contest::<There, 1024, 2048>(
             "published-1024",
             "The published crate's own: 2 048 messages of 1 024 bytes, set-up included",
             Unit::MillionPerSecond,
-            Way::There,
             2_048,
         ),
     ]
 }
 
-fn contest<const N: usize, const D: usize>(
+fn contest<W: Way<N, D>, const N: usize, const D: usize>(
     key: &str,
     title: &str,
     unit: Unit,
-    way: Way,
     messages: u64,
 ) -> Contest {
-    let mut rows = Rows { way, messages, rows: Vec::new() };
+    let mut rows = Rows { way: PhantomData::<W>, messages, rows: Vec::new() };
     visit_threads::<N, D>(&mut rows);
     Visitor::<N, D>::visit::<PublishedUncontrolled>(&mut rows);
     Contest {
@@ -55,15 +52,15 @@ fn contest<const N: usize, const D: usize>(
     }
 }
 
-struct Rows {
-    way: Way,
+struct Rows<W> {
+    way: PhantomData<W>,
     messages: u64,
     rows: Vec<Contestant>,
 }
 
-impl<const N: usize, const D: usize> Visitor<N, D> for Rows {
+impl<W: Way<N, D>, const N: usize, const D: usize> Visitor<N, D> for Rows<W> {
     fn visit<C: Channel<N, D>>(&mut self) {
-        let (way, messages) = (self.way, self.messages);
+        let messages = self.messages;
         self.rows.push(Contestant {
             name: name(C::ABOUT, Setting::Threads, false),
             setting: Setting::Threads,
@@ -72,13 +69,7 @@ impl<const N: usize, const D: usize> Visitor<N, D> for Rows {
             load: Load::default(),
             count: Count::Fitting,
             lap: 0,
-            run: Box::new(move |plan| {
-                let all = |plan: &Plan| match way {
-                    Way::There => exchange::one_way::<C, N, D>(plan),
-                    Way::ThereAndBack => exchange::round_trip::<C, N, D>(plan),
-                };
-                from_scratch(plan, messages, all)
-            }),
+            run: Rc::new(move |plan| from_scratch(plan, messages, W::threads::<C>)),
         });
     }
 }

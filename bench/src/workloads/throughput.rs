@@ -3,7 +3,7 @@
 
 use std::rc::Rc;
 
-use super::{Contest, Rows, SHALLOW, Unit, Way, bytes, steps};
+use super::{Contest, Rows, SHALLOW, There, Unit, bytes, steps};
 use crate::method::Load;
 use crate::peers::{DEPTH, Lossy, Peer, TangoObserver, unread};
 use crate::process::{self, Folder};
@@ -26,7 +26,7 @@ pub(super) fn by_size(folder: &Rc<Folder>) -> Vec<Contest> {
 }
 
 fn of_size<const N: usize, const D: usize>(folder: &Rc<Folder>) -> Contest {
-    let rows = Rows::<N, D> { batches: true, ..Rows::new(folder, Way::There) };
+    let rows = Rows::<There, N, D> { batches: true, ..Rows::new(folder) };
     let rows = rows
         .limit("raw: tango's producer, nobody reads", |plan| unread::<N, D>(plan, 0))
         .extra("raw: a copy into a ring, nobody reads", |plan| raw::copy::<N>(plan, D))
@@ -42,7 +42,10 @@ fn of_size<const N: usize, const D: usize>(folder: &Rc<Folder>) -> Contest {
 }
 
 /// One observer, between threads and between processes.
-fn with_observers<const N: usize, const D: usize>(rows: Rows<N, D>, folder: &Rc<Folder>) -> Rows<N, D> {
+fn with_observers<const N: usize, const D: usize>(
+    rows: Rows<There, N, D>,
+    folder: &Rc<Folder>,
+) -> Rows<There, N, D> {
     let title = <TangoObserver as Peer>::ABOUT.title();
     let folder = Rc::clone(folder);
     rows.extra(&title, |plan| {
@@ -56,7 +59,7 @@ fn with_observers<const N: usize, const D: usize>(rows: Rows<N, D>, folder: &Rc<
 
 pub(super) fn working(folder: &Rc<Folder>) -> Vec<Contest> {
     let contest = |key: &str, nanos: f64| {
-        let rows = Rows::<64, DEPTH> { batches: true, ..Rows::new(folder, Way::There) };
+        let rows = Rows::<There, 64, DEPTH> { batches: true, ..Rows::new(folder) };
         let load = Load { work: steps(nanos), ..Load::default() };
         let rows = Rows { load, ..rows };
         Contest {
@@ -73,7 +76,7 @@ pub(super) fn working(folder: &Rc<Folder>) -> Vec<Contest> {
 
 pub(super) fn slow_consumer(folder: &Rc<Folder>) -> Contest {
     let load = Load { chore: steps(CHORE), ..Load::default() };
-    let rows = Rows::<64, DEPTH> { load, ..Rows::new(folder, Way::There) };
+    let rows = Rows::<There, 64, DEPTH> { load, ..Rows::new(folder) };
     Contest {
         key: "slow-consumer".into(),
         workload: "slow-consumer",
