@@ -36,6 +36,9 @@ const STEADY: f64 = 1.5;
 /// Warm-up, in messages, at most, unless the ring is larger.
 const WARM: u64 = 50_000;
 
+/// Messages that go round most rings once, without timing anything. The deep ring is too deep for it.
+const SMOKE_LAP: u64 = 1024;
+
 /// What the two sides do besides sending and receiving.
 #[derive(Clone, Copy, Debug, Default, Serialize, Deserialize)]
 pub(crate) struct Load {
@@ -257,7 +260,8 @@ fn one_round(contestants: &[Contestant], cores: Cores, progress: &dyn Fn(&str)) 
             Count::Due => 16,
             Count::Fitting => 64,
         };
-        let warm = if contestant.lap == 0 { 0 } else { contestant.lap + contestant.lap / 8 };
+        let lap = contestant.lap.min(SMOKE_LAP);
+        let warm = lap + lap / 8;
         (contestant.run)(&Plan { cores, warm, count, load: contestant.load })
     };
     let kept = vec![contestants.iter().map(sample).collect()];
