@@ -26,7 +26,7 @@ mod raw;
 mod report;
 mod workloads;
 
-use crate::method::{Cores, Effort, SharedCore, Sharing, interleave, pin, quantiles};
+use crate::method::{Cores, Effort, SharedCore, Sharing, interleave, let_loose, pin, quantiles};
 use crate::report::{Machine, Report, Table};
 use crate::workloads::Contest;
 
@@ -220,6 +220,9 @@ fn measure(arguments: &Arguments, cores: Cores, contests: &[Contest]) -> Result<
         }
     }
     let _shared = SharedCore::assume(cores.sharing() == Sharing::Same);
+    if effort.smoke {
+        let_loose();
+    }
     pin(cores.producer);
     for (name, fact) in machine.facts() {
         println!("{name:10} {fact}");

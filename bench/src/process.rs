@@ -17,7 +17,7 @@ use serde::de::DeserializeOwned;
 use crate::exchange::{
     answer, call, call_on_time, consume, consume_on_time, observe, produce, produce_on_time, slowest,
 };
-use crate::method::{Plan, Sample, SharedCore, Span};
+use crate::method::{Plan, Sample, SharedCore, Span, is_loose, let_loose};
 use crate::peers::{self, DEPTH, Lossy, Peer, ProcessChannel, ProcessVisitor, Waits};
 use crate::workloads::{DEEP, SHALLOW, memory};
 
@@ -213,6 +213,7 @@ impl Child {
             .args([size, depth].map(|number| number.to_string()))
             .arg(json(plan))
             .arg(shared.to_string())
+            .arg(is_loose().to_string())
             .args(rooms.iter().map(|room| room.path()))
             // So that what is freed leaves, for who measures memory.
             .env("MALLOC_MMAP_THRESHOLD_", "65536")
@@ -271,12 +272,18 @@ pub(crate) struct ChildArgs {
     /// Whether it shares its core with others.
     #[arg(action = clap::ArgAction::Set)]
     shared: bool,
+    /// Whether nothing is timed.
+    #[arg(action = clap::ArgAction::Set)]
+    loose: bool,
     rooms: Vec<PathBuf>,
 }
 
 /// The reader's side.
 pub(crate) fn run_child(args: &ChildArgs) {
     let _shared = SharedCore::assume(args.shared);
+    if args.loose {
+        let_loose();
+    }
     match (args.size, args.depth) {
         (8, DEPTH) => play::<8, DEPTH>(args),
         (64, DEPTH) => play::<64, DEPTH>(args),

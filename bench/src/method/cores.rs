@@ -85,8 +85,24 @@ fn siblings(core: usize) -> String {
     std::fs::read_to_string(path).unwrap_or_else(|_| core.to_string())
 }
 
+/// Whether threads run wherever there is time for them, because nothing is timed.
+static LOOSE: AtomicBool = AtomicBool::new(false);
+
+/// From now on nobody is pinned, and who waits yields: for checking what is delivered on a busy machine.
+pub(crate) fn let_loose() {
+    LOOSE.store(true, Ordering::Relaxed);
+    SHARED.store(true, Ordering::Relaxed);
+}
+
+pub(crate) fn is_loose() -> bool {
+    LOOSE.load(Ordering::Relaxed)
+}
+
 /// Keeps the calling thread, and what it starts later, on one core.
 pub(crate) fn pin(core: usize) {
+    if is_loose() {
+        return;
+    }
     let mut set = CpuSet::new();
     set.set(core).expect("the core was checked when it was chosen");
     sched_setaffinity(Pid::from_raw(0), &set).expect("a thread may choose among its own cores");

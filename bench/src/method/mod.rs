@@ -21,7 +21,9 @@ use serde::{Deserialize, Serialize};
 mod cores;
 mod figures;
 
-pub(crate) use self::cores::{Cores, SharedCore, Sharing, Span, Stopwatch, now, pause, pin, spawn};
+pub(crate) use self::cores::{
+    Cores, SharedCore, Sharing, Span, Stopwatch, is_loose, let_loose, now, pause, pin, spawn,
+};
 pub(crate) use self::figures::{Spread, quantile_index, quantiles, quantiles_of};
 
 use self::cores::stolen;
