@@ -20,6 +20,7 @@ pub(crate) fn produce<P: Peer, const N: usize>(tx: &mut impl Sender<N>, plan: &P
     pin(plan.cores.producer);
     let watch = Stopwatch::start();
     // In two steps, so that loops that are never used are not compiled either.
+    #[allow(clippy::collapsible_if)]
     if const { P::ABOUT.batch.is_some() } {
         if plan.load.batch {
             send_batches(tx, &mut Batch::new(), 0..plan.total(), plan.load.work);
@@ -59,6 +60,7 @@ pub(crate) fn produce_on_time<const N: usize>(tx: &mut impl Sender<N>, plan: &Pl
 /// thread moves to the consumer's core.
 pub(crate) fn consume<P: Peer, const N: usize>(rx: &mut impl Receiver<N>, plan: &Plan) -> Sample {
     pin(plan.cores.consumer);
+    #[allow(clippy::collapsible_if)]
     if const { P::ABOUT.batch.is_some() } {
         if plan.load.batch {
             let (wrong_before, ahead) = receive_batches(rx, 0..plan.warm, plan.load.chore);
@@ -78,7 +80,7 @@ pub(crate) fn consume_on_time<const N: usize>(rx: &mut impl Receiver<N>, plan: &
     pin(plan.cores.consumer);
     let mut latencies = vec![u32::MAX; plan.count as usize];
     let mut wrong = receive(rx, 0..plan.warm, 0);
-    let Some(start) = rx.receive(|bytes| number_of::<N>(bytes)) else {
+    let Some(start) = rx.receive(number_of::<N>) else {
         panic!("the message with the starting time arrived wrong");
     };
     let watch = Stopwatch::start();

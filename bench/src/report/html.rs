@@ -151,8 +151,7 @@ fn by_size(page: &mut String, tables: &[&Table]) {
         ("between processes, one message a call", Setting::Processes, false),
         ("between processes, batches", Setting::Processes, true),
     ];
-    let ticks: Vec<(f64, String)> =
-        tables.iter().map(|table| (table.at, si(table.at).replace("65.536k", "64Ki"))).collect();
+    let ticks: Vec<(f64, String)> = tables.iter().map(|table| (table.at, size(table.at))).collect();
     for (title, setting, batch) in kinds {
         let wanted = |row: &Row| {
             let peer = matches!(row.role, Role::Tango | Role::Peer | Role::Published)
@@ -167,6 +166,11 @@ fn by_size(page: &mut String, tables: &[&Table]) {
     }
 }
 
+/// Bytes as an axis has them.
+fn size(bytes: f64) -> String {
+    if bytes < 1024.0 { si(bytes) } else { format!("{} Ki", bytes / 1024.0) }
+}
+
 /// Messages a second over readers.
 fn by_readers(page: &mut String, tables: &[&Table]) {
     let series = over_tables(tables, |_| true);
@@ -175,9 +179,12 @@ fn by_readers(page: &mut String, tables: &[&Table]) {
     plot(page, "Messages a second by readers", &series, axes);
 }
 
+/// The name of a line, whether it is ours, and its points.
+type Line = (String, bool, Vec<(f64, f64)>);
+
 /// A line for each row, with a point from each table.
 fn over_tables(tables: &[&Table], wanted: impl Fn(&Row) -> bool) -> Vec<Series> {
-    let mut points: Vec<(String, bool, Vec<(f64, f64)>)> = Vec::new();
+    let mut points: Vec<Line> = Vec::new();
     for table in tables {
         for row in table.rows.iter().filter(|row| wanted(row)) {
             let mut figures = row.figures.clone();
@@ -233,7 +240,7 @@ fn percentiles(page: &mut String, table: &Table, quantiles: &[f64]) {
 }
 
 /// The same colour for the same peer everywhere, if that is free.
-fn coloured(lines: Vec<(String, bool, Vec<(f64, f64)>)>) -> Vec<Series> {
+fn coloured(lines: Vec<Line>) -> Vec<Series> {
     let usual: BTreeMap<&str, usize> = [
         ("tango", 0),
         ("rtrb", 1),
