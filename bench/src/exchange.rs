@@ -274,7 +274,7 @@ pub(crate) fn observed<C: Lossy<N, D>, const N: usize, const D: usize>(
         let samples = consumers.into_iter().map(|thread| thread.join().expect("a panic ends the process"));
         // What counts is how fast the producer is.
         let readers = slowest(samples).with_other_side(span, !shared);
-        Sample { figure: span.nanos / plan.total() as f64, ..readers }
+        readers.by_the_producer(span, plan)
     })
 }
 

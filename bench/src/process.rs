@@ -131,7 +131,7 @@ pub(crate) fn observed<C: Lossy<N, D>, const N: usize, const D: usize>(
     let mut tx = C::connect(source);
     let span = produce::<C, N>(&mut tx, plan);
     let readers = slowest(children.into_iter().map(Child::finish)).with_other_side(span, !shared);
-    Sample { figure: span.nanos / plan.total() as f64, ..readers }
+    readers.by_the_producer(span, plan)
 }
 
 /// Messages of `N` bytes to another process and back, one after the other.

@@ -38,6 +38,8 @@ const STEADY: f64 = 1.5;
 /// Warm-up, in messages, at most, unless the ring is larger.
 const WARM: u64 = 50_000;
 
+/// Messages of a window, at most.
+const MOST: u64 = 50_000_000;
 /// Messages that go round most rings once, without timing anything. The deep ring is too deep for it.
 const SMOKE_LAP: u64 = 1024;
 
@@ -121,6 +123,13 @@ impl Sample {
         let median = latencies_at[quantile_index(0.5)] as f64;
         let window = Self::window(latencies.len() as u64, span, wrong);
         Self { figure: median, latencies: latencies_at, ..window }
+    }
+
+    /// What lossy readers saw, with the producer's pace for a figure: nobody waits for them, and they may
+    /// have come when all was over.
+    pub(crate) fn by_the_producer(self, span: Span, plan: &Plan) -> Self {
+        let figure = span.nanos / plan.total() as f64;
+        Self { figure, nanos: figure * plan.count as f64, ..self }
     }
 
     /// Takes into account how much of its time the other side had its core. A side that sleeps gives its
@@ -286,8 +295,8 @@ fn first_count(contestant: &Contestant, cores: Cores, effort: Effort) -> u64 {
             let mut count = 1_000;
             loop {
                 let sample = (contestant.run)(&plan(contestant, cores, count));
-                if sample.nanos >= effort.window() / 20.0 {
-                    return adjusted(&sample, effort.window());
+                if sample.nanos >= effort.window() / 20.0 || count > MOST {
+                    return adjusted(count, &sample, effort.window());
                 }
                 count *= 8;
             }
@@ -295,9 +304,9 @@ fn first_count(contestant: &Contestant, cores: Cores, effort: Effort) -> u64 {
     }
 }
 
-/// As many messages as would have taken a window at the speed of this sample.
-fn adjusted(sample: &Sample, window: f64) -> u64 {
-    ((window / sample.nanos * sample.messages as f64) as u64).clamp(1_000, 50_000_000)
+/// As many messages as would have taken a window at the speed of this sample, which had `count`.
+fn adjusted(count: u64, sample: &Sample, window: f64) -> u64 {
+    ((window / sample.nanos * count as f64) as u64).clamp(1_000, MOST)
 }
 
 /// One round in which all have their turn.
@@ -345,7 +354,7 @@ impl Turn<'_> {
             if let Count::Fitting = contestant.count {
                 // The cores may have moved: the next window should be as long as it is meant to be.
                 if !(0.5..2.0).contains(&(sample.nanos / window)) {
-                    *count = adjusted(&sample, window);
+                    *count = adjusted(*count, &sample, window);
                 }
                 clean &= sample.nanos > window / 4.0;
             }
@@ -396,6 +405,6 @@ mod tests {
     #[test]
     fn counts_aim_at_the_window() {
         let sample = Sample::window(1_000, Span { nanos: 1e6, on_core: 1.0 }, 0);
-        assert_eq!(adjusted(&sample, 150e6), 150_000);
+        assert_eq!(adjusted(1_000, &sample, 150e6), 150_000);
     }
 }
