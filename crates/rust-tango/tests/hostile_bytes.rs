@@ -9,9 +9,10 @@ use std::fs::{self, OpenOptions};
 use std::os::unix::fs::symlink;
 use std::path::Path;
 
+use common::exercise::{comes_to_rest, use_it_all};
 use common::hostile::{
-    CONSUMER, CONSUMER_WORDS, DEPTH, HEAD, HEAD_WORDS, MTU, NAME, RING, SLOT_WORDS, builder, comes_to_rest,
-    dead_link, store, use_it_all, value,
+    CONSUMER, CONSUMER_WORDS, DEPTH, HEAD, HEAD_WORDS, MTU, NAME, RING, SLOT_WORDS, builder, dead_link,
+    store, value,
 };
 use common::{Random, assert_is, in_time, publish};
 use nix::sys::stat::{Mode, SFlag, makedev, mknod};
@@ -154,7 +155,7 @@ fn slices_lie_inside_of_the_mapping() {
         let maps = mappings(&path.join("tx"));
         assert!(!maps.is_empty());
         let mut rx = link.consumer_from(Start::Oldest).unwrap();
-        comes_to_rest(&mut rx, |bytes| {
+        comes_to_rest(&mut rx, DEPTH as usize, |bytes| {
             let range = bytes.as_ptr_range();
             let inside = maps.iter().any(|(from, to)| *from <= range.start.addr() && range.end.addr() <= *to);
             assert!(inside || bytes.is_empty(), "{range:?} is outside of {maps:x?}");

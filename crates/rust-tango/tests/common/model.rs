@@ -100,8 +100,10 @@ struct Reader {
     released: u64,
     /// Lost before it had joined, and not reported yet.
     missed: u64,
-    /// Overruns in a row.
+    /// Overruns in a row, while nothing was published.
     overruns: u32,
+    /// How much was published, and gone, at the last one.
+    overrun_at: (u64, u64),
 }
 
 struct Model {
@@ -366,7 +368,16 @@ impl Model {
         let stands = if holds { at.max(self.floor) } else { at };
         let missed = if matches!(start, Start::At(_)) { stands - at } else { 0 };
         let rx = joined.unwrap();
-        self.readers.push(Reader { rx, holds, lends, at: stands, released: stands, missed, overruns: 0 });
+        self.readers.push(Reader {
+            rx,
+            holds,
+            lends,
+            at: stands,
+            released: stands,
+            missed,
+            overruns: 0,
+            overrun_at: (0, 0),
+        });
     }
 
     /// What a read must come to: `Err`, it is told of a loss; otherwise whether there is a fragment.
@@ -396,7 +407,9 @@ impl Model {
         // An unfinished loan may have killed one more than the producer says.
         assert!(goes_on + 1 >= oldest, "goes on with {goes_on}, and only {oldest} is intact");
         reader.at = goes_on;
-        reader.overruns += 1;
+        let now = (next, oldest);
+        reader.overruns =
+            if std::mem::replace(&mut reader.overrun_at, now) == now { reader.overruns + 1 } else { 1 };
         assert!(reader.overruns <= 4, "nobody publishes, and it is overrun again and again");
     }
 
@@ -473,8 +486,16 @@ impl Model {
         };
         // An observer has the shape of a reader, and reads nothing meanwhile.
         let rx = self.link.observer().unwrap();
-        let stand_in =
-            Reader { rx, holds: true, lends: true, at: demand, released: demand, missed: 0, overruns: 0 };
+        let stand_in = Reader {
+            rx,
+            holds: true,
+            lends: true,
+            at: demand,
+            released: demand,
+            missed: 0,
+            overruns: 0,
+            overrun_at: (0, 0),
+        };
         self.readers.push(stand_in);
         work(self);
         self.readers.pop();
@@ -565,9 +586,10 @@ impl Model {
         self.oldest_shown = self.oldest;
         // It knows of the payloads that are there, by their real lengths.
         let living = self.published.iter().skip(self.oldest as usize);
-        let placed =
+        let mut placed =
             living.filter(|record| record.len > 0).filter_map(|record| Some((record, record.place?)));
-        self.head = placed.last().map_or(0, |(record, place)| place + record.len.div_ceil(GRANULE) as u64);
+        self.head =
+            placed.next_back().map_or(0, |(record, place)| place + record.len.div_ceil(GRANULE) as u64);
     }
 
     /// All that can be looked at without changing anything.
