@@ -39,7 +39,7 @@ impl<'a> Consumer<'a> {
     /// ends the batch, and the next call reports it.
     pub fn poll_batch(&mut self, max: usize) -> Result<Batch<'_>, TangoError> {
         let found = if max == 0 { Next::Nothing } else { self.look()? };
-        if let Next::Nothing = found {
+        if let Next::Nothing | Next::Closed = found {
             return Ok(Batch { source: Source::Copies(&[]), len: 0, _credit: None });
         }
         let first = self.next;

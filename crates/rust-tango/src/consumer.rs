@@ -193,6 +193,9 @@ impl core::fmt::Debug for Consumer<'_> {
 
 /// Empty looks between two questions whether the producer lives.
 const LOOKS_PER_QUESTION: u32 = 1024;
+/// Of so many empty looks, one asks for anything but the next fragment: has the link ended?
+const QUICK_LOOKS: u32 = 8;
+const _: () = assert!(LOOKS_PER_QUESTION % QUICK_LOOKS == 0);
 /// Most spins after an empty look that ends a run: half as many as the run had fragments. The producer
 /// gets ahead by more than one fragment, and the line is not pulled away from it at once. None after a
 /// single fragment, so an exchange of questions and answers does not wait (`bench/`: rows "little work",
@@ -209,7 +212,10 @@ const OFF: u64 = 1 << 62;
 /// What a look at the next line leads to.
 pub(crate) enum Next<'a> {
     Fragment(Line<'a>),
+    /// Not yet.
     Nothing,
+    /// Nor will there be, unless another producer comes.
+    Closed,
 }
 
 /// Reading.
@@ -228,7 +234,7 @@ impl<'a> Consumer<'a> {
     pub fn poll(&mut self) -> Result<Option<Fragment<'_>>, TangoError> {
         match self.look()? {
             Next::Fragment(line) => self.take(line),
-            Next::Nothing => Ok(None),
+            Next::Nothing | Next::Closed => Ok(None),
         }
     }
 
@@ -356,7 +362,8 @@ impl<'a> Consumer<'a> {
         loop {
             match self.look()? {
                 Next::Fragment(line) => return self.take(line),
-                Next::Nothing if self.is_closed() || waiting.is_over() => return Ok(None),
+                Next::Closed => return Ok(None),
+                Next::Nothing if waiting.is_over() => return Ok(None),
                 Next::Nothing => {}
             }
             match waiting.pause() {
@@ -376,6 +383,11 @@ impl<'a> Consumer<'a> {
         }
         match line.look(self.next) {
             Look::Ready if self.ready => Ok(Next::Fragment(line)),
+            // Mostly looks at nothing but the line: who waits for it sees it the sooner.
+            Look::Behind if self.ready && self.idle_at == self.next && self.idle_looks % QUICK_LOOKS != 0 => {
+                self.idle_looks = self.idle_looks.wrapping_add(1);
+                Ok(Next::Nothing)
+            }
             found => self.look_again(found),
         }
     }
@@ -386,7 +398,7 @@ impl<'a> Consumer<'a> {
         if !self.ready {
             if !self.joined {
                 if !self.parts.head.is_bound() {
-                    return Ok(Next::Nothing);
+                    return Ok(if self.parts.is_stopped() { Next::Closed } else { Next::Nothing });
                 }
                 self.join(true);
             }
@@ -404,10 +416,10 @@ impl<'a> Consumer<'a> {
                 if self.idle_at != self.next {
                     self.end_of_run();
                 }
-                self.idle_looks = self.idle_looks.wrapping_add(1);
                 if self.idle_looks % LOOKS_PER_QUESTION == 0 {
                     self.ask_whether_producer_lives();
                 }
+                self.idle_looks = self.idle_looks.wrapping_add(1);
                 self.ask_whether_evicted();
                 if self.missed != 0 {
                     return Err(self.report_missed());
@@ -441,7 +453,7 @@ impl<'a> Consumer<'a> {
         match (line.look(self.next), ending) {
             (Look::Ready, _) => Ok(Next::Fragment(line)),
             (Look::Gone, _) => Err(self.overrun()),
-            (Look::Behind, Ending::Closed) => Ok(Next::Nothing),
+            (Look::Behind, Ending::Closed) => Ok(Next::Closed),
             (Look::Behind, Ending::Died) => {
                 // Whoever comes next is announced before its first fragment.
                 self.ready = false;

@@ -188,7 +188,7 @@ mod vector {
     use core::arch::asm;
 
     /// From how many words on the vector form is used.
-    pub(super) const FROM_WORDS: usize = 2;
+    pub(super) const FROM_WORDS: usize = 17;
 
     /// Copies `words` words of eight bytes, each with one access on either side.
     ///

@@ -37,7 +37,7 @@ impl<'a> Consumer<'a> {
             missed_evicted: false,
             parts,
             mode,
-            idle_looks: 0,
+            idle_looks: 1,
             streak: 0,
             // Far from any number that is read soon.
             resumed_at: next.wrapping_sub(1 << 62),
