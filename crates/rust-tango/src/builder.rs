@@ -9,6 +9,12 @@ use crate::link::Link;
 use crate::mcache::{MCache, SLOT};
 use crate::metrics::Metrics;
 
+/// Permissions of the files of a link: those it needs, and those it may have besides.
+#[cfg(feature = "shm")]
+const OWNER_ONLY: u32 = 0o600;
+#[cfg(all(feature = "shm", target_os = "linux"))]
+const OTHERS_READ: u32 = 0o044;
+
 /// Sizes for a new link. Start with [`Link::builder`].
 #[derive(Debug, Clone)]
 #[must_use = "a builder makes a link only with `build` or `create`"]
@@ -23,6 +29,9 @@ pub struct LinkBuilder {
     start: u64,
     #[cfg(feature = "shm")]
     dir: Option<std::path::PathBuf>,
+    /// Of the files, without the kind of file.
+    #[cfg(feature = "shm")]
+    mode: u32,
 }
 
 impl LinkBuilder {
@@ -38,6 +47,8 @@ impl LinkBuilder {
             start: 1,
             #[cfg(feature = "shm")]
             dir: None,
+            #[cfg(feature = "shm")]
+            mode: OWNER_ONLY,
         }
     }
 
@@ -106,6 +117,31 @@ impl LinkBuilder {
         self
     }
 
+    /// The permissions of the link's files, as for `chmod`: 0o600 (the default) for this user alone, with
+    /// 0o040 so that its group can read the link too, with 0o004 so that everybody can. Nobody else can be
+    /// allowed to write, and the umask does not matter. The folder of the link gets a matching mode (0o750
+    /// for 0o640).
+    ///
+    /// Who may read can be an observer, of a link of any user. It cannot be a consumer, which writes its
+    /// progress into a file of the link. It can do no harm but one: hold a lock that keeps others from
+    /// *becoming* producer or consumer of this link.
+    ///
+    /// The folder of links has to let them in as well. The default one, and one that is made for the first
+    /// link in it, is for its owner alone (0o700). So make one for the purpose, which the group can search
+    /// (0o710; 0o750 so that it can list the links, too), and name it with [`LinkBuilder::dir`] or
+    /// `TANGO_DIR`:
+    ///
+    /// ```sh
+    /// install -d -m 2710 -g traders /dev/shm/quotes   # the 2: links in it get its group
+    /// ```
+    ///
+    /// Without the setgid bit (2), files get the group of the process that makes the link.
+    #[cfg(feature = "shm")]
+    pub fn mode(mut self, mode: u32) -> Self {
+        self.mode = mode;
+        self
+    }
+
     /// Makes a link on the heap, for threads of this process. All its memory is touched here.
     ///
     /// # Errors
@@ -118,17 +154,65 @@ impl LinkBuilder {
     /// Makes a link in shared memory, for processes of this machine, under a name that
     /// [`Link::open`] finds.
     ///
-    /// A link of that name that nobody uses any more is replaced. Until it has taken the producer, or
-    /// dropped the link and its clones, no other process can be its producer.
+    /// A link of that name that nobody uses any more is replaced: observers that are still on it read what
+    /// is there, and learn nothing of the new one. To go on with it instead:
+    /// [`LinkBuilder::create_or_take_over`].
+    ///
+    /// Until it has taken the producer, or dropped the link and its clones, no other process can be its
+    /// producer. All its space is reserved here: a filesystem that is full says so now, and not in the
+    /// middle of a message. (That somebody with the right to write truncates a file of the link later
+    /// cannot be prevented: whoever then touches the memory gets SIGBUS.)
     ///
     /// # Errors
-    /// [`LinkErrorKind::Invalid`](crate::LinkErrorKind::Invalid) names what is out of its range; [`LinkErrorKind::InUse`](crate::LinkErrorKind::InUse) if a link of
-    /// that name has a producer or a consumer; [`LinkErrorKind::System`](crate::LinkErrorKind::System) if there is no space, no
-    /// permission, ...
+    /// [`LinkErrorKind::Invalid`](crate::LinkErrorKind::Invalid) names what is out of its range;
+    /// [`LinkErrorKind::InUse`](crate::LinkErrorKind::InUse) names those who hold a link of that name, be it
+    /// its producer, consumers, or somebody who stops it;
+    /// [`LinkErrorKind::Incompatible`](crate::LinkErrorKind::Incompatible) if there is something of that
+    /// name that is no link; [`LinkErrorKind::System`](crate::LinkErrorKind::System) if there is no space,
+    /// no permission, ... After an error, nothing of a new link is left.
     #[cfg(all(feature = "shm", target_os = "linux"))]
     pub fn create(self, name: &str) -> Result<Link, LinkError> {
+        self.in_shared_memory(name, crate::shm::Existing::Replace)
+    }
+
+    /// Like [`LinkBuilder::create`], but a link of that name that has no producer, because it has ended or
+    /// died, is taken over as it is: sequence numbers go on, what is in the ring can be read, and readers
+    /// that are attached stay so. Without one, a link is made.
+    ///
+    /// It must be what the builder asks for: the same sizes and the same mode. (Only
+    /// [`LinkBuilder::start`] does not matter: it is where a fresh link starts.) A link that somebody has
+    /// stopped has ended for good; it is replaced as by `create`.
+    ///
+    /// ```no_run
+    /// use rust_tango::Link;
+    ///
+    /// // A service that is restarted after any kind of death.
+    /// let tx = Link::builder().depth(1024).consumers(4).create_or_take_over("quotes")?.producer()?;
+    /// println!("goes on with fragment {}", tx.next_seq());
+    /// # Ok::<(), rust_tango::LinkError>(())
+    /// ```
+    ///
+    /// # Errors
+    /// As [`LinkBuilder::create`], though consumers alone are no hindrance; and
+    /// [`LinkErrorKind::Incompatible`](crate::LinkErrorKind::Incompatible) if the link is not what was asked
+    /// for, naming each difference, or not what this version of the library makes. `create` replaces it
+    /// then.
+    #[cfg(all(feature = "shm", target_os = "linux"))]
+    pub fn create_or_take_over(self, name: &str) -> Result<Link, LinkError> {
+        self.in_shared_memory(name, crate::shm::Existing::TakeOver)
+    }
+
+    #[cfg(all(feature = "shm", target_os = "linux"))]
+    fn in_shared_memory(self, name: &str, existing: crate::shm::Existing) -> Result<Link, LinkError> {
         let geometry = self.geometry()?;
-        Link::in_shared_memory(name, self.dir.as_deref(), geometry)
+        let Self { mode, .. } = self;
+        if mode & OWNER_ONLY != OWNER_ONLY || mode & !(OWNER_ONLY | OTHERS_READ) != 0 {
+            let message = alloc::format!(
+                "a mode of {mode:#o} is none for a link: 0o600, with 0o040 or 0o004 or both for others who may read; only the owner may write"
+            );
+            return Err(LinkError::new(crate::error::LinkErrorKind::Invalid, message));
+        }
+        Link::in_shared_memory(name, self.dir.as_deref(), &geometry, mode, existing)
     }
 
     fn geometry(&self) -> Result<Geometry, LinkError> {

@@ -394,7 +394,7 @@ impl<'a> Consumer<'a> {
 
     /// There is no fragment, or there is something to be told before it.
     #[cold]
-    fn look_again(&mut self, found: Look) -> Result<Next<'a>, TangoError> {
+    fn look_again(&mut self, mut found: Look) -> Result<Next<'a>, TangoError> {
         if !self.ready {
             if !self.joined {
                 if !self.parts.head.is_bound() {
@@ -407,11 +407,11 @@ impl<'a> Consumer<'a> {
             if self.missed != 0 {
                 return Err(self.report_missed());
             }
-            return self.look();
+            found = self.parts.ring.line(self.next).look(self.next);
         }
         match found {
             Look::Gone => Err(self.overrun()),
-            Look::Ready => self.look(),
+            Look::Ready => Ok(Next::Fragment(self.parts.ring.line(self.next))),
             Look::Behind => {
                 if self.idle_at != self.next {
                     self.end_of_run();

@@ -145,7 +145,7 @@ pub enum LinkErrorKind {
     InUse,
     /// The producer, or every slot for a reliable consumer, is taken.
     Taken,
-    /// The files of the link are not what this version of the library makes.
+    /// The files of the link are not what this version of the library makes, or not what was asked for.
     Incompatible,
     /// Somebody else can write to the link's files, so a zero-copy reader is refused.
     Untrusted,

@@ -79,6 +79,33 @@ impl Geometry {
         Ok(())
     }
 
+    /// Where a link that is there differs from what was asked for, in words. The first sequence number
+    /// does not count: it is where a fresh link starts.
+    #[cfg(all(feature = "shm", target_os = "linux"))]
+    pub(crate) fn differences(&self, asked: &Self) -> alloc::vec::Vec<alloc::string::String> {
+        let sizes = |of: &Self| {
+            [
+                ("depth", of.depth as u64),
+                ("MTU", of.mtu as u64),
+                ("slot", of.slot as u64),
+                ("region", of.region as u64),
+                ("consumers", of.consumers as u64),
+                ("credits", of.credits),
+            ]
+        };
+        let mut differences = alloc::vec::Vec::new();
+        for ((what, here), (_, asked)) in sizes(self).into_iter().zip(sizes(asked)) {
+            if here != asked {
+                differences.push(format!("{what} {here} instead of {asked}"));
+            }
+        }
+        if self.observers != asked.observers {
+            let with = |observers| if observers { "with observers" } else { "without observers" };
+            differences.push(format!("{} instead of {}", with(self.observers), with(asked.observers)));
+        }
+        differences
+    }
+
     /// Whether no payload needs the region.
     pub(crate) fn all_fit_slots(&self) -> bool {
         self.mtu <= self.slot - META_WORDS * WORD

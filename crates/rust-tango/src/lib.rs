@@ -138,6 +138,8 @@ pub use link::Link;
 pub use message::{Assembler, MessageError};
 #[cfg(feature = "alloc")]
 pub use payload::OwnedFragment;
+#[cfg(all(feature = "shm", target_os = "linux"))]
+pub use shm::{Holder, Holders, Party};
 #[cfg(feature = "alloc")]
 pub use status::{ConsumerStatus, LinkStatus};
 #[cfg(feature = "alloc")]

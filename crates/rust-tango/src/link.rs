@@ -60,7 +60,9 @@ impl Link {
     /// was published.
     ///
     /// # Errors
-    /// [`LinkErrorKind::Taken`] if there is one; in shared memory also [`LinkErrorKind::System`].
+    /// [`LinkErrorKind::Taken`] if there is one; in shared memory also [`LinkErrorKind::System`], and
+    /// [`LinkErrorKind::NotFound`] if the link has been removed since it was opened (who has made it or taken
+    /// it over has the producer all the same).
     pub fn producer(&self) -> Result<Producer<'static>, LinkError> {
         match &self.place {
             Place::Heap(link) => HeapLink::producer(link),
@@ -73,7 +75,9 @@ impl Link {
     ///
     /// # Errors
     /// [`LinkErrorKind::Taken`] if every slot is; in shared memory also [`LinkErrorKind::Untrusted`] if
-    /// somebody else could write to the link's files, and [`LinkErrorKind::System`].
+    /// somebody else could write to the link's files (another user who made it, say),
+    /// [`LinkErrorKind::System`] if this user cannot, and [`LinkErrorKind::NotFound`] if the link has been
+    /// removed since it was opened.
     pub fn consumer(&self) -> Result<Consumer<'static>, LinkError> {
         self.consumer_from(Start::Next)
     }
@@ -232,10 +236,19 @@ impl Link {
     pub(crate) fn in_shared_memory(
         name: &str,
         folder: Option<&std::path::Path>,
-        geometry: Geometry,
+        geometry: &Geometry,
+        mode: u32,
+        existing: crate::shm::Existing,
     ) -> Result<Self, LinkError> {
-        let (link, made) = crate::shm::ShmLink::create(folder, name, geometry)?;
+        let (link, made) = crate::shm::ShmLink::create(folder, name, geometry, mode, existing)?;
         Ok(Self { place: Place::Shared(Arc::new(link), Arc::new(made)) })
+    }
+
+    /// The folder of links that is meant by `folder`: that one, or for `None` the default one, which is
+    /// `TANGO_DIR` from the environment if that is not empty, otherwise `/dev/shm/tango-UID` with the number
+    /// of the user. It may not exist yet.
+    pub fn folder_of_links(folder: Option<&std::path::Path>) -> std::path::PathBuf {
+        crate::shm::folder_of_links(folder)
     }
 
     /// The names of the links in a folder of links (`None`: the default one), sorted. Dead ones
@@ -255,6 +268,41 @@ impl Link {
     /// holds something that is not part of a link.
     pub fn remove_named(folder: Option<&std::path::Path>, name: &str) -> Result<(), LinkError> {
         crate::shm::remove(folder, name)
+    }
+
+    /// Who holds the link of this name at this moment, whatever state its files are in: its producer, its
+    /// consumers, or somebody who stops it. Nobody: it is dead. Observers hold nothing.
+    ///
+    /// Others may join or leave before the caller looks at the answer; [`Link::remove_dead`] asks and
+    /// removes in one.
+    ///
+    /// # Errors
+    /// [`LinkErrorKind::NotFound`] if there is none; [`LinkErrorKind::Incompatible`] if it is no folder;
+    /// [`LinkErrorKind::System`] if this user cannot tell.
+    pub fn holders(folder: Option<&std::path::Path>, name: &str) -> Result<crate::Holders, LinkError> {
+        crate::shm::holders(folder, name)
+    }
+
+    /// [`Link::remove_named`] for a link that nobody holds. Nobody can join it meanwhile: who tries is told
+    /// that it is taken, or gone.
+    ///
+    /// # Errors
+    /// [`LinkErrorKind::InUse`] names those who hold it; otherwise as [`Link::remove_named`].
+    pub fn remove_dead(folder: Option<&std::path::Path>, name: &str) -> Result<(), LinkError> {
+        crate::shm::remove_dead(folder, name)
+    }
+
+    /// [`Link::remove_dead`] for every link in a folder of links (`None`: the default one): their names,
+    /// sorted, and what became of each. Also frees the space of links whose makers or removers died half
+    /// way.
+    ///
+    /// # Errors
+    /// [`LinkErrorKind::System`] if the folder cannot be read or locked. No such folder: no links.
+    #[allow(clippy::type_complexity)]
+    pub fn remove_all_dead(
+        folder: Option<&std::path::Path>,
+    ) -> Result<Vec<(std::string::String, Result<(), LinkError>)>, LinkError> {
+        crate::shm::remove_all_dead(folder)
     }
 
     /// [`Link::remove_named`] for this very link: one of the same name that was made later is left alone.

@@ -14,7 +14,8 @@ PRODUCER   alive; closed: it has ended in good order; dead: it has not; stopped
 NEXT       number of the fragment that is published next
 BYTES      memory that the link takes
 CONSUMERS  how many reliable ones are attached, of how many there can be; for
-           each its slot, and the fragments that it has yet to read
+           each its slot, and the fragments that it has yet to read;
+           'holding': the producer waits for it
 
 Observers are not listed: a link does not know of them. A link that cannot be
 read is named on standard error, and makes the exit status 1.";
@@ -79,6 +80,9 @@ fn consumers(status: &LinkStatus, slots: usize) -> String {
         text += if index == 0 { ": " } else { ", " };
         let dead = if consumer.alive { "" } else { "dead, " };
         text += &format!("#{} {dead}lag {}", consumer.slot, consumer.lag);
+        if status.held_by == Some(consumer.slot) {
+            text += " holding";
+        }
         if consumer.lost > 0 {
             text += &format!(" lost {}", consumer.lost);
         }

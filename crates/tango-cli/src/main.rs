@@ -48,6 +48,7 @@ Examples:
   tango recv log --lines --observe  any number of these; nobody waits for them
   tango ls                          which links there are, and who is on them
   tango rm quotes                   take away what a crashed sender left
+  tango rm --dead                   take away all links that nobody uses
 
 A link is one sender, its ring of messages in shared memory, and everyone who
 reads it. Links are found by name, in the folder that --dir names, or TANGO_DIR

@@ -1,88 +1,92 @@
 //! `tango rm`: takes links away.
 
-use rust_tango::LinkStatus;
+use std::io::Write;
+
+use rust_tango::{Link, LinkErrorKind};
 
 use crate::failure::Failure;
 use crate::place::Place;
 
 const DETAILS: &str = "\
-A link that has a living producer or a living reliable consumer is left alone,
-unless --force is given. Then it is stopped first: its producer ends, and its
-readers end when they have read what is there. Broken links are removed too,
-without --force as long as nobody holds a file of theirs.";
+A link that has a living producer or a living consumer is left alone, unless
+--force is given. Then it is stopped first: its producer ends, and its readers
+end when they have read what is there. Broken links are removed too, without
+--force as long as nobody holds a file of theirs.
+
+With --dead, every link goes that nobody holds, however it ended, and with it
+what makers of links left that were killed half way. Each is named on standard
+output. Observers do not hold a link: what they have open, they keep.";
 
 /// Take links away: what a crashed sender left behind
 #[derive(Debug, clap::Args)]
 #[command(after_help = DETAILS)]
 pub(crate) struct Arguments {
     /// Names of links
-    #[arg(required = true, value_name = "LINK")]
+    #[arg(required_unless_present = "dead", value_name = "LINK")]
     links: Vec<String>,
     /// Stop and remove a link even if somebody uses it
     #[arg(long, short)]
     force: bool,
+    /// Remove all links that nobody uses
+    #[arg(long, conflicts_with_all = ["links", "force"])]
+    dead: bool,
 }
 
 pub(crate) fn run(arguments: &Arguments, place: &Place) -> Result<(), Failure> {
+    if arguments.dead {
+        return remove_dead(place);
+    }
     let failures = arguments.links.iter().filter_map(|name| remove(name, arguments.force, place).err());
+    worst(failures)
+}
+
+fn remove(name: &str, force: bool, place: &Place) -> Result<(), Failure> {
+    let error = match Link::remove_dead(place.explicit(), name) {
+        Ok(()) => return Ok(()),
+        Err(error) => error,
+    };
+    match error.kind() {
+        LinkErrorKind::InUse if !force => Err(Failure::new(format!("{error}: --force stops and removes it"))),
+        LinkErrorKind::System if !force && Link::holders(place.explicit(), name).is_err() => {
+            Err(Failure::new(format!("{error}: --force removes it, whoever uses it")))
+        }
+        LinkErrorKind::InUse | LinkErrorKind::System if force => match place.open(name) {
+            Ok(link) => {
+                link.stop()?;
+                Ok(link.remove()?)
+            }
+            // Too broken to be stopped.
+            Err(_) => Ok(place.remove(name)?),
+        },
+        _ => Err(error.into()),
+    }
+}
+
+fn remove_dead(place: &Place) -> Result<(), Failure> {
+    let (mut removed, mut failures) = (String::new(), Vec::new());
+    for (name, result) in Link::remove_all_dead(place.explicit())? {
+        match result {
+            Ok(()) => removed += &format!("removed {name}\n"),
+            // Somebody lives on it; or somebody else has been faster.
+            Err(error) if matches!(error.kind(), LinkErrorKind::InUse | LinkErrorKind::NotFound) => {}
+            Err(error) => failures.push(Failure::new(format!("{name}: {error}"))),
+        }
+    }
+    if removed.is_empty() && failures.is_empty() {
+        removed = format!("There are no dead links in {}.\n", place.folder().display());
+    }
+    let mut out = std::io::stdout().lock();
+    let written = out.write_all(removed.as_bytes()).and_then(|()| out.flush()).map_err(Failure::writing);
+    worst(failures.into_iter()).and(written)
+}
+
+/// Each failure is told, whatever becomes of the others; the last one by who called.
+fn worst(failures: impl Iterator<Item = Failure>) -> Result<(), Failure> {
     let mut worst = None;
     for failure in failures {
-        // Each is told, whatever becomes of the others.
         if let Some(earlier) = worst.replace(failure) {
             Failure::tell(&earlier);
         }
     }
     worst.map_or(Ok(()), Err)
-}
-
-fn remove(name: &str, force: bool, place: &Place) -> Result<(), Failure> {
-    match place.open(name) {
-        Ok(link) => {
-            let holders = holders(&link.status());
-            if !holders.is_empty() && !force {
-                return Err(in_use(name, &holders));
-            }
-            if !holders.is_empty() {
-                link.stop()?;
-            }
-            Ok(link.remove()?)
-        }
-        // Not even the folder is there, or the name is none.
-        Err(error) if error.is_not_found() && !place.folder().join(name).exists() => Err(error.into()),
-        Err(error) if error.kind() == rust_tango::LinkErrorKind::Invalid => Err(error.into()),
-        Err(error) => {
-            if !force {
-                let held = place.held_files(name).map_err(|unknown| {
-                    Failure::new(format!(
-                        "{error}; cannot tell whether it is in use ({unknown}), --force removes it"
-                    ))
-                })?;
-                if !held.is_empty() {
-                    return Err(in_use(name, &held.join(" and ")));
-                }
-            }
-            Ok(place.remove(name)?)
-        }
-    }
-}
-
-fn in_use(name: &str, holders: &str) -> Failure {
-    Failure::new(format!("link {name} is in use by {holders}: --force stops and removes it"))
-}
-
-/// Who lives on the link, in words; empty: nobody.
-fn holders(status: &LinkStatus) -> String {
-    let consumers: Vec<String> = status
-        .consumers
-        .iter()
-        .filter(|consumer| consumer.alive)
-        .map(|consumer| consumer.slot.to_string())
-        .collect();
-    let consumers = match consumers.as_slice() {
-        [] => None,
-        [one] => Some(format!("the consumer in slot {one}")),
-        more => Some(format!("the consumers in slots {}", more.join(", "))),
-    };
-    let producer = status.producer.then(|| "its producer".to_owned());
-    producer.into_iter().chain(consumers).collect::<Vec<_>>().join(" and ")
 }

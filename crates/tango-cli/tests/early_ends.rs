@@ -3,7 +3,10 @@
 mod common;
 
 use std::fs::{self, OpenOptions};
+use std::os::unix::fs::FileExt;
 use std::process::Stdio;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
 
 use common::{Place, noise};
 use nix::sys::signal::Signal;
@@ -46,8 +49,10 @@ fn a_killed_receiver() {
     let receiver = place.start_with("recv x", Stdio::null(), Some(Stdio::piped()));
     let sender = place.start_with_input("send x --depth 4", place.file("file", &noise(4 << 20)));
     place.await_status("x", |status| {
-        status.backpressure > 0 && status.consumers.iter().any(|one| one.lag > 0)
+        status.backpressure > 0 && status.held_by == Some(0) && status.consumers.iter().any(|one| one.lag > 0)
     });
+    let ls = String::from_utf8(place.run("ls").out).unwrap();
+    assert!(ls.contains(" holding"), "{ls}");
     receiver.signal(Signal::SIGKILL);
     receiver.end();
     sender.end().assert_failed(1, &["receivers of link x died"]);
@@ -88,13 +93,47 @@ fn signals_stop_a_sender_and_remove_its_link() {
 
 #[test]
 fn a_truncated_file_is_explained() {
+    for file in ["tx", "rx.0", "ctl"] {
+        let place = Place::new();
+        let mut sender = place.start("send x");
+        let receiver = place.start("recv x");
+        sender.write(b"part");
+        receiver.await_output(4);
+        let path = place.links().join("x").join(file);
+        OpenOptions::new().write(true).open(path).unwrap().set_len(0).unwrap();
+        // Who has not mapped it yet finds it too short.
+        place.run("ls").assert_failed(1, &["x: ", file, "too short"]);
+        receiver.end().assert_failed(1, &["memory of a link is gone"]);
+        sender.end().assert_failed(1, &["memory of a link is gone"]);
+        fs::remove_dir_all(place.links().join("x")).unwrap();
+    }
+}
+
+/// Cut short and made whole again while it is looked at: a line, whatever the moment.
+#[test]
+fn a_file_that_is_truncated_while_it_is_listed() {
     let place = Place::new();
-    let mut sender = place.start("send x");
-    let receiver = place.start("recv x");
-    sender.write(b"part");
-    receiver.await_output(4);
-    OpenOptions::new().write(true).open(place.links().join("x/tx")).unwrap().set_len(0).unwrap();
-    receiver.end().assert_failed(1, &["memory of a link is gone"]);
-    sender.end().assert_failed(1, &["memory of a link is gone"]);
-    fs::remove_dir_all(place.links().join("x")).unwrap();
+    let sender = place.start("send x");
+    place.await_status("x", |status| status.producer);
+    sender.signal(Signal::SIGKILL);
+    sender.end_by_itself();
+    let path = place.links().join("x/tx");
+    let whole = fs::read(&path).unwrap();
+    let done = AtomicBool::new(false);
+    let listed: Vec<_> = thread::scope(|scope| {
+        scope.spawn(|| {
+            let file = OpenOptions::new().write(true).open(&path).unwrap();
+            while !done.load(Ordering::Relaxed) {
+                file.set_len(0).unwrap();
+                file.write_all_at(&whole, 0).unwrap();
+            }
+        });
+        let listed = (0..100).map(|_| place.run("ls")).collect();
+        done.store(true, Ordering::Relaxed);
+        listed
+    });
+    let (well, badly): (Vec<_>, Vec<_>) = listed.iter().partition(|ls| ls.code() == 0);
+    well.iter().for_each(|ls| ls.assert_ok());
+    badly.iter().for_each(|ls| ls.assert_failed(1, &[]));
+    assert!(!badly.is_empty(), "it was never looked at in the wrong moment");
 }

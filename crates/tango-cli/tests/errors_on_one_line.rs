@@ -9,10 +9,12 @@ use common::Place;
 
 #[test]
 fn wrong_use() {
-    let cases: [(&str, &[&str]); 16] = [
+    let cases: [(&str, &[&str]); 18] = [
         ("send", &["<LINK>"]),
         ("recv", &["<LINK>"]),
         ("rm", &["<LINK>"]),
+        ("rm --dead x", &["--dead", "[LINK]"]),
+        ("rm --dead --force", &["--dead", "--force"]),
         ("frobnicate", &["frobnicate"]),
         ("send x --dept 4", &["--dept"]),
         ("send x --depth many", &["many", "--depth"]),
@@ -49,8 +51,14 @@ fn a_second_sender() {
     let place = Place::new();
     let sender = place.start("send x");
     place.await_status("x", |status| status.producer);
-    place.run("send x").assert_failed(1, &["link x is in use"]);
+    let holder = format!("link x is in use by its producer (tx, process {})", sender.pid());
+    place.run("send x").assert_failed(1, &[&holder]);
+    let receiver = place.start("recv x");
+    place.await_status("x", |status| status.consumers.len() == 1);
+    let both = format!("{holder} and the consumer in slot 0 (rx.0, process {})", receiver.pid());
+    place.run("send x").assert_failed(1, &[&both]);
     assert_eq!(place.list(), ["x"]);
+    drop(receiver);
     drop(sender);
 }
 

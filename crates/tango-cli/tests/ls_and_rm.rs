@@ -74,7 +74,12 @@ fn a_live_link_is_left_alone_without_force() {
     let receiver = place.start("recv x");
     sender.write(b"part");
     receiver.await_output(4);
-    place.run("rm x").assert_failed(1, &["link x is in use", "producer", "slot 0", "--force"]);
+    let holders = format!(
+        "link x is in use by its producer (tx, process {}) and the consumer in slot 0 (rx.0, process {}): --force",
+        sender.pid(),
+        receiver.pid()
+    );
+    place.run("rm x").assert_failed(1, &[&holders]);
     assert_eq!(place.list(), ["x"]);
     place.run("rm --force x").assert_ok();
     assert!(place.list().is_empty());
@@ -115,7 +120,8 @@ fn a_broken_link_that_is_held_is_left_alone() {
     let sender = place.start("send x");
     place.await_status("x", |status| status.producer);
     fs::remove_file(place.links().join("x/ctl")).unwrap();
-    place.run("rm x").assert_failed(1, &["link x is in use by tx", "--force"]);
+    let holder = format!("link x is in use by its producer (tx, process {})", sender.pid());
+    place.run("rm x").assert_failed(1, &[&holder, "--force"]);
     place.run("rm --force x").assert_ok();
     drop(sender);
 }

@@ -29,6 +29,7 @@ use crate::error::{LinkError, LinkErrorKind};
 
 const NAME_MAX: usize = 200;
 const READ_FOLDER: OFlag = OFlag::O_RDONLY.union(OFlag::O_DIRECTORY).union(OFlag::O_CLOEXEC);
+const SEARCH_FOLDER: OFlag = OFlag::O_PATH.union(OFlag::O_DIRECTORY).union(OFlag::O_CLOEXEC);
 
 /// Checks the name of a link: 1 to 200 ASCII letters, digits, `-`, `_` and `.`, the first of them
 /// neither `.` nor `-`. Such a name needs no quotes in a shell and leads to no other folder.
@@ -56,7 +57,9 @@ pub(crate) fn ensure_base(base: &Path) -> Result<(), LinkError> {
     let result = DirBuilder::new().recursive(base != default_base()).mode(0o700).create(base);
     match result {
         Err(error) if error.kind() != io::ErrorKind::AlreadyExists => {
-            Err(LinkError::system(format!("cannot make the folder {}", base.display()), error))
+            let advice =
+                if base == default_base() { " (name another one, for example with TANGO_DIR)" } else { "" };
+            Err(LinkError::system(format!("cannot make the folder {}{advice}", base.display()), error))
         }
         _ => open_base(base).map(drop),
     }
@@ -111,6 +114,7 @@ impl Folder {
                 let message = format!("{} is not a link: it is no folder", path.display());
                 Err(LinkError::new(LinkErrorKind::Incompatible, message))
             }
+            Err(error @ Errno::EACCES) => Err(LinkError::system(keeps_out(&path), error)),
             Err(error) => Err(LinkError::system(format!("cannot open {}", path.display()), error)),
         }
     }
@@ -135,6 +139,14 @@ impl Folder {
             Err(Errno::EISDIR | Errno::ENXIO) => {
                 return refused(LinkErrorKind::Incompatible, "is not a regular file");
             }
+            Err(error @ (Errno::EACCES | Errno::EROFS)) if write => {
+                let what = format!(
+                    "cannot open {} for writing, as the producer, a reliable consumer, or who stops the link has to (an observer only reads)",
+                    path.display()
+                );
+                return Err(LinkError::system(what, error));
+            }
+            Err(error @ Errno::EACCES) => return Err(LinkError::system(keeps_out(&path), error)),
             Err(error) => return Err(LinkError::system(format!("cannot open {}", path.display()), error)),
         };
         let metadata = opened
@@ -147,6 +159,42 @@ impl Folder {
             _ => refused(LinkErrorKind::Untrusted, "has a second name (a hard link)"),
         }
     }
+
+    /// The files that lie in the folder under names that files of a link have, whatever is in them, open
+    /// for reading, to ask for their locks. Left out is what is no regular file, which nobody can hold.
+    ///
+    /// # Errors
+    ///
+    /// `System`.
+    pub(crate) fn lockable_files(&self) -> Result<Vec<(String, File)>, LinkError> {
+        let cannot = |what: &Path, error: Errno| {
+            LinkError::system(format!("cannot tell whether {} is in use", what.display()), error)
+        };
+        let mut names = entries(&self.dir).map_err(|error| cannot(&self.path, error))?;
+        names.retain(|name| is_link_file(name));
+        let mut files = Vec::with_capacity(names.len());
+        for name in names {
+            let careful = OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC | OFlag::O_NONBLOCK | OFlag::O_NOCTTY;
+            let found = fstatat(&self.dir, name.as_os_str(), AtFlags::AT_SYMLINK_NOFOLLOW);
+            let is_file = |kind: u32| kind & SFlag::S_IFMT.bits() == SFlag::S_IFREG.bits();
+            if !found.is_ok_and(|found| is_file(found.st_mode)) {
+                continue;
+            }
+            match openat(&self.dir, name.as_os_str(), OFlag::O_RDONLY | careful, Mode::empty()) {
+                // `is_link_file` accepts ASCII only.
+                Ok(file) => files.push((name.to_string_lossy().into_owned(), File::from(file))),
+                Err(Errno::ENOENT | Errno::ELOOP | Errno::ENXIO) => {} // replaced since
+                Err(error) => return Err(cannot(&self.path.join(name), error)),
+            }
+        }
+        Ok(files)
+    }
+}
+
+/// For a link, or a file of one, that this user may not even read.
+fn keeps_out(path: &Path) -> String {
+    let user = Uid::effective();
+    format!("cannot open {} as user {user}, whom its mode keeps out (see LinkBuilder::mode)", path.display())
 }
 
 fn default_base() -> PathBuf {
@@ -158,13 +206,15 @@ pub(super) fn not_found(name: &str, base: &Path) -> LinkError {
 }
 
 /// Opens the base folder; the default one only if it is a real folder of this user.
+///
+/// Only as a place to go on from: who may search it, but not list it, can open a link in it.
 pub(super) fn open_base(base: &Path) -> Result<OwnedFd, LinkError> {
     open_base_as(base, base == default_base())
 }
 
 fn open_base_as(base: &Path, is_default: bool) -> Result<OwnedFd, LinkError> {
     let follow = if is_default { OFlag::O_NOFOLLOW } else { OFlag::empty() };
-    let folder = match open(base, READ_FOLDER | follow, Mode::empty()) {
+    let folder = match open(base, SEARCH_FOLDER | follow, Mode::empty()) {
         Ok(folder) => folder,
         Err(Errno::ENOENT) => {
             let message = format!("there is no folder {}, hence no link in it", base.display());

@@ -6,6 +6,7 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use super::folder::{self, Folder};
+use super::holders::{Holders, Vacant};
 use super::layout::{self, Kind, SMALL_FILE};
 use super::map::Mapping;
 use super::staging::{self, Staging};
@@ -17,7 +18,7 @@ use crate::geometry::Geometry;
 use crate::parts::Parts;
 use crate::producer::{self, Claim, Producer, ProducerClaim};
 use crate::status::LinkStatus;
-use crate::sync::{Arc, Mutex, PoisonError, Release};
+use crate::sync::{Arc, Mutex, PoisonError, Relaxed, Release};
 
 /// A link as a process sees it: everything mapped read-only. Producer and consumers add a mapping that
 /// they can write, of the one file that is theirs.
@@ -59,13 +60,18 @@ impl Drop for Own {
 }
 
 impl Own {
-    /// Takes the lock of the file; `None` if somebody has it.
+    /// Takes the lock of the file; `None` if somebody has it. `NotFound` if the link has been removed
+    /// before the lock was taken: nobody else would ever find whoever joins it now.
     fn take(file: File, len: usize, path: &str) -> Result<Option<Self>, LinkError> {
         if !lock::try_lock(&file).map_err(|error| LinkError::system(format!("cannot lock {path}"), error))? {
             return Ok(None);
         }
+        if file.metadata().is_ok_and(|found| found.nlink() == 0) {
+            let message = format!("{path} does not exist any more");
+            return Err(LinkError::new(LinkErrorKind::NotFound, message));
+        }
         let map = Mapping::read_write(&file, len)
-            .map_err(|error| LinkError::system(format!("cannot map {path}"), error))?;
+            .map_err(|error| LinkError::system(format!("cannot map {len} bytes of {path}"), error))?;
         Ok(Some(Self { map, file }))
     }
 }
@@ -75,39 +81,41 @@ fn rx_name(slot: usize) -> String {
 }
 
 impl ShmLink {
+    /// Makes a link, or takes over the one that is there: see [`Existing`]. `mode`: permissions of its files.
     pub(crate) fn create(
         explicit: Option<&Path>,
         name: &str,
-        geometry: Geometry,
+        geometry: &Geometry,
+        mode: u32,
+        existing: Existing,
     ) -> Result<(Self, Made), LinkError> {
         folder::check_name(name)?;
         let base = folder::base_dir(explicit);
         folder::ensure_base(&base)?;
-        let (folder, made) = staging::with_base_lock(&base, || {
-            match Folder::open(&base, name) {
-                Ok(old) => {
-                    if let Some(file) = holder(&old)? {
-                        let message = format!(
-                            "link {name} is in use: somebody holds {}",
-                            old.path.join(file).display()
-                        );
-                        return Err(LinkError::new(LinkErrorKind::InUse, message));
-                    }
-                    staging::remove(&base, name)?;
-                }
-                Err(error) if error.is_not_found() => {}
-                Err(error) => return Err(error),
+        let (link, own) = staging::with_base_lock(&base, || {
+            let old = match Folder::open(&base, name) {
+                Err(error) if error.is_not_found() => return Self::fill(&base, name, geometry, mode),
+                old => old?,
+            };
+            let replaced = |old: &Folder| old.replaced(&base, || Self::fill(&base, name, geometry, mode));
+            if existing == Existing::Replace {
+                return replaced(&old);
             }
-            Self::fill(&base, name, &geometry)
+            let link = Self::attach(base.clone(), old)?;
+            if layout::command(&link.ctl_map).load(Relaxed) != 0 {
+                return replaced(&link.folder); // it has been stopped, for good
+            }
+            let own = link.take_over(geometry, mode)?;
+            Ok((link, own))
         })?;
-        Ok((Self::attach(base, folder)?, Made(Mutex::new(Some(made)))))
+        Ok((link, Made(Mutex::new(Some(own)))))
     }
 
     /// Makes the files of a link and gives it its name.
-    fn fill(base: &Path, name: &str, geometry: &Geometry) -> Result<(Folder, Own), LinkError> {
-        let staging = Staging::new(base, name)?;
+    fn fill(base: &Path, name: &str, geometry: &Geometry, mode: u32) -> Result<(Self, Own), LinkError> {
+        let staging = Staging::new(base, name, mode)?;
         let make = |file: &str, len: usize| {
-            let path = format!("{file} of link {name}");
+            let path = base.join(name).join(file).display().to_string();
             let made = staging.create_file(file, len as u64)?;
             Own::take(made, len, &path)?.ok_or_else(|| {
                 LinkError::new(LinkErrorKind::InUse, format!("somebody has taken the lock of {path}"))
@@ -123,7 +131,36 @@ impl ShmLink {
             let rx = make(&rx_name(slot), SMALL_FILE)?;
             layout::write_header(&rx.map, Kind::Consumer, &[slot as u64]);
         }
-        Ok((staging.publish()?, tx))
+        // Before others see it: if this fails (too many open files, say), nothing is left behind.
+        let link = Self::attach(base.to_path_buf(), staging.open()?)?;
+        staging.publish()?;
+        Ok((link, tx))
+    }
+
+    /// Takes the producer's lock of a link that is there, if it is what was asked for.
+    fn take_over(&self, geometry: &Geometry, mode: u32) -> Result<Own, LinkError> {
+        let path = self.folder.path.join("tx");
+        let file = self.folder.open_file("tx", true)?;
+        let found = file
+            .metadata()
+            .map_err(|error| LinkError::system(format!("cannot look at {}", path.display()), error))?;
+        let len = layout::producer_len(&self.geometry);
+        let Some(own) = Own::take(file, len, &path.display().to_string())? else {
+            return Err(Holders::of(&self.folder)?.refuse(&self.folder.name));
+        };
+        let mut differences = self.geometry.differences(geometry);
+        if found.mode() & 0o777 != mode {
+            differences.push(format!("mode {:o} instead of {mode:o}", found.mode() & 0o777));
+        }
+        if differences.is_empty() {
+            return Ok(own);
+        }
+        let message = format!(
+            "link {} is not what was asked for: {}; ask for what it is, or make it anew (create)",
+            path.parent().unwrap_or(&path).display(),
+            differences.join(", ")
+        );
+        Err(LinkError::new(LinkErrorKind::Incompatible, message))
     }
 
     pub(crate) fn open(explicit: Option<&Path>, name: &str) -> Result<Self, LinkError> {
@@ -142,7 +179,7 @@ impl ShmLink {
                     LinkErrorKind::Incompatible,
                     format!("{} is not a file of a link: it is too short", path(file)),
                 ),
-                _ => LinkError::system(format!("cannot map {}", path(file)), error),
+                _ => LinkError::system(format!("cannot map {len} bytes of {}", path(file)), error),
             })
         };
         let checked = |file: &str, kind: Kind, len: usize| {
@@ -301,36 +338,70 @@ impl ShmLink {
     }
 }
 
+/// What to do about a link of the name that has no producer (and, to be made anew, no consumers either).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Existing {
+    Replace,
+    TakeOver,
+}
+
+impl Folder {
+    /// Removes this dead link, and does `work` before anybody can join what was removed. Within the lock of
+    /// the base folder.
+    fn replaced<T>(&self, base: &Path, work: impl FnOnce() -> Result<T, LinkError>) -> Result<T, LinkError> {
+        let _vacant = Vacant::keep(self)?;
+        staging::remove(base, &self.name)?;
+        work()
+    }
+}
+
+pub(crate) fn folder_of_links(explicit: Option<&Path>) -> PathBuf {
+    folder::base_dir(explicit)
+}
+
 pub(crate) fn list(explicit: Option<&Path>) -> Result<Vec<String>, LinkError> {
     folder::list(&folder::base_dir(explicit))
 }
 
+pub(crate) fn holders(explicit: Option<&Path>, name: &str) -> Result<Holders, LinkError> {
+    Holders::of(&Folder::open(&folder::base_dir(explicit), name)?)
+}
+
 pub(crate) fn remove(explicit: Option<&Path>, name: &str) -> Result<(), LinkError> {
-    folder::check_name(name)?;
     let base = folder::base_dir(explicit);
     // Without the folder of links there is no lock to take, and nothing to remove.
     Folder::open(&base, name)?;
     staging::with_base_lock(&base, || staging::remove(&base, name))
 }
 
+pub(crate) fn remove_dead(explicit: Option<&Path>, name: &str) -> Result<(), LinkError> {
+    let base = folder::base_dir(explicit);
+    Folder::open(&base, name)?;
+    staging::with_base_lock(&base, || Folder::open(&base, name)?.replaced(&base, || Ok(())))
+}
+
+/// What became of each link. Clears away what makers and removers have left half way, too.
+#[allow(clippy::type_complexity)]
+pub(crate) fn remove_all_dead(
+    explicit: Option<&Path>,
+) -> Result<Vec<(String, Result<(), LinkError>)>, LinkError> {
+    let base = folder::base_dir(explicit);
+    match folder::open_base(&base) {
+        Err(error) if error.is_not_found() => return Ok(Vec::new()),
+        found => found?,
+    };
+    staging::with_base_lock(&base, || {
+        let remove = |name: String| {
+            let removed = Folder::open(&base, &name).and_then(|dead| dead.replaced(&base, || Ok(())));
+            (name, removed)
+        };
+        Ok(folder::list(&base)?.into_iter().map(remove).collect())
+    })
+}
+
 /// Whether somebody holds the lock of this file. Where the system does not say, yes: `false` is proof.
 fn is_held(file: &File) -> bool {
     lock::is_locked(file).unwrap_or(true)
-}
-
-/// The file of a link that somebody holds, if there is one.
-fn holder(folder: &Folder) -> Result<Option<String>, LinkError> {
-    let rx = (0..crate::geometry::MAX_CONSUMERS).map(rx_name);
-    for name in core::iter::once("tx".to_owned()).chain(rx) {
-        match folder.open_file(&name, false) {
-            Ok(file) if is_held(&file) => return Ok(Some(name)),
-            Ok(_) => {}
-            Err(error) if error.is_not_found() && name != "tx" => break,
-            Err(error) if error.is_not_found() => {}
-            Err(error) => return Err(error),
-        }
-    }
-    Ok(None)
 }
 
 /// What the producer of a shared link keeps.
@@ -366,5 +437,23 @@ impl ConsumerClaim for ShmConsumer {
 
     fn producer_lives(&self) -> bool {
         is_held(&self.link.tx)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::scratch::{Scratch, make_link};
+    use super::*;
+
+    /// Between opening a file and taking its lock, the link can go.
+    #[test]
+    fn the_lock_of_a_removed_file_is_not_taken() {
+        let scratch = Scratch::new();
+        let folder = make_link(scratch.path(), "quotes").unwrap();
+        let (before, after) = (folder.open_file("tx", true).unwrap(), folder.open_file("tx", true).unwrap());
+        drop(Own::take(before, SMALL_FILE, "tx").unwrap().unwrap());
+        staging::remove(scratch.path(), "quotes").unwrap();
+        let error = Own::take(after, SMALL_FILE, "tx").unwrap_err();
+        assert!(error.is_not_found() && error.to_string().contains("tx does not exist any more"), "{error}");
     }
 }

@@ -12,6 +12,9 @@
 //!            unlock, or the last close
 //! ```
 //!
+//! An owner has a write lock. A read lock ([`keep_free`]) keeps everybody from becoming the owner and does
+//! not pass for one: that is how a link is taken away without somebody joining it meanwhile.
+//!
 //! Who takes a lock opens the file anew for it and keeps the descriptor to itself. A child between fork
 //! and exec shares the description for a moment, and one that never calls exec does so for ever: close
 //! frees the lock only after the child's copy is closed too, [`unlock`] frees it at once. So who leaves
@@ -29,6 +32,17 @@ use nix::libc;
 /// Taking it again by the same description succeeds and changes nothing.
 pub(crate) fn try_lock(file: &File) -> io::Result<bool> {
     match fcntl(file, FcntlArg::F_OFD_SETLK(&whole_file(libc::F_WRLCK))) {
+        Ok(_) => Ok(true),
+        Err(Errno::EAGAIN | Errno::EACCES) => Ok(false),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// Keeps the file without an owner until `file` is closed or [`unlock`]ed. `false`: somebody owns it.
+///
+/// A file that is open for reading only will do. Any number of descriptions can do it at a time.
+pub(crate) fn keep_free(file: &File) -> io::Result<bool> {
+    match fcntl(file, FcntlArg::F_OFD_SETLK(&whole_file(libc::F_RDLCK))) {
         Ok(_) => Ok(true),
         Err(Errno::EAGAIN | Errno::EACCES) => Ok(false),
         Err(error) => Err(error.into()),
@@ -127,9 +141,15 @@ mod tests {
     fn a_read_lock_does_not_pass_for_an_owner() {
         let scratch = Scratch::new();
         let file = scratch.file("tx", 8);
-        let reader = scratch.open("tx", false);
-        fcntl(&reader, FcntlArg::F_OFD_SETLK(&whole_file(libc::F_RDLCK))).unwrap();
+        let (reader, another) = (scratch.open("tx", false), scratch.open("tx", false));
+        assert!(keep_free(&reader).unwrap());
         assert!(!is_locked(&file).unwrap());
+        assert!(!try_lock(&file).unwrap(), "nobody becomes the owner meanwhile");
+        assert!(keep_free(&another).unwrap());
+        unlock(&another).unwrap();
+        unlock(&reader).unwrap();
+        assert!(try_lock(&file).unwrap());
+        assert!(!keep_free(&reader).unwrap());
     }
 
     #[test]

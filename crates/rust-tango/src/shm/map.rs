@@ -14,7 +14,7 @@
 //! to an instruction that writes. Order is made with fences, which touch no memory.
 //!
 //! Not covered: somebody with write permission cuts the file short while it is mapped. Touching the lost
-//! pages then ends in SIGBUS.
+//! pages then ends in SIGBUS. (A full filesystem does not: all space is reserved when a link is made.)
 
 // Mapping and unmapping are system calls that change the address space, and the slice is made from the
 // address they give: there is no safe spelling for either. Each block says why it may.

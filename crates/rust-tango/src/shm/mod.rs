@@ -20,12 +20,14 @@
 //!   the file read-only, so the page tables enforce it.
 //! - A folder appears under its name complete, by one rename, and disappears from it by another. Nobody
 //!   opens half a link.
-//! - The lock of a file, not a process id or a clock, says that its owner lives ([`lock`]).
+//! - The lock of a file, not a process id or a clock, says that its owner lives ([`lock`]); who clears up
+//!   asks them all, and keeps others from joining meanwhile ([`holders`]).
 //! - Memory of a file becomes atomics in [`map`] and nowhere else.
 //! - Before anybody gets a `&[u8]` into a file that another process writes, [`trust`] has looked at who
 //!   could write to it.
 
 mod folder;
+mod holders;
 mod layout;
 mod link;
 mod lock;
@@ -36,4 +38,7 @@ mod trust;
 #[cfg(test)]
 mod scratch;
 
-pub(crate) use link::{Made, ShmLink, list, remove};
+pub use holders::{Holder, Holders, Party};
+pub(crate) use link::{
+    Existing, Made, ShmLink, folder_of_links, holders, list, remove, remove_all_dead, remove_dead,
+};

@@ -48,11 +48,13 @@ impl Drop for Scratch {
 
 /// Makes a link of three small files.
 pub(super) fn make_link(base: &Path, name: &str) -> Result<Folder, LinkError> {
-    let staging = Staging::new(base, name)?;
+    let staging = Staging::new(base, name, 0o600)?;
     for file in ["tx", "ctl", "rx.0"] {
         staging.create_file(file, 4096)?;
     }
-    staging.publish()
+    let folder = staging.open()?;
+    staging.publish()?;
+    Ok(folder)
 }
 
 /// The permissions of what lies there.

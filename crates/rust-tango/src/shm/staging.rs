@@ -11,6 +11,7 @@
 //! Files are only ever deleted by the names that links have, each from its open folder, so neither a
 //! symbolic link nor a stranger's file in a folder can turn a removal against something else.
 
+use std::cell::RefCell;
 use std::ffi::{OsStr, OsString};
 use std::fs::File;
 use std::os::fd::OwnedFd;
@@ -20,8 +21,9 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::{io, process};
 
 use nix::errno::Errno;
-use nix::fcntl::{OFlag, RenameFlags, openat, posix_fallocate, renameat2};
-use nix::sys::stat::{Mode, fchmod, mkdirat};
+use nix::fcntl::{AtFlags, OFlag, RenameFlags, openat, posix_fallocate, renameat2};
+use nix::sys::resource::{Resource, getrlimit};
+use nix::sys::stat::{Mode, SFlag, fchmod, fstatat, mkdirat};
 use nix::unistd::{UnlinkatFlags, unlinkat};
 
 use super::folder::{Folder, check_name, entries, is_link_file, not_found, open_base, open_folder};
@@ -44,14 +46,16 @@ pub(crate) struct Staging {
     /// `None` once it is published.
     dir: Option<OwnedFd>,
     hidden: String,
-    /// Permissions of the files made from now on; those of the folder follow from it when it is
-    /// published. 0600 unless changed.
-    pub(crate) mode: u32,
+    /// Names of the files made so far.
+    files: RefCell<Vec<String>>,
+    /// Permissions of the files; those of the folder follow from it when it is published.
+    mode: u32,
 }
 
 impl Staging {
-    /// Makes the hidden folder for the link `name` below `base`, which must exist.
-    pub(crate) fn new(base: &Path, name: &str) -> Result<Self, LinkError> {
+    /// Makes the hidden folder for the link `name` below `base`, which must exist. Its files get the
+    /// permissions `mode`.
+    pub(crate) fn new(base: &Path, name: &str, mode: u32) -> Result<Self, LinkError> {
         check_name(name)?;
         let parent = open_base(base)?;
         let cannot = |error: Errno| {
@@ -72,7 +76,15 @@ impl Staging {
                 return Err(cannot(error));
             }
         };
-        Ok(Self { base: base.to_path_buf(), name: name.to_owned(), parent, dir, hidden, mode: 0o600 })
+        Ok(Self {
+            base: base.to_path_buf(),
+            name: name.to_owned(),
+            parent,
+            dir,
+            hidden,
+            files: RefCell::default(),
+            mode,
+        })
     }
 
     /// Makes a file of `len` zero bytes and reserves the space for all of them, so that touching them
@@ -85,13 +97,25 @@ impl Staging {
         debug_assert!(is_link_file(OsStr::new(file)));
         let path = self.base.join(&self.name).join(file);
         let create = OFlag::O_RDWR | OFlag::O_CREAT | OFlag::O_EXCL | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
-        let opened = openat(self.dir(), file, create, Mode::S_IRUSR | Mode::S_IWUSR)
-            .and_then(|opened| self.set_mode(&opened, self.mode).map(|()| File::from(opened)))
-            .map_err(|error| LinkError::system(format!("cannot create {}", path.display()), error))?;
+        let cannot = |error| LinkError::system(format!("cannot create {}", path.display()), error);
+        let opened = openat(self.dir(), file, create, Mode::S_IRUSR | Mode::S_IWUSR).map_err(cannot)?;
+        self.files.borrow_mut().push(file.to_owned());
+        self.set_mode(&opened, self.mode).map_err(cannot)?;
+        let opened = File::from(opened);
         reserve(&opened, len).map_err(|error| {
             LinkError::system(format!("cannot reserve {len} bytes for {}", path.display()), error)
         })?;
         Ok(opened)
+    }
+
+    /// The folder in the making as it will be seen, to have a look at it before others can.
+    pub(crate) fn open(&self) -> Result<Folder, LinkError> {
+        let path = self.base.join(&self.name);
+        let dir = self
+            .dir()
+            .try_clone()
+            .map_err(|error| LinkError::system(format!("cannot open {}", path.display()), error))?;
+        Ok(Folder { dir, path, name: self.name.clone() })
     }
 
     /// Gives the folder its name. From then on others can open it.
@@ -99,7 +123,7 @@ impl Staging {
     /// # Errors
     ///
     /// `InUse` if there is something of that name, and then the folder in the making is deleted; `System`.
-    pub(crate) fn publish(mut self) -> Result<Folder, LinkError> {
+    pub(crate) fn publish(mut self) -> Result<(), LinkError> {
         let path = self.base.join(&self.name);
         let folder_mode = self.mode | ((self.mode & 0o444) >> 2); // who may read may also enter
         let named = self.set_mode(self.dir(), folder_mode).and_then(|()| {
@@ -114,8 +138,8 @@ impl Staging {
             }
             Err(error) => return Err(LinkError::system(format!("cannot create {}", path.display()), error)),
         }
-        let dir = self.dir.take().expect("open until published");
-        Ok(Folder { dir, path, name: self.name.clone() })
+        self.dir = None;
+        Ok(())
     }
 
     fn dir(&self) -> &OwnedFd {
@@ -130,8 +154,9 @@ impl Staging {
 
 impl Drop for Staging {
     fn drop(&mut self) {
-        if self.dir.is_some() {
-            let _ = delete_folder(&self.parent, &self.hidden); // the next maker tries again
+        if let Some(dir) = &self.dir {
+            // Without a new descriptor: there may be none left. The next maker tries again what fails.
+            let _ = delete_files(&self.parent, &self.hidden, dir, &self.files.take());
         }
     }
 }
@@ -160,13 +185,15 @@ pub(crate) fn with_base_lock<T>(
 ///
 /// # Errors
 ///
-/// `NotFound`; `Incompatible` if something lies in the folder that is no file of a link, and then nothing
-/// has been changed; `System`.
+/// `NotFound`; `Incompatible` if something lies in the folder that is no file of a link (a folder is none,
+/// whatever its name), and then nothing has been changed; `System`.
 pub(crate) fn remove(base: &Path, name: &str) -> Result<(), LinkError> {
     let folder = Folder::open(base, name)?;
     let path = &folder.path;
     let cannot = |error: Errno| LinkError::system(format!("cannot remove {}", path.display()), error);
-    let stranger = entries(&folder.dir).map_err(cannot)?.into_iter().find(|entry| !is_link_file(entry));
+    let is_stranger = |entry: &&OsString| !is_link_file(entry) || is_folder(&folder.dir, entry);
+    let files = entries(&folder.dir).map_err(cannot)?;
+    let stranger = files.iter().find(is_stranger);
     if let Some(stranger) = stranger {
         let message = format!(
             "{} holds {stranger:?}, which is no file of a link: nothing was removed; move it away, or delete the folder by hand",
@@ -184,7 +211,7 @@ pub(crate) fn remove(base: &Path, name: &str) -> Result<(), LinkError> {
             Err(error) => return Err(cannot(error)),
         }
     };
-    delete_folder(&parent, &hidden).map_err(|error| {
+    delete_files(&parent, &hidden, &folder.dir, &files).map_err(|error| {
         LinkError::system(format!("cannot delete all of {}", base.join(hidden).display()), error)
     })
 }
@@ -194,9 +221,10 @@ fn lock_base(folder: &OwnedFd, base: &Path) -> Result<File, LinkError> {
     let cannot = |error: io::Error| {
         LinkError::system(format!("cannot lock {}", base.join(LOCK_FILE).display()), error)
     };
-    let access = OFlag::O_RDWR | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC | OFlag::O_NONBLOCK | OFlag::O_NOCTTY;
-    // In a base folder that several users share, the umask decides who may make links in it.
-    let mode = Mode::from_bits_truncate(0o666);
+    let access = OFlag::O_WRONLY | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC | OFlag::O_NONBLOCK | OFlag::O_NOCTTY;
+    // In a base folder that several users share, the umask decides who may make links in it. Nobody else
+    // may read the file: a read lock would do to keep those from it who may.
+    let mode = Mode::from_bits_truncate(0o622);
     loop {
         // First without making it: some systems refuse O_CREAT for a file of another user.
         let opened = match openat(folder, LOCK_FILE, access, Mode::empty()) {
@@ -239,20 +267,36 @@ fn has_locked_file(parent: &OwnedFd, entry: &str) -> bool {
     entries.iter().any(is_locked)
 }
 
+/// Whether this name leads to a real folder.
+fn is_folder(parent: &OwnedFd, name: &OsStr) -> bool {
+    let found = fstatat(parent, name, AtFlags::AT_SYMLINK_NOFOLLOW);
+    found.is_ok_and(|found| found.st_mode & SFlag::S_IFMT.bits() == SFlag::S_IFDIR.bits())
+}
+
 /// Deletes a folder of a link. If anything else lies in it than files of a link, nothing is deleted
 /// and the answer is `ENOTEMPTY`.
 fn delete_folder(parent: &OwnedFd, entry: &str) -> nix::Result<()> {
-    let gone = |result| if result == Err(Errno::ENOENT) { Ok(()) } else { result };
     let dir = match open_folder(parent, entry) {
         Err(Errno::ENOENT) => return Ok(()),
         dir => dir?,
     };
     let files = entries(&dir)?;
-    if !files.iter().all(|file| is_link_file(file)) {
+    if !files.iter().all(|file| is_link_file(file) && !is_folder(&dir, file)) {
         return Err(Errno::ENOTEMPTY);
     }
-    for file in &files {
-        gone(unlinkat(&dir, file.as_os_str(), UnlinkatFlags::NoRemoveDir))?;
+    delete_files(parent, entry, &dir, &files)
+}
+
+/// Deletes these files in an open folder, and then the folder, which is `entry` in `parent`.
+fn delete_files(
+    parent: &OwnedFd,
+    entry: &str,
+    dir: &OwnedFd,
+    files: &[impl AsRef<OsStr>],
+) -> nix::Result<()> {
+    let gone = |result| if result == Err(Errno::ENOENT) { Ok(()) } else { result };
+    for file in files {
+        gone(unlinkat(dir, file.as_ref(), UnlinkatFlags::NoRemoveDir))?;
     }
     gone(unlinkat(parent, entry, UnlinkatFlags::RemoveDir))
 }
@@ -274,6 +318,12 @@ fn is_hidden(name: &str, prefix: &str) -> bool {
 fn reserve(file: &File, len: u64) -> io::Result<()> {
     let too_large = |_| io::Error::from(io::ErrorKind::FileTooLarge);
     let len = map::mapped_len(file, usize::try_from(len).map_err(too_large)?)?;
+    // Beyond the limit, the system would not only refuse but end the process (SIGXFSZ).
+    let (limit, _) = getrlimit(Resource::RLIMIT_FSIZE)?;
+    if len as u64 > limit {
+        let message = format!("this process may not make files over {limit} bytes (RLIMIT_FSIZE)");
+        return Err(io::Error::new(io::ErrorKind::FileTooLarge, message));
+    }
     let len = i64::try_from(len).map_err(too_large)?;
     loop {
         match posix_fallocate(file, 0, len) {
@@ -286,6 +336,7 @@ fn reserve(file: &File, len: u64) -> io::Result<()> {
 #[cfg(test)]
 mod tests {
     use std::fs;
+    use std::os::unix::fs::symlink;
 
     use super::super::folder::list;
     use super::super::scratch::{Scratch, make_link, mode};
@@ -301,11 +352,13 @@ mod tests {
     fn a_link_comes_and_goes_whole() {
         let scratch = Scratch::new();
         let base = scratch.path();
-        let staging = Staging::new(base, "quotes").unwrap();
+        let staging = Staging::new(base, "quotes", 0o600).unwrap();
         staging.create_file("tx", 12_345).unwrap();
         assert!(list(base).unwrap().is_empty());
         assert!(Folder::open(base, "quotes").unwrap_err().is_not_found());
-        let made = staging.publish().unwrap();
+        let made = staging.open().unwrap();
+        made.open_file("tx", false).unwrap();
+        staging.publish().unwrap();
         let folder = Folder::open(base, "quotes").unwrap();
         assert_eq!((made.path.as_path(), made.name.as_str()), (base.join("quotes").as_path(), "quotes"));
         assert_eq!(list(base).unwrap(), ["quotes"]);
@@ -334,17 +387,20 @@ mod tests {
     #[test]
     fn other_permissions() {
         let scratch = Scratch::new();
-        let mut staging = Staging::new(scratch.path(), "quotes").unwrap();
-        staging.mode = 0o640;
-        staging.create_file("tx", 64).unwrap();
-        let folder = staging.publish().unwrap();
-        assert_eq!((mode(&folder.path), mode(folder.path.join("tx"))), (0o750, 0o640));
+        for (files, folder) in [(0o600, 0o700), (0o640, 0o750), (0o644, 0o755), (0o604, 0o705)] {
+            let name = format!("{files:o}");
+            let staging = Staging::new(scratch.path(), &name, files).unwrap();
+            staging.create_file("tx", 64).unwrap();
+            staging.publish().unwrap();
+            let path = scratch.path().join(name);
+            assert_eq!((mode(&path), mode(path.join("tx"))), (folder, files));
+        }
     }
 
     #[test]
     fn too_little_space_is_an_error_at_once() {
         let scratch = Scratch::new();
-        let staging = Staging::new(scratch.path(), "quotes").unwrap();
+        let staging = Staging::new(scratch.path(), "quotes", 0o600).unwrap();
         for (file, len) in [("tx", 1 << 60), ("ctl", u64::MAX), ("rx.0", i64::MAX as u64 - 4096)] {
             let error = staging.create_file(file, len).unwrap_err();
             assert_eq!(error.kind(), LinkErrorKind::System);
@@ -366,6 +422,39 @@ mod tests {
         assert!(error.to_string().contains("notes.txt"));
         assert_eq!(list(scratch.path()).unwrap(), ["quotes"]);
         folder.open_file("tx", false).unwrap();
+        fs::remove_file(folder.path.join("notes.txt")).unwrap();
+        // A folder is none of a link's files, even under such a name.
+        fs::create_dir(folder.path.join("rx.1")).unwrap();
+        let error = remove(scratch.path(), "quotes").unwrap_err();
+        assert!(error.kind() == LinkErrorKind::Incompatible && error.to_string().contains("rx.1"), "{error}");
+        folder.open_file("tx", false).unwrap();
+        fs::remove_dir(folder.path.join("rx.1")).unwrap();
+        remove(scratch.path(), "quotes").unwrap();
+    }
+
+    #[test]
+    fn nothing_is_deleted_through_a_symbolic_link() {
+        let scratch = Scratch::new();
+        let (base, elsewhere) = (scratch.path().join("base"), scratch.path().join("elsewhere"));
+        fs::create_dir(&base).unwrap();
+        fs::create_dir(&elsewhere).unwrap();
+        fs::write(elsewhere.join("tx"), "precious").unwrap();
+        for name in ["quotes", ".new-1-0", ".old-1-0"] {
+            symlink("../elsewhere", base.join(name)).unwrap();
+        }
+        assert_eq!(remove(&base, "quotes").unwrap_err().kind(), LinkErrorKind::Incompatible);
+        with_base_lock(&base, || Ok(())).unwrap();
+        // A file that is a symbolic link goes; what it leads to stays.
+        let folder = make_link(&base, "other").unwrap();
+        symlink("../../elsewhere/tx", folder.path.join("rx.1")).unwrap();
+        remove(&base, "other").unwrap();
+        assert_eq!(fs::read(elsewhere.join("tx")).unwrap(), b"precious");
+        assert_eq!(visible(&base).len(), 3, "{:?}", visible(&base));
+        // Nor is anything locked through one.
+        fs::remove_file(base.join(LOCK_FILE)).unwrap();
+        symlink("../elsewhere/tx", base.join(LOCK_FILE)).unwrap();
+        let error = with_base_lock(&base, || Ok(())).unwrap_err();
+        assert!(error.kind() == LinkErrorKind::System && error.to_string().contains(LOCK_FILE), "{error}");
     }
 
     #[test]
@@ -385,7 +474,7 @@ mod tests {
             fs::create_dir(base.join(hidden)).unwrap();
             fs::write(base.join(hidden).join(file), "").unwrap();
         }
-        let alive = Staging::new(base, "quotes").unwrap(); // not under the lock, as it should be
+        let alive = Staging::new(base, "quotes", 0o600).unwrap(); // not under the lock, as it should be
         assert!(lock::try_lock(&alive.create_file("ctl", 8).unwrap()).unwrap());
         let locked = alive.create_file("tx", 8).unwrap();
         assert!(lock::try_lock(&locked).unwrap());
@@ -416,7 +505,7 @@ mod tests {
         let failed: Result<(), _> =
             with_base_lock(scratch.path(), || make_link(scratch.path(), "-").map(drop));
         assert_eq!(failed.unwrap_err().kind(), LinkErrorKind::Invalid);
-        assert_eq!(mode(scratch.path().join(LOCK_FILE)) & 0o600, 0o600);
+        assert_eq!(mode(scratch.path().join(LOCK_FILE)) & 0o644, 0o600, "nobody else can read-lock it");
         with_base_lock(scratch.path(), || Ok(())).unwrap();
     }
 }

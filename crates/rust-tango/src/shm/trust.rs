@@ -71,7 +71,10 @@ pub(crate) fn check(folder: &Folder, files: &[&File]) -> Result<(), LinkError> {
     };
     let opened = fstat(&folder.dir).map_err(|error| cannot_look_at(&path, error))?;
     for (depth, ancestor) in path.ancestors().enumerate() {
-        let found = fs::symlink_metadata(ancestor).map_err(|error| cannot_look_at(ancestor, error))?;
+        let found = match fs::symlink_metadata(ancestor) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Err(gone(&path)),
+            found => found.map_err(|error| cannot_look_at(ancestor, error))?,
+        };
         if depth == 0 && (found.dev(), found.ino()) != (opened.st_dev, opened.st_ino) {
             return Err(gone(&path));
         }
@@ -114,6 +117,9 @@ impl Trusted {
         let found = file.metadata().map_err(|error| cannot_look_at(path, error))?;
         if !found.is_file() {
             return Err(untrusted(path, "is not a regular file"));
+        }
+        if found.nlink() == 0 {
+            return Err(gone(folder)); // since its path was looked at
         }
         if found.nlink() != 1 {
             return Err(untrusted(path, format_args!("has {} names instead of one", found.nlink())));
@@ -197,9 +203,10 @@ mod tests {
         let scratch = Scratch::new();
         let base = scratch.path().join("base");
         fs::create_dir(&base).unwrap();
-        let staging = Staging::new(&base, "quotes").unwrap();
+        let staging = Staging::new(&base, "quotes", 0o600).unwrap();
         let tx = staging.create_file("tx", 64).unwrap();
-        let folder = staging.publish().unwrap();
+        let folder = staging.open().unwrap();
+        staging.publish().unwrap();
         let made = Made { scratch, folder, tx };
         made.check().unwrap();
         made
@@ -308,7 +315,7 @@ mod tests {
         let made = made();
         remove(&made.base(), "quotes").unwrap();
         assert!(made.check().unwrap_err().is_not_found());
-        Staging::new(&made.base(), "quotes").unwrap().publish().unwrap();
+        Staging::new(&made.base(), "quotes", 0o600).unwrap().publish().unwrap();
         assert!(made.check().unwrap_err().is_not_found());
     }
 }

@@ -3,11 +3,20 @@
 use std::io::{BufRead, BufReader, Read};
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
-use std::process::{ChildStdout, Command, Stdio};
+use std::process::{ChildStdout, Command, ExitStatus, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 
 const ROLE: &str = "TANGO_TEST_ROLE";
 const PLACE: &str = "TANGO_TEST_PLACE";
+
+/// Says why a test cannot show here what it is for. Where `TANGO_TEST_SKIP_NOTHING` is set, that is a failure.
+#[track_caller]
+pub(crate) fn skip(why: &str) {
+    use std::io::Write;
+    assert!(std::env::var_os("TANGO_TEST_SKIP_NOTHING").is_none(), "not to be skipped: {why}");
+    // Past the test harness, which would keep it to itself.
+    let _ = writeln!(std::io::stderr(), "skipped: {why}");
+}
 
 /// A private folder in memory, deleted when dropped.
 pub(crate) struct Place(PathBuf);
@@ -64,6 +73,19 @@ impl Child {
                 return word.to_owned();
             }
         }
+    }
+
+    pub(crate) fn pid(&self) -> u32 {
+        self.process.id()
+    }
+
+    /// Waits until it has ended by itself, whatever way.
+    pub(crate) fn ends(mut self) -> ExitStatus {
+        let input = self.process.stdin.take();
+        let _ = self.said.read_to_string(&mut String::new());
+        let status = self.process.wait().unwrap();
+        drop(input);
+        status
     }
 
     /// Kills it (SIGKILL) and waits for its end.

@@ -1,0 +1,344 @@
+//! Where there is no room, no permission or no such place, `create` says so at once, with the path and the
+//! reason; it leaves nothing behind, and nobody finds out later by a signal.
+//!
+//! Filesystems are mounted in a mount namespace of the test's own: that needs root, and without it the tests
+//! say that they are skipped.
+#![cfg(all(feature = "shm", target_os = "linux"))]
+
+mod common;
+
+use std::fs;
+use std::os::unix::process::ExitStatusExt;
+use std::path::{Path, PathBuf};
+
+use common::process::{Child, Place, role, say, skip};
+use common::{assert_is, in_time, publish};
+use nix::mount::{MsFlags, mount};
+use nix::sched::{CloneFlags, unshare};
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
+use nix::unistd::Uid;
+use rust_tango::{Link, LinkBuilder, LinkError, LinkErrorKind, Start};
+
+const MTU: usize = 300;
+const MIB: usize = 1 << 20;
+
+fn builder(base: &Path) -> LinkBuilder {
+    Link::builder().depth(8).mtu(MTU).dir(base)
+}
+
+/// What `create` says, and that it has left no link and no part of one.
+#[track_caller]
+fn refused(builder: LinkBuilder, base: &Path, parts: &[&str]) -> LinkError {
+    let before = entries(base);
+    let error = builder.clone().create("quotes").expect_err("it cannot be made");
+    assert_eq!(error.kind(), LinkErrorKind::System, "{error}");
+    let message = error.to_string();
+    for part in parts {
+        assert!(message.contains(part), "no {part:?} in {message:?}");
+    }
+    assert_eq!(builder.create_or_take_over("quotes").unwrap_err().to_string(), message);
+    let left: Vec<_> = entries(base).into_iter().filter(|name| !before.contains(name)).collect();
+    assert!(left.iter().all(|name| name == ".lock"), "{left:?} after {message}");
+    error
+}
+
+fn entries(base: &Path) -> Vec<String> {
+    let names = fs::read_dir(base).into_iter().flatten();
+    names.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect()
+}
+
+/// A link that works: made, written, read in place, removed.
+#[track_caller]
+fn works(builder: LinkBuilder) {
+    let link = builder.create("works").unwrap();
+    let (tx, mut rx) = (link.producer().unwrap(), link.consumer().unwrap());
+    for seq in 1..=50 {
+        publish(&tx, MTU).unwrap();
+        assert_is(&rx.poll().unwrap().unwrap(), seq, MTU);
+    }
+    link.remove().unwrap();
+}
+
+/// What the children of these tests do: each has a mount namespace, limits, and an environment to itself.
+#[test]
+fn child() {
+    let Some((role, place)) = role() else { return };
+    let base = place.join("base");
+    let mounts = ["full", "full, exactly", "no inodes", "read-only", "no shared memory", "huge pages"];
+    if mounts.contains(&role.as_str()) {
+        // What this thread mounts from now on, it alone sees, and the system forgets with it.
+        let private = MsFlags::MS_REC | MsFlags::MS_PRIVATE;
+        let mine = unshare(CloneFlags::CLONE_NEWNS)
+            .and_then(|()| mount(None::<&str>, "/", None::<&str>, private, None::<&str>));
+        if let Err(why) = mine {
+            return say(format!("cannot mount anything here: {why}"));
+        }
+    }
+    match role.as_str() {
+        "full" => {
+            mounted("tmpfs", &base, MsFlags::empty(), "size=1m");
+            let need = 8192 + 8 * 128 + 2 * MIB;
+            let large = builder(&base).region(2 * MIB);
+            let tx = base.join("quotes/tx").display().to_string();
+            refused(large, &base, &[&tx, &need.to_string(), "No space left on device"]);
+            // Full because of others, at all kinds of points: in the middle of files, and of their number.
+            for count in 0..300 {
+                fs::write(base.join(format!("other-{count}")), vec![1; 4096]).unwrap_or_default();
+            }
+            refused(builder(&base), &base, &[&base.display().to_string(), "No space left on device"]);
+            // A little room, and a little more: it fails at one file after the other, until all find room.
+            let failed = (0..20).take_while(|count| {
+                fs::remove_file(base.join(format!("other-{count}"))).unwrap();
+                let made = builder(&base).consumers(8).create("quotes").is_ok();
+                if !made {
+                    refused(builder(&base).consumers(8), &base, &["quotes", "No space left on device"]);
+                }
+                !made
+            });
+            let failed = failed.count();
+            assert!((10..16).contains(&failed), "13 pages are needed; {failed} were not enough");
+        }
+        "full, exactly" => {
+            mounted("tmpfs", &base, MsFlags::empty(), "size=1m");
+            let mut links = Vec::new();
+            let last = loop {
+                match builder(&base).create(&format!("quotes{}", links.len())) {
+                    Ok(link) => links.push(link),
+                    Err(error) => break error,
+                }
+            };
+            assert!(last.to_string().contains("No space left on device"), "{last}");
+            assert!((20..60).contains(&links.len()), "{} links in a MiB", links.len());
+            // All are whole: no page of them is missing when it is touched.
+            for link in &links {
+                let (tx, mut rx) = (link.producer().unwrap(), link.consumer().unwrap());
+                for seq in 1..=20 {
+                    publish(&tx, MTU).unwrap();
+                    assert_is(&rx.poll().unwrap().unwrap(), seq, MTU);
+                }
+            }
+            links.pop().unwrap().remove().unwrap();
+            builder(&base).create("there-is-room-again").unwrap();
+        }
+        "no inodes" => {
+            mounted("tmpfs", &base, MsFlags::empty(), "size=1m,nr_inodes=6");
+            // The folder itself, the lock, the link's, and three files.
+            works(builder(&base));
+            refused(builder(&base).consumers(2), &base, &["quotes/rx.1", "No space left on device"]);
+            works(builder(&base));
+        }
+        "read-only" => {
+            mounted("tmpfs", &base, MsFlags::empty(), "size=1m");
+            let link = builder(&base).create("there").unwrap();
+            publish(&link.producer().unwrap(), MTU).unwrap();
+            mounted("tmpfs", &base, MsFlags::MS_REMOUNT | MsFlags::MS_BIND | MsFlags::MS_RDONLY, "");
+            refused(builder(&base), &base, &[&base.display().to_string(), "Read-only file system"]);
+            let deeper = base.join("deeper");
+            refused(builder(&deeper), &deeper, &[&deeper.display().to_string(), "Read-only file system"]);
+            // Where nothing can be written, an observer can still read.
+            let link = Link::open_in(&base, "there").unwrap();
+            let mut ob = link.observer_from(Start::Oldest).unwrap();
+            assert_is(&ob.poll().unwrap().unwrap(), 1, MTU);
+            for error in [link.consumer().unwrap_err(), link.producer().unwrap_err()] {
+                assert!(error.to_string().contains("for writing"), "{error}");
+            }
+            let error = Link::remove_dead(Some(&base), "there").unwrap_err();
+            assert!(error.to_string().contains("Read-only file system"), "{error}");
+        }
+        "no shared memory" => {
+            // The namespace's own /dev, with nothing in it.
+            mounted("tmpfs", Path::new("/dev"), MsFlags::empty(), "size=64k");
+            let base = Link::folder_of_links(None);
+            assert_eq!(base, PathBuf::from(format!("/dev/shm/tango-{}", Uid::effective())));
+            let error = Link::builder().create("quotes").unwrap_err();
+            let message = error.to_string();
+            for part in ["/dev/shm/tango-", "No such file or directory", "TANGO_DIR"] {
+                assert!(message.contains(part), "no {part:?} in {message}");
+            }
+            assert!(!Path::new("/dev/shm").exists(), "nothing is made where there should be memory");
+            assert!(Link::open("quotes").unwrap_err().is_not_found());
+            assert!(Link::list(None).unwrap().is_empty());
+            // Read-only, then too small.
+            fs::create_dir("/dev/shm").unwrap();
+            mounted("tmpfs", Path::new("/dev/shm"), MsFlags::MS_RDONLY, "size=64k");
+            let message = Link::builder().create("quotes").unwrap_err().to_string();
+            assert!(message.contains("/dev/shm/tango-") && message.contains("Read-only"), "{message}");
+            mounted("tmpfs", Path::new("/dev/shm"), MsFlags::empty(), "size=64k");
+            let message = Link::builder().create("quotes").unwrap_err().to_string();
+            assert!(
+                message.contains("quotes/tx") && message.contains("No space left on device"),
+                "{message}"
+            );
+            assert_eq!(entries(&base), [".lock"]);
+            works(Link::builder().depth(8).mtu(MTU));
+        }
+        "huge pages" => {
+            if let Err(why) =
+                mount(Some("none"), &made(&base), Some("hugetlbfs"), MsFlags::empty(), None::<&str>)
+            {
+                return say(format!("cannot mount hugetlbfs: {why}"));
+            }
+            let free = fs::read_to_string("/proc/meminfo").unwrap();
+            let free = free.lines().find_map(|line| line.strip_prefix("HugePages_Free:")).unwrap();
+            let free: usize = free.trim().parse().unwrap();
+            // One for each file.
+            if free < 3 {
+                refused(builder(&base), &base, &[&base.display().to_string(), "quotes/"]);
+                return say(format!("only {free} huge pages are free"));
+            }
+            works(builder(&base));
+            let too_many = builder(&base).consumers(0).region((free + 1) * 2 * MIB);
+            refused(too_many, &base, &["quotes/tx", "No space left on device"]);
+        }
+        "few descriptors" => {
+            let (_, most) = getrlimit(Resource::RLIMIT_NOFILE).unwrap();
+            for limit in 8..70 {
+                setrlimit(Resource::RLIMIT_NOFILE, limit, most).unwrap();
+                refused(
+                    builder(&base).consumers(64),
+                    &base,
+                    &[&base.display().to_string(), "Too many open files"],
+                );
+            }
+            assert_eq!(entries(&base), [".lock"]);
+            works(builder(&base));
+        }
+        "short files" => {
+            let limit = 64 << 10;
+            setrlimit(Resource::RLIMIT_FSIZE, limit, limit).unwrap();
+            let need = 8192 + 8 * 128 + 64 * 1024;
+            let tx = base.join("quotes/tx").display().to_string();
+            let large = builder(&base).region(64 * 1024);
+            refused(large, &base, &[&tx, &need.to_string(), "RLIMIT_FSIZE", "65536"]);
+            works(builder(&base));
+        }
+        "little memory" => {
+            // Enough for what there is, and half of what the link takes.
+            let used = fs::read_to_string("/proc/self/statm").unwrap();
+            let pages: u64 = used.split(' ').next().unwrap().parse().unwrap();
+            let limit = pages * 4096 + (256 << 20);
+            setrlimit(Resource::RLIMIT_AS, limit, limit).unwrap();
+            let need = (8192 + 8 * 128 + (320 << 20)).to_string();
+            let tx = base.join("quotes/tx").display().to_string();
+            refused(builder(&base).region(320 << 20), &base, &[&tx, &need, "Cannot allocate memory"]);
+            works(builder(&base));
+        }
+        other => panic!("no role {other}"),
+    }
+    say("done");
+}
+
+fn made(path: &Path) -> PathBuf {
+    fs::create_dir_all(path).unwrap();
+    path.to_owned()
+}
+
+/// Mounts a filesystem. A fresh one hides what was there.
+fn mounted(kind: &str, path: &Path, flags: MsFlags, options: &str) {
+    if flags.contains(MsFlags::MS_REMOUNT) {
+        return mount(None::<&str>, path, None::<&str>, flags, None::<&str>).unwrap();
+    }
+    mount(Some("none"), &made(path), Some(kind), flags, Some(options)).unwrap();
+}
+
+/// Runs the child in this role.
+fn alone(role: &'static str) {
+    in_time(move || {
+        let place = Place::new();
+        let mut child = Child::start(role, &place);
+        let said = child.hear();
+        let status = child.ends();
+        assert!(status.success(), "{role}: {status}, signal {:?}", status.signal());
+        if said != "done" {
+            skip(&format!("{role}: {said}"));
+        }
+    });
+}
+
+#[test]
+fn a_full_filesystem() {
+    alone("full");
+}
+
+#[test]
+fn a_filesystem_that_is_filled_with_links() {
+    alone("full, exactly");
+}
+
+#[test]
+fn a_filesystem_without_inodes() {
+    alone("no inodes");
+}
+
+#[test]
+fn a_read_only_filesystem() {
+    alone("read-only");
+}
+
+#[test]
+fn no_shared_memory_or_too_little() {
+    alone("no shared memory");
+}
+
+#[test]
+fn huge_pages() {
+    alone("huge pages");
+}
+
+#[test]
+fn too_few_descriptors() {
+    alone("few descriptors");
+}
+
+/// Beyond that limit, the system would end the process (SIGXFSZ).
+#[test]
+fn a_limit_on_the_length_of_files() {
+    alone("short files");
+}
+
+#[test]
+fn a_limit_on_memory() {
+    alone("little memory");
+}
+
+#[test]
+fn no_folder_can_be_made_there() {
+    let place = Place::new();
+    let file = place.path().join("file");
+    fs::write(&file, "").unwrap();
+    for base in
+        [file.clone(), file.join("below"), PathBuf::from("/proc/links"), place.path().join("n".repeat(300))]
+    {
+        let error = builder(&base).create("quotes").unwrap_err();
+        assert_eq!(error.kind(), LinkErrorKind::System, "{error}");
+        assert!(error.to_string().contains(&base.display().to_string()), "{error}");
+    }
+    let missing = place.path().join("made/with/what/is/above");
+    works(builder(&missing));
+}
+
+/// On a disk a link works just the same, as long as its mappings are the same memory for all.
+#[test]
+fn a_folder_on_a_disk() {
+    let base = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(format!("links-{}", std::process::id()));
+    let link = builder(&base).create("quotes").unwrap();
+    let tx = link.producer().unwrap();
+    publish(&tx, MTU).unwrap();
+    let mut ob = link.observer_from(Start::Oldest).unwrap();
+    assert_is(&ob.poll().unwrap().unwrap(), 1, MTU);
+    match link.consumer_from(Start::Oldest) {
+        Ok(mut rx) => assert_is(&rx.poll().unwrap().unwrap(), 1, MTU),
+        // On an overlay, say: refused with the reason.
+        Err(error) => {
+            assert_eq!(error.kind(), LinkErrorKind::Untrusted, "{error}");
+            let message = error.to_string();
+            assert!(
+                message.contains("filesystem") || message.contains("can be written by others"),
+                "{message}"
+            );
+            skip(&format!("no consumer on this disk: {message}"));
+        }
+    }
+    drop(tx);
+    fs::remove_dir_all(&base).unwrap();
+}
