@@ -394,20 +394,21 @@ impl<'a> Consumer<'a> {
 
     /// There is no fragment, or there is something to be told before it.
     #[cold]
-    fn look_again(&mut self, mut found: Look) -> Result<Next<'a>, TangoError> {
+    fn look_again(&mut self, found: Look) -> Result<Next<'a>, TangoError> {
         if !self.ready {
             if !self.joined {
                 if !self.parts.head.is_bound() {
                     return Ok(if self.parts.is_stopped() { Next::Closed } else { Next::Nothing });
                 }
                 self.join(true);
+                return self.look();
             }
-            self.ready = true;
+            // Asked behind the look: whoever published what that found had come before.
             self.ask_whether_replaced()?;
             if self.missed != 0 {
                 return Err(self.report_missed());
             }
-            found = self.parts.ring.line(self.next).look(self.next);
+            self.ready = found == Look::Ready;
         }
         match found {
             Look::Gone => Err(self.overrun()),
@@ -451,7 +452,7 @@ impl<'a> Consumer<'a> {
     fn look_at_end(&mut self, ending: Ending) -> Result<Next<'a>, TangoError> {
         let line = self.parts.ring.line(self.next);
         match (line.look(self.next), ending) {
-            (Look::Ready, _) => Ok(Next::Fragment(line)),
+            (Look::Ready, _) => self.look(),
             (Look::Gone, _) => Err(self.overrun()),
             (Look::Behind, Ending::Closed) => Ok(Next::Closed),
             (Look::Behind, Ending::Died) => {

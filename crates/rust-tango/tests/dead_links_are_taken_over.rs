@@ -188,9 +188,9 @@ fn a_link_in_use_says_who_holds_it() {
         let consumers = [started("consumer", &place), started("consumer", &place)];
         let holders = format!(
             "its producer (tx, process {}), the consumer in slot 0 (rx.0, process {}) and the consumer in slot 1 (rx.1, process {})",
-            producer.pid(),
-            consumers[0].pid(),
-            consumers[1].pid()
+            producer.id(),
+            consumers[0].id(),
+            consumers[1].id()
         );
         for refused in [
             builder(place.path()).create("quotes").unwrap_err(),

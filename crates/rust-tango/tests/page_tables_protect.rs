@@ -114,7 +114,7 @@ fn running_processes_map_what_is_not_theirs_read_only() {
         let readers = [started("consumer", &place), started("consumer", &place), started("observer", &place)];
         let own = ["tx", "rx.0", "rx.1", ""];
         for (child, own) in [&producer].into_iter().chain(&readers).zip(own) {
-            let mapped = maps(&child.pid().to_string());
+            let mapped = maps(&child.id().to_string());
             for file in ["tx", "ctl", "rx.0", "rx.1"] {
                 assert!(mapped.iter().any(|mapped| mapped.file == file && !mapped.writable), "{mapped:?}");
             }

@@ -164,7 +164,7 @@ impl<'a> Consumer<'a> {
             self.next = self.join_again(next);
             self.missed = self.next.wrapping_sub(next);
             self.missed_evicted = true;
-            self.ready = self.missed == 0;
+            self.ready &= self.missed == 0;
         }
     }
 
@@ -179,10 +179,12 @@ impl<'a> Consumer<'a> {
     /// Whether nothing more will come, unless a new producer opens the link again. What was published
     /// before is visible to who asks this and then looks at the lines.
     pub(super) fn ending(&self) -> Option<Ending> {
-        let incarnation = self.parts.head.rare.0.incarnation.load(Relaxed);
         // What a producer published last was stored before it died, and the kernel said so after that;
         // `Parts::ending` has the fence.
         let ending = self.parts.ending();
+        // Behind the state, with that fence between: who sees that a producer runs counts it, and so does not
+        // take it for the one before.
+        let incarnation = self.parts.head.rare.0.incarnation.load(Relaxed);
         let is_dead = self.dead_producer == Some(incarnation);
         ending.or_else(|| is_dead.then_some(Ending::Died))
     }

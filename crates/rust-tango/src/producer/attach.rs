@@ -34,11 +34,15 @@ impl<'a> Producer<'a> {
         let rare = &head.rare.0;
         let (oldest, next) = if !head.is_bound() {
             prepare(&parts, first);
+            rare.incarnation.store(1, Relaxed);
             (first, first)
         } else {
             let (oldest, next) = survey(&parts);
             placement.rebuild(&parts.ring, oldest, next);
-            let died = rare.incarnation.load(Relaxed) != 0 && rare.cnc.state() != CncState::Halt;
+            let incarnation = rare.incarnation.load(Relaxed);
+            let died = incarnation != 0 && rare.cnc.state() != CncState::Halt;
+            // Before the takeover is told: who hears of it must not take this producer for the dead one.
+            rare.incarnation.store(incarnation.wrapping_add(1), Relaxed);
             if died {
                 rare.taken_over_at.store(next, Relaxed);
                 // Release: pairs with the fence in `Consumer::ask_whether_replaced`.
@@ -50,7 +54,6 @@ impl<'a> Producer<'a> {
         head.place.0.oldest.store(oldest, Relaxed);
         let credits = Credits::new(slots, oldest, &head.credit.0.floor, credits);
         head.credit.0.held_by.store(0, Relaxed);
-        rare.incarnation.store(rare.incarnation.load(Relaxed).wrapping_add(1), Relaxed);
         rare.cnc.set_state(CncState::Run);
         // Who has slept since before this producer was there knows nothing of its `order`.
         head.bell.0.ring();

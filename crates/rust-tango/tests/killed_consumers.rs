@@ -1,0 +1,264 @@
+//! A consumer may be killed (SIGKILL) at any point: joining, reading, leaving. The producer gets its credits
+//! back, nobody else loses anything, and its slot can be taken again. One that is only stopped (SIGSTOP) is
+//! never taken for dead.
+#![cfg(all(feature = "shm", target_os = "linux"))]
+
+mod common;
+
+use std::os::unix::process::ExitStatusExt;
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use common::process::{Child, Place, is_told, killed_in, role, say, warm_up};
+use common::{Random, assert_is, in_time, publish, publish_blocking};
+use nix::sys::signal::Signal;
+use rust_tango::{Link, LinkBuilder, Start, TangoError, Wait};
+
+const MTU: usize = 700;
+const DEPTH: u64 = 16;
+const SLOTS: usize = 4;
+
+fn builder(place: &Path) -> LinkBuilder {
+    // A small region: large payloads run out of granules before they run out of lines.
+    Link::builder().depth(DEPTH as usize).mtu(MTU).region(4000).consumers(SLOTS).dir(place)
+}
+
+/// Joins, reads a little, leaves, and again, until it is killed.
+fn come_and_go(place: &Path, seed: u64) {
+    let mut random = Random::new(seed);
+    let link = Link::open_in(place, "quotes").unwrap();
+    warm_up();
+    say("ready");
+    killed_in(Duration::from_nanos(random.below(4_000_000)));
+    loop {
+        let mut rx = match random.below(5) {
+            0 => link.consumer(),
+            1 => link.consumer_from(Start::Oldest),
+            2 => link.consumer_from(Start::At(link.status().oldest)),
+            3 => link.evictable_consumer(Start::Oldest),
+            _ => link.evictable_consumer(Start::Next),
+        };
+        let rx = rx.as_mut().unwrap();
+        let mut next = rx.next_seq();
+        let first = next;
+        for _ in 0..random.below(2000) {
+            match rx.poll() {
+                Ok(None) => {}
+                Ok(Some(fragment)) => {
+                    assert_is(&fragment, next, MTU);
+                    next += 1;
+                }
+                // What was the oldest may be gone by now.
+                Err(TangoError::Overrun { next: on, .. }) if next == first => assert_eq!(on, first),
+                Err(error) => panic!("{error}"),
+            }
+            if random.below(8) == 0 {
+                let batch = rx.poll_batch(5).unwrap();
+                for fragment in &batch {
+                    assert_is(&fragment, next, MTU);
+                    next += 1;
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn child() {
+    let Some((role, place)) = role() else { return };
+    let mut words = role.split(' ');
+    match (words.next().unwrap(), words.next()) {
+        ("churn", Some(seed)) => come_and_go(&place, seed.parse().unwrap()),
+        // Holds fragment `seq` until it is told to look at it again.
+        ("hold", Some(seq)) => {
+            let seq = seq.parse().unwrap();
+            let link = Link::open_in(&place, "quotes").unwrap();
+            let mut rx = link.consumer_from(Start::At(seq)).unwrap();
+            let held = rx.poll().unwrap().unwrap();
+            assert_is(&held, seq, MTU);
+            let copy = held.payload.as_slice().to_vec();
+            say("ready");
+            while !is_told("look") {
+                std::thread::sleep(Duration::from_millis(1));
+            }
+            assert_eq!(held.payload.as_slice(), copy);
+            assert_is(&held, seq, MTU);
+            say("same");
+            drop(held);
+            for next in seq + 1..=seq + DEPTH {
+                assert_is(&rx.wait().unwrap().unwrap(), next, MTU);
+            }
+        }
+        other => panic!("no role {other:?}"),
+    }
+}
+
+fn started(role: &str, place: &Place) -> Child {
+    let mut child = Child::start(role, place);
+    assert_eq!(child.hear(), "ready");
+    child
+}
+
+/// Two at a time are killed, `kills` in all, while a producer that waits by `wait` publishes.
+fn kill_many(kills: u64, wait: Wait) {
+    let place = Place::new();
+    let link = builder(place.path()).create("quotes").unwrap();
+    // Nobody who lives keeps it waiting for that long.
+    let tx = link.producer().unwrap().with_wait(wait).with_patience(Duration::from_secs(60));
+    let mut steady = link.consumer().unwrap();
+    let mut observer = link.observer().unwrap();
+    let (published, longest) = (AtomicU64::new(0), AtomicU64::new(0));
+    let (killed, done) = (AtomicU64::new(0), AtomicBool::new(false));
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            let tx = tx;
+            while !done.load(Ordering::Relaxed) {
+                let begin = Instant::now();
+                publish_blocking(&tx, MTU);
+                longest.fetch_max(begin.elapsed().as_millis() as u64, Ordering::Relaxed);
+                published.fetch_add(1, Ordering::Relaxed);
+            }
+        });
+        let reader = scope.spawn(move || {
+            let mut next = 1;
+            while let Some(fragment) = steady.wait().unwrap() {
+                assert_is(&fragment, next, MTU);
+                next += 1;
+            }
+            next - 1
+        });
+        let observer = scope.spawn(move || {
+            let (mut next, mut seen) = (1, 0_u64);
+            loop {
+                match observer.wait() {
+                    Ok(None) => break (next - 1, seen),
+                    Ok(Some(fragment)) => {
+                        assert_is(&fragment, next, MTU);
+                        (next, seen) = (next + 1, seen + 1);
+                    }
+                    Err(TangoError::Overrun { lost, next: on }) => {
+                        assert_eq!(on, next + lost);
+                        next = on;
+                    }
+                    Err(error) => panic!("{error}"),
+                }
+            }
+        });
+        let killers = [1_u64, 2].map(|half| {
+            let (place, killed) = (&place, &killed);
+            scope.spawn(move || {
+                for at in 0..kills / 2 {
+                    let role = format!("churn {}", half * 1_000_000 + at);
+                    let status = started(&role, place).ends();
+                    assert_eq!(status.signal(), Some(Signal::SIGKILL as i32), "{status}");
+                    killed.fetch_add(1, Ordering::Relaxed);
+                }
+            })
+        });
+        for killer in killers {
+            if let Err(panic) = killer.join() {
+                done.store(true, Ordering::Relaxed);
+                std::panic::resume_unwind(panic);
+            }
+        }
+        done.store(true, Ordering::Relaxed);
+        let read = reader.join().unwrap();
+        assert_eq!(read, published.load(Ordering::Relaxed), "the steady one has got them all");
+        let (last, seen) = observer.join().unwrap();
+        assert!(last <= read && seen > 0, "an observer saw {seen} up to {last} of {read}");
+    });
+    let status = link.status();
+    println!(
+        "{} killed, {} buried; {} fragments, {} stalls, the longest of {} ms",
+        killed.into_inner(),
+        status.buried,
+        status.next - 1,
+        status.backpressure,
+        longest.into_inner()
+    );
+    assert_eq!(status.evicted, 0, "the dead are not evicted, they are buried");
+    assert!(status.buried > kills / 20 && status.buried <= kills, "{} of {kills}", status.buried);
+    assert!(status.next > kills, "{status:?}");
+    assert!(status.consumers.iter().all(|consumer| !consumer.alive), "{status:?}");
+    assert_eq!(status.takeovers, 0);
+    // Each slot works again.
+    let tx = link.producer().unwrap();
+    let mut consumers: Vec<_> = (0..SLOTS).map(|_| link.consumer().unwrap()).collect();
+    assert!(link.consumer().is_err());
+    assert_eq!(tx.consumers(), SLOTS);
+    let first = tx.next_seq();
+    for rx in &mut consumers {
+        assert_eq!(rx.next_seq(), first);
+    }
+    for seq in first..first + 3 * DEPTH {
+        publish(&tx, MTU).unwrap();
+        for rx in &mut consumers {
+            assert_is(&rx.poll().unwrap().unwrap(), seq, MTU);
+        }
+    }
+}
+
+#[test]
+fn a_consumer_may_be_killed_at_any_point() {
+    in_time(|| kill_many(300, Wait::Yield));
+}
+
+/// A producer that sleeps finds the dead between its sleeps.
+#[test]
+fn a_producer_that_sleeps_finds_the_dead() {
+    in_time(|| kill_many(80, Wait::ParkAfter(Duration::ZERO)));
+}
+
+/// Stopped while it holds a fragment, in a slot or in granules.
+#[test]
+fn a_stopped_consumer_is_not_taken_for_dead() {
+    in_time(|| {
+        for large in [false, true] {
+            let place = Place::new();
+            let link = builder(place.path()).create("quotes").unwrap();
+            let tx = link.producer().unwrap().with_patience(Duration::ZERO);
+            let mut seq = 1;
+            while (publish(&tx, MTU).unwrap().size > 96) != large {
+                seq += 1;
+            }
+            let mut holder = started(&format!("hold {seq}"), &place);
+            let dead = started(&format!("hold {seq}"), &place);
+            holder.stop();
+            dead.kill();
+            // One that blocks is in the same place as one that tries and tries.
+            while publish(&tx, MTU).is_ok() {}
+            let full = tx.next_seq();
+            assert!(full <= seq + DEPTH, "{full} after {seq}");
+            let begin = Instant::now();
+            let mut tries = 0_u64;
+            while begin.elapsed() < Duration::from_millis(1200) {
+                assert_eq!(publish(&tx, MTU), Err(TangoError::NoCredits { held_by: Some(0) }));
+                tries += 1;
+            }
+            assert!(tries > 10_000, "{tries}");
+            let blocked = std::thread::spawn(move || {
+                let tx = tx.with_wait(Wait::ParkAfter(Duration::ZERO));
+                publish_blocking(&tx, MTU);
+                tx
+            });
+            std::thread::sleep(Duration::from_millis(300));
+            assert!(!blocked.is_finished());
+            let status = link.status();
+            assert_eq!((status.held_by, status.next), (Some(0), full), "{status:?}");
+            assert_eq!((status.buried, status.evicted), (1, 0), "the one that was killed, and nobody else");
+            let [stopped, killed] = &status.consumers[..] else { panic!("{status:?}") };
+            assert_eq!((stopped.slot, stopped.alive, killed.alive), (0, true, false));
+            assert_eq!(stopped.next, seq);
+            assert_eq!(holder.state(), 'T');
+            holder.tell("look");
+            holder.signal(Signal::SIGCONT);
+            assert_eq!(holder.hear(), "same");
+            let tx = blocked.join().unwrap();
+            while tx.next_seq() <= seq + DEPTH {
+                publish_blocking(&tx, MTU);
+            }
+            holder.succeeds();
+        }
+    });
+}
