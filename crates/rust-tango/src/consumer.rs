@@ -526,12 +526,10 @@ impl<'a> Consumer<'a> {
     pub(crate) fn take(&mut self, line: Line<'a>) -> Result<Option<Fragment<'_>>, TangoError> {
         let n = self.next;
         let meta = line.metadata(n);
-        let words = self.parts.payload(&line, &meta);
+        let mut words = self.parts.payload(&line, &meta);
         let next = n.wrapping_add(1);
         if let Some(scratch) = self.mode.scratch() {
-            if let Some(words) = words {
-                scratch.fill(words);
-            }
+            words = words.filter(|words| scratch.fill(words));
             if !line.still(n) {
                 return Err(self.overrun());
             }

@@ -97,7 +97,9 @@ impl Line<'_> {
     pub(crate) fn for_cache_lines(&self, len: usize, act: impl Fn(&AtomicU64)) {
         act(&self.meta[0]);
         if len > CACHE_LINE - META_WORDS * words::WORD {
-            act(&self.room[CACHE_LINE / words::WORD - META_WORDS]);
+            if let Some(word) = self.room.get(CACHE_LINE / words::WORD - META_WORDS) {
+                act(word);
+            }
         }
     }
 

@@ -177,9 +177,10 @@ impl Scratch<'_> {
         }
     }
 
-    /// Copies a payload to the start. It is of the MTU at most, for which there is room.
+    /// Copies a payload to the start. False if there is no room for it: it is larger than the MTU then.
     #[inline]
-    pub(crate) fn fill(&mut self, from: &[AtomicU64]) {
-        words::load(from, self.words_mut());
+    pub(crate) fn fill(&mut self, from: &[AtomicU64]) -> bool {
+        let room = self.words_mut().get_mut(..from.len());
+        room.map(|room| words::load(from, room)).is_some()
     }
 }

@@ -182,11 +182,15 @@ impl<'a> Producer<'a> {
             self.await_credit(n, None)?;
         }
         let line = self.parts.ring.line(n);
+        // `in_slot` says that it fits. Asked where the compiler sees it, so that no way leads to a panic.
+        let Some(room) = line.room.get(..payload.len().div_ceil(words::WORD)) else {
+            return self.put_apart(payload, sig, ctl, ts);
+        };
         if intact("line.marker") {
             line.retire(n);
         }
         line::retired();
-        words::store(line.room, payload);
+        words::store(room, payload);
         let meta = FragmentMetadata {
             seq: n,
             sig,

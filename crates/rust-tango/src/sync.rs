@@ -1,4 +1,5 @@
-//! The only file (with `sync/model.rs` below it) that names `core::sync`, `core::cell` or loom.
+//! The only file (with `sync/model.rs` and `sync/tsan.rs` below it) that names `core::sync`, `core::cell` or
+//! loom.
 //!
 //! Everything else takes its atomics, cells and fences from here, so that the model checker sees the
 //! very code that runs.
@@ -15,7 +16,9 @@ pub(crate) use core::sync::atomic::{
 #[cfg(not(loom))]
 pub(crate) use core::hint::spin_loop;
 #[cfg(not(loom))]
-pub(crate) use core::sync::atomic::{AtomicU32, AtomicU64, fence};
+pub(crate) use core::sync::atomic::fence;
+#[cfg(not(any(loom, tsan)))]
+pub(crate) use core::sync::atomic::{AtomicU32, AtomicU64};
 
 #[cfg(loom)]
 mod model;
@@ -23,6 +26,11 @@ mod model;
 pub(crate) use model::{AtomicU32, AtomicU64, Lent, fence, intact, kernel, ordering, pause, spin_loop};
 #[cfg(all(loom, test))]
 pub(crate) use model::{begin_execution, mutation};
+
+#[cfg(tsan)]
+mod tsan;
+#[cfg(tsan)]
+pub(crate) use tsan::{AtomicU32, AtomicU64};
 
 /// For counters that live in a `static` and are not part of the protocol.
 pub(crate) use core::sync::atomic::AtomicU64 as StaticU64;

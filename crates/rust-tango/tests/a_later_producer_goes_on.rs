@@ -140,6 +140,7 @@ fn after_a_loan_that_came_to_nothing() {
 
 /// Producers follow each other at random points, while two consumers read, one of them far behind.
 fn relay(depth: usize, max: usize, region: usize, count: u64, start: u64) {
+    let count = common::few(count);
     let link = Link::builder().depth(depth).mtu(max).region(region).consumers(2).start(start);
     let link = link.build().unwrap();
     let mut readers = [link.consumer().unwrap(), link.consumer().unwrap()];
