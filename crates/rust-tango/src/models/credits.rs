@@ -28,7 +28,7 @@ fn read_up_to(consumer: &mut Consumer<'_>, end: u64) {
 /// The ring is full; the third fragment needs the line of the first, which both have to finish with.
 #[test]
 fn the_producer_waits_for_both() {
-    Model::bounded(2, 1).check(|_| {
+    Model::bounded(2, 623).check(|_| {
         let memory = Memory::new(shape(2));
         let producer = memory.producer();
         let consumers = [memory.consumer(0, Start::Next), memory.consumer(1, Start::Next)];
@@ -43,7 +43,7 @@ fn the_producer_waits_for_both() {
 /// then, nothing is lost.
 #[test]
 fn somebody_joins() {
-    let model = Model::bounded(2, 1).must_see(&["from 0", "from 2"]);
+    let model = Model::bounded(2, 25734).must_see(&["from 0", "from 2"]);
     model.check(|seen| {
         let memory = Memory::new(shape(1));
         let producer = memory.producer();
@@ -65,7 +65,7 @@ fn somebody_joins() {
 /// it keeps.
 #[test]
 fn somebody_joins_beside_another() {
-    let model = Model::bounded(1, 1).must_see(&["from 0", "from 1", "from 2"]);
+    let model = Model::bounded(1, 4538).must_see(&["from 0", "from 1", "from 2"]);
     model.check(|seen| {
         let memory = Memory::new(shape(2));
         let producer = memory.producer();
@@ -89,7 +89,7 @@ fn somebody_joins_beside_another() {
 /// A consumer that reads in place leaves, and is not waited for any more.
 #[test]
 fn somebody_leaves() {
-    let model = Model::exhaustive(1);
+    let model = Model::exhaustive(296);
     model.check(|_| {
         let memory = Memory::new(shape(1));
         let producer = memory.producer();
@@ -122,19 +122,19 @@ fn hands_over(start: Start) {
 
 #[test]
 fn a_slot_changes_hands_further_on() {
-    Model::bounded(2, 1).check(|_| hands_over(Start::At(nth(2))));
+    Model::bounded(2, 3510).check(|_| hands_over(Start::At(nth(2))));
 }
 
 #[test]
 fn a_slot_changes_hands_further_back() {
-    Model::bounded(2, 1).check(|_| hands_over(Start::Oldest));
+    Model::bounded(2, 63606).check(|_| hands_over(Start::Oldest));
 }
 
 /// The owner of a slot has died with proof, and the producer has stopped waiting for it. It waits for the
 /// next owner of the slot.
 #[test]
 fn a_slot_of_the_dead_changes_hands() {
-    let model = Model::bounded(2, 1);
+    let model = Model::bounded(2, 43);
     model.check(|_| {
         let memory = Memory::new(shape(1));
         let producer = memory.producer();
@@ -158,7 +158,7 @@ fn a_slot_of_the_dead_changes_hands() {
 /// Who begins to join far back holds nobody back, also if it never gets to the end of that.
 #[test]
 fn somebody_stops_joining() {
-    Model::exhaustive(1).check(|_| {
+    Model::exhaustive(48).check(|_| {
         let memory = Memory::new(shape(1));
         let producer = memory.producer();
         publish_all(&producer, 4);
@@ -176,7 +176,7 @@ fn somebody_stops_joining() {
 /// after that.
 #[test]
 fn a_slot_changes_hands_between_threads() {
-    let model = Model::bounded(2, 1).must_see(&["taken", "free"]);
+    let model = Model::bounded(2, 8680).must_see(&["taken", "free"]);
     model.check(|seen| {
         let link = Link::builder().depth(2).mtu(16).consumers(1).start(FIRST).build().unwrap();
         link.touch(2);
@@ -203,7 +203,7 @@ fn a_slot_changes_hands_between_threads() {
 /// What a slot says of its next owner is not what it said of the one before: that had finished with all.
 #[test]
 fn nobody_is_taken_for_the_one_before() {
-    let model = Model::exhaustive(1).must_see(&["came"]);
+    let model = Model::exhaustive(22).must_see(&["came"]);
     model.check(|seen| {
         let memory = Memory::new(shape(1));
         let producer = memory.producer();

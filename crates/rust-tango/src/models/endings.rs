@@ -8,7 +8,7 @@ use loom::thread;
 /// The producer publishes and goes. Who finds the link closed has read everything.
 #[test]
 fn closed_and_drained() {
-    let model = Model::exhaustive(1);
+    let model = Model::exhaustive(7139);
     model.check(|_| {
         let memory = Memory::new(Shape { slots: 1, first: 7, ..Shape::default() });
         let producer = memory.producer();
@@ -37,7 +37,7 @@ fn closed_and_drained() {
 /// fragment. The next producer is announced with the number that it begins with.
 #[test]
 fn died_and_replaced() {
-    let model = Model::bounded(2, 1).must_see(&["died", "replaced"]);
+    let model = Model::bounded(2, 25757).must_see(&["died", "replaced"]);
     model.check(|seen| {
         let memory = Memory::new(Shape { slots: 1, first: 7, ..Shape::default() });
         let producer = memory.producer();
@@ -79,7 +79,7 @@ fn died_and_replaced() {
 /// one has published.
 #[test]
 fn taken_over() {
-    let model = Model::exhaustive(1).must_see(&["refused", "took over"]);
+    let model = Model::exhaustive(4).must_see(&["refused", "took over"]);
     model.check(|seen| {
         let link = Link::builder().depth(2).mtu(16).consumers(1).start(7).build().unwrap();
         link.touch(2);

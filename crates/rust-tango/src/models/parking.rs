@@ -28,7 +28,7 @@ fn await_fragment(consumer: &mut Consumer<'_>, n: u64) {
 
 #[test]
 fn a_fragment_wakes() {
-    Model::exhaustive(1).check(|_| {
+    Model::exhaustive(12968).check(|_| {
         let _kernel = kernel::begin();
         let (memory, producer) = link(1);
         let mut consumer = memory.consumer(0, Start::Next).with_wait(AT_ONCE);
@@ -41,7 +41,7 @@ fn a_fragment_wakes() {
 /// The second fragment needs a stroke of its own: the sleep is a new one.
 #[test]
 fn each_of_two_fragments_wakes() {
-    Model::bounded(2, 1).check(|_| {
+    Model::bounded(2, 8295).check(|_| {
         let _kernel = kernel::begin();
         let (memory, producer) = link(1);
         let mut consumer = memory.consumer(0, Start::Next).with_wait(AT_ONCE);
@@ -53,7 +53,7 @@ fn each_of_two_fragments_wakes() {
 
 #[test]
 fn the_end_wakes() {
-    Model::exhaustive(1).check(|_| {
+    Model::exhaustive(181).check(|_| {
         let _kernel = kernel::begin();
         let (memory, producer) = link(1);
         let mut consumer = memory.consumer(0, Start::Next).with_wait(AT_ONCE);
@@ -77,7 +77,7 @@ fn room_wakes(make_room: impl FnOnce(Consumer<'static>) + Send + 'static) {
 
 #[test]
 fn a_credit_wakes() {
-    Model::exhaustive(1).check(|_| {
+    Model::exhaustive(12644).check(|_| {
         room_wakes(|mut consumer| {
             read(&mut consumer, 7);
             // Leaving would wake the producer, too.
@@ -88,13 +88,13 @@ fn a_credit_wakes() {
 
 #[test]
 fn leaving_wakes() {
-    Model::exhaustive(1).check(|_| room_wakes(drop));
+    Model::exhaustive(12932).check(|_| room_wakes(drop));
 }
 
 /// The producer sleeps until both have made room, whoever of them is last.
 #[test]
 fn the_last_credit_wakes() {
-    Model::bounded(2, 1).check(|_| {
+    Model::bounded(2, 7795).check(|_| {
         let _kernel = kernel::begin();
         let (memory, producer) = link(2);
         let consumers = [0, 1].map(|slot| memory.consumer(slot, Start::Next));
@@ -114,7 +114,7 @@ fn the_last_credit_wakes() {
 /// sleeps on it from then on has asked for that barrier.
 #[test]
 fn a_new_rule_is_known_to_sleepers() {
-    Model::exhaustive(1).must_see(&["knew the old rule", "knew the new rule"]).check(|seen| {
+    Model::exhaustive(21).must_see(&["knew the old rule", "knew the new rule"]).check(|seen| {
         let _kernel = kernel::begin();
         kernel::only_expect_barrier_from(1);
         let bells = Arc::new([Bell::new(), Bell::new()]);

@@ -37,7 +37,7 @@ impl Storage {
 /// A ring of two, in which the third fragment needs the credit of the first.
 #[test]
 fn all_arrive() {
-    Model::bounded(2, 1).check(|_| {
+    Model::bounded(2, 15653).check(|_| {
         let (storage, s) = Storage::new();
         let producer = Producer::with_flow_control(&s.mcache, &s.dcache, &s.fseq, &s.fctl);
         let mut consumer = Consumer::with_flow_control(&s.mcache, &s.dcache, &s.fctl, FIRST);
@@ -57,7 +57,7 @@ fn all_arrive() {
 /// Who finds the link stopped has read what was published before.
 #[test]
 fn stopped_and_drained() {
-    Model::exhaustive(1).check(|_| {
+    Model::exhaustive(209).check(|_| {
         let (storage, s) = Storage::new();
         let producer = Producer::with_flow_control(&s.mcache, &s.dcache, &s.fseq, &s.fctl);
         let mut consumer = Consumer::with_flow_control(&s.mcache, &s.dcache, &s.fctl, FIRST);
@@ -85,7 +85,7 @@ fn stopped_and_drained() {
 /// A producer that waits for nobody, and a consumer that reads in place, come at the same time: never both.
 #[test]
 fn no_slice_is_overwritten() {
-    let model = Model::exhaustive(1).must_see(&["the producer came", "the consumer came"]);
+    let model = Model::exhaustive(997).must_see(&["the producer came", "the consumer came"]);
     model.check(|seen| {
         let (storage, s) = Storage::new();
         // Both at once may cost one of them the ring (`MCache::bind`); here they have met before.
@@ -118,7 +118,7 @@ fn no_slice_is_overwritten() {
 /// Of two producers that come one after the other, the second goes on behind the first.
 #[test]
 fn taken_over() {
-    let model = Model::exhaustive(1).must_see(&["refused", "took over"]);
+    let model = Model::exhaustive(6).must_see(&["refused", "took over"]);
     model.check(|seen| {
         let (storage, s) = Storage::new();
         let producer = Producer::new(&s.mcache, &s.dcache, &s.fseq);
