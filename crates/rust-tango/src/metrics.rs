@@ -99,7 +99,7 @@ impl Metrics {
     fn claim(&self, line: usize) -> Option<Counter<'_>> {
         // AcqRel: who takes the line over goes on from the counts of the one before.
         let before = self.taken.fetch_or(1 << line, AcqRel);
-        (before & 1 << line == 0).then_some(Counter { metrics: self, line })
+        (before & 1 << line == 0).then(|| Counter { metrics: self, index: line, line: &self.lines[line].0 })
     }
 }
 
@@ -107,7 +107,9 @@ impl Metrics {
 #[derive(Debug)]
 pub(crate) struct Counter<'a> {
     metrics: &'a Metrics,
-    line: usize,
+    index: usize,
+    /// That of `index`.
+    line: &'a Line,
 }
 
 impl Counter<'_> {
@@ -118,17 +120,17 @@ impl Counter<'_> {
 
     #[inline]
     pub(crate) fn fragments(&self, count: u64) {
-        Self::add(&self.metrics.lines[self.line].0.fragments, count);
+        Self::add(&self.line.fragments, count);
     }
 
     pub(crate) fn event(&self) {
-        Self::add(&self.metrics.lines[self.line].0.events, 1);
+        Self::add(&self.line.events, 1);
     }
 }
 
 impl Drop for Counter<'_> {
     fn drop(&mut self) {
-        self.metrics.taken.fetch_and(!(1 << self.line), AcqRel);
+        self.metrics.taken.fetch_and(!(1 << self.index), AcqRel);
     }
 }
 

@@ -109,7 +109,7 @@ fn who_waits_comes_back() {
 #[test]
 fn the_last_fragment_is_not_lost() {
     in_time(|| {
-        for round in 0..1000 {
+        for round in 0..common::few(1000) {
             let link = link();
             let tx = link.producer().unwrap();
             let mut rx = link.consumer().unwrap();

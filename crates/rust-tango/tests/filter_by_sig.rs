@@ -3,7 +3,7 @@
 
 mod common;
 
-use common::{assert_is, assert_whole, in_time, publish, publish_blocking, sig};
+use common::{assert_is, assert_whole, few, in_time, publish, publish_blocking, sig};
 use rust_tango::{Link, TangoError};
 
 const MTU: usize = 200;
@@ -119,10 +119,10 @@ fn between_threads() {
                 })
             })
             .collect();
-        for _ in 0..5_000 {
+        for _ in 0..few(5_000) {
             publish_blocking(&tx, MTU);
         }
         drop(tx);
-        assert_eq!(readers.into_iter().map(|reader| reader.join().unwrap()).sum::<u64>(), 5_000);
+        assert_eq!(readers.into_iter().map(|reader| reader.join().unwrap()).sum::<u64>(), few(5_000));
     });
 }

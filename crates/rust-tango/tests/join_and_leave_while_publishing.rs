@@ -74,6 +74,7 @@ fn visit(link: &Link, max: usize, visits: u64, seed: u64, total: &AtomicU64) {
 
 /// Three visitors for two slots, one observer, and a producer that never waits for anybody to come.
 fn busy_house(depth: usize, max: usize, region: usize, visits: u64) {
+    let visits = common::few(visits);
     let link = Link::builder().depth(depth).mtu(max).region(region).consumers(2).build().unwrap();
     let (over, total) = (AtomicBool::new(false), AtomicU64::new(0));
     let tx = link.producer().unwrap();

@@ -10,8 +10,8 @@ use std::time::{Duration, Instant};
 use common::{Random, assert_whole, in_time, publish};
 use rust_tango::{Consumer, DCache, Fseq, Link, LinkBuilder, MCache, Producer, TangoError};
 
-const ENOUGH: u64 = 2_000;
-const FEW: u64 = 10;
+const ENOUGH: u64 = common::few(2_000);
+const FEW: u64 = if cfg!(miri) { 2 } else { 10 };
 const A_WHILE: Duration = Duration::from_secs(1);
 
 /// What an observer has seen.

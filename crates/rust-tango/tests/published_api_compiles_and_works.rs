@@ -147,6 +147,7 @@ fn storage_can_be_static_and_shared_by_threads() {
 }
 
 #[test]
+#[cfg_attr(miri, ignore = "it is about the size of a real stack")]
 fn large_rings_do_not_pass_through_the_stack() {
     const DEPTH: usize = 1 << 14; // 2 MiB of lines, 4 MiB of payloads
     let small = std::thread::Builder::new().stack_size(64 * 1024);

@@ -6,7 +6,7 @@ mod common;
 
 use std::time::Duration;
 
-use common::{Random, assert_whole, in_time, publish, publish_blocking};
+use common::{Random, assert_whole, few, in_time, publish, publish_blocking};
 use rust_tango::{Consumer, DCache, Fctl, Fseq, Link, LinkBuilder, MCache, Producer, TangoError};
 
 /// How fast a consumer reads.
@@ -61,6 +61,7 @@ fn read_all(mut rx: Consumer<'_>, first: u64, max: usize, pace: Pace, seed: u64)
 
 /// Sends `count` fragments of up to `max` bytes to as many consumers as there are paces.
 fn exchange(link: LinkBuilder, max: usize, count: u64, paces: &[Pace]) {
+    let count = few(count);
     let link = link.mtu(max).consumers(paces.len()).build().unwrap();
     let tx = link.producer().unwrap();
     let first = tx.next_seq();
@@ -128,11 +129,11 @@ fn borrowed_storage() {
         let rx = Consumer::with_flow_control(&mcache, &dcache, &fctl, 1);
         std::thread::scope(|scope| {
             let reader = scope.spawn(move || read_all(rx, 1, 300, Pace::Slow, 3));
-            for _ in 0..10_000 {
+            for _ in 0..few(10_000) {
                 publish_blocking(&tx, 300);
             }
             drop(tx);
-            assert_eq!(reader.join().unwrap(), 10_000);
+            assert_eq!(reader.join().unwrap(), few(10_000));
         });
     });
 }
@@ -164,7 +165,7 @@ fn credits_below_the_depth_are_never_exceeded() {
                 most
             }));
         }
-        for _ in 0..5_000 {
+        for _ in 0..few(5_000) {
             publish_blocking(&tx, 64);
         }
         drop(tx);

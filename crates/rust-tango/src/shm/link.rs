@@ -442,6 +442,12 @@ impl ConsumerClaim for ShmConsumer {
     fn producer_lives(&self) -> bool {
         is_held(&self.link.tx)
     }
+
+    #[cfg(feature = "async")]
+    fn question(&self) -> Option<crate::consumer::Question> {
+        let link = self.link.clone();
+        Some(Box::new(move || is_held(&link.tx)))
+    }
 }
 
 #[cfg(test)]

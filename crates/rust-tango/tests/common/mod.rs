@@ -18,6 +18,11 @@ use rust_tango::{Fragment, FragmentMetadata, Producer, TangoError};
 /// How long anything may take before a test gives up. Generous: the machine may be busy.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(120);
 
+/// `count`, or much less where each step is interpreted (Miri).
+pub(crate) const fn few(count: u64) -> u64 {
+    if cfg!(miri) && count > 24 { 24 } else { count }
+}
+
 /// Runs a test that would hang, and not fail, if the library were wrong.
 pub(crate) fn in_time(test: impl FnOnce() + Send + 'static) {
     let (done, is_done) = channel();

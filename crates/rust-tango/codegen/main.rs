@@ -1,0 +1,111 @@
+//! What one publish and one poll cost in instructions, for `.ci/codegen`: it runs this under callgrind, which
+//! counts what happens inside of [`measured`] and nothing else, and compares the counts with those in
+//! `.ci/codegen.counts`.
+//!
+//! ```text
+//! codegen OPERATION    does OPERATIONS of one kind
+//! codegen              names the operations, each with the function that is to be counted
+//! ```
+//!
+//! The counts must not depend on the machine. So everything runs in one thread, in an order that is fixed;
+//! the ring has less than 256 lines, below which nothing depends on who made the processor (see
+//! `words::cleaning_helps`), and no consumer keeps a distance.
+
+use std::hint::black_box;
+
+use rust_tango::{Consumer, Link, Producer, Start};
+
+/// How often an operation is done.
+const OPERATIONS: usize = 64 * 100;
+const DEPTH: usize = 64;
+/// Fragments between two turns of the readers.
+const RUN: usize = 16;
+
+/// What is counted. Nothing is inlined into its callers here, so that it has a name; the library is inlined
+/// into it, as into a program that uses it.
+mod measured {
+    use super::{Consumer, Producer};
+
+    #[inline(never)]
+    pub(super) fn publish(tx: &Producer<'_>, payload: &[u8]) -> bool {
+        tx.publish(payload, 7, 0, 0).is_ok()
+    }
+
+    /// A poll, a look at the payload, and the end of it.
+    #[inline(never)]
+    pub(super) fn poll(rx: &mut Consumer<'_>) -> Option<u64> {
+        match rx.poll() {
+            Ok(Some(fragment)) => Some(fragment.meta.seq ^ fragment.payload.len() as u64),
+            _ => None,
+        }
+    }
+}
+
+/// A link and those who read it.
+struct Crew {
+    tx: Producer<'static>,
+    readers: Vec<Consumer<'static>>,
+}
+
+impl Crew {
+    fn new(mtu: usize, slots: usize, consumers: usize, observers: usize) -> Self {
+        let link =
+            Link::builder().depth(DEPTH).mtu(mtu).consumers(slots).build().expect("a link on the heap");
+        let mut readers: Vec<_> = (0..consumers).map(|_| link.consumer().expect("a free slot")).collect();
+        readers.extend((0..observers).map(|_| link.observer().expect("an observer")));
+        Self { tx: link.producer().expect("the only producer"), readers }
+    }
+
+    fn evictable(mtu: usize) -> Self {
+        let link = Link::builder().depth(DEPTH).mtu(mtu).consumers(1).build().expect("a link on the heap");
+        let readers = vec![link.evictable_consumer(Start::Next).expect("a free slot")];
+        Self { tx: link.producer().expect("the only producer"), readers }
+    }
+
+    /// Runs of fragments, of which every reader reads each.
+    fn run(mut self, size: usize) {
+        let payload = vec![0x5a; size];
+        for _ in 0..OPERATIONS / RUN {
+            for _ in 0..RUN {
+                assert!(measured::publish(black_box(&self.tx), black_box(&payload)));
+            }
+            for reader in &mut self.readers {
+                for _ in 0..RUN {
+                    let read = measured::poll(black_box(reader));
+                    assert!(black_box(read).is_some());
+                }
+            }
+        }
+    }
+}
+
+/// Name, the function of [`measured`], how it is done.
+type Operation = (&'static str, &'static str, fn());
+
+const TABLE: &[Operation] = &[
+    ("publish-64", "publish", || Crew::new(64, 1, 1, 0).run(64)),
+    ("publish-64-observed-by-1", "publish", || Crew::new(64, 1, 1, 1).run(64)),
+    ("publish-64-observed-by-8", "publish", || Crew::new(64, 1, 1, 8).run(64)),
+    ("publish-64-8-slots", "publish", || Crew::new(64, 8, 1, 0).run(64)),
+    ("publish-64-8-consumers", "publish", || Crew::new(64, 8, 8, 0).run(64)),
+    ("publish-64-no-consumer", "publish", || Crew::new(64, 1, 0, 0).run(64)),
+    ("publish-256-granules", "publish", || Crew::new(256, 1, 1, 0).run(256)),
+    ("poll-64", "poll", || Crew::new(64, 1, 1, 0).run(64)),
+    ("poll-64-observer", "poll", || Crew::new(64, 1, 0, 1).run(64)),
+    ("poll-64-evictable", "poll", || Crew::evictable(64).run(64)),
+    ("poll-256-granules", "poll", || Crew::new(256, 1, 1, 0).run(256)),
+];
+
+fn main() {
+    let Some(name) = std::env::args().nth(1) else {
+        TABLE.iter().for_each(|(name, function, _)| println!("{name} {function} {OPERATIONS}"));
+        return;
+    };
+    match TABLE.iter().find(|(known, ..)| *known == name) {
+        Some((.., operation)) => operation(),
+        None => {
+            eprintln!("no operation {name}");
+            std::process::exit(2);
+        }
+    }
+}
