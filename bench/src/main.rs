@@ -4,19 +4,19 @@
 //! - `message`: what travels, and how a reader tells a right message from a wrong one;
 //! - `method`: cores, clocks, rounds, medians and ratios;
 //! - `raw`: the limits of the hardware;
-//! - `peers`: every channel behind one pair of traits;
+//! - `peers`: every channel behind the same traits, one file each;
 //! - `exchange`: what the two sides of a measurement do;
-//! - `process`: the same with the sides in two processes;
-//! - `contests`: which rows each table has;
-//! - `report`: tables, summary, JSON.
+//! - `process`: the same with readers in other processes;
+//! - `workloads`: which tables there are, and which rows they have;
+//! - `report`: tables, summary, page with plots, JSON.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Instant;
 
 use clap::{Parser, Subcommand};
+use indicatif::{ProgressBar, ProgressStyle};
 
-mod contests;
 mod exchange;
 mod message;
 mod method;
@@ -24,13 +24,14 @@ mod peers;
 mod process;
 mod raw;
 mod report;
+mod workloads;
 
-use crate::contests::Contest;
-use crate::method::{Cores, Effort, interleave, pin};
+use crate::method::{Cores, Effort, SharedCore, Sharing, interleave, let_loose, pin, quantiles};
 use crate::report::{Machine, Report, Table};
+use crate::workloads::Contest;
 
-/// Nanoseconds of a producer's work between two messages, little and more.
-const WORK: [f64; 2] = [7.0, 45.0];
+/// Some peers are built on the stack before they move to the heap.
+const STACK: usize = 1 << 30;
 
 /// Measures rust-tango side by side with its peers and with what the hardware allows.
 #[derive(Parser)]
@@ -39,30 +40,66 @@ struct Arguments {
     #[command(subcommand)]
     child: Option<Hidden>,
 
-    /// Shorter windows and fewer rounds: under a minute, less certain
+    /// Shorter windows and fewer rounds: under two minutes, less certain
     #[arg(long)]
     quick: bool,
 
-    /// Rounds behind each table [default: 7, with --quick 5]
+    /// Each row once with few messages: checks what is delivered, and measures nothing
+    #[arg(long, conflicts_with_all = ["quick", "rounds", "window", "report"])]
+    smoke: bool,
+
+    /// Rounds behind each table [default: 7, with --quick 3]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
     rounds: Option<u16>,
 
-    /// Only tables or rows whose name contains this; may be given several times
+    /// Milliseconds of each measurement [default: 100, with --quick 8]
+    #[arg(long, value_name = "MS", value_parser = clap::value_parser!(u16).range(1..))]
+    window: Option<u16>,
+
+    /// Only this workload (see --list); may be given several times
     #[arg(long, value_name = "NAME")]
+    workload: Vec<String>,
+
+    /// Only tables whose key contains this; may be given several times
+    #[arg(long, value_name = "KEY")]
     only: Vec<String>,
+
+    /// Only rows whose name contains this, and limits; may be given several times
+    #[arg(long, value_name = "NAME")]
+    peer: Vec<String>,
+
+    /// Names workloads, tables and rows, and measures nothing
+    #[arg(long)]
+    list: bool,
 
     /// Cores for the producer and the consumer, for example 2,3 [default: the first two that differ]
     #[arg(long, value_name = "P,C", value_parser = parse_cores)]
     cores: Option<(usize, usize)>,
 
+    /// Measures even if both threads share one core, which says little
+    #[arg(long)]
+    shared_core: bool,
+
     /// Write everything that was measured to this file
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
+
+    /// Write a page with plots to this file
+    #[arg(long, value_name = "FILE")]
+    html: Option<PathBuf>,
+
+    /// Write README.md, index.html and report.json to this folder
+    #[arg(long, value_name = "FOLDER")]
+    report: Option<PathBuf>,
+
+    /// Measures nothing, but takes a JSON file of before for --html and --report
+    #[arg(long, value_name = "FILE")]
+    from: Option<PathBuf>,
 }
 
 #[derive(Subcommand)]
 enum Hidden {
-    /// The consumer's side of a measurement across two processes
+    /// A reader in another process
     #[command(hide = true)]
     Child(process::ChildArgs),
 }
@@ -75,23 +112,18 @@ fn parse_cores(text: &str) -> Result<(usize, usize), String> {
     parse().ok_or_else(|| "two numbers with a comma between them are needed".to_owned())
 }
 
+type Failure = Box<dyn std::error::Error>;
+
 fn main() -> ExitCode {
     end_with_the_first_panic();
-    let arguments = Arguments::parse();
-    if let Some(Hidden::Child(child)) = &arguments.child {
-        process::run_child(child);
-        return ExitCode::SUCCESS;
-    }
-    if let Err(error) = ctrlc::set_handler(end_at_a_signal) {
-        eprintln!("warning: a signal will leave a folder in /dev/shm behind: {error}");
-    }
-    match measure(&arguments) {
-        Ok(code) => code,
-        Err(error) => {
+    let run = || {
+        run(Arguments::parse()).unwrap_or_else(|error| {
             eprintln!("error: {error}");
             ExitCode::FAILURE
-        }
-    }
+        })
+    };
+    let thread = std::thread::Builder::new().stack_size(STACK).spawn(run);
+    thread.expect("a thread can be started").join().expect("a panic ends the process")
 }
 
 /// A side that panics would leave the other one spinning for ever.
@@ -109,58 +141,168 @@ fn end_at_a_signal() {
     std::process::exit(130);
 }
 
-fn measure(arguments: &Arguments) -> Result<ExitCode, Box<dyn std::error::Error>> {
-    let start = Instant::now();
-    let (cores, warning) = Cores::choose(arguments.cores)?;
-    let machine = Machine::describe(cores);
-    pin(cores.producer);
-    let effort = if arguments.quick {
-        Effort { rounds: 5, window_ms: 60.0 }
-    } else {
-        Effort { rounds: 7, window_ms: 150.0 }
-    };
-    let effort = Effort { rounds: arguments.rounds.map_or(effort.rounds, usize::from), ..effort };
-    let steps = WORK.map(message::steps_of_work);
-
-    let warnings: Vec<String> = warning.into_iter().chain(machine.warning()).collect();
-    print!("{}", machine.text());
-    println!(
-        "{} rounds, windows of {} ms; little work: {} steps, about {} ns; more work: {} steps, about {} ns",
-        effort.rounds, effort.window_ms, steps[0], WORK[0], steps[1], WORK[1]
-    );
-    for warning in &warnings {
-        println!("warning: {warning}");
+fn run(arguments: Arguments) -> Result<ExitCode, Failure> {
+    if let Some(Hidden::Child(child)) = &arguments.child {
+        process::run_child(child);
+        return Ok(ExitCode::SUCCESS);
     }
-
-    let contests: Vec<Contest> =
-        contests::all(steps)?.into_iter().filter_map(|contest| contest.only(&arguments.only)).collect();
-    if contests.is_empty() {
-        return Err(format!("no table and no row is called {:?}", arguments.only).into());
+    if let Some(file) = &arguments.from {
+        let report: Report = serde_json::from_str(&std::fs::read_to_string(file)?)?;
+        write(&arguments, &report)?;
+        return Ok(ExitCode::SUCCESS);
     }
-    let mut tables = Vec::new();
-    for contest in &contests {
-        let rounds = interleave(&contest.rows, cores, effort);
-        let table = Table::new(contest.title, contest.unit, &contest.rows, &rounds);
-        println!("\n{}", table.text());
-        tables.push(table);
+    if let Err(error) = ctrlc::set_handler(end_at_a_signal) {
+        eprintln!("warning: a signal will leave a folder in /dev/shm behind: {error}");
     }
-
-    let summaries: Vec<String> = tables.iter().filter_map(Table::summary).collect();
-    if !summaries.is_empty() {
-        println!("Summary: tango against the best peer, medians of ratios within rounds");
-        summaries.iter().for_each(|summary| println!("  {summary}"));
+    let cores = Cores::choose(arguments.cores)?;
+    let contests = chosen(&arguments)?;
+    if arguments.list {
+        list(&contests);
+        return Ok(ExitCode::SUCCESS);
     }
-    println!("\n{:.0} s in all", start.elapsed().as_secs_f64());
-
-    let wrong: Vec<String> =
-        tables.iter().flat_map(|table| table.wrong().map(str::to_owned).collect::<Vec<_>>()).collect();
-    if let Some(file) = &arguments.json {
-        let report = Report { machine, effort, steps, warnings, tables };
-        std::fs::write(file, serde_json::to_string_pretty(&report)?)?;
-    }
+    let report = measure(&arguments, cores, &contests)?;
+    write(&arguments, &report)?;
+    let wrong: Vec<String> = report.tables.iter().flat_map(Table::wrong).collect();
     if wrong.is_empty() {
         Ok(ExitCode::SUCCESS)
     } else {
         Err(format!("wrong payloads from {}", wrong.join(", ")).into())
     }
+}
+
+/// The tables and rows that are wanted.
+fn chosen(arguments: &Arguments) -> Result<Vec<Contest>, Failure> {
+    let contests = workloads::all()?;
+    let names = workloads::names(&contests);
+    if let Some(unknown) = arguments.workload.iter().find(|name| !names.contains(&name.as_str())) {
+        return Err(format!("no workload is called {unknown}; there are {}", names.join(", ")).into());
+    }
+    let wanted = |contest: &Contest| {
+        (arguments.workload.is_empty() || arguments.workload.iter().any(|name| name == contest.workload))
+            && (arguments.only.is_empty()
+                || arguments.only.iter().any(|key| contest.key.contains(key.as_str())))
+    };
+    let chosen: Vec<Contest> = contests
+        .into_iter()
+        .filter(wanted)
+        .filter_map(|contest| contest.with_peers(&arguments.peer))
+        .collect();
+    if chosen.is_empty() { Err("no table is left; --list names them".into()) } else { Ok(chosen) }
+}
+
+fn list(contests: &[Contest]) {
+    for contest in contests {
+        println!("{}  --workload {}  --only {}", contest.title, contest.workload, contest.key);
+        for row in &contest.rows {
+            println!("    {}", row.name);
+        }
+    }
+}
+
+fn measure(arguments: &Arguments, cores: Cores, contests: &[Contest]) -> Result<Report, Failure> {
+    let start = Instant::now();
+    let effort = effort(arguments);
+    let machine = Machine::describe(cores);
+    let mut warnings = machine.warnings();
+    match cores.sharing() {
+        Sharing::Apart => {}
+        Sharing::Siblings => warnings.push(format!(
+            "cores {} and {} are two threads of one physical core",
+            cores.producer, cores.consumer
+        )),
+        Sharing::Same if arguments.shared_core || effort.smoke => {
+            warnings.push("both threads share one core: figures say little".into());
+        }
+        Sharing::Same => {
+            return Err("both threads would share one core, and figures would say little: \
+                        give two with --cores, or go on with --shared-core"
+                .into());
+        }
+    }
+    let _shared = SharedCore::assume(cores.sharing() == Sharing::Same);
+    if effort.smoke {
+        let_loose();
+    }
+    pin(cores.producer);
+    for (name, fact) in machine.facts() {
+        println!("{name:10} {fact}");
+    }
+    if !effort.smoke {
+        println!("{:10} {} rounds, windows of {} ms", "effort", effort.rounds, effort.window_ms);
+    }
+    for warning in warnings.iter().filter(|_| !effort.smoke) {
+        println!("warning: {warning}");
+    }
+
+    let bar = ProgressBar::new(contests.len() as u64);
+    let style = "{elapsed_precise} {bar:24} {pos}/{len} {prefix}: {wide_msg}";
+    bar.set_style(ProgressStyle::with_template(style).expect("a template"));
+    let mut tables = Vec::new();
+    for contest in contests {
+        bar.set_prefix(contest.key.clone());
+        let rounds = interleave(&contest.rows, cores, effort, &|what| bar.set_message(what.to_owned()));
+        let table = Table::new(contest, &rounds);
+        bar.suspend(|| {
+            if effort.smoke {
+                println!("{:22} {} rows are right", table.key, table.rows.len());
+            } else {
+                println!("\n{}", table.text());
+            }
+        });
+        bar.inc(1);
+        tables.push(table);
+    }
+    bar.finish_and_clear();
+
+    if !effort.smoke {
+        println!("Summary: tango against the best peer of each kind, medians of ratios within rounds");
+        for table in &tables {
+            let lines = table.summary();
+            if !lines.is_empty() {
+                println!("  {}\n    {}", table.title, lines.join("\n    "));
+            }
+        }
+    }
+    let seconds = start.elapsed().as_secs_f64();
+    println!("\n{seconds:.0} s in all");
+    let command = std::iter::once("bench".to_owned()).chain(std::env::args().skip(1)).collect::<Vec<_>>();
+    Ok(Report {
+        machine,
+        command: command.join(" "),
+        effort,
+        seconds,
+        warnings,
+        quantiles: quantiles(),
+        tables,
+    })
+}
+
+fn effort(arguments: &Arguments) -> Effort {
+    let usual = match arguments.quick {
+        true => Effort { rounds: 3, window_ms: 8.0, smoke: false },
+        false => Effort { rounds: 7, window_ms: 100.0, smoke: false },
+    };
+    Effort {
+        rounds: arguments.rounds.map_or(usual.rounds, usize::from),
+        window_ms: arguments.window.map_or(usual.window_ms, f64::from),
+        smoke: arguments.smoke,
+    }
+}
+
+fn write(arguments: &Arguments, report: &Report) -> Result<(), Failure> {
+    let json =
+        |file: &Path| -> Result<(), Failure> { Ok(std::fs::write(file, serde_json::to_string(report)?)?) };
+    if let Some(file) = &arguments.json {
+        json(file)?;
+    }
+    if let Some(file) = &arguments.html {
+        std::fs::write(file, report::page(report))?;
+    }
+    if let Some(folder) = &arguments.report {
+        std::fs::create_dir_all(folder)?;
+        json(&folder.join("report.json"))?;
+        std::fs::write(folder.join("index.html"), report::page(report))?;
+        std::fs::write(folder.join("README.md"), report::markdown(report))?;
+    }
+    Ok(())
 }

@@ -14,7 +14,7 @@ const STEP: u64 = 0x9e37_79b9_7f4a_7c15;
 
 /// A message of `N` bytes as the peers that carry values are given it, aligned as words are. (Aligned to
 /// cache lines, `rtrb` and `ringbuf` are as fast, and channels that keep a stamp beside each message slower.)
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Debug)]
 #[repr(C, align(8))]
 pub(crate) struct Message<const N: usize>(pub(crate) [u8; N]);
 
@@ -89,6 +89,53 @@ impl<const N: usize> Source<N> {
     }
 }
 
+/// Messages of one batch call: 32, fewer if they are large.
+pub(crate) const fn batch_size<const N: usize>() -> usize {
+    let fits = (128 << 10) / N;
+    if fits < 2 {
+        2
+    } else if fits > 32 {
+        32
+    } else {
+        fits
+    }
+}
+
+/// Where a sender of batches takes them from.
+pub(crate) struct Batch<const N: usize> {
+    /// Two more than a batch, so that a batch can begin with any variant.
+    staged: Vec<Message<N>>,
+}
+
+impl<const N: usize> Batch<N> {
+    pub(crate) fn new() -> Self {
+        let slots = batch_size::<N>() as u64 + VARIANTS - 1;
+        Self { staged: (0..slots).map(|slot| Message::new(slot % VARIANTS)).collect() }
+    }
+
+    /// The messages of these numbers, at most a batch of them, ready to be sent.
+    #[inline(always)]
+    pub(crate) fn messages(&mut self, numbers: std::ops::Range<u64>) -> &[Message<N>] {
+        let len = (numbers.end - numbers.start) as usize;
+        let skip = if Message::<N>::is_small() { 0 } else { (numbers.start % VARIANTS) as usize };
+        let staged = &mut self.staged[skip..skip + len];
+        for (message, number) in staged.iter_mut().zip(numbers) {
+            if Message::<N>::is_small() {
+                *message = Message::new(number);
+            } else {
+                message.stamp(number);
+            }
+        }
+        staged
+    }
+}
+
+/// The number of a message, if it is right under it.
+pub(crate) fn number_of<const N: usize>(bytes: &[u8]) -> Option<u64> {
+    let number = u64::from_ne_bytes(*bytes.first_chunk()?);
+    is_right::<N>(bytes, number).then_some(number)
+}
+
 /// `steps` of arithmetic, each of which needs the outcome of the one before: the work of a producer
 /// between two messages.
 #[inline(always)]
@@ -132,6 +179,25 @@ mod tests {
         check::<8>();
         check::<64>();
         check::<4096>();
+    }
+
+    #[test]
+    fn batches_hold_the_messages_of_their_numbers() {
+        fn check<const N: usize>() {
+            let mut batch = Batch::<N>::new();
+            for first in [0, 1, 2, 31, 1000] {
+                for len in [1, batch_size::<N>() as u64] {
+                    let messages = batch.messages(first..first + len);
+                    assert_eq!(messages.len() as u64, len);
+                    for (message, number) in messages.iter().zip(first..) {
+                        assert_eq!(number_of::<N>(&message.0), Some(number));
+                    }
+                }
+            }
+        }
+        check::<8>();
+        check::<256>();
+        check::<65_536>();
     }
 
     #[test]

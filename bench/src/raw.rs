@@ -1,11 +1,13 @@
-//! What the hardware does with no channel: the limits that everything else is held against.
+//! What the hardware and the kernel do with no channel: the limits that everything else is held against.
 
-use std::hint::{black_box, spin_loop};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::hint::black_box;
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::thread;
 
+use rustix::thread::futex;
+
 use crate::message::{Source, work};
-use crate::method::{Cores, Plan, Sample, Stopwatch, pin};
+use crate::method::{Cores, Load, Plan, Sample, Stopwatch, now, pause, pin, spawn};
 
 /// Round trips of one probe of the distance.
 const PROBE: u64 = 500;
@@ -30,12 +32,12 @@ pub(crate) fn round_trip(plan: &Plan, slots: usize) -> Sample {
     let await_number = |ring: &[Word], number: u64| {
         // Pairs with the store in `put`.
         while ring[number as usize & mask].0.load(Ordering::Acquire) != number {
-            spin_loop();
+            pause();
         }
     };
     let total = plan.total();
     thread::scope(|scope| {
-        let echo = scope.spawn(|| {
+        let echo = spawn(scope, || {
             pin(plan.cores.consumer);
             let watch = Stopwatch::start();
             for number in 1..=total {
@@ -44,7 +46,7 @@ pub(crate) fn round_trip(plan: &Plan, slots: usize) -> Sample {
             }
             watch.stop()
         });
-        let caller = scope.spawn(|| {
+        let caller = spawn(scope, || {
             pin(plan.cores.producer);
             let call = |number| {
                 put(&there, number);
@@ -57,29 +59,102 @@ pub(crate) fn round_trip(plan: &Plan, slots: usize) -> Sample {
         });
         let echo = echo.join().expect("a panic ends the process");
         let caller = caller.join().expect("a panic ends the process");
-        Sample {
-            messages: plan.count,
-            nanos: caller.nanos,
-            wrong: 0,
-            lost: 0,
-            on_core: caller.on_core.min(echo.on_core),
-        }
+        Sample::window(plan.count, caller, 0).with_other_side(echo, true)
     })
 }
 
 /// How far apart the two cores are right now: ns for the round trip of an atomic word. The least of a few
 /// short probes, because an interruption of one of them says nothing about the distance.
 pub(crate) fn distance(cores: Cores) -> f64 {
-    let plan = Plan { cores, warm: PROBE / 4, count: PROBE };
-    (0..3).map(|_| round_trip(&plan, 1).nanos_each()).fold(f64::INFINITY, f64::min)
+    let plan = Plan { cores, warm: PROBE / 4, count: PROBE, load: Load::default() };
+    (0..3).map(|_| round_trip(&plan, 1).figure).fold(f64::INFINITY, f64::min)
+}
+
+/// An atomic word on its way, as the latency of a schedule: when the plan says so, one thread writes the
+/// number of the message, and the other sees it.
+pub(crate) fn word_on_time(plan: &Plan) -> Sample {
+    let (word, start) = (Word(AtomicU64::new(0)), Word(AtomicU64::new(0)));
+    on_time(plan, &start.0, &|number| word.0.store(number, Ordering::Release), &|number| {
+        while word.0.load(Ordering::Acquire) < number {
+            pause();
+        }
+    })
+}
+
+/// A futex, on the same schedule: the reader sleeps in the kernel until it is woken.
+pub(crate) fn futex_on_time(plan: &Plan) -> Sample {
+    let (word, start) = (AtomicU32::new(0), Word(AtomicU64::new(0)));
+    let flags = futex::Flags::PRIVATE;
+    let put = |number: u64| {
+        word.store(number as u32, Ordering::Release);
+        futex::wake(&word, flags, 1).expect("the word is there");
+    };
+    let take = |number: u64| loop {
+        let seen = word.load(Ordering::Acquire);
+        if seen >= number as u32 {
+            return;
+        }
+        // It may have changed meanwhile, or somebody else's signal may have come: look again.
+        let _ = futex::wait(&word, flags, seen, None);
+    };
+    Sample { on_core: 1.0, ..on_time(plan, &start.0, &put, &take) }
+}
+
+/// Numbers from 1 on, each put when it is due; the latency is from then until it has been taken.
+fn on_time(
+    plan: &Plan,
+    start: &AtomicU64,
+    put: &(dyn Fn(u64) + Sync),
+    take: &(dyn Fn(u64) + Sync),
+) -> Sample {
+    let due = |start: u64, number: u64| start + (number - 1) / plan.load.burst * plan.load.every;
+    thread::scope(|scope| {
+        let consumer = spawn(scope, || {
+            pin(plan.cores.consumer);
+            let mut latencies = vec![u32::MAX; plan.count as usize];
+            let start = loop {
+                match start.load(Ordering::Acquire) {
+                    0 => pause(),
+                    start => break start,
+                }
+            };
+            let watch = Stopwatch::start();
+            for (number, latency) in (1..).zip(&mut latencies) {
+                take(number);
+                *latency = u32::try_from(now().saturating_sub(due(start, number))).unwrap_or(u32::MAX);
+            }
+            Sample::timed(&latencies, watch.stop(), 0)
+        });
+        let producer = spawn(scope, || {
+            pin(plan.cores.producer);
+            let watch = Stopwatch::start();
+            // Enough for the other side to be there.
+            let first = now() + 1_000_000;
+            start.store(first, Ordering::Release);
+            for number in 1..=plan.count {
+                while now() < due(first, number) {
+                    pause();
+                }
+                put(number);
+            }
+            watch.stop()
+        });
+        let span = producer.join().expect("a panic ends the process");
+        consumer.join().expect("a panic ends the process").with_other_side(span, true)
+    })
 }
 
 /// A producer's work and the making of each message, with no channel to put it into.
-pub(crate) fn work_alone<const N: usize>(plan: &Plan, steps: u32) -> Sample {
+pub(crate) fn work_alone<const N: usize>(plan: &Plan) -> Sample {
     alone(plan, |source: &mut Source<N>, state, number| {
-        *state = work(*state, steps);
+        *state = work(*state, plan.load.work);
         black_box(source.message(number));
     })
+}
+
+/// A consumer's work alone.
+pub(crate) fn chore_alone(plan: &Plan) -> Sample {
+    alone(plan, |_: &mut Source<8>, state, _| *state = work(*state, plan.load.chore))
 }
 
 /// One thread copies the same messages into a ring of `slots` places, `N` bytes each, and nobody reads.
@@ -93,18 +168,14 @@ pub(crate) fn copy<const N: usize>(plan: &Plan, slots: usize) -> Sample {
 }
 
 /// One thread on the producer's core, with nobody on the other.
-fn alone<const N: usize>(plan: &Plan, mut each: impl FnMut(&mut Source<N>, &mut u64, u64) + Send) -> Sample {
-    let work = || {
-        pin(plan.cores.producer);
-        let mut source = Source::new();
-        let mut state = 1;
-        (0..plan.warm).for_each(|number| each(&mut source, &mut state, number));
-        let watch = Stopwatch::start();
-        (plan.warm..plan.total()).for_each(|number| each(&mut source, &mut state, number));
-        let span = watch.stop();
-        black_box(state);
-        span
-    };
-    let span = thread::scope(|scope| scope.spawn(work).join().expect("a panic ends the process"));
-    Sample { messages: plan.count, nanos: span.nanos, wrong: 0, lost: 0, on_core: span.on_core }
+fn alone<const N: usize>(plan: &Plan, mut each: impl FnMut(&mut Source<N>, &mut u64, u64)) -> Sample {
+    pin(plan.cores.producer);
+    let mut source = Source::new();
+    let mut state = 1;
+    (0..plan.warm).for_each(|number| each(&mut source, &mut state, number));
+    let watch = Stopwatch::start();
+    (plan.warm..plan.total()).for_each(|number| each(&mut source, &mut state, number));
+    let span = watch.stop();
+    black_box(state);
+    Sample::window(plan.count, span, 0)
 }

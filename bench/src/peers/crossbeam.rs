@@ -1,27 +1,43 @@
 //! `crossbeam-channel`, bounded: spinning on `try_send` and `try_recv`, and its blocking pair, which
-//! backs off before it parks.
+//! backs off before it parks. It has no batch calls.
 
 use crossbeam_channel::bounded;
 
-use super::{Channel, DEPTH, Receiver, Sender};
+use super::{About, Channel, Peer, Receiver, Sender};
 use crate::message::Message;
 
 pub(crate) struct CrossbeamTry;
 pub(crate) struct CrossbeamBlocking;
 
+const ABOUT: About = About::new("crossbeam-channel", Some("crossbeam-channel"));
+
+impl Peer for CrossbeamTry {
+    const ABOUT: About = ABOUT.variant("try_");
+}
+
+impl Peer for CrossbeamBlocking {
+    const ABOUT: About = ABOUT.variant("blocking").sleeps();
+}
+
 struct Blocking<T>(T);
 
-impl<const N: usize> Channel<N> for CrossbeamTry {
-    fn open() -> (impl Sender<N> + Send + 'static, impl Receiver<N> + Send + 'static) {
-        bounded::<Message<N>>(DEPTH)
+impl<const N: usize, const D: usize> Channel<N, D> for CrossbeamTry {
+    type Storage = ();
+
+    fn storage() {}
+
+    fn split((): &mut ()) -> (impl Sender<N> + Send, impl Receiver<N> + Send) {
+        bounded::<Message<N>>(D)
     }
 }
 
-impl<const N: usize> Channel<N> for CrossbeamBlocking {
-    const SPINS: bool = false;
+impl<const N: usize, const D: usize> Channel<N, D> for CrossbeamBlocking {
+    type Storage = ();
 
-    fn open() -> (impl Sender<N> + Send + 'static, impl Receiver<N> + Send + 'static) {
-        let (tx, rx) = bounded::<Message<N>>(DEPTH);
+    fn storage() {}
+
+    fn split((): &mut ()) -> (impl Sender<N> + Send, impl Receiver<N> + Send) {
+        let (tx, rx) = bounded::<Message<N>>(D);
         (Blocking(tx), Blocking(rx))
     }
 }
@@ -43,7 +59,8 @@ impl<const N: usize> Receiver<N> for crossbeam_channel::Receiver<Message<N>> {
 impl<const N: usize> Sender<N> for Blocking<crossbeam_channel::Sender<Message<N>>> {
     #[inline(always)]
     fn try_send(&mut self, message: &Message<N>) -> bool {
-        self.0.send(*message).is_ok()
+        self.0.send(*message).expect("the receiver lives");
+        true
     }
 }
 

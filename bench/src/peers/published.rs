@@ -1,21 +1,51 @@
 //! The crate that was published under our name before (0.1.2), with flow control, as its README shows.
 //! It gives the credit back before the payload is read, so it may deliver wrong payloads: those are
-//! counted here and not fatal.
+//! counted here and not fatal. Its `publish_batch` writes the index into the timestamp; it has no batch
+//! call for readers that could be used here.
 
 use published::{Consumer, DCache, Fctl, Fseq, MCache, Producer, TangoError};
 
-use super::{Channel, DEPTH, Receiver, Sender};
+use super::{About, Channel, Peer, Receiver, Role, Sender};
 use crate::message::Message;
 
 pub(crate) struct Published;
 
-impl<const N: usize> Channel<N> for Published {
-    fn open() -> (impl Sender<N> + Send + 'static, impl Receiver<N> + Send + 'static) {
-        // Its halves borrow; what they borrow is left behind, about 150 KiB for each measurement.
-        let mcache: &MCache<DEPTH> = Box::leak(Box::default());
-        let dcache: &DCache<DEPTH, N> = Box::leak(Box::default());
-        let fseq = Box::leak(Box::new(Fseq::new(1)));
-        let fctl = Box::leak(Box::new(Fctl::new(DEPTH as u64)));
+/// Without flow control, as its own benchmarks use it: right as long as nothing goes round the ring.
+pub(crate) struct PublishedUncontrolled;
+
+const ABOUT: About = About::new("published rust-tango 0.1.2", None).role(Role::Published);
+
+impl Peer for Published {
+    const ABOUT: About = ABOUT;
+}
+
+impl Peer for PublishedUncontrolled {
+    const ABOUT: About = ABOUT.variant("no flow control");
+}
+
+/// Its rings, which are large, and which its halves borrow.
+pub(crate) struct Rings<const N: usize, const D: usize> {
+    mcache: Box<MCache<D>>,
+    dcache: Box<DCache<D, N>>,
+    fseq: Fseq,
+    fctl: Fctl,
+}
+
+impl<const N: usize, const D: usize> Rings<N, D> {
+    fn new() -> Self {
+        Self { mcache: Box::default(), dcache: Box::default(), fseq: Fseq::new(1), fctl: Fctl::new(D as u64) }
+    }
+}
+
+impl<const N: usize, const D: usize> Channel<N, D> for Published {
+    type Storage = Rings<N, D>;
+
+    fn storage() -> Self::Storage {
+        Rings::new()
+    }
+
+    fn split(rings: &mut Self::Storage) -> (impl Sender<N> + Send, impl Receiver<N> + Send) {
+        let Rings { mcache, dcache, fseq, fctl } = rings;
         (
             Producer::with_flow_control(mcache, dcache, fseq, fctl),
             Consumer::with_flow_control(mcache, dcache, fctl, 1),
@@ -23,7 +53,20 @@ impl<const N: usize> Channel<N> for Published {
     }
 }
 
-impl<const N: usize> Sender<N> for Producer<'_, DEPTH, DEPTH, N> {
+impl<const N: usize, const D: usize> Channel<N, D> for PublishedUncontrolled {
+    type Storage = Rings<N, D>;
+
+    fn storage() -> Self::Storage {
+        Rings::new()
+    }
+
+    fn split(rings: &mut Self::Storage) -> (impl Sender<N> + Send, impl Receiver<N> + Send) {
+        let Rings { mcache, dcache, fseq, .. } = rings;
+        (Producer::new(mcache, dcache, fseq), Consumer::new(mcache, dcache, 1))
+    }
+}
+
+impl<const N: usize, const D: usize> Sender<N> for Producer<'_, D, D, N> {
     #[inline(always)]
     fn try_send(&mut self, message: &Message<N>) -> bool {
         match self.publish(&message.0, 0, 0, 0) {
@@ -34,7 +77,7 @@ impl<const N: usize> Sender<N> for Producer<'_, DEPTH, DEPTH, N> {
     }
 }
 
-impl<const N: usize> Receiver<N> for Consumer<'_, DEPTH, DEPTH, N> {
+impl<const N: usize, const D: usize> Receiver<N> for Consumer<'_, D, D, N> {
     #[inline(always)]
     fn try_receive<R>(&mut self, mut read: impl FnMut(&[u8]) -> R) -> Option<R> {
         match self.poll() {

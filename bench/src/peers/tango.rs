@@ -1,36 +1,161 @@
-//! Ours: `publish` and `poll` on a link, with reliable consumers or with an observer.
+//! Ours: `publish` and `poll` on a link, with reliable consumers or with observers; batches by
+//! `publish_batch` and `poll_batch`.
 
-use std::hint::spin_loop;
-use std::thread;
+use std::path::Path;
 
-use rust_tango::{Consumer, Link, LinkBuilder, Producer, TangoError};
+use rust_tango::{Consumer, Link, LinkBuilder, Producer, Start, TangoError, Wait};
 
-use super::{Channel, DEPTH, Receiver, Sender};
-use crate::exchange::{on_both_cores, produce, produce_alone};
-use crate::message::{Message, is_right};
-use crate::method::{Plan, Sample, Stopwatch, pin};
+use super::{
+    About, Channel, FanOut, Lossy, Observed, Observer, Peer, ProcessChannel, Receiver, Role, Sender,
+};
+use crate::exchange::produce_alone;
+use crate::message::{Message, batch_size};
+use crate::method::{Plan, Sample};
 
 pub(crate) struct Tango;
 
-/// A link for messages of `N` bytes, still to be built or created.
-pub(crate) fn link<const N: usize>() -> LinkBuilder {
-    Link::builder().depth(DEPTH).mtu(N)
+/// Read by observers.
+pub(crate) struct TangoObserver;
+
+/// Read by a consumer that waits in the library's own way.
+pub(crate) struct TangoWaiting;
+
+const ABOUT: About = About::new("tango", None).role(Role::Tango);
+/// How [`TangoWaiting`] waits.
+const WAIT: Wait = Wait::Yield;
+/// The name of the one link in its folder.
+const NAME: &str = "link";
+
+impl Peer for Tango {
+    const ABOUT: About = ABOUT.batch("publish_batch, poll_batch");
 }
 
-impl<const N: usize> Channel<N> for Tango {
-    fn open() -> (impl Sender<N> + Send + 'static, impl Receiver<N> + Send + 'static) {
-        let link = link::<N>().build().expect("a link on the heap");
-        let tx = link.producer().expect("the only producer");
-        let rx = link.consumer().expect("the only consumer");
+impl Peer for TangoObserver {
+    const ABOUT: About = ABOUT.variant("observers").role(Role::Extra);
+}
+
+impl Peer for TangoWaiting {
+    const ABOUT: About = ABOUT.variant("waiting by yielding").sleeps();
+}
+
+/// A link for messages of `N` bytes, still to be built or created.
+fn link<const N: usize, const D: usize>() -> LinkBuilder {
+    Link::builder().depth(D).mtu(N)
+}
+
+fn pair(link: &Link) -> (Producer<'static>, Consumer<'static>) {
+    let tx = link.producer().expect("the only producer");
+    let rx = link.consumer().expect("the only consumer");
+    (tx, rx)
+}
+
+impl<const N: usize, const D: usize> Channel<N, D> for Tango {
+    type Storage = ();
+
+    fn storage() {}
+
+    fn split((): &mut ()) -> (impl Sender<N> + Send, impl Receiver<N> + Send) {
+        let (tx, rx) = pair(&link::<N, D>().build().expect("a link on the heap"));
         (Writer(tx), Reader(rx))
     }
 }
 
-/// A producer of ours.
-pub(crate) struct Writer(pub(crate) Producer<'static>);
+impl<const N: usize, const D: usize> Channel<N, D> for TangoWaiting {
+    type Storage = ();
 
-/// A consumer of ours, reliable or observing.
-pub(crate) struct Reader(pub(crate) Consumer<'static>);
+    fn storage() {}
+
+    fn split((): &mut ()) -> (impl Sender<N> + Send, impl Receiver<N> + Send) {
+        let (tx, rx) = pair(&link::<N, D>().build().expect("a link on the heap"));
+        (Writer(tx.with_wait(WAIT)), Waiting(rx.with_wait(WAIT)))
+    }
+}
+
+impl<const N: usize, const D: usize> ProcessChannel<N, D> for Tango {
+    type Pending = Producer<'static>;
+    type Sender = Writer;
+    type Receiver = Reader;
+
+    fn create(folder: &Path, readers: usize) -> Self::Pending {
+        create(link::<N, D>().consumers(readers), folder).producer().expect("the only producer")
+    }
+
+    fn attach(folder: &Path) -> Self::Receiver {
+        Reader(open(folder).consumer().expect("a slot for each consumer"))
+    }
+
+    fn connect(tx: Self::Pending) -> Self::Sender {
+        Writer(tx)
+    }
+}
+
+impl<const N: usize, const D: usize> ProcessChannel<N, D> for TangoWaiting {
+    type Pending = Producer<'static>;
+    type Sender = Writer;
+    type Receiver = Waiting;
+
+    fn create(folder: &Path, readers: usize) -> Self::Pending {
+        <Tango as ProcessChannel<N, D>>::create(folder, readers)
+    }
+
+    fn attach(folder: &Path) -> Self::Receiver {
+        Waiting(open(folder).consumer().expect("a slot for each consumer").with_wait(WAIT))
+    }
+
+    fn connect(tx: Self::Pending) -> Self::Sender {
+        Writer(tx.with_wait(WAIT))
+    }
+}
+
+impl<const N: usize, const D: usize> FanOut<N, D> for Tango {
+    fn open(readers: usize) -> (impl Sender<N> + Send, Vec<impl Receiver<N> + Send>) {
+        let link = link::<N, D>().consumers(readers).build().expect("a link on the heap");
+        let tx = link.producer().expect("the only producer");
+        let consumer = |_| Reader(link.consumer().expect("a slot for each consumer"));
+        (Writer(tx), (0..readers).map(consumer).collect())
+    }
+}
+
+impl<const N: usize, const D: usize> Lossy<N, D> for TangoObserver {
+    type Source = (Link, Producer<'static>);
+
+    fn make(folder: Option<&Path>) -> Self::Source {
+        let link = match folder {
+            Some(folder) => create(link::<N, D>(), folder),
+            None => link::<N, D>().build().expect("a link on the heap"),
+        };
+        let tx = link.producer().expect("the only producer");
+        (link, tx)
+    }
+
+    fn observe((link, _): &Self::Source) -> impl Observer<N> + Send + use<N, D> {
+        Reader(link.observer_from(Start::Oldest).expect("an observer"))
+    }
+
+    fn attach(folder: &Path) -> impl Observer<N> {
+        Reader(open(folder).observer_from(Start::Oldest).expect("an observer"))
+    }
+
+    fn connect((_, tx): Self::Source) -> impl Sender<N> + Send {
+        Writer(tx)
+    }
+}
+
+fn create(link: LinkBuilder, folder: &Path) -> Link {
+    link.dir(folder).create(NAME).expect("a link in shared memory")
+}
+
+fn open(folder: &Path) -> Link {
+    Link::open_in(folder, NAME).expect("the producer has made it")
+}
+
+pub(crate) struct Writer(Producer<'static>);
+
+/// Reliable or observing.
+pub(crate) struct Reader(Consumer<'static>);
+
+/// Reliable, and waiting inside the library.
+pub(crate) struct Waiting(Consumer<'static>);
 
 impl<const N: usize> Sender<N> for Writer {
     #[inline(always)]
@@ -40,6 +165,17 @@ impl<const N: usize> Sender<N> for Writer {
             Err(TangoError::NoCredits { .. }) => false,
             Err(error) => panic!("rust-tango: {error}"),
         }
+    }
+
+    #[inline(always)]
+    fn try_send_batch(&mut self, messages: &[Message<N>]) -> usize {
+        const MOST: usize = batch_size::<1>();
+        let mut payloads = [&[][..]; MOST];
+        let messages = &messages[..messages.len().min(MOST)];
+        for (payload, message) in payloads.iter_mut().zip(messages) {
+            *payload = &message.0;
+        }
+        self.0.publish_batch(&payloads[..messages.len()], 0, 0)
     }
 }
 
@@ -51,83 +187,51 @@ impl<const N: usize> Receiver<N> for Reader {
             Err(error) => panic!("rust-tango: {error}"),
         }
     }
-}
 
-/// An observer reads what it can of a producer that does not know of it. The window is what follows the
-/// warm-up, in positions; those that it missed count as lost. The calling thread moves to the
-/// consumer's core.
-pub(crate) fn observe<const N: usize>(rx: &mut Consumer<'static>, plan: &Plan) -> Sample {
-    pin(plan.cores.consumer);
-    let mut seen = Seen::default();
-    while seen.position < plan.warm {
-        seen.look::<N>(rx);
-    }
-    let before = seen;
-    let watch = Stopwatch::start();
-    while seen.position < plan.total() {
-        seen.look::<N>(rx);
-    }
-    let span = watch.stop();
-    Sample {
-        messages: seen.messages - before.messages,
-        nanos: span.nanos,
-        wrong: seen.wrong,
-        lost: seen.lost - before.lost,
-        on_core: span.on_core,
-    }
-}
-
-/// What an observer has seen so far.
-#[derive(Clone, Copy, Default)]
-struct Seen {
-    /// Number of the message that it looks for next.
-    position: u64,
-    messages: u64,
-    wrong: u64,
-    lost: u64,
-}
-
-impl Seen {
     #[inline(always)]
-    fn look<const N: usize>(&mut self, rx: &mut Consumer<'static>) {
-        match rx.poll() {
-            Ok(Some(fragment)) => {
-                // Sequence numbers start with 1, messages with 0.
-                let number = fragment.meta.seq - 1;
-                self.wrong += u64::from(!is_right::<N>(fragment.payload.as_slice(), number));
-                self.messages += 1;
-                self.position = number + 1;
-            }
-            Ok(None) => spin_loop(),
-            Err(TangoError::Overrun { lost, next }) => {
-                self.lost += lost;
-                self.position = next - 1;
+    fn try_receive_batch(&mut self, max: usize, mut read: impl FnMut(&[u8])) -> usize {
+        match self.0.poll_batch(max) {
+            Ok(batch) => {
+                batch.iter().for_each(|fragment| read(fragment.payload.as_slice()));
+                batch.len()
             }
             Err(error) => panic!("rust-tango: {error}"),
         }
     }
 }
 
-/// One thread publishes, and another observes it.
-pub(crate) fn observed<const N: usize>(plan: &Plan, steps: u32) -> Sample {
-    let link = link::<N>().build().expect("a link on the heap");
-    let mut tx = Writer(link.producer().expect("the only producer"));
-    let mut rx = link.observer().expect("an observer");
-    thread::scope(|scope| {
-        let producer = scope.spawn(move || produce::<N>(&mut tx, plan, steps));
-        let observer = scope.spawn(move || observe::<N>(&mut rx, plan));
-        let span = producer.join().expect("a panic ends the process");
-        let sample = observer.join().expect("a panic ends the process");
-        on_both_cores(sample, span, true)
-    })
+impl<const N: usize> Receiver<N> for Waiting {
+    #[inline(always)]
+    fn try_receive<R>(&mut self, mut read: impl FnMut(&[u8]) -> R) -> Option<R> {
+        match self.0.wait() {
+            Ok(fragment) => fragment.map(|fragment| read(fragment.payload.as_slice())),
+            Err(error) => panic!("rust-tango: {error}"),
+        }
+    }
 }
 
-/// One thread publishes, and nobody reads.
-pub(crate) fn unread<const N: usize>(plan: &Plan) -> Sample {
-    let link = link::<N>().build().expect("a link on the heap");
+impl<const N: usize> Observer<N> for Reader {
+    #[inline(always)]
+    fn observe(&mut self, mut read: impl FnMut(u64, &[u8])) -> Observed {
+        match self.0.poll() {
+            Ok(Some(fragment)) => {
+                // Sequence numbers start with 1, messages with 0.
+                read(fragment.meta.seq - 1, fragment.payload.as_slice());
+                Observed::Message
+            }
+            Ok(None) => Observed::Nothing,
+            Err(TangoError::Overrun { next, .. }) => Observed::Lapped(next - 1),
+            Err(error) => panic!("rust-tango: {error}"),
+        }
+    }
+}
+
+/// One thread publishes, and nobody reads; that many observers are attached all the same.
+pub(crate) fn unread<const N: usize, const D: usize>(plan: &Plan, observers: usize) -> Sample {
+    let link = link::<N, D>().build().expect("a link on the heap");
     let mut tx = Writer(link.producer().expect("the only producer"));
-    thread::scope(|scope| {
-        let producer = scope.spawn(move || produce_alone::<N>(&mut tx, plan));
-        producer.join().expect("a panic ends the process")
-    })
+    let attached: Vec<_> = (0..observers).map(|_| link.observer().expect("an observer")).collect();
+    let sample = produce_alone::<N>(&mut tx, plan);
+    drop(attached);
+    sample
 }

@@ -44,6 +44,8 @@ impl<'a> Consumer<'a> {
         }
         let first = self.next;
         let parts = self.parts;
+        // More than the ring has lines cannot be there at once, whatever the lines say.
+        let max = max.min(parts.ring.depth() as usize);
         let (mut n, mut len, mut used) = (first, 0, 0);
         // What ended the batch, if that is an error. It is reported when it was the first fragment.
         let mut stopped: Option<fn(&mut Self) -> TangoError> = None;

@@ -43,7 +43,9 @@
 use core::time::Duration;
 
 use crate::kernel;
-use crate::sync::{Acquire, AtomicU32, AtomicU64, Relaxed, Release, SeqCst, compiler_fence, fence};
+use crate::sync::{
+    Acquire, AtomicU32, AtomicU64, Own, Relaxed, Release, SeqCst, compiler_fence, fence, intact, ordering,
+};
 
 /// The longest sleep without a look at who lives.
 #[cfg(any(feature = "std", loom))]
@@ -64,10 +66,18 @@ impl Bell {
         Self { asleep: AtomicU64::new(0), relies: AtomicU64::new(0), strokes: AtomicU32::new(0) }
     }
 
+    /// Makes the words exist for the model checker.
+    #[cfg(all(loom, test))]
+    pub(crate) fn touch(&self) {
+        self.asleep.touch();
+        self.relies.touch();
+        self.strokes.touch();
+    }
+
     /// A new owner takes over: awake, and fencing by `order` from now on.
     pub(crate) fn take(&self, order: Order) {
         self.relies.store(u64::from(order == Order::ByKernel), Relaxed);
-        self.asleep.store((self.asleep.load(Relaxed) | 1).wrapping_add(1), Release);
+        self.asleep.store((self.asleep.own() | 1).wrapping_add(1), Release);
     }
 
     /// What the owner says about its sleep: compare with the value seen before.
@@ -79,7 +89,8 @@ impl Bell {
     /// Rings: all that sleep on this bell wake up (N4).
     pub(crate) fn ring(&self) {
         // Release: who sees the new count sees the news, and `relies`.
-        self.strokes.store(self.strokes.load(Relaxed).wrapping_add(1), Release);
+        let stroke = u32::from(intact("bell.stroke"));
+        self.strokes.store(self.strokes.own().wrapping_add(stroke), ordering("bell.ring", Release));
         kernel::wake(&self.strokes);
     }
 
@@ -97,7 +108,7 @@ impl Bell {
         *seen = self.asleep.load(Relaxed);
         // Pairs with the Release store in `sleep_on`: the strokes that the sleeper has noted are older
         // than those that follow.
-        fence(Acquire);
+        fence(ordering("bell.needs_ringing", Acquire));
         *seen % 2 == 1
     }
 
@@ -107,15 +118,15 @@ impl Bell {
     pub(crate) fn sleep_on(&self, other: &Self, longest: Duration, news: impl FnOnce() -> bool) -> bool {
         let strokes = other.strokes.load(Relaxed);
         // Pairs with the Release store in `ring`.
-        fence(Acquire);
+        fence(ordering("bell.strokes", Acquire));
         let relies = other.relies.load(Relaxed) != 0;
-        let asleep = self.asleep.load(Relaxed) | 1;
+        let asleep = self.asleep.own() | 1;
         // Release: pairs with the fence in `needs_ringing`.
-        self.asleep.store(asleep, Release);
+        self.asleep.store(asleep, ordering("bell.asleep", Release));
         // Pairs with `Order::before_looking`.
-        fence(SeqCst);
+        fence(ordering("bell.sleep", SeqCst));
         let ordered = kernel::CAN_SLEEP && (!relies || kernel::barrier());
-        if ordered && !news() {
+        if ordered && !(intact("bell.news") && news()) {
             kernel::sleep(&other.strokes, strokes, longest.min(SLICE));
         }
         self.asleep.store(asleep.wrapping_add(1), Relaxed);
@@ -146,7 +157,7 @@ impl Order {
         }
         // Both pair with the fence and the barrier in `Bell::sleep_on`.
         match self {
-            Self::ByFence => fence(SeqCst),
+            Self::ByFence => fence(ordering("bell.before_looking", SeqCst)),
             Self::ByKernel => compiler_fence(SeqCst),
         }
     }

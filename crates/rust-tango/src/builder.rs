@@ -88,7 +88,7 @@ impl LinkBuilder {
         self
     }
 
-    /// Whether observers may attach. Default true. Without them, [`Loan::as_mut_slice`] lends the ring's
+    /// Whether observers, and evictable consumers, may attach. Default true. Without them, [`Loan::as_mut_slice`] lends the ring's
     /// memory itself.
     ///
     /// [`Loan::as_mut_slice`]: crate::Loan::as_mut_slice

@@ -20,7 +20,7 @@
 
 use core::fmt;
 
-use crate::sync::{Acquire, AtomicU64, Relaxed, Release, fence};
+use crate::sync::{Acquire, AtomicU64, Relaxed, Release, fence, ordering};
 
 /// What the writer of a [`Cnc`] says about itself (or tells others to do).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -86,6 +86,12 @@ impl Cnc {
         Self { words: [AtomicU64::new(CncState::Boot as u64), AtomicU64::new(0)] }
     }
 
+    /// Makes the words exist for the model checker.
+    #[cfg(all(loom, test))]
+    pub(crate) fn touch(&self) {
+        self.words.iter().for_each(AtomicU64::touch);
+    }
+
     /// The state that the writer stored last, as far as this thread can see.
     ///
     /// The writer may change it at any time, also before the caller looks at the result.
@@ -94,7 +100,7 @@ impl Cnc {
         let word = self.words[0].load(Relaxed);
         // Pairs with the Release store in `set_state`. A fence and not an Acquire load, because the memory
         // may be mapped read-only.
-        fence(Acquire);
+        fence(ordering("cnc.state", Acquire));
         CncState::from_word(word)
     }
 
@@ -102,7 +108,7 @@ impl Cnc {
     #[inline]
     pub fn set_state(&self, state: CncState) {
         // Pairs with the Acquire fence in `state`.
-        self.words[0].store(state as u64, Release);
+        self.words[0].store(state as u64, ordering("cnc.set_state", Release));
     }
 
     /// The time of the last [`beat`](Self::beat) that this thread can see; 0 if there was none.

@@ -219,8 +219,26 @@ impl Living {
 }
 
 /// Payload bytes that are aligned to a granule and padded to whole ones.
+#[cfg(not(loom))]
 #[repr(C, align(64))]
 struct Chunk<const SIZE: usize>([u8; SIZE]);
+
+/// For models: as many words as there are bytes, of which the region uses as many as it needs.
+#[cfg(loom)]
+#[repr(C)]
+struct Chunk<const SIZE: usize>([AtomicU64; SIZE]);
+
+impl<const SIZE: usize> Chunk<SIZE> {
+    const fn new() -> Self {
+        #[cfg(not(loom))]
+        return Self([0; SIZE]);
+        #[cfg(loom)]
+        return Self([const { AtomicU64::new(0) }; SIZE]);
+    }
+
+    /// Bytes of the region that a chunk is.
+    const BYTES: usize = SIZE.next_multiple_of(GRANULE);
+}
 
 /// Payload region for `COUNT` payloads of up to `SIZE` bytes (its MTU), and one more, so that `COUNT`
 /// always fit however they lie. `COUNT` is at least the `DEPTH` of the [`MCache`](crate::MCache) it is
@@ -261,8 +279,8 @@ impl<const COUNT: usize, const SIZE: usize> DCache<COUNT, SIZE> {
     pub const fn new() -> Self {
         let () = Self::CHECKED;
         Self {
-            chunks: [const { UnsafeCell::new(Chunk([0; SIZE])) }; COUNT],
-            spare: UnsafeCell::new(Chunk([0; SIZE])),
+            chunks: [const { UnsafeCell::new(Chunk::new()) }; COUNT],
+            spare: UnsafeCell::new(Chunk::new()),
             identity: PartIdentity::new(),
         }
     }
@@ -271,8 +289,13 @@ impl<const COUNT: usize, const SIZE: usize> DCache<COUNT, SIZE> {
     #[cfg(feature = "alloc")]
     pub fn boxed() -> alloc::boxed::Box<Self> {
         let () = Self::CHECKED;
+        #[cfg(loom)]
+        return alloc::boxed::Box::new(Self::new());
         // SAFETY: bytes and `AtomicU64`, for which zero is valid and is what `new` stores.
-        unsafe { crate::mcache::boxed_zeroed() }
+        #[cfg(not(loom))]
+        unsafe {
+            crate::mcache::boxed_zeroed()
+        }
     }
 
     /// How many payloads of the largest size always fit: `COUNT`.
@@ -290,7 +313,8 @@ impl<const COUNT: usize, const SIZE: usize> DCache<COUNT, SIZE> {
     }
 
     pub(crate) fn granules(&self) -> Granules<'_> {
-        let bytes = (COUNT + 1) * size_of::<Chunk<SIZE>>();
+        let bytes = (COUNT + 1) * Chunk::<SIZE>::BYTES;
+        assert!(bytes * size_of::<AtomicU64>() <= (COUNT + 1) * size_of::<Chunk<SIZE>>() * WORD);
         // SAFETY: `chunks` and `spare` lie one behind the other at the start of a `repr(C)` struct, are
         // aligned to 64 and together `bytes` long; the pointer is that of the whole struct. All of it
         // is inside of `UnsafeCell`s, padding included, so it may be written through a shared

@@ -54,10 +54,15 @@
 use crate::bell::{Bell, Order};
 use crate::mcache::{Head, Padded, PartIdentity};
 use crate::seq;
-use crate::sync::{Acquire, AtomicU64, Cell, Relaxed, Release, SeqCst, StaticU64, fence, spin_loop};
+use crate::sync::{
+    Acquire, AtomicU64, Cell, Own, Relaxed, Release, SeqCst, StaticU64, fence, intact, ordering, pause,
+};
 
 const ACTIVE: u64 = 1;
 const EVICTABLE: u64 = 2;
+/// How often a joiner that reads by copy looks at the floor. It moves with a refresh only, so once or twice
+/// is enough, unless the producer is broken.
+const ROUNDS_BY_COPY: usize = 64;
 /// What the epoch counts in.
 const EPOCH: u64 = 4;
 
@@ -114,6 +119,17 @@ impl ConsumerSlot {
         }
     }
 
+    /// Makes the words exist for the model checker.
+    #[cfg(all(loom, test))]
+    pub(crate) fn touch(&self) {
+        let Progress { state, next, base } = &self.progress.0;
+        let Counts { overruns, lost } = &self.counts.0;
+        for word in [state, next, base, overruns, lost] {
+            word.touch();
+        }
+        self.bell.0.touch();
+    }
+
     /// Takes the slot for a new owner, which owns it exclusively; [`Self::settle`] must follow before
     /// anything is read in place.
     pub(crate) fn claim(&self, start: u64, evictable: bool, order: Order) {
@@ -127,36 +143,42 @@ impl ConsumerSlot {
     /// Stands at `start` with a new epoch (J1).
     pub(crate) fn begin_epoch(&self, start: u64, evictable: bool) {
         let Progress { state, next, .. } = &self.progress.0;
-        let epoch = state.load(Relaxed) & !(ACTIVE | EVICTABLE);
+        let epoch = state.own() & !(ACTIVE | EVICTABLE);
         // Release: a producer that still sees the epoch before takes this for a credit given back.
-        next.store(start, Release);
+        next.store(start, ordering("fctl.claim_next", Release));
         let evictable = if evictable { EVICTABLE } else { 0 };
         // Release: who sees the new epoch active sees its `next`; pairs with the fence in `demand`.
-        state.store(epoch.wrapping_add(EPOCH) | evictable | ACTIVE, Release);
+        let epoch = if intact("fctl.epoch") { epoch.wrapping_add(EPOCH) } else { epoch };
+        state.store(epoch | evictable | ACTIVE, ordering("fctl.claim_state", Release));
     }
 
     /// Moves to `start`, or up to the floor if that is behind it (J2, J3). The fragments between the
     /// two are lost. Returns where the consumer stands.
-    pub(crate) fn settle(&self, start: u64, floor: &AtomicU64) -> u64 {
+    ///
+    /// Who reads by copy need not stand right: it gives up after some `rounds`, so that a floor that a
+    /// broken producer moves all the time does not keep it here.
+    pub(crate) fn settle(&self, start: u64, floor: &AtomicU64, rounds: usize) -> u64 {
         let mut at = start;
-        loop {
-            self.progress.0.next.store(at, Release);
+        for _ in 0..rounds {
+            self.progress.0.next.store(at, ordering("fctl.settle_next", Release));
             // Pairs with the fence in `Credits::refresh`: either the producer sees the line above, or
             // the floor that it stored is seen below.
-            fence(SeqCst);
+            fence(ordering("fctl.settle_fence", SeqCst));
             let floor = floor.load(Relaxed);
-            if !seq::is_before(at, floor) {
+            if !seq::is_before(at, floor) || !intact("fctl.settle_check") {
                 return at;
             }
             at = floor;
         }
+        self.progress.0.next.store(at, Release);
+        at
     }
 
     /// Gives credits back: everything before `next` is finished with.
     #[inline]
     pub(crate) fn release(&self, next: u64) {
         // Pairs with the acquire fence at the end of `Credits::refresh`.
-        self.progress.0.next.store(next, Release);
+        self.progress.0.next.store(next, ordering("fctl.release", Release));
     }
 
     /// Counts what is consumed from `start` on.
@@ -167,10 +189,10 @@ impl ConsumerSlot {
     /// Notes that `lost` fragments were missed.
     pub(crate) fn count_lost(&self, lost: u64) {
         let base = &self.progress.0.base;
-        base.store(base.load(Relaxed).wrapping_add(lost), Relaxed);
+        base.store(base.own().wrapping_add(lost), Relaxed);
         let Counts { overruns, lost: total } = &self.counts.0;
-        overruns.store(overruns.load(Relaxed) + 1, Relaxed);
-        total.store(total.load(Relaxed).wrapping_add(lost), Relaxed);
+        overruns.store(overruns.own().wrapping_add(1), Relaxed);
+        total.store(total.own().wrapping_add(lost), Relaxed);
     }
 
     /// Leaves: the slot no longer holds the producer back. (That of an `Fctl` is never left.)
@@ -178,7 +200,12 @@ impl ConsumerSlot {
     pub(crate) fn leave(&self) {
         let state = &self.progress.0.state;
         // Release: what was read happens before what the producer writes over it.
-        state.store(state.load(Relaxed) & !ACTIVE, Release);
+        state.store(state.own() & !ACTIVE, ordering("fctl.leave", Release));
+    }
+
+    /// Whether the owner has claimed it as evictable.
+    fn is_evictable(&self) -> bool {
+        self.progress.0.state.own() & EVICTABLE != 0
     }
 
     /// Wakes a producer that waits for this consumer, on behalf of somebody else; see [`Bell::shake`].
@@ -209,7 +236,7 @@ impl ConsumerSlot {
     fn demand(&self) -> (u64, Option<u64>) {
         let state = self.progress.0.state.load(Relaxed);
         // Pairs with the Release store in `claim`.
-        fence(Acquire);
+        fence(ordering("fctl.demand", Acquire));
         (state, (state & ACTIVE != 0).then(|| self.progress.0.next.load(Relaxed)))
     }
 }
@@ -243,7 +270,8 @@ impl<'a> Seat<'a> {
 
     /// See [`ConsumerSlot::settle`].
     pub(crate) fn settle(&self, start: u64, floor: &AtomicU64) -> u64 {
-        let at = self.slot.settle(start, floor);
+        let rounds = if self.slot.is_evictable() { ROUNDS_BY_COPY } else { usize::MAX };
+        let at = self.slot.settle(start, floor, rounds);
         // Whoever sleeps on this bell did so for another owner, or for what has been given up just now.
         self.slot.bell.0.ring();
         at
@@ -280,6 +308,12 @@ impl<'a> Seat<'a> {
     #[cfg(any(feature = "std", loom))]
     pub(crate) fn sleep(&self, longest: core::time::Duration, news: impl FnOnce() -> bool) -> bool {
         self.slot.bell.0.sleep_on(self.producer, longest, news)
+    }
+
+    /// Its own bell, and the producer's: for a thread that sleeps in the place of the consumer's.
+    #[cfg(all(feature = "async", target_os = "linux"))]
+    pub(crate) fn bells(&self) -> (&'a Bell, &'a Bell) {
+        (&self.slot.bell.0, self.producer)
     }
 
     pub(crate) fn slot(&self) -> &'a ConsumerSlot {
@@ -385,29 +419,30 @@ impl<'a> Credits<'a> {
     #[cold]
     pub(crate) fn refresh(&self, n: u64) -> bool {
         let failures = self.failures.get();
-        for _ in 0..(1_u32 << failures.min(6)) >> 1 {
-            spin_loop();
-        }
+        pause((1 << failures.min(6)) >> 1);
         let old = self.floor.get();
         // R1
         let candidate = self.least_demand(n);
         if !seq::is_before(old, candidate) {
-            self.failures.set(failures.saturating_add(1));
+            self.failures.set(failures.wrapping_add(1));
             return false;
         }
         // R2. Release: who joins at this floor sees that what is before it is dead.
-        self.word.store(candidate, Release);
+        if intact("fctl.tentative") {
+            self.word.store(candidate, ordering("fctl.tentative_order", Release));
+        }
         // R3: pairs with the fence in `ConsumerSlot::settle`.
-        fence(SeqCst);
+        fence(ordering("fctl.refresh_fence", SeqCst));
         // R4: not below the last final floor, for `least_demand` ignores who is.
-        let floor = seq::earlier(candidate, self.least_demand(n));
-        self.word.store(floor, Release);
+        let floor = if intact("fctl.second_read") { self.least_demand(n) } else { candidate };
+        let floor = seq::earlier(candidate, floor);
+        self.word.store(floor, ordering("fctl.final_order", Release));
         // Pairs with the Release stores in `ConsumerSlot::release` and `leave`: their reads happen
         // before our writes.
-        fence(Acquire);
+        fence(ordering("fctl.credits", Acquire));
         self.floor.set(floor);
         let rose = seq::is_before(old, floor);
-        self.failures.set(if rose { 0 } else { failures.saturating_add(1) });
+        self.failures.set(if rose { 0 } else { failures.wrapping_add(1) });
         rose
     }
 
@@ -426,7 +461,8 @@ impl<'a> Credits<'a> {
                 Some(next) => next,
                 None => continue,
             };
-            if !seq::is_before(next, floor) && seq::is_before(next, least) {
+            let settled = !seq::is_before(next, floor) || !intact("fctl.before_floor");
+            if settled && seq::is_before(next, least) {
                 least = next;
                 self.held_by.set(Some(index));
             }
@@ -470,26 +506,26 @@ impl<'a> Credits<'a> {
         self.slots.as_slice().get(slot).map(|watched| &watched.slot.bell.0)
     }
 
-    /// Whether the consumer that held the last refresh back may be evicted.
+    /// The state word of the consumer that held the last refresh back, if it may be evicted.
     #[cfg(feature = "std")]
-    pub(crate) fn held_by_evictable(&self) -> bool {
-        let watched = self.held_by.get().and_then(|slot| self.slots.as_slice().get(slot));
-        watched.is_some_and(|watched| watched.slot.demand().0 & (ACTIVE | EVICTABLE) == ACTIVE | EVICTABLE)
+    pub(crate) fn held_by_evictable(&self) -> Option<u64> {
+        let watched = self.slots.as_slice().get(self.held_by.get()?)?;
+        let (state, _) = watched.slot.demand();
+        (state & (ACTIVE | EVICTABLE) == ACTIVE | EVICTABLE).then_some(state)
     }
 
-    /// Ignores the evictable consumer that held the last refresh back from now on, until it claims its slot
-    /// again. False if it has gone, or somebody else has come, meanwhile.
+    /// Ignores the consumer that held the last refresh back from now on, as long as its slot shows `state`.
     #[cfg(feature = "std")]
-    pub(crate) fn evict(&self) -> bool {
-        let Some(watched) = self.held_by.get().and_then(|slot| self.slots.as_slice().get(slot)) else {
-            return false;
-        };
-        let (state, _) = watched.slot.demand();
-        let evictable = state & (ACTIVE | EVICTABLE) == ACTIVE | EVICTABLE;
-        if evictable {
+    pub(crate) fn evict(&self, state: u64) {
+        if let Some(watched) = self.held_by.get().and_then(|slot| self.slots.as_slice().get(slot)) {
             watched.dead.set(state);
         }
-        evictable
+    }
+
+    /// How many slots there are.
+    #[cfg(feature = "std")]
+    pub(crate) fn slots(&self) -> usize {
+        self.slots.as_slice().len()
     }
 
     /// Asks `lives` about the owners of all slots, and ignores those that do not live from now on.
@@ -599,7 +635,7 @@ mod tests {
         let credits = Credits::new(slots, 10, &word, 8);
         assert!(!credits.refresh(14), "before its first consumer, an Fctl holds the producer");
         a.claim(10, false, Order::ByFence);
-        assert_eq!(a.settle(3, &word), 10, "a start before the floor moves up");
+        assert_eq!(a.settle(3, &word, usize::MAX), 10, "a start before the floor moves up");
         a.release(12);
         assert!(credits.refresh(14));
         assert_eq!((credits.limit(), credits.held_by()), (20, Some(0)));
@@ -626,7 +662,7 @@ mod tests {
         assert!(credits.refresh(8));
         assert_eq!(credits.limit(), 13);
         a.claim(6, false, Order::ByFence);
-        a.settle(6, &word);
+        a.settle(6, &word, usize::MAX);
         b.leave();
         assert!(credits.refresh(8));
         assert_eq!((credits.limit(), credits.held_by()), (14, Some(0)));

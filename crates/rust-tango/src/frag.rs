@@ -171,4 +171,17 @@ mod tests {
         assert_eq!(control.origin(), Control::MAX_ORIGIN);
         assert!(control.continues() && control.more() && control.error());
     }
+
+    proptest::proptest! {
+        /// The packing is one to one in both directions.
+        #[test]
+        fn any_metadata_and_any_words_come_back(words in proptest::prelude::any::<[u64; 4]>()) {
+            let [seq, sig, place, control] = words;
+            let meta = FragmentMetadata::unpack(seq, sig, place, control);
+            proptest::prop_assert_eq!(meta.pack(), (place, control));
+            proptest::prop_assert_eq!((meta.seq, meta.sig), (seq, sig));
+            proptest::prop_assert_eq!((meta.chunk, meta.size), (place as u32, (place >> 32) as u32));
+            proptest::prop_assert_eq!((meta.ctl, meta.ts), (control as u16, (control >> 32) as u32));
+        }
+    }
 }

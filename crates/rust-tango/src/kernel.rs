@@ -16,6 +16,9 @@ pub(crate) const CAN_SLEEP: bool = cfg!(any(loom, all(feature = "shm", target_os
 #[cfg(all(feature = "shm", target_os = "linux", not(loom)))]
 pub(crate) use linux::{barrier, register, sleep, wake};
 
+#[cfg(loom)]
+pub(crate) use crate::sync::kernel::{barrier, register, sleep, wake};
+
 #[cfg(all(feature = "std", not(any(loom, all(feature = "shm", target_os = "linux")))))]
 pub(crate) use nothing::{barrier, sleep};
 #[cfg(not(any(loom, all(feature = "shm", target_os = "linux"))))]

@@ -32,6 +32,7 @@
 //! | publish | [`Producer`], in place: [`Loan`], of any length: [`Producer::send_message`] |
 //! | read | [`Consumer`], [`Fragment`], [`Batch`], [`Assembler`] |
 //! | do without an allocator, or with storage in a `static` | [`MCache`], [`DCache`], [`Fseq`], [`Fctl`] |
+//! | await fragments | `AsyncConsumer` (feature `async`) |
 //! | count, supervise, filter duplicates | [`Metrics`], [`Cnc`], [`Tcache`] |
 //! | know why it is right | the source: `line.rs` (fragments) and `fctl.rs` (credits) open with a proof |
 //!
@@ -43,6 +44,7 @@
 //! | `alloc` | | [`Link`], boxed storage, owned fragments |
 //! | `std` | yes | timeouts, [`Wait::Park`], `io::Write` for a [`Loan`] |
 //! | `shm` | yes | links between processes (Linux; depends on `nix`) |
+//! | `async` | | `AsyncConsumer`: `recv().await` under any executor (Linux; adds no dependency to `shm`) |
 //!
 //! Targets need 64-bit pointers and 64-bit atomics.
 //!
@@ -92,6 +94,9 @@ mod producer;
 mod batch;
 mod consumer;
 
+#[cfg(all(feature = "async", target_os = "linux"))]
+mod async_consumer;
+
 mod borrowed;
 
 #[cfg(feature = "alloc")]
@@ -108,6 +113,12 @@ mod shm;
 #[cfg(feature = "alloc")]
 mod status;
 
+/// The protocol under the model checker.
+#[cfg(all(loom, test))]
+mod models;
+
+#[cfg(all(feature = "async", target_os = "linux"))]
+pub use async_consumer::AsyncConsumer;
 pub use batch::{Batch, BatchIter};
 pub use cnc::{Cnc, CncState};
 pub use consumer::{Consumer, Start};
@@ -145,7 +156,7 @@ pub use status::{ConsumerStatus, LinkStatus};
 #[cfg(feature = "alloc")]
 pub use tcache::TcacheBuf;
 
-/// The snippets of the README, compiled and run.
-#[cfg(all(doctest, feature = "shm", target_os = "linux"))]
+/// The snippets of the README, compiled and run. One of them needs all features.
+#[cfg(all(doctest, feature = "async", target_os = "linux"))]
 #[doc = include_str!("../../../README.md")]
 pub struct Readme;

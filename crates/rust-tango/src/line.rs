@@ -55,7 +55,7 @@
 
 use crate::frag::FragmentMetadata;
 use crate::seq;
-use crate::sync::{Acquire, AtomicU64, Relaxed, Release, fence};
+use crate::sync::{Acquire, AtomicU64, Relaxed, Release, fence, intact, ordering};
 use crate::words;
 
 /// Words of metadata at the head of a slot.
@@ -112,7 +112,7 @@ impl Line<'_> {
         self.meta[2].store(place, Relaxed);
         self.meta[3].store(control, Relaxed);
         // Pairs with the acquire fence in `look`.
-        self.meta[0].store(meta.seq, Release);
+        self.meta[0].store(meta.seq, ordering("line.publish", Release));
     }
 
     /// What the line says about fragment `n`. After [`Look::Ready`], the words of `n` are visible.
@@ -121,7 +121,7 @@ impl Line<'_> {
         let seen = self.meta[0].load(Relaxed);
         if seen == n {
             // Pairs with the Release store in `publish`.
-            fence(Acquire);
+            fence(ordering("line.look", Acquire));
             Look::Ready
         } else if seq::is_before(seen, n) {
             Look::Behind
@@ -135,8 +135,8 @@ impl Line<'_> {
     pub(crate) fn still(&self, n: u64) -> bool {
         // Pairs with the release fence in `retired`: if a word of a later fragment was read, the marker
         // that was stored before it is seen below.
-        fence(Acquire);
-        self.meta[0].load(Relaxed) == n
+        fence(ordering("line.still_fence", Acquire));
+        self.meta[0].load(Relaxed) == n || !intact("line.still")
     }
 
     /// The application tag, for a look before anything else is read.
@@ -168,7 +168,7 @@ impl Line<'_> {
 #[inline]
 pub(crate) fn retired() {
     // Pairs with the acquire fence in `Line::still`.
-    fence(Release);
+    fence(ordering("line.retired", Release));
 }
 
 #[cfg(test)]

@@ -15,7 +15,7 @@ use crate::parts::Parts;
 use crate::payload::Scratch;
 use crate::producer::{self, Claim, Producer, ProducerClaim};
 use crate::status::LinkStatus;
-use crate::sync::{AcqRel, Acquire, Arc, AtomicU64, Relaxed, Release};
+use crate::sync::{AcqRel, Acquire, Arc, AtomicU64, Relaxed, Release, ordering};
 use crate::words::WORD;
 
 /// A link: one producer, any number of readers.
@@ -103,8 +103,11 @@ impl Link {
     /// do not: a logger, a debugger that is stopped at a breakpoint.
     ///
     /// # Errors
-    /// As [`Link::consumer`], but never [`LinkErrorKind::Untrusted`]: copies are validated, whoever writes.
+    /// [`LinkErrorKind::Taken`] if every slot is; [`LinkErrorKind::Invalid`] on a link that was built without
+    /// observers; in shared memory also [`LinkErrorKind::System`]. (Not [`LinkErrorKind::Untrusted`]: copies are
+    /// validated, whoever writes.)
     pub fn evictable_consumer(&self, start: Start) -> Result<Consumer<'static>, LinkError> {
+        self.may_copy()?;
         let scratch = Scratch::boxed(self.geometry().mtu);
         match &self.place {
             Place::Heap(link) => HeapLink::seated(link, start, |seat| Mode::Evictable(seat, scratch)),
@@ -147,9 +150,7 @@ impl Link {
     /// # Errors
     /// As [`Link::observer`].
     pub fn observer_from(&self, start: Start) -> Result<Consumer<'static>, LinkError> {
-        if !self.geometry().observers {
-            return Err(LinkError::new(LinkErrorKind::Invalid, "this link was built without observers"));
-        }
+        self.may_copy()?;
         let mode = Mode::Observing(Scratch::boxed(self.geometry().mtu));
         Ok(match &self.place {
             Place::Heap(link) => {
@@ -159,6 +160,23 @@ impl Link {
             #[cfg(all(feature = "shm", target_os = "linux"))]
             Place::Shared(link, _) => crate::shm::ShmLink::observer(link, mode, start),
         })
+    }
+
+    /// Refuses a reader that may look at memory while it is written.
+    fn may_copy(&self) -> Result<(), LinkError> {
+        if self.geometry().observers {
+            return Ok(());
+        }
+        let message = "this link was built without observers, so nobody can read it by copy";
+        Err(LinkError::new(LinkErrorKind::Invalid, message))
+    }
+
+    /// For models: see `HeapLink::touch`. Slots are of the smallest size.
+    #[cfg(all(loom, test))]
+    pub(crate) fn touch(&self, payload: usize) {
+        match &self.place {
+            Place::Heap(link) => link.touch(payload),
+        }
     }
 
     /// The sizes of the link.
@@ -390,6 +408,18 @@ impl HeapLink {
         Ok(link)
     }
 
+    /// Makes the words exist for the model checker; of each slot, as many as metadata and `payload` words take.
+    #[cfg(all(loom, test))]
+    fn touch(&self, payload: usize) {
+        self.head.touch();
+        self.consumers.iter().for_each(ConsumerSlot::touch);
+        for word in self.taken.iter().chain([&self.stop.0, &self.producer_taken]) {
+            word.touch();
+        }
+        let used = crate::line::META_WORDS + payload;
+        self.ring.iter().for_each(|block| block.0[..used].iter().for_each(AtomicU64::touch));
+    }
+
     fn borrowed_parts(&self) -> Parts<'_> {
         // SAFETY: both are arrays of atomics without padding (their size is their alignment), borrowed
         // from `self` like the result.
@@ -425,7 +455,7 @@ impl HeapLink {
 
     fn producer(this: &Arc<Self>) -> Result<Producer<'static>, LinkError> {
         // Acquire: sees all that the producer before has done. Pairs with the Release in `drop`.
-        if this.producer_taken.compare_exchange(0, 1, AcqRel, Relaxed).is_err() {
+        if this.producer_taken.compare_exchange(0, 1, ordering("link.enter", AcqRel), Relaxed).is_err() {
             return Err(TangoError::ProducerTaken.into());
         }
         let claim = Claim::Owned(Box::new(HeapProducer { link: this.clone() }));
@@ -440,7 +470,8 @@ impl HeapLink {
         start: Start,
         mode: impl FnOnce(Seat<'static>) -> Mode<'static>,
     ) -> Result<Consumer<'static>, LinkError> {
-        let free = |flag: &AtomicU64| flag.compare_exchange(0, 1, Acquire, Relaxed).is_ok();
+        let free =
+            |flag: &AtomicU64| flag.compare_exchange(0, 1, ordering("link.enter", Acquire), Relaxed).is_ok();
         let slot = this.taken.iter().position(free).ok_or(TangoError::ConsumerTaken)?;
         let claim = Attachment::Owned(Box::new(HeapConsumer { link: this.clone(), slot: Some(slot) }));
         let kept = Self::kept(this);
@@ -462,7 +493,7 @@ impl ProducerClaim for HeapProducer {
 
 impl Drop for HeapProducer {
     fn drop(&mut self) {
-        self.link.producer_taken.store(0, Release);
+        self.link.producer_taken.store(0, ordering("link.leave", Release));
     }
 }
 
@@ -480,7 +511,7 @@ impl ConsumerClaim for HeapConsumer {
 impl Drop for HeapConsumer {
     fn drop(&mut self) {
         if let Some(slot) = self.slot {
-            self.link.taken[slot].store(0, Release);
+            self.link.taken[slot].store(0, ordering("link.leave", Release));
         }
     }
 }

@@ -78,8 +78,8 @@ impl Loan<'_> {
         if self.producer.may_have_observers() {
             return None;
         }
-        // SAFETY: nobody else accesses these words until they are published: no observer attaches to
-        // such a link, reliable consumers have given back what was here (`reserve` saw to it), and the
+        // SAFETY: nobody else accesses these words until they are published: nobody who reads by copy
+        // (observer, evictable consumer) attaches to such a link, reliable consumers have given back what was here (`reserve` saw to it), and the
         // loan borrows the producer mutably.
         Some(unsafe { words::lend_mut(self.words, self.len) })
     }

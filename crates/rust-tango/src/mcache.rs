@@ -15,7 +15,7 @@ use crate::bell::Bell;
 use crate::cnc::{Cnc, CncState};
 use crate::error::TangoError;
 use crate::line::{Line, META_WORDS};
-use crate::sync::{AcqRel, Acquire, AtomicU64, Relaxed, Release, StaticU64};
+use crate::sync::{AcqRel, Acquire, AtomicU64, Relaxed, Release, StaticU64, ordering};
 use crate::words::WORD;
 
 /// Size of the smallest slot, in bytes, and its alignment.
@@ -103,6 +103,23 @@ impl Head {
         }
     }
 
+    /// Makes the words exist for the model checker.
+    #[cfg(all(loom, test))]
+    pub(crate) fn touch(&self) {
+        let Self { rare, credit, place, bell } = self;
+        let Rare { cnc, start, incarnation, takeovers, taken_over_at, evicted, buried } = &rare.0;
+        cnc.touch();
+        bell.0.touch();
+        let Credit { floor, stalls, held_by } = &credit.0;
+        let Place { next, oldest } = &place.0;
+        for word in [start, incarnation, takeovers, taken_over_at, evicted, buried] {
+            word.touch();
+        }
+        for word in [floor, stalls, held_by, next, oldest] {
+            word.touch();
+        }
+    }
+
     /// Whether the lines have been prepared. If so, they are visible to who asks.
     pub(crate) fn is_bound(&self) -> bool {
         self.rare.0.cnc.state() != CncState::Boot
@@ -133,7 +150,8 @@ impl<'a> Ring<'a> {
     /// If `slot` is not a power of two of at least 128, or `words` is not a power of two of at least
     /// two such slots: callers have checked the geometry.
     pub(crate) fn new(words: &'a [AtomicU64], slot: usize) -> Self {
-        assert!(slot.is_power_of_two() && slot >= SLOT);
+        // Models have slots without room, so that small payloads go to the region.
+        assert!(slot.is_power_of_two() && (slot >= SLOT || cfg!(loom)));
         let per_slot = slot / WORD;
         let depth = words.len() / per_slot;
         assert!(depth >= 2 && depth.is_power_of_two() && depth * per_slot == words.len());
@@ -232,7 +250,12 @@ impl Occupants {
         let mut state = self.0.load(Relaxed);
         loop {
             // AcqRel: who enters sees all that was done by who left, and the reverse.
-            match self.0.compare_exchange_weak(state, next(state)?, AcqRel, Relaxed) {
+            match self.0.compare_exchange_weak(
+                state,
+                next(state)?,
+                ordering("mcache.occupants", AcqRel),
+                Relaxed,
+            ) {
                 Ok(_) => return Ok(()),
                 Err(now) => state = now,
             }
@@ -346,8 +369,13 @@ impl<const DEPTH: usize> MCache<DEPTH> {
     #[cfg(feature = "alloc")]
     pub fn boxed() -> alloc::boxed::Box<Self> {
         let () = Self::CHECKED;
+        #[cfg(loom)]
+        return alloc::boxed::Box::new(Self::new());
         // SAFETY: every field is made of `AtomicU64` only, for which zero is valid and is what `new` stores.
-        unsafe { boxed_zeroed() }
+        #[cfg(not(loom))]
+        unsafe {
+            boxed_zeroed()
+        }
     }
 
     /// Ends the link: blocking calls of the producer give up, readers drain what is there and then
@@ -355,12 +383,21 @@ impl<const DEPTH: usize> MCache<DEPTH> {
     /// (`Wait::Park`) notices within 50 ms.
     pub fn stop(&self) {
         // Pairs with the acquire fence in `Parts::ending`.
-        self.stop.0.store(1, Release);
+        self.stop.0.store(1, ordering("mcache.stop", Release));
     }
 
     /// Whether nobody has called [`MCache::stop`].
     pub fn is_running(&self) -> bool {
         self.stop.0.load(Acquire) == 0
+    }
+
+    /// Makes the words exist for the model checker; of each slot, as many as metadata and `payload` words take.
+    #[cfg(all(loom, test))]
+    pub(crate) fn touch(&self, payload: usize) {
+        self.head.touch();
+        self.stop.0.touch();
+        self.occupants.0.touch();
+        self.slots.iter().for_each(|slot| slot.0[..META_WORDS + payload].iter().for_each(AtomicU64::touch));
     }
 
     pub(crate) fn ring(&self) -> Ring<'_> {
@@ -415,7 +452,7 @@ impl<const DEPTH: usize> MCache<DEPTH> {
 ///
 /// # Safety
 /// All-zero bytes are a valid `T`.
-#[cfg(feature = "alloc")]
+#[cfg(all(feature = "alloc", not(loom)))]
 pub(crate) unsafe fn boxed_zeroed<T>() -> alloc::boxed::Box<T> {
     let layout = core::alloc::Layout::new::<T>();
     if layout.size() == 0 {

@@ -6,7 +6,7 @@ use crate::frag::FragmentMetadata;
 use crate::line::Line;
 use crate::mcache::{Head, Ring};
 use crate::seq;
-use crate::sync::{Acquire, AtomicU64, Relaxed, fence};
+use crate::sync::{Acquire, AtomicU64, Relaxed, fence, ordering};
 use crate::words::WORD;
 
 /// Why nothing more will come.
@@ -61,7 +61,7 @@ impl<'a> Parts<'a> {
     pub(crate) fn ending(&self) -> Option<Ending> {
         let stopped = self.is_stopped();
         // Pairs with the Release store of the stop word.
-        fence(Acquire);
+        fence(ordering("parts.ending", Acquire));
         match self.head.rare.0.cnc.state() {
             _ if stopped => Some(Ending::Closed),
             CncState::Halt => Some(Ending::Closed),

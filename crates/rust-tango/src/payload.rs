@@ -28,6 +28,9 @@ pub struct Payload<'c> {
     /// as a function that was passed this value runs, and dropping it is what ends that.
     bytes: NonNull<u8>,
     len: usize,
+    /// Models: the words are plain memory until this goes, which is before the credit does.
+    #[cfg(loom)]
+    _lent: Option<crate::sync::Lent>,
     credit: Option<Credit<'c>>,
     borrow: PhantomData<&'c [u8]>,
 }
@@ -57,14 +60,32 @@ impl<'c> Payload<'c> {
     #[inline]
     pub(crate) fn lent(words: &'c [AtomicU64], size: u32, credit: Option<Credit<'c>>) -> Self {
         let len = (size as usize).min(words.len() * WORD);
-        Self { bytes: NonNull::from(words).cast(), len, credit, borrow: PhantomData }
+        #[cfg(loom)]
+        let lent = crate::sync::Lent::new(words);
+        #[cfg(loom)]
+        let words = lent.bytes();
+        Self {
+            bytes: NonNull::from(words).cast(),
+            len,
+            #[cfg(loom)]
+            _lent: Some(lent),
+            credit,
+            borrow: PhantomData,
+        }
     }
 
     /// The first `size` bytes of a validated copy.
     #[inline]
     pub(crate) fn copied(words: &'c [u64], size: u32) -> Self {
         let len = (size as usize).min(words.len() * WORD);
-        Self { bytes: NonNull::from(words).cast(), len, credit: None, borrow: PhantomData }
+        Self {
+            bytes: NonNull::from(words).cast(),
+            len,
+            #[cfg(loom)]
+            _lent: None,
+            credit: None,
+            borrow: PhantomData,
+        }
     }
 
     /// The bytes, in place.

@@ -22,7 +22,7 @@ use crate::mcache::Occupants;
 use crate::metrics::{Counter, Metrics};
 use crate::parts::Parts;
 use crate::seq;
-use crate::sync::{Cell, Relaxed};
+use crate::sync::{Cell, Relaxed, intact};
 use crate::wait::Wait;
 use crate::words;
 #[cfg(feature = "std")]
@@ -62,15 +62,18 @@ pub struct Producer<'a> {
     /// Everything before this is dead in the payload region.
     oldest: Cell<u64>,
     /// The fragment that was last counted as stalled.
-    stalled: Cell<Option<backpressure::Stall>>,
+    stalled: Cell<Option<u64>>,
     placement: Placement,
     credits: Credits<'a>,
     /// How a publish is ordered before the look at who sleeps.
     order: Order,
     wait: Wait,
-    /// How long a fragment waits for an evictable consumer.
+    /// How long it waits for an evictable consumer.
     #[cfg(feature = "std")]
     patience: Duration,
+    /// The evictable consumer that holds it back, by slot and state word, and since when.
+    #[cfg(feature = "std")]
+    held_since: Cell<Option<(usize, u64, std::time::Instant)>>,
     /// Words of the borrowed API that follow the producer.
     followers: Option<Followers<'a>>,
     /// Last, so that it is dropped last: it may own the memory that everything above is a view of.
@@ -183,7 +186,9 @@ impl<'a> Producer<'a> {
         let Some(room) = line.room.get(..payload.len().div_ceil(words::WORD)) else {
             return self.put_apart(payload, sig, ctl, ts);
         };
-        line.retire(n);
+        if intact("line.marker") {
+            line.retire(n);
+        }
         line::retired();
         words::store(room, payload);
         let meta = FragmentMetadata {
@@ -302,9 +307,9 @@ impl<'a> Producer<'a> {
         self
     }
 
-    /// How long a publish may be held up by an evictable consumer ([`Link::evictable_consumer`]) before
-    /// that is evicted. Default: one second. Only tries to publish count, so this needs somebody who tries
-    /// again, or blocks.
+    /// How long an evictable consumer ([`Link::evictable_consumer`]) may hold publishing up, without a
+    /// fragment that gets through in between, before it is evicted. Default: one second. Counts from the first
+    /// try to publish that it made fail, and ends with one: this needs somebody who tries again, or blocks.
     ///
     /// [`Link::evictable_consumer`]: crate::Link::evictable_consumer
     #[cfg(feature = "std")]
@@ -360,7 +365,9 @@ impl<'a> Producer<'a> {
         if let Some(victim) = victim {
             self.retire_up_to(victim, n, depth);
         }
-        self.parts.ring.line(n).retire(n);
+        if intact("line.marker") {
+            self.parts.ring.line(n).retire(n);
+        }
         line::retired();
         Ok(Reserved { n, size, spot, victim })
     }
@@ -373,7 +380,9 @@ impl<'a> Producer<'a> {
         // What is older than this has lost its line to a later fragment.
         let mut dying = seq::later(self.oldest.get(), n.wrapping_sub(depth).wrapping_add(1));
         while !seq::is_before(victim, dying) {
-            self.parts.ring.line(dying).retire(dying.wrapping_add(depth));
+            if intact("producer.victims") {
+                self.parts.ring.line(dying).retire(dying.wrapping_add(depth));
+            }
             dying = dying.wrapping_add(1);
         }
         self.oldest.set(dying);

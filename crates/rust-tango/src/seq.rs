@@ -78,4 +78,23 @@ mod tests {
         assert_eq!((distance(a, b), distance(b, a)), (i64::MIN, i64::MIN));
         assert!(!is_before(a, b) && !is_before(b, a));
     }
+
+    proptest::proptest! {
+        /// Numbers that count on from any start compare like plain numbers, however they wrap.
+        #[test]
+        fn order_is_that_of_plain_numbers(
+            start in proptest::prelude::any::<u64>(),
+            a in 0..(1_u64 << 62),
+            near in -40..40_i64,
+            b in 0..(1_u64 << 62),
+        ) {
+            for b in [b, a.saturating_add_signed(near)] {
+                let (from, to) = (start.wrapping_add(a), start.wrapping_add(b));
+                proptest::prop_assert_eq!(distance(from, to), b as i64 - a as i64);
+                proptest::prop_assert_eq!(is_before(from, to), a < b);
+                proptest::prop_assert_eq!(earlier(from, to), start.wrapping_add(a.min(b)));
+                proptest::prop_assert_eq!(later(from, to), start.wrapping_add(a.max(b)));
+            }
+        }
+    }
 }

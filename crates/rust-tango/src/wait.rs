@@ -29,9 +29,9 @@ pub enum Wait {
     /// times: waking up takes some microseconds more (`bench/`: row "wake-up"), idling takes no processor.
     ///
     /// With the feature `shm` on Linux, a producer wakes the consumers that sleep, and a consumer the
-    /// producer that waits for its credits, across threads and processes. That costs the one who is awake a
-    /// load and a comparison for each fragment, and a system call only when somebody sleeps; no fence where
-    /// the kernel has `membarrier(2)` (Linux 4.16).
+    /// producer that waits for its credits, across threads and processes. That costs who is awake a load and a
+    /// comparison for each fragment (a producer: for each slot that the link was made with), and a system
+    /// call only when somebody sleeps; no fence where the kernel has `membarrier(2)` (Linux 4.16).
     ///
     /// Who cannot be woken naps instead, up to two milliseconds at a time: an observer, which the producer does
     /// not know of (an evictable consumer is woken); a producer that waits for consumers to come or to drain
@@ -54,7 +54,7 @@ impl Default for Wait {
 /// Looks between two questions that cost a system call (is the other side alive? what time is it?).
 const QUESTIONS: u32 = 1024;
 #[cfg(feature = "std")]
-const SPINS: u32 = 64;
+const SPINS: u32 = if cfg!(loom) { 1 } else { 64 };
 /// How long [`Wait::Park`] looks before it sleeps.
 #[cfg(feature = "std")]
 const PARK_AFTER: Duration = Duration::from_micros(20);

@@ -28,7 +28,7 @@ pub(crate) fn store(to: &[AtomicU64], bytes: &[u8]) {
     let words = &to[..bytes.len().div_ceil(WORD)];
     store_full(&words[..full], bytes);
     if words.len() > full {
-        words[full].store(last_word(bytes), Relaxed);
+        store_word(&words[full], last_word(bytes));
     }
 }
 
@@ -63,8 +63,16 @@ fn store_full(to: &[AtomicU64], bytes: &[u8]) {
     }
     for (word, chunk) in to.iter().zip(bytes.chunks_exact(WORD)) {
         let chunk: [u8; WORD] = chunk.try_into().unwrap_or_default();
-        word.store(u64::from_ne_bytes(chunk), Relaxed);
+        store_word(word, u64::from_ne_bytes(chunk));
     }
+}
+
+/// Stores one word of a payload.
+#[inline]
+fn store_word(to: &AtomicU64, value: u64) {
+    #[cfg(loom)]
+    to.write_plain();
+    to.store(value, Relaxed);
 }
 
 /// Copies all words of `from` to the start of `to`.
@@ -113,7 +121,7 @@ pub(crate) fn store_at(to: &[AtomicU64], offset: usize, bytes: &[u8]) {
             let take = rest.len().min(WORD - within);
             let mut whole = word.load(Relaxed).to_ne_bytes();
             whole[within..within + take].copy_from_slice(&rest[..take]);
-            word.store(u64::from_ne_bytes(whole), Relaxed);
+            store_word(word, u64::from_ne_bytes(whole));
             at += take;
             rest = &rest[take..];
         }
@@ -130,6 +138,9 @@ pub(crate) fn store_at(to: &[AtomicU64], offset: usize, bytes: &[u8]) {
 #[allow(clippy::mut_from_ref)] // the words are interior-mutable; exclusiveness is the caller's promise
 pub(crate) unsafe fn lend_mut(words: &[AtomicU64], len: usize) -> &mut [u8] {
     assert!(len <= words.len() * WORD);
+    if cfg!(loom) {
+        unimplemented!("the model checker does not see plain stores");
+    }
     // SAFETY: initialised memory of at least `len` bytes that lives for the lifetime of `words`. Atomics are
     // interior-mutable, so writing through a shared reference to them is allowed, and the caller promises
     // that nobody else accesses them meanwhile.

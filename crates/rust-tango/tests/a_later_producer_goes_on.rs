@@ -217,3 +217,35 @@ fn flow_control_holds_again_after_a_producer_without_it() {
         assert!(sent <= 8, "{sent} went, with nobody reading (consumer_was_there: {consumer_was_there})");
     }
 }
+
+/// A loss that is still to be told, and a takeover: both are told, before what follows.
+#[test]
+fn a_takeover_hides_no_loss() {
+    let link = Link::builder().depth(4).mtu(8).consumers(1).build().unwrap();
+    let tx = link.producer().unwrap();
+    for _ in 0..10 {
+        tx.send(b"x").unwrap();
+    }
+    let mut rx = link.consumer_from(Start::At(1)).unwrap();
+    let panics = std::thread::spawn(move || {
+        let _tx = tx;
+        panic!("as it should in this test");
+    });
+    assert!(panics.join().is_err());
+    assert!(!rx.is_closed(), "a panic is no orderly end");
+    let tx = link.producer().unwrap();
+    tx.send(b"y").unwrap();
+    let mut told = Vec::new();
+    let first = loop {
+        match rx.poll() {
+            Ok(fragment) => break fragment.unwrap().meta.seq,
+            Err(error) => told.push(error),
+        }
+    };
+    let lost = TangoError::Overrun { lost: first - 1, next: first };
+    assert!(told.contains(&lost) && told.contains(&TangoError::ProducerReplaced { first: 11 }), "{told:?}");
+    assert_eq!(told.len(), 2);
+    while let Some(fragment) = rx.poll().unwrap() {
+        assert_eq!(fragment.payload.as_slice(), if fragment.meta.seq < 11 { b"x" } else { b"y" });
+    }
+}

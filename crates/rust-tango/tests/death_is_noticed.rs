@@ -274,3 +274,28 @@ fn a_dead_link_is_made_again() {
         assert_eq!(ob.wait().unwrap_err(), TangoError::ProducerGone);
     });
 }
+
+/// Producers that come and go in good order: nobody is told of a death.
+#[test]
+fn an_orderly_hand_over_is_no_death() {
+    in_time(|| {
+        let place = Place::new();
+        let link = builder(place.path()).create("quotes").unwrap();
+        let mut rx = link.consumer().unwrap();
+        let reader = std::thread::spawn(move || {
+            let mut seen = 0;
+            while seen < 2000 {
+                if rx.poll().unwrap().is_some() {
+                    seen += 1;
+                }
+            }
+        });
+        while !reader.is_finished() {
+            let tx = link.producer().unwrap();
+            publish_blocking(&tx, MTU);
+            std::thread::sleep(Duration::from_micros(20));
+        }
+        reader.join().unwrap();
+        assert_eq!(link.status().takeovers, 0);
+    });
+}

@@ -124,8 +124,7 @@ fn who_comes_back_loses_only_what_is_overwritten() {
         assert_is(&other.poll().unwrap().unwrap(), seq, MTU);
     }
     publish(&tx, MTU).unwrap();
-    // The first failure counts from now, the second one is over its patience of nothing.
-    assert_eq!(publish(&tx, MTU), Err(TangoError::NoCredits { held_by: Some(0) }));
+    assert_eq!(link.status().evicted, 0);
     publish(&tx, MTU).unwrap();
     assert_eq!(link.status().evicted, 1);
     assert_eq!(publish(&tx, MTU), Err(TangoError::NoCredits { held_by: Some(1) }));
@@ -221,4 +220,34 @@ fn what_it_gets_and_what_it_loses_add_up() {
             assert!(got > 0 && evictions <= link.status().evicted);
         }
     });
+}
+
+/// Patience is with a consumer, not with a fragment: who comes while another one holds the producer back has
+/// all of it.
+#[test]
+fn a_joiner_is_not_evicted_for_what_another_one_did() {
+    let link = link();
+    let tx = link.producer().unwrap().with_patience(Duration::from_secs(60));
+    let mut slow = link.consumer().unwrap();
+    for _ in 0..DEPTH {
+        publish(&tx, MTU).unwrap();
+    }
+    let tx = tx.with_patience(PATIENCE);
+    assert_eq!(publish(&tx, MTU), Err(TangoError::NoCredits { held_by: Some(0) }));
+    std::thread::sleep(2 * PATIENCE);
+    let mut joiner = link.evictable_consumer(Start::Oldest).unwrap();
+    slow.poll().unwrap().unwrap();
+    assert_eq!(publish(&tx, MTU), Err(TangoError::NoCredits { held_by: Some(1) }));
+    assert_eq!(link.status().evicted, 0);
+    assert_is(&joiner.poll().unwrap().unwrap(), 1, MTU);
+    publish(&tx, MTU).unwrap();
+}
+
+/// Without observers the producer is lent the ring as plain memory, and nobody may look at it meanwhile.
+#[test]
+fn not_on_a_link_without_observers() {
+    let link = Link::builder().depth(8).mtu(MTU).observers(false).build().unwrap();
+    let error = link.evictable_consumer(Start::Next).unwrap_err();
+    assert_eq!(error.kind(), rust_tango::LinkErrorKind::Invalid);
+    assert!(link.producer().unwrap().loan(8).unwrap().as_mut_slice().is_some());
 }

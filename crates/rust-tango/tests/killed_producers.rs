@@ -8,7 +8,7 @@ use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::channel;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use common::process::{Child, Place, killed_in, role, say, warm_up};
 use common::{Random, assert_is, assert_whole, in_time, payload, publish, publish_blocking, sig};
@@ -30,9 +30,9 @@ struct Case {
 }
 
 const CASES: [Case; 6] = [
-    Case { name: "slots", depth: 16, mtu: 96, slot: 128, region: None, loans: false },
-    Case { name: "large slots", depth: 8, mtu: 900, slot: 1024, region: None, loans: false },
-    Case { name: "ample granules", depth: 16, mtu: 1000, slot: 128, region: None, loans: false },
+    Case { name: "slots", depth: 1024, mtu: 96, slot: 128, region: None, loans: false },
+    Case { name: "large slots", depth: 64, mtu: 8000, slot: 8192, region: None, loans: false },
+    Case { name: "ample granules", depth: 128, mtu: 4000, slot: 128, region: None, loans: false },
     Case { name: "few granules", depth: 32, mtu: 3000, slot: 128, region: Some(4500), loans: false },
     Case { name: "room for one", depth: 16, mtu: 2000, slot: 128, region: Some(2000), loans: false },
     Case { name: "loans", depth: 16, mtu: 1500, slot: 128, region: Some(5000), loans: true },
@@ -52,16 +52,14 @@ fn case(name: &str) -> &'static Case {
     CASES.iter().find(|case| case.name == name).unwrap()
 }
 
-/// Publishes the next fragment by a loan, in pieces; before that, one in four times, lets one go.
-fn publish_by_loan(tx: &mut Producer<'_>, mtu: usize, random: &mut Random) {
+/// Publishes fragment `seq` by a loan, in pieces; before that, one in four times, lets one go.
+fn publish_by_loan(tx: &mut Producer<'_>, seq: u64, bytes: &[u8], random: &mut Random) {
+    let mtu = tx.mtu();
     if random.below(4) == 0 {
         if let Ok(mut loan) = tx.loan(random.below(mtu as u64 + 1) as usize) {
-            let junk = vec![0xee; loan.len()];
-            loan.write_at(0, &junk);
+            loan.write_at(0, &[0xee; 64][..loan.len().min(64)]);
         }
     }
-    let seq = tx.next_seq();
-    let bytes = payload(seq, mtu);
     // More than is needed, sometimes.
     let room = (bytes.len() + random.below(200) as usize).min(mtu);
     let mut loan = loop {
@@ -90,13 +88,29 @@ fn child() {
             let wait = if random.below(2) == 0 { AT_ONCE } else { Wait::Yield };
             let mut tx = Link::open_in(&place, "quotes").unwrap().producer().unwrap().with_wait(wait);
             say(tx.next_seq());
-            killed_in(Duration::from_nanos(random.below(2_500_000)));
-            loop {
-                if case.loans {
-                    publish_by_loan(&mut tx, case.mtu, &mut random);
-                } else {
-                    publish_blocking(&tx, case.mtu);
+            // Two runs of fragments that are ready, so that most of the time is that of publishing. The first
+            // is for the clock; in the second it is killed.
+            let mut longest = Duration::ZERO;
+            for run in 0..2 {
+                let next = tx.next_seq();
+                let ready: Vec<_> =
+                    (next..next + case.depth as u64).map(|seq| (seq, payload(seq, case.mtu))).collect();
+                assert!(tx.wait_until_drained(None));
+                let begin = Instant::now();
+                if run == 1 {
+                    killed_in(Duration::from_nanos(random.below(longest.as_nanos() as u64 + 1)));
                 }
+                for (seq, bytes) in &ready {
+                    if case.loans {
+                        publish_by_loan(&mut tx, *seq, bytes, &mut random);
+                    } else {
+                        tx.publish_blocking(bytes, sig(*seq), sig(*seq) as u16, *seq as u32).unwrap();
+                    }
+                }
+                longest = begin.elapsed().min(Duration::from_millis(5));
+            }
+            loop {
+                publish_blocking(&tx, case.mtu);
             }
         }
         // Is killed while it takes the link over, or soon after.
@@ -106,7 +120,7 @@ fn child() {
             let link = Link::open_in(&place, "quotes").unwrap();
             warm_up();
             say("ready");
-            let longest = [30_000, 300_000][random.below(2) as usize];
+            let longest = [60_000, 800_000][random.below(2) as usize];
             killed_in(Duration::from_nanos(random.below(longest)));
             let tx = link.producer().unwrap().with_wait(AT_ONCE);
             loop {
@@ -280,7 +294,7 @@ fn kill_while_it_publishes(case: &Case, kills: u64) -> u64 {
 fn a_producer_may_be_killed_in_the_midst_of_a_fragment() {
     in_time(|| {
         let begun = CASES.iter().map(|case| {
-            let begun = kill_while_it_publishes(case, 30);
+            let begun = kill_while_it_publishes(case, 20);
             if case.region.is_none() { begun } else { 0 }
         });
         let begun: u64 = begun.sum();
@@ -303,7 +317,7 @@ fn a_producer_may_be_killed_while_it_takes_over() {
             }
             drop(tx);
             let mut early = 0;
-            const KILLS: u64 = 40;
+            const KILLS: u64 = 24;
             for at in 0..KILLS {
                 fast.drain();
                 let next = slow.next;

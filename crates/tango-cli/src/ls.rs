@@ -98,6 +98,5 @@ fn memory(link: &Link) -> u64 {
         .flatten()
         .flatten()
         .filter_map(|entry| entry.metadata().ok())
-        .map(|file| file.len())
-        .sum()
+        .fold(0, |sum, file| sum.saturating_add(file.len()))
 }

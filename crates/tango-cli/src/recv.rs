@@ -153,8 +153,9 @@ impl Output {
                     continue;
                 }
                 Ok(None) => {}
-                Err(TangoError::Overrun { lost, .. }) => self.lost += lost,
-                Err(TangoError::Corrupt { .. }) => self.lost += 1,
+                // Saturating: what a broken peer says may add up to more than there are numbers.
+                Err(TangoError::Overrun { lost, .. }) => self.lost = self.lost.saturating_add(lost),
+                Err(TangoError::Corrupt { .. }) => self.lost = self.lost.saturating_add(1),
                 // What that means is said at the end, from the state of the link.
                 Err(TangoError::ProducerGone) => return self.out.flush().map_err(Failure::writing),
                 Err(TangoError::ProducerReplaced { .. }) => {}
@@ -177,7 +178,7 @@ impl Output {
             }
             // This part has come, but is of no use without what was lost before.
             Err(MessageError::Incomplete { .. }) => {
-                self.lost += 1;
+                self.lost = self.lost.saturating_add(1);
                 Ok(())
             }
             Err(error) => Err(Failure::new(error.to_string())),

@@ -2,12 +2,14 @@
 //! has closed the link, died, or been replaced.
 
 use super::{Attachment, Consumer, DISTANCE, Mode, OFF, Start};
+#[cfg(all(feature = "async", target_os = "linux"))]
+use crate::bell::Bell;
 use crate::error::TangoError;
 #[cfg(any(feature = "std", loom))]
 use crate::line::Look;
 use crate::parts::{Ending, Parts};
 use crate::seq;
-use crate::sync::{Acquire, Relaxed, fence};
+use crate::sync::{Acquire, Relaxed, fence, ordering};
 use crate::wait::Wait;
 #[cfg(feature = "std")]
 use crate::wait::Waiting;
@@ -22,6 +24,8 @@ impl<'a> Consumer<'a> {
             Start::Oldest => oldest,
             Start::At(seq) => seq,
         };
+        // Before the claim: an eviction that this reader does not know of can only be its own.
+        let evictions = parts.head.rare.0.evicted.load(Relaxed);
         if let Some(seat) = mode.seat() {
             seat.claim(next, mode.is_evictable());
         }
@@ -43,7 +47,7 @@ impl<'a> Consumer<'a> {
             resumed_at: next.wrapping_sub(1 << 62),
             dead_producer: None,
             takeovers: parts.head.rare.0.takeovers.load(Relaxed),
-            evictions: parts.head.rare.0.evicted.load(Relaxed),
+            evictions,
             wait: Wait::default(),
             metrics: None,
             attachment,
@@ -125,7 +129,7 @@ impl<'a> Consumer<'a> {
         }
     }
 
-    pub(super) fn ask_whether_producer_lives(&mut self) {
+    pub(crate) fn ask_whether_producer_lives(&mut self) {
         #[cfg(feature = "alloc")]
         if let Attachment::Owned(claim) = &self.attachment {
             // Read before asking: who does not live afterwards is that one, or one before it.
@@ -146,7 +150,7 @@ impl<'a> Consumer<'a> {
         }
         self.takeovers = takeovers;
         // Pairs with the Release store in `Producer::attach`.
-        fence(Acquire);
+        fence(ordering("life.replaced", Acquire));
         Err(TangoError::ProducerReplaced { first: rare.taken_over_at.load(Relaxed) })
     }
 
@@ -179,14 +183,7 @@ impl<'a> Consumer<'a> {
     /// Whether nothing more will come, unless a new producer opens the link again. What was published
     /// before is visible to who asks this and then looks at the lines.
     pub(super) fn ending(&self) -> Option<Ending> {
-        // What a producer published last was stored before it died, and the kernel said so after that;
-        // `Parts::ending` has the fence.
-        let ending = self.parts.ending();
-        // Behind the state, with that fence between: who sees that a producer runs counts it, and so does not
-        // take it for the one before.
-        let incarnation = self.parts.head.rare.0.incarnation.load(Relaxed);
-        let is_dead = self.dead_producer == Some(incarnation);
-        ending.or_else(|| is_dead.then_some(Ending::Died))
+        ending(&self.parts, self.dead_producer)
     }
 
     /// Sleeps until the producer has something to tell; at most for a slice.
@@ -194,19 +191,81 @@ impl<'a> Consumer<'a> {
     pub(super) fn sleep(&mut self, waiting: &mut Waiting) {
         let slept =
             self.mode.seat().is_some_and(|seat| seat.sleep(waiting.longest_sleep(), || self.has_news()));
-        if slept || waiting.nap() {
+        let is_due = if slept { !self.has_news() } else { waiting.nap() };
+        if is_due {
             self.ask_whether_producer_lives();
         }
     }
 
-    /// Whether `look` would find more than nothing.
+    /// Whether `look` would find more than nothing. (Evictions can wait: who was evicted is told when it reads.)
     #[cfg(any(feature = "std", loom))]
     fn has_news(&self) -> bool {
-        if !self.joined {
-            return self.parts.head.is_bound();
+        self.watch().has_news()
+    }
+
+    /// What this reader waits for once it has found nothing.
+    #[cfg(any(feature = "std", loom))]
+    pub(crate) fn watch(&self) -> Watch<'a> {
+        Watch {
+            parts: self.parts,
+            next: self.next,
+            joined: self.joined,
+            streak: self.streak,
+            dead_producer: self.dead_producer,
+            takeovers: self.takeovers,
+            #[cfg(all(feature = "async", target_os = "linux"))]
+            bells: self.mode.seat().map(crate::fctl::Seat::bells),
         }
-        self.parts.ring.line(self.next).look(self.next) != Look::Behind
-            || self.ending().is_some()
+    }
+
+    /// What another thread asks about the producer's life; `None`: it can only live.
+    #[cfg(all(feature = "async", target_os = "linux"))]
+    pub(crate) fn question(&self) -> Option<super::Question> {
+        match &self.attachment {
+            Attachment::Owned(claim) => claim.question(),
+            Attachment::None | Attachment::Borrowed(_) => None,
+        }
+    }
+}
+
+/// What a reader that has found nothing waits for: a view of the link and of where the reader stands, which
+/// another thread can have.
+#[cfg(any(feature = "std", loom))]
+#[derive(Clone, Copy)]
+pub(crate) struct Watch<'a> {
+    parts: Parts<'a>,
+    next: u64,
+    joined: bool,
+    streak: u32,
+    dead_producer: Option<u64>,
+    takeovers: u64,
+    /// The reader's bell and the producer's, if it has one.
+    #[cfg(all(feature = "async", target_os = "linux"))]
+    pub(crate) bells: Option<(&'a Bell, &'a Bell)>,
+}
+
+#[cfg(any(feature = "std", loom))]
+impl Watch<'_> {
+    /// Whether the reader would find more than nothing.
+    pub(crate) fn has_news(&self) -> bool {
+        if !self.joined {
+            return self.parts.head.is_bound() || self.parts.is_stopped();
+        }
+        let found = self.parts.ring.line(self.next).look(self.next);
+        super::believable(found, self.streak, self.next, &self.parts) != Look::Behind
+            || ending(&self.parts, self.dead_producer).is_some()
             || self.parts.head.rare.0.takeovers.load(Relaxed) != self.takeovers
     }
+}
+
+/// See [`Consumer::ending`].
+fn ending(parts: &Parts<'_>, dead_producer: Option<u64>) -> Option<Ending> {
+    // What a producer published last was stored before it died, and the kernel said so after that;
+    // `Parts::ending` has the fence.
+    let ending = parts.ending();
+    // Behind the state, with that fence between: who sees that a producer runs counts it, and so does not
+    // take it for the one before.
+    let incarnation = parts.head.rare.0.incarnation.load(Relaxed);
+    let is_dead = dead_producer == Some(incarnation);
+    ending.or_else(|| is_dead.then_some(Ending::Died))
 }

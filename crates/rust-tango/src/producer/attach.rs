@@ -9,7 +9,7 @@ use crate::fctl::{Credits, Slots};
 use crate::line;
 use crate::parts::Parts;
 use crate::seq;
-use crate::sync::{Cell, Relaxed, Release};
+use crate::sync::{Cell, Own, Relaxed, Release, intact, ordering};
 use crate::wait::Wait;
 use crate::words;
 
@@ -39,14 +39,15 @@ impl<'a> Producer<'a> {
         } else {
             let (oldest, next) = survey(&parts);
             placement.rebuild(&parts.ring, oldest, next);
-            let incarnation = rare.incarnation.load(Relaxed);
+            let incarnation = rare.incarnation.own();
             let died = incarnation != 0 && rare.cnc.state() != CncState::Halt;
             // Before the takeover is told: who hears of it must not take this producer for the dead one.
             rare.incarnation.store(incarnation.wrapping_add(1), Relaxed);
             if died {
                 rare.taken_over_at.store(next, Relaxed);
                 // Release: pairs with the fence in `Consumer::ask_whether_replaced`.
-                rare.takeovers.store(rare.takeovers.load(Relaxed).wrapping_add(1), Release);
+                rare.takeovers
+                    .store(rare.takeovers.own().wrapping_add(1), ordering("attach.takeover", Release));
             }
             (oldest, next)
         };
@@ -71,6 +72,8 @@ impl<'a> Producer<'a> {
             wait: Wait::default(),
             #[cfg(feature = "std")]
             patience: super::backpressure::PATIENCE,
+            #[cfg(feature = "std")]
+            held_since: Cell::new(None),
             followers: None,
             claim,
         }
@@ -82,7 +85,9 @@ impl<'a> Producer<'a> {
 pub(crate) fn prepare(parts: &Parts<'_>, first: u64) {
     for offset in 0..parts.ring.depth() {
         let n = first.wrapping_add(offset);
-        parts.ring.line(n).retire(n);
+        if intact("line.empty") {
+            parts.ring.line(n).retire(n);
+        }
     }
     parts.head.rare.0.start.store(first, Relaxed);
     parts.head.place.0.next.store(first, Relaxed);

@@ -23,24 +23,6 @@ use std::time::Instant;
 #[cfg(feature = "std")]
 pub(super) const PATIENCE: Duration = Duration::from_secs(1);
 
-/// A fragment that has no credit.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Stall {
-    n: u64,
-    #[cfg(feature = "std")]
-    since: Instant,
-}
-
-impl Stall {
-    fn of(n: u64) -> Self {
-        Self {
-            n,
-            #[cfg(feature = "std")]
-            since: Instant::now(),
-        }
-    }
-}
-
 impl Producer<'_> {
     /// Refreshes the credits; an error if fragment `n`, which kills `victim`, still has none.
     #[cold]
@@ -54,14 +36,12 @@ impl Producer<'_> {
         }
         self.limit.set(self.credits.limit());
         if self.credits.allow(n, victim) || self.evict_until_allowed(n, victim) {
-            if self.stalled.take().is_some() {
-                self.parts.head.credit.0.held_by.store(0, Relaxed);
-            }
+            self.resume();
             return Ok(());
         }
         let held_by = self.credits.held_by();
-        if self.stalled.get().is_none_or(|stall| stall.n != n) {
-            self.stalled.set(Some(Stall::of(n)));
+        if self.stalled.get() != Some(n) {
+            self.stalled.set(Some(n));
             let stalls = &self.parts.head.credit.0.stalls;
             stalls.store(stalls.load(Relaxed).wrapping_add(1), Relaxed);
             if let Some(metrics) = self.followers.as_ref().and_then(|followers| followers.metrics.as_ref()) {
@@ -76,14 +56,27 @@ impl Producer<'_> {
         Err(TangoError::NoCredits { held_by })
     }
 
-    /// Evicts the consumers that stand in the way of fragment `n`, if they are evictable and patience is at
-    /// its end. True if `n` has credit then.
+    /// There is credit again.
+    fn resume(&self) {
+        if self.stalled.take().is_some() {
+            self.parts.head.credit.0.held_by.store(0, Relaxed);
+        }
+        #[cfg(feature = "std")]
+        self.held_since.set(None);
+    }
+
+    /// Evicts the consumers that stand in the way of fragment `n`, if they are evictable and patience with
+    /// them is at its end. True if `n` has credit then.
     #[cfg(feature = "std")]
     fn evict_until_allowed(&self, n: u64, victim: Option<u64>) -> bool {
-        while self.credits.held_by_evictable() {
-            let waited = self.stalled.get().filter(|stall| stall.n == n).map(|stall| stall.since.elapsed());
-            if waited.is_none_or(|waited| waited < self.patience) || !self.credits.evict() {
+        // At most once for each slot: also if the words of one change all the time.
+        for _ in 0..self.credits.slots() {
+            let Some(waited) = self.waited_for_evictable() else { return false };
+            if waited < self.patience {
                 return false;
+            }
+            if let Some((_, state, _)) = self.held_since.take() {
+                self.credits.evict(state);
             }
             let evicted = &self.parts.head.rare.0.evicted;
             evicted.store(evicted.load(Relaxed).wrapping_add(1), Relaxed);
@@ -94,6 +87,23 @@ impl Producer<'_> {
             }
         }
         false
+    }
+
+    /// For how long the evictable consumer that holds the producer back has done so; `None` if it is none.
+    #[cfg(feature = "std")]
+    fn waited_for_evictable(&self) -> Option<Duration> {
+        let holder = self.credits.held_by_evictable().zip(self.credits.held_by());
+        let Some((state, slot)) = holder else {
+            self.held_since.set(None);
+            return None;
+        };
+        match self.held_since.get() {
+            Some((held_by, known, since)) if (held_by, known) == (slot, state) => Some(since.elapsed()),
+            _ => {
+                self.held_since.set(Some((slot, state, Instant::now())));
+                Some(Duration::ZERO)
+            }
+        }
     }
 
     #[cfg(not(feature = "std"))]
@@ -143,13 +153,17 @@ impl Producer<'_> {
     fn sleep_for_credit(&self, size: usize, waiting: &mut Waiting) {
         let held_by = self.credits.held_by();
         let slept = held_by.and_then(|slot| self.credits.bell(slot)).is_some_and(|bell| {
-            let longest = if self.credits.held_by_evictable() { self.patience } else { bell::SLICE };
+            let longest = match self.waited_for_evictable() {
+                Some(waited) => self.patience.saturating_sub(waited),
+                None => bell::SLICE,
+            };
             self.parts.head.bell.0.sleep_on(bell, longest, || {
                 // Somebody else may be the last now.
                 self.has_credit(size) || self.credits.held_by() != held_by || self.parts.is_stopped()
             })
         });
-        if slept || waiting.nap() {
+        let is_due = if slept { !self.has_credit(size) } else { waiting.nap() };
+        if is_due {
             self.bury_dead();
         }
     }
@@ -163,7 +177,11 @@ impl Producer<'_> {
             .and_then(|spot| self.placement.victim(&spot, n, self.parts.ring.depth()));
         self.credits.refresh(n);
         self.limit.set(self.credits.limit());
-        self.credits.allow(n, victim)
+        let allowed = self.credits.allow(n, victim);
+        if allowed {
+            self.resume();
+        }
+        allowed
     }
 
     #[cfg(feature = "std")]

@@ -70,6 +70,10 @@ impl Own {
             let message = format!("{path} does not exist any more");
             return Err(LinkError::new(LinkErrorKind::NotFound, message));
         }
+        // Whoever made it has reserved the space; somebody may have dug holes since. Filling them now is an
+        // error where there is no space, filling them with a store would be the end of this process.
+        staging::reserve_holes(&file, len)
+            .map_err(|error| LinkError::system(format!("cannot reserve {len} bytes for {path}"), error))?;
         let map = Mapping::read_write(&file, len)
             .map_err(|error| LinkError::system(format!("cannot map {len} bytes of {path}"), error))?;
         Ok(Some(Self { map, file }))
@@ -437,6 +441,12 @@ impl ConsumerClaim for ShmConsumer {
 
     fn producer_lives(&self) -> bool {
         is_held(&self.link.tx)
+    }
+
+    #[cfg(feature = "async")]
+    fn question(&self) -> Option<crate::consumer::Question> {
+        let link = self.link.clone();
+        Some(Box::new(move || is_held(&link.tx)))
     }
 }
 

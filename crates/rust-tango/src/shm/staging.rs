@@ -315,6 +315,14 @@ fn is_hidden(name: &str, prefix: &str) -> bool {
     numbers.and_then(|rest| rest.split_once('-')).is_some_and(|(id, count)| is_number(id) && is_number(count))
 }
 
+/// Reserves the space for the first `len` bytes of a file of a link, if it is long enough and has holes.
+pub(crate) fn reserve_holes(file: &File, len: usize) -> io::Result<()> {
+    let metadata = file.metadata()?;
+    let is_whole = metadata.blocks().saturating_mul(512) >= metadata.len();
+    // Too short is for who maps it to tell.
+    if is_whole || metadata.len() < len as u64 { Ok(()) } else { reserve(file, len as u64) }
+}
+
 fn reserve(file: &File, len: u64) -> io::Result<()> {
     let too_large = |_| io::Error::from(io::ErrorKind::FileTooLarge);
     let len = map::mapped_len(file, usize::try_from(len).map_err(too_large)?)?;

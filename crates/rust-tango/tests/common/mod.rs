@@ -3,6 +3,10 @@
 
 #![allow(dead_code)] // each test uses its part
 
+#[cfg(feature = "std")]
+pub(crate) mod exercise;
+#[cfg(all(feature = "shm", target_os = "linux"))]
+pub(crate) mod hostile;
 #[cfg(all(feature = "shm", target_os = "linux"))]
 pub(crate) mod process;
 

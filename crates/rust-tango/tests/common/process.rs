@@ -179,6 +179,11 @@ pub(crate) fn role() -> Option<(String, PathBuf)> {
     Some((role, place.into()))
 }
 
+/// This child is killed when the thread that started it ends; also one that is stopped then.
+pub(crate) fn die_with_parent() {
+    nix::sys::prctl::set_pdeathsig(Signal::SIGKILL).unwrap();
+}
+
 static TOLD: Mutex<Vec<String>> = Mutex::new(Vec::new());
 
 /// Whether the parent has said this word.

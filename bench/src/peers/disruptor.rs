@@ -1,0 +1,115 @@
+//! `disruptor`: a single producer that fills events in place, and event pollers, which is its way for
+//! readers with a thread of their own. `try_publish` and `take(1)`; batches by `try_batch_publish` and
+//! `take`, which hand out events in place.
+
+use disruptor::{
+    BusySpin, EventPoller, MissingFreeSlots, MultiConsumerBarrier, Polling, Producer, Sequence,
+    SingleConsumerBarrier, SingleProducer, SingleProducerBarrier, build_single_producer,
+};
+
+use super::{About, Channel, FanOut, Peer, Receiver, Sender};
+use crate::message::Message;
+
+pub(crate) struct Disruptor;
+
+impl Peer for Disruptor {
+    const ABOUT: About = About::new("disruptor", Some("disruptor")).batch("try_batch_publish, take");
+}
+
+type Poller<const N: usize> = EventPoller<Message<N>, SingleProducerBarrier>;
+
+impl<const N: usize, const D: usize> Channel<N, D> for Disruptor {
+    type Storage = ();
+
+    fn storage() {}
+
+    fn split((): &mut ()) -> (impl Sender<N> + Send, impl Receiver<N> + Send) {
+        let (poller, builder) = build_single_producer(D, || Message([0; N]), BusySpin).new_event_poller();
+        (Publisher(builder.build()), poller)
+    }
+}
+
+impl<const N: usize, const D: usize> FanOut<N, D> for Disruptor {
+    fn open(readers: usize) -> (impl Sender<N> + Send, Vec<impl Receiver<N> + Send>) {
+        let (first, builder) = build_single_producer(D, || Message([0; N]), BusySpin).new_event_poller();
+        let mut pollers = vec![first];
+        if readers == 1 {
+            return (FanOutPublisher::One(Publisher(builder.build())), pollers);
+        }
+        let (second, mut builder) = builder.new_event_poller();
+        pollers.push(second);
+        while pollers.len() < readers {
+            let (poller, next) = builder.new_event_poller();
+            pollers.push(poller);
+            builder = next;
+        }
+        (FanOutPublisher::Several(Publisher(builder.build())), pollers)
+    }
+}
+
+struct Publisher<P>(P);
+
+enum FanOutPublisher<const N: usize> {
+    One(Publisher<SingleProducer<Message<N>, SingleConsumerBarrier>>),
+    Several(Publisher<SingleProducer<Message<N>, MultiConsumerBarrier>>),
+}
+
+impl<const N: usize, P: Producer<Message<N>>> Sender<N> for Publisher<P> {
+    #[inline(always)]
+    fn try_send(&mut self, message: &Message<N>) -> bool {
+        self.0.try_publish(|event| *event = *message).is_ok()
+    }
+
+    #[inline(always)]
+    fn try_send_batch(&mut self, messages: &[Message<N>]) -> usize {
+        let room = match publish(&mut self.0, messages) {
+            Ok(_) => return messages.len(),
+            Err(missing) => messages.len().saturating_sub(missing.0 as usize),
+        };
+        if room > 0 && publish(&mut self.0, &messages[..room]).is_ok() { room } else { 0 }
+    }
+}
+
+/// All of them, or says how many too many they are.
+#[inline(always)]
+fn publish<const N: usize>(
+    producer: &mut impl Producer<Message<N>>,
+    messages: &[Message<N>],
+) -> Result<Sequence, MissingFreeSlots> {
+    producer.try_batch_publish(messages.len(), |events| {
+        events.zip(messages).for_each(|(event, message)| *event = *message);
+    })
+}
+
+impl<const N: usize> Sender<N> for FanOutPublisher<N> {
+    #[inline(always)]
+    fn try_send(&mut self, message: &Message<N>) -> bool {
+        match self {
+            Self::One(publisher) => publisher.try_send(message),
+            Self::Several(publisher) => publisher.try_send(message),
+        }
+    }
+}
+
+impl<const N: usize> Receiver<N> for Poller<N> {
+    #[inline(always)]
+    fn try_receive<R>(&mut self, mut read: impl FnMut(&[u8]) -> R) -> Option<R> {
+        let mut value = None;
+        take(self, 1, |bytes| value = Some(read(bytes)));
+        value
+    }
+
+    #[inline(always)]
+    fn try_receive_batch(&mut self, max: usize, read: impl FnMut(&[u8])) -> usize {
+        take(self, max, read)
+    }
+}
+
+#[inline(always)]
+fn take<const N: usize>(poller: &mut Poller<N>, max: usize, mut read: impl FnMut(&[u8])) -> usize {
+    match poller.take(max as u64) {
+        Ok(mut events) => (&mut events).map(|event| read(&event.0)).count(),
+        Err(Polling::NoEvents) => 0,
+        Err(Polling::Shutdown) => panic!("disruptor: the producer is gone"),
+    }
+}

@@ -1,0 +1,138 @@
+//! `iceoryx2`: a publish-subscribe service. Samples are loaned, written, and sent; a publisher waits for
+//! subscribers whose buffers are full (`RetryUntilDelivered`, and no overflow). It has no batch calls.
+//!
+//! Its files are in the folder of the channel; its segments of shared memory carry a prefix of this run.
+
+use std::path::Path;
+
+use iceoryx2::port::publisher::Publisher;
+use iceoryx2::port::subscriber::Subscriber;
+use iceoryx2::port::update_connections::UpdateConnections;
+use iceoryx2::prelude::*;
+use iceoryx2::service::port_factory::publish_subscribe::PortFactory;
+
+use super::{About, Peer, ProcessChannel, Receiver, Sender};
+use crate::message::Message;
+
+pub(crate) struct Iceoryx2;
+
+impl Peer for Iceoryx2 {
+    const ABOUT: About = About::new("iceoryx2", Some("iceoryx2"));
+}
+
+// SAFETY: an array of bytes, without references, padding or a destructor.
+#[allow(unsafe_code)]
+unsafe impl<const N: usize> ZeroCopySend for Message<N> {}
+
+type Service = ipc::Service;
+type Factory<const N: usize> = PortFactory<Service, Message<N>, ()>;
+
+/// What has to live as long as the ports.
+struct Home<const N: usize> {
+    _node: Node<Service>,
+    service: Factory<N>,
+}
+
+pub(crate) struct Writer<const N: usize> {
+    publisher: Publisher<Service, Message<N>, ()>,
+    _home: Home<N>,
+}
+
+pub(crate) struct Reader<const N: usize> {
+    subscriber: Subscriber<Service, Message<N>, ()>,
+    _home: Home<N>,
+}
+
+impl<const N: usize, const D: usize> ProcessChannel<N, D> for Iceoryx2 {
+    type Pending = Writer<N>;
+    type Sender = Writer<N>;
+    type Receiver = Reader<N>;
+
+    fn create(folder: &Path, readers: usize) -> Self::Pending {
+        let node = node(folder);
+        let service = node
+            .service_builder(&name())
+            .publish_subscribe::<Message<N>>()
+            .enable_safe_overflow(false)
+            .subscriber_max_buffer_size(D)
+            .history_size(0)
+            .max_publishers(1)
+            .max_subscribers(readers)
+            .create()
+            .expect("a service");
+        let publisher = service
+            .publisher_builder()
+            .backpressure_strategy(BackpressureStrategy::RetryUntilDelivered)
+            .create()
+            .expect("the only publisher");
+        Writer { publisher, _home: Home { _node: node, service } }
+    }
+
+    fn attach(folder: &Path) -> Self::Receiver {
+        let node = node(folder);
+        let service = node
+            .service_builder(&name())
+            .publish_subscribe::<Message<N>>()
+            .open()
+            .expect("the publisher has made it");
+        let home = Home { _node: node, service };
+        let subscriber = home.service.subscriber_builder().create().expect("room for each subscriber");
+        Reader { subscriber, _home: home }
+    }
+
+    fn connect(pending: Self::Pending) -> Self::Sender {
+        // Learns of the subscribers, which it would do with the first sample too.
+        pending.publisher.update_connections().expect("they live");
+        pending
+    }
+}
+
+fn name() -> ServiceName {
+    "tango-bench".try_into().expect("a name for a service")
+}
+
+fn node(folder: &Path) -> Node<Service> {
+    set_log_level(LogLevel::Error);
+    let mut config = Config::default();
+    let path = folder.to_str().expect("the folder has a plain name");
+    config.global.set_root_path(&path.try_into().expect("a path"));
+    config.global.prefix = prefix(folder).as_str().try_into().expect("a short name");
+    NodeBuilder::new().config(&config).create().expect("a node")
+}
+
+/// Of the segments in shared memory: the folder's name and its parent's, which carry the process that made
+/// it, so that both sides agree.
+fn prefix(folder: &Path) -> String {
+    let parts: Vec<_> = folder.iter().rev().take(2).map(|part| part.to_string_lossy()).collect();
+    format!("{}_{}_", parts.last().map_or("", |part| part), parts[0])
+}
+
+/// Removes what a run that was ended left in shared memory, given the name of its folder.
+pub(crate) fn remove_segments(run: &str) {
+    let Ok(entries) = std::fs::read_dir("/dev/shm") else { return };
+    for entry in entries.flatten() {
+        let ours = entry.file_name().to_str().is_some_and(|name| name.starts_with(&format!("{run}_")));
+        if ours {
+            // Nothing is lost if it stays but some memory; there is nobody to tell.
+            let _ = std::fs::remove_file(entry.path());
+        }
+    }
+}
+
+impl<const N: usize> Sender<N> for Writer<N> {
+    #[inline(always)]
+    fn try_send(&mut self, message: &Message<N>) -> bool {
+        let sample = self.publisher.loan_uninit().expect("a sample to write into");
+        let readers = sample.write_payload(*message).send().expect("the service lives");
+        assert!(readers > 0, "iceoryx2: nobody is subscribed");
+        true
+    }
+}
+
+impl<const N: usize> Receiver<N> for Reader<N> {
+    #[inline(always)]
+    fn try_receive<R>(&mut self, mut read: impl FnMut(&[u8]) -> R) -> Option<R> {
+        let sample = self.subscriber.receive().expect("the service lives")?;
+        Some(read(&sample.0))
+    }
+}

@@ -1,0 +1,367 @@
+//! The report as one page that needs nothing else: plots inside, tables below them.
+
+use std::collections::BTreeMap;
+use std::fmt::Write;
+
+use super::plots::{Axes, Series, css, lines, si};
+use super::text::figure;
+use super::{Report, Row, Table};
+use crate::method::Setting;
+use crate::peers::Role;
+use crate::workloads::Unit;
+
+const STYLE: &str = include_str!("page.css");
+
+/// Workloads in the order of the page, with a title and what to know before looking.
+const SECTIONS: [(&str, &str, &str); 13] = [
+    (
+        "throughput",
+        "Throughput by size",
+        "As fast as the two sides can, every byte checked by the reader. Rows that block are left out of \
+         the plots; they are in the tables.",
+    ),
+    (
+        "working",
+        "A producer with work to do",
+        "The producer computes before each message, so the consumer keeps up and both sides meet at the \
+         same cache lines: the normal case, and the hard one.",
+    ),
+    (
+        "slow-consumer",
+        "A slow consumer",
+        "The consumer computes after each message, so the ring stays full and the producer waits.",
+    ),
+    ("round-trip", "Round trip, one after the other", "The mean of a window without a clock in between."),
+    (
+        "round-trip-load",
+        "Round trip under load",
+        "Each call is due at a time that does not wait for the one before, and its latency counts from then.",
+    ),
+    (
+        "one-way",
+        "One-way latency under load",
+        "From when a message was due to when its reader had checked it. A peer that cannot keep up with the \
+         rate falls behind further and further, and its curve says so.",
+    ),
+    ("bursts", "Bursts", "All messages of a burst are due when it begins."),
+    (
+        "parked",
+        "Waking a reader",
+        "Messages come seldom, and the reader waits in the way that is meant for that.",
+    ),
+    (
+        "fan-out",
+        "Fan-out, reliable",
+        "Each reader gets every message; the figure is the producer's messages. With more threads than \
+         cores, which is marked, readers yield between looks.",
+    ),
+    (
+        "fan-out-observers",
+        "Fan-out, observing",
+        "The producer does not wait; readers lose what they are too slow for.",
+    ),
+    ("deep", "A ring that leaves the cache", ""),
+    ("published", "The published crate's own workloads", "Set-up and threads are part of the time."),
+    ("attach", "Making and joining", ""),
+];
+
+pub(crate) fn page(report: &Report) -> String {
+    let mut page = String::new();
+    let _ = write!(
+        page,
+        "<!doctype html>\n<html lang=\"en\"><meta charset=\"utf-8\">\
+         <meta name=\"viewport\" content=\"width=device-width\">\
+         <title>rust-tango, benchmarks</title>\n<style>\n{STYLE}</style>\n<h1>rust-tango, benchmarks</h1>\n"
+    );
+    introduction(&mut page, report);
+    for (workload, title, text) in sections() {
+        let tables: Vec<&Table> = report.tables.iter().filter(|table| table.workload == workload).collect();
+        if tables.is_empty() {
+            continue;
+        }
+        let _ = writeln!(page, "<h2 id=\"{workload}\">{title}</h2>\n<p>{text}</p>");
+        match workload {
+            "throughput" => by_size(&mut page, &tables),
+            "fan-out" | "fan-out-observers" => by_readers(&mut page, &tables),
+            _ => {
+                for table in &tables {
+                    percentiles(&mut page, table, &report.quantiles);
+                }
+            }
+        }
+        for table in tables {
+            show(&mut page, table);
+        }
+    }
+    page
+}
+
+fn sections() -> impl Iterator<Item = (&'static str, &'static str, &'static str)> {
+    let memory = ("memory", "Memory", "Pages that are in memory once messages have been all the way round.");
+    SECTIONS.into_iter().chain([memory])
+}
+
+fn introduction(page: &mut String, report: &Report) {
+    let _ = writeln!(page, "<table class=\"facts\">");
+    for (name, fact) in report.machine.facts() {
+        let _ = writeln!(page, "<tr><th>{name}</th><td>{}</td></tr>", escaped(&fact));
+    }
+    let _ = writeln!(
+        page,
+        "<tr><th>run</th><td><code>{}</code>, {} rounds, windows of {} ms, {:.0} s in all</td></tr></table>",
+        escaped(&report.command),
+        report.effort.rounds,
+        report.effort.window_ms,
+        report.seconds
+    );
+    for warning in &report.warnings {
+        let _ = writeln!(page, "<p class=\"warning\">Warning: {}.</p>", escaped(warning));
+    }
+    page.push_str(
+        "<p>Figures are medians over rounds in which all rows of a table take turns; ratios are taken within \
+         a round. They do not travel between machines, and hardly between hours of a virtual one. What each \
+         row means, and what the figures cannot tell, is in <code>bench/README.md</code>.</p>\n<nav>",
+    );
+    for (workload, title, _) in sections() {
+        if report.tables.iter().any(|table| table.workload == workload) {
+            let _ = write!(page, "<a href=\"#{workload}\">{title}</a> ");
+        }
+    }
+    page.push_str("</nav>\n<h2>Summary</h2>\n<p>Ours against the best peer of each kind.</p>\n");
+    page.push_str("<table><tr><th>table</th><th>ours</th></tr>\n");
+    for table in &report.tables {
+        for line in table.summary() {
+            let _ = writeln!(
+                page,
+                "<tr><td><a href=\"#{}\">{}</a></td><td>{}</td></tr>",
+                table.key,
+                escaped(&table.title),
+                escaped(&line)
+            );
+        }
+    }
+    page.push_str("</table>\n");
+}
+
+/// Messages a second over bytes, a plot for each kind of row.
+fn by_size(page: &mut String, tables: &[&Table]) {
+    let kinds = [
+        ("between threads, one message a call", Setting::Threads, false),
+        ("between threads, batches", Setting::Threads, true),
+        ("between processes, one message a call", Setting::Processes, false),
+        ("between processes, batches", Setting::Processes, true),
+    ];
+    let ticks: Vec<(f64, String)> = tables.iter().map(|table| (table.at, size(table.at))).collect();
+    for (title, setting, batch) in kinds {
+        let wanted = |row: &Row| {
+            let peer = matches!(row.role, Role::Tango | Role::Peer | Role::Published)
+                && row.setting == setting
+                && row.batch == batch
+                && !row.name.contains("blocking");
+            peer || row.role == Role::Limit
+        };
+        let series = over_tables(tables, wanted);
+        let axes = Axes { x: "bytes a message", y: "messages a second", ticks: ticks.clone() };
+        plot(page, &format!("Throughput {title}"), &series, axes);
+    }
+}
+
+/// Bytes as an axis has them.
+fn size(bytes: f64) -> String {
+    if bytes < 1024.0 { si(bytes) } else { format!("{} Ki", bytes / 1024.0) }
+}
+
+/// Messages a second over readers.
+fn by_readers(page: &mut String, tables: &[&Table]) {
+    let series = over_tables(tables, |_| true);
+    let ticks = tables.iter().map(|table| (table.at, si(table.at))).collect();
+    let axes = Axes { x: "readers", y: "messages a second", ticks };
+    plot(page, "Messages a second by readers", &series, axes);
+}
+
+/// The name of a line, whether it is ours, and its points.
+type Line = (String, bool, Vec<(f64, f64)>);
+
+/// A line for each row, with a point from each table.
+fn over_tables(tables: &[&Table], wanted: impl Fn(&Row) -> bool) -> Vec<Series> {
+    let mut points: Vec<Line> = Vec::new();
+    for table in tables {
+        for row in table.rows.iter().filter(|row| wanted(row)) {
+            let mut figures = row.figures.clone();
+            figures.sort_by(f64::total_cmp);
+            let point = (table.at, 1e9 / figures[figures.len() / 2]);
+            // The name of the limit of fan-out has the count of readers in it.
+            let name = if row.role == Role::Limit { limit_name(&row.name) } else { row.name.clone() };
+            match points.iter_mut().find(|(other, ..)| *other == name) {
+                Some((.., points)) => points.push(point),
+                None => points.push((name, row.role == Role::Tango, vec![point])),
+            }
+        }
+    }
+    coloured(points)
+}
+
+fn limit_name(name: &str) -> String {
+    let counted = name.split(' ').map(|word| if word.parse::<u32>().is_ok() { "all" } else { word });
+    counted.collect::<Vec<_>>().join(" ")
+}
+
+/// Latency over the part of messages that had at most that, threads and processes apart.
+fn percentiles(page: &mut String, table: &Table, quantiles: &[f64]) {
+    if table.unit != Unit::Latency {
+        return;
+    }
+    for (setting, kind) in [(Setting::Threads, "threads"), (Setting::Processes, "processes")] {
+        let mut curves = Vec::new();
+        for row in table.rows.iter().filter(|row| row.setting == setting && !row.latencies.is_empty()) {
+            if row.name.contains("blocking") && table.workload != "parked" {
+                continue;
+            }
+            // A quantile that less than one message of a round is beyond says nothing.
+            let a_round = row.messages as f64 / table.rounds.max(1) as f64;
+            let seen = |&(&quantile, _): &(&f64, &f64)| (1.0 - quantile) * a_round >= 1.0;
+            let points = quantiles.iter().zip(&row.latencies).take_while(seen);
+            let points = points.map(|(quantile, &latency)| (1.0 / (1.0 - quantile), latency.max(1.0)));
+            curves.push((row.name.clone(), row.role == Role::Tango, points.collect::<Vec<_>>()));
+        }
+        let farthest =
+            curves.iter().flat_map(|(.., points)| points).map(|point| point.0).fold(10.0, f64::max);
+        let named = [(1.0, "0 %"), (2.0, "50 %"), (10.0, "90 %"), (1e2, "99 %"), (1e3, "99.9 %")];
+        let named = named.into_iter().chain([(1e4, "99.99 %"), (1e5, "99.999 %")]);
+        let mut ticks: Vec<(f64, String)> = Vec::new();
+        for (at, name) in named {
+            if ticks.last().is_none_or(|last| last.0 < farthest * 0.999) {
+                ticks.push((at, name.to_owned()));
+            }
+        }
+        let axes = Axes { x: "part of the messages", y: "latency in ns", ticks };
+        plot(page, &format!("{}, {kind}", table.title), &coloured(curves), axes);
+    }
+}
+
+/// The same colour for the same peer everywhere, if that is free.
+fn coloured(lines: Vec<Line>) -> Vec<Series> {
+    let usual: BTreeMap<&str, usize> = [
+        ("tango", 0),
+        ("rtrb", 1),
+        ("ringfire", 1),
+        ("ringbuf", 2),
+        ("shaq", 2),
+        ("disruptor", 3),
+        ("iceoryx2", 3),
+        ("crossbeam-channel", 4),
+        ("Unix", 4),
+        ("kanal", 5),
+        ("pipe", 5),
+        ("flume", 6),
+        ("raw:", 7),
+        ("std", 8),
+        ("heapless", 9),
+        ("bbqueue", 10),
+        ("published", 11),
+    ]
+    .into();
+    let mut taken = Vec::new();
+    let colour = |name: &str, taken: &mut Vec<usize>| {
+        let first = name.split([' ', ',']).next().unwrap_or(name);
+        let wish = usual.get(first).copied();
+        let free = wish.into_iter().chain(0..64).find(|colour| !taken.contains(colour)).unwrap_or(7);
+        taken.push(free);
+        free
+    };
+    lines
+        .into_iter()
+        .map(|(name, ours, points)| {
+            let colour = colour(&name, &mut taken);
+            Series { name, ours, colour, points }
+        })
+        .collect()
+}
+
+fn plot(page: &mut String, title: &str, series: &[Series], axes: Axes) {
+    let Some(svg) = lines(series, axes) else { return };
+    let _ = write!(page, "<figure><figcaption>{}</figcaption><div class=\"plot\">{svg}<ul>", escaped(title));
+    for series in series.iter().filter(|series| !series.points.is_empty()) {
+        let class = if series.ours { " class=\"ours\"" } else { "" };
+        let _ = write!(
+            page,
+            "<li{class}><span style=\"background:{}\"></span>{}</li>",
+            css(series.colour),
+            escaped(&series.name)
+        );
+    }
+    page.push_str("</ul></div></figure>\n");
+}
+
+/// A table with a bar behind each figure.
+fn show(page: &mut String, table: &Table) {
+    let _ = writeln!(
+        page,
+        "<details open id=\"{}\"><summary>{} <small>({})</small></summary>\n<p class=\"conditions\">{}</p>",
+        table.key,
+        escaped(&table.title),
+        table.unit.name(),
+        table.conditions()
+    );
+    if let Some(warning) = table.warning() {
+        let _ = writeln!(page, "<p class=\"warning\">Warning: {warning}.</p>");
+    }
+    let _ = write!(page, "<div class=\"wide\"><table><tr>");
+    let bars = table.unit != Unit::Latency;
+    for (column, cell) in table.header().iter().enumerate() {
+        let _ = write!(page, "<th>{cell}</th>");
+        if bars && column == 0 {
+            page.push_str("<th></th>");
+        }
+    }
+    page.push_str("</tr>\n");
+    let most = table.rows.iter().map(|row| row.value.median).fold(0.0, f64::max);
+    for row in &table.rows {
+        let class = match row.role {
+            Role::Tango => " class=\"ours\"",
+            Role::Limit => " class=\"limit\"",
+            _ => "",
+        };
+        let _ = write!(page, "<tr{class}>");
+        for (column, cell) in table.line(row).iter().enumerate() {
+            let _ = write!(page, "<td>{}</td>", escaped(cell));
+            if bars && column == 0 {
+                let part = row.value.median / most * 100.0;
+                let title = figure(row.value.median);
+                let _ = write!(
+                    page,
+                    "<td class=\"bar\" title=\"{title}\"><i style=\"width:{part:.1}%\"></i></td>"
+                );
+            }
+        }
+        page.push_str("</tr>\n");
+    }
+    page.push_str("</table></div></details>\n");
+}
+
+fn escaped(text: &str) -> String {
+    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn peers_keep_their_colour_unless_it_is_taken() {
+        let line = |name: &str| (name.to_owned(), false, vec![(1.0, 1.0)]);
+        let colours = |names: &[&str]| -> Vec<usize> {
+            coloured(names.iter().map(|name| line(name)).collect())
+                .iter()
+                .map(|series| series.colour)
+                .collect()
+        };
+        assert_eq!(colours(&["tango", "rtrb 0.4.1", "raw: x"]), [0, 1, 7]);
+        assert_eq!(colours(&["tango, observers", "tango, observers, processes"]), [0, 1]);
+    }
+
+    #[test]
+    fn the_limit_of_fan_out_has_one_name() {
+        assert_eq!(limit_name("tango, 4 attached, none reads"), "tango, all attached, none reads");
+    }
+}

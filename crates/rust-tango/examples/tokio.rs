@@ -1,0 +1,98 @@
+//! Readers in tokio: one awaits fragments, one watches the descriptor, and a timer runs beside them, all on one
+//! thread. Elsewhere, a producer that knows nothing of it: here a thread, in real life another process.
+//!
+//! cargo run --release -p rust-tango --features async --example tokio
+
+use std::time::Duration;
+
+use rust_tango::{AsyncConsumer, Link, TangoError};
+use tokio::io::Interest;
+use tokio::io::unix::AsyncFd;
+use tokio::time::{interval, timeout};
+
+const BURSTS: u64 = 5;
+const IN_A_BURST: u64 = 20_000;
+const COUNT: u64 = BURSTS * IN_A_BURST;
+
+fn main() -> Result<(), BoxedError> {
+    let name = format!("example-{}", std::process::id());
+    let link = Link::builder().depth(1024).mtu(64).consumers(2).create(&name)?;
+    let tx = link.producer()?;
+    let readers = (link.consumer()?.into_async()?, link.consumer()?.into_async()?);
+    link.remove()?; // all are attached: nobody needs the name any more
+
+    let producer = std::thread::spawn(move || {
+        for number in 0..COUNT {
+            if number % IN_A_BURST == 0 {
+                std::thread::sleep(Duration::from_millis(50));
+            }
+            tx.send(&number.to_le_bytes())?;
+        }
+        Ok::<_, TangoError>(()) // dropping `tx` closes the link
+    });
+
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    runtime.block_on(async {
+        let ticks = tokio::spawn(async {
+            let mut timer = interval(Duration::from_millis(50));
+            for tick in 0_u64.. {
+                timer.tick().await;
+                println!("{} ms", tick * 50);
+            }
+        });
+        let awaiting = tokio::spawn(awaits(readers.0));
+        let watching = tokio::spawn(watches(readers.1));
+        let (awaiting, watching) = (awaiting.await??, watching.await??);
+        ticks.abort();
+        println!("awaited: {awaiting} messages, watched: {watching}");
+        Ok::<_, BoxedError>(())
+    })?;
+    producer.join().map_err(|_| "the producer has panicked")??;
+    Ok(())
+}
+
+/// Awaits the messages, but none for longer than 20 ms.
+async fn awaits(mut rx: AsyncConsumer) -> Result<u64, BoxedError> {
+    let mut count = 0;
+    loop {
+        match timeout(Duration::from_millis(20), rx.recv()).await {
+            Ok(Ok(Some(fragment))) => {
+                check(fragment.payload.as_slice(), count)?;
+                count += 1;
+            }
+            Ok(Ok(None)) => break,
+            Ok(Err(error)) => return Err(error.into()),
+            Err(_) => println!("nothing for 20 ms, after {count} messages"),
+        }
+    }
+    complete(count)
+}
+
+/// Has tokio watch the descriptor.
+async fn watches(rx: AsyncConsumer) -> Result<u64, BoxedError> {
+    // SAFETY: a reader has one descriptor, and closes it when it is dropped and no sooner.
+    let mut rx = unsafe { AsyncFd::register_with_interest(rx, Interest::READABLE) }?;
+    let mut count = 0;
+    loop {
+        let mut guard = rx.readable_mut().await?;
+        while let Some(fragment) = guard.get_inner_mut().poll()? {
+            check(fragment.payload.as_slice(), count)?;
+            count += 1;
+        }
+        if guard.get_inner().get_ref().is_closed() {
+            return complete(count);
+        }
+        // `poll` has found nothing, so the descriptor is not readable until there is something again.
+        guard.clear_ready();
+    }
+}
+
+type BoxedError = Box<dyn std::error::Error + Send + Sync>;
+
+fn check(bytes: &[u8], expected: u64) -> Result<(), BoxedError> {
+    if bytes == expected.to_le_bytes() { Ok(()) } else { Err(format!("message {expected} is wrong").into()) }
+}
+
+fn complete(count: u64) -> Result<u64, BoxedError> {
+    if count == COUNT { Ok(count) } else { Err(format!("{count} of {COUNT} messages").into()) }
+}

@@ -1,0 +1,224 @@
+//! Reliable consumers: what they read is not overwritten before each of them has given its credit back,
+//! whoever comes, goes or dies meanwhile.
+
+use super::memory::{Memory, Model, Shape, publish, publish_all, read, whole};
+use crate::Link;
+use crate::consumer::{Consumer, Start};
+use loom::thread;
+
+const FIRST: u64 = u64::MAX;
+
+fn nth(n: u64) -> u64 {
+    FIRST.wrapping_add(n)
+}
+
+fn shape(slots: usize) -> Shape {
+    Shape { slots, first: FIRST, ..Shape::default() }
+}
+
+/// Reads what is left up to fragment `end`, which is the next to come when the producer is done. Nothing
+/// is lost on the way.
+fn read_up_to(consumer: &mut Consumer<'_>, end: u64) {
+    while consumer.next_seq() != nth(end) {
+        let n = consumer.next_seq();
+        read(consumer, n);
+    }
+}
+
+/// The ring is full; the third fragment needs the line of the first, which both have to finish with.
+#[test]
+fn the_producer_waits_for_both() {
+    Model::bounded(2, 623).check(|_| {
+        let memory = Memory::new(shape(2));
+        let producer = memory.producer();
+        let consumers = [memory.consumer(0, Start::Next), memory.consumer(1, Start::Next)];
+        publish_all(&producer, 2);
+        let readers = consumers.map(|mut consumer| thread::spawn(move || read(&mut consumer, nth(0))));
+        publish_all(&producer, 1);
+        readers.into_iter().for_each(|reader| reader.join().unwrap());
+    });
+}
+
+/// Nobody is there; somebody joins at the oldest fragment while it is being overwritten. From where it stands
+/// then, nothing is lost.
+#[test]
+fn somebody_joins() {
+    let model = Model::bounded(2, 25734).must_see(&["from 0", "from 2"]);
+    model.check(|seen| {
+        let memory = Memory::new(shape(1));
+        let producer = memory.producer();
+        publish_all(&producer, 2);
+        let reader = thread::spawn({
+            let (memory, seen) = (memory.clone(), seen.clone());
+            move || {
+                let mut consumer = memory.consumer(0, Start::Oldest);
+                seen.note(std::format!("from {}", consumer.next_seq().wrapping_sub(FIRST)));
+                read_up_to(&mut consumer, 4);
+            }
+        });
+        publish_all(&producer, 2);
+        reader.join().unwrap();
+    });
+}
+
+/// As before, while another consumer holds the floor down: what the producer stores first is more than what
+/// it keeps.
+#[test]
+fn somebody_joins_beside_another() {
+    let model = Model::bounded(1, 4538).must_see(&["from 0", "from 1", "from 2"]);
+    model.check(|seen| {
+        let memory = Memory::new(shape(2));
+        let producer = memory.producer();
+        let mut first = memory.consumer(0, Start::Next);
+        publish_all(&producer, 2);
+        let reader = thread::spawn({
+            let (memory, seen) = (memory.clone(), seen.clone());
+            move || {
+                let mut consumer = memory.consumer(1, Start::Oldest);
+                seen.note(std::format!("from {}", consumer.next_seq().wrapping_sub(FIRST)));
+                read_up_to(&mut consumer, 3);
+            }
+        });
+        let other = thread::spawn(move || read(&mut first, nth(0)));
+        publish_all(&producer, 1);
+        other.join().unwrap();
+        reader.join().unwrap();
+    });
+}
+
+/// A consumer that reads in place leaves, and is not waited for any more.
+#[test]
+fn somebody_leaves() {
+    let model = Model::exhaustive(296);
+    model.check(|_| {
+        let memory = Memory::new(shape(1));
+        let producer = memory.producer();
+        let mut consumer = memory.consumer(0, Start::Next);
+        publish_all(&producer, 2);
+        let reader = thread::spawn(move || read(&mut consumer, nth(0)));
+        publish_all(&producer, 2);
+        reader.join().unwrap();
+    });
+}
+
+/// One consumer leaves, and another takes its slot, further on or further back.
+fn hands_over(start: Start) {
+    let memory = Memory::new(shape(1));
+    let producer = memory.producer();
+    let mut consumer = memory.consumer(0, Start::Next);
+    publish_all(&producer, 2);
+    let reader = thread::spawn({
+        let memory = memory.clone();
+        move || {
+            read(&mut consumer, nth(0));
+            drop(consumer);
+            let mut consumer = memory.consumer(0, start);
+            read_up_to(&mut consumer, 3);
+        }
+    });
+    publish_all(&producer, 1);
+    reader.join().unwrap();
+}
+
+#[test]
+fn a_slot_changes_hands_further_on() {
+    Model::bounded(2, 3510).check(|_| hands_over(Start::At(nth(2))));
+}
+
+#[test]
+fn a_slot_changes_hands_further_back() {
+    Model::bounded(2, 63606).check(|_| hands_over(Start::Oldest));
+}
+
+/// The owner of a slot has died with proof, and the producer has stopped waiting for it. It waits for the
+/// next owner of the slot.
+#[test]
+fn a_slot_of_the_dead_changes_hands() {
+    let model = Model::bounded(2, 43);
+    model.check(|_| {
+        let memory = Memory::new(shape(1));
+        let producer = memory.producer();
+        let dead = memory.consumer(0, Start::Next);
+        publish_all(&producer, 2);
+        memory.dies(dead, 0);
+        publish_all(&producer, 1);
+        memory.nobody_is_dead();
+        let mut consumer = memory.consumer(0, Start::Oldest);
+        let from = consumer.next_seq();
+        let reader = thread::spawn(move || {
+            let fragment = consumer.poll().unwrap().expect("it was there before");
+            assert_eq!(whole(&fragment), from);
+        });
+        publish(&producer);
+        publish(&producer);
+        reader.join().unwrap();
+    });
+}
+
+/// Who begins to join far back holds nobody back, also if it never gets to the end of that.
+#[test]
+fn somebody_stops_joining() {
+    Model::exhaustive(48).check(|_| {
+        let memory = Memory::new(shape(1));
+        let producer = memory.producer();
+        publish_all(&producer, 4);
+        let joiner = thread::spawn({
+            let memory = memory.clone();
+            move || memory.begin_to_join(0, nth(0))
+        });
+        assert!(publish(&producer), "everything before the last two is given up");
+        joiner.join().unwrap();
+        assert!(publish(&producer) && publish(&producer));
+    });
+}
+
+/// The next owner of a slot is on another thread. What the one before has read, the producer overwrites only
+/// after that.
+#[test]
+fn a_slot_changes_hands_between_threads() {
+    let model = Model::bounded(2, 8680).must_see(&["taken", "free"]);
+    model.check(|seen| {
+        let link = Link::builder().depth(2).mtu(16).consumers(1).start(FIRST).build().unwrap();
+        link.touch(2);
+        let producer = link.producer().unwrap();
+        let mut consumer = link.consumer().unwrap();
+        publish_all(&producer, 2);
+        let reader = thread::spawn(move || read(&mut consumer, nth(0)));
+        let next = thread::spawn({
+            let (link, seen) = (link.clone(), seen.clone());
+            move || match link.consumer_from(Start::At(nth(2))) {
+                Ok(mut consumer) => {
+                    seen.note("free");
+                    read_up_to(&mut consumer, 3);
+                }
+                Err(_) => seen.note("taken"),
+            }
+        });
+        publish_all(&producer, 1);
+        reader.join().unwrap();
+        next.join().unwrap();
+    });
+}
+
+/// What a slot says of its next owner is not what it said of the one before: that had finished with all.
+#[test]
+fn nobody_is_taken_for_the_one_before() {
+    let model = Model::exhaustive(22).must_see(&["came"]);
+    model.check(|seen| {
+        let memory = Memory::new(shape(1));
+        let producer = memory.producer();
+        let mut consumer = memory.consumer(0, Start::Next);
+        publish_all(&producer, 2);
+        read_up_to(&mut consumer, 2);
+        drop(consumer);
+        let reader = thread::spawn({
+            let memory = memory.clone();
+            move || core::mem::forget(memory.consumer(0, Start::At(nth(0))))
+        });
+        if producer.consumers() == 1 {
+            seen.note("came");
+            assert!(!producer.is_drained());
+        }
+        reader.join().unwrap();
+    });
+}

@@ -1,0 +1,267 @@
+//! The memory of a link for models, with the real halves on it, and the run of a model.
+
+use std::boxed::Box;
+use std::collections::BTreeSet;
+use std::string::String;
+use std::sync::atomic::{AtomicUsize, Ordering as StdOrdering};
+use std::sync::{Arc, Mutex};
+use std::vec::Vec;
+
+use crate::bell::Order;
+use crate::cnc::CncState;
+use crate::consumer::{Attachment, Consumer, ConsumerClaim, Mode, Start};
+use crate::dcache::{GRANULE, Granules};
+use crate::fctl::{ConsumerSlot, Seat, Slots};
+use crate::line::META_WORDS;
+use crate::mcache::{Head, Ring};
+use crate::parts::Parts;
+use crate::payload::{Fragment, Scratch};
+use crate::producer::{Claim, Producer, ProducerClaim};
+use crate::sync::{AtomicU64, begin_execution, mutation};
+use crate::words::WORD;
+
+/// What a model's link is like.
+#[derive(Clone, Copy)]
+pub(super) struct Shape {
+    pub(super) depth: usize,
+    /// Granules of the region; 0: payloads lie in their slots.
+    pub(super) granules: usize,
+    /// Slots for reliable consumers.
+    pub(super) slots: usize,
+    /// The first sequence number.
+    pub(super) first: u64,
+}
+
+impl Default for Shape {
+    fn default() -> Self {
+        // Numbers wrap within the first fragments.
+        Self { depth: 2, granules: 0, slots: 0, first: u64::MAX }
+    }
+}
+
+/// Bytes of a payload: two words, so that they can be mixed up.
+const PAYLOAD: usize = 2 * WORD;
+
+/// A link whose words are those of the model checker.
+pub(super) struct Memory {
+    shape: Shape,
+    head: Head,
+    stop: AtomicU64,
+    ring: Vec<AtomicU64>,
+    region: Vec<AtomicU64>,
+    slots: Vec<ConsumerSlot>,
+    /// The slot whose owner has died without leaving. Not the model checker's: the kernel says so.
+    dead_slot: AtomicUsize,
+}
+
+impl Memory {
+    pub(super) fn new(shape: Shape) -> Arc<Self> {
+        let slot = if shape.granules == 0 { META_WORDS + 4 } else { META_WORDS };
+        let words = |count| (0..count).map(|_| AtomicU64::new(0)).collect::<Vec<_>>();
+        let memory = Self {
+            shape,
+            head: Head::new(),
+            stop: AtomicU64::new(0),
+            ring: words(shape.depth * slot),
+            region: words(shape.granules * GRANULE / WORD),
+            slots: (0..shape.slots).map(|_| ConsumerSlot::new()).collect(),
+            dead_slot: AtomicUsize::new(usize::MAX),
+        };
+        memory.head.touch();
+        memory.stop.touch();
+        memory.slots.iter().for_each(ConsumerSlot::touch);
+        // The words that payloads use, and no more: each costs the model checker time.
+        let used = META_WORDS + if shape.granules == 0 { PAYLOAD / WORD } else { 0 };
+        memory.ring.chunks(slot).for_each(|slot| slot[..used].iter().for_each(AtomicU64::touch));
+        for granule in memory.region.chunks(GRANULE / WORD) {
+            granule[..PAYLOAD / WORD].iter().for_each(AtomicU64::touch);
+        }
+        Arc::new(memory)
+    }
+
+    pub(super) fn parts(self: &Arc<Self>) -> Parts<'static> {
+        // SAFETY: the memory of an `Arc` does not move, and whatever is built on this keeps one in its claim,
+        // which it drops last.
+        let this: &'static Self = unsafe { &*Arc::as_ptr(self) };
+        Parts {
+            ring: Ring::new(&this.ring, this.ring.len() / this.shape.depth * WORD),
+            granules: Granules::new(&this.region),
+            head: &this.head,
+            stop: &this.stop,
+            mtu: PAYLOAD,
+            observers: true,
+        }
+    }
+
+    fn slots(self: &Arc<Self>) -> &'static [ConsumerSlot] {
+        // SAFETY: as in `parts`.
+        unsafe { &*Arc::as_ptr(self) }.slots.as_slice()
+    }
+
+    /// The producer. Who calls this has made sure that there is no other.
+    pub(super) fn producer(self: &Arc<Self>) -> Producer<'static> {
+        let claim = Claim::Owned(Box::new(Keep(self.clone())));
+        let slots = Slots::watching(self.slots().iter());
+        Producer::attach(self.parts(), slots, self.shape.depth as u64, false, self.shape.first, claim)
+    }
+
+    /// The reliable consumer of a slot. Who calls this has made sure that there is no other.
+    pub(super) fn consumer(self: &Arc<Self>, slot: usize, start: Start) -> Consumer<'static> {
+        let parts = self.parts();
+        let mode = Mode::Reliable(Seat::new(&self.slots()[slot], parts.head));
+        Consumer::attach(parts, mode, start, Attachment::Owned(Box::new(Keep(self.clone()))))
+    }
+
+    pub(super) fn observer(self: &Arc<Self>, start: Start) -> Consumer<'static> {
+        let mode = Mode::Observing(Scratch::boxed(PAYLOAD));
+        Consumer::attach(self.parts(), mode, start, Attachment::Owned(Box::new(Keep(self.clone()))))
+    }
+
+    /// The producer dies of a panic: it publishes nothing more, and says so.
+    pub(super) fn fails(&self, producer: Producer<'_>) {
+        core::mem::forget(producer);
+        self.head.rare.0.cnc.set_state(CncState::Fail);
+    }
+
+    /// Somebody begins to join at `start`, and stops before the end of it.
+    pub(super) fn begin_to_join(&self, slot: usize, start: u64) {
+        self.slots[slot].claim(start, false, Order::ByKernel);
+    }
+
+    /// The consumer of `slot` dies: without leaving, but with proof. (`None`: nobody is dead.)
+    pub(super) fn dies(&self, consumer: Consumer<'_>, slot: usize) {
+        self.dead_slot.store(slot, StdOrdering::SeqCst);
+        core::mem::forget(consumer);
+    }
+
+    pub(super) fn nobody_is_dead(&self) {
+        self.dead_slot.store(usize::MAX, StdOrdering::SeqCst);
+    }
+}
+
+/// Keeps the memory, and knows who is dead.
+struct Keep(Arc<Memory>);
+
+impl ProducerClaim for Keep {
+    fn consumer_lives(&self, slot: usize) -> bool {
+        self.0.dead_slot.load(StdOrdering::SeqCst) != slot
+    }
+}
+
+impl ConsumerClaim for Keep {
+    fn producer_lives(&self) -> bool {
+        true
+    }
+}
+
+/// The payload of the `n`th fragment: all its words say so.
+fn payload(n: u64) -> [u8; PAYLOAD] {
+    let mut bytes = [0; PAYLOAD];
+    bytes.chunks_exact_mut(WORD).for_each(|word| word.copy_from_slice(&n.to_ne_bytes()));
+    bytes
+}
+
+/// Publishes the next fragment, with content that tells its number. False: no credits.
+pub(super) fn publish(producer: &Producer<'_>) -> bool {
+    let n = producer.next_seq();
+    match producer.publish(&payload(n), n, n as u16, n as u32) {
+        Ok(meta) => {
+            assert_eq!(meta.seq, n);
+            true
+        }
+        Err(crate::TangoError::NoCredits { .. }) => false,
+        Err(error) => panic!("{error}"),
+    }
+}
+
+/// Publishes `count` fragments, waiting for the others where it has to.
+pub(super) fn publish_all(producer: &Producer<'_>, count: usize) {
+    for _ in 0..count {
+        while !publish(producer) {
+            loom::thread::yield_now();
+        }
+    }
+}
+
+/// All of a fragment is of the fragment that it says it is. Returns its number.
+pub(super) fn whole(fragment: &Fragment<'_>) -> u64 {
+    let n = fragment.meta.seq;
+    assert_eq!(fragment.meta.sig, n, "metadata of another fragment");
+    assert_eq!((fragment.meta.ctl, fragment.meta.ts), (n as u16, n as u32), "metadata of another fragment");
+    assert_eq!(fragment.payload.as_slice(), payload(n), "payload of another fragment");
+    n
+}
+
+/// Reads the next fragment, waiting for it; it must be `n`.
+pub(super) fn read(consumer: &mut Consumer<'_>, n: u64) {
+    loop {
+        if let Some(fragment) = consumer.poll().expect("nothing is lost") {
+            assert_eq!(whole(&fragment), n);
+            return;
+        }
+        loom::thread::yield_now();
+    }
+}
+
+/// What happened in at least one execution of a model.
+#[derive(Clone, Default)]
+pub(super) struct Seen(Arc<Mutex<BTreeSet<String>>>);
+
+impl Seen {
+    pub(super) fn note(&self, what: impl Into<String>) {
+        self.0.lock().unwrap().insert(what.into());
+    }
+}
+
+/// How far a model is explored, and what makes sure that it is not empty.
+pub(super) struct Model {
+    /// At least so many executions, or the model has lost something.
+    pub(super) least: usize,
+    /// How often a thread may be interrupted where it could go on. `None`: any number of times.
+    pub(super) preemptions: Option<usize>,
+    /// What must have happened in some execution.
+    pub(super) must_see: &'static [&'static str],
+}
+
+impl Model {
+    /// Every execution there is.
+    pub(super) fn exhaustive(least: usize) -> Self {
+        Self { least, preemptions: None, must_see: &[] }
+    }
+
+    /// Every execution with at most so many preemptions.
+    pub(super) fn bounded(preemptions: usize, least: usize) -> Self {
+        Self { least, preemptions: Some(preemptions), must_see: &[] }
+    }
+
+    pub(super) fn must_see(self, must_see: &'static [&'static str]) -> Self {
+        Self { must_see, ..self }
+    }
+
+    /// Explores the model, and says how many executions it had.
+    pub(super) fn check(self, model: impl Fn(&Seen) + Send + Sync + 'static) {
+        let mut builder = loom::model::Builder::new();
+        builder.preemption_bound = self.preemptions;
+        builder.max_branches = 10_000;
+        let (count, seen) = (Arc::new(Mutex::new(0_usize)), Seen::default());
+        let (counted, noted) = (count.clone(), seen.clone());
+        builder.check(move || {
+            *counted.lock().unwrap() += 1;
+            begin_execution();
+            model(&noted);
+        });
+        let count = *count.lock().unwrap();
+        let bound =
+            self.preemptions.map_or(String::from("all"), |most| std::format!("at most {most} preemptions"));
+        let name = std::thread::current().name().map(String::from).unwrap_or_default();
+        let seen = seen.0.lock().unwrap();
+        std::println!("explored {count:>8} executions, {bound}: {name} {seen:?}");
+        // A mutated protocol may have more or fewer of them.
+        if mutation().is_none() {
+            assert!(count >= self.least, "{count} executions; there were {} once", self.least);
+            for what in self.must_see {
+                assert!(seen.contains(*what), "never happened: {what}");
+            }
+        }
+    }
+}

@@ -1,0 +1,79 @@
+//! The protocol under a model checker.
+//!
+//! [loom](https://docs.rs/loom) runs a small program again and again: with its threads interleaved in every
+//! way that can matter, and with every value that a load may return by the C11 memory model, old ones
+//! included. These programs use the types that everybody uses. Under `cfg(loom)`, `sync.rs` gives them other
+//! atomics, cells and fences, `words` copies by its portable loop, and `payload` borrows what it hands out.
+//! Everything else is the code that is shipped.
+//!
+//! `.ci/models` runs all of it; `.ci/models --mutations` shows that it has teeth.
+//!
+//! # What is modelled
+//!
+//! | file | what may not happen |
+//! |---|---|
+//! | `fragments` | a fragment with words of another one, in order to a reliable consumer or accepted by an observer, in slots and in granules, around the wrap of the numbers |
+//! | `credits` | that something is overwritten that a reliable consumer has not finished with: one, two, one that joins, leaves, dies, or takes over a slot on the same thread or another; that one who stops in the middle of joining holds the producer back |
+//! | `endings` | that a closed, stopped or dead link ends before its last fragment; that a next producer does not begin exactly behind the one before, or is announced with another number |
+//! | `parking` | a sleeper that is not woken: by a fragment, a credit, leaving, the end; a sleeper that does not know the rule of a new owner |
+//! | `storage` | the same on `MCache`, `DCache`, `Fseq`, `Fctl`; a producer that waits for nobody together with a consumer that reads in place |
+//!
+//! *Payload in place is plain memory.* Each word of payload has a loom `UnsafeCell` beside it, which each store of
+//! payload writes, and which a [`Payload`](crate::Payload) borrows for as long as it lives; its bytes are read
+//! by an unsynchronised load. A credit that goes back too early, a floor that is too high, or a joiner that
+//! settles too far back is a race, which loom reports even in an execution in which no value is wrong.
+//! Copies by observers are relaxed loads, which may race, and are checked by their content: each word of
+//! payload and metadata says the number of its fragment.
+//!
+//! *No model is empty.* Each states the least number of executions that it has, and what must have happened in at
+//! least one of them ([`must_see`](memory::Model::must_see)). Both are checked.
+//!
+//! # Bounds
+//!
+//! Rings of two lines, or four; payloads of two words, or none; one to four fragments at a time; two or three
+//! threads. A model is `exhaustive`, or explores every execution with at most so many preemptions: a thread
+//! that is interrupted though it could go on. (Waiting in a loop is no preemption.) Each says which.
+//!
+//! # Mutations
+//!
+//! `ordering("line.publish", Release)` and `intact("line.still")` in the source name what a proof relies on. They
+//! are the ordering and `true`; but a run of the models with `TANGO_MUTATION=line.publish` does without that
+//! one. `mutations.txt`, beside this file, says for each which model fails then, or why none can, and
+//! `.ci/models --mutations` checks what it says, that nothing is missing in it, and that the failure is a wrong
+//! result and not an endless loop.
+//!
+//! # What is not modelled
+//!
+//! - *Loads of values that are stored later* (load buffering). Loom lets no load return what is not stored yet.
+//!   The two mutations that only this could notice say so.
+//! - *SeqCst beyond fences.* Loom takes SeqCst accesses for acquiring and releasing ones; there are none here. Of
+//!   two SeqCst fences, it takes the one that ran second as synchronised with the first, which is more than C11
+//!   promises (that needs an access on each side). Loom also does not switch threads between an access and the
+//!   fence behind it. So `sync/model.rs` gives all such fences an access in common, by which loom tries them in
+//!   all orders, and switches in front of them.
+//! - *Every interleaving, in the strict sense.* Loom swaps an access with the last one before it that conflicts. A
+//!   thread's own load hides from it the load of another thread before, with which the store that follows
+//!   conflicts. So owners read their own words by [`Own::own`](crate::sync::Own), which is no access to loom but
+//!   a check that nobody else writes them.
+//! - *The kernel's barrier* (`membarrier`). In `parking` all parties fence by themselves; the barrier is counted
+//!   only, by `a_new_rule_is_known_to_sleepers`. In all other models nobody fences, as in processes that rely on
+//!   the barrier, because fences hide what the other orderings are for.
+//! - *Eviction*, which goes by the clock; what happens to a slot whose owner is ignored is modelled with an owner
+//!   that is dead.
+//! - *Sleeps that end by themselves* after a slice: in models they do not, so that nothing relies on it.
+//! - *Bytes of shared memory that somebody else writes*, processes that die between two stores, and the copies in
+//!   inline assembly. Tests of their own are for these.
+//!
+//! # Writing one
+//!
+//! Make the [`Memory`](memory::Memory) (it "touches" all words that two threads use: see `sync/model.rs`), the halves,
+//! and at most three threads; few operations. In loops that wait, call `loom::thread::yield_now`. Then take
+//! the number of executions that it prints for its minimum.
+#![allow(unsafe_code)]
+
+mod credits;
+mod endings;
+mod fragments;
+mod memory;
+mod parking;
+mod storage;

@@ -1,0 +1,152 @@
+//! The borrowed API: `MCache`, `DCache`, `Fseq` and `Fctl`, and who may live on them.
+
+use super::memory::{Model, publish, publish_all, read, whole};
+use crate::{Consumer, DCache, Fctl, Fseq, MCache, Producer, TangoError};
+use loom::thread;
+use std::boxed::Box;
+use std::sync::Arc;
+
+const FIRST: u64 = 7;
+
+struct Storage {
+    mcache: MCache<2>,
+    dcache: DCache<2, 16>,
+    fseq: Fseq,
+    fctl: Fctl,
+}
+
+impl Storage {
+    /// Lives until the last thread of an execution has dropped it. Everything that is made of the reference
+    /// goes before.
+    fn new() -> (Arc<Self>, &'static Self) {
+        let storage = Arc::new(Self {
+            mcache: MCache::new(),
+            dcache: DCache::new(),
+            fseq: Fseq::new(FIRST),
+            fctl: Fctl::new(2),
+        });
+        // SAFETY: the memory of an `Arc` does not move, and each thread keeps the `Arc` for longer than what it
+        // makes of the reference.
+        let this: &'static Self = unsafe { &*Arc::as_ptr(&storage) };
+        this.mcache.touch(2);
+        this.fctl.slot().touch();
+        (storage, this)
+    }
+}
+
+/// A ring of two, in which the third fragment needs the credit of the first.
+#[test]
+fn all_arrive() {
+    Model::bounded(2, 15653).check(|_| {
+        let (storage, s) = Storage::new();
+        let producer = Producer::with_flow_control(&s.mcache, &s.dcache, &s.fseq, &s.fctl);
+        let mut consumer = Consumer::with_flow_control(&s.mcache, &s.dcache, &s.fctl, FIRST);
+        let reader = thread::spawn({
+            let storage = storage.clone();
+            move || {
+                (0..3).for_each(|n| read(&mut consumer, FIRST + n));
+                drop((consumer, storage));
+            }
+        });
+        publish_all(&producer, 3);
+        reader.join().unwrap();
+        drop((producer, storage));
+    });
+}
+
+/// Who finds the link stopped has read what was published before.
+#[test]
+fn stopped_and_drained() {
+    Model::exhaustive(209).check(|_| {
+        let (storage, s) = Storage::new();
+        let producer = Producer::with_flow_control(&s.mcache, &s.dcache, &s.fseq, &s.fctl);
+        let mut consumer = Consumer::with_flow_control(&s.mcache, &s.dcache, &s.fctl, FIRST);
+        let reader = thread::spawn({
+            let storage = storage.clone();
+            move || {
+                let mut read = 0;
+                while !consumer.is_closed() {
+                    match consumer.poll().expect("nothing is lost") {
+                        Some(fragment) => read += whole(&fragment) + 1 - FIRST,
+                        None => thread::yield_now(),
+                    }
+                }
+                assert_eq!(read, 1, "closed before all was read");
+                drop((consumer, storage));
+            }
+        });
+        publish_all(&producer, 1);
+        s.mcache.stop();
+        reader.join().unwrap();
+        drop((producer, storage));
+    });
+}
+
+/// A producer that waits for nobody, and a consumer that reads in place, come at the same time: never both.
+#[test]
+fn no_slice_is_overwritten() {
+    let model = Model::exhaustive(997).must_see(&["the producer came", "the consumer came"]);
+    model.check(|seen| {
+        let (storage, s) = Storage::new();
+        // Both at once may cost one of them the ring (`MCache::bind`); here they have met before.
+        drop(Producer::with_flow_control(&s.mcache, &s.dcache, &s.fseq, &s.fctl));
+        let reader = thread::spawn({
+            let (storage, seen) = (storage.clone(), seen.clone());
+            move || {
+                let consumer = Consumer::try_with_flow_control(&s.mcache, &s.dcache, &s.fctl, FIRST);
+                match &consumer {
+                    Ok(_) => seen.note("the consumer came"),
+                    Err(error) => assert_eq!(*error, TangoError::FlowControlMismatch),
+                }
+                // Stays, if it came.
+                let came = consumer.is_ok();
+                core::mem::forget(Box::new((consumer, storage)));
+                came
+            }
+        });
+        let producer = Producer::try_new(&s.mcache, &s.dcache, &s.fseq);
+        match &producer {
+            Ok(_) => seen.note("the producer came"),
+            Err(error) => assert_eq!(*error, TangoError::FlowControlMismatch),
+        }
+        let came = reader.join().unwrap();
+        assert!(!(came && producer.is_ok()), "the producer would overwrite what the consumer reads");
+        drop((producer, storage));
+    });
+}
+
+/// Of two producers that come one after the other, the second goes on behind the first.
+#[test]
+fn taken_over() {
+    let model = Model::exhaustive(6).must_see(&["refused", "took over"]);
+    model.check(|seen| {
+        let (storage, s) = Storage::new();
+        let producer = Producer::new(&s.mcache, &s.dcache, &s.fseq);
+        let heir = thread::spawn({
+            let (storage, seen) = (storage.clone(), seen.clone());
+            move || {
+                let published = match Producer::try_new(&s.mcache, &s.dcache, &s.fseq) {
+                    Ok(producer) => {
+                        seen.note("took over");
+                        assert!(publish(&producer));
+                        2
+                    }
+                    Err(error) => {
+                        seen.note("refused");
+                        assert_eq!(error, TangoError::ProducerTaken);
+                        1
+                    }
+                };
+                drop(storage);
+                published
+            }
+        });
+        publish_all(&producer, 1);
+        drop(producer);
+        let published = heir.join().unwrap();
+        let mut observer = Consumer::new(&s.mcache, &s.dcache, FIRST);
+        (0..published).for_each(|n| read(&mut observer, FIRST + n));
+        assert!(observer.poll().unwrap().is_none());
+        drop((observer, storage));
+    });
+}

@@ -1,0 +1,227 @@
+//! Somebody writes random words into all files of a living link, through a mapping of its own, while everybody
+//! else goes about their work: nobody crashes, every call returns soon, and when it is over, what is published
+//! gets through again.
+//!
+//! Without a reliable consumer: its slices are in that memory, and that nobody writes there is what the
+//! documentation of links asks for.
+#![cfg(all(feature = "shm", target_os = "linux"))]
+
+mod common;
+
+use std::fs::OpenOptions;
+use std::num::NonZeroUsize;
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
+use std::time::{Duration, Instant};
+
+use common::hostile::{
+    CONSUMER, CONSUMER_WORDS, DEPTH, HEAD, HEAD_WORDS, MTU, NAME, RING, SLOT_WORDS, builder, value,
+};
+use common::process::Place;
+use common::{Random, assert_whole, in_time, publish};
+use nix::sys::mman::{MapFlags, ProtFlags, mmap, munmap};
+use rust_tango::{Assembler, Consumer, Link, Producer, Start, Wait};
+
+/// How long somebody writes.
+const SCRIBBLING: Duration = Duration::from_millis(1500);
+/// The longest that a call may take that waits for nothing, or for a few milliseconds. Generous, for the
+/// machine may be busy: what is wrong would take for ever.
+const SOON: Duration = Duration::from_secs(20);
+/// What calls with a timeout get.
+const SHORT: Duration = Duration::from_millis(2);
+
+/// A whole file, mapped to be written.
+struct Mapped(&'static [AtomicU64]);
+
+impl Mapped {
+    fn new(file: &Path) -> Self {
+        let file = OpenOptions::new().read(true).write(true).open(file).unwrap();
+        let len = NonZeroUsize::new(file.metadata().unwrap().len() as usize).unwrap();
+        let access = ProtFlags::PROT_READ | ProtFlags::PROT_WRITE;
+        // SAFETY: a new mapping of a file that keeps its length; it is used as atomics only, and stays until
+        // `drop`, which nothing outlives.
+        let words = unsafe {
+            let start = mmap(None, len, access, MapFlags::MAP_SHARED, &file, 0).unwrap();
+            std::slice::from_raw_parts(start.as_ptr().cast(), len.get() / 8)
+        };
+        Self(words)
+    }
+}
+
+impl Drop for Mapped {
+    fn drop(&mut self) {
+        let start = std::ptr::NonNull::from(self.0).cast();
+        // SAFETY: the mapping that `new` has made; the slice is not used any more.
+        unsafe { munmap(start, self.0.len() * 8) }.unwrap();
+    }
+}
+
+/// Writes words for a while. `everything`: with the state of the producer, the stop word and the headers.
+fn scribble(path: &Path, seed: u64, everything: bool) {
+    let files = ["tx", "rx.0", "rx.1", "ctl"].map(|file| Mapped::new(&path.join(file)));
+    let mut random = Random::new(seed);
+    let begin = Instant::now();
+    while begin.elapsed() < SCRIBBLING {
+        for _ in 0..64 {
+            let (file, word) = match random.below(if everything { 8 } else { 6 }) {
+                0 | 1 => (0, RING + random.below(DEPTH) * SLOT_WORDS + random.below(4)),
+                2 => (0, RING + random.below(DEPTH * SLOT_WORDS + 100)),
+                3 => (1 + random.below(2), CONSUMER + random.below(CONSUMER_WORDS)),
+                // Floor, stalls, held_by; next, oldest; the bell.
+                4 => (0, HEAD + 16 + random.below(HEAD_WORDS - 16)),
+                // Numbers that look right: a line of a fragment near the one that is published next.
+                5 => {
+                    let near = files[0].0[(HEAD + 32) as usize].load(Relaxed).wrapping_add(random.below(32));
+                    let n = near.wrapping_sub(16);
+                    let word = RING + (n % DEPTH) * SLOT_WORDS;
+                    files[0].0[word as usize].store(n, Relaxed);
+                    continue;
+                }
+                6 => (0, HEAD + random.below(16)),
+                _ => (random.below(4), [0, 1, 2, 3, 4, 5, 6, 16][random.below(8) as usize]),
+            };
+            // The stop word ends everything at once, so it is written seldom.
+            if file != 3 || random.below(1000) == 0 {
+                files[file as usize].0[word as usize].store(value(&mut random), Relaxed);
+            }
+        }
+        std::thread::yield_now();
+    }
+}
+
+/// Runs calls until `over`, none of which may take long. Says how many there were.
+fn until(over: &AtomicBool, what: &str, mut call: impl FnMut(u64)) -> u64 {
+    let mut calls = 0;
+    while !over.load(Relaxed) {
+        let begin = Instant::now();
+        call(calls);
+        assert!(begin.elapsed() < SOON, "{what}: call {calls} took {:?}", begin.elapsed());
+        calls += 1;
+    }
+    calls
+}
+
+fn produce(tx: &mut Producer<'_>, call: u64) {
+    let bytes = [call as u8; MTU];
+    match call % 8 {
+        0 => drop(tx.loan(MTU).map(|mut loan| {
+            loan.write_at(7, &bytes[7..]);
+            loan.commit(call, 0, 0)
+        })),
+        1 => drop(tx.publish_batch(&[&bytes[..10], &bytes, &[]], call, 0)),
+        2 if call % 256 == 2 => drop(tx.wait_until_drained(Some(SHORT))),
+        3 if call % 256 == 3 => drop(tx.wait_for_consumers(2, Some(SHORT))),
+        4 => drop((tx.consumers(), tx.held_by(), tx.is_drained())),
+        _ => drop(tx.publish(&bytes[..call as usize % (MTU + 1)], call, call as u16, 0)),
+    }
+}
+
+fn read(rx: &mut Consumer<'_>, assembler: &mut Assembler, call: u64) {
+    let look = |bytes: &[u8]| {
+        assert!(bytes.len() <= MTU);
+        std::hint::black_box(bytes.iter().fold(0_u8, |sum, byte| sum.wrapping_add(*byte)));
+    };
+    match call % 8 {
+        0 => drop(rx.poll_batch(usize::MAX).map(|batch| {
+            assert!(batch.len() as u64 <= DEPTH);
+            batch.iter().for_each(|fragment| look(fragment.payload.as_slice()));
+        })),
+        1 => drop(rx.poll_if(|sig| sig % 2 == 0).map(|found| found.map(|fragment| fragment.payload.read()))),
+        2 => drop(rx.is_closed()),
+        3 => {
+            let _ =
+                rx.wait_timeout(SHORT).map(|found| found.map(|fragment| look(fragment.payload.as_slice())));
+        }
+        4 if call % 1024 == 4 => drop(rx.wait_for_producer(Some(SHORT))),
+        _ => {
+            if let Ok(Some(fragment)) = rx.poll() {
+                look(fragment.payload.as_slice());
+                let _ = assembler.push(&fragment);
+            }
+        }
+    }
+}
+
+/// Everybody at work while somebody scribbles; gives the producer back.
+fn everybody_works(place: &Path, seed: u64, everything: bool) -> (Link, Producer<'static>) {
+    let link = builder(place).create(NAME).unwrap();
+    let mut tx = link.producer().unwrap().with_patience(SHORT).with_wait(Wait::ParkAfter(SHORT / 4));
+    let (path, over) = (place.join(NAME), AtomicBool::new(false));
+    std::thread::scope(|scope| {
+        let producing = scope.spawn(|| until(&over, "producer", |call| produce(&mut tx, call)));
+        let readers = [
+            link.observer_from(Start::Oldest).unwrap(),
+            link.observer().unwrap().with_wait(Wait::Yield),
+            link.evictable_consumer(Start::Oldest).unwrap(),
+        ];
+        let reading = readers.map(|mut rx| {
+            let over = &over;
+            scope.spawn(move || {
+                let mut assembler = Assembler::new(1 << 16);
+                until(over, "reader", |call| read(&mut rx, &mut assembler, call))
+            })
+        });
+        let joining = scope.spawn(|| {
+            until(&over, "joining", |call| {
+                let start = [Start::Oldest, Start::Next, Start::At(call)][call as usize % 3];
+                let mut assembler = Assembler::new(1 << 16);
+                let again = Link::open_in(place, NAME);
+                let link = again.as_ref().unwrap_or(&link);
+                for mut rx in
+                    [link.observer_from(start), link.evictable_consumer(start)].into_iter().flatten()
+                {
+                    (0..32).for_each(|call| read(&mut rx, &mut assembler, call));
+                }
+            })
+        });
+        let looking = scope.spawn(|| until(&over, "status", |_| drop(link.status())));
+        scribble(&path, seed, everything);
+        over.store(true, Relaxed);
+        let calls = [producing.join(), joining.join(), looking.join()].map(|calls| calls.unwrap());
+        assert!(calls.iter().all(|calls| *calls > 1), "nothing has happened: {calls:?}");
+        for calls in reading.map(|reader| reader.join().unwrap()) {
+            assert!(calls > 10, "a reader has made {calls} calls");
+        }
+    });
+    (link, tx)
+}
+
+#[test]
+fn everything_is_scribbled_over() {
+    in_time(|| {
+        for seed in 0..3 {
+            let place = Place::new();
+            let (link, tx) = everybody_works(place.path(), seed, true);
+            // A later producer can take over what is left, whatever it is.
+            drop(tx);
+            let tx = link.producer().unwrap();
+            for _ in 0..3 * DEPTH {
+                let _ = publish(&tx, MTU);
+            }
+        }
+    });
+}
+
+#[test]
+fn when_it_is_over_the_link_works_again() {
+    in_time(|| {
+        for seed in 3..6 {
+            let place = Place::new();
+            let (link, tx) = everybody_works(place.path(), seed, false);
+            // All consumers have gone. One that comes now gets all that comes now.
+            for _ in 0..2 * DEPTH {
+                let begin = Instant::now();
+                while publish(&tx, MTU).is_err() {
+                    assert!(begin.elapsed() < SOON, "the dead hold the producer back: {:?}", link.status());
+                }
+            }
+            let mut ob = link.observer().unwrap();
+            for _ in 0..10 * DEPTH {
+                let seq = publish(&tx, MTU).unwrap().seq;
+                let fragment = ob.poll().unwrap().unwrap();
+                assert_eq!(fragment.meta.seq, seq);
+                assert_whole(&fragment.meta, fragment.payload.as_slice(), MTU);
+            }
+        }
+    });
+}
