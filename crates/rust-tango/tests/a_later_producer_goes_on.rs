@@ -282,23 +282,28 @@ fn who_comes_after_a_death_is_announced_before_its_first_fragment() {
             }
             drop(link.producer().unwrap());
         });
-        let (mut gone, mut replaced, mut told) = ([false; 3], [0_u64; 3], 0_u64);
+        // Where each was told of a death, if it was told of no producer since.
+        let (mut gone, mut replaced, mut told) = ([None; 3], [0_u64; 3], 0_u64);
         while !readers.iter().all(Consumer::is_closed) || !producing.is_finished() {
             for (at, rx) in readers.iter_mut().enumerate() {
                 let next = rx.next_seq();
                 match rx.poll() {
                     Ok(None) => {}
                     Ok(Some(fragment)) => {
-                        assert!(!gone[at], "reader {at}: {} of who was not announced", fragment.meta.seq);
+                        assert!(
+                            gone[at].is_none(),
+                            "reader {at}: {} of who was not announced",
+                            fragment.meta.seq
+                        );
                         assert_is(&fragment, next, MTU);
                     }
                     Err(TangoError::ProducerGone) => {
-                        told += u64::from(!gone[at]);
-                        gone[at] = true;
+                        told += u64::from(gone[at].is_none());
+                        gone[at].get_or_insert(next);
                     }
                     Err(TangoError::ProducerReplaced { first }) => {
-                        assert!(!gone[at] || first >= next, "reader {at}: {first}, and {next} is next");
-                        gone[at] = false;
+                        assert!(gone[at].is_none_or(|next| first >= next), "reader {at}: {first}, {gone:?}");
+                        gone[at] = None;
                         replaced[at] += 1;
                     }
                     Err(TangoError::Overrun { .. }) if at == 2 => {}

@@ -163,14 +163,14 @@ struct Reading {
     read: u64,
     lost: u64,
     replaced: u64,
-    /// It has been told that the producer is dead, and of no other one since.
-    gone: bool,
+    /// Where it was told that the producer is dead, if it was told of no other one since.
+    gone: Option<u64>,
 }
 
 impl Reading {
     fn new(rx: Consumer<'static>, mtu: usize) -> Self {
         let next = rx.next_seq();
-        Self { rx, mtu, next, read: 0, lost: 0, replaced: 0, gone: false }
+        Self { rx, mtu, next, read: 0, lost: 0, replaced: 0, gone: None }
     }
 
     /// The next fragment, to be held; `None` also if there is something to be told.
@@ -182,11 +182,11 @@ impl Reading {
                 found
             }
             Err(TangoError::ProducerReplaced { .. }) => {
-                self.gone = false;
+                self.gone = None;
                 None
             }
             Err(TangoError::ProducerGone) => {
-                self.gone = true;
+                self.gone = Some(self.next);
                 None
             }
             Err(error) => panic!("{error}"),
@@ -200,7 +200,7 @@ impl Reading {
             match self.rx.poll() {
                 Ok(None) => return false,
                 Ok(Some(fragment)) => {
-                    assert!(!self.gone, "a fragment of a producer that was not announced");
+                    assert!(self.gone.is_none(), "a fragment of a producer that was not announced");
                     assert_eq!(fragment.meta.seq, self.next);
                     assert_whole(&fragment.meta, fragment.payload.as_slice(), self.mtu);
                     self.next += 1;
@@ -212,12 +212,12 @@ impl Reading {
                     self.lost += lost;
                 }
                 Err(TangoError::ProducerReplaced { first }) => {
-                    assert!(first >= self.next || !self.gone, "{first}, and {} was read next", self.next);
-                    self.gone = false;
+                    assert!(self.gone.is_none_or(|at| first >= at), "{first}, and gone was {:?}", self.gone);
+                    self.gone = None;
                     self.replaced += 1;
                 }
                 Err(TangoError::ProducerGone) => {
-                    self.gone = true;
+                    self.gone.get_or_insert(self.next);
                     return true;
                 }
                 Err(error) => panic!("{error}"),

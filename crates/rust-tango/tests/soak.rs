@@ -154,8 +154,8 @@ struct Reader<'c> {
     next: u64,
     /// Who published what was read last; 0: nothing was.
     producer: u32,
-    /// It has been told that the producer is gone, and of no other since.
-    gone: bool,
+    /// Where it was told that the producer is gone, if it was told of no other since.
+    gone: Option<u64>,
     /// Nothing was lost since what was read last.
     whole: bool,
     /// It has just joined at a number that may have been gone.
@@ -165,7 +165,7 @@ struct Reader<'c> {
 
 impl Reader<'_> {
     fn take(&mut self, meta: &FragmentMetadata, bytes: &[u8]) {
-        assert!(!self.gone, "{:?}: number {} of who was not announced", self.kind, meta.seq);
+        assert!(self.gone.is_none(), "{:?}: number {} of who was not announced", self.kind, meta.seq);
         assert_eq!(meta.seq, self.next, "{:?}", self.kind);
         assert_whole(&FragmentMetadata { ts: meta.seq as u32, ..*meta }, bytes, MTU);
         if meta.ts != self.producer {
@@ -185,13 +185,13 @@ impl Reader<'_> {
         let (lost, next) = match error {
             TangoError::ProducerGone => {
                 self.sums.gone += 1;
-                self.gone = true;
+                self.gone.get_or_insert(self.next);
                 return;
             }
             TangoError::ProducerReplaced { first } => {
-                assert!(!self.gone || first >= self.next, "{first}, but {} is next", self.next);
+                assert!(self.gone.is_none_or(|at| first >= at), "{first}, but gone was {:?}", self.gone);
                 self.sums.replaced += 1;
-                self.gone = false;
+                self.gone = None;
                 self.contact.say(format!("replaced {first}"));
                 return;
             }
@@ -219,7 +219,7 @@ impl Reader<'_> {
         if let Start::At(seq) = start {
             (self.joined, self.next) = (true, seq);
         }
-        (self.producer, self.gone, self.whole) = (0, false, false);
+        (self.producer, self.gone, self.whole) = (0, None, false);
         let identity = identity(link.path().unwrap());
         let is_over = |contact: &dyn Contact| {
             contact.is_told("end") || identity != self::identity(link.path().unwrap())
@@ -317,7 +317,7 @@ impl Contact for Local {
 
 fn reader(kind: Kind, contact: &dyn Contact) -> Reader<'_> {
     let sums = Sums::default();
-    Reader { kind, contact, next: 0, producer: 0, gone: false, whole: false, joined: false, sums }
+    Reader { kind, contact, next: 0, producer: 0, gone: None, whole: false, joined: false, sums }
 }
 
 #[test]
