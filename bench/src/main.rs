@@ -240,6 +240,10 @@ fn measure(arguments: &Arguments, cores: Cores, contests: &[Contest]) -> Result<
     let mut tables = Vec::new();
     for contest in contests {
         bar.set_prefix(contest.key.clone());
+        if bar.is_hidden() {
+            // Not a terminal: one line a table.
+            eprintln!("{:.0} s: {}, {} rows", start.elapsed().as_secs_f64(), contest.key, contest.rows.len());
+        }
         let rounds = interleave(&contest.rows, cores, effort, &|what| bar.set_message(what.to_owned()));
         let table = Table::new(contest, &rounds);
         bar.suspend(|| {

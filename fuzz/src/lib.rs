@@ -113,15 +113,19 @@ pub fn observe_ring(data: &[u8]) {
             match found {
                 Ok(count) => assert!(moved == count || reader.is_reliable(), "{count} read, {moved} passed"),
                 Err(TangoError::Overrun { lost, next }) => {
-                    // A consumer may have moved when it joined, and tells of it now.
-                    assert!(
-                        lost > 0 && (lost == moved || reader.is_reliable()),
-                        "{lost} lost, {moved} passed"
-                    );
+                    // A consumer may have moved when it joined, and tells of it now. What is filtered out may
+                    // have been passed before the loss.
+                    let all = lost == moved || reader.is_reliable() || (what % 16 == 12 && lost < moved);
+                    assert!(lost > 0 && all, "{lost} lost, {moved} passed");
                     assert_eq!(next, reader.next_seq());
                 }
-                Err(TangoError::Corrupt { seq }) => assert_eq!((seq, moved), (before, 1)),
-                Err(TangoError::ProducerGone | TangoError::ProducerReplaced { .. }) => assert_eq!(moved, 0),
+                Err(TangoError::Corrupt { seq }) => {
+                    assert_eq!(seq.wrapping_add(1), reader.next_seq());
+                    assert!(moved == 1 || what % 16 == 12, "{moved} passed");
+                }
+                Err(TangoError::ProducerGone | TangoError::ProducerReplaced { .. }) => {
+                    assert!(moved == 0 || what % 16 == 12, "{moved} passed");
+                }
                 Err(TangoError::Evicted { .. }) => assert!(reader.is_reliable()),
                 Err(other) => panic!("{other:?}"),
             }

@@ -78,12 +78,11 @@ impl<const N: usize, const D: usize> Lossy<N, D> for RingfireLossy {
     }
 
     fn observe(source: &Self::Source) -> impl Observer<N> + Send + use<N, D> {
-        let rx = RingConsumer::<Message<N>>::attach(source.path()).expect("the producer has made it");
-        Counting { rx, next: 0 }
+        Numbering::<N>(RingConsumer::attach(source.path()).expect("the producer has made it"))
     }
 
     fn attach(folder: &Path) -> impl Observer<N> {
-        Counting { rx: attach(folder), next: 0 }
+        Numbering(attach(folder))
     }
 
     fn connect(source: Self::Source) -> impl Sender<N> + Send {
@@ -148,25 +147,18 @@ impl<const N: usize> Receiver<N> for Parked<N> {
     }
 }
 
-struct Counting<const N: usize> {
-    rx: RingConsumer<Message<N>>,
-    /// Number of the message that comes next.
-    next: u64,
-}
+struct Numbering<const N: usize>(RingConsumer<Message<N>>);
 
-impl<const N: usize> Observer<N> for Counting<N> {
+impl<const N: usize> Observer<N> for Numbering<N> {
     #[inline(always)]
     fn observe(&mut self, mut read: impl FnMut(u64, &[u8])) -> Observed {
-        let message = match self.rx.recv_status() {
-            RecvStatus::Ok(message) => message,
-            RecvStatus::Lapped { skipped, item } => {
-                self.next += skipped;
-                item
-            }
-            RecvStatus::Empty => return Observed::Nothing,
+        let (RecvStatus::Ok(message) | RecvStatus::Lapped { item: message, .. }) = self.0.recv_status()
+        else {
+            return Observed::Nothing;
         };
-        read(self.next, &message.0);
-        self.next += 1;
+        // Behind the message now. The counts that come with `Lapped` leave out what was skipped before an
+        // empty look. Sequence numbers start with 1, messages with 0.
+        read(self.0.cursor() - 2, &message.0);
         Observed::Message
     }
 }

@@ -249,3 +249,65 @@ fn a_takeover_hides_no_loss() {
         assert_eq!(fragment.payload.as_slice(), if fragment.meta.seq < 11 { b"x" } else { b"y" });
     }
 }
+
+/// To who has been told that the one before had died, at whatever moment that is looked at: told of an end by
+/// death, of the next producer, and then no more of a death that was before it.
+#[test]
+fn who_comes_after_a_death_is_announced_before_its_first_fragment() {
+    in_time(|| {
+        const LIVES: u64 = 8000;
+        let link = Link::builder().depth(64).mtu(MTU).consumers(3).build().unwrap();
+        drop(link.producer().unwrap());
+        let mut readers = [
+            link.consumer().unwrap(),
+            link.evictable_consumer(Start::Next).unwrap(),
+            link.observer().unwrap(),
+        ];
+        let producing = std::thread::spawn(move || {
+            let mut random = Random::new(3);
+            for _ in 0..LIVES {
+                let tx = link.producer().unwrap();
+                let count = random.below(3);
+                let died = std::panic::catch_unwind(std::panic::AssertUnwindSafe(move || {
+                    for _ in 0..count {
+                        common::publish_blocking(&tx, MTU);
+                    }
+                    // Without a word on the error output.
+                    std::panic::resume_unwind(Box::new(()));
+                }));
+                assert!(died.is_err());
+                for _ in 0..random.below(3000) {
+                    std::hint::spin_loop();
+                }
+            }
+            drop(link.producer().unwrap());
+        });
+        let (mut gone, mut replaced, mut told) = ([false; 3], [0_u64; 3], 0_u64);
+        while !readers.iter().all(Consumer::is_closed) || !producing.is_finished() {
+            for (at, rx) in readers.iter_mut().enumerate() {
+                let next = rx.next_seq();
+                match rx.poll() {
+                    Ok(None) => {}
+                    Ok(Some(fragment)) => {
+                        assert!(!gone[at], "reader {at}: {} of who was not announced", fragment.meta.seq);
+                        assert_is(&fragment, next, MTU);
+                    }
+                    Err(TangoError::ProducerGone) => {
+                        told += u64::from(!gone[at]);
+                        gone[at] = true;
+                    }
+                    Err(TangoError::ProducerReplaced { first }) => {
+                        assert!(!gone[at] || first >= next, "reader {at}: {first}, and {next} is next");
+                        gone[at] = false;
+                        replaced[at] += 1;
+                    }
+                    Err(TangoError::Overrun { .. }) if at == 2 => {}
+                    Err(error) => panic!("{error}"),
+                }
+            }
+        }
+        producing.join().unwrap();
+        assert!(replaced.iter().all(|count| *count > 10 && *count <= LIVES), "{replaced:?}");
+        assert!(told > 30, "{told} deaths were told of");
+    });
+}

@@ -177,6 +177,37 @@ fn others_are_never_evicted() {
     assert_is(&rx.poll().unwrap().unwrap(), 1, MTU);
 }
 
+/// One that has to be told of a new producer, too, is told of both before it goes on behind the gap.
+#[test]
+fn a_takeover_does_not_hide_an_eviction() {
+    let link = Link::builder().depth(16).credits(4).mtu(MTU).consumers(2).build().unwrap();
+    let tx = link.producer().unwrap();
+    let mut rx = link.evictable_consumer(Start::Next).unwrap();
+    let mut other = link.consumer().unwrap();
+    publish(&tx, MTU).unwrap();
+    let died = std::panic::catch_unwind(std::panic::AssertUnwindSafe(move || {
+        let _tx = tx;
+        std::panic::resume_unwind(Box::new(()));
+    }));
+    assert!(died.is_err());
+    let tx = link.producer().unwrap().with_patience(Duration::ZERO);
+    for _ in 2..5 {
+        publish(&tx, MTU).unwrap();
+    }
+    for seq in 1..5 {
+        assert_is(&other.poll().unwrap().unwrap(), seq, MTU);
+    }
+    assert_eq!(link.status().evicted, 0);
+    publish(&tx, MTU).unwrap();
+    assert_eq!(link.status().evicted, 1);
+    // It finds out with what it copies, which is still there, and joins again behind what the producer gave up.
+    assert_is(&rx.poll().unwrap().unwrap(), 1, MTU);
+    assert_eq!(rx.poll().unwrap_err(), TangoError::ProducerReplaced { first: 2 });
+    assert_eq!(rx.poll().unwrap_err(), TangoError::Evicted { lost: 3, next: 5 });
+    assert_is(&rx.poll().unwrap().unwrap(), 5, MTU);
+    assert!(rx.poll().unwrap().is_none());
+}
+
 /// Evicted again and again, at random moments: nothing that it accepts is torn, and what it gets and what it
 /// is told it has lost add up.
 #[test]

@@ -236,7 +236,7 @@ fn a_stopped_consumer_is_not_taken_for_dead() {
                 assert_eq!(publish(&tx, MTU), Err(TangoError::NoCredits { held_by: Some(0) }));
                 tries += 1;
             }
-            assert!(tries > 10_000, "{tries}");
+            assert!(tries > 500, "{tries}");
             let blocked = std::thread::spawn(move || {
                 let tx = tx.with_wait(Wait::ParkAfter(Duration::ZERO));
                 publish_blocking(&tx, MTU);

@@ -374,7 +374,10 @@ fn a_producer_may_be_killed_asleep() {
                     std::thread::sleep(Duration::from_millis(1));
                 }
                 std::thread::sleep(Duration::from_millis(random.below(20)));
-                assert_eq!(child.state(), 'S');
+                // It gets up now and then, for a look who lives.
+                while child.state() != 'S' {
+                    std::thread::yield_now();
+                }
                 child.kill();
             }
             while !slow.drain() {}

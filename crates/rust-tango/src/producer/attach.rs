@@ -43,6 +43,7 @@ impl<'a> Producer<'a> {
             let died = incarnation != 0 && rare.cnc.state() != CncState::Halt;
             // Before the takeover is told: who hears of it must not take this producer for the dead one.
             rare.incarnation.store(incarnation.wrapping_add(1), Relaxed);
+            rare.cnc.set_state(CncState::Run);
             if died {
                 rare.taken_over_at.store(next, Relaxed);
                 // Release: pairs with the fence in `Consumer::ask_whether_replaced`.
@@ -55,7 +56,6 @@ impl<'a> Producer<'a> {
         head.place.0.oldest.store(oldest, Relaxed);
         let credits = Credits::new(slots, oldest, &head.credit.0.floor, credits);
         head.credit.0.held_by.store(0, Relaxed);
-        rare.cnc.set_state(CncState::Run);
         // Who has slept since before this producer was there knows nothing of its `order`.
         head.bell.0.ring();
         Self {
