@@ -385,3 +385,35 @@ fn nobody_joins_a_link_that_is_taken_away() {
         assert!(joined > 0 && removed > 0, "both come first now and then: {joined}, {removed}");
     });
 }
+
+/// Who is refused because a link is in use, by `create` or when clearing up, is in nobody's way meanwhile: what
+/// is free in it can be taken at any moment.
+#[test]
+fn a_refusal_disturbs_nobody_who_joins() {
+    in_time(|| {
+        let place = Place::new();
+        let make = || Link::builder().depth(8).mtu(64).consumers(2).dir(place.path()).create("quotes");
+        let link = make().unwrap();
+        let _user = link.consumer().unwrap();
+        drop(link.producer().unwrap());
+        let link = Link::open_in(place.path(), "quotes").unwrap();
+        let done = std::sync::atomic::AtomicBool::new(false);
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                for _ in 0..150 {
+                    assert_eq!(make().unwrap_err().kind(), LinkErrorKind::InUse);
+                    let refused = Link::remove_dead(Some(place.path()), "quotes").unwrap_err();
+                    assert_eq!(refused.kind(), LinkErrorKind::InUse);
+                }
+                done.store(true, std::sync::atomic::Ordering::Relaxed);
+            });
+            while !done.load(std::sync::atomic::Ordering::Relaxed) {
+                let joined = link.consumer().map(drop).and_then(|()| link.producer().map(drop));
+                if let Err(error) = joined {
+                    done.store(true, std::sync::atomic::Ordering::Relaxed);
+                    panic!("{error}");
+                }
+            }
+        });
+    });
+}

@@ -157,15 +157,28 @@ impl Vacant {
     ///
     /// `InUse`, naming the holders; `System`.
     pub(super) fn keep(folder: &Folder) -> Result<Self, LinkError> {
-        let mut vacant = Self { files: Vec::new() };
-        let mut held = Vec::new();
+        let cannot = |name: &str, error| {
+            LinkError::system(format!("cannot lock {}", folder.path.join(name).display()), error)
+        };
+        // Only asked at first: what is free in a link that is in use can be taken while we look.
+        let (mut held, mut free) = (Vec::new(), Vec::new());
         for (name, file) in folder.lockable_files()? {
-            let is_free = lock::keep_free(&file).map_err(|error| {
-                LinkError::system(format!("cannot lock {}", folder.path.join(&name).display()), error)
-            })?;
-            (if is_free { &mut vacant.files } else { &mut held }).push((name, file));
+            let is_held = lock::is_locked(&file).map_err(|error| cannot(&name, error))?;
+            (if is_held { &mut held } else { &mut free }).push((name, file));
         }
-        if held.is_empty() { Ok(vacant) } else { Err(Holders::holding(&held).refuse(&folder.name)) }
+        let mut vacant = Self { files: Vec::new() };
+        if held.is_empty() {
+            for (name, file) in free {
+                let is_free = lock::keep_free(&file).map_err(|error| cannot(&name, error))?;
+                (if is_free { &mut vacant.files } else { &mut held }).push((name, file));
+            }
+        }
+        if held.is_empty() {
+            return Ok(vacant);
+        }
+        // Somebody has come in between. To find out who takes some time.
+        drop(vacant);
+        Err(Holders::holding(&held).refuse(&folder.name))
     }
 }
 
