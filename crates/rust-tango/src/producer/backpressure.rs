@@ -27,14 +27,13 @@ impl Producer<'_> {
     /// Refreshes the credits; an error if fragment `n`, which kills `victim`, still has none.
     #[cold]
     pub(super) fn await_credit(&self, n: u64, victim: Option<u64>) -> Result<(), TangoError> {
-        self.credits.refresh(n);
+        self.refresh(n, victim);
         // A consumer that has not moved for a while may be dead: ask, more seldom as time goes by.
         let failures = self.credits.failures();
         if failures >= 4 && (failures.is_power_of_two() || failures % 1024 == 0) {
             self.bury_dead();
-            self.credits.refresh(n);
+            self.refresh(n, victim);
         }
-        self.limit.set(self.credits.limit());
         if self.credits.allow(n, victim) || self.evict_until_allowed(n, victim) {
             self.resume();
             return Ok(());
@@ -54,6 +53,13 @@ impl Producer<'_> {
             held_by_word.store(shown, Relaxed);
         }
         Err(TangoError::NoCredits { held_by })
+    }
+
+    /// Refreshes the credits, again after each rise that is not enough: whoever was in the way at the first of
+    /// the two looks of a refresh may have gone on at the second, and then nobody would be named.
+    fn refresh(&self, n: u64, victim: Option<u64>) {
+        while self.credits.refresh(n) && !self.credits.allow(n, victim) {}
+        self.limit.set(self.credits.limit());
     }
 
     /// There is credit again.
@@ -80,8 +86,7 @@ impl Producer<'_> {
             }
             let evicted = &self.parts.head.rare.0.evicted;
             evicted.store(evicted.load(Relaxed).wrapping_add(1), Relaxed);
-            self.credits.refresh(n);
-            self.limit.set(self.credits.limit());
+            self.refresh(n, victim);
             if self.credits.allow(n, victim) {
                 return true;
             }
@@ -175,8 +180,7 @@ impl Producer<'_> {
         let victim = (size > self.in_slot)
             .then(|| self.placement.spot(granules(size)))
             .and_then(|spot| self.placement.victim(&spot, n, self.parts.ring.depth()));
-        self.credits.refresh(n);
-        self.limit.set(self.credits.limit());
+        self.refresh(n, victim);
         let allowed = self.credits.allow(n, victim);
         if allowed {
             self.resume();
