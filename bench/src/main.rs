@@ -12,7 +12,7 @@
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use clap::{Parser, Subcommand};
 use indicatif::{ProgressBar, ProgressStyle};
@@ -32,6 +32,9 @@ use crate::workloads::Contest;
 
 /// Some peers are built on the stack before they move to the heap.
 const STACK: usize = 1 << 30;
+
+/// After that long, the tables that are left of a quick run have one round each.
+const QUICK: Duration = Duration::from_secs(75);
 
 /// Measures rust-tango side by side with its peers and with what the hardware allows.
 #[derive(Parser)]
@@ -244,6 +247,9 @@ fn measure(arguments: &Arguments, cores: Cores, contests: &[Contest]) -> Result<
             // Not a terminal: one line a table.
             eprintln!("{:.0} s: {}, {} rows", start.elapsed().as_secs_f64(), contest.key, contest.rows.len());
         }
+        // A quick run on a machine that is busy has less of everything, rather than taking long.
+        let late = arguments.quick && start.elapsed() > QUICK;
+        let effort = if late { Effort { rounds: 1, ..effort } } else { effort };
         let rounds = interleave(&contest.rows, cores, effort, &|what| bar.set_message(what.to_owned()));
         let table = Table::new(contest, &rounds);
         bar.suspend(|| {

@@ -292,16 +292,21 @@ fn first_count(contestant: &Contestant, cores: Cores, effort: Effort) -> u64 {
         Count::Fixed(count) => count,
         Count::Due => (effort.window() / load.every as f64).ceil() as u64 * load.burst,
         Count::Fitting => {
-            let mut count = 1_000;
+            let mut count = least(contestant);
             loop {
                 let sample = (contestant.run)(&plan(contestant, cores, count));
                 if sample.nanos >= effort.window() / 20.0 || count > MOST {
-                    return adjusted(count, &sample, effort.window());
+                    return adjusted(count, &sample, effort.window()).max(least(contestant));
                 }
                 count *= 8;
             }
         }
     }
+}
+
+/// A window goes round the ring at least once, or it would measure how fast a ring is emptied.
+fn least(contestant: &Contestant) -> u64 {
+    contestant.lap.max(1_000)
 }
 
 /// As many messages as would have taken a window at the speed of this sample, which had `count`.
@@ -354,7 +359,7 @@ impl Turn<'_> {
             if let Count::Fitting = contestant.count {
                 // The cores may have moved: the next window should be as long as it is meant to be.
                 if !(0.5..2.0).contains(&(sample.nanos / window)) {
-                    *count = adjusted(*count, &sample, window);
+                    *count = adjusted(*count, &sample, window).max(least(contestant));
                 }
                 clean &= sample.nanos > window / 4.0;
             }
