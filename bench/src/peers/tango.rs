@@ -22,7 +22,7 @@ pub(crate) struct TangoWaiting;
 
 const ABOUT: About = About::new("tango", None).role(Role::Tango);
 /// How [`TangoWaiting`] waits.
-const WAIT: Wait = Wait::Yield;
+const WAIT: Wait = Wait::Park;
 /// The name of the one link in its folder.
 const NAME: &str = "link";
 
@@ -35,7 +35,7 @@ impl Peer for TangoObserver {
 }
 
 impl Peer for TangoWaiting {
-    const ABOUT: About = ABOUT.variant("waiting by yielding").sleeps();
+    const ABOUT: About = ABOUT.variant("parked").sleeps();
 }
 
 /// A link for messages of `N` bytes, still to be built or created.
