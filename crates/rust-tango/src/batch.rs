@@ -62,7 +62,7 @@ impl<'a> Consumer<'a> {
                 let (place, control) = meta.pack();
                 to[..META_WORDS].copy_from_slice(&[n, meta.sig, place, control]);
                 words::load(payload.unwrap_or_default(), &mut to[META_WORDS..]);
-                if !line.still(n) {
+                if !parts.still(n) {
                     stopped = Some(Self::overrun);
                     break;
                 }

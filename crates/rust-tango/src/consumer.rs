@@ -265,7 +265,7 @@ impl<'a> Consumer<'a> {
         for _ in 0..self.parts.ring.depth() {
             let Next::Fragment(line) = self.look()? else { return Ok(None) };
             let sig = line.sig();
-            if self.mode.scratch().is_some() && !line.still(self.next) {
+            if self.mode.scratch().is_some() && !self.parts.still(self.next) {
                 return Err(self.overrun());
             }
             if accept(sig) {
@@ -530,7 +530,7 @@ impl<'a> Consumer<'a> {
         let next = n.wrapping_add(1);
         if let Some(scratch) = self.mode.scratch() {
             words = words.filter(|words| scratch.fill(words));
-            if !line.still(n) {
+            if !self.parts.still(n) {
                 return Err(self.overrun());
             }
         }

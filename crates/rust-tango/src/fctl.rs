@@ -405,6 +405,12 @@ impl<'a> Credits<'a> {
         self.floor.get().wrapping_add(self.credits)
     }
 
+    /// No fragment from here on may be overwritten without another refresh.
+    #[inline]
+    pub(crate) fn floor(&self) -> u64 {
+        self.floor.get()
+    }
+
     /// Whether fragment `n` may be published, which kills fragment `victim` and its line's old content.
     #[inline]
     pub(crate) fn allow(&self, n: u64, victim: Option<u64>) -> bool {

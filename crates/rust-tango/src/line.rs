@@ -10,42 +10,52 @@
 //! The line of fragment `n` is the one of index `n mod depth`. Its `seq` word says what it holds:
 //!
 //! ```text
-//!   seq = n            n mod depth is this line's index: fragment n, intact
-//!   seq = n - 1        a marker: the line of n, whose old content (n - depth, if there was one) is gone
+//!   seq = n            n mod depth is this line's index: fragment n; intact, unless it is before `oldest`
+//!   seq = n - 1        a marker: the line of n, which nobody has used yet
 //! ```
 //!
-//! A marker for `n` reads as "behind n" to who waits for `n`, and as "ahead" to who still wants an
-//! older fragment of the same line. As `depth >= 2`, no marker has the residue of its own line.
+//! A marker for `n` reads as "behind n" to who waits for `n`. As `depth >= 2`, no marker has the residue of its
+//! own line. Beside the ring, the producer keeps one word more:
+//!
+//! ```text
+//!   oldest             everything before it is dead: its line or its granules may be overwritten. Never falls.
+//! ```
 //!
 //! # Publishing `n`
 //!
-//! 1. [`Line::retire`]: for each fragment that dies by this publish, its line's `seq` gets the marker
-//! 2. [`retired`][]: `fence(Release)`
-//! 3. payload words, then [`Line::publish`]: `sig` and the two packed words, relaxed,
-//! 4. and `seq = n` with Release
+//! 1. where `n - depth` (whose line it takes) or the newest fragment whose granules it takes is not dead yet:
+//!    [`retire`], that is `oldest` = behind both, relaxed, and `fence(Release)`. It may retire more than that,
+//!    which spares the publishes that follow this step.
+//! 2. payload words, then [`Line::publish`]: `sig` and the two packed words, relaxed,
+//! 3. and `seq = n` with Release
 //!
 //! # Reading `n`
 //!
 //! 1. [`Line::look`]: `seq`, relaxed; only if it is `n`: `fence(Acquire)`
 //! 2. the words, relaxed
-//! 3. a reader that holds no credits copies the payload, then [`Line::still`]: `fence(Acquire)`, and
-//!    `seq` once more, relaxed: it must still be `n`
+//! 3. a reader that holds no credits copies the payload, then asks [`still`]: `fence(Acquire)`, and `oldest`,
+//!    relaxed: it must not be behind `n` yet
 //!
 //! # Why it is right
 //!
-//! *A reader sees whole fragments.* `seq = n` is stored with Release (4) after all words of `n`. A
+//! *A reader sees whole fragments.* `seq = n` is stored with Release (3) after all words of `n`. A
 //! reader that loads it and then runs the acquire fence (1) synchronises with that store, so it reads
 //! the words of `n` or newer ones.
 //!
 //! *A lapped reader notices.* Suppose a word that an observer copied in step 2 was written by a later
-//! publish `m`, which reused the line or the granules of `n`. Before it wrote the word, `m` stored a
-//! marker into the line of `n` (or an earlier publish did) and ran the release fence (2). The observer
-//! loaded that word and then ran the acquire fence of step 3. So the two fences synchronise, the
-//! marker happens before the last load of `seq`, and this load cannot return `n` any more.
+//! publish `m`, which reused the line or the granules of `n`. Before it wrote the word, `m` (or an earlier
+//! publish) stored a number behind `n` into `oldest` and ran the release fence of `retire`. The observer
+//! loaded that word and then ran the acquire fence of `still`. So the two fences synchronise, and the load of
+//! `oldest` returns that number or, as it never falls, one further on.
 //!
 //! *A reader with credits needs no second look.* The producer retires `n` only when every reliable
 //! consumer has given its credit back for it (see [`fctl`](crate::fctl)), which happens after the last
 //! read of `n`. Neither the line nor the granules of `n` change while it is read.
+//!
+//! *Nothing is written into the line before its turn.* A reader that waits for `n` looks at its line all the
+//! time, so each store there costs the producer the whole way to that reader and back. A marker in the line of
+//! `n`, before its payload, would double that (`bench/`: row "no work"). So `oldest` stands elsewhere, the
+//! payload is filled from its end ([`Line::fill`]), and the words beside `seq` come last, all at once.
 //!
 //! *An empty ring holds no phantom.* Before anyone reads, the lines hold the markers of the first
 //! `depth` numbers, whatever the first number is.
@@ -61,8 +71,8 @@ use crate::words;
 /// Words of metadata at the head of a slot.
 pub(crate) const META_WORDS: usize = 4;
 
-/// Bytes of a cache line.
-const CACHE_LINE: usize = 64;
+/// Words of payload that share a cache line of 64 bytes with the metadata.
+const BESIDE_META: usize = 64 / words::WORD - META_WORDS;
 
 /// What a reader that wants one fragment finds in its line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -71,7 +81,7 @@ pub(crate) enum Look {
     Ready,
     /// Not published yet.
     Behind,
-    /// Overwritten, or retired to be.
+    /// Overwritten.
     Gone,
 }
 
@@ -84,20 +94,33 @@ pub(crate) struct Line<'a> {
 }
 
 impl Line<'_> {
-    /// Makes this the empty line that fragment `n` will use: what it held before is gone.
-    /// Producer only. Must be followed by [`retired`] before any word of the dead fragment is reused.
+    /// Makes this the empty line that fragment `n` will be the first to use. Nobody reads it yet.
     #[inline]
-    pub(crate) fn retire(&self, n: u64) {
-        // Ordered before the words of the next fragment by the release fence in `retired`.
+    pub(crate) fn prepare(&self, n: u64) {
         self.meta[0].store(n.wrapping_sub(1), Relaxed);
     }
 
-    /// Does something to each cache line that a payload of `len` bytes will touch. Producer only.
+    /// Stores a payload in the slot; the part that shares the cache line of the metadata comes last. False:
+    /// it does not fit. Producer only, behind [`retire`].
+    #[inline]
+    pub(crate) fn fill(&self, payload: &[u8]) -> bool {
+        let Some(room) = self.room.get(..payload.len().div_ceil(words::WORD)) else { return false };
+        match (room.split_at_checked(BESIDE_META), payload.split_at_checked(BESIDE_META * words::WORD)) {
+            (Some((near, far)), Some((first, rest))) => {
+                words::store(far, rest);
+                words::store(near, first);
+            }
+            _ => words::store(room, payload),
+        }
+        true
+    }
+
+    /// Does something to each cache line of a fragment with a payload of `len` bytes.
     #[inline]
     pub(crate) fn for_cache_lines(&self, len: usize, act: impl Fn(&AtomicU64)) {
         act(&self.meta[0]);
-        if len > CACHE_LINE - META_WORDS * words::WORD {
-            if let Some(word) = self.room.get(CACHE_LINE / words::WORD - META_WORDS) {
+        if len > BESIDE_META * words::WORD {
+            if let Some(word) = self.room.get(BESIDE_META) {
                 act(word);
             }
         }
@@ -130,15 +153,6 @@ impl Line<'_> {
         }
     }
 
-    /// Whether everything that was loaded from fragment `n` since [`Line::look`] was of fragment `n`.
-    #[inline]
-    pub(crate) fn still(&self, n: u64) -> bool {
-        // Pairs with the release fence in `retired`: if a word of a later fragment was read, the marker
-        // that was stored before it is seen below.
-        fence(ordering("line.still_fence", Acquire));
-        self.meta[0].load(Relaxed) == n || !intact("line.still")
-    }
-
     /// The application tag, for a look before anything else is read.
     #[inline]
     pub(crate) fn sig(&self) -> u64 {
@@ -164,11 +178,23 @@ impl Line<'_> {
     }
 }
 
-/// Orders the markers of all retired lines before the words that are written next. Producer only.
+/// Declares everything before `before` dead, before any word of it is written. Producer only.
 #[inline]
-pub(crate) fn retired() {
-    // Pairs with the acquire fence in `Line::still`.
+pub(crate) fn retire(oldest: &AtomicU64, before: u64) {
+    if intact("line.retire") {
+        oldest.store(before, Relaxed);
+    }
+    // Orders it before all words that are written from now on. Pairs with the acquire fence in `still`.
     fence(ordering("line.retired", Release));
+}
+
+/// Whether everything that was loaded from fragment `n` since [`Line::look`] was of fragment `n`.
+#[inline]
+pub(crate) fn still(oldest: &AtomicU64, n: u64) -> bool {
+    // Pairs with the release fence in `retire`: if a word of a later fragment was read, the number that
+    // was stored before it, or one further on, is seen below.
+    fence(ordering("line.still_fence", Acquire));
+    !seq::is_before(n, oldest.load(Relaxed)) || !intact("line.still")
 }
 
 #[cfg(test)]
@@ -180,31 +206,51 @@ mod tests {
     }
 
     #[test]
-    fn a_line_goes_from_marker_to_fragment_to_marker() {
+    fn a_line_goes_from_marker_to_fragment_to_fragment() {
         for n in [5_u64, 0, u64::MAX, 1 << 63] {
             let memory = words();
             let line = Line { meta: &memory, room: &[] };
-            line.retire(n);
-            retired();
+            line.prepare(n);
             assert_eq!(line.look(n), Look::Behind);
             assert_eq!(line.look(n.wrapping_sub(8)), Look::Gone);
             let meta = FragmentMetadata { seq: n, sig: 9, chunk: 1, size: 2, ctl: 3, reserved: 0, ts: 4 };
             line.publish(&meta);
             assert_eq!(line.look(n), Look::Ready);
             assert_eq!(line.metadata(n), meta);
-            assert!(line.still(n));
             assert_eq!(line.look(n.wrapping_add(8)), Look::Behind);
-            line.retire(n.wrapping_add(8));
-            assert!(!line.still(n));
+            let oldest = AtomicU64::new(n.wrapping_sub(3));
+            assert!(still(&oldest, n));
+            retire(&oldest, n);
+            assert!(still(&oldest, n));
+            retire(&oldest, n.wrapping_add(1));
+            assert!(!still(&oldest, n));
+            line.publish(&FragmentMetadata { seq: n.wrapping_add(8), ..meta });
             assert_eq!(line.look(n), Look::Gone);
         }
+    }
+
+    #[test]
+    fn a_slot_is_filled_to_its_last_byte_and_no_further() {
+        let memory: [AtomicU64; 16] = core::array::from_fn(|_| AtomicU64::new(u64::MAX));
+        let (meta, room) = memory.split_first_chunk().unwrap();
+        let line = Line { meta, room };
+        for len in [0, 1, 31, 32, 33, 64, 95, 96] {
+            room.iter().for_each(|word| word.store(u64::MAX, Relaxed));
+            let payload: Vec<u8> = (1..=len as u8).collect();
+            assert!(line.fill(&payload));
+            let bytes: Vec<u8> = room.iter().flat_map(|word| word.load(Relaxed).to_ne_bytes()).collect();
+            assert_eq!(&bytes[..len], payload);
+            assert!(bytes[len.next_multiple_of(8)..].iter().all(|byte| *byte == 0xff), "{len}");
+        }
+        assert!(!line.fill(&[0; 97]));
+        assert!(meta.iter().all(|word| word.load(Relaxed) == u64::MAX));
     }
 
     #[test]
     fn a_marker_proves_only_the_older_fragment() {
         let memory = words();
         let line = Line { meta: &memory, room: &[] };
-        line.retire(19);
+        line.prepare(19);
         assert_eq!(line.proven(3, 8), 11);
         line.publish(&FragmentMetadata { seq: 19, ..Default::default() });
         assert_eq!(line.proven(3, 8), 19);

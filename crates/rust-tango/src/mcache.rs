@@ -1,7 +1,7 @@
 //! The ring of metadata lines, the words that its producer keeps beside it, and [`MCache`], which owns both.
 //!
 //! ```text
-//!   Head   | Cnc start ... | bell | floor stalls ... | next oldest |    four pairs of cache lines
+//!   Head   | Cnc start ... | bell | floor stalls ... | oldest | next |  five pairs of cache lines
 //!   Ring   | slot 0 | slot 1 | ...                  | slot depth - 1 |
 //!   slot   | seq sig place control | room: slot size - 32 bytes     |   128, 256, ... bytes each
 //! ```
@@ -38,8 +38,12 @@ pub(crate) struct Head {
     pub(crate) bell: Padded<Bell>,
     /// Written when the credits are refreshed.
     pub(crate) credit: Padded<Credit>,
-    /// Written with every fragment.
-    pub(crate) place: Padded<Place>,
+    /// Everything before this is dead: see [`line`](crate::line). Written now and then; not beside `next`, because
+    /// observers read it with every fragment.
+    pub(crate) oldest: Padded<AtomicU64>,
+    /// The number that is published next, written with every fragment. A hint for readers: it may lag behind the
+    /// lines.
+    pub(crate) next: Padded<AtomicU64>,
 }
 
 #[repr(C)]
@@ -73,15 +77,6 @@ pub(crate) struct Credit {
     pub(crate) held_by: AtomicU64,
 }
 
-#[repr(C)]
-#[derive(Debug)]
-pub(crate) struct Place {
-    /// The number that is published next. A hint for readers: it may lag behind the lines.
-    pub(crate) next: AtomicU64,
-    /// Everything before this died in the payload region. A hint; `next - depth` may be newer.
-    pub(crate) oldest: AtomicU64,
-}
-
 impl Head {
     pub(crate) const fn new() -> Self {
         const fn zero() -> AtomicU64 {
@@ -99,23 +94,23 @@ impl Head {
             }),
             credit: Padded(Credit { floor: zero(), stalls: zero(), held_by: zero() }),
             bell: Padded(Bell::new()),
-            place: Padded(Place { next: zero(), oldest: zero() }),
+            oldest: Padded(zero()),
+            next: Padded(zero()),
         }
     }
 
     /// Makes the words exist for the model checker.
     #[cfg(all(loom, test))]
     pub(crate) fn touch(&self) {
-        let Self { rare, credit, place, bell } = self;
+        let Self { rare, credit, oldest, next, bell } = self;
         let Rare { cnc, start, incarnation, takeovers, taken_over_at, evicted, buried } = &rare.0;
         cnc.touch();
         bell.0.touch();
         let Credit { floor, stalls, held_by } = &credit.0;
-        let Place { next, oldest } = &place.0;
         for word in [start, incarnation, takeovers, taken_over_at, evicted, buried] {
             word.touch();
         }
-        for word in [floor, stalls, held_by, next, oldest] {
+        for word in [floor, stalls, held_by, &oldest.0, &next.0] {
             word.touch();
         }
     }
@@ -315,7 +310,7 @@ impl PartIdentity {
 struct Slot([AtomicU64; SLOT_WORDS]);
 
 /// Ring of `DEPTH` metadata lines (a power of two, at least 2), each with room for a payload of up to
-/// 96 bytes. 128 bytes a line, and 1 KiB beside them.
+/// 96 bytes. 128 bytes a line, and about 1 KiB beside them.
 ///
 /// `new` is `const` and all zeros, so a `static` ring costs nothing in the binary. A large ring
 /// belongs into a `static` or on the heap ([`MCache::boxed`]): by value it passes through the stack.
@@ -481,7 +476,7 @@ mod tests {
         let ring = cache.ring();
         assert_eq!((ring.depth(), ring.room()), (4, 96));
         for n in 0..4_u64 {
-            ring.line(n).retire(n);
+            ring.line(n).prepare(n);
             for word in ring.line(n).room {
                 word.store(n, Relaxed);
             }

@@ -3,7 +3,7 @@
 use crate::cnc::CncState;
 use crate::dcache::Granules;
 use crate::frag::FragmentMetadata;
-use crate::line::Line;
+use crate::line::{self, Line};
 use crate::mcache::{Head, Ring};
 use crate::seq;
 use crate::sync::{Acquire, AtomicU64, Relaxed, fence, ordering};
@@ -72,8 +72,14 @@ impl<'a> Parts<'a> {
 
     /// Where readers can go on: the oldest fragment that may still be there, and the next to come.
     pub(crate) fn extent(&self) -> (u64, u64) {
-        let next = self.head.place.0.next.load(Relaxed);
+        let next = self.head.next.0.load(Relaxed);
         let by_lines = next.wrapping_sub(self.ring.depth());
-        (seq::later(by_lines, self.head.place.0.oldest.load(Relaxed)), next)
+        (seq::later(by_lines, self.head.oldest.0.load(Relaxed)), next)
+    }
+
+    /// See [`line::still`].
+    #[inline]
+    pub(crate) fn still(&self, n: u64) -> bool {
+        line::still(&self.head.oldest.0, n)
     }
 }

@@ -52,14 +52,16 @@ use core::time::Duration;
 pub struct Producer<'a> {
     /// What is published next.
     next: Cell<u64>,
-    /// The first number that has no credit yet; `credits.limit()`, kept at hand.
+    /// The first number that needs more than to be written: a credit, or something to be retired.
     limit: Cell<u64>,
     parts: Parts<'a>,
     /// Largest payload that travels in its slot.
     in_slot: usize,
     /// How many lines ahead of their use lines are fetched; 0 where that does not help.
     clean_ahead: u64,
-    /// Everything before this is dead in the payload region.
+    /// How many fragments more than needed are retired at once.
+    retire_ahead: u64,
+    /// Everything before this is dead: its line or its granules may be overwritten.
     oldest: Cell<u64>,
     /// The fragment that was last counted as stalled.
     stalled: Cell<Option<u64>>,
@@ -118,6 +120,8 @@ impl Drop for Claim<'_> {
 
 /// Smaller rings stay in the caches that are nearest.
 const CLEAN_FROM_DEPTH: u64 = 256;
+/// One part in so many of the ring is retired at once.
+const RETIRE_PART: u64 = 64;
 
 impl core::fmt::Debug for Producer<'_> {
     fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
@@ -179,18 +183,13 @@ impl<'a> Producer<'a> {
         }
         let n = self.next.get();
         if !seq::is_before(n, self.limit.get()) {
-            self.await_credit(n, None)?;
+            self.make_room(n, None)?;
         }
         let line = self.parts.ring.line(n);
         // `in_slot` says that it fits. Asked where the compiler sees it, so that no way leads to a panic.
-        let Some(room) = line.room.get(..payload.len().div_ceil(words::WORD)) else {
+        if !line.fill(payload) {
             return self.put_apart(payload, sig, ctl, ts);
-        };
-        if intact("line.marker") {
-            line.retire(n);
         }
-        line::retired();
-        words::store(room, payload);
         let meta = FragmentMetadata {
             seq: n,
             sig,
@@ -359,34 +358,37 @@ impl<'a> Producer<'a> {
         } else {
             (None, None)
         };
-        if !self.credits.allow(n, victim) {
-            self.await_credit(n, victim)?;
+        if victim.is_some() || !seq::is_before(n, self.limit.get()) {
+            self.make_room(n, victim)?;
         }
-        if let Some(victim) = victim {
-            self.retire_up_to(victim, n, depth);
-        }
-        if intact("line.marker") {
-            self.parts.ring.line(n).retire(n);
-        }
-        line::retired();
         Ok(Reserved { n, size, spot, victim })
     }
 
-    /// Retires the lines of all fragments up to `victim`; the line of `n` is not among them.
-    fn retire_up_to(&self, victim: u64, n: u64, depth: u64) {
-        // Oldest first: whatever a death leaves behind, what is intact is the newest part. (A process dies
-        // between two instructions, so its stores up to there are in memory in order.)
-        //
-        // What is older than this has lost its line to a later fragment.
-        let mut dying = seq::later(self.oldest.get(), n.wrapping_sub(depth).wrapping_add(1));
-        while !seq::is_before(victim, dying) {
-            if intact("producer.victims") {
-                self.parts.ring.line(dying).retire(dying.wrapping_add(depth));
-            }
-            dying = dying.wrapping_add(1);
+    /// Sees to it that fragment `n` has a credit, and that what it overwrites is dead: the fragment whose line it
+    /// takes, and all up to `victim`.
+    #[inline(never)]
+    fn make_room(&self, n: u64, victim: Option<u64>) -> Result<(), TangoError> {
+        if !self.credits.allow(n, victim) {
+            self.await_credit(n, victim)?;
         }
-        self.oldest.set(dying);
-        self.parts.head.place.0.oldest.store(dying, Relaxed);
+        let by_line = n.wrapping_sub(self.parts.ring.depth()).wrapping_add(1);
+        // The lines of the next few at once, but nothing that a consumer may still want.
+        let mut dead = seq::earlier(by_line.wrapping_add(self.retire_ahead), self.credits.floor());
+        if let Some(victim) = victim.filter(|_| intact("producer.victims")) {
+            dead = seq::later(dead, victim.wrapping_add(1));
+        }
+        if seq::is_before(self.oldest.get(), dead) {
+            self.oldest.set(dead);
+            line::retire(&self.parts.head.oldest.0, dead);
+        }
+        self.set_limit();
+        Ok(())
+    }
+
+    /// Fragments before the limit have a credit, and their lines are free.
+    fn set_limit(&self) {
+        let by_lines = self.oldest.get().wrapping_add(self.parts.ring.depth());
+        self.limit.set(seq::earlier(self.credits.limit(), by_lines));
     }
 
     /// The words that a reserved payload goes to.
@@ -429,7 +431,7 @@ impl<'a> Producer<'a> {
     fn advance(&self, n: u64) {
         let next = n.wrapping_add(1);
         self.next.set(next);
-        self.parts.head.place.0.next.store(next, Relaxed);
+        self.parts.head.next.0.store(next, Relaxed);
         if let Some(followers) = &self.followers {
             if let Some(fseq) = followers.fseq {
                 fseq.set(next);

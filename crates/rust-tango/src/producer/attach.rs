@@ -1,7 +1,7 @@
 //! How a producer begins: on a fresh link, or where another one has ended.
 
 use super::Producer;
-use super::{CLEAN_FROM_DEPTH, Claim};
+use super::{CLEAN_FROM_DEPTH, Claim, RETIRE_PART};
 use crate::bell::Order;
 use crate::cnc::CncState;
 use crate::dcache::Placement;
@@ -52,17 +52,19 @@ impl<'a> Producer<'a> {
             }
             (oldest, next)
         };
-        head.place.0.next.store(next, Relaxed);
-        head.place.0.oldest.store(oldest, Relaxed);
+        head.next.0.store(next, Relaxed);
+        // Not lower than it was: `survey`. Nothing is overwritten before it is raised again.
+        head.oldest.0.store(oldest, Relaxed);
         let credits = Credits::new(slots, oldest, &head.credit.0.floor, credits);
         head.credit.0.held_by.store(0, Relaxed);
         // Who has slept since before this producer was there knows nothing of its `order`.
         head.bell.0.ring();
         Self {
             next: Cell::new(next),
-            limit: Cell::new(credits.limit()),
+            limit: Cell::new(seq::earlier(credits.limit(), oldest.wrapping_add(depth))),
             in_slot: parts.in_slot(),
             clean_ahead: if depth >= CLEAN_FROM_DEPTH && words::cleaning_helps() { depth / 32 } else { 0 },
+            retire_ahead: depth / RETIRE_PART,
             parts,
             oldest: Cell::new(oldest),
             stalled: Cell::new(None),
@@ -86,30 +88,37 @@ pub(crate) fn prepare(parts: &Parts<'_>, first: u64) {
     for offset in 0..parts.ring.depth() {
         let n = first.wrapping_add(offset);
         if intact("line.empty") {
-            parts.ring.line(n).retire(n);
+            parts.ring.line(n).prepare(n);
         }
     }
     parts.head.rare.0.start.store(first, Relaxed);
-    parts.head.place.0.next.store(first, Relaxed);
-    parts.head.place.0.oldest.store(first, Relaxed);
+    parts.head.next.0.store(first, Relaxed);
+    parts.head.oldest.0.store(first, Relaxed);
     parts.head.credit.0.floor.store(first, Relaxed);
     // Who sees the lines as bound sees them prepared.
     parts.head.rare.0.cnc.set_state(CncState::Run);
 }
 
-/// The oldest intact fragment and the next number of a link that has been used, from its lines. Only
-/// while nobody produces.
+/// The oldest intact fragment and the next number of a link that has been used: from its lines, and from what
+/// was retired. Only while nobody produces.
 fn survey(parts: &Parts<'_>) -> (u64, u64) {
     let depth = parts.ring.depth();
     let mut newest = parts.head.rare.0.start.load(Relaxed).wrapping_sub(1);
     for index in 0..depth {
         newest = seq::later(newest, parts.ring.line(index).proven(index, depth));
     }
-    let mut oldest = newest.wrapping_add(1);
-    while newest.wrapping_sub(oldest).wrapping_add(2) <= depth
-        && parts.ring.line(oldest.wrapping_sub(1)).look(oldest.wrapping_sub(1)) == line::Look::Ready
-    {
-        oldest = oldest.wrapping_sub(1);
+    let next = newest.wrapping_add(1);
+    // A producer that was killed may have overwritten a part of what it had retired. (A process dies between two
+    // instructions, so its stores up to there are in memory in order.)
+    let retired = parts.head.oldest.0.load(Relaxed);
+    let bound = seq::later(retired, next.wrapping_sub(depth));
+    let mut oldest = next;
+    while seq::is_before(bound, oldest) {
+        let before = oldest.wrapping_sub(1);
+        if parts.ring.line(before).look(before) != line::Look::Ready {
+            break;
+        }
+        oldest = before;
     }
-    (oldest, newest.wrapping_add(1))
+    (seq::later(oldest, retired), next)
 }

@@ -59,7 +59,7 @@ impl Producer<'_> {
     /// the two looks of a refresh may have gone on at the second, and then nobody would be named.
     fn refresh(&self, n: u64, victim: Option<u64>) {
         while self.credits.refresh(n) && !self.credits.allow(n, victim) {}
-        self.limit.set(self.credits.limit());
+        self.set_limit();
     }
 
     /// There is credit again.
