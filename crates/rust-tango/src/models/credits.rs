@@ -40,6 +40,20 @@ fn the_producer_waits_for_both() {
     });
 }
 
+/// The region is full, and the ring is not: the third fragment needs the granules of the first.
+#[test]
+fn the_producer_waits_for_granules() {
+    Model::bounded(2, 570).check(|_| {
+        let memory = Memory::new(Shape { granules: 2, depth: 4, ..shape(1) });
+        let producer = memory.producer();
+        let mut consumer = memory.consumer(0, Start::Next);
+        publish_all(&producer, 2);
+        let reader = thread::spawn(move || read_up_to(&mut consumer, 3));
+        publish_all(&producer, 1);
+        reader.join().unwrap();
+    });
+}
+
 /// Nobody is there; somebody joins at the oldest fragment while it is being overwritten. From where it stands
 /// then, nothing is lost.
 #[test]

@@ -132,7 +132,8 @@ fn a_new_rule_is_known_to_sleepers() {
                 drop(memory);
             }
         });
-        drop(memory.producer());
+        // Stays: its end would wake the sleeper, too.
+        core::mem::forget(memory.producer());
         sleeper.join().unwrap();
     });
 }

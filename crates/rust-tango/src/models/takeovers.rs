@@ -8,23 +8,28 @@ use loom::thread;
 
 const FIRST: u64 = 7;
 
-fn memory() -> std::sync::Arc<Memory> {
-    Memory::new(Shape { slots: 1, first: FIRST, ..Shape::default() })
+const SHAPE: Shape = Shape { depth: 2, granules: 0, slots: 1, first: FIRST };
+
+/// The ring is full of what a consumer has not read when the producer dies, or the region is.
+fn waits(shape: Shape) {
+    let memory = Memory::new(shape);
+    let producer = memory.producer();
+    let mut consumer = memory.consumer(0, Start::Next);
+    publish_all(&producer, 2);
+    let reader = thread::spawn(move || (0..3).for_each(|n| read_through(&mut consumer, FIRST + n)));
+    memory.fails(producer);
+    publish_all(&memory.producer(), 1);
+    reader.join().unwrap();
 }
 
-/// The ring is full of what a consumer has not read when the producer dies.
 #[test]
 fn the_next_producer_waits_for_who_reads() {
-    Model::bounded(2, 48152).check(|_| {
-        let memory = memory();
-        let producer = memory.producer();
-        let mut consumer = memory.consumer(0, Start::Next);
-        publish_all(&producer, 2);
-        let reader = thread::spawn(move || (0..3).for_each(|n| read_through(&mut consumer, FIRST + n)));
-        memory.fails(producer);
-        publish_all(&memory.producer(), 1);
-        reader.join().unwrap();
-    });
+    Model::bounded(2, 48152).check(|_| waits(SHAPE));
+}
+
+#[test]
+fn the_next_producer_knows_where_payloads_lie() {
+    Model::bounded(2, 48152).check(|_| waits(Shape { granules: 2, depth: 4, ..SHAPE }));
 }
 
 /// The floor of the producer that died was over what is still there; the next one begins with what is there.
@@ -33,7 +38,7 @@ fn the_next_producer_waits_for_who_reads() {
 fn somebody_joins_meanwhile() {
     let model = Model::bounded(2, 119345).must_see(&["from 1", "from 2", "from 3"]);
     model.check(|seen| {
-        let memory = memory();
+        let memory = Memory::new(SHAPE);
         let producer = memory.producer();
         publish_all(&producer, 3);
         let reader = thread::spawn({
