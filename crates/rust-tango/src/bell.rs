@@ -77,7 +77,16 @@ impl Bell {
     /// A new owner takes over: awake, and fencing by `order` from now on.
     pub(crate) fn take(&self, order: Order) {
         self.relies.store(u64::from(order == Order::ByKernel), Relaxed);
-        self.asleep.store((self.asleep.own() | 1).wrapping_add(1), Release);
+        let asleep = self.asleep.own();
+        // Also where the owner before died asleep: what has been rung for once is not rung for again.
+        let awake = if intact("bell.take") { (asleep | 1).wrapping_add(1) } else { asleep & !1 };
+        self.asleep.store(awake, Release);
+    }
+
+    /// W2, by an owner that is never heard of again.
+    #[cfg(all(loom, test))]
+    pub(crate) fn fall_asleep(&self) {
+        self.asleep.store(self.asleep.own() | 1, Release);
     }
 
     /// What the owner says about its sleep: compare with the value seen before.
@@ -129,7 +138,8 @@ impl Bell {
         if ordered && !(intact("bell.news") && news()) {
             kernel::sleep(&other.strokes, strokes, longest.min(SLICE));
         }
-        self.asleep.store(asleep.wrapping_add(1), Relaxed);
+        // W6: the next sleep has another number, so that it is rung for.
+        self.asleep.store(asleep.wrapping_add(u64::from(intact("bell.awake"))), Relaxed);
         ordered
     }
 }

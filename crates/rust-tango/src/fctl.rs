@@ -119,6 +119,12 @@ impl ConsumerSlot {
         }
     }
 
+    /// The owner dies while it sleeps: nobody says that it is awake again.
+    #[cfg(all(loom, test))]
+    pub(crate) fn dies_asleep(&self) {
+        self.bell.0.fall_asleep();
+    }
+
     /// Makes the words exist for the model checker.
     #[cfg(all(loom, test))]
     pub(crate) fn touch(&self) {
@@ -169,7 +175,11 @@ impl ConsumerSlot {
                 return at;
             }
             at = floor;
+            if !intact("fctl.settle_again") {
+                break;
+            }
         }
+        // By copy, so wherever it stands. Release: as any credit that is given back.
         self.progress.0.next.store(at, Release);
         at
     }
@@ -273,7 +283,9 @@ impl<'a> Seat<'a> {
         let rounds = if self.slot.is_evictable() { ROUNDS_BY_COPY } else { usize::MAX };
         let at = self.slot.settle(start, floor, rounds);
         // Whoever sleeps on this bell did so for another owner, or for what has been given up just now.
-        self.slot.bell.0.ring();
+        if intact("fctl.settled") {
+            self.slot.bell.0.ring();
+        }
         at
     }
 
@@ -387,8 +399,8 @@ pub(crate) struct Credits<'a> {
 impl<'a> Credits<'a> {
     /// Starts with `floor`: everything before it is dead already.
     pub(crate) fn new(slots: Slots<'a>, floor: u64, word: &'a AtomicU64, credits: u64) -> Self {
-        // No fence: a floor over what is dead takes nothing from anyone.
-        word.store(floor, Release);
+        // No fence: a floor over what is dead takes nothing from anyone. Release: as in `refresh`.
+        word.store(floor, ordering("fctl.first_order", Release));
         Self {
             slots,
             floor: Cell::new(floor),
@@ -439,9 +451,10 @@ impl<'a> Credits<'a> {
         }
         // R3: pairs with the fence in `ConsumerSlot::settle`.
         fence(ordering("fctl.refresh_fence", SeqCst));
-        // R4: not below the last final floor, for `least_demand` ignores who is.
+        // R4: not below the last final floor, for `least_demand` ignores who is; and not over the candidate, for
+        // a joiner that has seen that one may stand there.
         let floor = if intact("fctl.second_read") { self.least_demand(n) } else { candidate };
-        let floor = seq::earlier(candidate, floor);
+        let floor = if intact("fctl.candidate") { seq::earlier(candidate, floor) } else { floor };
         self.word.store(floor, ordering("fctl.final_order", Release));
         // Pairs with the Release stores in `ConsumerSlot::release` and `leave`: their reads happen
         // before our writes.
@@ -544,6 +557,7 @@ impl<'a> Credits<'a> {
             // an earlier one.
             let (state, demand) = watched.slot.demand();
             if demand.is_some() && state != watched.dead.get() && !lives(index) {
+                let state = if intact("fctl.buried_before") { state } else { watched.slot.demand().0 };
                 watched.dead.set(state);
                 dead += 1;
             }

@@ -7,7 +7,7 @@ mod common;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
-use common::{Random, assert_whole, in_time, publish};
+use common::{Random, assert_whole, in_time, publish, sig};
 use rust_tango::{Consumer, DCache, Fseq, Link, LinkBuilder, MCache, Producer, TangoError};
 
 const ENOUGH: u64 = common::few(2_000);
@@ -39,6 +39,11 @@ impl Tally {
     }
 }
 
+/// What the observers look for when they filter: about every second fragment.
+fn is_wanted(sig: u64) -> bool {
+    sig % 2 == 0
+}
+
 /// Reads until the link is closed; tells `done` once it has accepted `ENOUGH` and been lapped. On a busy
 /// machine that would take long: after a while, `FEW` have to do.
 fn observe(mut ob: Consumer<'_>, max: usize, seed: u64, done: &AtomicUsize) -> Tally {
@@ -46,18 +51,33 @@ fn observe(mut ob: Consumer<'_>, max: usize, seed: u64, done: &AtomicUsize) -> T
     let (mut tally, mut random, mut told) = (Tally::default(), Random::new(seed), false);
     let (first, begin) = (ob.next_seq(), Instant::now());
     while !ob.is_closed() {
-        let before = ob.next_seq();
-        let seen = if random.below(2) == 0 {
-            ob.poll().map(|fragment| match fragment {
+        let mut before = ob.next_seq();
+        let seen = match random.below(3) {
+            0 => ob.poll().map(|fragment| match fragment {
                 Some(fragment) => tally.accept(&fragment.meta, fragment.payload.as_slice(), before, max),
                 None => std::thread::yield_now(),
-            })
-        } else {
-            ob.poll_batch(1 + random.below(20) as usize).map(|batch| {
+            }),
+            1 => ob.poll_batch(1 + random.below(20) as usize).map(|batch| {
                 for (fragment, at) in batch.iter().zip(0..) {
                     tally.accept(&fragment.meta, fragment.payload.as_slice(), before + at, max);
                 }
-            })
+            }),
+            _ => {
+                let found = ob.poll_if(is_wanted).map(|found| {
+                    found.map(|fragment| {
+                        assert_whole(&fragment.meta, fragment.payload.as_slice(), max);
+                        fragment.meta.seq
+                    })
+                });
+                let lost = if let Err(TangoError::Overrun { lost, .. }) = found { lost } else { 0 };
+                let end = ob.next_seq() - lost;
+                // What is not wanted has been passed over, by what it says of itself and not by another's tag.
+                let passed = before..if let Ok(Some(seq)) = found { seq } else { end };
+                assert!(passed.clone().all(|seq| !is_wanted(sig(seq))), "passed over {passed:?}");
+                tally.accepted += end - before;
+                before = end;
+                found.map(|_| ())
+            }
         };
         if let Err(error) = seen {
             tally.overrun(error, before, ob.next_seq());

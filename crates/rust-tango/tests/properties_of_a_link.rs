@@ -8,14 +8,18 @@ use model::{Seen, Shape, run};
 use proptest::collection::vec;
 use proptest::prelude::*;
 
+/// Sequences, and operations in each. Fewer where each step is interpreted (Miri).
+const CASES: u32 = if cfg!(miri) { 6 } else { 4000 };
+const OPERATIONS: usize = if cfg!(miri) { 40 } else { 200 };
+
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(4000))]
+    #![proptest_config(ProptestConfig::with_cases(CASES))]
 
     #[test]
     fn every_sequence_of_operations_matches_the_model(
         numbers in any::<[u8; 6]>(),
         start in any::<u64>(),
-        operations in vec(any::<(u8, u8, u16)>(), 0..200),
+        operations in vec(any::<(u8, u8, u16)>(), 0..OPERATIONS),
     ) {
         run(Shape::from_numbers(numbers, start), operations);
     }
@@ -23,6 +27,7 @@ proptest! {
 
 /// The model would be worth nothing if its runs met nothing.
 #[test]
+#[cfg_attr(miri, ignore = "it is about many runs, and each of them is like those above")]
 fn runs_meet_everything_that_the_model_knows() {
     let mut state = 88_172_645_463_325_252_u64;
     let mut next = || {

@@ -33,13 +33,18 @@ impl Window {
     }
 }
 
+/// How often each property is looked at. Seldom where each step is interpreted (Miri).
+const fn cases(count: u32) -> u32 {
+    if cfg!(miri) { 6 } else { count }
+}
+
 /// Tags that meet again, tags that hash alike to who knows how, and any others.
 fn tag() -> impl Strategy<Value = u64> {
     prop_oneof![0..12_u64, (0..40_u64).prop_map(|tag| tag << 58), any::<u64>()]
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(1000))]
+    #![proptest_config(ProptestConfig::with_cases(cases(1000)))]
 
     #[test]
     fn a_tcache_is_a_window_of_an_ordered_set(
@@ -133,7 +138,7 @@ fn publish_part(tx: &Producer<'_>, parts: &[&[u8]], part: usize, sig: u64, origi
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(500))]
+    #![proptest_config(ProptestConfig::with_cases(cases(500)))]
 
     /// Of any length, one after the other, with a reader that is behind by a random number of them.
     #[test]

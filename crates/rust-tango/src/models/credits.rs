@@ -2,8 +2,9 @@
 //! whoever comes, goes or dies meanwhile.
 
 use super::memory::{Memory, Model, Shape, publish, publish_all, read, whole};
-use crate::Link;
 use crate::consumer::{Consumer, Start};
+use crate::{Link, TangoError};
+use core::time::Duration;
 use loom::thread;
 
 const FIRST: u64 = u64::MAX;
@@ -39,6 +40,20 @@ fn the_producer_waits_for_both() {
     });
 }
 
+/// The region is full, and the ring is not: the third fragment needs the granules of the first.
+#[test]
+fn the_producer_waits_for_granules() {
+    Model::bounded(2, 570).check(|_| {
+        let memory = Memory::new(Shape { granules: 2, depth: 4, ..shape(1) });
+        let producer = memory.producer();
+        let mut consumer = memory.consumer(0, Start::Next);
+        publish_all(&producer, 2);
+        let reader = thread::spawn(move || read_up_to(&mut consumer, 3));
+        publish_all(&producer, 1);
+        reader.join().unwrap();
+    });
+}
+
 /// Nobody is there; somebody joins at the oldest fragment while it is being overwritten. From where it stands
 /// then, nothing is lost.
 #[test]
@@ -61,7 +76,7 @@ fn somebody_joins() {
     });
 }
 
-/// As before, while another consumer holds the floor down: what the producer stores first is more than what
+/// Somebody joins while another consumer holds the floor down: what the producer stores first is more than what
 /// it keeps.
 #[test]
 fn somebody_joins_beside_another() {
@@ -81,6 +96,60 @@ fn somebody_joins_beside_another() {
         });
         let other = thread::spawn(move || read(&mut first, nth(0)));
         publish_all(&producer, 1);
+        other.join().unwrap();
+        reader.join().unwrap();
+    });
+}
+
+/// The producer looks twice while somebody joins: who has moved up to where it was once, looks again.
+#[test]
+fn somebody_joins_while_it_moves_on() {
+    let model = Model::bounded(2, 46319).must_see(&["from 0", "from 2", "from 4"]);
+    model.check(|seen| {
+        let memory = Memory::new(shape(1));
+        let producer = memory.producer();
+        publish_all(&producer, 2);
+        let reader = thread::spawn({
+            let (memory, seen) = (memory.clone(), seen.clone());
+            move || {
+                let mut consumer = memory.consumer(0, Start::Oldest);
+                let from = consumer.next_seq();
+                seen.note(std::format!("from {}", from.wrapping_sub(FIRST)));
+                if from != nth(4) {
+                    read(&mut consumer, from);
+                }
+            }
+        });
+        publish_all(&producer, 3);
+        reader.join().unwrap();
+    });
+}
+
+/// While the producer looks twice, one consumer goes on and another joins. What it looked at first is as far as it
+/// may go: the one that joins may stand there.
+#[test]
+fn somebody_joins_while_another_goes_on() {
+    let model = Model::bounded(2, 63576).must_see(&["from 0", "from 1", "from 2"]);
+    model.check(|seen| {
+        let memory = Memory::new(shape(2));
+        let producer = memory.producer();
+        let mut first = memory.consumer(0, Start::Next);
+        publish_all(&producer, 2);
+        read(&mut first, nth(0));
+        let other = thread::spawn(move || {
+            read(&mut first, nth(1));
+            core::mem::forget(first);
+        });
+        let reader = thread::spawn({
+            let (memory, seen) = (memory.clone(), seen.clone());
+            move || {
+                let mut consumer = memory.consumer(1, Start::Oldest);
+                let from = consumer.next_seq();
+                seen.note(std::format!("from {}", from.wrapping_sub(FIRST)));
+                read(&mut consumer, from);
+            }
+        });
+        publish_all(&producer, 2);
         other.join().unwrap();
         reader.join().unwrap();
     });
@@ -151,6 +220,74 @@ fn a_slot_of_the_dead_changes_hands() {
         });
         publish(&producer);
         publish(&producer);
+        reader.join().unwrap();
+    });
+}
+
+/// The owner of a slot is dead, and the next one comes at the very moment when the producer asks: it is not taken for
+/// the dead one.
+#[test]
+fn who_comes_after_the_dead_is_waited_for() {
+    let model = Model::bounded(2, 56117).must_see(&["from 0", "from 2"]);
+    model.check(|seen| {
+        let memory = Memory::new(shape(1));
+        let producer = memory.producer();
+        let dead = memory.consumer(0, Start::Next);
+        publish_all(&producer, 2);
+        memory.dies(dead, 0);
+        // It asks at the fourth time.
+        (0..3).for_each(|_| assert!(!publish(&producer)));
+        let reader = thread::spawn({
+            let (memory, seen) = (memory.clone(), seen.clone());
+            move || {
+                memory.nobody_is_dead();
+                let mut consumer = memory.consumer(0, Start::Oldest);
+                seen.note(std::format!("from {}", consumer.next_seq().wrapping_sub(FIRST)));
+                read_up_to(&mut consumer, 3);
+            }
+        });
+        publish_all(&producer, 1);
+        reader.join().unwrap();
+    });
+}
+
+/// A consumer may be evicted, and the producer has no patience. What is lost by that is told, and nothing mixed is
+/// read. Another one, that reads in place, loses nothing.
+#[test]
+fn the_evicted_are_told() {
+    let model = Model::bounded(2, 24890).must_see(&["evicted", "read 0", "read 1", "read 2"]);
+    model.check(|seen| {
+        let memory = Memory::new(shape(2));
+        let producer = memory.producer().with_patience(Duration::ZERO);
+        let mut evictable = memory.evictable(0, Start::Next);
+        let mut other = memory.consumer(1, Start::Next);
+        publish_all(&producer, 2);
+        read(&mut other, nth(0));
+        let reader = thread::spawn({
+            let seen = seen.clone();
+            move || {
+                let mut expected = nth(0);
+                while expected != nth(3) {
+                    match evictable.poll() {
+                        Ok(Some(fragment)) => {
+                            assert_eq!(whole(&fragment), expected);
+                            seen.note(std::format!("read {}", expected.wrapping_sub(FIRST)));
+                            expected = expected.wrapping_add(1);
+                        }
+                        Ok(None) => thread::yield_now(),
+                        Err(TangoError::Evicted { lost, next }) => {
+                            assert!(lost > 0);
+                            expected = expected.wrapping_add(lost);
+                            assert_eq!(expected, next);
+                            seen.note("evicted");
+                        }
+                        Err(error) => panic!("{error}"),
+                    }
+                }
+            }
+        });
+        publish_all(&producer, 1);
+        read(&mut other, nth(1));
         reader.join().unwrap();
     });
 }

@@ -8,7 +8,7 @@ use loom::thread;
 /// The producer publishes and goes. Who finds the link closed has read everything.
 #[test]
 fn closed_and_drained() {
-    let model = Model::exhaustive(7139);
+    let model = Model::exhaustive(4089);
     model.check(|_| {
         let memory = Memory::new(Shape { slots: 1, first: 7, ..Shape::default() });
         let producer = memory.producer();
@@ -37,7 +37,7 @@ fn closed_and_drained() {
 /// fragment. The next producer is announced with the number that it begins with.
 #[test]
 fn died_and_replaced() {
-    let model = Model::bounded(2, 25757).must_see(&["died", "replaced"]);
+    let model = Model::bounded(2, 17360).must_see(&["died", "replaced"]);
     model.check(|seen| {
         let memory = Memory::new(Shape { slots: 1, first: 7, ..Shape::default() });
         let producer = memory.producer();

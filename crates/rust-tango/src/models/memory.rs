@@ -3,7 +3,6 @@
 use std::boxed::Box;
 use std::collections::BTreeSet;
 use std::string::String;
-use std::sync::atomic::{AtomicUsize, Ordering as StdOrdering};
 use std::sync::{Arc, Mutex};
 use std::vec::Vec;
 
@@ -11,13 +10,14 @@ use crate::bell::Order;
 use crate::cnc::CncState;
 use crate::consumer::{Attachment, Consumer, ConsumerClaim, Mode, Start};
 use crate::dcache::{GRANULE, Granules};
+use crate::error::TangoError;
 use crate::fctl::{ConsumerSlot, Seat, Slots};
 use crate::line::META_WORDS;
 use crate::mcache::{Head, Ring};
 use crate::parts::Parts;
 use crate::payload::{Fragment, Scratch};
 use crate::producer::{Claim, Producer, ProducerClaim};
-use crate::sync::{AtomicU64, begin_execution, mutation};
+use crate::sync::{AtomicU64, Relaxed, begin_execution, mutation};
 use crate::words::WORD;
 
 /// What a model's link is like.
@@ -50,8 +50,9 @@ pub(super) struct Memory {
     ring: Vec<AtomicU64>,
     region: Vec<AtomicU64>,
     slots: Vec<ConsumerSlot>,
-    /// The slot whose owner has died without leaving. Not the model checker's: the kernel says so.
-    dead_slot: AtomicUsize,
+    /// 1 + the slot whose owner has died without leaving; 0: nobody is dead. What the kernel says: everybody sees
+    /// the newest value, and nothing is ordered by it.
+    dead_slot: AtomicU64,
 }
 
 impl Memory {
@@ -65,8 +66,9 @@ impl Memory {
             ring: words(shape.depth * slot),
             region: words(shape.granules * GRANULE / WORD),
             slots: (0..shape.slots).map(|_| ConsumerSlot::new()).collect(),
-            dead_slot: AtomicUsize::new(usize::MAX),
+            dead_slot: AtomicU64::new(0),
         };
+        memory.dead_slot.touch();
         memory.head.touch();
         memory.stop.touch();
         memory.slots.iter().for_each(ConsumerSlot::touch);
@@ -107,9 +109,19 @@ impl Memory {
 
     /// The reliable consumer of a slot. Who calls this has made sure that there is no other.
     pub(super) fn consumer(self: &Arc<Self>, slot: usize, start: Start) -> Consumer<'static> {
-        let parts = self.parts();
-        let mode = Mode::Reliable(Seat::new(&self.slots()[slot], parts.head));
-        Consumer::attach(parts, mode, start, Attachment::Owned(Box::new(Keep(self.clone()))))
+        let mode = Mode::Reliable(self.seat(slot));
+        Consumer::attach(self.parts(), mode, start, Attachment::Owned(Box::new(Keep(self.clone()))))
+    }
+
+    /// The evictable consumer of a slot. As for [`Self::consumer`].
+    pub(super) fn evictable(self: &Arc<Self>, slot: usize, start: Start) -> Consumer<'static> {
+        let mode = Mode::Evictable(self.seat(slot), Scratch::boxed(PAYLOAD));
+        Consumer::attach(self.parts(), mode, start, Attachment::Owned(Box::new(Keep(self.clone()))))
+    }
+
+    /// A slot as its owner has it. Who calls this keeps the memory for longer.
+    pub(super) fn seat(self: &Arc<Self>, slot: usize) -> Seat<'static> {
+        Seat::new(&self.slots()[slot], self.parts().head)
     }
 
     pub(super) fn observer(self: &Arc<Self>, start: Start) -> Consumer<'static> {
@@ -128,14 +140,21 @@ impl Memory {
         self.slots[slot].claim(start, false, Order::ByKernel);
     }
 
-    /// The consumer of `slot` dies: without leaving, but with proof. (`None`: nobody is dead.)
+    /// The consumer of `slot` dies: without leaving, but with proof.
     pub(super) fn dies(&self, consumer: Consumer<'_>, slot: usize) {
-        self.dead_slot.store(slot, StdOrdering::SeqCst);
+        self.dead_slot.store(slot as u64 + 1, Relaxed);
         core::mem::forget(consumer);
     }
 
+    /// The slot of the dead has been taken by somebody who lives.
     pub(super) fn nobody_is_dead(&self) {
-        self.dead_slot.store(usize::MAX, StdOrdering::SeqCst);
+        self.dead_slot.fetch_and(0, Relaxed);
+    }
+
+    /// The consumer of `slot` dies asleep, without leaving and without proof.
+    pub(super) fn dies_asleep(&self, consumer: Consumer<'_>, slot: usize) {
+        self.slots[slot].dies_asleep();
+        core::mem::forget(consumer);
     }
 }
 
@@ -144,7 +163,7 @@ struct Keep(Arc<Memory>);
 
 impl ProducerClaim for Keep {
     fn consumer_lives(&self, slot: usize) -> bool {
-        self.0.dead_slot.load(StdOrdering::SeqCst) != slot
+        self.0.dead_slot.fetch_or(0, Relaxed) != slot as u64 + 1
     }
 }
 
@@ -155,7 +174,7 @@ impl ConsumerClaim for Keep {
 }
 
 /// The payload of the `n`th fragment: all its words say so.
-fn payload(n: u64) -> [u8; PAYLOAD] {
+pub(super) fn payload(n: u64) -> [u8; PAYLOAD] {
     let mut bytes = [0; PAYLOAD];
     bytes.chunks_exact_mut(WORD).for_each(|word| word.copy_from_slice(&n.to_ne_bytes()));
     bytes
@@ -169,7 +188,7 @@ pub(super) fn publish(producer: &Producer<'_>) -> bool {
             assert_eq!(meta.seq, n);
             true
         }
-        Err(crate::TangoError::NoCredits { .. }) => false,
+        Err(TangoError::NoCredits { .. }) => false,
         Err(error) => panic!("{error}"),
     }
 }
@@ -198,6 +217,21 @@ pub(super) fn read(consumer: &mut Consumer<'_>, n: u64) {
         if let Some(fragment) = consumer.poll().expect("nothing is lost") {
             assert_eq!(whole(&fragment), n);
             return;
+        }
+        loom::thread::yield_now();
+    }
+}
+
+/// [`read`] by a consumer whose producer may die and be replaced meanwhile.
+pub(super) fn read_through(consumer: &mut Consumer<'_>, n: u64) {
+    loop {
+        match consumer.poll() {
+            Ok(Some(fragment)) => {
+                assert_eq!(whole(&fragment), n);
+                return;
+            }
+            Ok(None) | Err(TangoError::ProducerGone | TangoError::ProducerReplaced { .. }) => {}
+            Err(error) => panic!("{error}"),
         }
         loom::thread::yield_now();
     }
@@ -264,4 +298,20 @@ impl Model {
             }
         }
     }
+}
+
+/// A model that has lost executions fails. (Not if the protocol is mutated: that has its own number of them.)
+#[test]
+#[should_panic(expected = "executions; there were")]
+fn a_model_that_has_become_smaller_fails() {
+    Model::exhaustive(usize::MAX).check(|_| ());
+    assert!(mutation().is_none(), "mutated, so not counted: executions; there were");
+}
+
+/// A model in which something does not happen any more fails.
+#[test]
+#[should_panic(expected = "never happened")]
+fn a_model_in_which_nothing_happens_fails() {
+    Model::exhaustive(1).must_see(&["something"]).check(|seen| seen.note("something else"));
+    assert!(mutation().is_none(), "mutated, so not looked at: never happened");
 }

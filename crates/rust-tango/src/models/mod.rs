@@ -13,9 +13,11 @@
 //! | file | what may not happen |
 //! |---|---|
 //! | `fragments` | a fragment with words of another one, in order to a reliable consumer or accepted by an observer, in slots and in granules, around the wrap of the numbers |
-//! | `credits` | that something is overwritten that a reliable consumer has not finished with: one, two, one that joins, leaves, dies, or takes over a slot on the same thread or another; that one who stops in the middle of joining holds the producer back |
+//! | `credits` | that something is overwritten that a reliable consumer has not finished with: one, two, one that joins, leaves, dies, or takes over a slot on the same thread or another; that a loss by eviction is not told; that one who stops in the middle of joining holds the producer back |
+//! | `batches` | the same with several fragments at once, with fragments that are passed over by their tag, and with payloads that are written in place |
 //! | `endings` | that a closed, stopped or dead link ends before its last fragment; that a next producer does not begin exactly behind the one before, or is announced with another number |
-//! | `parking` | a sleeper that is not woken: by a fragment, a credit, leaving, the end; a sleeper that does not know the rule of a new owner |
+//! | `takeovers` | that a next producer overwrites what a consumer has not finished with: one that was there before, or one that joins meanwhile |
+//! | `parking` | a sleeper that is not woken: by a fragment, a batch, a loan, a credit, leaving, the end, the next owner of a slot; a sleeper that is left to the rule of an owner that is gone |
 //! | `storage` | the same on `MCache`, `DCache`, `Fseq`, `Fctl`; a producer that waits for nobody together with a consumer that reads in place |
 //!
 //! *Payload in place is plain memory.* Each word of payload has a loom `UnsafeCell` beside it, which each store of
@@ -55,11 +57,13 @@
 //!   thread's own load hides from it the load of another thread before, with which the store that follows
 //!   conflicts. So owners read their own words by [`Own::own`](crate::sync::Own), which is no access to loom but
 //!   a check that nobody else writes them.
-//! - *The kernel's barrier* (`membarrier`). In `parking` all parties fence by themselves; the barrier is counted
-//!   only, by `a_new_rule_is_known_to_sleepers`. In all other models nobody fences, as in processes that rely on
-//!   the barrier, because fences hide what the other orderings are for.
-//! - *Eviction*, which goes by the clock; what happens to a slot whose owner is ignored is modelled with an owner
-//!   that is dead.
+//! - *The kernel's barrier* (`membarrier`). In `parking` all parties fence by themselves. That a sleeper asks for the
+//!   barrier where somebody relies on it is checked by `a_new_rule_is_known_to_sleepers`; what it does is not
+//!   modelled. In all other models nobody fences, as in processes that rely on the barrier, because fences hide
+//!   what the other orderings are for.
+//! - *The watcher of an async reader*, which sleeps and looks as a consumer does, and is otherwise made of the
+//!   standard library's locks, which loom does not see. `tests/awaiting.rs` is about it.
+//! - *Patience*, which goes by the clock: where models evict, the producer has none.
 //! - *Sleeps that end by themselves* after a slice: in models they do not, so that nothing relies on it.
 //! - *Bytes of shared memory that somebody else writes*, processes that die between two stores, and the copies in
 //!   inline assembly. Tests of their own are for these.
@@ -71,9 +75,11 @@
 //! the number of executions that it prints for its minimum.
 #![allow(unsafe_code)]
 
+mod batches;
 mod credits;
 mod endings;
 mod fragments;
 mod memory;
 mod parking;
 mod storage;
+mod takeovers;

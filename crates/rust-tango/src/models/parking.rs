@@ -4,7 +4,6 @@
 //! sleep. All parties fence (N2 of [`bell`](crate::bell)); the kernel's barrier is not modelled.
 
 use super::memory::{Memory, Model, Shape, publish_all, read, whole};
-use crate::bell::{Bell, Order};
 use crate::consumer::{Consumer, Start};
 use crate::producer::Producer;
 use crate::sync::kernel;
@@ -28,7 +27,7 @@ fn await_fragment(consumer: &mut Consumer<'_>, n: u64) {
 
 #[test]
 fn a_fragment_wakes() {
-    Model::exhaustive(12968).check(|_| {
+    Model::exhaustive(14204).check(|_| {
         let _kernel = kernel::begin();
         let (memory, producer) = link(1);
         let mut consumer = memory.consumer(0, Start::Next).with_wait(AT_ONCE);
@@ -41,7 +40,7 @@ fn a_fragment_wakes() {
 /// The second fragment needs a stroke of its own: the sleep is a new one.
 #[test]
 fn each_of_two_fragments_wakes() {
-    Model::bounded(2, 8295).check(|_| {
+    Model::bounded(2, 12111).check(|_| {
         let _kernel = kernel::begin();
         let (memory, producer) = link(1);
         let mut consumer = memory.consumer(0, Start::Next).with_wait(AT_ONCE);
@@ -94,7 +93,7 @@ fn leaving_wakes() {
 /// The producer sleeps until both have made room, whoever of them is last.
 #[test]
 fn the_last_credit_wakes() {
-    Model::bounded(2, 7795).check(|_| {
+    Model::bounded(2, 6945).check(|_| {
         let _kernel = kernel::begin();
         let (memory, producer) = link(2);
         let consumers = [0, 1].map(|slot| memory.consumer(slot, Start::Next));
@@ -110,29 +109,93 @@ fn the_last_credit_wakes() {
     });
 }
 
-/// The memory of a bell gets an owner that relies on the barrier of who goes to sleep, and rings once. Who
-/// sleeps on it from then on has asked for that barrier.
+/// A producer comes that relies on the barrier of who goes to sleep, where one was that fenced. Who sleeps by the
+/// old rule is woken, and from then on sleeps by the new one, that is, asks for the barrier.
 #[test]
 fn a_new_rule_is_known_to_sleepers() {
-    Model::exhaustive(21).must_see(&["knew the old rule", "knew the new rule"]).check(|seen| {
+    Model::exhaustive(391).must_see(&["slept by the old rule", "knew the new rule"]).check(|seen| {
         let _kernel = kernel::begin();
-        kernel::only_expect_barrier_from(1);
-        let bells = Arc::new([Bell::new(), Bell::new()]);
-        bells.iter().for_each(Bell::touch);
+        let (memory, producer) = link(1);
+        let seat = memory.seat(0);
+        seat.claim(7, false);
+        memory.fails(producer);
+        kernel::rely_on_barrier();
         let sleeper = thread::spawn({
-            let (bells, seen) = (bells.clone(), seen.clone());
+            let (memory, seen) = (memory.clone(), seen.clone());
             move || {
-                let [own, other] = &*bells;
-                own.sleep_on(other, Duration::MAX, || false);
+                seat.sleep(Duration::MAX, || false);
                 seen.note(if kernel::barrier_was_asked_for() {
                     "knew the new rule"
                 } else {
-                    "knew the old rule"
+                    "slept by the old rule"
                 });
+                drop(memory);
             }
         });
-        bells[1].take(Order::ByKernel);
-        bells[1].ring();
+        // Stays: its end would wake the sleeper, too.
+        core::mem::forget(memory.producer());
         sleeper.join().unwrap();
+    });
+}
+
+/// What a batch, or a loan, publishes wakes like what one call publishes.
+fn news_wakes(publish: impl FnOnce(&mut Producer<'static>)) {
+    let _kernel = kernel::begin();
+    let (memory, mut producer) = link(1);
+    let mut consumer = memory.consumer(0, Start::Next).with_wait(AT_ONCE);
+    let reader = thread::spawn(move || {
+        let fragment = consumer.wait().expect("nothing is lost").expect("the link is open");
+        assert_eq!(fragment.meta.seq, 7);
+    });
+    publish(&mut producer);
+    reader.join().unwrap();
+}
+
+#[test]
+fn a_batch_wakes() {
+    Model::bounded(2, 332)
+        .check(|_| news_wakes(|producer| assert_eq!(producer.publish_batch(&[&[]], 0, 0), 1)));
+}
+
+#[test]
+fn a_loan_wakes() {
+    Model::bounded(2, 332).check(|_| {
+        news_wakes(|producer| {
+            producer.loan(0).unwrap().commit(0, 0, 0);
+        });
+    });
+}
+
+/// A consumer died asleep, rung for. The next owner of its slot sleeps, and is rung for as well.
+#[test]
+fn the_next_owner_of_a_slot_is_woken() {
+    Model::bounded(2, 332).check(|_| {
+        let _kernel = kernel::begin();
+        let (memory, producer) = link(1);
+        memory.dies_asleep(memory.consumer(0, Start::Next), 0);
+        publish_all(&producer, 1);
+        let mut consumer = memory.consumer(0, Start::Next).with_wait(AT_ONCE);
+        let reader = thread::spawn(move || await_fragment(&mut consumer, 8));
+        publish_all(&producer, 1);
+        reader.join().unwrap();
+    });
+}
+
+/// The producer sleeps because of a consumer that is dead without proof so far. Who takes its slot, and is not in the way,
+/// wakes the producer.
+#[test]
+fn who_takes_a_slot_wakes() {
+    Model::bounded(2, 3470).check(|_| {
+        let _kernel = kernel::begin();
+        let (memory, producer) = link(1);
+        core::mem::forget(memory.consumer(0, Start::Next));
+        publish_all(&producer, 2);
+        let next = thread::spawn({
+            let memory = memory.clone();
+            // Stays: leaving would wake the producer, too.
+            move || core::mem::forget(memory.consumer(0, Start::Next))
+        });
+        producer.send(&[]).unwrap();
+        next.join().unwrap();
     });
 }

@@ -185,10 +185,12 @@ pub(crate) fn spin_loop() {
 /// Changes nothing but the number of states.
 pub(crate) fn pause(_spins: u64) {}
 
-/// The name of the mutation that this run is about.
+/// The name of the mutation that this run is about. An empty one is none: a run that takes nothing away is held
+/// to all that it has to show.
 pub(crate) fn mutation() -> Option<&'static str> {
     static NAME: OnceLock<Option<String>> = OnceLock::new();
-    NAME.get_or_init(|| std::env::var("TANGO_MUTATION").ok()).as_deref()
+    let name = NAME.get_or_init(|| std::env::var("TANGO_MUTATION").ok());
+    name.as_deref().filter(|name| !name.is_empty())
 }
 
 /// Whether this run does without `name`.
@@ -219,9 +221,10 @@ pub(crate) mod kernel {
     struct Futex {
         lock: Mutex<()>,
         sleepers: RefCell<Vec<(usize, Rc<Condvar>)>>,
-        /// Somebody has asked for the barrier; and the stroke from which on nobody may sleep who has not.
+        /// Who comes now relies on the barrier.
+        relied_on: Cell<bool>,
+        /// Somebody has asked for the barrier.
         asked: Cell<bool>,
-        asked_from: Cell<Option<u32>>,
     }
 
     std::thread_local! {
@@ -244,8 +247,12 @@ pub(crate) mod kernel {
                 FUTEX.with(|futex| futex.take());
             }
         }
-        let (asked, asked_from) = (Cell::new(false), Cell::new(None));
-        let futex = Rc::new(Futex { lock: Mutex::new(()), sleepers: RefCell::default(), asked, asked_from });
+        let futex = Rc::new(Futex {
+            lock: Mutex::new(()),
+            sleepers: RefCell::default(),
+            relied_on: Cell::new(false),
+            asked: Cell::new(false),
+        });
         FUTEX.with(|place| place.replace(Some(futex)));
         End
     }
@@ -265,8 +272,8 @@ pub(crate) mod kernel {
     /// Sleeps without an end if nobody wakes it: a lost wakeup is a deadlock, which loom reports.
     pub(crate) fn sleep(word: &AtomicU32, expected: u32, _longest: Duration) {
         let Some(futex) = futex() else { return };
-        if let Some(from) = futex.asked_from.get() {
-            assert!(expected < from || futex.asked.get(), "asleep by the rule of an owner that is gone");
+        if futex.asked.get() {
+            // The barrier, which is not modelled, sees to it that this one is woken.
             return;
         }
         let sleepers = futex.sleepers(word);
@@ -284,7 +291,7 @@ pub(crate) mod kernel {
     }
 
     pub(crate) fn register() -> bool {
-        futex().is_none()
+        futex().is_none_or(|futex| futex.relied_on.get())
     }
 
     /// Notes that it was asked for, which is all that there is of it: see `models`.
@@ -293,10 +300,10 @@ pub(crate) mod kernel {
         futex.inspect(|futex| futex.asked.set(true)).is_some()
     }
 
-    /// Nobody sleeps in this model; it is only checked that the barrier was asked for where it has to.
+    /// Who comes from now on orders its news by the barrier of who goes to sleep.
     #[cfg(test)]
-    pub(crate) fn only_expect_barrier_from(stroke: u32) {
-        futex().inspect(|futex| futex.asked_from.set(Some(stroke)));
+    pub(crate) fn rely_on_barrier() {
+        futex().inspect(|futex| futex.relied_on.set(true));
     }
 
     #[cfg(test)]

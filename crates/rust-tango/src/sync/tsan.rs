@@ -4,8 +4,9 @@
 //! the protocols say the same by relaxed accesses and fences, so every load is made Acquire and every store
 //! Release. What the sanitizer then finds are plain accesses (the `&[u8]` of a payload, the private cells of a
 //! producer or consumer that moves to another thread) that no chain of atomic words puts in order with what
-//! others do there: a credit that goes back too early, memory that is freed too early. Whether an ordering or
-//! a fence is strong enough it cannot find: that is what the models are for.
+//! others do there: a credit that goes back too early, a cell that two threads use. Whether an ordering or a fence
+//! is strong enough it cannot find: that is what the models are for. Nor what an `Arc` frees too early, because of
+//! the fence in it (`.ci/tsan.suppressions`).
 
 use core::sync::atomic::{
     self,

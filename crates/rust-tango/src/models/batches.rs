@@ -1,0 +1,151 @@
+//! Several fragments at once, fragments that are passed over, and payloads that are written in place: what holds
+//! for one that is published and read by itself holds for these.
+
+use super::memory::{Memory, Model, Seen, Shape, payload, publish, publish_all, whole};
+use crate::TangoError;
+use crate::consumer::{Consumer, Start};
+use loom::thread;
+use std::sync::Arc;
+use std::vec::Vec;
+
+fn nth(n: u64) -> u64 {
+    Shape::default().first.wrapping_add(n)
+}
+
+/// A reliable consumer has up to two fragments in place at once. Neither is overwritten before the batch goes.
+#[test]
+fn a_batch_is_held() {
+    let model = Model::bounded(2, 29067).must_see(&["1 at once", "2 at once"]);
+    model.check(|seen| {
+        let memory = Memory::new(Shape { slots: 1, ..Shape::default() });
+        let producer = memory.producer();
+        let mut consumer = memory.consumer(0, Start::Next);
+        let reader = thread::spawn({
+            let seen = seen.clone();
+            move || {
+                while consumer.next_seq() != nth(3) {
+                    let mut n = consumer.next_seq();
+                    let batch = consumer.poll_batch(2).expect("nothing is lost");
+                    let fragments: Vec<_> = batch.iter().collect();
+                    for fragment in &fragments {
+                        assert_eq!(whole(fragment), n);
+                        n = n.wrapping_add(1);
+                    }
+                    if fragments.is_empty() {
+                        thread::yield_now();
+                    } else {
+                        seen.note(std::format!("{} at once", fragments.len()));
+                    }
+                }
+            }
+        });
+        publish_all(&producer, 3);
+        reader.join().unwrap();
+    });
+}
+
+/// A reliable consumer reads every second fragment. What it passes over, it gives back, and nothing more.
+#[test]
+fn what_is_passed_over_is_given_back() {
+    Model::bounded(2, 18648).check(|_| {
+        let memory = Memory::new(Shape { slots: 1, ..Shape::default() });
+        let producer = memory.producer();
+        let mut consumer = memory.consumer(0, Start::Next);
+        let reader = thread::spawn(move || {
+            loop {
+                match consumer.poll_if(|sig| sig == nth(1)).expect("nothing is lost") {
+                    Some(fragment) => return assert_eq!(whole(&fragment), nth(1)),
+                    None => thread::yield_now(),
+                }
+            }
+        });
+        publish_all(&producer, 4);
+        reader.join().unwrap();
+    });
+}
+
+/// Two fragments are there; the first is overwritten while an observer looks at them.
+fn lapped(seen: &Seen, look: impl FnOnce(Consumer<'static>, &Seen) + Send + 'static) {
+    let memory = Memory::new(Shape::default());
+    let producer = memory.producer();
+    publish_all(&producer, 2);
+    let observer = memory.observer(Start::At(nth(0)));
+    let reader = thread::spawn({
+        let seen = seen.clone();
+        move || look(observer, &seen)
+    });
+    assert!(publish(&producer), "nobody holds it back");
+    reader.join().unwrap();
+}
+
+/// What an observer copies at once is whole, each fragment by itself.
+#[test]
+fn an_observer_copies_a_batch() {
+    let model = Model::bounded(3, 7330).must_see(&["2 at once", "lapped"]);
+    model.check(|seen| {
+        lapped(seen, |mut observer, seen| match observer.poll_batch(2) {
+            Ok(batch) => {
+                for (n, fragment) in batch.iter().enumerate() {
+                    assert_eq!(whole(&fragment), nth(n as u64));
+                }
+                seen.note(std::format!("{} at once", batch.len()));
+            }
+            Err(TangoError::Overrun { .. }) => seen.note("lapped"),
+            Err(error) => panic!("{error}"),
+        });
+    });
+}
+
+/// An observer passes over a fragment only by what that fragment says of itself.
+#[test]
+fn an_observer_filters() {
+    let model = Model::bounded(3, 8599).must_see(&["read", "lapped"]);
+    model.check(|seen| {
+        lapped(seen, |mut observer, seen| match observer.poll_if(|sig| sig == nth(0)) {
+            Ok(Some(fragment)) => {
+                assert_eq!(whole(&fragment), nth(0));
+                seen.note("read");
+            }
+            Ok(None) => panic!("passed over by the tag of another one"),
+            Err(TangoError::Overrun { .. }) => seen.note("lapped"),
+            Err(error) => panic!("{error}"),
+        });
+    });
+}
+
+/// A loan is written over the oldest fragment, and published or not, while an observer looks at that.
+fn lent_over(seen: &Seen, memory: &Arc<Memory>, is_committed: bool) {
+    let mut producer = memory.producer();
+    publish_all(&producer, 1);
+    let mut observer = memory.observer(Start::At(nth(0)));
+    let reader = thread::spawn({
+        let seen = seen.clone();
+        move || match observer.poll() {
+            Ok(Some(fragment)) => {
+                assert_eq!(whole(&fragment), nth(0));
+                seen.note("read");
+            }
+            Ok(None) => panic!("it was there"),
+            Err(TangoError::Overrun { .. }) => seen.note("lapped"),
+            Err(error) => panic!("{error}"),
+        }
+    });
+    let mut loan = producer.loan(payload(0).len()).unwrap();
+    loan.write_at(0, &payload(nth(1)));
+    if is_committed {
+        loan.commit(nth(1), nth(1) as u16, nth(1) as u32);
+    }
+    reader.join().unwrap();
+}
+
+#[test]
+fn a_loan_laps_an_observer() {
+    let model = Model::exhaustive(1170).must_see(&["read", "lapped"]);
+    model.check(|seen| lent_over(seen, &Memory::new(Shape { granules: 1, ..Shape::default() }), true));
+}
+
+#[test]
+fn a_loan_that_comes_to_nothing_laps_an_observer() {
+    let model = Model::exhaustive(323).must_see(&["read", "lapped"]);
+    model.check(|seen| lent_over(seen, &Memory::new(Shape { granules: 1, ..Shape::default() }), false));
+}

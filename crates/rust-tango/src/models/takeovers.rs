@@ -1,0 +1,87 @@
+//! A producer ends, and the next one goes on: it overwrites nothing that somebody reads in place, whoever was
+//! there before, or comes meanwhile.
+
+use super::memory::{Memory, Model, Shape, publish, publish_all, read, read_through};
+use crate::Link;
+use crate::consumer::Start;
+use loom::thread;
+
+const FIRST: u64 = 7;
+
+const SHAPE: Shape = Shape { depth: 2, granules: 0, slots: 1, first: FIRST };
+
+/// The ring is full of what a consumer has not read when the producer dies, or the region is.
+fn waits(shape: Shape) {
+    let memory = Memory::new(shape);
+    let producer = memory.producer();
+    let mut consumer = memory.consumer(0, Start::Next);
+    publish_all(&producer, 2);
+    let reader = thread::spawn(move || (0..3).for_each(|n| read_through(&mut consumer, FIRST + n)));
+    memory.fails(producer);
+    publish_all(&memory.producer(), 1);
+    reader.join().unwrap();
+}
+
+#[test]
+fn the_next_producer_waits_for_who_reads() {
+    Model::bounded(2, 48152).check(|_| waits(SHAPE));
+}
+
+#[test]
+fn the_next_producer_knows_where_payloads_lie() {
+    Model::bounded(2, 48152).check(|_| waits(Shape { granules: 2, depth: 4, ..SHAPE }));
+}
+
+/// The floor of the producer that died was over what is still there; the next one begins with what is there.
+/// Somebody joins before that, after it, or in the midst of it.
+#[test]
+fn somebody_joins_meanwhile() {
+    let model = Model::bounded(2, 119345).must_see(&["from 1", "from 2", "from 3"]);
+    model.check(|seen| {
+        let memory = Memory::new(SHAPE);
+        let producer = memory.producer();
+        publish_all(&producer, 3);
+        let reader = thread::spawn({
+            let (memory, seen) = (memory.clone(), seen.clone());
+            move || {
+                let mut consumer = memory.consumer(0, Start::Oldest);
+                let from = consumer.next_seq();
+                seen.note(std::format!("from {}", from - FIRST));
+                if from < FIRST + 4 {
+                    read_through(&mut consumer, from);
+                }
+            }
+        });
+        memory.fails(producer);
+        publish_all(&memory.producer(), 1);
+        reader.join().unwrap();
+    });
+}
+
+/// The next producer is on another thread, and there as soon as the link is free.
+#[test]
+fn the_next_producer_waits_on_another_thread() {
+    let model = Model::bounded(2, 283).must_see(&["refused", "took over"]);
+    model.check(|seen| {
+        let link = Link::builder().depth(2).mtu(16).consumers(1).start(FIRST).build().unwrap();
+        link.touch(2);
+        let producer = link.producer().unwrap();
+        let mut consumer = link.consumer().unwrap();
+        let heir = thread::spawn({
+            let (link, seen) = (link.clone(), seen.clone());
+            move || match link.producer() {
+                Ok(producer) => {
+                    seen.note("took over");
+                    // The third and the fourth: for one of them, the reader has to be done with one.
+                    publish_all(&producer, 2);
+                }
+                Err(_) => seen.note("refused"),
+            }
+        });
+        assert!(publish(&producer));
+        drop(producer);
+        read(&mut consumer, FIRST);
+        drop(consumer);
+        heir.join().unwrap();
+    });
+}
