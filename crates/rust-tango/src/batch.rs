@@ -44,6 +44,9 @@ impl<'a> Consumer<'a> {
         }
         let first = self.next;
         let parts = self.parts;
+        if self.cleans {
+            self.clean();
+        }
         // More than the ring has lines cannot be there at once, whatever the lines say.
         let max = max.min(parts.ring.depth() as usize);
         let (mut n, mut len, mut used) = (first, 0, 0);

@@ -5,9 +5,11 @@ use crate::error::LinkError;
 use crate::fctl::Fctl;
 use crate::fseq::Fseq;
 use crate::geometry::{Geometry, MAX_MTU};
+use crate::line::META_WORDS;
 use crate::link::Link;
 use crate::mcache::{MCache, SLOT};
 use crate::metrics::Metrics;
+use crate::words::WORD;
 
 /// Permissions of the files of a link: those it needs, and those it may have besides.
 #[cfg(feature = "shm")]
@@ -21,7 +23,7 @@ const OTHERS_READ: u32 = 0o044;
 pub struct LinkBuilder {
     depth: usize,
     mtu: usize,
-    slot: usize,
+    slot: Option<usize>,
     region: Option<usize>,
     consumers: usize,
     observers: bool,
@@ -39,7 +41,7 @@ impl LinkBuilder {
         Self {
             depth: 1024,
             mtu: 256,
-            slot: SLOT,
+            slot: None,
             region: None,
             consumers: 1,
             observers: true,
@@ -64,10 +66,11 @@ impl LinkBuilder {
         self
     }
 
-    /// Size of a slot, in bytes: a power of two from 128 (the default) to 1 MiB. A payload of up to 32
-    /// bytes less travels beside its metadata, which is faster; each of `depth` slots takes this much.
+    /// Size of a slot, in bytes: a power of two from 128 to 1 MiB. A payload of up to 32 bytes less travels beside
+    /// its metadata, which is faster; each of `depth` slots takes this much. The default is the smallest that the
+    /// MTU fits, if that is at most 512, and otherwise 128.
     pub fn slot(mut self, bytes: usize) -> Self {
-        self.slot = bytes;
+        self.slot = Some(bytes);
         self
     }
 
@@ -75,8 +78,9 @@ impl LinkBuilder {
     ///
     /// It bounds the bytes that are under way, whatever the depth: a link may carry many small messages
     /// and a few large ones without room for `depth` large ones. At least the MTU. The default has room
-    /// for `depth + 1` payloads of the MTU, or for 1 MiB and four such payloads if that is less. Not used
-    /// where every payload fits a slot.
+    /// for `depth + 1` payloads of the MTU, or for 16 MiB and four such payloads if that is less. Where it would be
+    /// over 512 KiB, it is 4 MiB at least: what is written next has then left the second level of the caches,
+    /// from which taking it back is slow (`bench/`: row "1 KiB"). Not used where every payload fits a slot.
     pub fn region(mut self, bytes: usize) -> Self {
         self.region = Some(bytes);
         self
@@ -219,7 +223,7 @@ impl LinkBuilder {
         let mut geometry = Geometry {
             depth: self.depth,
             mtu: self.mtu,
-            slot: self.slot,
+            slot: self.slot.unwrap_or_else(|| default_slot(self.mtu)),
             region: 0,
             consumers: self.consumers,
             observers: self.observers,
@@ -232,12 +236,28 @@ impl LinkBuilder {
             let largest = self.mtu.min(MAX_MTU).next_multiple_of(GRANULE);
             geometry.region = match self.region {
                 Some(bytes) => bytes.checked_next_multiple_of(GRANULE).unwrap_or(usize::MAX),
-                None => (self.depth + 1).saturating_mul(largest).min((1 << 20) + 4 * largest),
+                None => default_region(self.depth, largest),
             };
         }
         geometry.check()?;
         Ok(geometry)
     }
+}
+
+/// See [`LinkBuilder::slot`].
+fn default_slot(mtu: usize) -> usize {
+    const LARGEST: usize = 512;
+    let slot = mtu.saturating_add(META_WORDS * WORD).max(SLOT);
+    if slot <= LARGEST { slot.next_power_of_two() } else { SLOT }
+}
+
+/// See [`LinkBuilder::region`].
+fn default_region(depth: usize, largest: usize) -> usize {
+    const SMALL: usize = 512 << 10;
+    const LEAST: usize = 4 << 20;
+    const MOST: usize = 16 << 20;
+    let all = (depth + 1).saturating_mul(largest).min(MOST + 4 * largest);
+    if all <= SMALL { all } else { all.max(LEAST) }
 }
 
 impl Link {

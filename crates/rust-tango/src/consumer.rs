@@ -23,8 +23,9 @@ use crate::metrics::{Counter, Metrics};
 use crate::parts::{Ending, Parts};
 use crate::payload::{Credit, Fragment, Payload, Scratch};
 use crate::seq;
-use crate::sync::{intact, pause, spin_loop};
+use crate::sync::{Relaxed, intact, pause, spin_loop};
 use crate::wait::{Due, Wait, Waiting};
+use crate::words;
 
 /// Where a consumer that joins begins to read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -73,6 +74,14 @@ pub struct Consumer<'a> {
     gate: u64,
     /// `DISTANCE`, or `OFF`.
     distance: u64,
+    /// Whether lines that have been read may be cleaned, and whether they are: see [`words::cleaning_helps`].
+    may_clean: bool,
+    pub(crate) cleans: bool,
+    /// What is before this has been cleaned, or will not be.
+    uncleaned: u64,
+    /// Nothing is cleaned when what comes before this is read; and what `idle_looks` was at `idle_at`.
+    clean_from: u64,
+    looks_before: u32,
     /// The lines were prepared, and the place in them has been settled.
     joined: bool,
     /// A fragment that is there may be taken without further questions.
@@ -220,6 +229,12 @@ const PAUSE_AFTER_RUN: u64 = 8;
 /// "no work" and "little work"). Only in rings that have room for it.
 const DISTANCE: u64 = 64;
 const DISTANCE_PAUSE: u64 = 48;
+/// Who had to look more often than `CLEAN_WAITED` times for a fragment cleans nothing before the
+/// `CLEAN_AFTER`th behind it: who takes one at a time would only wait longer for the next.
+const CLEAN_WAITED: u32 = 4;
+const CLEAN_AFTER: u64 = 4;
+/// Larger than most batches.
+const CLEAN_MOST: u64 = 256;
 /// Stands for "never".
 const OFF: u64 = 1 << 62;
 
@@ -478,6 +493,8 @@ impl<'a> Consumer<'a> {
     fn end_of_run(&mut self) {
         let run = self.next.wrapping_sub(self.idle_at);
         self.idle_at = self.next;
+        self.looks_before = self.idle_looks;
+        self.ask_whether_to_clean();
         self.gate = self.next.wrapping_add(self.distance);
         // Credits of payloads that were forgotten: nobody has a slice while `self` is borrowed.
         if let Some(seat) = self.mode.seat() {
@@ -509,6 +526,7 @@ impl<'a> Consumer<'a> {
     fn keep_distance(&mut self) {
         let n = self.next;
         self.gate = n.wrapping_add(self.distance);
+        self.ask_whether_to_clean();
         if n.wrapping_sub(self.idle_at) < self.distance {
             return;
         }
@@ -521,11 +539,40 @@ impl<'a> Consumer<'a> {
         }
     }
 
+    /// A sole consumer cleans for the producer, whom it would cost more.
+    fn ask_whether_to_clean(&mut self) {
+        self.cleans = self.may_clean && self.parts.head.credit.0.sole.load(Relaxed) != 0;
+    }
+
+    /// Has the slots that have been read leave the caches: the producer, which writes there next, then need not
+    /// take them away from here. (Some may be in use again by now. It is a hint, whatever their lines say.)
+    #[inline]
+    pub(crate) fn clean(&mut self) {
+        if self.next == self.idle_at {
+            let waited = self.idle_looks.wrapping_sub(self.looks_before);
+            self.clean_from = self.next.wrapping_add(if waited > CLEAN_WAITED { CLEAN_AFTER } else { 0 });
+        }
+        // Not what was skipped, or read while somebody else had to be thought of.
+        let behind = self.next.wrapping_sub(self.uncleaned);
+        if !seq::is_before(self.next, self.clean_from) && behind <= CLEAN_MOST {
+            let mut n = self.uncleaned;
+            while n != self.next {
+                let line = self.parts.ring.line(n);
+                line.for_cache_lines(line.metadata(n).size_in_slot(), words::evict);
+                n = n.wrapping_add(1);
+            }
+        }
+        self.uncleaned = self.next;
+    }
+
     /// Takes the fragment that `look` has found.
     #[inline]
     pub(crate) fn take(&mut self, line: Line<'a>) -> Result<Option<Fragment<'_>>, TangoError> {
         let n = self.next;
         let meta = line.metadata(n);
+        if self.cleans {
+            self.clean();
+        }
         let mut words = self.parts.payload(&line, &meta);
         let next = n.wrapping_add(1);
         if let Some(scratch) = self.mode.scratch() {

@@ -394,6 +394,8 @@ pub(crate) struct Credits<'a> {
     failures: Cell<u32>,
     /// Index of the slot that held the last refresh back.
     held_by: Cell<Option<usize>>,
+    /// How many consumers the last refresh has counted.
+    counted: Cell<usize>,
 }
 
 impl<'a> Credits<'a> {
@@ -408,6 +410,7 @@ impl<'a> Credits<'a> {
             credits,
             failures: Cell::new(0),
             held_by: Cell::new(None),
+            counted: Cell::new(0),
         }
     }
 
@@ -468,7 +471,7 @@ impl<'a> Credits<'a> {
     /// The least `next` of all consumers that are at or after the floor, at most `n`.
     fn least_demand(&self, n: u64) -> u64 {
         let floor = self.floor.get();
-        let mut least = n;
+        let (mut least, mut counted) = (n, 0);
         self.held_by.set(None);
         for (index, watched) in self.slots.as_slice().iter().enumerate() {
             let (state, demand) = watched.slot.demand();
@@ -480,13 +483,20 @@ impl<'a> Credits<'a> {
                 Some(next) => next,
                 None => continue,
             };
+            counted += 1;
             let settled = !seq::is_before(next, floor) || !intact("fctl.before_floor");
             if settled && seq::is_before(next, least) {
                 least = next;
                 self.held_by.set(Some(index));
             }
         }
+        self.counted.set(counted);
         least
+    }
+
+    /// How many consumers the last refresh has counted.
+    pub(crate) fn counted(&self) -> usize {
+        self.counted.get()
     }
 
     /// How many refreshes in a row found nothing new.

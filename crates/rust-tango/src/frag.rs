@@ -25,6 +25,12 @@ impl FragmentMetadata {
     /// The `chunk` of a payload that lies beside its metadata, in the slot of the ring.
     pub const IN_SLOT: u32 = u32::MAX;
 
+    /// How many bytes of payload are in the slot, if they are in it at all.
+    #[inline]
+    pub(crate) const fn size_in_slot(&self) -> usize {
+        if self.chunk == Self::IN_SLOT { self.size as usize } else { 0 }
+    }
+
     /// The two packed words of a metadata line: `chunk | size << 32` and `ctl | reserved << 16 | ts << 32`.
     #[inline]
     pub(crate) const fn pack(&self) -> (u64, u64) {

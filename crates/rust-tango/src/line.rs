@@ -71,8 +71,13 @@ use crate::words;
 /// Words of metadata at the head of a slot.
 pub(crate) const META_WORDS: usize = 4;
 
-/// Words of payload that share a cache line of 64 bytes with the metadata.
-const BESIDE_META: usize = 64 / words::WORD - META_WORDS;
+/// Bytes of a cache line.
+const CACHE_LINE: usize = 64;
+
+/// Words of payload that share a cache line with the metadata.
+const BESIDE_META: usize = CACHE_LINE / words::WORD - META_WORDS;
+/// The same in bytes.
+pub(crate) const NEAR: usize = BESIDE_META * words::WORD;
 
 /// What a reader that wants one fragment finds in its line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -105,7 +110,7 @@ impl Line<'_> {
     #[inline]
     pub(crate) fn fill(&self, payload: &[u8]) -> bool {
         let Some(room) = self.room.get(..payload.len().div_ceil(words::WORD)) else { return false };
-        match (room.split_at_checked(BESIDE_META), payload.split_at_checked(BESIDE_META * words::WORD)) {
+        match (room.split_first_chunk::<BESIDE_META>(), payload.split_first_chunk::<NEAR>()) {
             (Some((near, far)), Some((first, rest))) => {
                 words::store(far, rest);
                 words::store(near, first);
@@ -115,14 +120,15 @@ impl Line<'_> {
         true
     }
 
-    /// Does something to each cache line of a fragment with a payload of `len` bytes.
+    /// Does something to each cache line of the slot that a payload of `len` bytes takes; to nine at most.
     #[inline]
     pub(crate) fn for_cache_lines(&self, len: usize, act: impl Fn(&AtomicU64)) {
         act(&self.meta[0]);
-        if len > BESIDE_META * words::WORD {
-            if let Some(word) = self.room.get(BESIDE_META) {
-                act(word);
-            }
+        let mut at = BESIDE_META;
+        while at * words::WORD < len && at < 64 {
+            let Some(word) = self.room.get(at) else { return };
+            act(word);
+            at += CACHE_LINE / words::WORD;
         }
     }
 
@@ -130,12 +136,24 @@ impl Line<'_> {
     /// Producer only.
     #[inline]
     pub(crate) fn publish(&self, meta: &FragmentMetadata) {
+        self.describe(meta);
+        self.show(meta.seq);
+    }
+
+    /// The first half of [`Self::publish`]: stores the metadata, and shows nothing yet.
+    #[inline]
+    pub(crate) fn describe(&self, meta: &FragmentMetadata) {
         let (place, control) = meta.pack();
         self.meta[1].store(meta.sig, Relaxed);
         self.meta[2].store(place, Relaxed);
         self.meta[3].store(control, Relaxed);
+    }
+
+    /// The second half: makes fragment `n` visible, with all that has been stored for it.
+    #[inline]
+    pub(crate) fn show(&self, n: u64) {
         // Pairs with the acquire fence in `look`.
-        self.meta[0].store(meta.seq, ordering("line.publish", Release));
+        self.meta[0].store(n, ordering("line.publish", Release));
     }
 
     /// What the line says about fragment `n`. After [`Look::Ready`], the words of `n` are visible.

@@ -3,6 +3,7 @@
 
 use crate::error::TangoError;
 use crate::frag::FragmentMetadata;
+use crate::line;
 use crate::producer::{Producer, Reserved};
 use crate::sync::AtomicU64;
 use crate::words;
@@ -30,6 +31,8 @@ pub struct Loan<'p> {
     producer: &'p Producer<'p>,
     reserved: Reserved,
     words: &'p [AtomicU64],
+    /// So many bytes at the start share a cache line with the metadata.
+    near: usize,
     /// Bytes that will be published.
     len: usize,
     /// Where `io::Write` writes next.
@@ -43,13 +46,16 @@ impl<'a> Producer<'a> {
     ///
     /// # Errors
     /// As [`Producer::publish`].
+    #[inline]
     pub fn loan(&mut self, len: usize) -> Result<Loan<'_>, TangoError> {
         let reserved = self.reserve(len)?;
         let words = self.words(&reserved);
+        let near = if reserved.is_in_slot() { line::NEAR } else { 0 };
         Ok(Loan {
             producer: self,
             reserved,
             words,
+            near,
             len,
             #[cfg(feature = "std")]
             written: 0,
@@ -62,6 +68,7 @@ impl Loan<'_> {
     ///
     /// # Panics
     /// If they end outside of the loan.
+    #[inline]
     pub fn write_at(&mut self, offset: usize, bytes: &[u8]) {
         assert!(
             offset.checked_add(bytes.len()).is_some_and(|end| end <= self.len),
@@ -69,7 +76,11 @@ impl Loan<'_> {
             bytes.len(),
             self.len
         );
-        words::store_at(self.words, offset, bytes);
+        // What a waiting reader looks at comes last: see `line`.
+        let apart = self.near.saturating_sub(offset).min(bytes.len());
+        let (near, far) = bytes.split_at(apart);
+        words::store_at(self.words, offset + apart, far);
+        words::store_at(self.words, offset, near);
     }
 
     /// The bytes themselves, on a link that was built without observers
@@ -100,6 +111,7 @@ impl Loan<'_> {
     }
 
     /// Publishes what has been written.
+    #[inline]
     pub fn commit(self, sig: u64, ctl: u16, ts: u32) -> FragmentMetadata {
         self.producer.commit(self.reserved, self.len, sig, ctl, ts)
     }

@@ -75,6 +75,9 @@ pub(crate) struct Credit {
     pub(crate) stalls: AtomicU64,
     /// 1 + the slot of the consumer for which the producer waits; 0: for nobody.
     pub(crate) held_by: AtomicU64,
+    /// Not zero: there was one reliable consumer when the credits were last refreshed, and it is to clean the lines
+    /// that it has read. A hint.
+    pub(crate) sole: AtomicU64,
 }
 
 impl Head {
@@ -92,7 +95,7 @@ impl Head {
                 evicted: zero(),
                 buried: zero(),
             }),
-            credit: Padded(Credit { floor: zero(), stalls: zero(), held_by: zero() }),
+            credit: Padded(Credit { floor: zero(), stalls: zero(), held_by: zero(), sole: zero() }),
             bell: Padded(Bell::new()),
             oldest: Padded(zero()),
             next: Padded(zero()),
@@ -106,11 +109,11 @@ impl Head {
         let Rare { cnc, start, incarnation, takeovers, taken_over_at, evicted, buried } = &rare.0;
         cnc.touch();
         bell.0.touch();
-        let Credit { floor, stalls, held_by } = &credit.0;
+        let Credit { floor, stalls, held_by, sole } = &credit.0;
         for word in [start, incarnation, takeovers, taken_over_at, evicted, buried] {
             word.touch();
         }
-        for word in [floor, stalls, held_by, &oldest.0, &next.0] {
+        for word in [floor, stalls, held_by, sole, &oldest.0, &next.0] {
             word.touch();
         }
     }

@@ -59,6 +59,8 @@ pub struct Producer<'a> {
     in_slot: usize,
     /// How many lines ahead of their use lines are fetched; 0 where that does not help.
     clean_ahead: u64,
+    /// There is one reliable consumer, which cleans what it has read.
+    sole: Cell<bool>,
     /// How many fragments more than needed are retired at once.
     retire_ahead: u64,
     /// Everything before this is dead: its line or its granules may be overwritten.
@@ -118,8 +120,8 @@ impl Drop for Claim<'_> {
     }
 }
 
-/// Smaller rings stay in the caches that are nearest.
-const CLEAN_FROM_DEPTH: u64 = 256;
+/// So many fragments of a batch are stored before they are shown.
+const BATCH: usize = 32;
 /// One part in so many of the ring is retired at once.
 const RETIRE_PART: u64 = 64;
 
@@ -185,26 +187,62 @@ impl<'a> Producer<'a> {
         if !seq::is_before(n, self.limit.get()) {
             self.make_room(n, None)?;
         }
-        let line = self.parts.ring.line(n);
-        // `in_slot` says that it fits. Asked where the compiler sees it, so that no way leads to a panic.
-        if !line.fill(payload) {
+        let Some(meta) = self.stage(n, payload, sig, ctl, ts) else {
             return self.put_apart(payload, sig, ctl, ts);
-        }
-        let meta = FragmentMetadata {
-            seq: n,
-            sig,
-            chunk: FragmentMetadata::IN_SLOT,
-            size: payload.len() as u32,
-            ctl,
-            reserved: 0,
-            ts,
         };
-        line.publish(&meta);
-        self.advance(n);
+        self.parts.ring.line(n).show(n);
+        self.advance(n, 1);
         if self.clean_ahead != 0 {
             self.clean(n, payload.len());
         }
         Ok(meta)
+    }
+
+    /// Stores fragment `n`, which has room, and shows nothing of it yet. `None`: the payload does not fit its slot,
+    /// as `in_slot` has said before. Asked where the compiler sees it, so that no way leads to a panic.
+    #[inline]
+    fn stage(&self, n: u64, payload: &[u8], sig: u64, ctl: u16, ts: u32) -> Option<FragmentMetadata> {
+        let line = self.parts.ring.line(n);
+        if !line.fill(payload) {
+            return None;
+        }
+        let (chunk, size) = (FragmentMetadata::IN_SLOT, payload.len() as u32);
+        let meta = FragmentMetadata { seq: n, sig, chunk, size, ctl, reserved: 0, ts };
+        line.describe(&meta);
+        Some(meta)
+    }
+
+    /// Publishes as many payloads from the start of `payloads` as have room and fit their slots, at most
+    /// [`BATCH`]. First all are stored, then all are shown, in order: a reader that waits for the first does not
+    /// take each line away while the next is being written (`bench/`: rows "batches"). Says how many.
+    #[inline]
+    fn put_several(&self, payloads: &[&[u8]], sig: u64, ctl: u16, ts: u32) -> usize {
+        let first = self.next.get();
+        let mut n = first;
+        for payload in payloads.iter().take(BATCH).take_while(|payload| payload.len() <= self.in_slot) {
+            // Room is made for the first only: credits are counted up to what is shown, and a consumer that joins
+            // meanwhile must not find the floor behind that.
+            let has_room =
+                seq::is_before(n, self.limit.get()) || (n == first && self.make_room(n, None).is_ok());
+            if !has_room || self.stage(n, payload, sig, ctl, ts).is_none() {
+                break;
+            }
+            n = n.wrapping_add(1);
+        }
+        let count = n.wrapping_sub(first);
+        for offset in 0..count {
+            let n = first.wrapping_add(offset);
+            self.parts.ring.line(n).show(n);
+        }
+        if count != 0 {
+            self.advance(n.wrapping_sub(1), count);
+        }
+        if self.clean_ahead != 0 {
+            for (payload, offset) in payloads.iter().zip(0..count) {
+                self.clean(first.wrapping_add(offset), payload.len());
+            }
+        }
+        count as usize
     }
 
     /// Publishes a payload; where credits are missing, waits until they are back.
@@ -251,7 +289,15 @@ impl<'a> Producer<'a> {
     /// [`Producer::publish_batch`] with one timestamp for the whole batch.
     #[must_use = "fewer may have been published than were given"]
     pub fn publish_batch_at(&self, payloads: &[&[u8]], sig: u64, ctl: u16, ts: u32) -> usize {
-        let count = payloads.iter().take_while(|payload| self.put(payload, sig, ctl, ts).is_ok()).count();
+        let mut count = 0;
+        while let Some(payload) = payloads.get(count) {
+            match self.put_several(&payloads[count..], sig, ctl, ts) {
+                // The first of them goes a way of its own, or nowhere.
+                0 if self.put(payload, sig, ctl, ts).is_ok() => count += 1,
+                0 => break,
+                several => count += several,
+            }
+        }
         self.wake_sleepers();
         count
     }
@@ -346,6 +392,7 @@ impl<'a> Producer<'a> {
     }
 
     /// Finds a place for a payload of `size` bytes, and retires what it overwrites.
+    #[inline]
     pub(crate) fn reserve(&self, size: usize) -> Result<Reserved, TangoError> {
         if size > self.parts.mtu {
             return Err(TangoError::TooLarge { size, max: self.parts.mtu });
@@ -401,6 +448,7 @@ impl<'a> Producer<'a> {
     }
 
     /// Publishes a reserved payload, of which the first `size` bytes are in place.
+    #[inline]
     pub(crate) fn commit(
         &self,
         reserved: Reserved,
@@ -414,6 +462,7 @@ impl<'a> Producer<'a> {
         meta
     }
 
+    #[inline]
     fn finish(&self, reserved: Reserved, size: usize, sig: u64, ctl: u16, ts: u32) -> FragmentMetadata {
         let Reserved { n, spot, victim, .. } = reserved;
         let chunk = spot.map_or(FragmentMetadata::IN_SLOT, |spot| spot.chunk);
@@ -422,13 +471,16 @@ impl<'a> Producer<'a> {
         if let Some(spot) = spot {
             self.placement.take(&spot, n, victim);
         }
-        self.advance(n);
+        self.advance(n, 1);
+        if self.clean_ahead != 0 {
+            self.clean(n, if spot.is_some() { 0 } else { size });
+        }
         meta
     }
 
-    /// Fragment `n` is published: moves on, and tells who follows.
+    /// `count` fragments up to `n` are published: moves on, and tells who follows.
     #[inline]
-    fn advance(&self, n: u64) {
+    fn advance(&self, n: u64, count: u64) {
         let next = n.wrapping_add(1);
         self.next.set(next);
         self.parts.head.next.0.store(next, Relaxed);
@@ -440,7 +492,7 @@ impl<'a> Producer<'a> {
                 fctl.set(next);
             }
             if let Some(metrics) = &followers.metrics {
-                metrics.fragments(1);
+                metrics.fragments(count);
             }
         }
     }
@@ -469,12 +521,14 @@ impl<'a> Producer<'a> {
         self.parts.observers
     }
 
-    /// Cleans lines that are used soon: first they leave all caches, and some time later they come into
-    /// this processor's, to be written. Whoever still reads one fetches it again.
+    /// Cleans lines that are used soon: first they leave all caches (a sole consumer has seen to that), and
+    /// some time later they come into this processor's, to be written. Whoever still reads one fetches it again.
     #[inline]
     fn clean(&self, n: u64, len: usize) {
-        let far = n.wrapping_add(3 * self.clean_ahead);
-        self.parts.ring.line(far).for_cache_lines(len, words::evict);
+        if !self.sole.get() {
+            let far = n.wrapping_add(3 * self.clean_ahead);
+            self.parts.ring.line(far).for_cache_lines(len, words::evict);
+        }
         let near = n.wrapping_add(self.clean_ahead);
         self.parts.ring.line(near).for_cache_lines(len, words::prefetch_for_writing);
     }
@@ -487,4 +541,10 @@ pub(crate) struct Reserved {
     size: usize,
     spot: Option<Spot>,
     victim: Option<u64>,
+}
+
+impl Reserved {
+    pub(crate) fn is_in_slot(&self) -> bool {
+        self.spot.is_none()
+    }
 }

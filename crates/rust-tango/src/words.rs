@@ -12,7 +12,7 @@
 //! which do not see into assembly), the portable loop runs.
 #![allow(unsafe_code)]
 
-use crate::sync::{AtomicU64, Relaxed};
+use crate::sync::{AtomicU64, Relaxed, StaticU64};
 
 /// Bytes of a word.
 pub(crate) const WORD: usize = 8;
@@ -61,6 +61,16 @@ fn store_full(to: &[AtomicU64], bytes: &[u8]) {
         unsafe { vector::copy(to.as_ptr() as *mut u8, bytes.as_ptr(), to.len()) };
         return;
     }
+    let (fours, rest) = to.split_at(to.len() & !3);
+    let (bytes_of_fours, bytes) = bytes.split_at(fours.len() * WORD);
+    for (words, bytes) in fours.chunks_exact(4).zip(bytes_of_fours.chunks_exact(4 * WORD)) {
+        store_each(words, bytes);
+    }
+    store_each(rest, bytes);
+}
+
+#[inline(always)]
+fn store_each(to: &[AtomicU64], bytes: &[u8]) {
     for (word, chunk) in to.iter().zip(bytes.chunks_exact(WORD)) {
         let chunk: [u8; WORD] = chunk.try_into().unwrap_or_default();
         store_word(word, u64::from_ne_bytes(chunk));
@@ -102,6 +112,7 @@ pub(crate) fn load(from: &[AtomicU64], to: &mut [u64]) {
 ///
 /// # Panics
 /// If `to` is too short.
+#[inline]
 pub(crate) fn store_at(to: &[AtomicU64], offset: usize, bytes: &[u8]) {
     assert!(
         offset.checked_add(bytes.len()).is_some_and(|end| end <= to.len() * WORD),
@@ -147,11 +158,29 @@ pub(crate) unsafe fn lend_mut(words: &[AtomicU64], len: usize) -> &mut [u8] {
     unsafe { core::slice::from_raw_parts_mut(words.as_ptr() as *mut u8, len) }
 }
 
-/// Whether a producer should clean the lines that it will use soon, with [`evict`] and then
-/// [`prefetch_for_writing`]: it pays off on AMD's processors, where taking a line back that a reader still
-/// has in its cache costs the writer a full round trip each, one after the other, while fetching a line
-/// that nobody has overlaps with other work (`bench/`: row "no work").
-pub(crate) fn cleaning_helps() -> bool {
+/// Whether the lines of a ring of `depth` should be cleaned between two uses: with [`evict`] when they have been
+/// read, and [`prefetch_for_writing`] before they are written. It pays off on AMD's processors, where taking a
+/// line back that a reader still has in its cache costs the writer a full round trip each, one after the other,
+/// while fetching a line that nobody has overlaps with other work (`bench/`: row "no work"). Smaller rings stay
+/// in the caches that are nearest.
+pub(crate) fn cleaning_helps(depth: u64) -> bool {
+    depth >= CLEAN_FROM_DEPTH && {
+        // Asking the processor takes microseconds in a virtual machine.
+        static KNOWN: StaticU64 = StaticU64::new(0);
+        match KNOWN.load(Relaxed) {
+            0 => {
+                let helps = ask_whether_cleaning_helps();
+                KNOWN.store(1 + u64::from(helps), Relaxed);
+                helps
+            }
+            known => known == 2,
+        }
+    }
+}
+
+const CLEAN_FROM_DEPTH: u64 = 256;
+
+fn ask_whether_cleaning_helps() -> bool {
     #[cfg(all(target_arch = "x86_64", not(miri), not(loom), not(portable)))]
     {
         use core::arch::x86_64::{__cpuid, __cpuid_count};

@@ -13,6 +13,7 @@ use crate::sync::{Acquire, Relaxed, fence, ordering};
 use crate::wait::Wait;
 #[cfg(feature = "std")]
 use crate::wait::Waiting;
+use crate::words;
 
 impl<'a> Consumer<'a> {
     /// A consumer that reads `parts` from `start` on: reliable with a slot (which the caller has made
@@ -35,6 +36,11 @@ impl<'a> Consumer<'a> {
             idle_at: next,
             gate: next.wrapping_add(distance),
             distance,
+            may_clean: mode.seat().is_some() && words::cleaning_helps(parts.ring.depth()),
+            cleans: false,
+            uncleaned: next,
+            clean_from: next,
+            looks_before: 0,
             joined: false,
             ready: false,
             missed: 0,

@@ -1,7 +1,7 @@
 //! How a producer begins: on a fresh link, or where another one has ended.
 
 use super::Producer;
-use super::{CLEAN_FROM_DEPTH, Claim, RETIRE_PART};
+use super::{Claim, RETIRE_PART};
 use crate::bell::Order;
 use crate::cnc::CncState;
 use crate::dcache::Placement;
@@ -57,16 +57,18 @@ impl<'a> Producer<'a> {
         head.oldest.0.store(oldest, Relaxed);
         let credits = Credits::new(slots, oldest, &head.credit.0.floor, credits);
         head.credit.0.held_by.store(0, Relaxed);
+        head.credit.0.sole.store(0, Relaxed);
         // Who has slept since before this producer was there knows nothing of its `order`.
         head.bell.0.ring();
         Self {
             next: Cell::new(next),
             limit: Cell::new(seq::earlier(credits.limit(), oldest.wrapping_add(depth))),
             in_slot: parts.in_slot(),
-            clean_ahead: if depth >= CLEAN_FROM_DEPTH && words::cleaning_helps() { depth / 32 } else { 0 },
+            clean_ahead: if words::cleaning_helps(depth) { depth / 32 } else { 0 },
             retire_ahead: depth / RETIRE_PART,
             parts,
             oldest: Cell::new(oldest),
+            sole: Cell::new(false),
             stalled: Cell::new(None),
             placement,
             credits,
