@@ -33,9 +33,11 @@ pub enum Wait {
     /// With the feature `shm` on Linux, a producer wakes the consumers that sleep, and a consumer the
     /// producer that waits for its credits, across threads and processes. That costs who is awake a load and a
     /// comparison for each fragment (a producer: for each slot that the link was made with), and a system
-    /// call only when somebody sleeps; no fence where the kernel has `membarrier(2)` (Linux 4.16).
+    /// call only when somebody sleeps; no fence where the kernel has `membarrier(2)` (Linux 4.16), else one full
+    /// fence for each call that publishes, and for each that gives credit back (a batch is one call). That is
+    /// what a publish mostly consists of then, so publish in batches there.
     ///
-    /// Who cannot be woken naps instead, up to five milliseconds at a time: an observer, which the producer does
+    /// Who cannot be woken naps instead, up to ten milliseconds at a time: an observer, which the producer does
     /// not know of (an evictable consumer is woken); a producer that waits for consumers to come or to drain
     /// the link; everybody on other systems and without `shm`. The death of the other side, and that
     /// somebody stopped the link, is noticed after 50 milliseconds at the latest.
@@ -61,10 +63,10 @@ const SPINS: u32 = if cfg!(loom) { 1 } else { 64 };
 #[cfg(feature = "std")]
 const PARK_AFTER: Duration = Duration::from_micros(20);
 /// The first and the longest nap of who cannot be woken; each is longer by half than the one before. The longest
-/// is so long because to wake up from one takes up to 30 microseconds of processor time on a virtual machine
-/// (the test `idle_commands`): who idles takes less than a hundredth of a core.
+/// is so long because one takes up to 50 microseconds of processor time on a virtual machine (the tests
+/// `awaiting` and `idle_commands` measure it), and who idles is to take less than a hundredth of a core.
 #[cfg(feature = "std")]
-const NAPS: [Duration; 2] = [Duration::from_micros(60), Duration::from_millis(5)];
+const NAPS: [Duration; 2] = [Duration::from_micros(60), Duration::from_millis(10)];
 
 /// What is due after a look that found nothing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

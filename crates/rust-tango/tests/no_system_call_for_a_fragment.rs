@@ -9,13 +9,18 @@ use std::time::Duration;
 
 use common::kernel::allow_only;
 use common::process::{Child, Place, role, say, skip};
-use common::{assert_is, in_time, publish};
+use common::{assert_is, in_time, payload, sig};
 use nix::libc;
 use nix::sys::signal::Signal;
 use rust_tango::{Consumer, Link, Producer, Start};
 
 const MTU: usize = 700;
 const DEPTH: usize = 256;
+/// Rounds before a system call is fatal, and after.
+const ROUNDS: [u64; 2] = [2, 100];
+/// Fragments in a round: of the kind that all tests have, and all together.
+const WHOLE: u64 = 50;
+const ROUND: u64 = WHOLE + 5;
 
 #[test]
 fn child() {
@@ -28,17 +33,20 @@ fn child() {
     let mut readers =
         [link.consumer().unwrap(), link.evictable_consumer(Start::Next).unwrap(), link.observer().unwrap()];
     let mut sleeper = link.consumer().unwrap();
-    // What is done for the first time may need memory.
-    let mut next = rounds(2, &mut tx, &mut readers, 1);
-    while sleeper.poll().unwrap().is_some() {}
+    // Made before: more memory is had by a system call.
+    let payloads: Vec<_> = (0..=ROUND * (ROUNDS[0] + ROUNDS[1])).map(|seq| payload(seq, MTU)).collect();
+    let mut round = |first| {
+        publish_all(&mut tx, first, &payloads);
+        readers.iter_mut().for_each(|rx| read_all(rx, first));
+        while sleeper.poll().unwrap().is_some() {}
+    };
+    let mut firsts = (0..ROUNDS[0] + ROUNDS[1]).map(|at| 1 + at * ROUND);
+    firsts.by_ref().take(ROUNDS[0] as usize).for_each(&mut round);
     // To say the end, and to end.
     if let Err(error) = allow_only(&[libc::SYS_write, libc::SYS_exit_group]) {
         return say(format!("no filter: {error}"));
     }
-    for _ in 0..100 {
-        next = rounds(1, &mut tx, &mut readers, next);
-        while sleeper.poll().unwrap().is_some() {}
-    }
+    firsts.for_each(&mut round);
     assert!(tx.is_drained());
     if and == "sleeps" {
         let _ = sleeper.wait_timeout(Duration::from_millis(1));
@@ -48,34 +56,29 @@ fn child() {
     unsafe { libc::_exit(0) }
 }
 
-/// Everything that publishes, and everything that reads; nobody has to wait. Says what comes next.
-fn rounds(count: usize, tx: &mut Producer<'_>, readers: &mut [Consumer<'_>], first: u64) -> u64 {
-    let mut seq = first;
-    for _ in 0..count {
-        for _ in 0..50 {
-            publish(tx, MTU).unwrap();
-        }
-        let bytes = [7; MTU];
-        assert_eq!(tx.publish_batch(&[&bytes[..10], &bytes, &[]], 0, 0), 3);
-        let mut loan = tx.loan(300).unwrap();
-        loan.write_at(0, &bytes[..300]);
-        loan.commit(0, 0, 0);
-        tx.publish_blocking(&bytes, 0, 0, 0).unwrap();
-        for rx in &mut *readers {
-            for seq in seq..seq + 50 {
-                if seq % 2 == 0 {
-                    assert_is(&rx.poll().unwrap().unwrap(), seq, MTU);
-                } else {
-                    assert_is(&rx.wait().unwrap().unwrap(), seq, MTU);
-                }
-            }
-            assert_eq!(rx.poll_batch(4).unwrap().len(), 4);
-            assert_eq!(rx.poll().unwrap().unwrap().payload.as_slice(), bytes);
-            assert_eq!(rx.next_seq(), seq + 55);
-        }
-        seq += 55;
+/// Everything that publishes; there is always credit.
+fn publish_all(tx: &mut Producer<'_>, first: u64, payloads: &[Vec<u8>]) {
+    for seq in first..first + WHOLE {
+        tx.publish(&payloads[seq as usize], sig(seq), sig(seq) as u16, seq as u32).unwrap();
     }
-    seq
+    let bytes = [7; MTU];
+    assert_eq!(tx.publish_batch(&[&bytes[..10], &bytes, &[]], 0, 0), 3);
+    let mut loan = tx.loan(300).unwrap();
+    loan.write_at(0, &bytes[..300]);
+    loan.commit(0, 0, 0);
+    tx.publish_blocking(&bytes, 0, 0, 0).unwrap();
+    assert_eq!(tx.next_seq(), first + ROUND);
+}
+
+/// Everything that reads; there is always a fragment.
+fn read_all(rx: &mut Consumer<'_>, first: u64) {
+    for seq in first..first + WHOLE {
+        let found = if seq % 2 == 0 { rx.poll() } else { rx.wait() };
+        assert_is(&found.unwrap().unwrap(), seq, MTU);
+    }
+    assert_eq!(rx.poll_batch(4).unwrap().len(), 4);
+    assert_eq!(rx.poll().unwrap().unwrap().payload.as_slice(), [7; MTU]);
+    assert_eq!(rx.next_seq(), first + ROUND);
 }
 
 #[test]

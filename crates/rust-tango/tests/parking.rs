@@ -84,6 +84,7 @@ fn child() {
             say("ready");
             threads();
         }
+        "publish" => say(time_of_publishing()),
         // Answers each fragment of `there` by one in `back`.
         "echo" => {
             let mut rx = Link::open_in(&place, "there").unwrap().consumer().unwrap().with_wait(AT_ONCE);
@@ -138,6 +139,40 @@ fn exchanges_between_processes_lose_no_wakeup() {
         asking.succeeds();
         answering.succeeds();
     });
+}
+
+/// Nanoseconds that a fragment of 64 bytes takes its producer, in words: alone, and in a batch.
+fn time_of_publishing() -> String {
+    const BATCH: [&[u8]; 32] = [&[7; 64]; 32];
+    let link = Link::builder().depth(1024).mtu(64).build().unwrap();
+    let (tx, mut rx) = (link.producer().unwrap(), link.consumer().unwrap());
+    let alone = || BATCH.iter().for_each(|bytes| drop(tx.publish(bytes, 0, 0, 0).unwrap()));
+    let together = || assert_eq!(tx.publish_batch(&BATCH, 0, 0), BATCH.len());
+    let [alone, together] = [&alone as &dyn Fn(), &together].map(|publish| {
+        let mut times: Vec<Duration> = (0..2000)
+            .map(|_| {
+                let begin = Instant::now();
+                (0..16).for_each(|_| publish());
+                let time = begin.elapsed();
+                while rx.poll().unwrap().is_some() {}
+                time
+            })
+            .collect();
+        times.sort();
+        times[times.len() / 2].as_nanos() / (16 * BATCH.len() as u128)
+    });
+    format!("{alone} ns alone, {together} ns in batches of {}", BATCH.len())
+}
+
+/// What the kernel's barrier saves who publishes. Asserts nothing:
+/// `cargo test --release -p rust-tango --test parking -- --ignored --nocapture`
+#[test]
+#[ignore = "measures"]
+fn what_a_fence_costs() {
+    let place = Place::new();
+    for role in ["publish", "publish without the barrier"] {
+        println!("{role}: {}", Child::start(role, &place).hear());
+    }
 }
 
 /// Where the kernel has no barrier, parties fence themselves. One that has none cannot sleep as long as the other
