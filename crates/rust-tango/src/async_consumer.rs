@@ -64,7 +64,7 @@ const TURN: u32 = 128;
 /// Each `AsyncConsumer` has a thread, which sleeps while there is nothing to wait for, and while there is
 /// nothing to tell. A wake-up passes through it, so it takes longer than that of a thread in
 /// [`Consumer::wait`]; fragments that are there already cost the same as with [`Consumer::poll`]. The watcher of
-/// an observer, which the producer does not know of, looks for fragments itself, every five milliseconds at
+/// an observer, which the producer does not know of, looks for fragments itself, every ten milliseconds at
 /// the latest. The death of the producer is noticed after 50 milliseconds at the latest.
 ///
 /// Dropping it ends the thread and waits for that, which takes some microseconds.

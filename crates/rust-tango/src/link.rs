@@ -139,6 +139,8 @@ impl Link {
     /// An observer, starting with the next fragment that is published: it reads what it can, by copy,
     /// and the producer does not know of it. Any number of them.
     ///
+    /// Nobody can wake it, so one that waits and parks looks by a timer: see [`Wait::ParkAfter`](crate::Wait).
+    ///
     /// # Errors
     /// [`LinkErrorKind::Invalid`] on a link that was built without observers.
     pub fn observer(&self) -> Result<Consumer<'static>, LinkError> {
@@ -230,6 +232,10 @@ impl Link {
 impl Link {
     /// Opens a link that [`LinkBuilder::create`](crate::LinkBuilder::create) made, in this process or
     /// another. Looks where `TANGO_DIR` says, otherwise in `/dev/shm/tango-UID`.
+    ///
+    /// Any bytes in its files lead to an error here or later, or to fragments that are reported lost. What a library
+    /// cannot survive is that somebody who may write to a file *truncates* it while it is mapped: who touches the
+    /// memory that is gone is ended by the system (SIGBUS).
     ///
     /// # Errors
     /// [`LinkErrorKind::NotFound`] if there is none (yet), [`LinkErrorKind::Incompatible`] if its files

@@ -8,6 +8,8 @@
 //!
 //! How a party that sleeps is woken, and why it cannot be missed: [`bell`](crate::bell).
 
+#[cfg(feature = "std")]
+use crate::bell::SLICE;
 use crate::sync::spin_loop;
 #[cfg(feature = "std")]
 use core::time::Duration;
@@ -31,9 +33,11 @@ pub enum Wait {
     /// With the feature `shm` on Linux, a producer wakes the consumers that sleep, and a consumer the
     /// producer that waits for its credits, across threads and processes. That costs who is awake a load and a
     /// comparison for each fragment (a producer: for each slot that the link was made with), and a system
-    /// call only when somebody sleeps; no fence where the kernel has `membarrier(2)` (Linux 4.16).
+    /// call only when somebody sleeps; no fence where the kernel has `membarrier(2)` (Linux 4.16), else one full
+    /// fence for each call that publishes, and for each that gives credit back (a batch is one call). That is
+    /// what a publish mostly consists of then, so publish in batches there.
     ///
-    /// Who cannot be woken naps instead, up to two milliseconds at a time: an observer, which the producer does
+    /// Who cannot be woken naps instead, up to ten milliseconds at a time: an observer, which the producer does
     /// not know of (an evictable consumer is woken); a producer that waits for consumers to come or to drain
     /// the link; everybody on other systems and without `shm`. The death of the other side, and that
     /// somebody stopped the link, is noticed after 50 milliseconds at the latest.
@@ -58,12 +62,11 @@ const SPINS: u32 = if cfg!(loom) { 1 } else { 64 };
 /// How long [`Wait::Park`] looks before it sleeps.
 #[cfg(feature = "std")]
 const PARK_AFTER: Duration = Duration::from_micros(20);
-/// The first and the longest nap of who cannot be woken.
+/// The first and the longest nap of who cannot be woken; each is longer by half than the one before. The longest
+/// is so long because one takes up to 50 microseconds of processor time on a virtual machine (the tests
+/// `awaiting` and `idle_commands` measure it), and who idles is to take less than a hundredth of a core.
 #[cfg(feature = "std")]
-const NAPS: [Duration; 2] = [Duration::from_micros(60), Duration::from_millis(2)];
-/// Naps between two questions whether the other side lives.
-#[cfg(feature = "std")]
-const NAPS_PER_QUESTION: u32 = 16;
+const NAPS: [Duration; 2] = [Duration::from_micros(60), Duration::from_millis(10)];
 
 /// What is due after a look that found nothing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -86,11 +89,8 @@ pub(crate) struct Waiting {
     begin: Option<std::time::Instant>,
     #[cfg(feature = "std")]
     deadline: Option<std::time::Instant>,
-    /// The next nap of who cannot be woken.
     #[cfg(feature = "std")]
-    nap: Duration,
-    #[cfg(feature = "std")]
-    naps: u32,
+    naps: Naps,
     #[cfg(feature = "std")]
     tired: bool,
 }
@@ -105,9 +105,7 @@ impl Waiting {
             #[cfg(feature = "std")]
             deadline: None,
             #[cfg(feature = "std")]
-            nap: NAPS[0],
-            #[cfg(feature = "std")]
-            naps: 0,
+            naps: Naps::new(),
             #[cfg(feature = "std")]
             tired: false,
         }
@@ -171,9 +169,38 @@ impl Waiting {
     /// a system call.
     #[cfg(feature = "std")]
     pub(crate) fn nap(&mut self) -> bool {
-        std::thread::sleep(self.nap.min(self.longest_sleep()));
-        self.nap = (self.nap * 2).min(NAPS[1]);
-        self.naps = self.naps.wrapping_add(1);
-        self.naps % NAPS_PER_QUESTION == 0
+        std::thread::sleep(self.naps.next().min(self.longest_sleep()));
+        self.naps.passed()
+    }
+}
+
+/// The naps of who cannot be woken, in one wait.
+#[cfg(feature = "std")]
+#[derive(Debug)]
+pub(crate) struct Naps {
+    next: Duration,
+    since_question: Duration,
+}
+
+#[cfg(feature = "std")]
+impl Naps {
+    pub(crate) fn new() -> Self {
+        Self { next: NAPS[0], since_question: Duration::ZERO }
+    }
+
+    /// How long the next one is.
+    pub(crate) fn next(&self) -> Duration {
+        self.next
+    }
+
+    /// It has passed. True when it is time to ask what costs a system call: once in a [`SLICE`].
+    pub(crate) fn passed(&mut self) -> bool {
+        self.since_question += self.next;
+        self.next = (self.next * 3 / 2).min(NAPS[1]);
+        let is_due = self.since_question + self.next > SLICE;
+        if is_due {
+            self.since_question = Duration::ZERO;
+        }
+        is_due
     }
 }

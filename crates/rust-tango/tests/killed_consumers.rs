@@ -1,6 +1,6 @@
 //! A consumer may be killed (SIGKILL) at any point: joining, reading, leaving. The producer gets its credits
 //! back, nobody else loses anything, and its slot can be taken again. One that is only stopped (SIGSTOP) is
-//! never taken for dead.
+//! never taken for dead; if it is evictable, it may be evicted, and is told.
 #![cfg(all(feature = "shm", target_os = "linux"))]
 
 mod common;
@@ -88,6 +88,28 @@ fn child() {
             drop(held);
             for next in seq + 1..=seq + DEPTH {
                 assert_is(&rx.wait().unwrap().unwrap(), next, MTU);
+            }
+        }
+        // Reads and tells, until the link is closed.
+        ("evictable", None) => {
+            let link = Link::open_in(&place, "quotes").unwrap();
+            let mut rx = link.evictable_consumer(Start::Next).unwrap();
+            say("ready");
+            let mut next = rx.next_seq();
+            loop {
+                match rx.wait() {
+                    Ok(Some(fragment)) => assert_is(&fragment, next, MTU),
+                    Ok(None) => break say(format!("closed at {next}")),
+                    Err(error @ TangoError::Evicted { lost, next: on }) => {
+                        assert_eq!(on, next + lost);
+                        say(format!("{error}, from {next} on"));
+                        next = on;
+                        continue;
+                    }
+                    Err(error) => panic!("{error}"),
+                }
+                say(next);
+                next += 1;
             }
         }
         other => panic!("no role {other:?}"),
@@ -261,5 +283,56 @@ fn a_stopped_consumer_is_not_taken_for_dead() {
             }
             holder.succeeds();
         }
+    });
+}
+
+/// One that is evictable is waited for too when it is stopped, but only for as long as the producer says. When it
+/// wakes up, it is told what it has lost, and is in again.
+#[test]
+fn a_stopped_evictable_consumer_is_evicted_and_told() {
+    in_time(|| {
+        const PATIENCE: Duration = Duration::from_millis(150);
+        let place = Place::new();
+        let link = builder(place.path()).create("quotes").unwrap();
+        let wait = Wait::ParkAfter(Duration::ZERO);
+        let tx = link.producer().unwrap().with_patience(PATIENCE).with_wait(wait);
+        let mut steady = link.consumer().unwrap();
+        let mut evictable = started("evictable", &place);
+        let mut publish_and_read = |seq| {
+            publish_blocking(&tx, MTU);
+            assert_is(&steady.poll().unwrap().unwrap(), seq, MTU);
+        };
+        for seq in 1..=5 {
+            publish_and_read(seq);
+            assert_eq!(evictable.hear(), seq.to_string());
+        }
+        evictable.stop();
+        let begin = Instant::now();
+        let last = 5 + 3 * DEPTH;
+        (6..=last).for_each(&mut publish_and_read);
+        assert!(begin.elapsed() >= PATIENCE, "it was waited for");
+        let status = link.status();
+        assert_eq!((status.evicted, status.buried, status.held_by), (1, 0, None), "{status:?}");
+        let stopped = &status.consumers[1];
+        assert_eq!((stopped.slot, stopped.alive, stopped.evictable), (1, true, true));
+        assert_eq!(evictable.state(), 'T');
+        evictable.signal(Signal::SIGCONT);
+        let told = evictable.hear();
+        assert!(told.contains("evict") && told.ends_with("from 6 on"), "{told}");
+        // It goes on with what is still there, and counts again.
+        let first: u64 = evictable.hear().parse().unwrap();
+        assert!(first > 6 && first > last - DEPTH && first <= last, "{first}");
+        for seq in first + 1..=last {
+            assert_eq!(evictable.hear(), seq.to_string());
+        }
+        assert_eq!(link.status().consumers[1].lost, first - 6);
+        for seq in last + 1..=last + 3 * DEPTH {
+            publish_and_read(seq);
+            assert_eq!(evictable.hear(), seq.to_string());
+        }
+        assert_eq!(link.status().evicted, 1);
+        drop(tx);
+        assert_eq!(evictable.hear(), format!("closed at {}", last + 3 * DEPTH + 1));
+        evictable.succeeds();
     });
 }

@@ -1,5 +1,6 @@
 //! A producer may be killed (SIGKILL) at any point: in the midst of a fragment, asleep, while it takes a link
-//! over. Readers get whole fragments, each number once, and the next producer goes on behind the last.
+//! over. Readers get whole fragments, each number once, and the next producer goes on behind the last. One that
+//! is only stopped (SIGSTOP) is never taken for dead.
 #![cfg(all(feature = "shm", target_os = "linux"))]
 
 mod common;
@@ -14,7 +15,7 @@ use common::process::{Child, Place, killed_in, role, say, warm_up};
 use common::{Random, assert_is, assert_whole, in_time, payload, publish, publish_blocking, sig};
 use nix::sys::signal::Signal;
 use nix::time::{ClockId, clock_gettime};
-use rust_tango::{Consumer, Fragment, Link, LinkBuilder, Producer, Start, TangoError, Wait};
+use rust_tango::{Consumer, Fragment, Link, LinkBuilder, LinkErrorKind, Producer, Start, TangoError, Wait};
 
 /// Sleeps without a look first: so that every wait in a test is a sleep.
 const AT_ONCE: Wait = Wait::ParkAfter(Duration::ZERO);
@@ -134,6 +135,14 @@ fn child() {
             say(tx.next_seq());
             loop {
                 publish_blocking(&tx, case.mtu);
+            }
+        }
+        // Publishes until it is killed.
+        ["endless", name] => {
+            let tx = Link::open_in(&place, "quotes").unwrap().producer().unwrap().with_wait(AT_ONCE);
+            say(tx.next_seq());
+            loop {
+                publish_blocking(&tx, case(name).mtu);
             }
         }
         // Publishes one fragment each time that a consumer sleeps, with the time of its clock.
@@ -386,6 +395,55 @@ fn a_producer_may_be_killed_asleep() {
             let tx = link.producer().unwrap().with_wait(AT_ONCE);
             assert_eq!((tx.next_seq(), link.status().takeovers), (slow.next, 6));
         }
+    });
+}
+
+/// One that is only stopped (SIGSTOP), in the midst of a fragment or not, lives: readers wait for it, and nobody
+/// gets its place.
+#[test]
+fn a_stopped_producer_is_not_taken_for_dead() {
+    in_time(|| {
+        let case = case("few granules");
+        let place = Place::new();
+        let link = case.builder(place.path()).create("quotes").unwrap();
+        let rx = link.consumer().unwrap().with_wait(AT_ONCE);
+        let (mut rx, mut ob) = (Reading::new(rx, case.mtu), Reading::new(link.observer().unwrap(), case.mtu));
+        drop(link.producer().unwrap());
+        let mut producer = Child::start(&format!("endless,{}", case.name), &place);
+        assert_eq!(producer.hear(), "1");
+        for round in 1..=5 {
+            while rx.next < 200 * round {
+                assert!(!rx.drain() && !ob.drain());
+            }
+            producer.stop();
+            let begin = Instant::now();
+            // Longer than a sleep lasts without a look who lives, and more polls than between two such looks.
+            for _ in 0..10_000 {
+                assert!(!rx.drain() && !ob.drain());
+            }
+            assert!(rx.rx.wait_timeout(Duration::from_millis(120)).unwrap().is_none() && !rx.rx.is_closed());
+            assert!(ob.rx.wait_timeout(Duration::from_millis(120)).unwrap().is_none() && !ob.rx.is_closed());
+            assert_eq!(link.producer().unwrap_err().kind(), LinkErrorKind::Taken);
+            let holder = format!("its producer (tx, process {})", producer.id());
+            for refused in [
+                case.builder(place.path()).create("quotes").map(drop),
+                case.builder(place.path()).create_or_take_over("quotes").map(drop),
+                Link::remove_dead(Some(place.path()), "quotes"),
+            ] {
+                let error = refused.unwrap_err();
+                assert!(
+                    error.kind() == LinkErrorKind::InUse && error.to_string().contains(&holder),
+                    "{error}"
+                );
+            }
+            assert!(begin.elapsed() >= Duration::from_millis(240) && producer.state() == 'T');
+            assert!(link.status().producer);
+            producer.signal(Signal::SIGCONT);
+        }
+        producer.kill();
+        while !rx.drain() {}
+        while !ob.drain() {}
+        assert_eq!((rx.replaced, rx.lost, rx.next), (0, 0, ob.next));
     });
 }
 

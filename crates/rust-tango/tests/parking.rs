@@ -7,8 +7,10 @@ mod common;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use common::process::{Child, Place, role, say};
+use common::kernel::forget;
+use common::process::{Child, Place, role, say, skip};
 use common::{Random, assert_is, in_time, publish, publish_blocking};
+use nix::libc;
 use nix::sys::resource::{UsageWho, getrusage};
 use rust_tango::{Consumer, Link, LinkBuilder, Producer, Start, TangoError, Wait};
 
@@ -38,10 +40,51 @@ fn until(done: impl Fn() -> bool) {
     }
 }
 
+/// Asks by `there`, and gets its answers by `back`, both of which are there; the producer of `back` is another.
+fn ask(there: &Link, back: Link) {
+    let tx = there.producer().unwrap();
+    let mut rx = back.consumer().unwrap().with_wait(AT_ONCE);
+    drop(back); // so that the other can be its producer
+    say("ready");
+    assert!(tx.wait_for_consumers(1, None));
+    let mut random = Random::new(7);
+    let mut late = 0;
+    const ROUNDS: u64 = 4000;
+    for round in 0..ROUNDS {
+        let begin = Instant::now();
+        tx.send(&round.to_le_bytes()).unwrap();
+        assert_eq!(rx.wait().unwrap().unwrap().payload.as_slice(), round.to_le_bytes());
+        late += u64::from(begin.elapsed() >= Duration::from_millis(45));
+        // Meet the other one at all stages of falling asleep.
+        for _ in 0..random.below(3000) {
+            std::hint::spin_loop();
+        }
+    }
+    assert!(late < ROUNDS / 100, "{late} of {ROUNDS} exchanges took a slice");
+}
+
 #[test]
 fn child() {
     let Some((role, place)) = role() else { return };
-    match role.as_str() {
+    // On a kernel without its barrier, or behind a filter that forbids it.
+    let role = match role.strip_suffix(" without the barrier") {
+        None => role.as_str(),
+        Some(role) => {
+            if let Err(error) = forget(libc::SYS_membarrier) {
+                return say(format!("no filter: {error}"));
+            }
+            role
+        }
+    };
+    match role {
+        "ask" => {
+            ask(&builder(&place).create("there").unwrap(), builder(&place).create("back").unwrap());
+        }
+        "threads" => {
+            say("ready");
+            threads();
+        }
+        "publish" => say(time_of_publishing()),
         // Answers each fragment of `there` by one in `back`.
         "echo" => {
             let mut rx = Link::open_in(&place, "there").unwrap().consumer().unwrap().with_wait(AT_ONCE);
@@ -91,59 +134,105 @@ fn started(role: &str, place: &Place) -> Child {
 fn exchanges_between_processes_lose_no_wakeup() {
     in_time(|| {
         let place = Place::new();
-        let there = builder(place.path()).create("there").unwrap();
-        let back = builder(place.path()).create("back").unwrap();
-        let tx = there.producer().unwrap();
-        let mut rx = back.consumer().unwrap().with_wait(AT_ONCE);
-        drop(back); // so that the child can be its producer
-        let child = started("echo", &place);
-        let mut random = Random::new(7);
-        let mut late = 0;
-        const ROUNDS: u64 = 4000;
-        for round in 0..ROUNDS {
-            let begin = Instant::now();
-            tx.send(&round.to_le_bytes()).unwrap();
-            assert_eq!(rx.wait().unwrap().unwrap().payload.as_slice(), round.to_le_bytes());
-            late += u64::from(begin.elapsed() >= Duration::from_millis(45));
-            // Meet the other one at all stages of falling asleep.
-            for _ in 0..random.below(3000) {
-                std::hint::spin_loop();
-            }
+        let asking = started("ask", &place);
+        let answering = started("echo", &place);
+        asking.succeeds();
+        answering.succeeds();
+    });
+}
+
+/// Nanoseconds that a fragment of 64 bytes takes its producer, in words: alone, and in a batch.
+fn time_of_publishing() -> String {
+    const BATCH: [&[u8]; 32] = [&[7; 64]; 32];
+    let link = Link::builder().depth(1024).mtu(64).build().unwrap();
+    let (tx, mut rx) = (link.producer().unwrap(), link.consumer().unwrap());
+    let alone = || {
+        for bytes in BATCH {
+            tx.publish(bytes, 0, 0, 0).unwrap();
         }
-        assert!(late < ROUNDS / 100, "{late} of {ROUNDS} exchanges took a slice");
-        drop(tx);
-        child.succeeds();
+    };
+    let together = || assert_eq!(tx.publish_batch(&BATCH, 0, 0), BATCH.len());
+    let [alone, together] = [&alone as &dyn Fn(), &together].map(|publish| {
+        let mut times: Vec<Duration> = (0..2000)
+            .map(|_| {
+                let begin = Instant::now();
+                (0..16).for_each(|_| publish());
+                let time = begin.elapsed();
+                while rx.poll().unwrap().is_some() {}
+                time
+            })
+            .collect();
+        times.sort();
+        times[times.len() / 2].as_nanos() / (16 * BATCH.len() as u128)
+    });
+    format!("{alone} ns alone, {together} ns in batches of {}", BATCH.len())
+}
+
+/// What the kernel's barrier saves who publishes. Asserts nothing:
+/// `cargo test --release -p rust-tango --test parking -- --ignored --nocapture`
+#[test]
+#[ignore = "measures"]
+fn what_a_fence_costs() {
+    let place = Place::new();
+    for role in ["publish", "publish without the barrier"] {
+        println!("{role}: {}", Child::start(role, &place).hear());
+    }
+}
+
+/// Where the kernel has no barrier, parties fence themselves. One that has none cannot sleep as long as the other
+/// relies on it, and naps.
+#[test]
+fn without_the_barrier_of_the_kernel_no_wakeup_is_lost_either() {
+    in_time(|| {
+        const WITHOUT: &str = " without the barrier";
+        for (asks, answers) in [(WITHOUT, WITHOUT), (WITHOUT, ""), ("", WITHOUT)] {
+            let place = Place::new();
+            let mut parties = Vec::new();
+            for role in [format!("ask{asks}"), format!("echo{answers}")] {
+                let mut party = Child::start(&role, &place);
+                match party.hear().as_str() {
+                    "ready" => parties.push(party),
+                    why => return skip(why),
+                }
+            }
+            parties.into_iter().for_each(Child::succeeds);
+        }
+        let place = Place::new();
+        started("threads without the barrier", &place).succeeds();
     });
 }
 
 #[test]
 fn threads_wake_each_other() {
-    in_time(|| {
-        for (depth, count) in [(2, 3000), (64, 20_000)] {
-            let link = Link::builder().depth(depth).mtu(MTU).consumers(2).build().unwrap();
-            let tx = link.producer().unwrap().with_wait(AT_ONCE);
-            let readers: Vec<_> = [1, 50]
-                .into_iter()
-                .map(|pace| {
-                    let mut rx = link.consumer().unwrap().with_wait(AT_ONCE);
-                    std::thread::spawn(move || {
-                        for at in 0..count {
-                            read(&mut rx, 1);
-                            if at % pace == 0 {
-                                std::thread::yield_now();
-                            }
+    in_time(threads);
+}
+
+/// A producer, and consumers of different pace, that sleep whenever they have to wait.
+fn threads() {
+    for (depth, count) in [(2, 3000), (64, 20_000)] {
+        let link = Link::builder().depth(depth).mtu(MTU).consumers(2).build().unwrap();
+        let tx = link.producer().unwrap().with_wait(AT_ONCE);
+        let readers: Vec<_> = [1, 50]
+            .into_iter()
+            .map(|pace| {
+                let mut rx = link.consumer().unwrap().with_wait(AT_ONCE);
+                std::thread::spawn(move || {
+                    for at in 0..count {
+                        read(&mut rx, 1);
+                        if at % pace == 0 {
+                            std::thread::yield_now();
                         }
-                        assert!(rx.wait().unwrap().is_none() && rx.is_closed());
-                    })
+                    }
+                    assert!(rx.wait().unwrap().is_none() && rx.is_closed());
                 })
-                .collect();
-            for _ in 0..count {
-                publish_blocking(&tx, MTU);
-            }
-            drop(tx);
-            readers.into_iter().for_each(|reader| reader.join().unwrap());
+            })
+            .collect();
+        for _ in 0..count {
+            publish_blocking(&tx, MTU);
         }
-    });
+        drop(tx);
+        readers.into_iter().for_each(|reader| reader.join().unwrap());
+    }
 }
 
 #[test]
@@ -197,6 +286,50 @@ fn timeouts_are_kept() {
                 assert!(reader.wait_timeout(timeout).unwrap().is_none());
                 assert!(begin.elapsed() >= timeout, "{:?} is less than {timeout:?}", begin.elapsed());
             }
+        }
+    });
+}
+
+/// A producer that waits for credits, for so long and no longer.
+#[test]
+fn timeouts_of_a_producer_are_kept() {
+    in_time(|| {
+        for wait in [AT_ONCE, Wait::Park, Wait::Yield, Wait::Spin] {
+            let place = Place::new();
+            let link = builder(place.path()).create("quotes").unwrap();
+            let tx = link.producer().unwrap().with_wait(wait);
+            let mut rx = link.consumer().unwrap();
+            let publish_within = |timeout| {
+                let seq = tx.next_seq();
+                let bytes = common::payload(seq, MTU);
+                tx.publish_timeout(&bytes, common::sig(seq), common::sig(seq) as u16, seq as u32, timeout)
+            };
+            for seq in 1..=8 {
+                assert_eq!(publish_within(Duration::ZERO).unwrap().seq, seq, "there is credit");
+            }
+            for timeout in [0, 1, 20, 120].map(Duration::from_millis) {
+                let begin = Instant::now();
+                assert_eq!(publish_within(timeout), Err(TangoError::NoCredits { held_by: Some(0) }));
+                assert!(begin.elapsed() >= timeout, "{:?} is less than {timeout:?}", begin.elapsed());
+                assert_eq!(link.status().next, 9, "nothing was published");
+            }
+            // Credit that comes meanwhile ends the wait, and so does the end of the link.
+            let reader = std::thread::spawn(move || {
+                std::thread::sleep(Duration::from_millis(20));
+                read(&mut rx, 1);
+                rx
+            });
+            assert_eq!(publish_within(Duration::from_secs(100)).unwrap().seq, 9);
+            let mut rx = reader.join().unwrap();
+            let other = link.clone();
+            let stops = std::thread::spawn(move || {
+                std::thread::sleep(Duration::from_millis(20));
+                other.stop().unwrap();
+            });
+            assert_eq!(publish_within(Duration::from_secs(100)), Err(TangoError::Closed));
+            stops.join().unwrap();
+            read(&mut rx, 8);
+            assert!(rx.wait().unwrap().is_none());
         }
     });
 }
@@ -274,6 +407,14 @@ fn the_death_of_the_other_side_wakes() {
         child.kill();
         stuffed.join().unwrap();
         assert_eq!((link.status().buried, link.status().held_by), (1, None));
+
+        // One that waits for a time finds the dead too.
+        let tx = link.producer().unwrap().with_wait(AT_ONCE);
+        let child = started("consumer", &place);
+        while publish(&tx, MTU).is_ok() {}
+        child.kill();
+        tx.publish_timeout(b"", 0, 0, 0, Duration::from_secs(100)).unwrap();
+        assert_eq!((link.status().buried, link.status().held_by), (2, None));
     });
 }
 

@@ -40,13 +40,13 @@ pub(crate) struct Arguments {
     #[arg(long, value_name = "SECONDS", default_value = "3", value_parser = duration, allow_negative_numbers = true)]
     duration: Duration,
     /// Bytes in a message
-    #[arg(long, value_name = "BYTES", default_value_t = 64, value_parser = size)]
+    #[arg(long, value_name = "BYTES", default_value_t = 64, value_parser = size, allow_negative_numbers = true)]
     size: usize,
     /// Messages under way: a power of two
-    #[arg(long, value_name = "N", default_value_t = 1024, value_parser = depth)]
+    #[arg(long, value_name = "N", default_value_t = 1024, value_parser = depth, allow_negative_numbers = true)]
     depth: usize,
     /// How many reliable consumers there are
-    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=64))]
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=64), allow_negative_numbers = true)]
     consumers: u16,
 }
 

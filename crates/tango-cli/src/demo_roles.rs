@@ -24,6 +24,7 @@ use nix::time::{ClockId, clock_gettime};
 use rust_tango::{Link, Producer, TangoError};
 
 use crate::failure::Failure;
+use crate::pauses::Pauses;
 use crate::place::Place;
 use crate::signals::{self, Ending};
 
@@ -238,12 +239,10 @@ fn make(arguments: &Arguments, name: &str, place: &Place) -> Result<(Link, Produ
 }
 
 fn await_link(place: &Place, name: &str) -> Result<Link, Failure> {
-    let begin = Instant::now();
+    let (begin, mut pauses) = (Instant::now(), Pauses::new());
     loop {
         match place.open(name) {
-            Err(error) if error.is_not_found() && begin.elapsed() < PATIENCE => {
-                thread::sleep(Duration::from_millis(2));
-            }
+            Err(error) if error.is_not_found() && begin.elapsed() < PATIENCE => pauses.pass(),
             opened => return Ok(opened?),
         }
     }

@@ -3,7 +3,6 @@
 use std::fs::File;
 use std::io::{self, BufWriter, Write};
 use std::os::fd::AsFd;
-use std::thread;
 use std::time::{Duration, Instant};
 
 use rust_tango::{
@@ -11,11 +10,10 @@ use rust_tango::{
 };
 
 use crate::failure::Failure;
+use crate::pauses::Pauses;
 use crate::place::Place;
 use crate::report;
 
-/// How often to look for a link that is not there yet.
-const LOOK: Duration = Duration::from_millis(5);
 /// How long nothing comes before the output is flushed.
 const BEFORE_FLUSH: Duration = Duration::from_micros(20);
 /// The longest message that is put together for `--lines`.
@@ -51,8 +49,8 @@ pub(crate) struct Arguments {
 
 /// A length of time from the command line.
 pub(crate) fn seconds(text: &str) -> Result<Duration, String> {
-    let number: f64 = text.parse().map_err(|_| "not a number of seconds".to_owned())?;
-    Duration::try_from_secs_f64(number).map_err(|error| error.to_string())
+    let time = text.parse().ok().and_then(|seconds| Duration::try_from_secs_f64(seconds).ok());
+    time.ok_or_else(|| "not a number of seconds from 0 on".to_owned())
 }
 
 pub(crate) fn run(arguments: &Arguments, place: &Place) -> Result<(), Failure> {
@@ -81,7 +79,7 @@ pub(crate) fn run(arguments: &Arguments, place: &Place) -> Result<(), Failure> {
 /// Waits for the link and joins it, at the oldest fragment that is there.
 fn join(arguments: &Arguments, place: &Place) -> Result<(Link, Consumer<'static>), Failure> {
     let name = &arguments.link;
-    let begin = Instant::now();
+    let (begin, mut pauses) = (Instant::now(), Pauses::new());
     loop {
         let joined = place.open(name).and_then(|link| {
             let rx = if arguments.observe {
@@ -107,7 +105,7 @@ fn join(arguments: &Arguments, place: &Place) -> Result<(Link, Consumer<'static>
             }
             Err(error) => return Err(error.into()),
         }
-        thread::sleep(LOOK);
+        pauses.pass();
     }
 }
 

@@ -11,11 +11,10 @@ use std::time::Duration;
 use rust_tango::{Link, Producer, TangoError};
 
 use crate::failure::Failure;
+use crate::pauses::Pauses;
 use crate::place::Place;
 use crate::signals::Ending;
 
-/// How often the state of the link is looked at while there is nothing to do but wait.
-const LOOK: Duration = Duration::from_millis(2);
 /// How often a sender that is at work looks whether somebody has stopped its link.
 const LOOK_FOR_STOP: Duration = Duration::from_millis(50);
 
@@ -44,21 +43,35 @@ pub(crate) struct Arguments {
     /// Name of the link: letters, digits, '-', '_' and '.'
     link: String,
     /// Fragments under way: a power of two
-    #[arg(long, value_name = "N", default_value_t = 1024)]
+    #[arg(long, value_name = "N", default_value_t = 1024, value_parser = depth, allow_negative_numbers = true)]
     depth: usize,
     /// The most bytes in a fragment
-    #[arg(long, value_name = "N", default_value = "65536")]
+    #[arg(long, value_name = "N", default_value = "65536", value_parser = mtu, allow_negative_numbers = true)]
     mtu: NonZeroUsize,
     /// Reliable receivers at a time [default: --wait-for, or 1]
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = count, allow_negative_numbers = true)]
     consumers: Option<usize>,
     /// Begin when so many of them are there; 0: now
-    #[arg(long, value_name = "N", default_value_t = 1)]
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = count, allow_negative_numbers = true)]
     wait_for: usize,
     /// A message for each line (without its newline); one
     /// longer than --mtu goes in several fragments
     #[arg(long, verbatim_doc_comment)]
     lines: bool,
+}
+
+// Where a number is over a limit of links, the library says so.
+
+fn depth(text: &str) -> Result<usize, String> {
+    text.parse().map_err(|_| "not a power of two from 2 on".to_owned())
+}
+
+fn mtu(text: &str) -> Result<NonZeroUsize, String> {
+    text.parse().map_err(|_| "not a number of bytes from 1 on".to_owned())
+}
+
+fn count(text: &str) -> Result<usize, String> {
+    text.parse().map_err(|_| "not a number from 0 on".to_owned())
 }
 
 pub(crate) fn run(arguments: &Arguments, place: &Place) -> Result<(), Failure> {
@@ -129,15 +142,17 @@ fn wait_for_consumers(link: &Link, name: &str, wanted: usize) {
         let receivers = if wanted == 1 { "a receiver".to_owned() } else { format!("{wanted} receivers") };
         eprintln!("waiting for {receivers}: tango recv {name}");
     }
+    let mut pauses = Pauses::new();
     while alive() < wanted {
-        thread::sleep(LOOK);
+        pauses.pass();
     }
 }
 
 /// Waits until every living consumer has read everything; those that leave or die count no more.
 fn wait_until_drained(link: &Link) {
+    let mut pauses = Pauses::new();
     while link.status().consumers.iter().any(|consumer| consumer.alive && consumer.lag > 0) {
-        thread::sleep(LOOK);
+        pauses.pass();
     }
 }
 

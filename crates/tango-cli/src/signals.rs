@@ -45,8 +45,8 @@ fn ending() -> SigSet {
 pub(crate) fn explain_lost_memory() {
     let action = SigAction::new(SigHandler::Handler(memory_is_gone), SaFlags::empty(), SigSet::empty());
     // SAFETY: the handler calls only `write` and `_exit`, which are safe at any point of a program, and
-    // does not return to the access that failed. No other handler of this signal is replaced: std has
-    // none.
+    // does not return to the access that failed. It replaces the handler of std, which explains a stack that
+    // has overflowed; Linux reports that by another signal (SIGSEGV), whose handler stays.
     // Without a handler the program would end too, with less to say; so an error changes little.
     let _ = unsafe { sigaction(Signal::SIGBUS, &action) };
 }

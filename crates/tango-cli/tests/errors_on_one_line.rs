@@ -9,7 +9,7 @@ use common::Place;
 
 #[test]
 fn wrong_use() {
-    let cases: [(&str, &[&str]); 18] = [
+    let cases: [(&str, &[&str]); 25] = [
         ("send", &["<LINK>"]),
         ("recv", &["<LINK>"]),
         ("rm", &["<LINK>"]),
@@ -19,14 +19,21 @@ fn wrong_use() {
         ("send x --dept 4", &["--dept"]),
         ("send x --depth many", &["many", "--depth"]),
         ("send x --depth 100", &["100", "power of two"]),
-        ("send x --mtu 0", &["--mtu"]),
+        ("send x --depth -4", &["-4", "--depth", "power of two"]),
+        ("send x --mtu 0", &["'0'", "--mtu", "from 1 on"]),
+        ("send x --mtu -5", &["-5", "--mtu", "from 1 on"]),
+        ("send x --mtu 9999999999", &["9999999999", "limit"]),
+        ("send x --wait-for -1", &["-1", "--wait-for", "from 0 on"]),
+        ("send x --consumers few", &["few", "--consumers", "from 0 on"]),
         ("send x --wait-for 3 --consumers 2", &["--wait-for 3", "--consumers 2"]),
         ("send a/b", &["a/b"]),
         ("recv ..", &[".."]),
-        ("recv x --timeout soon", &["soon", "--timeout"]),
-        ("recv x --timeout -1", &["-1", "--timeout"]),
+        ("recv x --timeout soon", &["soon", "--timeout", "seconds from 0 on"]),
+        ("recv x --timeout -1", &["-1", "--timeout", "seconds from 0 on"]),
+        ("recv x --timeout nan", &["nan", "--timeout", "seconds from 0 on"]),
+        ("demo --consumers -2", &["-2", "--consumers", "1..=64"]),
         ("demo --depth 3", &["--depth", "3", "power of two"]),
-        ("demo --size -1", &["-1"]),
+        ("demo --size -1", &["-1", "--size", "from 0 to"]),
         ("demo --duration 0", &["--duration", "0.1"]),
     ];
     let place = Place::new();

@@ -25,12 +25,10 @@ use crate::bell::{Bell, SLICE};
 use crate::consumer::{Question, Watch};
 use crate::error::LinkError;
 use crate::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use crate::wait::Naps;
 
 /// Between two attempts to wake the thread so that it ends: an attempt may come just before it falls asleep.
 const SHAKES: Duration = Duration::from_micros(50);
-/// The first and the longest nap in the place of who cannot be woken; each is longer by half than the one before.
-/// Longer than those of a thread that waits itself, because a program may have many readers that idle.
-const NAPS: [Duration; 2] = [Duration::from_micros(60), Duration::from_millis(5)];
 
 /// A thread that waits for news. It ends when this is dropped.
 #[derive(Debug)]
@@ -221,27 +219,9 @@ impl Shared {
     fn nap(&self, naps: &mut Naps) -> bool {
         let state = self.lock();
         if !state.over {
-            drop(self.called.wait_timeout(state, naps.next).unwrap_or_else(PoisonError::into_inner));
+            drop(self.called.wait_timeout(state, naps.next()).unwrap_or_else(PoisonError::into_inner));
         }
-        naps.since_question += naps.next;
-        naps.next = (naps.next * 3 / 2).min(NAPS[1]);
-        let is_due = naps.since_question >= SLICE;
-        if is_due {
-            naps.since_question = Duration::ZERO;
-        }
-        is_due
-    }
-}
-
-/// The naps for one order.
-struct Naps {
-    next: Duration,
-    since_question: Duration,
-}
-
-impl Naps {
-    fn new() -> Self {
-        Self { next: NAPS[0], since_question: Duration::ZERO }
+        naps.passed()
     }
 }
 

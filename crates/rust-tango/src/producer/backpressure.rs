@@ -24,6 +24,43 @@ use std::time::Instant;
 pub(super) const PATIENCE: Duration = Duration::from_secs(1);
 
 impl Producer<'_> {
+    /// [`Producer::publish_blocking`] with an end to the waiting: it takes no longer than `timeout`, or a little.
+    ///
+    /// # Errors
+    /// [`TangoError::NoCredits`] if there are none when the time is up, with the slot of who holds the producer
+    /// back; otherwise as [`Producer::publish_blocking`]. In each case nothing was published.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use rust_tango::{Link, TangoError};
+    ///
+    /// let link = Link::builder().depth(2).mtu(64).build()?;
+    /// let (tx, _slow) = (link.producer()?, link.consumer()?);
+    /// tx.send(b"one")?;
+    /// tx.send(b"two")?;
+    /// let late = tx.publish_timeout(b"three", 0, 0, 0, Duration::from_millis(5));
+    /// assert_eq!(late, Err(TangoError::NoCredits { held_by: Some(0) }));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[cfg(feature = "std")]
+    pub fn publish_timeout(
+        &self,
+        payload: &[u8],
+        sig: u64,
+        ctl: u16,
+        ts: u32,
+        timeout: Duration,
+    ) -> Result<FragmentMetadata, TangoError> {
+        match self.publish(payload, sig, ctl, ts) {
+            Err(TangoError::NoCredits { .. }) => {
+                self.publish_until_over(payload, sig, ctl, ts, Waiting::until(self.wait, Some(timeout)))
+            }
+            done => done,
+        }
+    }
+
     /// Refreshes the credits; an error if fragment `n`, which kills `victim`, still has none.
     #[cold]
     pub(super) fn await_credit(&self, n: u64, victim: Option<u64>) -> Result<(), TangoError> {
@@ -145,7 +182,19 @@ impl Producer<'_> {
         ctl: u16,
         ts: u32,
     ) -> Result<FragmentMetadata, TangoError> {
-        let mut waiting = Waiting::new(self.wait);
+        self.publish_until_over(payload, sig, ctl, ts, Waiting::new(self.wait))
+    }
+
+    /// Tries again and again; `NoCredits` when the wait is over.
+    #[cold]
+    fn publish_until_over(
+        &self,
+        payload: &[u8],
+        sig: u64,
+        ctl: u16,
+        ts: u32,
+        mut waiting: Waiting,
+    ) -> Result<FragmentMetadata, TangoError> {
         loop {
             if self.parts.is_stopped() {
                 return Err(TangoError::Closed);
@@ -156,7 +205,7 @@ impl Producer<'_> {
                 Due::Sleep => self.sleep_for_credit(payload.len(), &mut waiting),
             }
             match self.publish(payload, sig, ctl, ts) {
-                Err(TangoError::NoCredits { .. }) => {}
+                Err(TangoError::NoCredits { .. }) if !waiting.is_over() => {}
                 done => return done,
             }
         }
@@ -171,7 +220,7 @@ impl Producer<'_> {
                 Some(waited) => self.patience.saturating_sub(waited),
                 None => bell::SLICE,
             };
-            self.parts.head.bell.0.sleep_on(bell, longest, || {
+            self.parts.head.bell.0.sleep_on(bell, longest.min(waiting.longest_sleep()), || {
                 // Somebody else may be the last now.
                 self.has_credit(size) || self.credits.held_by() != held_by || self.parts.is_stopped()
             })

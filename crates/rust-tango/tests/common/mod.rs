@@ -8,6 +8,8 @@ pub(crate) mod exercise;
 #[cfg(all(feature = "shm", target_os = "linux"))]
 pub(crate) mod hostile;
 #[cfg(all(feature = "shm", target_os = "linux"))]
+pub(crate) mod kernel;
+#[cfg(all(feature = "shm", target_os = "linux"))]
 pub(crate) mod process;
 
 use std::sync::mpsc::{RecvTimeoutError, channel};

@@ -76,13 +76,20 @@ impl Child {
     /// The next thing that the child [`say`]s.
     #[track_caller]
     pub(crate) fn hear(&mut self) -> String {
+        self.hear_or_end().expect("the child has ended without a word")
+    }
+
+    /// The next thing that the child [`say`]s; `None` if it ends instead.
+    pub(crate) fn hear_or_end(&mut self) -> Option<String> {
         let mut line = String::new();
         let said = self.said.as_mut().unwrap();
         loop {
             line.clear();
-            assert!(said.read_line(&mut line).unwrap() > 0, "the child has ended without a word");
+            if said.read_line(&mut line).unwrap() == 0 {
+                return None;
+            }
             if let Some(word) = line.trim_end().strip_prefix('@') {
-                return word.to_owned();
+                return Some(word.to_owned());
             }
         }
     }

@@ -1,0 +1,112 @@
+//! Who publishes and who reads asks nothing of the kernel as long as nobody sleeps and there is something to do:
+//! neither for a fragment nor for a batch of them. Shown by a kernel that ends who asks (SIGSYS).
+#![cfg(all(feature = "shm", target_os = "linux"))]
+
+mod common;
+
+use std::os::unix::process::ExitStatusExt;
+use std::time::Duration;
+
+use common::kernel::allow_only;
+use common::process::{Child, Place, role, say, skip};
+use common::{assert_is, in_time, payload, sig};
+use nix::libc;
+use nix::sys::signal::Signal;
+use rust_tango::{Consumer, Link, Producer, Start};
+
+const MTU: usize = 700;
+const DEPTH: usize = 256;
+/// Rounds before a system call is fatal, and after.
+const ROUNDS: [u64; 2] = [2, 100];
+/// Fragments in a round: of the kind that all tests have, and all together.
+const WHOLE: u64 = 50;
+const ROUND: u64 = WHOLE + 5;
+
+#[test]
+fn child() {
+    let Some((role, place)) = role() else { return };
+    let (what, and) = role.split_once(", ").unwrap_or((&role, ""));
+    let builder = Link::builder().depth(DEPTH).mtu(MTU).consumers(3);
+    let link = if what == "heap" { builder.build() } else { builder.dir(&place).create("quotes") };
+    let link = link.unwrap();
+    let mut tx = link.producer().unwrap();
+    let mut readers =
+        [link.consumer().unwrap(), link.evictable_consumer(Start::Next).unwrap(), link.observer().unwrap()];
+    let mut sleeper = link.consumer().unwrap();
+    // Made before: more memory is had by a system call.
+    let payloads: Vec<_> = (0..=ROUND * (ROUNDS[0] + ROUNDS[1])).map(|seq| payload(seq, MTU)).collect();
+    let mut round = |first| {
+        publish_all(&mut tx, first, &payloads);
+        readers.iter_mut().for_each(|rx| read_all(rx, first));
+        while sleeper.poll().unwrap().is_some() {}
+    };
+    let mut firsts = (0..ROUNDS[0] + ROUNDS[1]).map(|at| 1 + at * ROUND);
+    firsts.by_ref().take(ROUNDS[0] as usize).for_each(&mut round);
+    // To say the end, and to end.
+    if let Err(error) = allow_only(&[libc::SYS_write, libc::SYS_exit_group]) {
+        return say(format!("no filter: {error}"));
+    }
+    firsts.for_each(&mut round);
+    assert!(tx.is_drained());
+    if and == "sleeps" {
+        let _ = sleeper.wait_timeout(Duration::from_millis(1));
+    }
+    say("done");
+    // SAFETY: ends the process, without what Rust does at its end.
+    unsafe { libc::_exit(0) }
+}
+
+/// Everything that publishes; there is always credit.
+fn publish_all(tx: &mut Producer<'_>, first: u64, payloads: &[Vec<u8>]) {
+    for seq in first..first + WHOLE {
+        tx.publish(&payloads[seq as usize], sig(seq), sig(seq) as u16, seq as u32).unwrap();
+    }
+    let bytes = [7; MTU];
+    assert_eq!(tx.publish_batch(&[&bytes[..10], &bytes, &[]], 0, 0), 3);
+    let mut loan = tx.loan(300).unwrap();
+    loan.write_at(0, &bytes[..300]);
+    loan.commit(0, 0, 0);
+    tx.publish_blocking(&bytes, 0, 0, 0).unwrap();
+    assert_eq!(tx.next_seq(), first + ROUND);
+}
+
+/// Everything that reads; there is always a fragment.
+fn read_all(rx: &mut Consumer<'_>, first: u64) {
+    for seq in first..first + WHOLE {
+        let found = if seq % 2 == 0 { rx.poll() } else { rx.wait() };
+        assert_is(&found.unwrap().unwrap(), seq, MTU);
+    }
+    assert_eq!(rx.poll_batch(4).unwrap().len(), 4);
+    assert_eq!(rx.poll().unwrap().unwrap().payload.as_slice(), [7; MTU]);
+    assert_eq!(rx.next_seq(), first + ROUND);
+}
+
+#[test]
+fn neither_on_the_heap_nor_between_processes() {
+    in_time(|| {
+        for role in ["heap", "shared"] {
+            let place = Place::new();
+            let mut child = Child::start(role, &place);
+            match child.hear().as_str() {
+                "done" => child.succeeds(),
+                why => skip(why),
+            }
+        }
+    });
+}
+
+/// One sleep is a system call: the kernel does end who asks.
+#[test]
+fn who_sleeps_asks() {
+    in_time(|| {
+        let place = Place::new();
+        let mut child = Child::start("shared, sleeps", &place);
+        let said = child.hear_or_end();
+        let status = child.ends();
+        match said {
+            None => assert_eq!(status.signal(), Some(Signal::SIGSYS as i32), "{status}"),
+            Some(why) if why != "done" => skip(&why),
+            Some(_) => panic!("it was allowed to sleep"),
+        }
+    });
+}
