@@ -153,6 +153,6 @@ fn a_loan_that_comes_to_nothing_laps_an_observer() {
 
 #[test]
 fn a_loan_in_its_slot_laps_an_observer() {
-    let model = Model::bounded(3, 1).must_see(&["read", "lapped"]);
+    let model = Model::bounded(3, 5514).must_see(&["read", "lapped"]);
     model.check(|seen| lent_over(seen, &Memory::new(Shape::default()), 2, true));
 }

@@ -40,9 +40,9 @@ fn closed_and_drained() {
 fn read_of_both(mut consumer: Consumer<'_>, seen: &Seen, ask: impl Fn(&mut Consumer<'_>)) {
     let (mut n, mut died, mut replaced) = (7, false, false);
     while n != 9 {
-        match consumer.poll() {
-            Ok(Some(fragment)) => {
-                assert_eq!(whole(&fragment), n);
+        match consumer.poll().map(|found| found.map(|fragment| whole(&fragment))) {
+            Ok(Some(read)) => {
+                assert_eq!(read, n);
                 assert!(!died || replaced, "a fragment of somebody who was not announced");
                 n += 1;
             }
@@ -90,7 +90,7 @@ fn died_and_replaced() {
 /// A producer is killed, and only the kernel says so, to who asks.
 #[test]
 fn killed_and_replaced() {
-    let model = Model::bounded(2, 1).must_see(&["died", "replaced"]);
+    let model = Model::bounded(2, 1819).must_see(&["died", "replaced"]);
     model.check(|seen| {
         let memory = Memory::new(Shape { slots: 1, first: 7, ..Shape::default() });
         let producer = memory.producer();
@@ -99,7 +99,7 @@ fn killed_and_replaced() {
         memory.dies_unheard(producer);
         let reader = thread::spawn({
             let seen = seen.clone();
-            move || read_of_both(consumer, &seen, Consumer::ask_whether_producer_lives)
+            move || read_of_both(consumer, &seen, |consumer| consumer.ask_whether_producer_lives())
         });
         memory.producer_lives();
         let producer = memory.producer();
