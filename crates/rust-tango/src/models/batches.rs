@@ -114,9 +114,9 @@ fn an_observer_filters() {
 }
 
 /// A loan is written over the oldest fragment, and published or not, while an observer looks at that.
-fn lent_over(seen: &Seen, memory: &Arc<Memory>, is_committed: bool) {
+fn lent_over(seen: &Seen, memory: &Arc<Memory>, before: usize, is_committed: bool) {
     let mut producer = memory.producer();
-    publish_all(&producer, 1);
+    publish_all(&producer, before);
     let mut observer = memory.observer(Start::At(nth(0)));
     let reader = thread::spawn({
         let seen = seen.clone();
@@ -131,9 +131,10 @@ fn lent_over(seen: &Seen, memory: &Arc<Memory>, is_committed: bool) {
         }
     });
     let mut loan = producer.loan(payload(0).len()).unwrap();
-    loan.write_at(0, &payload(nth(1)));
+    let n = nth(before as u64);
+    loan.write_at(0, &payload(n));
     if is_committed {
-        loan.commit(nth(1), nth(1) as u16, nth(1) as u32);
+        loan.commit(n, n as u16, n as u32);
     }
     reader.join().unwrap();
 }
@@ -141,11 +142,17 @@ fn lent_over(seen: &Seen, memory: &Arc<Memory>, is_committed: bool) {
 #[test]
 fn a_loan_laps_an_observer() {
     let model = Model::exhaustive(1170).must_see(&["read", "lapped"]);
-    model.check(|seen| lent_over(seen, &Memory::new(Shape { granules: 1, ..Shape::default() }), true));
+    model.check(|seen| lent_over(seen, &Memory::new(Shape { granules: 1, ..Shape::default() }), 1, true));
 }
 
 #[test]
 fn a_loan_that_comes_to_nothing_laps_an_observer() {
     let model = Model::exhaustive(323).must_see(&["read", "lapped"]);
-    model.check(|seen| lent_over(seen, &Memory::new(Shape { granules: 1, ..Shape::default() }), false));
+    model.check(|seen| lent_over(seen, &Memory::new(Shape { granules: 1, ..Shape::default() }), 1, false));
+}
+
+#[test]
+fn a_loan_in_its_slot_laps_an_observer() {
+    let model = Model::bounded(3, 5514).must_see(&["read", "lapped"]);
+    model.check(|seen| lent_over(seen, &Memory::new(Shape::default()), 2, true));
 }

@@ -284,11 +284,15 @@ fn the_evicted_are_told() {
                         Err(error) => panic!("{error}"),
                     }
                 }
+                evictable
             }
         });
         publish_all(&producer, 1);
         read(&mut other, nth(1));
-        reader.join().unwrap();
+        let mut evictable = reader.join().unwrap();
+        // Whoever was evicted is in again as soon as it has looked.
+        assert!(evictable.poll().unwrap().is_none());
+        assert_eq!(producer.consumers(), 2);
     });
 }
 

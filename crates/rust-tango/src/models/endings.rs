@@ -1,7 +1,7 @@
 //! A producer closes the link, or another one takes over: nothing of what was published is lost.
 
-use super::memory::{Memory, Model, Shape, publish_all, read, whole};
-use crate::consumer::Start;
+use super::memory::{Memory, Model, Seen, Shape, publish_all, read, whole};
+use crate::consumer::{Consumer, Start};
 use crate::{Link, TangoError};
 use loom::thread;
 
@@ -33,42 +33,75 @@ fn closed_and_drained() {
     });
 }
 
-/// A producer that dies says so before all it has published has been read: the reader is told behind the last
-/// fragment. The next producer is announced with the number that it begins with.
+/// Reads the two fragments of two producers, the first of which dies behind its own; `ask` is what a reader does
+/// that finds nothing. The death is told behind the last fragment of the dead. The next producer is announced with
+/// the number that it begins with: before its first fragment if the death was told, and nothing is told of the
+/// dead after that.
+fn read_of_both(mut consumer: Consumer<'_>, seen: &Seen, ask: impl Fn(&mut Consumer<'_>)) {
+    let (mut n, mut died, mut replaced) = (7, false, false);
+    while n != 9 {
+        match consumer.poll().map(|found| found.map(|fragment| whole(&fragment))) {
+            Ok(Some(read)) => {
+                assert_eq!(read, n);
+                assert!(!died || replaced, "a fragment of somebody who was not announced");
+                n += 1;
+            }
+            Ok(None) => {
+                ask(&mut consumer);
+                thread::yield_now();
+            }
+            Err(TangoError::ProducerGone) => {
+                seen.note("died");
+                assert_eq!(n, 8, "told before the last fragment");
+                assert!(!replaced, "the next one was taken for the dead one");
+                died = true;
+                thread::yield_now();
+            }
+            Err(TangoError::ProducerReplaced { first }) => {
+                seen.note("replaced");
+                assert_eq!(first, 8);
+                replaced = true;
+            }
+            Err(error) => panic!("{error}"),
+        }
+    }
+}
+
+/// A producer dies of a panic, which says so.
 #[test]
 fn died_and_replaced() {
     let model = Model::bounded(2, 17360).must_see(&["died", "replaced"]);
     model.check(|seen| {
         let memory = Memory::new(Shape { slots: 1, first: 7, ..Shape::default() });
         let producer = memory.producer();
-        let mut consumer = memory.consumer(0, Start::Next);
+        let consumer = memory.consumer(0, Start::Next);
         let reader = thread::spawn({
             let seen = seen.clone();
-            move || {
-                let mut n = 7;
-                while n != 9 {
-                    match consumer.poll() {
-                        Ok(Some(fragment)) => {
-                            assert_eq!(whole(&fragment), n);
-                            n += 1;
-                        }
-                        Ok(None) => thread::yield_now(),
-                        Err(TangoError::ProducerGone) => {
-                            seen.note("died");
-                            assert_eq!(n, 8, "told before the last fragment");
-                            thread::yield_now();
-                        }
-                        Err(TangoError::ProducerReplaced { first }) => {
-                            seen.note("replaced");
-                            assert_eq!(first, 8);
-                        }
-                        Err(error) => panic!("{error}"),
-                    }
-                }
-            }
+            move || read_of_both(consumer, &seen, |_| ())
         });
         publish_all(&producer, 1);
         memory.fails(producer);
+        let producer = memory.producer();
+        publish_all(&producer, 1);
+        reader.join().unwrap();
+    });
+}
+
+/// A producer is killed, and only the kernel says so, to who asks.
+#[test]
+fn killed_and_replaced() {
+    let model = Model::bounded(2, 1819).must_see(&["died", "replaced"]);
+    model.check(|seen| {
+        let memory = Memory::new(Shape { slots: 1, first: 7, ..Shape::default() });
+        let producer = memory.producer();
+        let consumer = memory.consumer(0, Start::Next);
+        publish_all(&producer, 1);
+        memory.dies_unheard(producer);
+        let reader = thread::spawn({
+            let seen = seen.clone();
+            move || read_of_both(consumer, &seen, |consumer| consumer.ask_whether_producer_lives())
+        });
+        memory.producer_lives();
         let producer = memory.producer();
         publish_all(&producer, 1);
         reader.join().unwrap();

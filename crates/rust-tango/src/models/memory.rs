@@ -53,6 +53,8 @@ pub(super) struct Memory {
     /// 1 + the slot whose owner has died without leaving; 0: nobody is dead. What the kernel says: everybody sees
     /// the newest value, and nothing is ordered by it.
     dead_slot: AtomicU64,
+    /// Not zero: the producer has died. Of the same kind.
+    dead_producer: AtomicU64,
 }
 
 impl Memory {
@@ -67,8 +69,10 @@ impl Memory {
             region: words(shape.granules * GRANULE / WORD),
             slots: (0..shape.slots).map(|_| ConsumerSlot::new()).collect(),
             dead_slot: AtomicU64::new(0),
+            dead_producer: AtomicU64::new(0),
         };
         memory.dead_slot.touch();
+        memory.dead_producer.touch();
         memory.head.touch();
         memory.stop.touch();
         memory.slots.iter().for_each(ConsumerSlot::touch);
@@ -135,6 +139,17 @@ impl Memory {
         self.head.rare.0.cnc.set_state(CncState::Fail);
     }
 
+    /// The producer dies without a word: only the kernel says so.
+    pub(super) fn dies_unheard(&self, producer: Producer<'_>) {
+        core::mem::forget(producer);
+        self.dead_producer.store(1, Relaxed);
+    }
+
+    /// Somebody has the right to be the producer again.
+    pub(super) fn producer_lives(&self) {
+        self.dead_producer.fetch_and(0, Relaxed);
+    }
+
     /// Somebody begins to join at `start`, and stops before the end of it.
     pub(super) fn begin_to_join(&self, slot: usize, start: u64) {
         self.slots[slot].claim(start, false, Order::ByKernel);
@@ -169,7 +184,7 @@ impl ProducerClaim for Keep {
 
 impl ConsumerClaim for Keep {
     fn producer_lives(&self) -> bool {
-        true
+        self.0.dead_producer.fetch_or(0, Relaxed) == 0
     }
 }
 

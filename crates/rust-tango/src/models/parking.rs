@@ -113,7 +113,7 @@ fn the_last_credit_wakes() {
 /// old rule is woken, and from then on sleeps by the new one, that is, asks for the barrier.
 #[test]
 fn a_new_rule_is_known_to_sleepers() {
-    Model::exhaustive(391).must_see(&["slept by the old rule", "knew the new rule"]).check(|seen| {
+    Model::exhaustive(90).must_see(&["slept by the old rule", "knew the new rule"]).check(|seen| {
         let _kernel = kernel::begin();
         let (memory, producer) = link(1);
         let seat = memory.seat(0);
