@@ -319,6 +319,7 @@ fn play<const N: usize, const D: usize>(args: &ChildArgs) {
                 player.visit::<peers::TangoWaiting>();
                 player.visit::<peers::RingfireParked>();
                 player.visit::<peers::ShaqParked>();
+                player.visit::<peers::Iceoryx2Event>();
             }
         }
     }
