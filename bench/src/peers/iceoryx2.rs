@@ -173,11 +173,11 @@ fn node(folder: &Path) -> Node<Service> {
     NodeBuilder::new().config(&config).create().expect("a node")
 }
 
-/// Of the segments in shared memory: the folder's name and its parent's, which carry the process that made
-/// it, so that both sides agree.
+/// Of the segments in shared memory: the folder's name and those above it from the folder of the run on, so
+/// that both sides agree and runs do not meet.
 fn prefix(folder: &Path) -> String {
-    let parts: Vec<_> = folder.iter().rev().take(2).map(|part| part.to_string_lossy()).collect();
-    format!("{}_{}_", parts.last().map_or("", |part| part), parts[0])
+    let parts: Vec<_> = folder.iter().skip(3).map(|part| part.to_string_lossy()).collect();
+    format!("{}_", parts.join("_"))
 }
 
 /// Removes what a run that was ended left in shared memory, given the name of its folder.

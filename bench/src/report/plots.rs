@@ -8,16 +8,25 @@ use plotters::prelude::*;
 /// Stands for the colour of the page's text until the plot is in the page.
 const INK: RGBColor = RGBColor(1, 2, 3);
 const INK_IN_SVG: &str = "#010203";
-const SIZE: (u32, u32) = (760, 420);
+const SIZE: (u32, u32) = (760, 440);
 
 /// One line of a plot.
 pub(super) struct Series {
     pub(super) name: String,
-    /// Ours are drawn thicker.
-    pub(super) ours: bool,
+    pub(super) stroke: Stroke,
     /// Which of the [`colour`]s.
     pub(super) colour: usize,
     pub(super) points: Vec<(f64, f64)>,
+}
+
+/// How a line is drawn.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Stroke {
+    /// Thicker, and on top.
+    Ours,
+    Theirs,
+    /// With dashes.
+    Limit,
 }
 
 /// What the axes count.
@@ -165,14 +174,20 @@ fn draw(
         .axis_desc_style(text)
         .draw()?;
     // Ours last, so that they lie on top.
-    let (ours, others): (Vec<&Series>, Vec<&Series>) = series.iter().partition(|series| series.ours);
+    let (ours, others): (Vec<&Series>, Vec<&Series>) =
+        series.iter().partition(|series| series.stroke == Stroke::Ours);
     for series in others.into_iter().chain(ours) {
         let colour = colour(series.colour);
-        let width = if series.ours { 4 } else { 2 };
-        chart.draw_series(LineSeries::new(series.points.iter().copied(), colour.stroke_width(width)))?;
+        let points = series.points.iter().copied();
+        if series.stroke == Stroke::Limit {
+            chart.draw_series(DashedLineSeries::new(points, 7, 5, colour.stroke_width(2)))?;
+            continue;
+        }
+        let width = if series.stroke == Stroke::Ours { 4 } else { 2 };
+        chart.draw_series(LineSeries::new(points, colour.stroke_width(width)))?;
         // Curves have many points, which would hide each other.
         if series.points.len() <= 12 {
-            let size = if series.ours { 5 } else { 3 };
+            let size = if series.stroke == Stroke::Ours { 5 } else { 3 };
             let points = series.points.iter().map(|&point| Circle::new(point, size, colour.filled()));
             chart.draw_series(points)?;
         }
@@ -205,8 +220,12 @@ mod tests {
 
     #[test]
     fn a_plot_takes_the_colour_of_the_page() {
-        let series =
-            Series { name: "a".into(), ours: true, colour: 0, points: vec![(1.0, 2.0), (10.0, 30.0)] };
+        let series = Series {
+            name: "a".into(),
+            stroke: Stroke::Ours,
+            colour: 0,
+            points: vec![(1.0, 2.0), (10.0, 30.0)],
+        };
         let ticks = vec![(1.0, "1".into()), (10.0, "10".into())];
         let svg = lines(&[series], Axes { x: "x", y: "y", ticks }).expect("there are points");
         assert!(svg.contains("currentColor") && !svg.contains(INK_IN_SVG));

@@ -14,6 +14,8 @@ use crate::peers::{
 use crate::process::{self, Folder};
 
 const READERS: [usize; 4] = [1, 2, 4, 8];
+/// What is noted about rows whose threads take turns.
+pub(crate) const CROWDED: &str = "more threads than cores";
 /// The row of a producer that nobody observes.
 pub(crate) const NONE_ATTACHED: &str = "tango, none attached";
 
@@ -120,7 +122,7 @@ impl Rows {
             name,
             setting,
             role,
-            note: crowded.then(|| "more threads than cores".to_owned()),
+            note: crowded.then(|| CROWDED.to_owned()),
             load: Load::default(),
             count: Count::Fitting,
             lap: DEPTH as u64,
