@@ -37,7 +37,7 @@ pub(crate) use self::rtrb::{Rtrb, RtrbForEach};
 pub(crate) use self::shaq::ShaqParked;
 pub(crate) use self::stream::{Pipe, UnixSocket};
 pub(crate) use self::sync_channel::SyncChannelBlocking;
-pub(crate) use self::tango::{Tango, TangoLoan, TangoObserver, TangoWaiting, unread};
+pub(crate) use self::tango::{Tango, TangoLoan, TangoMade, TangoObserver, TangoWaiting, unread};
 
 use self::bbqueue::Bbqueue;
 use self::crossbeam::CrossbeamTry;

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt::Write;
 
-use super::plots::{Axes, Series, Stroke, css, lines, si};
+use super::plots::{Axes, COLOURS, GREYS, Series, Stroke, css, lines, si};
 use super::text::{COMPARISON, comparison, figure};
 use super::{Report, Row, Table, targets};
 use crate::method::{Setting, Spread};
@@ -148,7 +148,7 @@ fn goals(page: &mut String, report: &Report) {
         page,
         "<h2 id=\"goals\">Goals</h2>\n<p>{reached} of {} reached. Each figure says how many times as good as the \
          other row ours was: the median of the ratios within the rounds, and their range.</p>\n\
-         <div class=\"wide\"><table><tr><th>ours</th><th>held against</th><th>wanted</th><th>found</th>\
+         <div class=\"wide\"><table class=\"goals\"><tr><th>ours</th><th>held against</th><th>wanted</th><th>found</th>\
          <th>range</th><th></th></tr>",
         targets.len()
     );
@@ -216,6 +216,9 @@ fn by_size(page: &mut String, tables: &[&Table]) {
         ("between processes, batches", Setting::Processes, true),
     ];
     let ticks: Vec<(f64, String)> = tables.iter().map(|table| (table.at, size(table.at))).collect();
+    let apart = |table: &&Table| format!("{:.0} ns at {}", table.distance.median, size(table.at));
+    let apart: Vec<String> = tables.iter().map(apart).collect();
+    let _ = writeln!(page, "<p class=\"conditions\">The cores were apart: {}.</p>", apart.join(", "));
     for (title, setting, batch) in kinds {
         let wanted = |row: &Row| {
             let peer = matches!(row.role, Role::Tango | Role::Peer | Role::Published)
@@ -361,7 +364,6 @@ fn coloured(lines: Vec<Line>) -> Vec<Series> {
         ("kanal", 5),
         ("pipe", 5),
         ("flume", 6),
-        ("raw:", 7),
         ("std", 8),
         ("heapless", 9),
         ("bbqueue", 10),
@@ -369,20 +371,22 @@ fn coloured(lines: Vec<Line>) -> Vec<Series> {
     ]
     .into();
     let mut taken = Vec::new();
-    let colour = |name: &str, taken: &mut Vec<usize>| {
-        let first = name.split([' ', ',']).next().unwrap_or(name);
+    let mut coloured: Vec<Series> = Vec::new();
+    // Ours first: limits have to do with what is left of theirs, which are shades of grey.
+    let (limits, others): (Vec<Line>, Vec<Line>) =
+        lines.into_iter().partition(|line| line.stroke == Stroke::Limit);
+    for Line { name, stroke, points } in others {
+        let first = name.split([' ', ',']).next().unwrap_or(&name);
         let wish = usual.get(first).copied();
-        let free = wish.into_iter().chain(0..64).find(|colour| !taken.contains(colour)).unwrap_or(7);
-        taken.push(free);
-        free
-    };
-    lines
-        .into_iter()
-        .map(|Line { name, stroke, points }| {
-            let colour = colour(&name, &mut taken);
-            Series { name, stroke, colour, points }
-        })
-        .collect()
+        let free = (0..COLOURS).filter(|colour| !GREYS.contains(colour));
+        let colour = wish.into_iter().chain(free).find(|colour| !taken.contains(colour)).unwrap_or(1);
+        taken.push(colour);
+        coloured.push(Series { name, stroke, colour, points });
+    }
+    for (Line { name, stroke, points }, colour) in limits.into_iter().zip(GREYS.into_iter().cycle()) {
+        coloured.push(Series { name, stroke, colour, points });
+    }
+    coloured
 }
 
 /// A plot with its legend, in the order in which the lines end.
@@ -476,7 +480,7 @@ mod tests {
                 .map(|series| series.colour)
                 .collect()
         };
-        assert_eq!(colours(&["tango", "rtrb 0.4.1", "raw: x"]), [0, 1, 7]);
+        assert_eq!(colours(&["tango", "rtrb 0.4.1", "kanal 0.1.1"]), [0, 1, 5]);
         assert_eq!(colours(&["tango, observers", "tango, observers, processes"]), [0, 1]);
     }
 

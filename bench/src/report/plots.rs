@@ -37,8 +37,13 @@ pub(super) struct Axes {
     pub(super) ticks: Vec<(f64, String)>,
 }
 
+/// How many [`colour`]s there are.
+pub(super) const COLOURS: usize = PALETTE.len();
+/// Those of them that are for limits.
+pub(super) const GREYS: [usize; 3] = [7, 12, 13];
+
 /// Colours that can be told apart on white and on black.
-const COLOURS: [(u8, u8, u8); 12] = [
+const PALETTE: [(u8, u8, u8); 14] = [
     (214, 39, 40),
     (31, 119, 180),
     (44, 160, 44),
@@ -51,11 +56,13 @@ const COLOURS: [(u8, u8, u8); 12] = [
     (23, 190, 207),
     (90, 120, 230),
     (0, 140, 110),
+    (90, 90, 90),
+    (165, 165, 165),
 ];
 
 /// The colour of a line, the first for ours.
 pub(super) fn colour(index: usize) -> RGBColor {
-    let (red, green, blue) = COLOURS[index % COLOURS.len()];
+    let (red, green, blue) = PALETTE[index % COLOURS];
     RGBColor(red, green, blue)
 }
 
@@ -143,7 +150,18 @@ pub(super) fn lines(series: &[Series], axes: Axes) -> Option<String> {
     let y = Logarithmic::around(points().map(|point| point.1));
     let mut svg = String::new();
     draw(&mut svg, series, axes, y).expect("a string has room for a plot");
+    for index in 0..COLOURS {
+        let RGBColor(red, green, blue) = dashed(index);
+        let stands = format!("stroke=\"#{red:02X}{green:02X}{blue:02X}\"");
+        svg = svg.replace(&stands, &format!("stroke=\"{}\" stroke-dasharray=\"7 5\"", css(index)));
+    }
     Some(svg.replace(INK_IN_SVG, "currentColor"))
+}
+
+/// Stands for that colour with dashes until the plot is in the page: drawn one by one, dashes would be most
+/// of the page.
+fn dashed(index: usize) -> RGBColor {
+    RGBColor(1, 2, 16 + index as u8)
 }
 
 fn draw(
@@ -180,7 +198,7 @@ fn draw(
         let colour = colour(series.colour);
         let points = series.points.iter().copied();
         if series.stroke == Stroke::Limit {
-            chart.draw_series(DashedLineSeries::new(points, 7, 5, colour.stroke_width(2)))?;
+            chart.draw_series(LineSeries::new(points, dashed(series.colour).stroke_width(2)))?;
             continue;
         }
         let width = if series.stroke == Stroke::Ours { 4 } else { 2 };
@@ -220,15 +238,16 @@ mod tests {
 
     #[test]
     fn a_plot_takes_the_colour_of_the_page() {
-        let series = Series {
-            name: "a".into(),
-            stroke: Stroke::Ours,
-            colour: 0,
-            points: vec![(1.0, 2.0), (10.0, 30.0)],
+        let plot = |stroke| {
+            let points = vec![(1.0, 2.0), (10.0, 30.0)];
+            let series = Series { name: "a".into(), stroke, colour: 0, points };
+            let ticks = vec![(1.0, "1".into()), (10.0, "10".into())];
+            lines(&[series], Axes { x: "x", y: "y", ticks }).expect("there are points")
         };
-        let ticks = vec![(1.0, "1".into()), (10.0, "10".into())];
-        let svg = lines(&[series], Axes { x: "x", y: "y", ticks }).expect("there are points");
-        assert!(svg.contains("currentColor") && !svg.contains(INK_IN_SVG));
+        let ours = plot(Stroke::Ours);
+        assert!(ours.contains("currentColor") && !ours.contains(INK_IN_SVG));
+        assert!(ours.contains("#D62728") && !ours.contains("dasharray"));
+        assert!(plot(Stroke::Limit).contains("stroke=\"#d62728\" stroke-dasharray"));
         assert!(lines(&[], Axes { x: "x", y: "y", ticks: vec![] }).is_none());
     }
 }

@@ -6,6 +6,8 @@ use std::fmt::Write;
 use super::text::{figure, markdown_table};
 use super::{Report, Row, Table};
 use crate::method::Spread;
+use crate::peers::Role;
+use crate::workloads::latency::SLOTS;
 use crate::workloads::throughput::COPY;
 
 /// Rows, each with what the README calls it and what its name in the tables begins with.
@@ -24,6 +26,8 @@ const ROWS: [(&str, &str); 10] = [
 
 /// A table of the README: its key in the report, and the title of its column.
 type Column = (&'static str, &'static str);
+/// A limit: what the README calls it, and which row it is.
+type Limit = (&'static str, fn(&Row) -> bool);
 
 pub(crate) fn readme(report: &Report) -> String {
     let mut text = String::new();
@@ -52,16 +56,24 @@ pub(crate) fn readme(report: &Report) -> String {
         let Spread { median, min, max } = row.value;
         format!("{} ({} to {})", figure(median), figure(min), figure(max))
     };
-    table(&mut text, report, "million messages of 64 bytes a second", &throughput, with_range, None);
+    let limits: [Limit; 2] = [
+        ("limit: the producer with nobody reading, or the work alone", |row| row.role == Role::Limit),
+        ("limit: copied once, the other core reads", |row| row.name == COPY),
+    ];
+    table(&mut text, report, "million messages of 64 bytes a second", &throughput, with_range, &[], &limits);
     let large = [("throughput-1024", "1 KiB"), ("throughput-4096", "4 KiB")];
-    let loan = ("**rust-tango, `loan`, made in place**", "tango, loan");
-    table(&mut text, report, "GiB of payload a second", &large, with_range, Some(loan));
+    let loan = [("**rust-tango, `loan`, made in place**", "tango, loan")];
+    table(&mut text, report, "GiB of payload a second", &large, with_range, &loan, &limits);
     let round_trips = [("round-trip-8", "8 bytes"), ("round-trip-64", "64 bytes")];
     let times = |row: &Row| {
         let nanos = figure(row.value.median);
         row.times_limit.map_or_else(|| nanos.clone(), |times| format!("{nanos} ({:.2} x)", times.median))
     };
-    table(&mut text, report, "round trip in ns (times the raw one)", &round_trips, times, None);
+    let limits: [Limit; 2] = [
+        ("limit: an atomic word each way", |row| row.role == Role::Limit),
+        ("limit: the same, in a new slot each time", |row| row.name == SLOTS),
+    ];
+    table(&mut text, report, "round trip in ns (times the raw one)", &round_trips, times, &[], &limits);
     text
 }
 
@@ -72,7 +84,8 @@ fn table(
     title: &str,
     columns: &[Column],
     cell: impl Fn(&Row) -> String,
-    more: Option<(&str, &str)>,
+    more: &[(&str, &str)],
+    limits: &[Limit],
 ) {
     let tables: Vec<&Table> =
         columns.iter().filter_map(|(key, _)| report.tables.iter().find(|table| table.key == *key)).collect();
@@ -90,7 +103,7 @@ fn table(
             lines.push(std::iter::once(title.to_owned()).chain(cells).collect());
         }
     };
-    for (title, name) in ROWS.into_iter().chain(more) {
+    for &(title, name) in ROWS.iter().chain(more) {
         let processes = title.contains("processes");
         add(title, &|row: &Row| {
             let ours = name.starts_with("tango") && !name.contains("loan");
@@ -98,10 +111,9 @@ fn table(
             named && !row.batch && row.name.contains("processes") == processes
         });
     }
-    add("limit: nobody reads, the work alone, or an atomic word", &|row| {
-        row.role == crate::peers::Role::Limit
-    });
-    add("limit: copied once, the other core reads", &|row| row.name == COPY);
+    for (title, is_it) in limits {
+        add(title, &|row: &Row| is_it(row));
+    }
     markdown_table(text, &lines);
     text.push('\n');
 }

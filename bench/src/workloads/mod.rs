@@ -17,7 +17,7 @@ use crate::process::{self, Folder};
 mod attach;
 mod deep;
 pub(crate) mod fan_out;
-mod latency;
+pub(crate) mod latency;
 pub(crate) mod memory;
 mod parked;
 mod published;

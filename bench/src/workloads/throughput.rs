@@ -5,7 +5,7 @@ use std::rc::Rc;
 
 use super::{Contest, Rows, SHALLOW, There, Unit, bytes, steps};
 use crate::method::Load;
-use crate::peers::{DEPTH, Lossy, Peer, TangoLoan, TangoObserver, unread};
+use crate::peers::{DEPTH, Lossy, Peer, TangoLoan, TangoMade, TangoObserver, unread};
 use crate::process::{self, Folder};
 use crate::{exchange, raw};
 
@@ -44,12 +44,14 @@ fn of_size<const N: usize, const D: usize>(folder: &Rc<Folder>) -> Contest {
     }
 }
 
-/// Messages that are made in place, where copying them is what takes the time.
+/// Where copying is what takes the time: messages that are made in place, and the same made elsewhere. The
+/// other rows take theirs from a few that are prepared.
 fn with_loan<const N: usize, const D: usize>(rows: Rows<There, N, D>) -> Rows<There, N, D> {
     if const { N < 1024 } {
         return rows;
     }
     rows.extra(&<TangoLoan as Peer>::ABOUT.title(), exchange::one_way::<TangoLoan, N, D>)
+        .extra(&<TangoMade as Peer>::ABOUT.title(), exchange::one_way::<TangoMade, N, D>)
 }
 
 /// One observer, between threads and between processes.
