@@ -130,9 +130,10 @@ impl Growth {
         self.wrong += wrong;
     }
 
-    /// What each took but the first, which brings in the code, the stack, and the allocator's own.
+    /// What each took but the first two: the first brings in the code, the stack, and the allocator's own, and
+    /// the first look at the memory brings in code of its own.
     fn of_one(&self) -> Sample {
-        let bytes = (self.resident[CHANNELS - 1] - self.resident[0]) / (CHANNELS - 1) as f64;
+        let bytes = (self.resident[CHANNELS - 1] - self.resident[1]) / (CHANNELS - 2) as f64;
         let span = Span { nanos: 1.0, on_core: 1.0 };
         Sample { figure: bytes.max(0.0), ..Sample::window(1, span, self.wrong) }
     }
