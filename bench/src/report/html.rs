@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt::Write;
 
-use super::plots::{Axes, COLOURS, GREYS, Series, Stroke, css, lines, si};
+use super::plots::{Axes, COLOURS, GREYS, REDS, Series, Stroke, css, lines, si};
 use super::text::{COMPARISON, comparison, figure};
 use super::{Report, Row, Table, targets};
 use crate::method::{Setting, Spread};
@@ -370,16 +370,15 @@ fn coloured(lines: Vec<Line>) -> Vec<Series> {
         ("published", 11),
     ]
     .into();
-    let mut taken = Vec::new();
-    let mut coloured: Vec<Series> = Vec::new();
-    // Ours first: limits have to do with what is left of theirs, which are shades of grey.
+    let (mut taken, mut coloured) = (Vec::new(), Vec::new());
     let (limits, others): (Vec<Line>, Vec<Line>) =
         lines.into_iter().partition(|line| line.stroke == Stroke::Limit);
     for Line { name, stroke, points } in others {
         let first = name.split([' ', ',']).next().unwrap_or(&name);
-        let wish = usual.get(first).copied();
-        let free = (0..COLOURS).filter(|colour| !GREYS.contains(colour));
-        let colour = wish.into_iter().chain(free).find(|colour| !taken.contains(colour)).unwrap_or(1);
+        let reds = REDS.into_iter().filter(|_| stroke == Stroke::Ours);
+        let rest = (0..COLOURS).filter(|colour| !GREYS.contains(colour) && !REDS.contains(colour));
+        let mut wishes = usual.get(first).copied().into_iter().chain(reds).chain(rest);
+        let colour = wishes.find(|colour| !taken.contains(colour)).unwrap_or(1);
         taken.push(colour);
         coloured.push(Series { name, stroke, colour, points });
     }
@@ -411,7 +410,8 @@ fn plot(page: &mut String, title: &str, left_out: usize, series: &[Series], axes
     }
     page.push_str("</ul></div>");
     if left_out > 0 {
-        let _ = write!(page, "<p class=\"conditions\">{left_out} slower rows are only in the tables.</p>");
+        let rows = if left_out == 1 { "row is" } else { "rows are" };
+        let _ = write!(page, "<p class=\"conditions\">{left_out} slower {rows} only in the tables.</p>");
     }
     page.push_str("</figure>\n");
 }
@@ -481,7 +481,8 @@ mod tests {
                 .collect()
         };
         assert_eq!(colours(&["tango", "rtrb 0.4.1", "kanal 0.1.1"]), [0, 1, 5]);
-        assert_eq!(colours(&["tango, observers", "tango, observers, processes"]), [0, 1]);
+        assert_eq!(colours(&["tango, observers", "tango, observers, processes"]), [0, 14]);
+        assert_eq!(colours(&["ringfire, lossy", "ringfire, lossy, processes"]), [1, 2]);
     }
 
     #[test]

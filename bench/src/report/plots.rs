@@ -41,9 +41,11 @@ pub(super) struct Axes {
 pub(super) const COLOURS: usize = PALETTE.len();
 /// Those of them that are for limits.
 pub(super) const GREYS: [usize; 3] = [7, 12, 13];
+/// Those that are for our own lines, if there are several.
+pub(super) const REDS: [usize; 3] = [0, 14, 15];
 
 /// Colours that can be told apart on white and on black.
-const PALETTE: [(u8, u8, u8); 14] = [
+const PALETTE: [(u8, u8, u8); 16] = [
     (214, 39, 40),
     (31, 119, 180),
     (44, 160, 44),
@@ -58,6 +60,8 @@ const PALETTE: [(u8, u8, u8); 14] = [
     (0, 140, 110),
     (90, 90, 90),
     (165, 165, 165),
+    (244, 140, 120),
+    (150, 20, 60),
 ];
 
 /// The colour of a line, the first for ours.
