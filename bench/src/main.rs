@@ -288,13 +288,14 @@ fn measure(arguments: &Arguments, cores: Cores, contests: &[Contest]) -> Result<
 
 fn effort(arguments: &Arguments) -> Effort {
     let usual = match arguments.quick {
-        true => Effort { rounds: 3, window_ms: 8.0, smoke: false },
-        false => Effort { rounds: 7, window_ms: 100.0, smoke: false },
+        true => Effort { rounds: 3, window_ms: 8.0, patience: 1.6, smoke: false },
+        false => Effort { rounds: 7, window_ms: 100.0, patience: 2.0, smoke: false },
     };
     Effort {
         rounds: arguments.rounds.map_or(usual.rounds, usize::from),
         window_ms: arguments.window.map_or(usual.window_ms, f64::from),
         smoke: arguments.smoke,
+        ..usual
     }
 }
 

@@ -181,6 +181,9 @@ pub(crate) struct Effort {
     pub(crate) rounds: usize,
     /// Length of a window.
     pub(crate) window_ms: f64,
+    /// How many times as long as it takes undisturbed a table may take, so that disturbed rounds are replaced.
+    #[serde(default)]
+    pub(crate) patience: f64,
     /// Each row once, with few messages; what is delivered is checked, and times mean nothing.
     pub(crate) smoke: bool,
 }
@@ -237,7 +240,7 @@ pub(crate) fn interleave(
     // A machine that is never quiet does not get to take for ever. What is not the window itself, such as
     // starting a process, takes about as long as it did just now.
     let expected = effort.rounds as f64 * contestants.len() as f64 * effort.window_ms / 1e3;
-    let budget = 1.6 * expected + 1.0 + started.elapsed().as_secs_f64();
+    let budget = effort.patience * expected + 1.0 + started.elapsed().as_secs_f64();
     let deadline = Instant::now() + Duration::from_secs_f64(budget);
     let enough = effort.rounds.div_ceil(2);
     let (mut retaken, mut stolen) = (0, 0);

@@ -230,7 +230,14 @@ pub(crate) fn markdown(report: &Report) -> String {
     for (name, fact) in report.machine.facts() {
         let _ = writeln!(text, "| {name} | {fact} |");
     }
-    let _ = writeln!(text, "| run | `{}`, {:.0} minutes |", report.command, report.seconds / 60.0);
+    let _ = writeln!(
+        text,
+        "| run | `{}`, {} rounds, windows of {} ms, {:.0} minutes |",
+        report.command,
+        report.effort.rounds,
+        report.effort.window_ms,
+        report.seconds / 60.0
+    );
     for warning in &report.warnings {
         let _ = writeln!(text, "\nWarning: {warning}.");
     }
