@@ -472,8 +472,10 @@ mod tests {
 
     #[test]
     fn peers_keep_their_colour_unless_it_is_taken() {
-        let line =
-            |name: &str| Line { name: name.to_owned(), stroke: Stroke::Theirs, points: vec![(1.0, 1.0)] };
+        let line = |name: &str| {
+            let stroke = if name.starts_with("tango") { Stroke::Ours } else { Stroke::Theirs };
+            Line { name: name.to_owned(), stroke, points: vec![(1.0, 1.0)] }
+        };
         let colours = |names: &[&str]| -> Vec<usize> {
             coloured(names.iter().map(|name| line(name)).collect())
                 .iter()
