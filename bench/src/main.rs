@@ -95,7 +95,11 @@ struct Arguments {
     #[arg(long, value_name = "FOLDER")]
     report: Option<PathBuf>,
 
-    /// Measures nothing, but takes a JSON file of before for --html and --report
+    /// Print the tables that the README of the repository shows
+    #[arg(long)]
+    readme: bool,
+
+    /// Measures nothing, but takes a JSON file of before for --html, --report and --readme
     #[arg(long, value_name = "FILE")]
     from: Option<PathBuf>,
 }
@@ -264,19 +268,9 @@ fn measure(arguments: &Arguments, cores: Cores, contests: &[Contest]) -> Result<
     }
     bar.finish_and_clear();
 
-    if !effort.smoke {
-        println!("Summary: tango against the best peer of each kind, medians of ratios within rounds");
-        for table in &tables {
-            let lines = table.summary();
-            if !lines.is_empty() {
-                println!("  {}\n    {}", table.title, lines.join("\n    "));
-            }
-        }
-    }
     let seconds = start.elapsed().as_secs_f64();
-    println!("\n{seconds:.0} s in all");
     let command = std::iter::once("bench".to_owned()).chain(std::env::args().skip(1)).collect::<Vec<_>>();
-    Ok(Report {
+    let report = Report {
         machine,
         command: command.join(" "),
         effort,
@@ -284,18 +278,24 @@ fn measure(arguments: &Arguments, cores: Cores, contests: &[Contest]) -> Result<
         warnings,
         quantiles: quantiles(),
         tables,
-    })
+    };
+    if !effort.smoke {
+        println!("{}", report::ending(&report));
+    }
+    println!("{seconds:.0} s in all");
+    Ok(report)
 }
 
 fn effort(arguments: &Arguments) -> Effort {
     let usual = match arguments.quick {
-        true => Effort { rounds: 3, window_ms: 8.0, smoke: false },
-        false => Effort { rounds: 7, window_ms: 100.0, smoke: false },
+        true => Effort { rounds: 3, window_ms: 8.0, patience: 1.6, smoke: false },
+        false => Effort { rounds: 7, window_ms: 100.0, patience: 2.0, smoke: false },
     };
     Effort {
         rounds: arguments.rounds.map_or(usual.rounds, usize::from),
         window_ms: arguments.window.map_or(usual.window_ms, f64::from),
         smoke: arguments.smoke,
+        ..usual
     }
 }
 
@@ -307,6 +307,9 @@ fn write(arguments: &Arguments, report: &Report) -> Result<(), Failure> {
     }
     if let Some(file) = &arguments.html {
         std::fs::write(file, report::page(report))?;
+    }
+    if arguments.readme {
+        println!("{}", report::readme(report));
     }
     if let Some(folder) = &arguments.report {
         std::fs::create_dir_all(folder)?;

@@ -32,18 +32,31 @@ impl<const N: usize> Message<N> {
     #[inline(always)]
     fn new(number: u64) -> Self {
         let mut message = Self([0; N]);
-        let base = Self::base(number);
-        for (i, word) in message.0.as_chunks_mut::<8>().0.iter_mut().enumerate() {
-            *word = base.wrapping_add((i as u64).wrapping_mul(STEP)).to_ne_bytes();
-        }
-        message.stamp(number);
+        fill(&mut message.0, number);
         message
+    }
+
+    /// What a reader of it will take for its number.
+    #[inline(always)]
+    pub(crate) fn number(&self) -> u64 {
+        u64::from_ne_bytes(self.0.as_chunks::<8>().0[0])
     }
 
     #[inline(always)]
     fn stamp(&mut self, number: u64) {
         self.0.as_chunks_mut::<8>().0[0] = number.to_ne_bytes();
     }
+}
+
+/// Makes the message `number` in its place, every word of it.
+#[inline(always)]
+pub(crate) fn fill<const N: usize>(place: &mut [u8; N], number: u64) {
+    let base = Message::<N>::base(number);
+    let words = place.as_chunks_mut::<8>().0;
+    for (i, word) in words.iter_mut().enumerate() {
+        *word = base.wrapping_add((i as u64).wrapping_mul(STEP)).to_ne_bytes();
+    }
+    words[0] = number.to_ne_bytes();
 }
 
 /// Whether `bytes` are all of the message `number`. Reads every word.

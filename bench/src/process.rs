@@ -215,8 +215,9 @@ impl Child {
             .arg(shared.to_string())
             .arg(is_loose().to_string())
             .args(rooms.iter().map(|room| room.path()))
-            // So that what is freed leaves, for who measures memory.
+            // So that memory is taken when it is needed and not before, for who measures it.
             .env("MALLOC_MMAP_THRESHOLD_", "65536")
+            .env("MALLOC_TOP_PAD_", "0")
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .spawn()
@@ -319,6 +320,7 @@ fn play<const N: usize, const D: usize>(args: &ChildArgs) {
                 player.visit::<peers::TangoWaiting>();
                 player.visit::<peers::RingfireParked>();
                 player.visit::<peers::ShaqParked>();
+                player.visit::<peers::Iceoryx2Event>();
             }
         }
     }

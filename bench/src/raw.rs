@@ -1,12 +1,14 @@
 //! What the hardware and the kernel do with no channel: the limits that everything else is held against.
 
+use std::cell::UnsafeCell;
 use std::hint::black_box;
+use std::ops::Range;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::thread;
 
 use rustix::thread::futex;
 
-use crate::message::{Source, work};
+use crate::message::{Message, Source, is_right, work};
 use crate::method::{Cores, Load, Plan, Sample, Stopwatch, now, pause, pin, spawn};
 
 /// Round trips of one probe of the distance.
@@ -152,9 +154,12 @@ pub(crate) fn work_alone<const N: usize>(plan: &Plan) -> Sample {
     })
 }
 
-/// A consumer's work alone.
-pub(crate) fn chore_alone(plan: &Plan) -> Sample {
-    alone(plan, |_: &mut Source<8>, state, _| *state = work(*state, plan.load.chore))
+/// A consumer's work alone: checking each message, which lies in its own cache, and computing.
+pub(crate) fn chore_alone<const N: usize>(plan: &Plan) -> Sample {
+    alone(plan, |source: &mut Source<N>, state, number| {
+        assert!(is_right::<N>(&black_box(source.message(number)).0, number));
+        *state = work(*state, plan.load.chore);
+    })
 }
 
 /// One thread copies the same messages into a ring of `slots` places, `N` bytes each, and nobody reads.
@@ -164,6 +169,80 @@ pub(crate) fn copy<const N: usize>(plan: &Plan, slots: usize) -> Sample {
         let at = (number as usize % slots) * N;
         ring[at..at + N].copy_from_slice(&source.message(number).0);
         black_box(&mut ring);
+    })
+}
+
+/// Places for messages that one thread writes and another one reads, never both at a time.
+struct Places<const N: usize>(Vec<UnsafeCell<Message<N>>>);
+
+// SAFETY: `copy_across`, the only user, keeps the two threads away from each other's places.
+#[allow(unsafe_code)]
+unsafe impl<const N: usize> Sync for Places<N> {}
+
+/// The best that any channel can do that copies each message once: one thread copies them into a ring, the
+/// other checks them where they lie, and the two tell each other how far they are only eight times a lap.
+#[allow(unsafe_code)]
+pub(crate) fn copy_across<const N: usize>(plan: &Plan, slots: usize) -> Sample {
+    assert!(slots.is_power_of_two() && slots >= 8);
+    let (mask, step) = (slots - 1, slots as u64 / 8);
+    let places = Places::<N>((0..slots).map(|_| UnsafeCell::new(Message([0; N]))).collect());
+    let places = &places;
+    // How many messages have been written, and how many of those places are free again.
+    let (written, read) = (Word(AtomicU64::new(0)), Word(AtomicU64::new(0)));
+    let total = plan.total();
+    let write = || {
+        pin(plan.cores.producer);
+        let watch = Stopwatch::start();
+        let mut source = Source::new();
+        let mut limit = slots as u64;
+        for number in 0..total {
+            while number == limit {
+                // Pairs with the store below, after the last look at the places.
+                limit = read.0.load(Ordering::Acquire) + slots as u64;
+                if number == limit {
+                    pause();
+                }
+            }
+            // SAFETY: `number` is below the limit, so the reader is done with the place, and it does not look
+            // there again before it is told of `number`.
+            unsafe { *places.0[number as usize & mask].get() = *source.message(number) };
+            if (number + 1).is_multiple_of(step) || number + 1 == total {
+                written.0.store(number + 1, Ordering::Release);
+            }
+        }
+        watch.stop()
+    };
+    let check = |numbers: Range<u64>, limit: &mut u64| {
+        let mut wrong = 0;
+        for number in numbers {
+            while number == *limit {
+                // Pairs with the store above, after the places were written.
+                *limit = written.0.load(Ordering::Acquire);
+                if number == *limit {
+                    pause();
+                }
+            }
+            // SAFETY: the writer has told of `number`, and does not write there before it is told of this look.
+            let message = unsafe { &*places.0[number as usize & mask].get() };
+            wrong += u64::from(!is_right::<N>(&message.0, number));
+            if (number + 1).is_multiple_of(step) {
+                read.0.store(number + 1, Ordering::Release);
+            }
+        }
+        wrong
+    };
+    thread::scope(|scope| {
+        let writer = spawn(scope, write);
+        let reader = spawn(scope, || {
+            pin(plan.cores.consumer);
+            let mut limit = 0;
+            let mut wrong = check(0..plan.warm, &mut limit);
+            let watch = Stopwatch::start();
+            wrong += check(plan.warm..total, &mut limit);
+            Sample::window(plan.count, watch.stop(), wrong)
+        });
+        let span = writer.join().expect("a panic ends the process");
+        reader.join().expect("a panic ends the process").with_other_side(span, true)
     })
 }
 

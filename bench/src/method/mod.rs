@@ -24,7 +24,7 @@ mod figures;
 pub(crate) use self::cores::{
     Cores, SharedCore, Sharing, Span, Stopwatch, is_loose, let_loose, now, pause, pin, spawn,
 };
-pub(crate) use self::figures::{Spread, quantile_index, quantiles, quantiles_of};
+pub(crate) use self::figures::{Spread, quantile_index, quantiles, quantiles_of, rounded};
 
 use self::cores::stolen;
 use crate::raw;
@@ -35,6 +35,8 @@ const ON_CORE: f64 = 0.98;
 const TAKES: u32 = 3;
 /// Within a round the distance between the cores may vary by this factor.
 const STEADY: f64 = 1.5;
+/// By how many rows the beginning of each round moves on.
+const FORWARD: usize = 5;
 /// Warm-up, in messages, at most, unless the ring is larger.
 const WARM: u64 = 50_000;
 
@@ -179,6 +181,9 @@ pub(crate) struct Effort {
     pub(crate) rounds: usize,
     /// Length of a window.
     pub(crate) window_ms: f64,
+    /// How many times as long as it takes undisturbed a table may take, so that disturbed rounds are replaced.
+    #[serde(default)]
+    pub(crate) patience: f64,
     /// Each row once, with few messages; what is delivered is checked, and times mean nothing.
     pub(crate) smoke: bool,
 }
@@ -200,6 +205,8 @@ pub(crate) struct Rounds {
     pub(crate) thrown: usize,
     /// Measurements that were taken again.
     pub(crate) retaken: u32,
+    /// Measurements during which the hypervisor took time away.
+    pub(crate) stolen: u32,
     /// Rounds among those kept that would have been thrown out, had there been enough others.
     pub(crate) doubtful: usize,
 }
@@ -233,18 +240,19 @@ pub(crate) fn interleave(
     // A machine that is never quiet does not get to take for ever. What is not the window itself, such as
     // starting a process, takes about as long as it did just now.
     let expected = effort.rounds as f64 * contestants.len() as f64 * effort.window_ms / 1e3;
-    let budget = 1.6 * expected + 1.0 + started.elapsed().as_secs_f64();
+    let budget = effort.patience * expected + 1.0 + started.elapsed().as_secs_f64();
     let deadline = Instant::now() + Duration::from_secs_f64(budget);
     let enough = effort.rounds.div_ceil(2);
-    let mut retaken = 0;
+    let (mut retaken, mut stolen) = (0, 0);
     let mut clean = Vec::new();
     let mut spare = Vec::new();
     while clean.len() < effort.rounds
         && clean.len() + spare.len() < 2 * effort.rounds
         && (clean.len() + spare.len() < enough || Instant::now() < deadline)
     {
-        let name = format!("round {}", clean.len() + spare.len() + 1);
-        let mut turn = Turn { cores, effort, deadline, retaken: &mut retaken, progress, name: &name };
+        let number = clean.len() + spare.len();
+        let mut turn =
+            Turn { cores, effort, deadline, retaken: &mut retaken, stolen: &mut stolen, progress, number };
         let round = turn.take(contestants, &mut counts);
         if round.trouble == 0.0 { clean.push(round) } else { spare.push(round) }
     }
@@ -258,6 +266,7 @@ pub(crate) fn interleave(
         kept: clean.into_iter().map(|round| round.samples).collect(),
         thrown,
         retaken,
+        stolen,
         doubtful,
     }
 }
@@ -276,7 +285,7 @@ fn one_round(contestants: &[Contestant], cores: Cores, progress: &dyn Fn(&str)) 
         (contestant.run)(&Plan { cores, warm, count, load: contestant.load })
     };
     let kept = vec![contestants.iter().map(sample).collect()];
-    Rounds { kept, distance: vec![raw::distance(cores)], thrown: 0, retaken: 0, doubtful: 0 }
+    Rounds { kept, distance: vec![raw::distance(cores)], thrown: 0, retaken: 0, stolen: 0, doubtful: 0 }
 }
 
 fn plan(contestant: &Contestant, cores: Cores, count: u64) -> Plan {
@@ -320,22 +329,28 @@ struct Turn<'a> {
     effort: Effort,
     deadline: Instant,
     retaken: &'a mut u32,
+    stolen: &'a mut u32,
     progress: &'a dyn Fn(&str),
-    name: &'a str,
+    /// Which round it is, from 0.
+    number: usize,
 }
 
 impl Turn<'_> {
     fn take(&mut self, contestants: &[Contestant], counts: &mut [u64]) -> Round {
-        let mut samples = Vec::new();
+        let mut samples = vec![None; contestants.len()];
         let mut distances = Vec::new();
         let mut lost_time = 0.0;
-        for (contestant, count) in contestants.iter().zip(counts) {
-            (self.progress)(&format!("{}: {}", self.name, contestant.name));
-            let (sample, distance, trouble) = self.measure(contestant, count);
-            samples.push(sample);
+        // Each round begins with somebody else, so that nobody always follows the same one.
+        let first = self.number * FORWARD % contestants.len();
+        for turn in (first..contestants.len()).chain(0..first) {
+            let contestant = &contestants[turn];
+            (self.progress)(&format!("round {}: {}", self.number + 1, contestant.name));
+            let (sample, distance, trouble) = self.measure(contestant, &mut counts[turn]);
+            samples[turn] = Some(sample);
             distances.push(distance);
             lost_time += trouble;
         }
+        let samples = samples.into_iter().flatten().collect();
         let distance = Spread::of(&distances);
         let unsteady = distance.max / distance.min;
         Round {
@@ -355,6 +370,7 @@ impl Turn<'_> {
             let stolen_before = stolen(self.cores);
             let sample = (contestant.run)(&plan(contestant, self.cores, *count));
             let stolen_now = stolen(self.cores) - stolen_before;
+            *self.stolen += u32::from(stolen_now > 0);
             let mut clean = stolen_now == 0 && sample.on_core >= ON_CORE;
             if let Count::Fitting = contestant.count {
                 // The cores may have moved: the next window should be as long as it is meant to be.
@@ -402,6 +418,7 @@ mod tests {
             distance: vec![100.0, 100.0],
             thrown: 0,
             retaken: 0,
+            stolen: 0,
             doubtful: 0,
         };
         assert_eq!(rounds.ratio(1, 0).median, 2.5);

@@ -1,14 +1,19 @@
 //! `iceoryx2`: a publish-subscribe service. Samples are loaned, written, and sent; a publisher waits for
-//! subscribers whose buffers are full (`RetryUntilDelivered`, and no overflow). It has no batch calls.
+//! subscribers whose buffers are full (`RetryUntilDelivered`, and no overflow). It has no batch calls. For
+//! readers that sleep, its documentation adds an event service: a notification after each sample, and a
+//! listener that waits when there is no sample.
 //!
 //! Its files are in the folder of the channel; its segments of shared memory carry a prefix of this run.
 
 use std::path::Path;
 
+use iceoryx2::port::listener::Listener;
+use iceoryx2::port::notifier::Notifier;
 use iceoryx2::port::publisher::Publisher;
 use iceoryx2::port::subscriber::Subscriber;
 use iceoryx2::port::update_connections::UpdateConnections;
 use iceoryx2::prelude::*;
+use iceoryx2::service::port_factory::event;
 use iceoryx2::service::port_factory::publish_subscribe::PortFactory;
 
 use super::{About, Peer, ProcessChannel, Receiver, Sender};
@@ -16,8 +21,17 @@ use crate::message::Message;
 
 pub(crate) struct Iceoryx2;
 
+/// With an event service beside it.
+pub(crate) struct Iceoryx2Event;
+
+const ABOUT: About = About::new("iceoryx2", Some("iceoryx2"));
+
 impl Peer for Iceoryx2 {
-    const ABOUT: About = About::new("iceoryx2", Some("iceoryx2"));
+    const ABOUT: About = ABOUT;
+}
+
+impl Peer for Iceoryx2Event {
+    const ABOUT: About = ABOUT.variant("event").sleeps();
 }
 
 // SAFETY: an array of bytes, without references, padding or a destructor.
@@ -29,18 +43,18 @@ type Factory<const N: usize> = PortFactory<Service, Message<N>, ()>;
 
 /// What has to live as long as the ports.
 struct Home<const N: usize> {
-    _node: Node<Service>,
+    node: Node<Service>,
     service: Factory<N>,
 }
 
 pub(crate) struct Writer<const N: usize> {
     publisher: Publisher<Service, Message<N>, ()>,
-    _home: Home<N>,
+    home: Home<N>,
 }
 
 pub(crate) struct Reader<const N: usize> {
     subscriber: Subscriber<Service, Message<N>, ()>,
-    _home: Home<N>,
+    home: Home<N>,
 }
 
 impl<const N: usize, const D: usize> ProcessChannel<N, D> for Iceoryx2 {
@@ -65,7 +79,7 @@ impl<const N: usize, const D: usize> ProcessChannel<N, D> for Iceoryx2 {
             .backpressure_strategy(BackpressureStrategy::RetryUntilDelivered)
             .create()
             .expect("the only publisher");
-        Writer { publisher, _home: Home { _node: node, service } }
+        Writer { publisher, home: Home { node, service } }
     }
 
     fn attach(folder: &Path) -> Self::Receiver {
@@ -75,15 +89,74 @@ impl<const N: usize, const D: usize> ProcessChannel<N, D> for Iceoryx2 {
             .publish_subscribe::<Message<N>>()
             .open()
             .expect("the publisher has made it");
-        let home = Home { _node: node, service };
+        let home = Home { node, service };
         let subscriber = home.service.subscriber_builder().create().expect("room for each subscriber");
-        Reader { subscriber, _home: home }
+        Reader { subscriber, home }
     }
 
     fn connect(pending: Self::Pending) -> Self::Sender {
         // Learns of the subscribers, which it would do with the first sample too.
         pending.publisher.update_connections().expect("they live");
         pending
+    }
+}
+
+pub(crate) struct Notifying<const N: usize> {
+    writer: Writer<N>,
+    notifier: Notifier<Service>,
+    _event: event::PortFactory<Service>,
+}
+
+pub(crate) struct Listening<const N: usize> {
+    reader: Reader<N>,
+    listener: Listener<Service>,
+    _event: event::PortFactory<Service>,
+}
+
+impl<const N: usize, const D: usize> ProcessChannel<N, D> for Iceoryx2Event {
+    type Pending = Notifying<N>;
+    type Sender = Notifying<N>;
+    type Receiver = Listening<N>;
+
+    fn create(folder: &Path, readers: usize) -> Self::Pending {
+        let writer = <Iceoryx2 as ProcessChannel<N, D>>::create(folder, readers);
+        let event = writer.home.node.service_builder(&name()).event().create().expect("an event service");
+        let notifier = event.notifier_builder().create().expect("the only notifier");
+        Notifying { writer, notifier, _event: event }
+    }
+
+    fn attach(folder: &Path) -> Self::Receiver {
+        let reader = <Iceoryx2 as ProcessChannel<N, D>>::attach(folder);
+        let event =
+            reader.home.node.service_builder(&name()).event().open().expect("the publisher has made it");
+        let listener = event.listener_builder().create().expect("room for each listener");
+        Listening { reader, listener, _event: event }
+    }
+
+    fn connect(pending: Self::Pending) -> Self::Sender {
+        let writer = <Iceoryx2 as ProcessChannel<N, D>>::connect(pending.writer);
+        Notifying { writer, ..pending }
+    }
+}
+
+impl<const N: usize> Sender<N> for Notifying<N> {
+    #[inline(always)]
+    fn try_send(&mut self, message: &Message<N>) -> bool {
+        self.writer.try_send(message);
+        self.notifier.notify().expect("the listeners live");
+        true
+    }
+}
+
+impl<const N: usize> Receiver<N> for Listening<N> {
+    #[inline(always)]
+    fn try_receive<R>(&mut self, mut read: impl FnMut(&[u8]) -> R) -> Option<R> {
+        loop {
+            if let Some(value) = self.reader.try_receive(&mut read) {
+                return Some(value);
+            }
+            self.listener.blocking_wait(|_| {}).expect("the service lives");
+        }
     }
 }
 
@@ -100,11 +173,11 @@ fn node(folder: &Path) -> Node<Service> {
     NodeBuilder::new().config(&config).create().expect("a node")
 }
 
-/// Of the segments in shared memory: the folder's name and its parent's, which carry the process that made
-/// it, so that both sides agree.
+/// Of the segments in shared memory: the folder's name and those above it from the folder of the run on, so
+/// that both sides agree and runs do not meet.
 fn prefix(folder: &Path) -> String {
-    let parts: Vec<_> = folder.iter().rev().take(2).map(|part| part.to_string_lossy()).collect();
-    format!("{}_{}_", parts.last().map_or("", |part| part), parts[0])
+    let parts: Vec<_> = folder.iter().skip(3).map(|part| part.to_string_lossy()).collect();
+    format!("{}_", parts.join("_"))
 }
 
 /// Removes what a run that was ended left in shared memory, given the name of its folder.

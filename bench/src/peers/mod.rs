@@ -29,7 +29,7 @@ mod tango;
 pub(crate) use self::crossbeam::CrossbeamBlocking;
 pub(crate) use self::disruptor::Disruptor;
 pub(crate) use self::flume::FlumeBlocking;
-pub(crate) use self::iceoryx2::{Iceoryx2, remove_segments};
+pub(crate) use self::iceoryx2::{Iceoryx2, Iceoryx2Event, remove_segments};
 pub(crate) use self::kanal::KanalBlocking;
 pub(crate) use self::published::{Published, PublishedUncontrolled};
 pub(crate) use self::ringfire::{Ringfire, RingfireLossy, RingfireParked};
@@ -37,7 +37,7 @@ pub(crate) use self::rtrb::{Rtrb, RtrbForEach};
 pub(crate) use self::shaq::ShaqParked;
 pub(crate) use self::stream::{Pipe, UnixSocket};
 pub(crate) use self::sync_channel::SyncChannelBlocking;
-pub(crate) use self::tango::{Tango, TangoObserver, TangoWaiting, unread};
+pub(crate) use self::tango::{Tango, TangoLoan, TangoMade, TangoObserver, TangoWaiting, unread};
 
 use self::bbqueue::Bbqueue;
 use self::crossbeam::CrossbeamTry;
@@ -273,6 +273,7 @@ pub(crate) fn visit_threads<const N: usize, const D: usize>(visitor: &mut impl V
     visitor.visit::<Rtrb>();
     visitor.visit::<Ringbuf>();
     visitor.visit::<Disruptor>();
+    visitor.visit::<Shaq>();
     visitor.visit::<CrossbeamTry>();
     visitor.visit::<CrossbeamBlocking>();
     visitor.visit::<KanalTry>();

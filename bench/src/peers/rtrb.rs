@@ -1,6 +1,8 @@
 //! `rtrb`: `push` and `pop`, as in the example of its documentation; batches by the slice calls and by
 //! chunks that are read in place.
 
+use rtrb::chunks::ChunkError;
+
 use super::{About, Channel, FanOut, Peer, Receiver, Sender};
 use crate::message::Message;
 
@@ -55,10 +57,17 @@ impl<const N: usize> Receiver<N> for rtrb::Consumer<Message<N>> {
 
     #[inline(always)]
     fn try_receive_batch(&mut self, max: usize, mut read: impl FnMut(&[u8])) -> usize {
-        let there = self.slots().min(max);
-        let Ok(chunk) = self.read_chunk(there) else { return 0 };
+        // A full batch first: then it need not look how many there are each time.
+        let chunk = match self.read_chunk(max) {
+            Ok(chunk) => chunk,
+            Err(ChunkError::TooFewSlots(0)) => return 0,
+            Err(ChunkError::TooFewSlots(there)) => {
+                self.read_chunk(there).expect("nobody else takes them away")
+            }
+        };
         let (first, second) = chunk.as_slices();
         first.iter().chain(second).for_each(|message| read(&message.0));
+        let there = chunk.len();
         chunk.commit_all();
         there
     }

@@ -1,14 +1,15 @@
-//! `shaq`: its single-producer queue in a file of shared memory, `try_write` and `try_read`; batches by
-//! `write_batch` and `try_reserve_read_batch`, which reads in place. Parked readers use `read_timeout`.
+//! `shaq`: its single-producer queue, in a file of shared memory or, between threads, on the heap (`pair`);
+//! `try_write` and `try_read`; batches by `write_batch` and `try_reserve_read_batch`, which reads in place.
+//! Parked readers use `read_timeout`.
 
 use std::fs::{File, OpenOptions};
 use std::num::NonZeroUsize;
 use std::path::Path;
 use std::time::Duration;
 
-use shaq::spsc::{Consumer, Producer, minimum_file_size};
+use shaq::spsc::{Consumer, Producer, minimum_file_size, pair};
 
-use super::{About, Peer, ProcessChannel, Receiver, Sender};
+use super::{About, Channel, Peer, ProcessChannel, Receiver, Sender};
 use crate::message::Message;
 
 pub(crate) struct Shaq;
@@ -24,6 +25,16 @@ impl Peer for Shaq {
 
 impl Peer for ShaqParked {
     const ABOUT: About = ABOUT.variant("read_timeout").sleeps();
+}
+
+impl<const N: usize, const D: usize> Channel<N, D> for Shaq {
+    type Storage = ();
+
+    fn storage() {}
+
+    fn split((): &mut ()) -> (impl Sender<N> + Send, impl Receiver<N> + Send) {
+        pair::<Message<N>>(D).expect("a queue on the heap")
+    }
 }
 
 impl<const N: usize, const D: usize> ProcessChannel<N, D> for Shaq {

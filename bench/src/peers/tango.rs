@@ -9,7 +9,7 @@ use super::{
     About, Channel, FanOut, Lossy, Observed, Observer, Peer, ProcessChannel, Receiver, Role, Sender,
 };
 use crate::exchange::produce_alone;
-use crate::message::{Message, batch_size};
+use crate::message::{Message, Source, batch_size, fill};
 use crate::method::{Plan, Sample};
 
 pub(crate) struct Tango;
@@ -19,6 +19,12 @@ pub(crate) struct TangoObserver;
 
 /// Read by a consumer that waits in the library's own way.
 pub(crate) struct TangoWaiting;
+
+/// Written in place: each message is made where its reader will find it, and copied nowhere.
+pub(crate) struct TangoLoan;
+
+/// What a loan saves: each message is made elsewhere, every word of it, and published from there.
+pub(crate) struct TangoMade;
 
 const ABOUT: About = About::new("tango", None).role(Role::Tango);
 /// How [`TangoWaiting`] waits.
@@ -32,6 +38,14 @@ impl Peer for Tango {
 
 impl Peer for TangoObserver {
     const ABOUT: About = ABOUT.variant("observers").role(Role::Extra);
+}
+
+impl Peer for TangoLoan {
+    const ABOUT: About = ABOUT.variant("loan, made in place").role(Role::Extra);
+}
+
+impl Peer for TangoMade {
+    const ABOUT: About = ABOUT.variant("made elsewhere and published").role(Role::Extra);
 }
 
 impl Peer for TangoWaiting {
@@ -68,6 +82,30 @@ impl<const N: usize, const D: usize> Channel<N, D> for TangoWaiting {
     fn split((): &mut ()) -> (impl Sender<N> + Send, impl Receiver<N> + Send) {
         let (tx, rx) = pair(&link::<N, D>().build().expect("a link on the heap"));
         (Writer(tx.with_wait(WAIT)), Waiting(rx.with_wait(WAIT)))
+    }
+}
+
+impl<const N: usize, const D: usize> Channel<N, D> for TangoLoan {
+    type Storage = ();
+
+    fn storage() {}
+
+    fn split((): &mut ()) -> (impl Sender<N> + Send, impl Receiver<N> + Send) {
+        let link = link::<N, D>().observers(false).build().expect("a link on the heap");
+        let (tx, rx) = pair(&link);
+        (Lender(tx), Reader(rx))
+    }
+}
+
+impl<const N: usize, const D: usize> Channel<N, D> for TangoMade {
+    type Storage = ();
+
+    fn storage() {}
+
+    fn split((): &mut ()) -> (impl Sender<N> + Send, impl Receiver<N> + Send) {
+        let link = link::<N, D>().observers(false).build().expect("a link on the heap");
+        let (tx, rx) = pair(&link);
+        (Maker { tx: Writer(tx), source: Box::new(Source::new()) }, Reader(rx))
     }
 }
 
@@ -151,6 +189,15 @@ fn open(folder: &Path) -> Link {
 
 pub(crate) struct Writer(Producer<'static>);
 
+/// Makes each message in a loan.
+struct Lender(Producer<'static>);
+
+/// Makes each message in a place of its own.
+struct Maker<const N: usize> {
+    tx: Writer,
+    source: Box<Source<N>>,
+}
+
 /// Reliable or observing.
 pub(crate) struct Reader(Consumer<'static>);
 
@@ -176,6 +223,31 @@ impl<const N: usize> Sender<N> for Writer {
             *payload = &message.0;
         }
         self.0.publish_batch(&payloads[..messages.len()], 0, 0)
+    }
+}
+
+impl<const N: usize> Sender<N> for Lender {
+    #[inline(always)]
+    fn try_send(&mut self, message: &Message<N>) -> bool {
+        match self.0.loan(N) {
+            Ok(mut loan) => {
+                let place = loan.as_mut_slice().expect("the link has no observers");
+                fill::<N>(place.try_into().expect("it is as long as it was asked for"), message.number());
+                loan.commit(0, 0, 0);
+                true
+            }
+            Err(TangoError::NoCredits { .. }) => false,
+            Err(error) => panic!("rust-tango: {error}"),
+        }
+    }
+}
+
+impl<const N: usize> Sender<N> for Maker<N> {
+    #[inline(always)]
+    fn try_send(&mut self, message: &Message<N>) -> bool {
+        let made = self.source.place();
+        fill::<N>(&mut made.0, message.number());
+        self.tx.try_send(made)
     }
 }
 

@@ -3,12 +3,17 @@
 use std::collections::BTreeMap;
 use std::fmt::Write;
 
-use super::plots::{Axes, Series, css, lines, si};
-use super::text::figure;
-use super::{Report, Row, Table};
-use crate::method::Setting;
-use crate::peers::Role;
+use super::plots::{Axes, COLOURS, GREYS, REDS, Series, Stroke, css, lines, si};
+use super::text::{COMPARISON, comparison, figure};
+use super::{Report, Row, Table, targets};
+use crate::method::{Setting, Spread};
+use crate::peers::{Peer, Role, TangoLoan};
 use crate::workloads::Unit;
+use crate::workloads::fan_out::{CROWDED, NONE_ATTACHED};
+use crate::workloads::throughput::COPY;
+
+/// So many peers have lines in a plot: more could not be told apart. All of them are in the tables.
+const PEERS: usize = 6;
 
 const STYLE: &str = include_str!("page.css");
 
@@ -17,8 +22,8 @@ const SECTIONS: [(&str, &str, &str); 13] = [
     (
         "throughput",
         "Throughput by size",
-        "As fast as the two sides can, every byte checked by the reader. Rows that block are left out of \
-         the plots; they are in the tables.",
+        "As fast as the two sides can, every byte checked by the reader. The plots have bytes of payload a \
+         second, so that large messages can be seen beside small ones; the tables have messages too.",
     ),
     (
         "working",
@@ -127,23 +132,82 @@ fn introduction(page: &mut String, report: &Report) {
             let _ = write!(page, "<a href=\"#{workload}\">{title}</a> ");
         }
     }
-    page.push_str("</nav>\n<h2>Summary</h2>\n<p>Ours against the best peer of each kind.</p>\n");
-    page.push_str("<table><tr><th>table</th><th>ours</th></tr>\n");
-    for table in &report.tables {
-        for line in table.summary() {
-            let _ = writeln!(
-                page,
-                "<tr><td><a href=\"#{}\">{}</a></td><td>{}</td></tr>",
-                table.key,
-                escaped(&table.title),
-                escaped(&line)
-            );
-        }
-    }
-    page.push_str("</table>\n");
+    page.push_str("</nav>\n");
+    goals(page, report);
+    summary(page, report);
 }
 
-/// Messages a second over bytes, a plot for each kind of row.
+/// What is meant to be reached, and whether it was.
+fn goals(page: &mut String, report: &Report) {
+    let targets = targets(report);
+    if targets.is_empty() {
+        return;
+    }
+    let reached = targets.iter().filter(|target| target.reached).count();
+    let _ = writeln!(
+        page,
+        "<h2 id=\"goals\">Goals</h2>\n<p>{reached} of {} reached. Each figure says how many times as good as the \
+         other row ours was: the median of the ratios within the rounds, and their range.</p>\n\
+         <div class=\"wide\"><table class=\"goals\"><tr><th>ours</th><th>held against</th><th>wanted</th><th>found</th>\
+         <th>range</th><th></th></tr>",
+        targets.len()
+    );
+    for target in targets {
+        let class = if target.reached { "good" } else { "bad" };
+        let _ = writeln!(
+            page,
+            "<tr><td><a href=\"#{}\">{}</a></td><td class=\"text\">{}</td><td>{:.2}</td>\
+             <td class=\"{class}\">{:.2}</td><td>{:.2} to {:.2}</td><td class=\"{class}\">{}</td></tr>",
+            target.key,
+            escaped(&target.what),
+            escaped(&target.against),
+            target.wanted,
+            target.found.median,
+            target.found.min,
+            target.found.max,
+            target.verdict()
+        );
+    }
+    page.push_str("</table></div>\n");
+}
+
+/// Ours against the best peer of each kind, a line for each table.
+fn summary(page: &mut String, report: &Report) {
+    page.push_str(
+        "<h2 id=\"summary\">Summary</h2>\n<p>How many times as good as the best peer of each kind, and as the \
+         published crate, ours was: more than 1 is in our favour.</p>\n<div class=\"wide\"><table class=\"summary\"><tr><th></th>",
+    );
+    for kind in COMPARISON {
+        let _ = write!(page, "<th>{kind}</th>");
+    }
+    page.push_str("</tr>\n");
+    for table in &report.tables {
+        let cells = comparison(table);
+        if cells.iter().all(Option::is_none) {
+            continue;
+        }
+        let _ = write!(page, "<tr><td><a href=\"#{}\">{}</a></td>", table.key, escaped(&table.title));
+        for cell in cells {
+            let _ = match cell {
+                Some((ratio, peer)) => {
+                    let class = if ratio.median >= 1.0 { "good" } else { "bad" };
+                    let range = format!("{:.2} to {:.2}", ratio.min, ratio.max);
+                    write!(
+                        page,
+                        "<td class=\"text\" title=\"{range}\"><b class=\"{class}\">{:.2}</b> {}</td>",
+                        ratio.median,
+                        escaped(&peer)
+                    )
+                }
+                None => write!(page, "<td></td>"),
+            };
+        }
+        page.push_str("</tr>\n");
+    }
+    page.push_str("</table></div>\n");
+}
+
+/// Bytes a second over bytes a message, a plot for each kind of row.
 fn by_size(page: &mut String, tables: &[&Table]) {
     let kinds = [
         ("between threads, one message a call", Setting::Threads, false),
@@ -152,17 +216,21 @@ fn by_size(page: &mut String, tables: &[&Table]) {
         ("between processes, batches", Setting::Processes, true),
     ];
     let ticks: Vec<(f64, String)> = tables.iter().map(|table| (table.at, size(table.at))).collect();
+    let apart = |table: &&Table| format!("{:.0} ns at {}", table.distance.median, size(table.at));
+    let apart: Vec<String> = tables.iter().map(apart).collect();
+    let _ = writeln!(page, "<p class=\"conditions\">The cores were apart: {}.</p>", apart.join(", "));
     for (title, setting, batch) in kinds {
         let wanted = |row: &Row| {
             let peer = matches!(row.role, Role::Tango | Role::Peer | Role::Published)
                 && row.setting == setting
-                && row.batch == batch
-                && !row.name.contains("blocking");
-            peer || row.role == Role::Limit
+                && row.batch == batch;
+            let loan = row.name == TangoLoan::ABOUT.title() && setting == Setting::Threads && !batch;
+            peer || loan || row.role == Role::Limit || row.name == COPY
         };
-        let series = over_tables(tables, wanted);
-        let axes = Axes { x: "bytes a message", y: "messages a second", ticks: ticks.clone() };
-        plot(page, &format!("Throughput {title}"), &series, axes);
+        let all = over_tables(tables, wanted, |table, nanos| table.at * 1e9 / nanos);
+        let (lines, left_out) = the_best(all, |points| points.map(|point| point.1.ln()).sum());
+        let axes = Axes { x: "bytes a message", y: "bytes of payload a second", ticks: ticks.clone() };
+        plot(page, &format!("Throughput {title}"), left_out, &coloured(lines), axes);
     }
 }
 
@@ -173,32 +241,71 @@ fn size(bytes: f64) -> String {
 
 /// Messages a second over readers.
 fn by_readers(page: &mut String, tables: &[&Table]) {
-    let series = over_tables(tables, |_| true);
+    let lines = over_tables(tables, |_| true, |_, nanos| 1e9 / nanos);
     let ticks = tables.iter().map(|table| (table.at, si(table.at))).collect();
     let axes = Axes { x: "readers", y: "messages a second", ticks };
-    plot(page, "Messages a second by readers", &series, axes);
+    let crowded = |table: &&&Table| table.rows.iter().any(|row| row.note.as_deref() == Some(CROWDED));
+    let title = match tables.iter().find(crowded) {
+        Some(table) => format!("Messages a second by readers; from {} on, {CROWDED}", si(table.at)),
+        None => "Messages a second by readers".to_owned(),
+    };
+    plot(page, &title, 0, &coloured(lines), axes);
 }
 
-/// The name of a line, whether it is ours, and its points.
-type Line = (String, bool, Vec<(f64, f64)>);
+/// A line of a plot that has no colour yet.
+struct Line {
+    name: String,
+    stroke: Stroke,
+    points: Vec<(f64, f64)>,
+}
+
+impl Line {
+    fn of(row: &Row, name: String, points: Vec<(f64, f64)>) -> Self {
+        let is_limit = row.role == Role::Limit || row.name.starts_with("raw:") || row.name == NONE_ATTACHED;
+        let stroke = match row.role {
+            _ if is_limit => Stroke::Limit,
+            Role::Tango | Role::Extra if row.name.starts_with("tango") => Stroke::Ours,
+            _ => Stroke::Theirs,
+        };
+        Self { name, stroke, points }
+    }
+}
 
 /// A line for each row, with a point from each table.
-fn over_tables(tables: &[&Table], wanted: impl Fn(&Row) -> bool) -> Vec<Series> {
-    let mut points: Vec<Line> = Vec::new();
+fn over_tables(
+    tables: &[&Table],
+    wanted: impl Fn(&Row) -> bool,
+    value: impl Fn(&Table, f64) -> f64,
+) -> Vec<Line> {
+    let mut lines: Vec<Line> = Vec::new();
     for table in tables {
         for row in table.rows.iter().filter(|row| wanted(row)) {
-            let mut figures = row.figures.clone();
-            figures.sort_by(f64::total_cmp);
-            let point = (table.at, 1e9 / figures[figures.len() / 2]);
+            let point = (table.at, value(table, Spread::of(&row.figures).median));
             // The name of the limit of fan-out has the count of readers in it.
             let name = if row.role == Role::Limit { limit_name(&row.name) } else { row.name.clone() };
-            match points.iter_mut().find(|(other, ..)| *other == name) {
-                Some((.., points)) => points.push(point),
-                None => points.push((name, row.role == Role::Tango, vec![point])),
+            match lines.iter_mut().find(|line| line.name == name) {
+                Some(line) => line.points.push(point),
+                None => lines.push(Line::of(row, name, vec![point])),
             }
         }
     }
-    coloured(points)
+    lines
+}
+
+/// Keeps ours, the limits, and the peers with the highest scores; and how many were left out.
+fn the_best(
+    mut lines: Vec<Line>,
+    score: impl Fn(&mut dyn Iterator<Item = (f64, f64)>) -> f64,
+) -> (Vec<Line>, usize) {
+    let score = |line: &Line| score(&mut line.points.iter().copied());
+    let mut scores: Vec<f64> = lines.iter().filter(|line| line.stroke == Stroke::Theirs).map(score).collect();
+    scores.sort_by(|a, b| b.total_cmp(a));
+    let before = lines.len();
+    if let Some(&least) = scores.get(PEERS - 1) {
+        lines.retain(|line| line.stroke != Stroke::Theirs || score(line) >= least);
+    }
+    let left_out = before - lines.len();
+    (lines, left_out)
 }
 
 fn limit_name(name: &str) -> String {
@@ -213,19 +320,22 @@ fn percentiles(page: &mut String, table: &Table, quantiles: &[f64]) {
     }
     for (setting, kind) in [(Setting::Threads, "threads"), (Setting::Processes, "processes")] {
         let mut curves = Vec::new();
-        for row in table.rows.iter().filter(|row| row.setting == setting && !row.latencies.is_empty()) {
-            if row.name.contains("blocking") && table.workload != "parked" {
-                continue;
-            }
+        let drawn =
+            |row: &&Row| (row.setting == setting || row.role == Role::Limit) && !row.latencies.is_empty();
+        for row in table.rows.iter().filter(drawn) {
             // A quantile that less than one message of a round is beyond says nothing.
             let a_round = row.messages as f64 / table.rounds.max(1) as f64;
             let seen = |&(&quantile, _): &(&f64, &f64)| (1.0 - quantile) * a_round >= 1.0;
             let points = quantiles.iter().zip(&row.latencies).take_while(seen);
             let points = points.map(|(quantile, &latency)| (1.0 / (1.0 - quantile), latency.max(1.0)));
-            curves.push((row.name.clone(), row.role == Role::Tango, points.collect::<Vec<_>>()));
+            curves.push(Line::of(row, row.name.clone(), points.collect()));
         }
-        let farthest =
-            curves.iter().flat_map(|(.., points)| points).map(|point| point.0).fold(10.0, f64::max);
+        // By the latency of half of the messages and that of 99 %.
+        let score = |points: &mut dyn Iterator<Item = (f64, f64)>| {
+            points.take_while(|point| point.0 < 110.0).map(|point| -point.1.ln()).sum::<f64>()
+        };
+        let (curves, left_out) = the_best(curves, score);
+        let farthest = curves.iter().flat_map(|line| &line.points).map(|point| point.0).fold(10.0, f64::max);
         let named = [(1.0, "0 %"), (2.0, "50 %"), (10.0, "90 %"), (1e2, "99 %"), (1e3, "99.9 %")];
         let named = named.into_iter().chain([(1e4, "99.99 %"), (1e5, "99.999 %")]);
         let mut ticks: Vec<(f64, String)> = Vec::new();
@@ -234,8 +344,8 @@ fn percentiles(page: &mut String, table: &Table, quantiles: &[f64]) {
                 ticks.push((at, name.to_owned()));
             }
         }
-        let axes = Axes { x: "part of the messages", y: "latency in ns", ticks };
-        plot(page, &format!("{}, {kind}", table.title), &coloured(curves), axes);
+        let axes = Axes { x: "part of the messages that took at most that long", y: "latency in ns", ticks };
+        plot(page, &format!("{}, {kind}", table.title), left_out, &coloured(curves), axes);
     }
 }
 
@@ -254,43 +364,56 @@ fn coloured(lines: Vec<Line>) -> Vec<Series> {
         ("kanal", 5),
         ("pipe", 5),
         ("flume", 6),
-        ("raw:", 7),
         ("std", 8),
         ("heapless", 9),
         ("bbqueue", 10),
         ("published", 11),
     ]
     .into();
-    let mut taken = Vec::new();
-    let colour = |name: &str, taken: &mut Vec<usize>| {
-        let first = name.split([' ', ',']).next().unwrap_or(name);
-        let wish = usual.get(first).copied();
-        let free = wish.into_iter().chain(0..64).find(|colour| !taken.contains(colour)).unwrap_or(7);
-        taken.push(free);
-        free
-    };
-    lines
-        .into_iter()
-        .map(|(name, ours, points)| {
-            let colour = colour(&name, &mut taken);
-            Series { name, ours, colour, points }
-        })
-        .collect()
+    let (mut taken, mut coloured) = (Vec::new(), Vec::new());
+    let (limits, others): (Vec<Line>, Vec<Line>) =
+        lines.into_iter().partition(|line| line.stroke == Stroke::Limit);
+    for Line { name, stroke, points } in others {
+        let first = name.split([' ', ',']).next().unwrap_or(&name);
+        let reds = REDS.into_iter().filter(|_| stroke == Stroke::Ours);
+        let rest = (0..COLOURS).filter(|colour| !GREYS.contains(colour) && !REDS.contains(colour));
+        let mut wishes = usual.get(first).copied().into_iter().chain(reds).chain(rest);
+        let colour = wishes.find(|colour| !taken.contains(colour)).unwrap_or(1);
+        taken.push(colour);
+        coloured.push(Series { name, stroke, colour, points });
+    }
+    for (Line { name, stroke, points }, colour) in limits.into_iter().zip(GREYS.into_iter().cycle()) {
+        coloured.push(Series { name, stroke, colour, points });
+    }
+    coloured
 }
 
-fn plot(page: &mut String, title: &str, series: &[Series], axes: Axes) {
+/// A plot with its legend, in the order in which the lines end.
+fn plot(page: &mut String, title: &str, left_out: usize, series: &[Series], axes: Axes) {
     let Some(svg) = lines(series, axes) else { return };
     let _ = write!(page, "<figure><figcaption>{}</figcaption><div class=\"plot\">{svg}<ul>", escaped(title));
-    for series in series.iter().filter(|series| !series.points.is_empty()) {
-        let class = if series.ours { " class=\"ours\"" } else { "" };
+    let mut ordered: Vec<&Series> = series.iter().filter(|series| !series.points.is_empty()).collect();
+    let end = |series: &Series| series.points.last().map_or(0.0, |point| point.1);
+    ordered.sort_by(|a, b| end(b).total_cmp(&end(a)));
+    for series in ordered {
+        let class = match series.stroke {
+            Stroke::Ours => " class=\"ours\"",
+            Stroke::Limit => " class=\"limit\"",
+            Stroke::Theirs => "",
+        };
         let _ = write!(
             page,
-            "<li{class}><span style=\"background:{}\"></span>{}</li>",
+            "<li{class}><span style=\"border-color:{}\"></span>{}</li>",
             css(series.colour),
             escaped(&series.name)
         );
     }
-    page.push_str("</ul></div></figure>\n");
+    page.push_str("</ul></div>");
+    if left_out > 0 {
+        let rows = if left_out == 1 { "row is" } else { "rows are" };
+        let _ = write!(page, "<p class=\"conditions\">{left_out} slower {rows} only in the tables.</p>");
+    }
+    page.push_str("</figure>\n");
 }
 
 /// A table with a bar behind each figure.
@@ -349,15 +472,19 @@ mod tests {
 
     #[test]
     fn peers_keep_their_colour_unless_it_is_taken() {
-        let line = |name: &str| (name.to_owned(), false, vec![(1.0, 1.0)]);
+        let line = |name: &str| {
+            let stroke = if name.starts_with("tango") { Stroke::Ours } else { Stroke::Theirs };
+            Line { name: name.to_owned(), stroke, points: vec![(1.0, 1.0)] }
+        };
         let colours = |names: &[&str]| -> Vec<usize> {
             coloured(names.iter().map(|name| line(name)).collect())
                 .iter()
                 .map(|series| series.colour)
                 .collect()
         };
-        assert_eq!(colours(&["tango", "rtrb 0.4.1", "raw: x"]), [0, 1, 7]);
-        assert_eq!(colours(&["tango, observers", "tango, observers, processes"]), [0, 1]);
+        assert_eq!(colours(&["tango", "rtrb 0.4.1", "kanal 0.1.1"]), [0, 1, 5]);
+        assert_eq!(colours(&["tango, observers", "tango, observers, processes"]), [0, 14]);
+        assert_eq!(colours(&["ringfire, lossy", "ringfire, lossy, processes"]), [1, 2]);
     }
 
     #[test]

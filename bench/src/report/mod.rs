@@ -1,20 +1,24 @@
 //! What comes out: tables computed from the rounds, and with them a [`Report`] that can be shown as text,
 //! as Markdown, as a page with plots, or kept as JSON.
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, Serializer};
 
-use crate::method::{Contestant, Effort, Rounds, Sample, Setting, Spread};
+use crate::method::{Contestant, Effort, Rounds, Sample, Setting, Spread, rounded};
 use crate::peers::Role;
 use crate::workloads::{Contest, Unit};
 
 mod html;
 mod machine;
 mod plots;
+mod readme;
+mod targets;
 mod text;
 
 pub(crate) use self::html::page;
 pub(crate) use self::machine::Machine;
-pub(crate) use self::text::markdown;
+pub(crate) use self::readme::readme;
+pub(crate) use self::targets::targets;
+pub(crate) use self::text::{ending, markdown};
 
 /// One row, computed.
 #[derive(Debug, Serialize, Deserialize)]
@@ -36,9 +40,10 @@ pub(crate) struct Row {
     /// Part of a core that the reader took.
     pub(crate) reader: f64,
     /// The figure of each round: nanoseconds or bytes, whatever the unit.
+    #[serde(serialize_with = "short_all")]
     pub(crate) figures: Vec<f64>,
     /// Nanoseconds at the quantiles of the report, medians over the rounds.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[serde(default, skip_serializing_if = "Vec::is_empty", serialize_with = "short_all")]
     pub(crate) latencies: Vec<f64>,
 }
 
@@ -55,6 +60,9 @@ pub(crate) struct Table {
     pub(crate) rounds: usize,
     pub(crate) thrown: usize,
     pub(crate) retaken: u32,
+    /// Measurements during which the hypervisor took time away.
+    #[serde(default)]
+    pub(crate) stolen: u32,
     pub(crate) doubtful: usize,
     /// Round trip of an atomic word between the cores, in ns, while this was measured.
     pub(crate) distance: Spread,
@@ -71,6 +79,11 @@ pub(crate) struct Report {
     /// Those at which latencies are given.
     pub(crate) quantiles: Vec<f64>,
     pub(crate) tables: Vec<Table>,
+}
+
+/// With five digits: the rest is noise.
+fn short_all<S: Serializer>(values: &[f64], serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_seq(values.iter().map(|&value| rounded(value)))
 }
 
 impl Unit {
@@ -147,6 +160,7 @@ impl Table {
             rounds: rounds.kept.len(),
             thrown: rounds.thrown,
             retaken: rounds.retaken,
+            stolen: rounds.stolen,
             doubtful: rounds.doubtful,
             distance: Spread::of(&rounds.distance),
         }
@@ -167,30 +181,21 @@ impl Table {
             .min_by(|a, b| a.1.median.total_cmp(&b.1.median))
     }
 
-    /// The lines that count: ours against the best peer of each kind, and against the published crate.
-    pub(crate) fn summary(&self) -> Vec<String> {
-        let mut lines = Vec::new();
-        for (setting, name) in [(Setting::Threads, "threads"), (Setting::Processes, "processes")] {
-            for batch in [false, true] {
-                let Some((row, ratio)) = self.best(setting, batch) else { continue };
-                let mut line = format!("{name}{}: ", if batch { ", batches" } else { "" });
-                line += &format!("{:.2} x {}", ratio.median, row.name);
-                let published = |row: &&Row| row.role == Role::Published && row.setting == setting && !batch;
-                if let Some(ratio) = self.rows.iter().find(published).and_then(|row| row.tango) {
-                    line += &format!(", {:.1} x published", ratio.median);
-                }
-                let ours =
-                    |row: &&Row| row.role == Role::Tango && row.setting == setting && row.batch == batch;
-                if let Some(times) = self.rows.iter().find(ours).and_then(|row| row.times_limit) {
-                    line += &if self.unit.more_is_better() {
-                        format!(", {:.2} of the limit", 1.0 / times.median)
-                    } else {
-                        format!(", {:.2} x raw", times.median)
-                    };
-                }
-                lines.push(line);
-            }
-        }
-        lines
+    /// Our row of that kind.
+    fn ours(&self, setting: Setting, batch: bool) -> Option<&Row> {
+        self.rows.iter().find(|row| row.role == Role::Tango && row.setting == setting && row.batch == batch)
+    }
+
+    /// Whom ours is compared with in a line: the best peer between threads, in batches, between processes, in
+    /// batches; and the published crate. With how many times as good ours was.
+    fn comparison(&self) -> [Option<(&Row, Spread)>; 5] {
+        let published = self.rows.iter().find(|row| row.role == Role::Published);
+        [
+            self.best(Setting::Threads, false),
+            self.best(Setting::Threads, true),
+            self.best(Setting::Processes, false),
+            self.best(Setting::Processes, true),
+            published.and_then(|row| Some((row, row.tango?))),
+        ]
     }
 }

@@ -8,16 +8,25 @@ use plotters::prelude::*;
 /// Stands for the colour of the page's text until the plot is in the page.
 const INK: RGBColor = RGBColor(1, 2, 3);
 const INK_IN_SVG: &str = "#010203";
-const SIZE: (u32, u32) = (760, 420);
+const SIZE: (u32, u32) = (760, 440);
 
 /// One line of a plot.
 pub(super) struct Series {
     pub(super) name: String,
-    /// Ours are drawn thicker.
-    pub(super) ours: bool,
+    pub(super) stroke: Stroke,
     /// Which of the [`colour`]s.
     pub(super) colour: usize,
     pub(super) points: Vec<(f64, f64)>,
+}
+
+/// How a line is drawn.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Stroke {
+    /// Thicker, and on top.
+    Ours,
+    Theirs,
+    /// With dashes.
+    Limit,
 }
 
 /// What the axes count.
@@ -28,8 +37,15 @@ pub(super) struct Axes {
     pub(super) ticks: Vec<(f64, String)>,
 }
 
+/// How many [`colour`]s there are.
+pub(super) const COLOURS: usize = PALETTE.len();
+/// Those of them that are for limits.
+pub(super) const GREYS: [usize; 3] = [7, 12, 13];
+/// Those that are for our own lines, if there are several.
+pub(super) const REDS: [usize; 3] = [0, 14, 15];
+
 /// Colours that can be told apart on white and on black.
-const COLOURS: [(u8, u8, u8); 12] = [
+const PALETTE: [(u8, u8, u8); 16] = [
     (214, 39, 40),
     (31, 119, 180),
     (44, 160, 44),
@@ -42,11 +58,15 @@ const COLOURS: [(u8, u8, u8); 12] = [
     (23, 190, 207),
     (90, 120, 230),
     (0, 140, 110),
+    (90, 90, 90),
+    (165, 165, 165),
+    (244, 140, 120),
+    (150, 20, 60),
 ];
 
 /// The colour of a line, the first for ours.
 pub(super) fn colour(index: usize) -> RGBColor {
-    let (red, green, blue) = COLOURS[index % COLOURS.len()];
+    let (red, green, blue) = PALETTE[index % COLOURS];
     RGBColor(red, green, blue)
 }
 
@@ -134,7 +154,18 @@ pub(super) fn lines(series: &[Series], axes: Axes) -> Option<String> {
     let y = Logarithmic::around(points().map(|point| point.1));
     let mut svg = String::new();
     draw(&mut svg, series, axes, y).expect("a string has room for a plot");
+    for index in 0..COLOURS {
+        let RGBColor(red, green, blue) = dashed(index);
+        let stands = format!("stroke=\"#{red:02X}{green:02X}{blue:02X}\"");
+        svg = svg.replace(&stands, &format!("stroke=\"{}\" stroke-dasharray=\"7 5\"", css(index)));
+    }
     Some(svg.replace(INK_IN_SVG, "currentColor"))
+}
+
+/// Stands for that colour with dashes until the plot is in the page: drawn one by one, dashes would be most
+/// of the page.
+fn dashed(index: usize) -> RGBColor {
+    RGBColor(1, 2, 16 + index as u8)
 }
 
 fn draw(
@@ -165,14 +196,20 @@ fn draw(
         .axis_desc_style(text)
         .draw()?;
     // Ours last, so that they lie on top.
-    let (ours, others): (Vec<&Series>, Vec<&Series>) = series.iter().partition(|series| series.ours);
+    let (ours, others): (Vec<&Series>, Vec<&Series>) =
+        series.iter().partition(|series| series.stroke == Stroke::Ours);
     for series in others.into_iter().chain(ours) {
         let colour = colour(series.colour);
-        let width = if series.ours { 4 } else { 2 };
-        chart.draw_series(LineSeries::new(series.points.iter().copied(), colour.stroke_width(width)))?;
+        let points = series.points.iter().copied();
+        if series.stroke == Stroke::Limit {
+            chart.draw_series(LineSeries::new(points, dashed(series.colour).stroke_width(2)))?;
+            continue;
+        }
+        let width = if series.stroke == Stroke::Ours { 4 } else { 2 };
+        chart.draw_series(LineSeries::new(points, colour.stroke_width(width)))?;
         // Curves have many points, which would hide each other.
         if series.points.len() <= 12 {
-            let size = if series.ours { 5 } else { 3 };
+            let size = if series.stroke == Stroke::Ours { 5 } else { 3 };
             let points = series.points.iter().map(|&point| Circle::new(point, size, colour.filled()));
             chart.draw_series(points)?;
         }
@@ -205,11 +242,16 @@ mod tests {
 
     #[test]
     fn a_plot_takes_the_colour_of_the_page() {
-        let series =
-            Series { name: "a".into(), ours: true, colour: 0, points: vec![(1.0, 2.0), (10.0, 30.0)] };
-        let ticks = vec![(1.0, "1".into()), (10.0, "10".into())];
-        let svg = lines(&[series], Axes { x: "x", y: "y", ticks }).expect("there are points");
-        assert!(svg.contains("currentColor") && !svg.contains(INK_IN_SVG));
+        let plot = |stroke| {
+            let points = vec![(1.0, 2.0), (10.0, 30.0)];
+            let series = Series { name: "a".into(), stroke, colour: 0, points };
+            let ticks = vec![(1.0, "1".into()), (10.0, "10".into())];
+            lines(&[series], Axes { x: "x", y: "y", ticks }).expect("there are points")
+        };
+        let ours = plot(Stroke::Ours);
+        assert!(ours.contains("currentColor") && !ours.contains(INK_IN_SVG));
+        assert!(ours.contains("#D62728") && !ours.contains("dasharray"));
+        assert!(plot(Stroke::Limit).contains("stroke=\"#d62728\" stroke-dasharray"));
         assert!(lines(&[], Axes { x: "x", y: "y", ticks: vec![] }).is_none());
     }
 }

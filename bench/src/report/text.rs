@@ -2,7 +2,8 @@
 
 use std::fmt::Write;
 
-use super::{Report, Row, Table};
+use super::targets::Target;
+use super::{Report, Row, Table, targets};
 use crate::method::{Spread, quantile_index};
 use crate::peers::Role;
 use crate::workloads::Unit;
@@ -10,6 +11,10 @@ use crate::workloads::Unit;
 /// The percentiles that have columns.
 const PERCENTILES: [(&str, f64); 5] =
     [("50 %", 0.5), ("90 %", 0.9), ("99 %", 0.99), ("99.9 %", 0.999), ("100 %", 1.0)];
+
+/// No two cores are nearer to each other than that, in ns for the round trip of an atomic word: those that
+/// are share their caches. A virtual machine does not say so.
+const SIBLINGS: f64 = 28.0;
 
 impl Table {
     pub(crate) fn text(&self) -> String {
@@ -26,10 +31,12 @@ impl Table {
 
     pub(crate) fn conditions(&self) -> String {
         format!(
-            "{} rounds, {} thrown out, {} measurements taken again; cores {:.0} ns apart ({:.0} to {:.0})",
+            "{} rounds, {} thrown out, {} measurements taken again, {} with stolen time; \
+             cores {:.0} ns apart ({:.0} to {:.0})",
             self.rounds,
             self.thrown,
             self.retaken,
+            self.stolen,
             self.distance.median,
             self.distance.min,
             self.distance.max,
@@ -37,9 +44,14 @@ impl Table {
     }
 
     pub(crate) fn warning(&self) -> Option<String> {
-        (self.doubtful > 0).then(|| {
-            format!("{} of the rounds were disturbed and are used for want of better ones", self.doubtful)
-        })
+        if self.doubtful > 0 {
+            let doubtful = self.doubtful;
+            Some(format!("{doubtful} of the rounds were disturbed and are used for want of better ones"))
+        } else if self.distance.median < SIBLINGS {
+            Some("the cores were so close that they must have been two threads of one".to_owned())
+        } else {
+            None
+        }
     }
 
     fn has(&self, value: impl Fn(&Row) -> bool) -> bool {
@@ -49,12 +61,14 @@ impl Table {
     pub(crate) fn header(&self) -> Vec<String> {
         let mut cells = vec![String::new()];
         if self.unit == Unit::Latency {
-            cells.extend(PERCENTILES.map(|(name, _)| name.to_owned()));
+            let mut percentiles = PERCENTILES.map(|(name, _)| name.to_owned()).to_vec();
+            percentiles.insert(1, "min to max".into());
+            cells.extend(percentiles);
         } else {
             cells.extend(["median".into(), "min to max".into()]);
         }
         if self.has(|row| row.times_limit.is_some()) {
-            cells.push(if self.unit.more_is_better() { "of the limit" } else { "times raw" }.into());
+            cells.push(if self.unit.more_is_better() { "of raw" } else { "times raw" }.into());
         }
         if self.has(|row| row.tango.is_some()) {
             cells.push("tango is better by".into());
@@ -70,7 +84,9 @@ impl Table {
                 let latency = row.latencies.get(quantile_index(quantile));
                 latency.map_or_else(String::new, |latency| format!("{latency:.0}"))
             };
-            cells.extend(PERCENTILES.map(at));
+            let mut percentiles = PERCENTILES.map(at).to_vec();
+            percentiles.insert(1, format!("{:.0} to {:.0}", row.value.min, row.value.max));
+            cells.extend(percentiles);
         } else {
             let Spread { median, min, max } = row.value;
             cells.extend([figure(median), format!("{} to {}", figure(min), figure(max))]);
@@ -106,6 +122,67 @@ impl Table {
         }
         notes
     }
+}
+
+/// The columns of [`comparison`].
+pub(crate) const COMPARISON: [&str; 5] =
+    ["threads", "threads, batches", "processes", "processes, batches", "published"];
+
+/// A table in a line: how many times as good as others ours was, and who they are.
+pub(crate) fn comparison(table: &Table) -> [Option<(Spread, String)>; 5] {
+    table.comparison().map(|versus| {
+        let (row, ratio) = versus?;
+        // The column says the rest of the name.
+        let mut name = row.name.clone();
+        for known in [", batches", ", 2 processes", ", processes", "published rust-tango "] {
+            name = name.replace(known, "");
+        }
+        Some((ratio, name))
+    })
+}
+
+/// The comparison of all tables, as lines of cells with a header.
+pub(crate) fn comparison_lines(report: &Report) -> Vec<Vec<String>> {
+    let mut lines = vec![std::iter::once("").chain(COMPARISON).map(str::to_owned).collect::<Vec<_>>()];
+    for table in &report.tables {
+        let cells = comparison(table);
+        if cells.iter().any(Option::is_some) {
+            let cells = cells.map(|cell| {
+                cell.map_or_else(String::new, |(ratio, peer)| format!("{:.2} x {peer}", ratio.median))
+            });
+            lines.push(std::iter::once(table.title.clone()).chain(cells).collect());
+        }
+    }
+    lines
+}
+
+/// The goals and what was found, as lines of cells with a header.
+pub(crate) fn target_lines(targets: &[Target]) -> Vec<Vec<String>> {
+    let header = ["ours", "held against", "wanted", "found", ""].map(str::to_owned).to_vec();
+    let line = |target: &Target| {
+        vec![
+            target.what.clone(),
+            target.against.clone(),
+            format!("{:.2}", target.wanted),
+            target.ratio(),
+            target.verdict(),
+        ]
+    };
+    std::iter::once(header).chain(targets.iter().map(line)).collect()
+}
+
+/// What a run ends with on a terminal.
+pub(crate) fn ending(report: &Report) -> String {
+    let mut text = String::from(
+        "How many times as good as the best peer of each kind ours was, medians of ratios within rounds\n",
+    );
+    lay_out(&mut text, &comparison_lines(report));
+    let targets = targets(report);
+    if !targets.is_empty() {
+        text.push_str("\nGoals: how many times as good as the other row ours was\n");
+        lay_out(&mut text, &target_lines(&targets));
+    }
+    text
 }
 
 /// With about three digits.
@@ -153,20 +230,34 @@ pub(crate) fn markdown(report: &Report) -> String {
     for (name, fact) in report.machine.facts() {
         let _ = writeln!(text, "| {name} | {fact} |");
     }
-    let _ = writeln!(text, "| run | `{}`, {:.0} minutes |", report.command, report.seconds / 60.0);
+    let _ = writeln!(
+        text,
+        "| run | `{}`, {} rounds, windows of {} ms, {:.0} minutes |",
+        report.command,
+        report.effort.rounds,
+        report.effort.window_ms,
+        report.seconds / 60.0
+    );
     for warning in &report.warnings {
         let _ = writeln!(text, "\nWarning: {warning}.");
     }
+    let targets = targets(report);
+    if !targets.is_empty() {
+        let reached = targets.iter().filter(|target| target.reached).count();
+        let _ = writeln!(
+            text,
+            "\n## Goals\n\n{reached} of {} reached. Each figure says how many times as good as the other row ours \
+             was: the median\nof the ratios within the rounds, and their range.\n",
+            targets.len()
+        );
+        markdown_table(&mut text, &target_lines(&targets));
+    }
     let _ = writeln!(
         text,
-        "\n## Summary\n\nOurs against the best peer of each kind, medians of ratios within rounds.\n"
+        "\n## Summary\n\nHow many times as good as the best peer of each kind ours was: medians of ratios within \
+         rounds.\n"
     );
-    for table in &report.tables {
-        let lines = table.summary();
-        if !lines.is_empty() {
-            let _ = writeln!(text, "- {}: {}", table.title, lines.join("; "));
-        }
-    }
+    markdown_table(&mut text, &comparison_lines(report));
     for table in &report.tables {
         let _ = writeln!(text, "\n## {}\n", table.title);
         let _ = writeln!(text, "In {}. {}.", table.unit.name(), table.conditions());
@@ -174,19 +265,28 @@ pub(crate) fn markdown(report: &Report) -> String {
             let _ = writeln!(text, "Warning: {warning}.");
         }
         text.push('\n');
-        let header = table.header();
-        let _ = writeln!(text, "| {} |", header.join(" | "));
-        let mut rule = vec!["---:"; header.len()];
-        rule[0] = "---";
-        rule[header.len() - 1] = "---";
-        let _ = writeln!(text, "|{}|", rule.join("|"));
-        for row in &table.rows {
+        let rows = table.rows.iter().map(|row| {
             let mut cells = table.line(row);
             if row.role == Role::Tango {
                 cells[0] = format!("**{}**", cells[0]);
             }
-            let _ = writeln!(text, "| {} |", cells.join(" | "));
-        }
+            cells
+        });
+        markdown_table(&mut text, &std::iter::once(table.header()).chain(rows).collect::<Vec<_>>());
     }
     text
+}
+
+/// Writes cells as a table, the first line as its header: the first and the last column to the left, the
+/// others to the right.
+pub(crate) fn markdown_table(text: &mut String, lines: &[Vec<String>]) {
+    for (number, cells) in lines.iter().enumerate() {
+        let _ = writeln!(text, "| {} |", cells.join(" | "));
+        if number == 0 {
+            let mut rule = vec!["---:"; cells.len()];
+            rule[0] = "---";
+            rule[cells.len() - 1] = "---";
+            let _ = writeln!(text, "|{}|", rule.join("|"));
+        }
+    }
 }

@@ -5,7 +5,9 @@ use std::time::Instant;
 
 use super::{Contest, Unit, name};
 use crate::method::{Contestant, Count, Load, Plan, Sample, Setting, Span};
-use crate::peers::{Channel, DEPTH, ProcessChannel, ProcessVisitor, Visitor};
+use crate::peers::{
+    Channel, DEPTH, Lossy, ProcessChannel, ProcessVisitor, RingfireLossy, TangoObserver, Visitor,
+};
 use crate::peers::{visit_processes, visit_threads};
 use crate::process::Folder;
 
@@ -20,6 +22,10 @@ pub(super) fn all(folder: &Rc<Folder>) -> Vec<Contest> {
             visit_threads::<64, DEPTH>(&mut rows);
         }
         visit_processes::<64, DEPTH>(&mut rows);
+        if what == What::Join {
+            rows.observer::<TangoObserver>();
+            rows.observer::<RingfireLossy>();
+        }
         Contest {
             key: key.into(),
             workload: "attach",
@@ -68,6 +74,23 @@ impl Rows {
                 // The kernel may let it wait, for example for a lock.
                 Sample::window(plan.count, Span { nanos, on_core: 1.0 }, 0)
             }),
+        });
+    }
+}
+
+impl Rows {
+    /// Joining as a reader that the maker does not know of.
+    fn observer<C: Lossy<64, DEPTH>>(&mut self) {
+        let folder = Rc::clone(&self.folder);
+        let name = name(C::ABOUT, Setting::Processes, false);
+        self.add(name, Setting::Processes, C::ABOUT.role, move || {
+            let room = folder.room("there");
+            let source = C::make(Some(room.path()));
+            let start = Instant::now();
+            let rx = C::attach(room.path());
+            let nanos = start.elapsed().as_nanos() as f64;
+            drop((rx, source));
+            nanos
         });
     }
 }

@@ -2,13 +2,13 @@
 
 use std::rc::Rc;
 
-use super::{Contest, DEEP, Rows, There, Unit};
+use super::{Contest, DEEP, Rows, There, Unit, throughput};
 use crate::peers::unread;
 use crate::process::Folder;
 use crate::raw;
 
 pub(super) fn deep(folder: &Rc<Folder>) -> Contest {
-    let rows = Rows::<There, 64, DEEP> { unsized_too: false, ..Rows::new(folder) };
+    let rows = Rows::<There, 64, DEEP> { unsized_too: false, batches: true, ..Rows::new(folder) };
     Contest {
         key: "deep".into(),
         workload: "deep",
@@ -18,6 +18,7 @@ pub(super) fn deep(folder: &Rc<Folder>) -> Contest {
         rows: rows
             .limit("raw: tango's producer, nobody reads", |plan| unread::<64, DEEP>(plan, 0))
             .extra("raw: a copy into a ring, nobody reads", |plan| raw::copy::<64>(plan, DEEP))
+            .extra(throughput::COPY, |plan| raw::copy_across::<64>(plan, DEEP))
             .everyone()
             .rows,
     }

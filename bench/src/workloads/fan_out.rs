@@ -14,6 +14,10 @@ use crate::peers::{
 use crate::process::{self, Folder};
 
 const READERS: [usize; 4] = [1, 2, 4, 8];
+/// What is noted about rows whose threads take turns.
+pub(crate) const CROWDED: &str = "more threads than cores";
+/// The row of a producer that nobody observes.
+pub(crate) const NONE_ATTACHED: &str = "tango, none attached";
 
 pub(super) fn all(folder: &Rc<Folder>) -> Vec<Contest> {
     let reliable = READERS.map(|readers| reliable(folder, readers));
@@ -43,6 +47,7 @@ fn observing(folder: &Rc<Folder>, readers: usize) -> Contest {
     let mut rows = Rows { folder: Rc::clone(folder), readers, rows: Vec::new() };
     let name = format!("tango, {readers} attached, none reads");
     rows.add(name, Setting::Threads, Role::Limit, move |plan| unread::<64, DEPTH>(plan, readers));
+    rows.add(NONE_ATTACHED.to_owned(), Setting::Threads, Role::Extra, |plan| unread::<64, DEPTH>(plan, 0));
     rows.lossy_threads::<TangoObserver>(Place::Heap);
     rows.lossy_threads::<RingfireLossy>(Place::Shared);
     rows.lossy_processes::<TangoObserver>();
@@ -112,12 +117,12 @@ impl Rows {
     fn add(&mut self, name: String, setting: Setting, role: Role, run: impl Fn(&Plan) -> Sample + 'static) {
         let readers = self.readers;
         let shares = move |cores: Cores| cores.of_readers(readers).1;
-        let crowded = Cores::choose(None).is_ok_and(shares) && role != Role::Limit;
+        let crowded = Cores::choose(None).is_ok_and(shares) && role != Role::Limit && name != NONE_ATTACHED;
         self.rows.push(Contestant {
             name,
             setting,
             role,
-            note: crowded.then(|| "more threads than cores".to_owned()),
+            note: crowded.then(|| CROWDED.to_owned()),
             load: Load::default(),
             count: Count::Fitting,
             lap: DEPTH as u64,

@@ -8,6 +8,8 @@ use crate::peers::DEPTH;
 use crate::process::Folder;
 use crate::raw;
 
+/// The row of an atomic word that travels as a channel's do: each in a slot of its own.
+pub(crate) const SLOTS: &str = "raw: an atomic word each way, in a new slot each time";
 /// Nanoseconds between calls.
 const CALLS: [u64; 3] = [100_000, 10_000, 2_000];
 /// Nanoseconds between messages.
@@ -22,7 +24,7 @@ pub(super) fn round_trips(folder: &Rc<Folder>) -> Vec<Contest> {
 fn round_trip<const N: usize>(folder: &Rc<Folder>) -> Contest {
     let rows = Rows::<Back, N, DEPTH>::new(folder)
         .limit("raw: an atomic word each way", |plan| raw::round_trip(plan, 1))
-        .extra("raw: the same round a ring of slots", |plan| raw::round_trip(plan, DEPTH))
+        .extra(SLOTS, |plan| raw::round_trip(plan, DEPTH))
         .everyone();
     Contest {
         key: format!("round-trip-{N}"),

@@ -7,7 +7,9 @@ use std::rc::Rc;
 use super::{Contest, Unit, name};
 use crate::message::{Source, is_right};
 use crate::method::{Contestant, Count, Load, Sample, Setting, Span};
-use crate::peers::{About, Channel, DEPTH, Peer, ProcessChannel, ProcessVisitor, Receiver, Sender, Visitor};
+use crate::peers::{
+    About, Channel, DEPTH, Peer, ProcessChannel, ProcessVisitor, Receiver, Role, Sender, Visitor,
+};
 use crate::peers::{visit_processes, visit_threads};
 use crate::process::{self, Folder};
 
@@ -41,7 +43,8 @@ impl<const N: usize> Rows<N> {
         self.rows.push(Contestant {
             name: name(about, setting, false),
             setting,
-            role: about.role,
+            // What the kernel holds is not seen, so it is not comparable.
+            role: if about.sized { about.role } else { Role::Extra },
             note: (!about.sized).then(|| "the kernel's memory is not seen".to_owned()),
             load: Load::default(),
             count: Count::Fixed(1),
@@ -71,14 +74,11 @@ pub(crate) fn of_threads<const N: usize, const D: usize>(title: &str) -> Sample 
     struct Find<'a>(&'a str, Option<Sample>);
     impl<const N: usize, const D: usize> Visitor<N, D> for Find<'_> {
         fn visit<C: Channel<N, D>>(&mut self) {
-            if C::ABOUT.title() != self.0 {
-                return;
+            if C::ABOUT.title() == self.0 {
+                let mut growth = Growth::default();
+                one_more::<C, N, D>(&mut growth);
+                self.1 = Some(growth.of_one());
             }
-            self.1 = Some(growth(|before| {
-                let mut storage = C::storage();
-                let (mut tx, mut rx) = C::split(&mut storage);
-                (lap::<N>(&mut tx, &mut rx, D), resident() - before)
-            }));
         }
     }
     let mut find = Find(title, None);
@@ -86,26 +86,57 @@ pub(crate) fn of_threads<const N: usize, const D: usize>(title: &str) -> Sample 
     find.1.unwrap_or_else(|| panic!("no peer is called {title}"))
 }
 
+/// One more channel, and the others while it lives.
+fn one_more<C: Channel<N, D>, const N: usize, const D: usize>(growth: &mut Growth) {
+    let mut storage = C::storage();
+    let (mut tx, mut rx) = C::split(&mut storage);
+    growth.goes_on(lap::<N>(&mut tx, &mut rx, D));
+    if growth.resident.len() < CHANNELS {
+        one_more::<C, N, D>(growth);
+    }
+}
+
 /// In the child: the memory of a channel in shared memory, with both sides in this process.
 pub(crate) fn of_processes<C: ProcessChannel<N, D>, const N: usize, const D: usize>(room: &Path) -> Sample {
-    let mut times = 0;
-    growth(|before| {
-        times += 1;
-        let folder = room.join(times.to_string());
+    let mut growth = Growth::default();
+    let mut alive = Vec::new();
+    while growth.resident.len() < CHANNELS {
+        let folder = room.join(alive.len().to_string());
         std::fs::create_dir(&folder).expect("the folder is ours");
         let pending = C::create(&folder, 1);
         let mut rx = C::attach(&folder);
         let mut tx = C::connect(pending);
-        (lap::<N>(&mut tx, &mut rx, D), resident() - before)
-    })
+        growth.goes_on(lap::<N>(&mut tx, &mut rx, D));
+        alive.push((tx, rx));
+    }
+    growth.of_one()
 }
 
-/// What the second of two channels takes: the first brings in the code, the stack, and the allocator's own.
-fn growth(mut once: impl FnMut(f64) -> (u64, f64)) -> Sample {
-    once(resident());
-    let (wrong, bytes) = once(resident());
-    let span = Span { nanos: 1.0, on_core: 1.0 };
-    Sample { figure: bytes.max(0.0), ..Sample::window(1, span, wrong) }
+/// Channels that are made one after the other, and live until the last has been measured: memory that one
+/// gives back would be taken by the next.
+const CHANNELS: usize = 5;
+
+/// How the memory of this process grows with the number of channels in it.
+#[derive(Default)]
+struct Growth {
+    /// Bytes once each of them has been gone round.
+    resident: Vec<f64>,
+    wrong: u64,
+}
+
+impl Growth {
+    fn goes_on(&mut self, wrong: u64) {
+        self.resident.push(resident());
+        self.wrong += wrong;
+    }
+
+    /// What each took but the first two: the first brings in the code, the stack, and the allocator's own, and
+    /// the first look at the memory brings in code of its own.
+    fn of_one(&self) -> Sample {
+        let bytes = (self.resident[CHANNELS - 1] - self.resident[1]) / (CHANNELS - 2) as f64;
+        let span = Span { nanos: 1.0, on_core: 1.0 };
+        Sample { figure: bytes.max(0.0), ..Sample::window(1, span, self.wrong) }
+    }
 }
 
 /// Goes a little more than round the ring, one message at a time.

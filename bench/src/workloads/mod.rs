@@ -16,12 +16,12 @@ use crate::process::{self, Folder};
 
 mod attach;
 mod deep;
-mod fan_out;
-mod latency;
+pub(crate) mod fan_out;
+pub(crate) mod latency;
 pub(crate) mod memory;
 mod parked;
 mod published;
-mod throughput;
+pub(crate) mod throughput;
 
 /// Depth for messages of 64 KiB, so that a ring is not larger than with the others.
 pub(crate) const SHALLOW: usize = 64;

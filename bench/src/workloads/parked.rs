@@ -7,7 +7,7 @@ use std::rc::Rc;
 
 use super::{Contest, Rows, ThereOnTime, Unit};
 use crate::peers::{
-    CrossbeamBlocking, DEPTH, FlumeBlocking, KanalBlocking, Pipe, RingfireParked, ShaqParked,
+    CrossbeamBlocking, DEPTH, FlumeBlocking, Iceoryx2Event, KanalBlocking, Pipe, RingfireParked, ShaqParked,
     SyncChannelBlocking, TangoWaiting, UnixSocket,
 };
 use crate::process::Folder;
@@ -28,6 +28,7 @@ pub(super) fn wake_up(folder: &Rc<Folder>) -> Contest {
         .process::<TangoWaiting>()
         .process::<RingfireParked>()
         .process::<ShaqParked>()
+        .process::<Iceoryx2Event>()
         .process::<UnixSocket>()
         .process::<Pipe>();
     Contest {
