@@ -8,6 +8,7 @@ use crate::parts::Parts;
 #[cfg(feature = "alloc")]
 use crate::payload::OwnedFragment;
 use crate::payload::{Credit, Fragment, Payload};
+use crate::sync::intact;
 use crate::words::{self, WORD};
 
 /// Fragments that were there at one look, borrowed from their consumer. Their credit goes back at
@@ -65,7 +66,7 @@ impl<'a> Consumer<'a> {
                 let (place, control) = meta.pack();
                 to[..META_WORDS].copy_from_slice(&[n, meta.sig, place, control]);
                 words::load(payload.unwrap_or_default(), &mut to[META_WORDS..]);
-                if !parts.still(n) {
+                if intact("batch.still") && !parts.still(n) {
                     stopped = Some(Self::overrun);
                     break;
                 }

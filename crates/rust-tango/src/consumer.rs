@@ -280,7 +280,7 @@ impl<'a> Consumer<'a> {
         for _ in 0..self.parts.ring.depth() {
             let Next::Fragment(line) = self.look()? else { return Ok(None) };
             let sig = line.sig();
-            if self.mode.scratch().is_some() && !self.parts.still(self.next) {
+            if self.mode.scratch().is_some() && intact("filter.still") && !self.parts.still(self.next) {
                 return Err(self.overrun());
             }
             if accept(sig) {

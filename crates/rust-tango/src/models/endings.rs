@@ -8,7 +8,7 @@ use loom::thread;
 /// The producer publishes and goes. Who finds the link closed has read everything.
 #[test]
 fn closed_and_drained() {
-    let model = Model::exhaustive(4089);
+    let model = Model::exhaustive(228);
     model.check(|_| {
         let memory = Memory::new(Shape { slots: 1, first: 7, ..Shape::default() });
         let producer = memory.producer();
@@ -70,7 +70,7 @@ fn read_of_both(mut consumer: Consumer<'_>, seen: &Seen, ask: impl Fn(&mut Consu
 /// A producer dies of a panic, which says so.
 #[test]
 fn died_and_replaced() {
-    let model = Model::bounded(2, 17360).must_see(&["died", "replaced"]);
+    let model = Model::bounded(3, 6774).must_see(&["died", "replaced"]);
     model.check(|seen| {
         let memory = Memory::new(Shape { slots: 1, first: 7, ..Shape::default() });
         let producer = memory.producer();
@@ -90,7 +90,7 @@ fn died_and_replaced() {
 /// A producer is killed, and only the kernel says so, to who asks.
 #[test]
 fn killed_and_replaced() {
-    let model = Model::bounded(2, 1819).must_see(&["died", "replaced"]);
+    let model = Model::bounded(2, 522).must_see(&["died", "replaced"]);
     model.check(|seen| {
         let memory = Memory::new(Shape { slots: 1, first: 7, ..Shape::default() });
         let producer = memory.producer();

@@ -40,7 +40,7 @@ impl Default for Shape {
 }
 
 /// Bytes of a payload: two words, so that they can be mixed up.
-const PAYLOAD: usize = 2 * WORD;
+pub(super) const PAYLOAD: usize = 2 * WORD;
 
 /// A link whose words are those of the model checker.
 pub(super) struct Memory {

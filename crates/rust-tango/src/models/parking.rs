@@ -27,7 +27,7 @@ fn await_fragment(consumer: &mut Consumer<'_>, n: u64) {
 
 #[test]
 fn a_fragment_wakes() {
-    Model::exhaustive(14204).check(|_| {
+    Model::exhaustive(1823).check(|_| {
         let _kernel = kernel::begin();
         let (memory, producer) = link(1);
         let mut consumer = memory.consumer(0, Start::Next).with_wait(AT_ONCE);
@@ -40,7 +40,7 @@ fn a_fragment_wakes() {
 /// The second fragment needs a stroke of its own: the sleep is a new one.
 #[test]
 fn each_of_two_fragments_wakes() {
-    Model::bounded(2, 12111).check(|_| {
+    Model::bounded(3, 21165).check(|_| {
         let _kernel = kernel::begin();
         let (memory, producer) = link(1);
         let mut consumer = memory.consumer(0, Start::Next).with_wait(AT_ONCE);
@@ -153,13 +153,13 @@ fn news_wakes(publish: impl FnOnce(&mut Producer<'static>)) {
 
 #[test]
 fn a_batch_wakes() {
-    Model::bounded(2, 332)
+    Model::bounded(2, 110)
         .check(|_| news_wakes(|producer| assert_eq!(producer.publish_batch(&[&[]], 0, 0), 1)));
 }
 
 #[test]
 fn a_loan_wakes() {
-    Model::bounded(2, 332).check(|_| {
+    Model::bounded(2, 110).check(|_| {
         news_wakes(|producer| {
             producer.loan(0).unwrap().commit(0, 0, 0);
         });
@@ -169,7 +169,7 @@ fn a_loan_wakes() {
 /// A consumer died asleep, rung for. The next owner of its slot sleeps, and is rung for as well.
 #[test]
 fn the_next_owner_of_a_slot_is_woken() {
-    Model::bounded(2, 332).check(|_| {
+    Model::bounded(2, 110).check(|_| {
         let _kernel = kernel::begin();
         let (memory, producer) = link(1);
         memory.dies_asleep(memory.consumer(0, Start::Next), 0);

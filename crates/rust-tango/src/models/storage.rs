@@ -37,7 +37,7 @@ impl Storage {
 /// A ring of two, in which the third fragment needs the credit of the first.
 #[test]
 fn all_arrive() {
-    Model::bounded(2, 15653).check(|_| {
+    Model::bounded(2, 1450).check(|_| {
         let (storage, s) = Storage::new();
         let producer = Producer::with_flow_control(&s.mcache, &s.dcache, &s.fseq, &s.fctl);
         let mut consumer = Consumer::with_flow_control(&s.mcache, &s.dcache, &s.fctl, FIRST);
@@ -57,7 +57,7 @@ fn all_arrive() {
 /// Who finds the link stopped has read what was published before.
 #[test]
 fn stopped_and_drained() {
-    Model::exhaustive(209).check(|_| {
+    Model::exhaustive(58).check(|_| {
         let (storage, s) = Storage::new();
         let producer = Producer::with_flow_control(&s.mcache, &s.dcache, &s.fseq, &s.fctl);
         let mut consumer = Consumer::with_flow_control(&s.mcache, &s.dcache, &s.fctl, FIRST);
