@@ -68,7 +68,7 @@ impl LinkBuilder {
 
     /// Size of a slot, in bytes: a power of two from 128 to 1 MiB. A payload of up to 32 bytes less travels beside
     /// its metadata, which is faster; each of `depth` slots takes this much. The default is the smallest that the
-    /// MTU fits, if that is at most 512, and otherwise 128.
+    /// MTU fits, if that is at most 512 and no [`Self::region`] is asked for, and otherwise 128.
     pub fn slot(mut self, bytes: usize) -> Self {
         self.slot = Some(bytes);
         self
@@ -223,7 +223,7 @@ impl LinkBuilder {
         let mut geometry = Geometry {
             depth: self.depth,
             mtu: self.mtu,
-            slot: self.slot.unwrap_or_else(|| default_slot(self.mtu)),
+            slot: self.slot.unwrap_or(if self.region.is_some() { SLOT } else { default_slot(self.mtu) }),
             region: 0,
             consumers: self.consumers,
             observers: self.observers,

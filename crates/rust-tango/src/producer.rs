@@ -123,7 +123,7 @@ impl Drop for Claim<'_> {
 /// So many fragments of a batch are stored before they are shown.
 const BATCH: usize = 32;
 /// One part in so many of the ring is retired at once.
-const RETIRE_PART: u64 = 64;
+const RETIRE_PART: u64 = 32;
 
 impl core::fmt::Debug for Producer<'_> {
     fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {

@@ -17,7 +17,7 @@ const MTU: usize = 300;
 const DEPTH: u64 = 16;
 
 fn builder(place: &Path) -> LinkBuilder {
-    Link::builder().depth(DEPTH as usize).mtu(MTU).consumers(2).dir(place)
+    Link::builder().depth(DEPTH as usize).mtu(MTU).slot(128).consumers(2).dir(place)
 }
 
 fn taken_over(place: &Path) -> Link {

@@ -17,7 +17,8 @@ const MTU: usize = 300;
 /// A link in a place of its own, with something in it, and nobody attached.
 fn dead_link() -> (Place, PathBuf) {
     let place = Place::new();
-    let link = Link::builder().depth(8).mtu(MTU).consumers(2).dir(place.path()).create("quotes").unwrap();
+    let link =
+        Link::builder().depth(8).mtu(MTU).slot(128).consumers(2).dir(place.path()).create("quotes").unwrap();
     let tx = link.producer().unwrap();
     for _ in 0..5 {
         publish(&tx, MTU).unwrap();
@@ -206,7 +207,7 @@ fn corrupt_fragments_are_skipped() {
 #[test]
 fn a_link_that_others_can_write_lends_no_mutable_slice() {
     let place = Place::new();
-    let builder = || Link::builder().depth(8).mtu(MTU).observers(false).dir(place.path());
+    let builder = || Link::builder().depth(8).mtu(MTU).slot(128).observers(false).dir(place.path());
     let mut tx = builder().create("mine").unwrap().producer().unwrap();
     assert!(tx.loan(200).unwrap().as_mut_slice().is_some());
 

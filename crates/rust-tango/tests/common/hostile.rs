@@ -22,7 +22,7 @@ pub(crate) const CONSUMER: u64 = 16;
 pub(crate) const CONSUMER_WORDS: u64 = 48;
 
 pub(crate) fn builder(place: &Path) -> LinkBuilder {
-    Link::builder().depth(DEPTH as usize).mtu(MTU).consumers(2).dir(place)
+    Link::builder().depth(DEPTH as usize).mtu(MTU).slot(128).consumers(2).dir(place)
 }
 
 /// A link in a place of its own, with five fragments in it, and nobody attached. `closed`: its producer has

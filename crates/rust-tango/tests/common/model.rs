@@ -116,8 +116,6 @@ struct Model {
     published: Vec<Record>,
     /// Everything before this is gone.
     oldest: u64,
-    /// What the producer says is the oldest; it may say less.
-    oldest_shown: u64,
     /// How far the producer has looked after its consumers.
     floor: u64,
     /// Virtual position of the next payload.
@@ -154,7 +152,6 @@ pub(crate) fn run(shape: Shape, operations: impl IntoIterator<Item = Operation>)
         readers: Vec::new(),
         published: Vec::new(),
         oldest: 0,
-        oldest_shown: 0,
         floor: 0,
         head: 0,
         closed: false,
@@ -241,7 +238,6 @@ impl Model {
         self.oldest = self.oldest.max(by_line);
         if let Some(victim) = victim {
             self.oldest = self.oldest.max(victim + 1);
-            self.oldest_shown = self.oldest_shown.max(victim + 1);
         }
     }
 
@@ -344,7 +340,7 @@ impl Model {
             return;
         }
         let next = self.next();
-        let shown = self.oldest_shown.max(next.saturating_sub(self.shape.depth as u64));
+        let shown = self.oldest.max(next.saturating_sub(self.shape.depth as u64));
         let (start, at) = match amount % 4 {
             0 => (Start::Next, next),
             1 => (Start::Oldest, shown),
@@ -404,8 +400,7 @@ impl Model {
         assert!(!reader.holds, "a consumer that the producer waits for has lost {lost}");
         assert_eq!(reader.at + lost, goes_on);
         assert!(lost > 0 && goes_on <= next, "goes on with {goes_on}, which is after {next}");
-        // An unfinished loan may have killed one more than the producer says.
-        assert!(goes_on + 1 >= oldest, "goes on with {goes_on}, and only {oldest} is intact");
+        assert!(goes_on >= oldest, "goes on with {goes_on}, and only {oldest} is intact");
         reader.at = goes_on;
         let now = (next, oldest);
         reader.overruns =
@@ -583,7 +578,6 @@ impl Model {
         assert_eq!(self.link.producer().unwrap_err().kind(), LinkErrorKind::Taken);
         self.closed = false;
         self.floor = self.oldest;
-        self.oldest_shown = self.oldest;
         // It knows of the payloads that are there, by their real lengths.
         let living = self.published.iter().skip(self.oldest as usize);
         let mut placed =
