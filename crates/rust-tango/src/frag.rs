@@ -25,6 +25,12 @@ impl FragmentMetadata {
     /// The `chunk` of a payload that lies beside its metadata, in the slot of the ring.
     pub const IN_SLOT: u32 = u32::MAX;
 
+    /// Of fragment `seq`, whose payload of `size` bytes lies in the slot.
+    #[inline]
+    pub(crate) const fn in_slot(seq: u64, size: usize, sig: u64, ctl: u16, ts: u32) -> Self {
+        Self { seq, sig, chunk: Self::IN_SLOT, size: size as u32, ctl, reserved: 0, ts }
+    }
+
     /// How many bytes of payload are in the slot, if they are in it at all.
     #[inline]
     pub(crate) const fn size_in_slot(&self) -> usize {

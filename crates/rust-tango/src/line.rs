@@ -109,15 +109,20 @@ impl Line<'_> {
     /// it does not fit. Producer only, behind [`retire`].
     #[inline]
     pub(crate) fn fill(&self, payload: &[u8]) -> bool {
-        let Some(room) = self.room.get(..payload.len().div_ceil(words::WORD)) else { return false };
-        match (room.split_first_chunk::<BESIDE_META>(), payload.split_first_chunk::<NEAR>()) {
-            (Some((near, far)), Some((first, rest))) => {
-                words::store(far, rest);
-                words::store(near, first);
+        if let (Some((near, far)), Some((first, rest))) =
+            (self.room.split_first_chunk::<BESIDE_META>(), payload.split_first_chunk::<NEAR>())
+        {
+            if let (Some(far), Ok(rest)) = (far.first_chunk::<4>(), <&[u8; 32]>::try_from(rest)) {
+                // 64 bytes in all, without a loop.
+                words::store_each(far, rest);
+            } else if !words::store_if_fits(far, rest) {
+                return false;
             }
-            _ => words::store(room, payload),
+            words::store_each(near, first);
+            true
+        } else {
+            words::store_if_fits(self.room, payload)
         }
-        true
     }
 
     /// Does something to each cache line of the slot that a payload of `len` bytes takes; to nine at most.

@@ -187,29 +187,18 @@ impl<'a> Producer<'a> {
         if !seq::is_before(n, self.limit.get()) {
             self.make_room(n, None)?;
         }
-        let Some(meta) = self.stage(n, payload, sig, ctl, ts) else {
+        let meta = FragmentMetadata::in_slot(n, payload.len(), sig, ctl, ts);
+        // `in_slot` says that it fits. Asked where the compiler sees it, so that no way leads to a panic.
+        let line = self.parts.ring.line(n);
+        if !line.fill(payload) {
             return self.put_apart(payload, sig, ctl, ts);
-        };
-        self.parts.ring.line(n).show(n);
+        }
+        line.publish(&meta);
         self.advance(n, 1);
         if self.clean_ahead != 0 {
             self.clean(n, payload.len());
         }
         Ok(meta)
-    }
-
-    /// Stores fragment `n`, which has room, and shows nothing of it yet. `None`: the payload does not fit its slot,
-    /// as `in_slot` has said before. Asked where the compiler sees it, so that no way leads to a panic.
-    #[inline]
-    fn stage(&self, n: u64, payload: &[u8], sig: u64, ctl: u16, ts: u32) -> Option<FragmentMetadata> {
-        let line = self.parts.ring.line(n);
-        if !line.fill(payload) {
-            return None;
-        }
-        let (chunk, size) = (FragmentMetadata::IN_SLOT, payload.len() as u32);
-        let meta = FragmentMetadata { seq: n, sig, chunk, size, ctl, reserved: 0, ts };
-        line.describe(&meta);
-        Some(meta)
     }
 
     /// Publishes as many payloads from the start of `payloads` as have room and fit their slots, at most
@@ -224,9 +213,11 @@ impl<'a> Producer<'a> {
             // meanwhile must not find the floor behind that.
             let has_room =
                 seq::is_before(n, self.limit.get()) || (n == first && self.make_room(n, None).is_ok());
-            if !has_room || self.stage(n, payload, sig, ctl, ts).is_none() {
+            let line = self.parts.ring.line(n);
+            if !has_room || !line.fill(payload) {
                 break;
             }
+            line.describe(&FragmentMetadata::in_slot(n, payload.len(), sig, ctl, ts));
             n = n.wrapping_add(1);
         }
         let count = n.wrapping_sub(first);

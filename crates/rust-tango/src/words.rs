@@ -61,16 +61,19 @@ fn store_full(to: &[AtomicU64], bytes: &[u8]) {
         unsafe { vector::copy(to.as_ptr() as *mut u8, bytes.as_ptr(), to.len()) };
         return;
     }
-    let (fours, rest) = to.split_at(to.len() & !3);
-    let (bytes_of_fours, bytes) = bytes.split_at(fours.len() * WORD);
-    for (words, bytes) in fours.chunks_exact(4).zip(bytes_of_fours.chunks_exact(4 * WORD)) {
-        store_each(words, bytes);
-    }
-    store_each(rest, bytes);
+    store_each(to, bytes);
 }
 
+/// [`store`], or false if `to` is too short.
+#[inline]
+pub(crate) fn store_if_fits(to: &[AtomicU64], bytes: &[u8]) -> bool {
+    let words = to.get(..bytes.len().div_ceil(WORD));
+    words.map(|words| store(words, bytes)).is_some()
+}
+
+/// Stores as many full words as there are in both.
 #[inline(always)]
-fn store_each(to: &[AtomicU64], bytes: &[u8]) {
+pub(crate) fn store_each(to: &[AtomicU64], bytes: &[u8]) {
     for (word, chunk) in to.iter().zip(bytes.chunks_exact(WORD)) {
         let chunk: [u8; WORD] = chunk.try_into().unwrap_or_default();
         store_word(word, u64::from_ne_bytes(chunk));
