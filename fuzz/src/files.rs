@@ -38,7 +38,7 @@ impl Files {
         let depth = [8_u64, 2, 4, 16][kind as usize % 4];
         let mtu = [300, 96, 0, 200][kind as usize / 4 % 4];
         let start = if kind & 16 == 0 { 1 } else { 0_u64.wrapping_sub(3) };
-        let builder = Link::builder().depth(depth as usize).mtu(mtu).consumers(2).start(start).dir(&base);
+        let builder = Link::builder().depth(depth as usize).mtu(mtu).slot(128).consumers(2).start(start).dir(&base);
         let tx = builder.create(NAME).unwrap().producer().unwrap();
         for round in 0..u64::from(kind >> 5) * 2 {
             let payload = vec![round as u8; round as usize * 61 % (mtu + 1)];
@@ -84,7 +84,7 @@ impl Files {
             0..=2 => store(tx, RING + at / 4 % self.depth * 16 + at % 4, value(input)),
             // Payloads.
             3 => store(tx, RING + at * 4, value(input)),
-            4 | 5 => store(tx, HEAD + at % 64, value(input)),
+            4 | 5 => store(tx, HEAD + at % 80, value(input)),
             6 => store(&self.files[1 + at as usize % 2], CONSUMER + at / 2 % 48, value(input)),
             _ => store(&self.files[3], CONSUMER, at % 2),
         }

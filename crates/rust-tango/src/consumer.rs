@@ -352,7 +352,7 @@ impl<'a> Consumer<'a> {
     }
 
     /// Waits until the link has a producer again, behind [`TangoError::ProducerGone`]. False if the link was
-    /// closed or stopped, or `timeout` has passed, before that. Looks every two milliseconds.
+    /// closed or stopped, or `timeout` has passed, before that. Looks every ten milliseconds at the latest.
     #[cfg(feature = "std")]
     pub fn wait_for_producer(&mut self, timeout: Option<core::time::Duration>) -> bool {
         let mut waiting = Waiting::until(Wait::Park, timeout);

@@ -139,7 +139,9 @@ impl Link {
     /// An observer, starting with the next fragment that is published: it reads what it can, by copy,
     /// and the producer does not know of it. Any number of them.
     ///
-    /// Nobody can wake it, so one that waits and parks looks by a timer: see [`Wait::ParkAfter`](crate::Wait).
+    /// It can read the newest `depth - depth / 32` fragments, as long as their payloads are there: what is overwritten
+    /// next is given up by that much ahead. Nobody can wake it, so one that waits and parks looks by a timer: see
+    /// [`Wait::ParkAfter`](crate::Wait).
     ///
     /// # Errors
     /// [`LinkErrorKind::Invalid`] on a link that was built without observers.

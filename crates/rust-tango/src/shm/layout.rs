@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!   tx     0       header: magic, version, sizes                       written once, when it is made
-//!          4096    Head (4 x 128 bytes)
+//!          4096    Head (5 x 128 bytes)
 //!          8192    ring: depth slots; then the region
 //!   rx.N   0       header: magic, version, N
 //!          128     ConsumerSlot (3 x 128 bytes)
@@ -28,7 +28,7 @@ use crate::words::WORD;
 /// "tango" and the kind of file.
 const MAGIC: u64 = u64::from_be_bytes(*b"\0\0\0tango");
 /// Raised with each change of the layout or of the protocol.
-const VERSION: u64 = 2;
+const VERSION: u64 = 3;
 
 /// The kinds of files, mixed into the magic.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
