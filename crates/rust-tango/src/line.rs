@@ -44,13 +44,15 @@
 //!
 //! *A lapped reader notices.* Suppose a word that an observer copied in step 2 was written by a later
 //! publish `m`, which reused the line or the granules of `n`. Before it wrote the word, `m` (or an earlier
-//! publish) stored a number behind `n` into `oldest` and ran the release fence of `retire`. The observer
+//! publish, or its producer when it began) stored a number behind `n` into `oldest` and ran the release fence of
+//! `retire`. The observer
 //! loaded that word and then ran the acquire fence of `still`. So the two fences synchronise, and the load of
 //! `oldest` returns that number or, as it never falls, one further on.
 //!
 //! *A reader with credits needs no second look.* The producer retires `n` only when every reliable
 //! consumer has given its credit back for it (see [`fctl`](crate::fctl)), which happens after the last
-//! read of `n`. Neither the line nor the granules of `n` change while it is read.
+//! read of `n`. Neither the line nor the granules of `n` change while it is read. (So `oldest` is never behind the
+//! floor. A producer that takes over relies on that too: it begins with `oldest` for its floor.)
 //!
 //! *Nothing is written into the line before its turn.* A reader that waits for `n` looks at its line all the
 //! time, so each store there costs the producer the whole way to that reader and back. A marker in the line of

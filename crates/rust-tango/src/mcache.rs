@@ -33,7 +33,7 @@ pub(crate) struct Padded<T>(pub(crate) T);
 pub(crate) struct Head {
     /// Written when a producer comes and goes.
     pub(crate) rare: Padded<Rare>,
-    /// Written when the producer sleeps, or wakes somebody. Not beside `place`: consumers read it with every
+    /// Written when the producer sleeps, or wakes somebody. Not beside `next`: consumers read it with every
     /// fragment.
     pub(crate) bell: Padded<Bell>,
     /// Written when the credits are refreshed.
@@ -42,7 +42,7 @@ pub(crate) struct Head {
     /// observers read it with every fragment.
     pub(crate) oldest: Padded<AtomicU64>,
     /// The number that is published next, written with every fragment. A hint for readers: it may lag behind the
-    /// lines.
+    /// lines, by up to a batch.
     pub(crate) next: Padded<AtomicU64>,
 }
 

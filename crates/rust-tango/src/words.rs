@@ -218,8 +218,9 @@ pub(crate) fn prefetch_for_writing(word: &AtomicU64) {
 #[inline]
 pub(crate) fn evict(word: &AtomicU64) {
     #[cfg(all(target_arch = "x86_64", not(miri), not(loom), not(portable)))]
-    // SAFETY: to the memory model a flush is a load of the line, and `word` is a valid reference; who
-    // calls this has asked `cleaning_helps` whether the instruction exists.
+    // SAFETY: to the memory model a flush accesses nothing: it changes no value, and has none for a result. `word`
+    // is a valid reference, so it cannot fault; who calls this has asked `cleaning_helps` whether the instruction
+    // exists.
     unsafe {
         core::arch::asm!("clflushopt [{}]", in(reg) word, options(nostack, preserves_flags));
     }

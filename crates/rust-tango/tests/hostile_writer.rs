@@ -67,11 +67,11 @@ fn scribble(path: &Path, seed: u64, everything: bool) {
                 0 | 1 => (0, RING + random.below(DEPTH) * SLOT_WORDS + random.below(4)),
                 2 => (0, RING + random.below(DEPTH * SLOT_WORDS + 100)),
                 3 => (1 + random.below(2), CONSUMER + random.below(CONSUMER_WORDS)),
-                // Floor, stalls, held_by; next, oldest; the bell.
+                // The bell; floor, stalls, held_by, sole; oldest; next.
                 4 => (0, HEAD + 16 + random.below(HEAD_WORDS - 16)),
                 // Numbers that look right: a line of a fragment near the one that is published next.
                 5 => {
-                    let near = files[0].0[(HEAD + 32) as usize].load(Relaxed).wrapping_add(random.below(32));
+                    let near = files[0].0[(HEAD + 64) as usize].load(Relaxed).wrapping_add(random.below(32));
                     let n = near.wrapping_sub(16);
                     let word = RING + (n % DEPTH) * SLOT_WORDS;
                     files[0].0[word as usize].store(n, Relaxed);

@@ -267,7 +267,7 @@ fn kill_while_it_publishes(case: &Case, kills: u64) -> u64 {
                 // What was published last may not have been noted beside the ring.
                 assert!(at == 0 || first == fragments + 1 || first == fragments + 2, "{first}");
                 fragments = link.status().next - 1;
-                // The line that is used next is emptied when its fragment begins.
+                // What the next fragment overwrites is dead when it begins, or some fragments before.
                 if let Some(oldest) =
                     (fragments + 1).checked_sub(case.depth as u64).filter(|oldest| *oldest > 0)
                 {

@@ -37,7 +37,7 @@ fn recv_ends_on_a_ring_from_the_future() {
         let ended = place.run(&format!("recv x {options}"));
         ended.assert_failed(3, &["fragments of link x were lost"]);
         // `next` and `oldest`, half the circle ahead.
-        for word in [32, 33] {
+        for word in [64, 48] {
             store(HEAD + word * 8, (1 << 63) - 1);
         }
         let ended = place.run(&format!("recv x {options}"));

@@ -16,7 +16,7 @@
 //! | `credits` | that something is overwritten that a reliable consumer has not finished with: one, two, one that joins, leaves, dies, or takes over a slot on the same thread or another; that a loss by eviction is not told; that one who stops in the middle of joining holds the producer back |
 //! | `batches` | the same with several fragments at once, with fragments that are passed over by their tag, and with payloads that are written in place |
 //! | `endings` | that a closed, stopped or dead link ends before its last fragment; that a next producer does not begin exactly behind the one before, or is announced with another number |
-//! | `takeovers` | that a next producer overwrites what a consumer has not finished with: one that was there before, or one that joins meanwhile |
+//! | `takeovers` | that a next producer overwrites what a consumer has not finished with: one that was there before, or one that joins meanwhile; that an observer takes what was being overwritten for whole |
 //! | `parking` | a sleeper that is not woken: by a fragment, a batch, a loan, a credit, leaving, the end, the next owner of a slot; a sleeper that is left to the rule of an owner that is gone |
 //! | `storage` | the same on `MCache`, `DCache`, `Fseq`, `Fctl`; a producer that waits for nobody together with a consumer that reads in place |
 //!

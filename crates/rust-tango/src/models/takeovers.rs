@@ -92,6 +92,62 @@ fn what_was_being_overwritten_stays_dead() {
     });
 }
 
+/// The same with a next producer on another thread, which overwrites the fragment that the one before had retired
+/// for a loan that came to nothing.
+#[test]
+fn what_was_retired_is_overwritten_by_the_next() {
+    let model = Model::bounded(2, 3069).must_see(&["whole", "lapped", "overwritten"]);
+    model.check(|seen| {
+        let link = Link::builder().depth(2).mtu(16).consumers(1).start(FIRST).build().unwrap();
+        link.touch(2);
+        let mut producer = link.producer().unwrap();
+        publish_all(&producer, 2);
+        let mut observer = link.observer_from(Start::At(FIRST)).unwrap();
+        let reader = thread::spawn({
+            let seen = seen.clone();
+            move || match observer.poll() {
+                Ok(Some(fragment)) => {
+                    assert_eq!(whole(&fragment), FIRST);
+                    seen.note("whole");
+                }
+                Ok(None) => panic!("it was there"),
+                Err(_) => seen.note("lapped"),
+            }
+        });
+        drop(producer.loan(PAYLOAD).expect("nobody holds it back"));
+        let heir = thread::spawn({
+            let (link, seen) = (link.clone(), seen.clone());
+            move || {
+                if let Ok(producer) = link.producer() {
+                    publish_all(&producer, 1);
+                    seen.note("overwritten");
+                }
+            }
+        });
+        drop(producer);
+        heir.join().unwrap();
+        reader.join().unwrap();
+    });
+}
+
+/// A producer retires ahead of its need, but nothing that a consumer may want: the next producer begins with what is
+/// not retired, and would not wait for anybody before that.
+#[test]
+fn what_is_wanted_is_not_retired_ahead() {
+    Model::bounded(2, 16313).check(|_| {
+        let memory = Memory::new(SHAPE);
+        let producer = memory.producer().retiring_ahead(1);
+        let mut consumer = memory.consumer(0, Start::Next);
+        publish_all(&producer, 2);
+        read(&mut consumer, FIRST);
+        publish_all(&producer, 1);
+        let reader = thread::spawn(move || (1..4).for_each(|n| read_through(&mut consumer, FIRST + n)));
+        memory.fails(producer);
+        publish_all(&memory.producer(), 1);
+        reader.join().unwrap();
+    });
+}
+
 /// The next producer is on another thread, and there as soon as the link is free.
 #[test]
 fn the_next_producer_waits_on_another_thread() {

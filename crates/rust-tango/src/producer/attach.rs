@@ -53,8 +53,11 @@ impl<'a> Producer<'a> {
             (oldest, next)
         };
         head.next.0.store(next, Relaxed);
-        // Not lower than it was: `survey`. Nothing is overwritten before it is raised again.
-        head.oldest.0.store(oldest, Relaxed);
+        // Not lower than it was: `survey`. With the fence of this thread: what was retired by another producer
+        // already is overwritten without being retired again.
+        if intact("attach.retire") {
+            line::retire(&head.oldest.0, oldest);
+        }
         let credits = Credits::new(slots, oldest, &head.credit.0.floor, credits);
         head.credit.0.held_by.store(0, Relaxed);
         head.credit.0.sole.store(0, Relaxed);
@@ -115,10 +118,9 @@ fn survey(parts: &Parts<'_>) -> (u64, u64) {
     // A producer that was killed may have overwritten a part of what it had retired. (A process dies between two
     // instructions, so its stores up to there are in memory in order.)
     let retired = parts.head.oldest.0.load(Relaxed);
-    let by_lines = next.wrapping_sub(depth);
-    let bound = if intact("attach.retired") { seq::later(retired, by_lines) } else { by_lines };
     let mut oldest = next;
-    while seq::is_before(bound, oldest) {
+    // Ends after `depth` lines at the latest: the next holds another number.
+    while seq::is_before(retired, oldest) || !intact("attach.retired") {
         let before = oldest.wrapping_sub(1);
         if parts.ring.line(before).look(before) != line::Look::Ready {
             break;
