@@ -92,8 +92,8 @@ impl LinkBuilder {
         self
     }
 
-    /// Whether observers, and evictable consumers, may attach. Default true. Without them, [`Loan::as_mut_slice`] lends the ring's
-    /// memory itself.
+    /// Whether observers, and evictable consumers, may attach. Default true. Without them,
+    /// [`Loan::as_mut_slice`] lends the ring's memory itself.
     ///
     /// [`Loan::as_mut_slice`]: crate::Loan::as_mut_slice
     pub fn observers(mut self, allowed: bool) -> Self {

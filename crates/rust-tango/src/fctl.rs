@@ -9,7 +9,8 @@
 //!
 //! The producer keeps the *floor*: no fragment from the floor on is overwritten. So fragment `n` may be
 //! published when `n - floor < depth` (its line held `n - depth`), and one whose granules kill fragment
-//! `t` when `t` is before the floor. (DESIGN calls `floor + depth` the limit.) The floor is re-read from
+//! `t` when `t` is before the floor. (DESIGN calls `floor + depth` the limit. The producer retires nothing behind the
+//! floor, and what is not retired has to wait too: see [`line`](crate::line).) The floor is re-read from
 //! the consumers' words only when it is reached; nothing on the way of a fragment is read by both sides.
 //!
 //! # Returning a credit

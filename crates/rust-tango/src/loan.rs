@@ -90,7 +90,8 @@ impl Loan<'_> {
             return None;
         }
         // SAFETY: nobody else accesses these words until they are published: nobody who reads by copy
-        // (observer, evictable consumer) attaches to such a link, reliable consumers have given back what was here (`reserve` saw to it), and the
+        // (observer, evictable consumer) attaches to such a link, reliable consumers have given back what was here
+        // (`reserve` saw to it), and the
         // loan borrows the producer mutably.
         Some(unsafe { words::lend_mut(self.words, self.len) })
     }

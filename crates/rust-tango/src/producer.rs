@@ -75,9 +75,10 @@ pub struct Producer<'a> {
     /// How long it waits for an evictable consumer.
     #[cfg(feature = "std")]
     patience: Duration,
-    /// The evictable consumer that holds it back, by slot and state word, and since when.
+    /// The evictable consumer that holds it back, by slot and state word, the fragment that it is about, and since
+    /// when.
     #[cfg(feature = "std")]
-    held_since: Cell<Option<(usize, u64, std::time::Instant)>>,
+    held_since: Cell<Option<(usize, u64, u64, std::time::Instant)>>,
     /// Words of the borrowed API that follow the producer.
     followers: Option<Followers<'a>>,
     /// Last, so that it is dropped last: it may own the memory that everything above is a view of.

@@ -24,7 +24,7 @@ pub struct LinkStatus {
     pub start: u64,
     /// The number that is published next.
     pub next: u64,
-    /// The oldest fragment that is still there, or about to be overwritten.
+    /// The oldest fragment that can still be read. Those that are overwritten next are given up some time ahead.
     pub oldest: u64,
     /// How many fragments had to wait for credits.
     pub backpressure: u64,

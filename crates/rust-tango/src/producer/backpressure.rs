@@ -127,7 +127,7 @@ impl Producer<'_> {
             if waited < self.patience {
                 return false;
             }
-            if let Some((_, state, _)) = self.held_since.take() {
+            if let Some((_, state, ..)) = self.held_since.take() {
                 self.credits.evict(state);
             }
             let evicted = &self.parts.head.rare.0.evicted;
@@ -149,9 +149,13 @@ impl Producer<'_> {
             return None;
         };
         match self.held_since.get() {
-            Some((held_by, known, since)) if (held_by, known) == (slot, state) => Some(since.elapsed()),
+            Some((held_by, known, next, since))
+                if (held_by, known, next) == (slot, state, self.next.get()) =>
+            {
+                Some(since.elapsed())
+            }
             _ => {
-                self.held_since.set(Some((slot, state, Instant::now())));
+                self.held_since.set(Some((slot, state, self.next.get(), Instant::now())));
                 Some(Duration::ZERO)
             }
         }
