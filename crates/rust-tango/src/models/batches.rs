@@ -160,7 +160,7 @@ fn a_loan_in_its_slot_laps_an_observer() {
 /// Two fragments are shown by one call. A consumer that joins meanwhile reads all that is published behind its place.
 #[test]
 fn what_is_shown_together_arrives() {
-    let model = Model::bounded(3, 218684).must_see(&["from 0", "from 2"]);
+    let model = Model::bounded(3, 69348).must_see(&["from 0", "from 2"]);
     model.check(|seen| {
         let memory = Memory::new(Shape { slots: 1, ..Shape::default() });
         let producer = memory.producer();
