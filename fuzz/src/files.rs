@@ -38,7 +38,8 @@ impl Files {
         let depth = [8_u64, 2, 4, 16][kind as usize % 4];
         let mtu = [300, 96, 0, 200][kind as usize / 4 % 4];
         let start = if kind & 16 == 0 { 1 } else { 0_u64.wrapping_sub(3) };
-        let builder = Link::builder().depth(depth as usize).mtu(mtu).slot(128).consumers(2).start(start).dir(&base);
+        let builder =
+            Link::builder().depth(depth as usize).mtu(mtu).slot(128).consumers(2).start(start).dir(&base);
         let tx = builder.create(NAME).unwrap().producer().unwrap();
         for round in 0..u64::from(kind >> 5) * 2 {
             let payload = vec![round as u8; round as usize * 61 % (mtu + 1)];
