@@ -123,8 +123,6 @@ impl Drop for Claim<'_> {
 
 /// So many fragments of a batch are stored before they are shown.
 const BATCH: usize = 32;
-/// One part in so many of the ring is retired at once.
-const RETIRE_PART: u64 = 32;
 
 impl core::fmt::Debug for Producer<'_> {
     fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
@@ -196,9 +194,7 @@ impl<'a> Producer<'a> {
         }
         line.publish(&meta);
         self.advance(n, 1);
-        if self.clean_ahead != 0 {
-            self.clean(n, payload.len());
-        }
+        self.clean(n, payload.len());
         Ok(meta)
     }
 
@@ -231,10 +227,8 @@ impl<'a> Producer<'a> {
         if count != 0 {
             self.advance(n.wrapping_sub(1), count);
         }
-        if self.clean_ahead != 0 {
-            for (payload, offset) in payloads.iter().zip(0..count) {
-                self.clean(first.wrapping_add(offset), payload.len());
-            }
+        for (payload, offset) in payloads.iter().zip(0..count) {
+            self.clean(first.wrapping_add(offset), payload.len());
         }
         count as usize
     }
@@ -470,9 +464,7 @@ impl<'a> Producer<'a> {
             self.placement.take(&spot, n, victim);
         }
         self.advance(n, 1);
-        if self.clean_ahead != 0 {
-            self.clean(n, if spot.is_some() { 0 } else { size });
-        }
+        self.clean(n, meta.size_in_slot());
         meta
     }
 
@@ -530,6 +522,9 @@ impl<'a> Producer<'a> {
     /// some time later they come into this processor's, to be written. Whoever still reads one fetches it again.
     #[inline]
     fn clean(&self, n: u64, len: usize) {
+        if self.clean_ahead == 0 {
+            return;
+        }
         if !self.sole.get() {
             let far = n.wrapping_add(3 * self.clean_ahead);
             self.parts.ring.line(far).for_cache_lines(len, words::evict);

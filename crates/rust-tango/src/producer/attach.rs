@@ -1,7 +1,7 @@
 //! How a producer begins: on a fresh link, or where another one has ended.
 
+use super::Claim;
 use super::Producer;
-use super::{Claim, RETIRE_PART};
 use crate::bell::Order;
 use crate::cnc::CncState;
 use crate::dcache::Placement;
@@ -12,6 +12,9 @@ use crate::seq;
 use crate::sync::{Cell, Own, Relaxed, Release, intact, ordering};
 use crate::wait::Wait;
 use crate::words;
+
+/// One part in so many of the ring is retired at once.
+const RETIRE_PART: u64 = 32;
 
 impl<'a> Producer<'a> {
     /// Begins to produce into `parts`: a fresh link starts with `first`, one that has been used goes on
@@ -65,9 +68,9 @@ impl<'a> Producer<'a> {
         if intact("attach.ring") {
             head.bell.0.ring();
         }
-        Self {
+        let producer = Self {
             next: Cell::new(next),
-            limit: Cell::new(seq::earlier(credits.limit(), oldest.wrapping_add(depth))),
+            limit: Cell::new(next),
             in_slot: parts.in_slot(),
             clean_ahead: if words::cleaning_helps(depth) { depth / 32 } else { 0 },
             retire_ahead: depth / RETIRE_PART,
@@ -85,7 +88,9 @@ impl<'a> Producer<'a> {
             held_since: Cell::new(None),
             followers: None,
             claim,
-        }
+        };
+        producer.set_limit();
+        producer
     }
 }
 
