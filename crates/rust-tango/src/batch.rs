@@ -58,9 +58,12 @@ impl<'a> Consumer<'a> {
             if line.look(n) != Look::Ready {
                 break;
             }
-            let meta = line.metadata(n);
-            let payload = parts.payload(&line, &meta);
-            if let Some(scratch) = self.mode.scratch() {
+            // Of what is read in place, the rest of the metadata is not read yet.
+            let copied = self.mode.scratch().map(|scratch| (scratch, line.metadata(n)));
+            let place = copied.as_ref().map_or_else(|| line.place(), |(_, meta)| meta.place());
+            let payload = parts.payload(&line, place);
+            line.for_cache_lines(place.size_in_slot(), words::prefetch);
+            if let Some((scratch, meta)) = copied {
                 let size = payload.map_or(0, <[_]>::len);
                 let Some(to) = scratch.words_mut().get_mut(used..used + META_WORDS + size) else { break };
                 let (place, control) = meta.pack();
@@ -111,6 +114,7 @@ impl Batch<'_> {
     }
 
     /// The fragments, in place.
+    #[inline]
     pub fn iter(&self) -> BatchIter<'_> {
         BatchIter { batch: self, taken: 0, at: 0 }
     }
@@ -126,6 +130,7 @@ impl<'b> IntoIterator for &'b Batch<'_> {
     type Item = Fragment<'b>;
     type IntoIter = BatchIter<'b>;
 
+    #[inline]
     fn into_iter(self) -> BatchIter<'b> {
         self.iter()
     }
@@ -143,6 +148,7 @@ pub struct BatchIter<'b> {
 impl<'b> Iterator for BatchIter<'b> {
     type Item = Fragment<'b>;
 
+    #[inline]
     fn next(&mut self) -> Option<Fragment<'b>> {
         if self.taken == self.batch.len {
             return None;
@@ -153,7 +159,7 @@ impl<'b> Iterator for BatchIter<'b> {
                 let line = parts.ring.line(n);
                 let meta = line.metadata(n);
                 // Checked when the batch was made, and again because it is read again.
-                let words = parts.payload(&line, &meta)?;
+                let words = parts.payload(&line, meta.place())?;
                 Fragment { meta, payload: Payload::lent(words, meta.size, None) }
             }
             Source::Copies(words) => {
@@ -161,7 +167,7 @@ impl<'b> Iterator for BatchIter<'b> {
                 let meta = FragmentMetadata::unpack(head[0], head[1], head[2], head[3]);
                 let size = (meta.size as usize).div_ceil(WORD);
                 self.at += META_WORDS + size;
-                Fragment { meta, payload: Payload::copied(&rest[..size], meta.size) }
+                Fragment { meta, payload: Payload::copied(&rest[..size], meta.size, None) }
             }
         };
         self.taken += 1;

@@ -3,7 +3,8 @@
 //! One type reads in three modes, chosen when it is made:
 //!
 //! - *reliable*: it holds credits, so the producer waits for it, and what it hands out is a slice of
-//!   the ring itself. It finishes with a fragment when the [`Payload`] is dropped.
+//!   the ring itself (of a small fragment that it has waited for, a copy: see [`latest`](crate::latest)). It
+//!   finishes with a fragment when the [`Payload`] is dropped.
 //! - *observing*: the producer does not know of it and laps it. It copies, validates the copy, and
 //!   hands that out.
 //! - *evictable*: the producer waits for it, but not for ever. So it reads like an observer, and gives
@@ -17,6 +18,7 @@ pub(crate) use life::Watch;
 use crate::error::TangoError;
 use crate::fctl::Seat;
 use crate::frag::FragmentMetadata;
+use crate::latest::{Copied, Found};
 use crate::line::{Line, Look};
 use crate::mcache::Occupants;
 use crate::metrics::{Counter, Metrics};
@@ -82,6 +84,9 @@ pub struct Consumer<'a> {
     /// Nothing is cleaned when what comes before this is read; and what `idle_looks` was at `idle_at`.
     clean_from: u64,
     looks_before: u32,
+    /// It looks for the next fragment where the newest is shown, and not in the ring: see [`latest`](crate::latest).
+    follows: bool,
+    copied: Copied,
     /// The lines were prepared, and the place in them has been settled.
     joined: bool,
     /// A fragment that is there may be taken without further questions.
@@ -410,10 +415,10 @@ impl<'a> Consumer<'a> {
     #[inline]
     pub(crate) fn look(&mut self) -> Result<Next<'a>, TangoError> {
         let line = self.parts.ring.line(self.next);
-        if self.next == self.gate {
-            self.keep_distance();
-        }
-        match line.look(self.next) {
+        let found = if self.follows { self.parts.head.latest.0.look(self.next) } else { Look::Gone };
+        // What is not the newest any more is in the ring.
+        let found = if found == Look::Gone { self.look_in_ring(&line) } else { found };
+        match found {
             Look::Ready if self.ready => Ok(Next::Fragment(line)),
             // Mostly looks at nothing but the line: who waits for it sees it the sooner.
             Look::Behind if self.ready && self.idle_at == self.next && self.idle_looks % QUICK_LOOKS != 0 => {
@@ -422,6 +427,18 @@ impl<'a> Consumer<'a> {
             }
             found => self.look_again(found),
         }
+    }
+
+    #[inline]
+    fn look_in_ring(&mut self, line: &Line<'a>) -> Look {
+        if self.follows {
+            self.follows = false;
+            self.gate = self.next.wrapping_add(self.distance);
+        }
+        if self.next == self.gate {
+            self.keep_distance();
+        }
+        line.look(self.next)
     }
 
     /// [`Self::look`], but one that finds nothing has asked for everything else: for who sleeps behind it.
@@ -462,6 +479,8 @@ impl<'a> Consumer<'a> {
             Look::Behind => {
                 if self.idle_at != self.next {
                     self.end_of_run();
+                } else {
+                    self.follows = self.parts.head.latest.0.is_used();
                 }
                 self.count_idle_look();
                 self.ask_whether_evicted();
@@ -506,6 +525,8 @@ impl<'a> Consumer<'a> {
     /// The link has ended: looks once more, now that all that was published before its end is visible.
     fn look_at_end(&mut self, ending: Ending) -> Result<Next<'a>, TangoError> {
         let line = self.parts.ring.line(self.next);
+        // Also if a producer has died before it showed its last fragment as the newest.
+        self.follows = false;
         let found = if intact("consumer.last_look") { line.look(self.next) } else { Look::Behind };
         match (self.believable(found), ending) {
             (Look::Ready, _) => self.look(),
@@ -558,7 +579,7 @@ impl<'a> Consumer<'a> {
             let mut n = self.uncleaned;
             while n != self.next {
                 let line = self.parts.ring.line(n);
-                line.for_cache_lines(line.metadata(n).size_in_slot(), words::evict);
+                line.for_cache_lines(line.place().size_in_slot(), words::evict);
                 n = n.wrapping_add(1);
             }
         }
@@ -569,11 +590,16 @@ impl<'a> Consumer<'a> {
     #[inline]
     pub(crate) fn take(&mut self, line: Line<'a>) -> Result<Option<Fragment<'_>>, TangoError> {
         let n = self.next;
-        let meta = line.metadata(n);
+        let latest = if self.follows { self.parts.head.latest.0.copy(n, &mut self.copied) } else { None };
+        let meta = match latest {
+            Some(Found::Whole(meta)) => return Ok(Some(self.take_copied(meta))),
+            Some(Found::Metadata(meta)) => meta,
+            None => line.metadata(n),
+        };
         if self.cleans {
             self.clean();
         }
-        let mut words = self.parts.payload(&line, &meta);
+        let mut words = self.parts.payload(&line, meta.place());
         let next = n.wrapping_add(1);
         if let Some(scratch) = self.mode.scratch() {
             words = words.filter(|words| scratch.fill(words));
@@ -589,11 +615,28 @@ impl<'a> Consumer<'a> {
         let payload = match &self.mode {
             // Nobody writes these words before the credit is given back, which the payload does.
             Mode::Reliable(seat) => Payload::lent(words, meta.size, Some(Credit { seat, next })),
-            Mode::Observing(scratch) => Payload::copied(scratch.words(), meta.size),
+            Mode::Observing(scratch) => Payload::copied(scratch.words(), meta.size, None),
             #[cfg(feature = "alloc")]
-            Mode::Evictable(_, scratch) => Payload::copied(scratch.words(), meta.size),
+            Mode::Evictable(_, scratch) => Payload::copied(scratch.words(), meta.size, None),
         };
         Ok(Some(Fragment { meta, payload }))
+    }
+
+    /// Takes the fragment that was copied.
+    #[inline]
+    fn take_copied(&mut self, meta: FragmentMetadata) -> Fragment<'_> {
+        let next = self.next.wrapping_add(1);
+        self.consumed(next);
+        // Its slot has not been touched.
+        self.uncleaned = next;
+        if self.mode.is_evictable() {
+            self.copied_up_to(next);
+        }
+        let credit = match &self.mode {
+            Mode::Reliable(seat) => Some(Credit { seat, next }),
+            _ => None,
+        };
+        Fragment { meta, payload: Payload::copied(self.copied.words(), meta.size, credit) }
     }
 
     /// An evictable consumer has copied everything before `next`.

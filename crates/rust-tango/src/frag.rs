@@ -31,32 +31,55 @@ impl FragmentMetadata {
         Self { seq, sig, chunk: Self::IN_SLOT, size: size as u32, ctl, reserved: 0, ts }
     }
 
-    /// How many bytes of payload are in the slot, if they are in it at all.
+    /// Where the payload lies.
     #[inline]
-    pub(crate) const fn size_in_slot(&self) -> usize {
-        if self.chunk == Self::IN_SLOT { self.size as usize } else { 0 }
+    pub(crate) const fn place(&self) -> Place {
+        Place { chunk: self.chunk, size: self.size }
     }
 
     /// The two packed words of a metadata line: `chunk | size << 32` and `ctl | reserved << 16 | ts << 32`.
     #[inline]
     pub(crate) const fn pack(&self) -> (u64, u64) {
-        (
-            self.chunk as u64 | (self.size as u64) << 32,
-            self.ctl as u64 | (self.reserved as u64) << 16 | (self.ts as u64) << 32,
-        )
+        (self.place().pack(), self.ctl as u64 | (self.reserved as u64) << 16 | (self.ts as u64) << 32)
     }
 
     #[inline]
     pub(crate) const fn unpack(seq: u64, sig: u64, place: u64, control: u64) -> Self {
+        let Place { chunk, size } = Place::unpack(place);
         Self {
             seq,
             sig,
-            chunk: place as u32,
-            size: (place >> 32) as u32,
+            chunk,
+            size,
             ctl: control as u16,
             reserved: (control >> 16) as u16,
             ts: (control >> 32) as u32,
         }
+    }
+}
+
+/// Where a payload lies, and how long it is: one word of a metadata line.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Place {
+    pub(crate) chunk: u32,
+    pub(crate) size: u32,
+}
+
+impl Place {
+    #[inline]
+    pub(crate) const fn pack(self) -> u64 {
+        self.chunk as u64 | (self.size as u64) << 32
+    }
+
+    #[inline]
+    pub(crate) const fn unpack(word: u64) -> Self {
+        Self { chunk: word as u32, size: (word >> 32) as u32 }
+    }
+
+    /// How many bytes of payload are in the slot, if they are in it at all.
+    #[inline]
+    pub(crate) const fn size_in_slot(self) -> usize {
+        if self.chunk == FragmentMetadata::IN_SLOT { self.size as usize } else { 0 }
     }
 }
 

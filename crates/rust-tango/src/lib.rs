@@ -73,6 +73,7 @@ mod seq;
 pub mod timestamp;
 mod words;
 
+mod latest;
 mod line;
 
 mod bell;

@@ -65,7 +65,7 @@
 //! Memory may be mapped read-only by readers, so they use nothing but relaxed loads of whole words and
 //! fences (read-modify-writes, and on some targets wider or acquiring loads, may need write access).
 
-use crate::frag::FragmentMetadata;
+use crate::frag::{FragmentMetadata, Place};
 use crate::seq;
 use crate::sync::{Acquire, AtomicU64, Relaxed, Release, fence, intact, ordering};
 use crate::words;
@@ -92,6 +92,25 @@ pub(crate) enum Look {
     Gone,
 }
 
+/// A payload that is stored in one slot or in two.
+#[derive(Clone, Copy)]
+pub(crate) enum Content<'p> {
+    /// 64 bytes: the most frequent size by far, so without a loop.
+    Block(words::Block),
+    Bytes(&'p [u8]),
+    /// So many words of another slot, by the one who has written them.
+    Slot(Line<'p>, usize),
+    /// It lies in no slot.
+    Apart,
+}
+
+impl<'p> Content<'p> {
+    #[inline]
+    pub(crate) fn of(payload: &'p [u8]) -> Self {
+        payload.try_into().map_or(Self::Bytes(payload), |block| Self::Block(words::Block::load(block)))
+    }
+}
+
 /// One slot of the ring: metadata, and room for a payload.
 #[derive(Clone, Copy)]
 pub(crate) struct Line<'a> {
@@ -110,28 +129,46 @@ impl Line<'_> {
     /// Stores a payload in the slot; the part that shares the cache line of the metadata comes last. False:
     /// it does not fit. Producer only, behind [`retire`].
     #[inline]
-    pub(crate) fn fill(&self, payload: &[u8]) -> bool {
+    pub(crate) fn fill(&self, content: Content<'_>) -> bool {
+        match content {
+            Content::Block(block) => self.room.first_chunk().map(|room| block.store(room)).is_some(),
+            Content::Bytes(payload) => {
+                payload.len() <= self.room.len() * words::WORD && self.fill_bytes(payload)
+            }
+            Content::Slot(line, words) => self.fill_words(line.room.get(..words).unwrap_or_default()),
+            Content::Apart => false,
+        }
+    }
+
+    fn fill_bytes(&self, payload: &[u8]) -> bool {
         if let (Some((near, far)), Some((first, rest))) =
             (self.room.split_first_chunk::<BESIDE_META>(), payload.split_first_chunk::<NEAR>())
         {
-            if let (Some(far), Ok(rest)) = (far.first_chunk::<4>(), <&[u8; 32]>::try_from(rest)) {
-                // 64 bytes in all, without a loop.
-                words::store_each(far, rest);
-            } else if !words::store_if_fits(far, rest) {
-                return false;
+            let fits = words::store_if_fits(far, rest);
+            if fits {
+                words::store_each(near, first);
             }
-            words::store_each(near, first);
-            true
+            fits
         } else {
             words::store_if_fits(self.room, payload)
         }
+    }
+
+    fn fill_words(&self, from: &[AtomicU64]) -> bool {
+        let Some(to) = self.room.get(..from.len()) else { return false };
+        let (near, far) = from.split_at(from.len().min(BESIDE_META));
+        words::relay(far, &to[near.len()..]);
+        words::relay(near, to);
+        true
     }
 
     /// Does something to each cache line of the slot that a payload of `len` bytes takes; to nine at most.
     #[inline]
     pub(crate) fn for_cache_lines(&self, len: usize, act: impl Fn(&AtomicU64)) {
         act(&self.meta[0]);
-        let mut at = BESIDE_META;
+        let Some(second) = self.room.get(BESIDE_META).filter(|_| len > NEAR) else { return };
+        act(second);
+        let mut at = BESIDE_META + CACHE_LINE / words::WORD;
         while at * words::WORD < len && at < 64 {
             let Some(word) = self.room.get(at) else { return };
             act(word);
@@ -182,6 +219,12 @@ impl Line<'_> {
     #[inline]
     pub(crate) fn sig(&self) -> u64 {
         self.meta[1].load(Relaxed)
+    }
+
+    /// Where its payload lies, without the rest of its metadata.
+    #[inline]
+    pub(crate) fn place(&self) -> Place {
+        Place::unpack(self.meta[2].load(Relaxed))
     }
 
     /// The metadata of fragment `n`, after [`Line::look`] said it is there.
@@ -262,12 +305,12 @@ mod tests {
         for len in [0, 1, 31, 32, 33, 64, 95, 96] {
             room.iter().for_each(|word| word.store(u64::MAX, Relaxed));
             let payload: Vec<u8> = (1..=len as u8).collect();
-            assert!(line.fill(&payload));
+            assert!(line.fill(Content::of(&payload)));
             let bytes: Vec<u8> = room.iter().flat_map(|word| word.load(Relaxed).to_ne_bytes()).collect();
             assert_eq!(&bytes[..len], payload);
             assert!(bytes[len.next_multiple_of(8)..].iter().all(|byte| *byte == 0xff), "{len}");
         }
-        assert!(!line.fill(&[0; 97]));
+        assert!(!line.fill(Content::of(&[0; 97])));
         assert!(meta.iter().all(|word| word.load(Relaxed) == u64::MAX));
     }
 

@@ -46,7 +46,7 @@ impl<'a> Producer<'a> {
     ///
     /// # Errors
     /// As [`Producer::publish`].
-    #[inline]
+    #[inline(always)]
     pub fn loan(&mut self, len: usize) -> Result<Loan<'_>, TangoError> {
         let reserved = self.reserve(len)?;
         let words = self.words(&reserved);
@@ -112,7 +112,7 @@ impl Loan<'_> {
     }
 
     /// Publishes what has been written.
-    #[inline]
+    #[inline(always)]
     pub fn commit(self, sig: u64, ctl: u16, ts: u32) -> FragmentMetadata {
         self.producer.commit(self.reserved, self.len, sig, ctl, ts)
     }

@@ -1,7 +1,7 @@
 //! The ring of metadata lines, the words that its producer keeps beside it, and [`MCache`], which owns both.
 //!
 //! ```text
-//!   Head   | Cnc start ... | bell | floor stalls ... | oldest | next |  five pairs of cache lines
+//!   Head   | Cnc start ... | bell | floor stalls ... | oldest | next | latest |   six pairs of cache lines
 //!   Ring   | slot 0 | slot 1 | ...                  | slot depth - 1 |
 //!   slot   | seq sig place control | room: slot size - 32 bytes     |   128, 256, ... bytes each
 //! ```
@@ -14,6 +14,7 @@
 use crate::bell::Bell;
 use crate::cnc::{Cnc, CncState};
 use crate::error::TangoError;
+use crate::latest::Latest;
 use crate::line::{Line, META_WORDS};
 use crate::sync::{AcqRel, Acquire, AtomicU64, Relaxed, Release, StaticU64, ordering};
 use crate::words::WORD;
@@ -44,6 +45,8 @@ pub(crate) struct Head {
     /// The number that is published next, written with every fragment. A hint for readers: it may lag behind the
     /// lines, by up to a batch.
     pub(crate) next: Padded<AtomicU64>,
+    /// The newest fragment once more, for readers that wait. Written with every fragment.
+    pub(crate) latest: Padded<Latest>,
 }
 
 #[repr(C)]
@@ -99,16 +102,18 @@ impl Head {
             bell: Padded(Bell::new()),
             oldest: Padded(zero()),
             next: Padded(zero()),
+            latest: Padded(Latest::new()),
         }
     }
 
     /// Makes the words exist for the model checker.
     #[cfg(all(loom, test))]
     pub(crate) fn touch(&self) {
-        let Self { rare, credit, oldest, next, bell } = self;
+        let Self { rare, credit, oldest, next, bell, latest } = self;
         let Rare { cnc, start, incarnation, takeovers, taken_over_at, evicted, buried } = &rare.0;
         cnc.touch();
         bell.0.touch();
+        latest.0.touch();
         let Credit { floor, stalls, held_by, sole } = &credit.0;
         for word in [start, incarnation, takeovers, taken_over_at, evicted, buried] {
             word.touch();

@@ -2,7 +2,7 @@
 
 use crate::cnc::CncState;
 use crate::dcache::Granules;
-use crate::frag::FragmentMetadata;
+use crate::frag::{FragmentMetadata, Place};
 use crate::line::{self, Line};
 use crate::mcache::{Head, Ring};
 use crate::seq;
@@ -38,16 +38,16 @@ impl<'a> Parts<'a> {
         self.ring.room().min(self.mtu)
     }
 
-    /// The words of a payload, if its metadata points into the link.
+    /// The words of a payload, if its place is in the link.
     #[inline]
-    pub(crate) fn payload(&self, line: &Line<'a>, meta: &FragmentMetadata) -> Option<&'a [AtomicU64]> {
-        let size = meta.size as usize;
+    pub(crate) fn payload(&self, line: &Line<'a>, place: Place) -> Option<&'a [AtomicU64]> {
+        let size = place.size as usize;
         if size > self.mtu {
             None
-        } else if meta.chunk == FragmentMetadata::IN_SLOT {
+        } else if place.chunk == FragmentMetadata::IN_SLOT {
             line.room.get(..size.div_ceil(WORD))
         } else {
-            self.granules.payload(meta.chunk, size)
+            self.granules.payload(place.chunk, size)
         }
     }
 

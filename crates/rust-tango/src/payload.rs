@@ -74,16 +74,16 @@ impl<'c> Payload<'c> {
         }
     }
 
-    /// The first `size` bytes of a validated copy.
+    /// The first `size` bytes of a validated copy. A reliable consumer may have copied a fragment too.
     #[inline]
-    pub(crate) fn copied(words: &'c [u64], size: u32) -> Self {
+    pub(crate) fn copied(words: &'c [u64], size: u32, credit: Option<Credit<'c>>) -> Self {
         let len = (size as usize).min(words.len() * WORD);
         Self {
             bytes: NonNull::from(words).cast(),
             len,
             #[cfg(loom)]
             _lent: None,
-            credit: None,
+            credit,
             borrow: PhantomData,
         }
     }
@@ -95,6 +95,12 @@ impl<'c> Payload<'c> {
         // writes to them while `self` is borrowed: a copy is borrowed from its consumer, and what is in
         // the ring is held by the credit that this payload, or the batch it is borrowed from, has.
         unsafe { core::slice::from_raw_parts(self.bytes.as_ptr(), self.len) }
+    }
+
+    /// Whether it is in the ring, and not a copy.
+    #[cfg(all(loom, test))]
+    pub(crate) fn is_in_place(&self) -> bool {
+        self._lent.is_some()
     }
 
     /// How many bytes.
@@ -118,7 +124,10 @@ impl<'c> Payload<'c> {
 
 impl core::fmt::Debug for Payload<'_> {
     fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
-        f.debug_struct("Payload").field("len", &self.len).field("in_place", &self.credit.is_some()).finish()
+        f.debug_struct("Payload")
+            .field("len", &self.len)
+            .field("holds_credit", &self.credit.is_some())
+            .finish()
     }
 }
 

@@ -17,7 +17,7 @@ use crate::error::TangoError;
 use crate::fctl::{Credits, ProducerPlace};
 use crate::frag::FragmentMetadata;
 use crate::fseq::Fseq;
-use crate::line;
+use crate::line::{self, Content};
 use crate::mcache::Occupants;
 use crate::metrics::{Counter, Metrics};
 use crate::parts::Parts;
@@ -188,11 +188,12 @@ impl<'a> Producer<'a> {
         }
         let meta = FragmentMetadata::in_slot(n, payload.len(), sig, ctl, ts);
         // `in_slot` says that it fits. Asked where the compiler sees it, so that no way leads to a panic.
-        let line = self.parts.ring.line(n);
-        if !line.fill(payload) {
+        let (line, content) = (self.parts.ring.line(n), Content::of(payload));
+        if !line.fill(content) {
             return self.put_apart(payload, sig, ctl, ts);
         }
         line.publish(&meta);
+        self.parts.head.latest.0.publish(&meta, content);
         self.advance(n, 1);
         self.clean(n, payload.len());
         Ok(meta)
@@ -213,7 +214,7 @@ impl<'a> Producer<'a> {
         let mut n = first;
         for payload in payloads.iter().take(room) {
             let line = self.parts.ring.line(n);
-            if payload.len() > self.in_slot || !line.fill(payload) {
+            if payload.len() > self.in_slot || !line.fill(Content::of(payload)) {
                 break;
             }
             line.describe(&FragmentMetadata::in_slot(n, payload.len(), sig, ctl, ts));
@@ -225,6 +226,7 @@ impl<'a> Producer<'a> {
             self.parts.ring.line(n).show(n);
         }
         if count != 0 {
+            self.parts.head.latest.0.announce(n.wrapping_sub(1));
             self.advance(n.wrapping_sub(1), count);
         }
         for (payload, offset) in payloads.iter().zip(0..count) {
@@ -383,7 +385,7 @@ impl<'a> Producer<'a> {
     }
 
     /// Finds a place for a payload of `size` bytes, and retires what it overwrites.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn reserve(&self, size: usize) -> Result<Reserved, TangoError> {
         if size > self.parts.mtu {
             return Err(TangoError::TooLarge { size, max: self.parts.mtu });
@@ -431,6 +433,7 @@ impl<'a> Producer<'a> {
     }
 
     /// The words that a reserved payload goes to.
+    #[inline(always)]
     pub(crate) fn words(&self, reserved: &Reserved) -> &'a [crate::sync::AtomicU64] {
         match reserved.spot {
             // A spot is inside of the region: `Placement::spot`.
@@ -440,7 +443,7 @@ impl<'a> Producer<'a> {
     }
 
     /// Publishes a reserved payload, of which the first `size` bytes are in place.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn commit(
         &self,
         reserved: Reserved,
@@ -454,17 +457,23 @@ impl<'a> Producer<'a> {
         meta
     }
 
-    #[inline]
+    #[inline(always)]
     fn finish(&self, reserved: Reserved, size: usize, sig: u64, ctl: u16, ts: u32) -> FragmentMetadata {
         let Reserved { n, spot, victim, .. } = reserved;
         let chunk = spot.map_or(FragmentMetadata::IN_SLOT, |spot| spot.chunk);
         let meta = FragmentMetadata { seq: n, sig, chunk, size: size as u32, ctl, reserved: 0, ts };
-        self.parts.ring.line(n).publish(&meta);
+        let line = self.parts.ring.line(n);
+        line.publish(&meta);
+        let content = match spot {
+            Some(_) => Content::Apart,
+            None => Content::Slot(line, size.div_ceil(words::WORD)),
+        };
+        self.parts.head.latest.0.publish(&meta, content);
         if let Some(spot) = spot {
             self.placement.take(&spot, n, victim);
         }
         self.advance(n, 1);
-        self.clean(n, meta.size_in_slot());
+        self.clean(n, meta.place().size_in_slot());
         meta
     }
 

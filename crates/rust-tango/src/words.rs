@@ -17,6 +17,9 @@ use crate::sync::{AtomicU64, Relaxed, StaticU64};
 /// Bytes of a word.
 pub(crate) const WORD: usize = 8;
 
+/// Words that [`load_small`] copies.
+pub(crate) const SMALL: usize = 11;
+
 /// Copies `bytes` into the words at the start of `to`; of a last word that is only partly covered, the
 /// rest is zero (so a payload's words depend on nothing but the payload).
 ///
@@ -108,6 +111,123 @@ pub(crate) fn load(from: &[AtomicU64], to: &mut [u64]) {
     for (word, slot) in from.iter().zip(to) {
         *slot = word.load(Relaxed);
     }
+}
+
+/// Copies words that only this thread writes.
+#[inline]
+pub(crate) fn relay(from: &[AtomicU64], to: &[AtomicU64]) {
+    for (from, to) in from.iter().zip(to) {
+        store_word(to, from.load(Relaxed));
+    }
+}
+
+/// 64 bytes in registers, on their way to one place or two.
+#[derive(Clone, Copy)]
+pub(crate) struct Block(Registers);
+
+#[cfg(all(target_arch = "x86_64", not(miri), not(loom), not(portable)))]
+type Registers = [core::arch::x86_64::__m128d; 4];
+#[cfg(not(all(target_arch = "x86_64", not(miri), not(loom), not(portable))))]
+type Registers = [u64; 8];
+
+impl Block {
+    /// Word by word: they may just have been stored so, and a wider load would have to wait for those stores.
+    #[inline(always)]
+    pub(crate) fn load(bytes: &[u8; 64]) -> Self {
+        #[cfg(all(target_arch = "x86_64", not(miri), not(loom), not(portable)))]
+        {
+            // SAFETY: reads the 64 bytes of `bytes`, of any alignment; SSE2 is part of x86-64.
+            unsafe {
+                let (a, b, c, d);
+                core::arch::asm!(
+                    "movq {a}, [{from}]",
+                    "movhps {a}, [{from} + 8]",
+                    "movq {b}, [{from} + 16]",
+                    "movhps {b}, [{from} + 24]",
+                    "movq {c}, [{from} + 32]",
+                    "movhps {c}, [{from} + 40]",
+                    "movq {d}, [{from} + 48]",
+                    "movhps {d}, [{from} + 56]",
+                    from = in(reg) bytes.as_ptr(),
+                    a = out(xmm_reg) a,
+                    b = out(xmm_reg) b,
+                    c = out(xmm_reg) c,
+                    d = out(xmm_reg) d,
+                    options(pure, readonly, nostack, preserves_flags),
+                );
+                Self([a, b, c, d])
+            }
+        }
+        #[cfg(not(all(target_arch = "x86_64", not(miri), not(loom), not(portable))))]
+        {
+            let (words, _) = bytes.as_chunks::<WORD>();
+            Self(core::array::from_fn(|at| u64::from_ne_bytes(words[at])))
+        }
+    }
+
+    /// Stores them; the first half, which may share its cache line with metadata, comes last.
+    #[inline(always)]
+    pub(crate) fn store(self, to: &[AtomicU64; 8]) {
+        #[cfg(all(target_arch = "x86_64", not(miri), not(loom), not(portable)))]
+        // SAFETY: `to` is shared atomic memory of 64 bytes, aligned to eight; see the module.
+        unsafe {
+            core::arch::asm!(
+                "movups [{to} + 32], {c}",
+                "movups [{to} + 48], {d}",
+                "movups [{to}], {a}",
+                "movups [{to} + 16], {b}",
+                to = in(reg) to.as_ptr(),
+                a = in(xmm_reg) self.0[0],
+                b = in(xmm_reg) self.0[1],
+                c = in(xmm_reg) self.0[2],
+                d = in(xmm_reg) self.0[3],
+                options(nostack, preserves_flags),
+            );
+        }
+        #[cfg(not(all(target_arch = "x86_64", not(miri), not(loom), not(portable))))]
+        for at in [4, 5, 6, 7, 0, 1, 2, 3] {
+            store_word(&to[at], self.0[at]);
+        }
+    }
+}
+
+/// Copies the first `used` words, and perhaps more. By 16 bytes where that can be, so that who reads the copy by as
+/// many does not wait for narrower stores to come to the cache. Like [`load`], it may be of words that are being
+/// written.
+#[inline(always)]
+pub(crate) fn load_small(from: &[AtomicU64; SMALL], to: &mut [u64; SMALL], used: usize) {
+    #[cfg(all(target_arch = "x86_64", not(miri), not(loom), not(portable)))]
+    {
+        let _ = used;
+        // SAFETY: both are eleven words, aligned to eight; `to` is exclusive, so they do not overlap.
+        unsafe {
+            core::arch::asm!(
+                "movups {a}, [{from}]",
+                "movups {b}, [{from} + 16]",
+                "movups {c}, [{from} + 32]",
+                "movups {d}, [{from} + 48]",
+                "movups {e}, [{from} + 64]",
+                "mov {last}, [{from} + 80]",
+                "movups [{to}], {a}",
+                "movups [{to} + 16], {b}",
+                "movups [{to} + 32], {c}",
+                "movups [{to} + 48], {d}",
+                "movups [{to} + 64], {e}",
+                "mov [{to} + 80], {last}",
+                to = in(reg) to.as_mut_ptr(),
+                from = in(reg) from.as_ptr(),
+                a = out(xmm_reg) _,
+                b = out(xmm_reg) _,
+                c = out(xmm_reg) _,
+                d = out(xmm_reg) _,
+                e = out(xmm_reg) _,
+                last = out(reg) _,
+                options(nostack, preserves_flags),
+            );
+        }
+    }
+    #[cfg(not(all(target_arch = "x86_64", not(miri), not(loom), not(portable))))]
+    load(&from[..used], to);
 }
 
 /// Stores `bytes` at any byte offset of `to`; words at either end that are covered in part keep
@@ -208,6 +328,18 @@ pub(crate) fn prefetch_for_writing(word: &AtomicU64) {
     // SAFETY: a prefetch cannot fault and changes no value; who calls this has asked `cleaning_helps`.
     unsafe {
         core::arch::asm!("prefetchw [{}]", in(reg) word, options(nostack, preserves_flags, readonly));
+    }
+    #[cfg(not(all(target_arch = "x86_64", not(miri), not(loom), not(portable))))]
+    let _ = word;
+}
+
+/// Has the processor fetch the cache line of `word` to be read. A hint without effect on values.
+#[inline]
+pub(crate) fn prefetch(word: &AtomicU64) {
+    #[cfg(all(target_arch = "x86_64", not(miri), not(loom), not(portable)))]
+    // SAFETY: a prefetch cannot fault and changes no value; SSE is part of x86-64.
+    unsafe {
+        core::arch::asm!("prefetcht0 [{}]", in(reg) word, options(nostack, preserves_flags, readonly));
     }
     #[cfg(not(all(target_arch = "x86_64", not(miri), not(loom), not(portable))))]
     let _ = word;

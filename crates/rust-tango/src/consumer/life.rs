@@ -5,6 +5,7 @@ use super::{Attachment, Consumer, DISTANCE, Mode, OFF, Start};
 #[cfg(all(feature = "async", target_os = "linux"))]
 use crate::bell::Bell;
 use crate::error::TangoError;
+use crate::latest::Copied;
 #[cfg(any(feature = "std", loom))]
 use crate::line::Look;
 use crate::parts::{Ending, Parts};
@@ -41,6 +42,8 @@ impl<'a> Consumer<'a> {
             uncleaned: next,
             clean_from: next,
             looks_before: 0,
+            follows: false,
+            copied: Copied::new(),
             joined: false,
             ready: false,
             missed: 0,
@@ -133,6 +136,13 @@ impl<'a> Consumer<'a> {
         } else {
             TangoError::Overrun { lost, next: target }
         }
+    }
+
+    /// Looks for the newest fragment from now on, as if it had waited.
+    #[cfg(all(loom, test))]
+    pub(crate) fn following(mut self) -> Self {
+        self.follows = true;
+        self
     }
 
     pub(crate) fn ask_whether_producer_lives(&mut self) {

@@ -99,6 +99,17 @@ impl Memory {
         }
     }
 
+    /// Whether producers show the newest fragment where followers look. They do not, unless a model says so.
+    pub(super) fn shows_latest(&self, shows: bool) {
+        self.head.latest.0.is_used_from_now_on(shows);
+    }
+
+    /// The producer is killed while it shows fragment `n`, which is in the ring.
+    pub(super) fn dies_showing(&self, n: u64, producer: Producer<'_>) {
+        self.head.latest.0.is_left_behind(n, &payload(n));
+        self.fails(producer);
+    }
+
     fn slots(self: &Arc<Self>) -> &'static [ConsumerSlot] {
         // SAFETY: as in `parts`.
         unsafe { &*Arc::as_ptr(self) }.slots.as_slice()

@@ -79,6 +79,7 @@ mod batches;
 mod credits;
 mod endings;
 mod fragments;
+mod latest;
 mod memory;
 mod parking;
 mod storage;

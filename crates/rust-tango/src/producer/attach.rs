@@ -61,6 +61,7 @@ impl<'a> Producer<'a> {
         if intact("attach.retire") {
             line::retire(&head.oldest.0, oldest);
         }
+        head.latest.0.begin(next);
         let credits = Credits::new(slots, oldest, &head.credit.0.floor, credits);
         head.credit.0.held_by.store(0, Relaxed);
         head.credit.0.sole.store(0, Relaxed);
