@@ -85,7 +85,7 @@ impl Files {
             0..=2 => store(tx, RING + at / 4 % self.depth * 16 + at % 4, value(input)),
             // Payloads.
             3 => store(tx, RING + at * 4, value(input)),
-            4 | 5 => store(tx, HEAD + at % 80, value(input)),
+            4 | 5 => store(tx, HEAD + at % 96, value(input)),
             6 => store(&self.files[1 + at as usize % 2], CONSUMER + at / 2 % 48, value(input)),
             _ => store(&self.files[3], CONSUMER, at % 2),
         }

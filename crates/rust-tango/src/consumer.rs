@@ -25,7 +25,7 @@ use crate::metrics::{Counter, Metrics};
 use crate::parts::{Ending, Parts};
 use crate::payload::{Credit, Fragment, Payload, Scratch};
 use crate::seq;
-use crate::sync::{Relaxed, intact, pause, spin_loop};
+use crate::sync::{AtomicU64, Relaxed, intact, pause, spin_loop};
 use crate::wait::{Due, Wait, Waiting};
 use crate::words;
 
@@ -135,6 +135,15 @@ impl<'a> Mode<'a> {
         }
     }
 
+    /// The credit for what is before `next`, if a payload has to give it back.
+    #[inline]
+    fn credit(&self, next: u64) -> Option<Credit<'_>> {
+        match self {
+            Self::Reliable(seat) => Some(Credit { seat, next }),
+            _ => None,
+        }
+    }
+
     /// Where fragments are copied to, if they are.
     #[inline]
     pub(crate) fn scratch(&mut self) -> Option<&mut Scratch<'a>> {
@@ -223,7 +232,9 @@ impl core::fmt::Debug for Consumer<'_> {
 const LOOKS_PER_QUESTION: u32 = 1024;
 /// Of so many empty looks, one asks for anything but the next fragment: has the link ended?
 const QUICK_LOOKS: u32 = if cfg!(loom) { 1 } else { 8 };
-const _: () = assert!(LOOKS_PER_QUESTION % QUICK_LOOKS == 0);
+const _: () = assert!(LOOKS_PER_QUESTION % QUICK_LOOKS == 0 && RING_LOOKS % QUICK_LOOKS == 0);
+/// Of so many looks of a reader that follows and waits for one fragment, some are in the ring.
+const RING_LOOKS: u32 = 128;
 /// Most spins after an empty look that ends a run: half as many as the run had fragments. The producer
 /// gets ahead by more than one fragment, and the line is not pulled away from it at once. None after a
 /// single fragment, so an exchange of questions and answers does not wait (`bench/`: rows "little work",
@@ -264,7 +275,7 @@ impl<'a> Consumer<'a> {
     /// these have been stepped over, call again. [`TangoError::ProducerGone`] when the producer has died and
     /// all that it published has been read; [`TangoError::ProducerReplaced`], once, when another one has come
     /// after that.
-    #[inline]
+    #[inline(always)] // from memory, the result would take as long as the rest
     pub fn poll(&mut self) -> Result<Option<Fragment<'_>>, TangoError> {
         match self.look()? {
             Next::Fragment(line) => self.take(line),
@@ -406,13 +417,17 @@ impl<'a> Consumer<'a> {
             match waiting.pause() {
                 Due::Look | Due::Question => {}
                 #[cfg(feature = "std")]
-                Due::Sleep => self.sleep(&mut waiting),
+                Due::Sleep => {
+                    // Who sleeps is woken by what is in the ring.
+                    self.follows = false;
+                    self.sleep(&mut waiting);
+                }
             }
         }
     }
 
     /// Looks for the next fragment.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn look(&mut self) -> Result<Next<'a>, TangoError> {
         let line = self.parts.ring.line(self.next);
         let found = if self.follows { self.parts.head.latest.0.look(self.next) } else { Look::Gone };
@@ -429,7 +444,7 @@ impl<'a> Consumer<'a> {
         }
     }
 
-    #[inline]
+    #[inline(always)]
     fn look_in_ring(&mut self, line: &Line<'a>) -> Look {
         if self.follows {
             self.follows = false;
@@ -445,6 +460,7 @@ impl<'a> Consumer<'a> {
     #[cfg(all(feature = "async", target_os = "linux"))]
     #[inline]
     pub(crate) fn look_closely(&mut self) -> Result<Next<'a>, TangoError> {
+        self.follows = false;
         match self.look()? {
             Next::Nothing => self.look_again(Look::Behind),
             found => Ok(found),
@@ -480,7 +496,10 @@ impl<'a> Consumer<'a> {
                 if self.idle_at != self.next {
                     self.end_of_run();
                 } else {
-                    self.follows = self.parts.head.latest.0.is_used();
+                    // After a long wait it looks in the ring: a producer that was stopped between two stores has
+                    // shown its last fragment only there.
+                    let is_long = self.waited() % RING_LOOKS >= RING_LOOKS - QUICK_LOOKS;
+                    self.follows = self.parts.head.latest.0.is_used() && !is_long;
                 }
                 self.count_idle_look();
                 self.ask_whether_evicted();
@@ -565,14 +584,26 @@ impl<'a> Consumer<'a> {
         self.cleans = self.may_clean && self.parts.head.credit.0.sole.load(Relaxed) != 0;
     }
 
+    /// Looks that have not found the fragment at which the last look found nothing.
+    #[inline]
+    fn waited(&self) -> u32 {
+        self.idle_looks.wrapping_sub(self.looks_before)
+    }
+
+    /// The fragment that this reader may have waited for is there: notes from where on it cleans.
+    #[inline]
+    fn wait_is_over(&mut self) {
+        if self.next == self.idle_at {
+            let after = if self.waited() > CLEAN_WAITED { CLEAN_AFTER } else { 0 };
+            self.clean_from = self.next.wrapping_add(after);
+        }
+    }
+
     /// Has the slots that have been read leave the caches: the producer, which writes there next, then need not
     /// take them away from here. (Some may be in use again by now. It is a hint, whatever their lines say.)
-    #[inline]
+    #[inline(never)]
     pub(crate) fn clean(&mut self) {
-        if self.next == self.idle_at {
-            let waited = self.idle_looks.wrapping_sub(self.looks_before);
-            self.clean_from = self.next.wrapping_add(if waited > CLEAN_WAITED { CLEAN_AFTER } else { 0 });
-        }
+        self.wait_is_over();
         // Not what was skipped, or read while somebody else had to be thought of.
         let behind = self.next.wrapping_sub(self.uncleaned);
         if !seq::is_before(self.next, self.clean_from) && behind <= CLEAN_MOST {
@@ -587,10 +618,14 @@ impl<'a> Consumer<'a> {
     }
 
     /// Takes the fragment that `look` has found.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn take(&mut self, line: Line<'a>) -> Result<Option<Fragment<'_>>, TangoError> {
         let n = self.next;
-        let latest = if self.follows { self.parts.head.latest.0.copy(n, &mut self.copied) } else { None };
+        let latest = if self.follows {
+            self.parts.head.latest.0.copy(n, self.parts.mtu, &mut self.copied)
+        } else {
+            None
+        };
         let meta = match latest {
             Some(Found::Whole(meta)) => return Ok(Some(self.take_copied(meta))),
             Some(Found::Metadata(meta)) => meta,
@@ -599,44 +634,53 @@ impl<'a> Consumer<'a> {
         if self.cleans {
             self.clean();
         }
-        let mut words = self.parts.payload(&line, meta.place());
+        let words = self.parts.payload(&line, meta.place());
         let next = n.wrapping_add(1);
-        if let Some(scratch) = self.mode.scratch() {
-            words = words.filter(|words| scratch.fill(words));
-            if !self.parts.still(n) {
-                return Err(self.overrun());
-            }
+        if !matches!(self.mode, Mode::Reliable(_)) {
+            return self.take_by_copy(meta, words);
         }
         let Some(words) = words else { return Err(self.corrupt()) };
         self.consumed(next);
-        if self.mode.is_evictable() {
-            self.copied_up_to(next);
-        }
-        let payload = match &self.mode {
-            // Nobody writes these words before the credit is given back, which the payload does.
-            Mode::Reliable(seat) => Payload::lent(words, meta.size, Some(Credit { seat, next })),
-            Mode::Observing(scratch) => Payload::copied(scratch.words(), meta.size, None),
-            #[cfg(feature = "alloc")]
-            Mode::Evictable(_, scratch) => Payload::copied(scratch.words(), meta.size, None),
-        };
-        Ok(Some(Fragment { meta, payload }))
+        // Nobody writes these words before the credit is given back, which the payload does.
+        Ok(Some(Fragment { meta, payload: Payload::lent(words, meta.size, self.mode.credit(next)) }))
     }
 
-    /// Takes the fragment that was copied.
-    #[inline]
+    /// Takes the newest fragment, of which there is a copy.
+    #[inline(always)]
     fn take_copied(&mut self, meta: FragmentMetadata) -> Fragment<'_> {
         let next = self.next.wrapping_add(1);
+        self.wait_is_over();
         self.consumed(next);
         // Its slot has not been touched.
         self.uncleaned = next;
         if self.mode.is_evictable() {
             self.copied_up_to(next);
         }
-        let credit = match &self.mode {
-            Mode::Reliable(seat) => Some(Credit { seat, next }),
-            _ => None,
-        };
-        Fragment { meta, payload: Payload::copied(self.copied.words(), meta.size, credit) }
+        Fragment { meta, payload: Payload::copied(self.copied.words(), meta.size, self.mode.credit(next)) }
+    }
+
+    /// Takes a fragment that its producer may overwrite.
+    #[inline(never)]
+    fn take_by_copy(
+        &mut self,
+        meta: FragmentMetadata,
+        words: Option<&'a [AtomicU64]>,
+    ) -> Result<Option<Fragment<'_>>, TangoError> {
+        let next = self.next.wrapping_add(1);
+        let copied =
+            words.is_some_and(|words| self.mode.scratch().is_some_and(|scratch| scratch.fill(words)));
+        if !self.parts.still(self.next) {
+            return Err(self.overrun());
+        }
+        if !copied {
+            return Err(self.corrupt());
+        }
+        self.consumed(next);
+        if self.mode.is_evictable() {
+            self.copied_up_to(next);
+        }
+        let Some(scratch) = self.mode.scratch() else { return Ok(None) };
+        Ok(Some(Fragment { meta, payload: Payload::copied(scratch.words(), meta.size, None) }))
     }
 
     /// An evictable consumer has copied everything before `next`.

@@ -29,7 +29,8 @@
 //! *What is accepted is fragment `n`.* `seq = n` is stored behind the words of `n`, and who has loaded it and run the
 //! acquire fence sees those or newer ones. Suppose one is newer, of `m`: before it came `begun = m` and the release
 //! fence of `m`, and the load of that word is followed by the acquire fence of step 3. So the load of `begun`
-//! returns `m` or one further on, and the copy is refused. If only `n` was announced, `begun` is of an older one.
+//! returns `m` or one further on, and the copy is refused. If only `n` was announced, `begun` is of an
+//! older one, or ([`Latest::begin`]) of none.
 //!
 //! *What is refused is in the ring.* All that the producer did there for `n` was stored before `seq = n`, with Release.
 //!
@@ -44,6 +45,9 @@ use crate::frag::FragmentMetadata;
 use crate::line::{Content, Line, Look, META_WORDS};
 use crate::sync::{Acquire, AtomicU64, Relaxed, Release, fence, intact, ordering};
 use crate::words::{self, WORD};
+
+/// A number that nobody waits for is so far from those that somebody does.
+const NOBODY: u64 = 1 << 63;
 
 /// Words of payload.
 const ROOM: usize = words::SMALL;
@@ -113,12 +117,13 @@ impl Latest {
 
     /// A producer begins, behind `next - 1`: whoever waits for that one or an older one finds it in the ring.
     pub(crate) fn begin(&self, next: u64) {
-        // The one before may have died in the midst of `next - 1`, which then is not accepted from here.
+        // Whatever is here now is accepted for no number. The one before may have died in the midst of `next - 1`, and
+        // `next` may only be announced.
         if intact("latest.begin") {
-            self.begun.store(next, Relaxed);
+            self.begun.store(next.wrapping_add(NOBODY), Relaxed);
         }
         if intact("latest.first") {
-            self.announce(next.wrapping_sub(1));
+            self.line().show(next.wrapping_sub(1));
         }
     }
 
@@ -135,13 +140,17 @@ impl Latest {
     /// Steps 1 and half of 2.
     #[inline]
     fn begin_to_publish(&self, n: u64, content: Content<'_>) {
-        if intact("latest.begun") {
+        let in_time = intact("latest.begun");
+        if in_time {
             self.begun.store(n, Relaxed);
         }
         // Pairs with the acquire fence in `copy`.
         fence(ordering("latest.begun_fence", Release));
         // What does not fit is in the ring only: `copy` knows by the size.
         self.line().fill(content);
+        if !in_time {
+            self.begun.store(n, Relaxed);
+        }
     }
 
     /// Shows that fragment `n` is in the ring, and all before it. Producer only.
@@ -160,11 +169,11 @@ impl Latest {
     }
 
     /// What is here of fragment `n`, of which `look` has said that it is ready; its payload is copied into `to`.
-    #[inline]
-    pub(crate) fn copy(&self, n: u64, to: &mut Copied) -> Option<Found> {
+    #[inline(always)]
+    pub(crate) fn copy(&self, n: u64, mtu: usize, to: &mut Copied) -> Option<Found> {
         let meta = self.line().metadata(n);
         let size = meta.size as usize;
-        let is_whole = meta.chunk == FragmentMetadata::IN_SLOT && size <= ROOM * WORD;
+        let is_whole = meta.chunk == FragmentMetadata::IN_SLOT && size <= mtu.min(ROOM * WORD);
         if is_whole {
             words::load_small(&self.room, &mut to.0, size.div_ceil(WORD));
         }
@@ -212,7 +221,7 @@ mod tests {
             let meta = meta(n as u64, size);
             latest.publish(&meta, Content::of(&bytes[..size]));
             assert_eq!(latest.look(meta.seq), Look::Ready);
-            match latest.copy(meta.seq, &mut copied) {
+            match latest.copy(meta.seq, 300, &mut copied) {
                 Some(Found::Whole(found)) => {
                     assert_eq!((found, size <= 88), (meta, true));
                     let words = copied.words().iter().flat_map(|word| word.to_ne_bytes());
@@ -224,7 +233,10 @@ mod tests {
         }
         let apart = FragmentMetadata { chunk: 3, ..meta(12, 8) };
         latest.publish(&apart, Content::Apart);
-        assert!(matches!(latest.copy(12, &mut copied), Some(Found::Metadata(found)) if found == apart));
+        assert!(matches!(latest.copy(12, 300, &mut copied), Some(Found::Metadata(found)) if found == apart));
+        // A writer that follows no rules.
+        latest.publish(&meta(13, 9), Content::of(&bytes[..9]));
+        assert!(matches!(latest.copy(13, 8, &mut copied), Some(Found::Metadata(_))));
     }
 
     #[test]
@@ -234,23 +246,26 @@ mod tests {
             let second = first.wrapping_add(1);
             latest.begin(first);
             assert_eq!(latest.look(first), Look::Behind);
+            latest.announce(first);
+            assert_eq!(latest.look(first), Look::Ready);
+            assert!(latest.copy(first, 300, &mut copied).is_none(), "nothing was stored");
             latest.publish(&meta(first, 8), Content::of(&[1; 8]));
             // The next one comes between the look and the copy.
             assert_eq!(latest.look(first), Look::Ready);
             latest.publish(&meta(second, 8), Content::of(&[2; 8]));
-            assert!(latest.copy(first, &mut copied).is_none());
+            assert!(latest.copy(first, 300, &mut copied).is_none());
             assert_eq!(latest.look(first), Look::Gone);
             // Only told of.
             let third = second.wrapping_add(1);
             latest.announce(third);
             assert_eq!(latest.look(third), Look::Ready);
-            assert!(latest.copy(third, &mut copied).is_none());
+            assert!(latest.copy(third, 300, &mut copied).is_none());
             // The producer is killed in the midst of one, and the next begins behind it.
             let fourth = third.wrapping_add(1);
             latest.begin_to_publish(fourth, Content::of(&[4; 8]));
             latest.begin(fourth.wrapping_add(1));
             assert_eq!(latest.look(fourth), Look::Ready);
-            assert!(latest.copy(fourth, &mut copied).is_none());
+            assert!(latest.copy(fourth, 300, &mut copied).is_none());
         }
     }
 }

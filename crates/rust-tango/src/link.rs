@@ -183,6 +183,14 @@ impl Link {
         }
     }
 
+    /// For models: producers show the newest fragment where followers look.
+    #[cfg(all(loom, test))]
+    pub(crate) fn shows_latest(&self) {
+        match &self.place {
+            Place::Heap(link) => link.head.latest.0.is_used_from_now_on(true),
+        }
+    }
+
     /// The sizes of the link.
     pub fn geometry(&self) -> Geometry {
         match &self.place {

@@ -163,7 +163,7 @@ impl<'a> Producer<'a> {
     /// # Errors
     /// [`TangoError::TooLarge`] over the MTU; [`TangoError::NoCredits`] while a reliable consumer has
     /// not finished with what this would overwrite. In both cases nothing was published.
-    #[inline]
+    #[inline(always)]
     pub fn publish(
         &self,
         payload: &[u8],
@@ -177,7 +177,7 @@ impl<'a> Producer<'a> {
     }
 
     /// Publishes a payload, without a look at who sleeps.
-    #[inline]
+    #[inline(always)]
     fn put(&self, payload: &[u8], sig: u64, ctl: u16, ts: u32) -> Result<FragmentMetadata, TangoError> {
         if payload.len() > self.in_slot {
             return self.put_apart(payload, sig, ctl, ts);

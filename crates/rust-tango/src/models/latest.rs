@@ -2,7 +2,7 @@
 
 use super::memory::{Memory, Model, PAYLOAD, Shape, payload, publish, publish_all, read_through, whole};
 use crate::consumer::Start;
-use crate::{Fragment, Producer, TangoError};
+use crate::{Fragment, Link, Producer, TangoError};
 use loom::thread;
 use std::sync::Arc;
 
@@ -62,13 +62,36 @@ fn all_arrive_one_by_one() {
     all_arrive(11167, EITHER, |_| (), |fragment, n| assert_eq!(whole(fragment), n));
 }
 
+/// Publishes the next fragment in a batch of its own. It is only told of, and a batch has no tag of its own.
+fn announce(producer: &Producer<'_>) {
+    let payload = payload(producer.next_seq());
+    assert_eq!(producer.publish_batch(&[&payload], 0, 0), 1);
+}
+
+fn is_of(fragment: &Fragment<'_>, n: u64) {
+    assert_eq!((fragment.meta.seq, fragment.payload.as_slice()), (n, &payload(n)[..]));
+}
+
 #[test]
 fn all_arrive_behind_a_batch() {
+    all_arrive(4034, EITHER, |producer| announce(producer), is_of);
+}
+
+#[test]
+fn all_arrive_before_a_batch() {
+    let put = |producer: &mut Producer<'_>| {
+        publish_all(producer, 1);
+        announce(producer);
+    };
+    all_arrive(47, EITHER, put, is_of);
+}
+
+#[test]
+fn a_batch_arrives() {
     let put = |producer: &mut Producer<'_>| {
         assert_eq!(producer.publish_batch(&[&payload(FIRST), &payload(FIRST + 1)], 0, 0), 2);
     };
-    // A batch has one tag for all.
-    all_arrive(10, &["in the ring"], put, |fragment, n| assert_eq!(fragment.payload.as_slice(), payload(n)));
+    all_arrive(10, &["in the ring"], put, is_of);
 }
 
 #[test]
@@ -137,8 +160,9 @@ fn the_last_of_the_dead_is_read() {
     });
 }
 
-/// The same, or in the midst of showing it, and another producer comes, which publishes nothing, or something.
-fn a_follower_goes_on(memory: &Arc<Memory>, published: u64) {
+/// The same, in the midst of showing it, and another producer comes, which may publish something by `put`.
+fn a_follower_goes_on(depth: usize, put: impl Fn(&Producer<'_>)) {
+    let memory = memory(Shape { depth, ..SHAPE });
     let producer = memory.producer();
     let mut consumer = memory.consumer(0, Start::Next).following();
     publish_all(&producer, 1);
@@ -148,26 +172,43 @@ fn a_follower_goes_on(memory: &Arc<Memory>, published: u64) {
     memory.dies_showing(FIRST + 1, producer);
     memory.shows_latest(true);
     let producer = memory.producer();
-    publish_all(&producer, published as usize);
-    let mut next = FIRST + 1;
+    put(&producer);
     // Each look that finds nothing is one too many, but for the one that the next producer is announced by.
     let mut looks = 0;
-    while next != FIRST + 2 + published {
+    while consumer.next_seq() != producer.next_seq() {
+        let n = consumer.next_seq();
         looks += 1;
-        assert!(looks <= 2 + published, "{next} is not found");
+        assert!(looks <= producer.next_seq() - FIRST, "{n} is not found");
         if let Ok(Some(fragment)) = consumer.poll() {
-            assert_eq!(whole(&fragment), next);
-            next += 1;
+            is_of(&fragment, n);
+            assert_eq!(fragment.meta.sig == n, n == FIRST + 1, "metadata of another fragment");
         }
     }
 }
 
 #[test]
 fn the_next_producer_shows_the_last_of_the_dead() {
-    Model::exhaustive(1).check(|_| a_follower_goes_on(&memory(SHAPE), 0));
+    Model::exhaustive(1).check(|_| a_follower_goes_on(2, |_| ()));
 }
 
 #[test]
 fn the_next_producer_is_followed() {
-    Model::exhaustive(1).check(|_| a_follower_goes_on(&memory(Shape { depth: 4, ..SHAPE }), 1));
+    Model::exhaustive(1).check(|_| a_follower_goes_on(4, announce));
+}
+
+/// A consumer waits on a fresh link, whatever its first number is, before there is a producer.
+#[test]
+fn a_fresh_link_shows_nothing() {
+    for first in [0, 1, u64::MAX] {
+        Model::exhaustive(1).check(move |_| {
+            let link = Link::builder().depth(2).mtu(PAYLOAD).consumers(1).start(first).build().unwrap();
+            link.shows_latest();
+            let mut consumer = link.consumer().unwrap().following();
+            assert!(consumer.poll().unwrap().is_none());
+            let producer = link.producer().unwrap();
+            assert!(consumer.poll().unwrap().is_none());
+            announce(&producer);
+            is_of(&consumer.poll().unwrap().unwrap(), first);
+        });
+    }
 }

@@ -41,6 +41,8 @@ impl<'a> Producer<'a> {
             (first, first)
         } else {
             let (oldest, next) = survey(&parts);
+            // Before anybody is told of the takeover: who waits for the last fragment of the dead finds it.
+            head.latest.0.begin(next);
             placement.rebuild(&parts.ring, oldest, next);
             let incarnation = rare.incarnation.own();
             let died = incarnation != 0 && rare.cnc.state() != CncState::Halt;
@@ -61,7 +63,6 @@ impl<'a> Producer<'a> {
         if intact("attach.retire") {
             line::retire(&head.oldest.0, oldest);
         }
-        head.latest.0.begin(next);
         let credits = Credits::new(slots, oldest, &head.credit.0.floor, credits);
         head.credit.0.held_by.store(0, Relaxed);
         head.credit.0.sole.store(0, Relaxed);
@@ -104,6 +105,7 @@ pub(crate) fn prepare(parts: &Parts<'_>, first: u64) {
             parts.ring.line(n).prepare(n);
         }
     }
+    parts.head.latest.0.begin(first);
     parts.head.rare.0.start.store(first, Relaxed);
     parts.head.next.0.store(first, Relaxed);
     parts.head.oldest.0.store(first, Relaxed);

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!   tx     0       header: magic, version, sizes                       written once, when it is made
-//!          4096    Head (5 x 128 bytes)
+//!          4096    Head (6 x 128 bytes)
 //!          8192    ring: depth slots; then the region
 //!   rx.N   0       header: magic, version, N
 //!          128     ConsumerSlot (3 x 128 bytes)

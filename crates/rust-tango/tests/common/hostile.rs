@@ -14,7 +14,7 @@ pub(crate) const DEPTH: u64 = 8;
 pub(crate) const NAME: &str = "quotes";
 /// Where things are in `tx`, in words: the words beside the ring, and the ring.
 pub(crate) const HEAD: u64 = 512;
-pub(crate) const HEAD_WORDS: u64 = 80;
+pub(crate) const HEAD_WORDS: u64 = 96;
 pub(crate) const RING: u64 = 1024;
 pub(crate) const SLOT_WORDS: u64 = 16;
 /// Where a consumer's words are in `rx.N`, and how many.

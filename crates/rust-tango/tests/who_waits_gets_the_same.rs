@@ -1,0 +1,219 @@
+//! A reader that has waited finds the next fragment in another place than one that has not (`latest.rs`). It gets
+//! the same: every fragment, whole, in order, however it was published and whoever published it.
+#![cfg(feature = "std")]
+
+mod common;
+
+use common::{bytes, few, in_time, payload, sig};
+use rust_tango::{Consumer, Link, LinkBuilder, Producer, Start, TangoError};
+
+const MTU: usize = 300;
+/// More than any reader looks in the ring before it looks elsewhere.
+const LOOKS: usize = 20;
+
+/// Looks in vain.
+fn wait(rx: &mut Consumer<'_>) {
+    for _ in 0..LOOKS {
+        assert!(rx.poll().unwrap().is_none());
+    }
+}
+
+/// Publishes one fragment or more, in one of all ways.
+fn put(tx: &mut Producer<'_>, way: u64) {
+    let n = tx.next_seq();
+    let content = payload(n, MTU);
+    match way % 5 {
+        0 | 1 => drop(tx.publish(&content, sig(n), 0, 0).unwrap()),
+        2 => {
+            let mut loan = tx.loan(MTU).unwrap();
+            loan.write_at(0, &content);
+            loan.truncate(content.len());
+            loan.commit(sig(n), 0, 0);
+        }
+        3 => assert_eq!(tx.publish_batch(&[&content], sig(n), 0), 1),
+        _ => {
+            let rest = [n.wrapping_add(1), n.wrapping_add(2)].map(|n| payload(n, MTU));
+            assert_eq!(tx.publish_batch(&[&content, &rest[0], &rest[1]], 0, 0), 3);
+        }
+    }
+}
+
+/// Reads the next fragment, in one of all ways.
+fn get(rx: &mut Consumer<'_>, way: u64) {
+    let n = rx.next_seq();
+    let check = |seq: u64, tag: u64, payload_read: &[u8]| {
+        assert_eq!((seq, payload_read), (n, &payload(n, MTU)[..]));
+        assert!(tag == sig(n) || tag == 0, "the tag of another fragment");
+    };
+    match way % 4 {
+        0 => {
+            let fragment = rx.poll().unwrap().expect("it is there");
+            check(fragment.meta.seq, fragment.meta.sig, fragment.payload.as_slice());
+        }
+        1 => {
+            let fragment = rx.wait().unwrap().expect("it is there");
+            check(fragment.meta.seq, fragment.meta.sig, fragment.payload.as_slice());
+        }
+        2 => {
+            let tag = |tag| tag == sig(n) || tag == 0;
+            let fragment = rx.poll_if(tag).unwrap().expect("it is there, with its tag");
+            check(fragment.meta.seq, fragment.meta.sig, fragment.payload.as_slice());
+        }
+        _ => {
+            let batch = rx.poll_batch(1).unwrap();
+            let fragment = batch.iter().next().expect("it is there");
+            check(fragment.meta.seq, fragment.meta.sig, fragment.payload.as_slice());
+        }
+    }
+    assert_eq!(rx.next_seq(), n.wrapping_add(1));
+}
+
+/// All ways to publish against all ways to read, by all kinds of readers, who wait in vain before it or do not.
+fn everybody(link: &Link) {
+    let mut tx = link.producer().unwrap();
+    let evictable = link.evictable_consumer(Start::Next).unwrap();
+    let mut readers = [link.consumer().unwrap(), evictable, link.observer().unwrap()];
+    for round in 0..few(240) {
+        let way = round % 5;
+        for (which, rx) in (0_u64..).zip(&mut readers) {
+            // Never one that has not, without one that has.
+            if (round / 5 + which) % 3 != 0 {
+                wait(rx);
+            }
+        }
+        put(&mut tx, way);
+        for (which, rx) in (0_u64..).zip(&mut readers) {
+            let mut way = round / 20 + which;
+            while rx.next_seq() != tx.next_seq() {
+                get(rx, way);
+                way += 1;
+            }
+        }
+    }
+}
+
+fn builder() -> LinkBuilder {
+    Link::builder().depth(8).mtu(MTU).slot(128).consumers(2)
+}
+
+#[test]
+fn everybody_on_the_heap() {
+    in_time(|| {
+        for first in [1, 0, u64::MAX - 30] {
+            everybody(&builder().start(first).build().unwrap());
+            everybody(&builder().slot(512).start(first).build().unwrap());
+        }
+    });
+}
+
+#[cfg(all(feature = "shm", target_os = "linux"))]
+#[test]
+fn everybody_in_shared_memory() {
+    in_time(|| {
+        let place = common::process::Place::new();
+        everybody(&builder().dir(place.path()).create("quotes").unwrap());
+    });
+}
+
+/// A consumer waits before there is a producer. Nothing has been published, whatever the first number is.
+#[test]
+fn a_fresh_link_is_empty() {
+    for first in [0, 1, u64::MAX] {
+        let link = builder().start(first).build().unwrap();
+        for start in [Start::Next, Start::At(first), Start::At(first.wrapping_add(1))] {
+            let mut rx = link.consumer_from(start).unwrap();
+            wait(&mut rx);
+        }
+        let mut rx = link.consumer().unwrap();
+        wait(&mut rx);
+        let tx = link.producer().unwrap();
+        wait(&mut rx);
+        // The first fragment of all is only told of.
+        assert_eq!(tx.publish_batch(&[&payload(first, MTU)], 0, 0), 1);
+        get(&mut rx, 0);
+    }
+}
+
+/// A producer goes, or dies, and another one comes, while a reader waits. What the one before has shown last is not
+/// taken for anything of the next.
+#[test]
+fn the_next_producer_is_read() {
+    for dies in [false, true] {
+        let link = builder().build().unwrap();
+        let mut rx = link.consumer().unwrap();
+        for way in 0..10 {
+            let mut tx = link.producer().unwrap();
+            put(&mut tx, way + 3);
+            while rx.next_seq() != tx.next_seq() {
+                let n = rx.next_seq();
+                match rx.poll() {
+                    Ok(Some(fragment)) => assert_eq!(fragment.payload.as_slice(), payload(n, MTU)),
+                    Ok(None) => {}
+                    Err(error) => assert!(told(&error), "{error}"),
+                }
+            }
+            // Perhaps it is told of the next producer only now.
+            if let Err(error) = rx.poll() {
+                assert!(told(&error), "{error}");
+            }
+            wait(&mut rx);
+            put(&mut tx, way);
+            while rx.next_seq() != tx.next_seq() {
+                get(&mut rx, way);
+            }
+            if dies {
+                let died = std::thread::spawn(move || {
+                    let _tx = tx;
+                    std::panic::resume_unwind(Box::new("dies"));
+                });
+                assert!(died.join().is_err());
+            }
+        }
+    }
+}
+
+/// What a reader is told of producers that come and go.
+fn told(error: &TangoError) -> bool {
+    matches!(error, TangoError::ProducerGone | TangoError::ProducerReplaced { .. })
+}
+
+/// A program that does not follow the protocol says that the newest fragment is longer than the link allows.
+#[cfg(all(feature = "shm", target_os = "linux"))]
+#[test]
+fn no_payload_is_longer_than_the_link_allows() {
+    use common::hostile::{HEAD, HEAD_WORDS, store};
+    let place = common::process::Place::new();
+    let link = Link::builder().depth(8).mtu(16).consumers(1).dir(place.path()).create("small").unwrap();
+    let tx = link.producer().unwrap();
+    let file = place.path().join("small").join("tx");
+    for mut rx in [link.observer().unwrap(), link.consumer().unwrap()] {
+        wait(&mut rx);
+        let n = rx.next_seq();
+        let latest = HEAD + HEAD_WORDS - 16;
+        store(&file, latest + 2, 88 << 32 | u64::from(u32::MAX));
+        store(&file, latest + 15, n);
+        store(&file, latest, n);
+        assert_eq!(rx.poll().unwrap_err(), TangoError::Corrupt { seq: n });
+        store(&file, latest, n.wrapping_sub(1));
+    }
+    drop(tx);
+}
+
+/// The place of the newest fragment is used again at once. What a consumer holds does not change.
+#[test]
+fn what_is_held_stays_as_it_is() {
+    let link = builder().build().unwrap();
+    let (tx, mut rx) = (link.producer().unwrap(), link.consumer().unwrap());
+    for round in 0..40 {
+        wait(&mut rx);
+        tx.publish(&bytes(round, 64), round, 0, 0).unwrap();
+        let fragment = rx.poll().unwrap().expect("it is there");
+        for other in 0..7 {
+            tx.publish(&bytes(100 + other, 64), 0, 0, 0).unwrap();
+        }
+        assert!(matches!(tx.publish(b"", 0, 0, 0), Err(TangoError::NoCredits { .. })), "it is held");
+        assert_eq!((fragment.meta.sig, fragment.payload.as_slice()), (round, &bytes(round, 64)[..]));
+        drop(fragment);
+        while rx.poll().unwrap().is_some() {}
+    }
+}
