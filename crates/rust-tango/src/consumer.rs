@@ -620,29 +620,45 @@ impl<'a> Consumer<'a> {
     /// Takes the fragment that `look` has found.
     #[inline(always)]
     pub(crate) fn take(&mut self, line: Line<'a>) -> Result<Option<Fragment<'_>>, TangoError> {
-        let n = self.next;
-        let latest = if self.follows {
-            self.parts.head.latest.0.copy(n, self.parts.mtu, &mut self.copied)
-        } else {
-            None
-        };
-        let meta = match latest {
-            Some(Found::Whole(meta)) => return Ok(Some(self.take_copied(meta))),
-            Some(Found::Metadata(meta)) => meta,
-            None => line.metadata(n),
-        };
+        if !self.follows {
+            // By itself, so that the metadata stays in registers.
+            return self.take_from_ring(line, line.metadata(self.next));
+        }
+        match self.parts.head.latest.0.copy(self.next, self.parts.mtu, &mut self.copied) {
+            Some(Found::Whole(meta)) => Ok(Some(self.take_copied(meta))),
+            Some(Found::Metadata(meta)) => self.take_apart(line, meta),
+            None => self.take_apart(line, line.metadata(self.next)),
+        }
+    }
+
+    #[inline(always)]
+    fn take_from_ring(
+        &mut self,
+        line: Line<'a>,
+        meta: FragmentMetadata,
+    ) -> Result<Option<Fragment<'_>>, TangoError> {
         if self.cleans {
             self.clean();
         }
         let words = self.parts.payload(&line, meta.place());
-        let next = n.wrapping_add(1);
         if !matches!(self.mode, Mode::Reliable(_)) {
             return self.take_by_copy(meta, words);
         }
         let Some(words) = words else { return Err(self.corrupt()) };
+        let next = self.next.wrapping_add(1);
         self.consumed(next);
         // Nobody writes these words before the credit is given back, which the payload does.
         Ok(Some(Fragment { meta, payload: Payload::lent(words, meta.size, self.mode.credit(next)) }))
+    }
+
+    /// Takes a fragment whose payload is not where the newest is shown.
+    #[inline(never)]
+    fn take_apart(
+        &mut self,
+        line: Line<'a>,
+        meta: FragmentMetadata,
+    ) -> Result<Option<Fragment<'_>>, TangoError> {
+        self.take_from_ring(line, meta)
     }
 
     /// Takes the newest fragment, of which there is a copy.

@@ -161,10 +161,13 @@ impl Latest {
         }
     }
 
-    /// What there is to be said about fragment `n`. Ready: it is in the ring, and perhaps here. Gone: others are
+    /// What there is to be said about fragment `n`. Has the second cache line fetched together with the first: to wait
+    /// for the first before that would take the way to the producer twice.
+    /// Ready: it is in the ring, and perhaps here. Gone: others are
     /// behind it.
     #[inline]
     pub(crate) fn look(&self, n: u64) -> Look {
+        words::prefetch(&self.begun);
         self.line().look(n)
     }
 
