@@ -237,12 +237,12 @@ const _: () = assert!(LOOKS_PER_QUESTION % QUICK_LOOKS == 0 && RING_LOOKS % QUIC
 const RING_LOOKS: u32 = 128;
 /// Most spins after an empty look that ends a run: half as many as the run had fragments. The producer
 /// gets ahead by more than one fragment, and the line is not pulled away from it at once. None after a
-/// single fragment, so an exchange of questions and answers does not wait (`bench/`: rows "little work",
-/// "round trip").
+/// single fragment, so an exchange of questions and answers does not wait (`bench/`: workloads `working`,
+/// `round-trip`).
 const PAUSE_AFTER_RUN: u64 = 8;
 /// In a long run, a reader keeps this many fragments behind the producer if that costs little time: no
-/// more than `DISTANCE_PAUSE` spins, about two microseconds, once in `DISTANCE` fragments (`bench/`: rows
-/// "no work" and "little work"). Only in rings that have room for it.
+/// more than `DISTANCE_PAUSE` spins, about two microseconds, once in `DISTANCE` fragments (`bench/`: workloads
+/// `throughput` and `working`). Only in rings that have room for it.
 const DISTANCE: u64 = 64;
 const DISTANCE_PAUSE: u64 = 48;
 /// Who had to look more often than `CLEAN_WAITED` times for a fragment cleans nothing before the

@@ -4,7 +4,7 @@
 //! slot that has not been touched for a whole lap is in no cache that is near: the producer stores into it only when
 //! it has come, and what the reader sees is late by that. So a reader that has found nothing for some time
 //! *follows*: it looks here, at a pair of cache lines that are always the same and that both sides keep in their
-//! nearest caches, and when the fragment that it waits for has come, it has come here whole (`bench/`: "round trip").
+//! nearest caches, and when the fragment that it waits for has come, it has come here whole (`bench/`: `round-trip`).
 //!
 //! ```text
 //!   word   0     1     2       3         4 ... 14                              15

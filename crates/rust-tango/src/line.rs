@@ -56,7 +56,7 @@
 //!
 //! *Nothing is written into the line before its turn.* A reader that waits for `n` looks at its line all the
 //! time, so each store there costs the producer the whole way to that reader and back. A marker in the line of
-//! `n`, before its payload, would double that (`bench/`: row "no work"). So `oldest` stands elsewhere, the
+//! `n`, before its payload, would double that (`bench/`: workload `throughput`). So `oldest` stands elsewhere, the
 //! payload is filled from its end ([`Line::fill`]), and the words beside `seq` come last, all at once.
 //!
 //! *An empty ring holds no phantom.* Before anyone reads, the lines hold the markers of the first

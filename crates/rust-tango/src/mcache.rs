@@ -8,7 +8,7 @@
 //!
 //! The producer writes all of it, and nobody else writes any of it. A slot is a multiple of 128 bytes
 //! because the hardware fetches cache lines in pairs: a payload that fits rides in with its metadata
-//! (`bench/`: rows "no work" and "little work").
+//! (`bench/`: workloads `throughput` and `working`).
 #![allow(unsafe_code)]
 
 use crate::bell::Bell;

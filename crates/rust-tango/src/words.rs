@@ -284,7 +284,7 @@ pub(crate) unsafe fn lend_mut(words: &[AtomicU64], len: usize) -> &mut [u8] {
 /// Whether the lines of a ring of `depth` should be cleaned between two uses: with [`evict`] when they have been
 /// read, and [`prefetch_for_writing`] before they are written. It pays off on AMD's processors, where taking a
 /// line back that a reader still has in its cache costs the writer a full round trip each, one after the other,
-/// while fetching a line that nobody has overlaps with other work (`bench/`: row "no work"). Smaller rings stay
+/// while fetching a line that nobody has overlaps with other work (`bench/`: workload `throughput`). Smaller rings stay
 /// in the caches that are nearest.
 pub(crate) fn cleaning_helps(depth: u64) -> bool {
     depth >= CLEAN_FROM_DEPTH && {
