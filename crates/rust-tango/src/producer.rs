@@ -539,6 +539,9 @@ impl<'a> Producer<'a> {
             self.parts.ring.line(far).for_cache_lines(len, words::evict);
         }
         let near = n.wrapping_add(self.clean_ahead);
+        if !seq::is_before(near, self.credits.limit()) {
+            return;
+        }
         self.parts.ring.line(near).for_cache_lines(len, words::prefetch_for_writing);
     }
 }
