@@ -171,6 +171,11 @@ impl<'a> Ring<'a> {
         self.mask + 1
     }
 
+    /// Bytes of all slots.
+    pub(crate) fn bytes(&self) -> usize {
+        (self.depth() as usize * WORD) << self.shift
+    }
+
     /// Bytes of payload that fit a slot.
     #[inline]
     pub(crate) fn room(&self) -> usize {

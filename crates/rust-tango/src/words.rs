@@ -281,13 +281,13 @@ pub(crate) unsafe fn lend_mut(words: &[AtomicU64], len: usize) -> &mut [u8] {
     unsafe { core::slice::from_raw_parts_mut(words.as_ptr() as *mut u8, len) }
 }
 
-/// Whether the lines of a ring of `depth` should be cleaned between two uses: with [`evict`] when they have been
+/// Whether the lines of a ring, `depth` of them in `bytes`, should be cleaned between two uses: with [`evict`] when they have been
 /// read, and [`prefetch_for_writing`] before they are written. It pays off on AMD's processors, where taking a
 /// line back that a reader still has in its cache costs the writer a full round trip each, one after the other,
 /// while fetching a line that nobody has overlaps with other work (`bench/`: workload `throughput`). Smaller rings stay
-/// in the caches that are nearest.
-pub(crate) fn cleaning_helps(depth: u64) -> bool {
-    depth >= CLEAN_FROM_DEPTH && {
+/// in the caches that are nearest; larger ones leave them before their lines come round again (workload `deep`).
+pub(crate) fn cleaning_helps(depth: u64, bytes: usize) -> bool {
+    depth >= CLEAN_FROM_DEPTH && bytes <= CLEAN_TO_BYTES && {
         // Asking the processor takes microseconds in a virtual machine.
         static KNOWN: StaticU64 = StaticU64::new(0);
         match KNOWN.load(Relaxed) {
@@ -302,6 +302,7 @@ pub(crate) fn cleaning_helps(depth: u64) -> bool {
 }
 
 const CLEAN_FROM_DEPTH: u64 = 256;
+const CLEAN_TO_BYTES: usize = 1 << 20;
 
 fn ask_whether_cleaning_helps() -> bool {
     #[cfg(all(target_arch = "x86_64", not(miri), not(loom), not(portable)))]

@@ -37,7 +37,7 @@ impl<'a> Consumer<'a> {
             idle_at: next,
             gate: next.wrapping_add(distance),
             distance,
-            may_clean: mode.seat().is_some() && words::cleaning_helps(parts.ring.depth()),
+            may_clean: mode.seat().is_some() && words::cleaning_helps(parts.ring.depth(), parts.ring.bytes()),
             cleans: false,
             uncleaned: next,
             clean_from: next,
