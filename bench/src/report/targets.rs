@@ -23,8 +23,8 @@ pub(crate) struct Target {
     pub(crate) wanted: f64,
     pub(crate) found: Spread,
     pub(crate) reached: bool,
-    /// The ratio that a channel would have that takes no time at all, where that is known.
-    pub(crate) most: Option<f64>,
+    /// The ratio that nothing but the hardware's part would have, where that is known, and what that is.
+    pub(crate) most: Option<(f64, &'static str)>,
     /// Whether the rounds were disturbed, so that it means little.
     pub(crate) doubtful: bool,
 }
@@ -36,8 +36,8 @@ impl Target {
             true => "reached".to_owned(),
             false => format!("missed ({:.2} of it)", self.found.median / self.wanted),
         };
-        if let Some(most) = self.most.filter(|&most| most < self.wanted) {
-            verdict += &format!("; {most:.2} for a channel that takes no time");
+        if let Some((most, what)) = self.most.filter(|&(most, _)| most < self.wanted) {
+            verdict += &format!("; {most:.2} for {what}");
         }
         if self.doubtful {
             verdict += "; in disturbed rounds";
@@ -124,10 +124,17 @@ impl<'a> Goals<'a> {
         let Some(ours) = table.ours(setting, batch) else { return };
         let Some((peer, _)) = table.best(setting, batch) else { return };
         self.add(table, what, ours, peer, wanted);
-        // With work between messages, the work is the most that anybody can get through.
-        let limit = table.rows.iter().find(|row| row.role == Role::Limit && table.workload == "working");
+        // The most that anybody can get through. (Batches are held against batches at 1.0: that is no question.)
+        let first = || table.rows.iter().find(|row| row.role == Role::Limit);
+        let (limit, bound) = match table.workload.as_str() {
+            "working" => (first(), "a channel that takes no time"),
+            "throughput" => {
+                (table.rows.iter().find(|row| row.name == COPY), "one copy that the other core reads")
+            }
+            _ => (None, ""),
+        };
         if let (Some(limit), Some(goal)) = (limit, self.found.last_mut()) {
-            goal.most = Some(ratio(limit, peer).median);
+            goal.most = Some((ratio(limit, peer).median, bound));
         }
     }
 
@@ -193,7 +200,7 @@ mod tests {
         assert_eq!(target(&[1.0, 1.7, 2.0]).verdict(), "reached");
         assert_eq!(target(&[0.5, 0.8, 2.0]).verdict(), "missed (0.50 of it)");
         assert_eq!(target(&[0.5, 0.8, 2.0]).ratio(), "0.80 (0.50 to 2.00)");
-        let bounded = Target { most: Some(1.1), ..target(&[0.8]) };
+        let bounded = Target { most: Some((1.1, "a channel that takes no time")), ..target(&[0.8]) };
         assert_eq!(bounded.verdict(), "missed (0.50 of it); 1.10 for a channel that takes no time");
         let doubtful = Target { doubtful: true, ..target(&[2.0]) };
         assert_eq!(doubtful.verdict(), "reached; in disturbed rounds");

@@ -80,7 +80,7 @@ impl LinkBuilder {
     /// and a few large ones without room for `depth` large ones. At least the MTU. The default has room
     /// for `depth + 1` payloads of the MTU, or for 16 MiB and four such payloads if that is less. Where it would be
     /// over 512 KiB, it is 4 MiB at least: what is written next has then left the second level of the caches,
-    /// from which taking it back is slow (`bench/`: row "1 KiB"). Not used where every payload fits a slot.
+    /// from which taking it back is slow (`bench/`: workload `throughput`, 1 KiB). Not used where every payload fits a slot.
     pub fn region(mut self, bytes: usize) -> Self {
         self.region = Some(bytes);
         self

@@ -232,9 +232,7 @@ impl core::fmt::Debug for Consumer<'_> {
 const LOOKS_PER_QUESTION: u32 = 1024;
 /// Of so many empty looks, one asks for anything but the next fragment: has the link ended?
 const QUICK_LOOKS: u32 = if cfg!(loom) { 1 } else { 8 };
-const _: () = assert!(LOOKS_PER_QUESTION % QUICK_LOOKS == 0 && RING_LOOKS % QUICK_LOOKS == 0);
-/// Of so many looks of a reader that follows and waits for one fragment, some are in the ring.
-const RING_LOOKS: u32 = 128;
+const _: () = assert!(LOOKS_PER_QUESTION % QUICK_LOOKS == 0);
 /// Most spins after an empty look that ends a run: half as many as the run had fragments. The producer
 /// gets ahead by more than one fragment, and the line is not pulled away from it at once. None after a
 /// single fragment, so an exchange of questions and answers does not wait (`bench/`: workloads `working`,
@@ -302,6 +300,7 @@ impl<'a> Consumer<'a> {
             if accept(sig) {
                 return self.take(line);
             }
+            self.wait_is_over();
             self.consumed(self.next.wrapping_add(1));
             if let Some(seat) = self.mode.seat() {
                 seat.release(self.next);
@@ -419,7 +418,7 @@ impl<'a> Consumer<'a> {
                 #[cfg(feature = "std")]
                 Due::Sleep => {
                     // Who sleeps is woken by what is in the ring.
-                    self.follows = false;
+                    self.stop_following();
                     self.sleep(&mut waiting);
                 }
             }
@@ -430,9 +429,15 @@ impl<'a> Consumer<'a> {
     #[inline(always)]
     pub(crate) fn look(&mut self) -> Result<Next<'a>, TangoError> {
         let line = self.parts.ring.line(self.next);
-        let found = if self.follows { self.parts.head.latest.0.look(self.next) } else { Look::Gone };
-        // What is not the newest any more is in the ring.
-        let found = if found == Look::Gone { self.look_in_ring(&line) } else { found };
+        let found = if self.follows {
+            match self.parts.head.latest.0.look(self.next) {
+                // What is not the newest any more is in the ring.
+                Look::Gone => self.look_in_ring(&line),
+                found => found,
+            }
+        } else {
+            self.look_in_ring(&line)
+        };
         match found {
             Look::Ready if self.ready => Ok(Next::Fragment(line)),
             // Mostly looks at nothing but the line: who waits for it sees it the sooner.
@@ -444,12 +449,18 @@ impl<'a> Consumer<'a> {
         }
     }
 
+    /// Looks in the ring from now on.
     #[inline(always)]
-    fn look_in_ring(&mut self, line: &Line<'a>) -> Look {
+    fn stop_following(&mut self) {
         if self.follows {
             self.follows = false;
             self.gate = self.next.wrapping_add(self.distance);
         }
+    }
+
+    #[inline(always)]
+    fn look_in_ring(&mut self, line: &Line<'a>) -> Look {
+        self.stop_following();
         if self.next == self.gate {
             self.keep_distance();
         }
@@ -460,7 +471,7 @@ impl<'a> Consumer<'a> {
     #[cfg(all(feature = "async", target_os = "linux"))]
     #[inline]
     pub(crate) fn look_closely(&mut self) -> Result<Next<'a>, TangoError> {
-        self.follows = false;
+        self.stop_following();
         match self.look()? {
             Next::Nothing => self.look_again(Look::Behind),
             found => Ok(found),
@@ -496,10 +507,7 @@ impl<'a> Consumer<'a> {
                 if self.idle_at != self.next {
                     self.end_of_run();
                 } else {
-                    // After a long wait it looks in the ring: a producer that was stopped between two stores has
-                    // shown its last fragment only there.
-                    let is_long = self.waited() % RING_LOOKS >= RING_LOOKS - QUICK_LOOKS;
-                    self.follows = self.parts.head.latest.0.is_used() && !is_long;
+                    self.follows = self.parts.head.latest.0.is_used();
                 }
                 self.count_idle_look();
                 self.ask_whether_evicted();
@@ -544,8 +552,8 @@ impl<'a> Consumer<'a> {
     /// The link has ended: looks once more, now that all that was published before its end is visible.
     fn look_at_end(&mut self, ending: Ending) -> Result<Next<'a>, TangoError> {
         let line = self.parts.ring.line(self.next);
-        // Also if a producer has died before it showed its last fragment as the newest.
-        self.follows = false;
+        // A producer may have died before it showed its last fragment as the newest.
+        self.stop_following();
         let found = if intact("consumer.last_look") { line.look(self.next) } else { Look::Behind };
         match (self.believable(found), ending) {
             (Look::Ready, _) => self.look(),
@@ -626,8 +634,8 @@ impl<'a> Consumer<'a> {
         }
         match self.parts.head.latest.0.copy(self.next, self.parts.mtu, &mut self.copied) {
             Some(Found::Whole(meta)) => Ok(Some(self.take_copied(meta))),
-            Some(Found::Metadata(meta)) => self.take_apart(line, meta),
-            None => self.take_apart(line, line.metadata(self.next)),
+            Some(Found::Metadata(meta)) => self.take_otherwise(line, meta),
+            None => self.take_otherwise(line, line.metadata(self.next)),
         }
     }
 
@@ -651,9 +659,10 @@ impl<'a> Consumer<'a> {
         Ok(Some(Fragment { meta, payload: Payload::lent(words, meta.size, self.mode.credit(next)) }))
     }
 
-    /// Takes a fragment whose payload is not where the newest is shown.
+    /// [`Self::take_from_ring`], out of line, of a follower: the payload is not where the newest is shown, or not any
+    /// more.
     #[inline(never)]
-    fn take_apart(
+    fn take_otherwise(
         &mut self,
         line: Line<'a>,
         meta: FragmentMetadata,
@@ -667,7 +676,7 @@ impl<'a> Consumer<'a> {
         let next = self.next.wrapping_add(1);
         self.wait_is_over();
         self.consumed(next);
-        // Its slot has not been touched.
+        // Its slot has not been touched, and is not. (Nor are those before it: few, and long read.)
         self.uncleaned = next;
         if self.mode.is_evictable() {
             self.copied_up_to(next);
@@ -695,6 +704,7 @@ impl<'a> Consumer<'a> {
         if self.mode.is_evictable() {
             self.copied_up_to(next);
         }
+        // It was there above.
         let Some(scratch) = self.mode.scratch() else { return Ok(None) };
         Ok(Some(Fragment { meta, payload: Payload::copied(scratch.words(), meta.size, None) }))
     }

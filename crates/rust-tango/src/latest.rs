@@ -36,7 +36,9 @@
 //!
 //! *Nothing is missed.* Every publish, and every batch, ends with a store of `seq`, whatever the size of the payload. A
 //! producer that dies in front of it leaves a fragment in the ring that is not here; the next producer stores `seq`
-//! when it begins ([`Latest::begin`]), and who finds that a link has ended looks once more at the ring.
+//! when it begins ([`Latest::begin`]), and who finds that a link has ended looks once more at the ring. Who sleeps, or
+//! is awaited, looks there too. (So if a producer is stopped between the two stores, a follower that goes on polling
+//! gets the fragment when the producer goes on; others may have it already.)
 //!
 //! Credits have no part in this: the place is overwritten by the next fragment, read or not. That is why it is copied,
 //! and why payloads are limited to [`ROOM`] words. A reader that gives back a credit for `n` does so for its line.
@@ -58,7 +60,7 @@ const ROOM: usize = words::SMALL;
 pub(crate) struct Latest {
     meta: [AtomicU64; META_WORDS],
     room: [AtomicU64; ROOM],
-    /// Whose words may be in here, all or some. Not in the cache line that is looked at while nothing comes.
+    /// Whose words may be in here, all or some. In the second cache line, which is fetched with each look.
     begun: AtomicU64,
     /// Models that are not about this do without it.
     #[cfg(loom)]

@@ -201,7 +201,7 @@ impl<'a> Producer<'a> {
 
     /// Publishes as many payloads from the start of `payloads` as have room and fit their slots, at most
     /// [`BATCH`]. First all are stored, then all are shown, in order: a reader that waits for the first does not
-    /// take each line away while the next is being written (`bench/`: rows "batches"). Says how many.
+    /// take each line away while the next is being written (`bench/`: rows of batches). Says how many.
     #[inline]
     fn put_several(&self, payloads: &[&[u8]], sig: u64, ctl: u16, ts: u32) -> usize {
         let first = self.next.get();
@@ -528,7 +528,8 @@ impl<'a> Producer<'a> {
     }
 
     /// Cleans lines that are used soon: first they leave all caches (a sole consumer has seen to that), and
-    /// some time later they come into this processor's, to be written. Whoever still reads one fetches it again.
+    /// some time later they come into this processor's, to be written. (Unless a consumer may still want what they hold:
+    /// the two would take them from each other.)
     #[inline]
     fn clean(&self, n: u64, len: usize) {
         if self.clean_ahead == 0 {
@@ -539,7 +540,7 @@ impl<'a> Producer<'a> {
             self.parts.ring.line(far).for_cache_lines(len, words::evict);
         }
         let near = n.wrapping_add(self.clean_ahead);
-        if !seq::is_before(near, self.credits.limit()) {
+        if !seq::is_before(near.wrapping_sub(self.parts.ring.depth()), self.credits.floor()) {
             return;
         }
         self.parts.ring.line(near).for_cache_lines(len, words::prefetch_for_writing);

@@ -28,7 +28,7 @@ pub enum Wait {
     #[cfg(feature = "std")]
     Park,
     /// Look for this long, then sleep in the kernel until there is something. For programs that are idle at
-    /// times: waking up takes some microseconds more (`bench/`: row "wake-up"), idling takes no processor.
+    /// times: waking up takes some microseconds more (`bench/`: workload `parked`), idling takes no processor.
     ///
     /// With the feature `shm` on Linux, a producer wakes the consumers that sleep, and a consumer the
     /// producer that waits for its credits, across threads and processes. That costs who is awake a load and a

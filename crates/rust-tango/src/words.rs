@@ -4,7 +4,7 @@
 //! atomic access of the whole word. So a reader that is lapped sees old or mixed words, never undefined
 //! behaviour, and the protocol in [`line`](crate::line) makes it reject them.
 //!
-//! [`store`] and [`load`] are the copies. Compilers do not vectorise loops over atomics; on x86-64 the
+//! [`store`] and [`load`] are the copies, [`Block`] and [`load_small`] those of small payloads. Compilers do not vectorise loops over atomics; on x86-64 the
 //! copies therefore have a form in inline assembly, specified as what the portable loop does: relaxed
 //! accesses to the same aligned words, each once. A 16-byte vector access there is made of 8-byte parts
 //! that are single-copy atomic each (Intel and AMD promise it for naturally aligned eight bytes), and
@@ -281,11 +281,12 @@ pub(crate) unsafe fn lend_mut(words: &[AtomicU64], len: usize) -> &mut [u8] {
     unsafe { core::slice::from_raw_parts_mut(words.as_ptr() as *mut u8, len) }
 }
 
-/// Whether the lines of a ring, `depth` of them in `bytes`, should be cleaned between two uses: with [`evict`] when they have been
-/// read, and [`prefetch_for_writing`] before they are written. It pays off on AMD's processors, where taking a
-/// line back that a reader still has in its cache costs the writer a full round trip each, one after the other,
-/// while fetching a line that nobody has overlaps with other work (`bench/`: workload `throughput`). Smaller rings stay
-/// in the caches that are nearest; larger ones leave them before their lines come round again (workload `deep`).
+/// Whether the lines of a ring, `depth` of them in `bytes`, should be cleaned between two uses: with [`evict`] when
+/// they have been read, and [`prefetch_for_writing`] before they are written. It pays off on AMD's processors, where
+/// taking a line back that a reader still has in its cache costs the writer a full round trip each, one after the
+/// other, while fetching a line that nobody has overlaps with other work (`bench/`: workload `throughput`). Smaller
+/// rings stay in the caches that are nearest; larger ones leave them before their lines come round again (workload
+/// `deep`).
 pub(crate) fn cleaning_helps(depth: u64, bytes: usize) -> bool {
     depth >= CLEAN_FROM_DEPTH && bytes <= CLEAN_TO_BYTES && {
         // Asking the processor takes microseconds in a virtual machine.
@@ -301,6 +302,7 @@ pub(crate) fn cleaning_helps(depth: u64, bytes: usize) -> bool {
     }
 }
 
+/// The rings that are cleaned: lines at least, bytes at most (of slots, whatever they hold).
 const CLEAN_FROM_DEPTH: u64 = 256;
 const CLEAN_TO_BYTES: usize = 1 << 20;
 

@@ -199,6 +199,31 @@ fn no_payload_is_longer_than_the_link_allows() {
     drop(tx);
 }
 
+/// A producer is stopped when its fragment is in the ring, and not yet where the newest is shown. Who goes to sleep
+/// finds it.
+#[cfg(all(feature = "shm", target_os = "linux"))]
+#[test]
+fn who_sleeps_looks_in_the_ring() {
+    use common::hostile::{HEAD, HEAD_WORDS, store};
+    use std::time::{Duration, Instant};
+    let place = common::process::Place::new();
+    let link = Link::builder().depth(8).mtu(16).consumers(1).dir(place.path()).create("stopped").unwrap();
+    let (tx, mut rx) = (link.producer().unwrap(), link.consumer().unwrap());
+    let latest = HEAD + HEAD_WORDS - 16;
+    let file = place.path().join("stopped").join("tx");
+    for round in 0..3 {
+        wait(&mut rx);
+        let n = rx.next_seq();
+        tx.publish(b"the last", round, 0, 0).unwrap();
+        store(&file, latest, n.wrapping_sub(1));
+        assert!(rx.poll().unwrap().is_none(), "it looks elsewhere");
+        let begin = Instant::now();
+        let fragment = rx.wait_timeout(common::PATIENCE).unwrap().expect("it is in the ring");
+        assert_eq!(fragment.payload.as_slice(), b"the last");
+        assert!(begin.elapsed() < common::PATIENCE - Duration::from_secs(1), "only when the time was over");
+    }
+}
+
 /// The place of the newest fragment is used again at once. What a consumer holds does not change.
 #[test]
 fn what_is_held_stays_as_it_is() {
