@@ -685,7 +685,7 @@ impl<'a> Consumer<'a> {
     }
 
     /// Takes a fragment that its producer may overwrite.
-    #[inline(never)]
+    #[inline(always)]
     fn take_by_copy(
         &mut self,
         meta: FragmentMetadata,

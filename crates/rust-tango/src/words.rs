@@ -102,7 +102,7 @@ fn store_word(to: &AtomicU64, value: u64) {
 pub(crate) fn load(from: &[AtomicU64], to: &mut [u64]) {
     let to = &mut to[..from.len()];
     #[cfg(all(target_arch = "x86_64", not(miri), not(loom), not(portable)))]
-    if from.len() >= vector::FROM_WORDS {
+    if from.len() >= vector::LOAD_FROM_WORDS {
         // SAFETY: both are `from.len()` words long and aligned to eight bytes; `to` is exclusive, so they
         // do not overlap.
         unsafe { vector::copy(to.as_mut_ptr().cast(), from.as_ptr().cast(), from.len()) };
@@ -367,8 +367,10 @@ pub(crate) fn evict(word: &AtomicU64) {
 mod vector {
     use core::arch::asm;
 
-    /// From how many words on the vector form is used.
+    /// From how many words on the vector form is used to store.
     pub(super) const FROM_WORDS: usize = 17;
+    /// And to load: who reads the copy by 16 bytes would wait for narrower stores to come to the cache.
+    pub(super) const LOAD_FROM_WORDS: usize = 2;
 
     /// Copies `words` words of eight bytes, each with one access on either side.
     ///
