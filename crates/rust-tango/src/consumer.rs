@@ -86,6 +86,8 @@ pub struct Consumer<'a> {
     looks_before: u32,
     /// It looks for the next fragment where the newest is shown, and not in the ring: see [`latest`](crate::latest).
     follows: bool,
+    /// Fragments in a row that it found there with next to no wait.
+    prompt: u32,
     copied: Copied,
     /// The lines were prepared, and the place in them has been settled.
     joined: bool,
@@ -249,6 +251,12 @@ const CLEAN_WAITED: u32 = 4;
 const CLEAN_AFTER: u64 = 4;
 /// Larger than most batches.
 const CLEAN_MOST: u64 = 256;
+/// Who has looked in vain more often than `FOLLOW_WAITED` times for one fragment follows, until `FOLLOW_MOST` in a row
+/// have come after `FOLLOW_PROMPT` looks at most: a stream as fast as that is faster through the ring, where the producer
+/// gets ahead, than handed over one by one.
+const FOLLOW_WAITED: u32 = if cfg!(loom) { 0 } else { 4 };
+const FOLLOW_PROMPT: u32 = 1;
+const FOLLOW_MOST: u32 = 16;
 /// Stands for "never".
 const OFF: u64 = 1 << 62;
 
@@ -506,7 +514,7 @@ impl<'a> Consumer<'a> {
             Look::Behind => {
                 if self.idle_at != self.next {
                     self.end_of_run();
-                } else {
+                } else if self.waited() > FOLLOW_WAITED {
                     self.follows = self.parts.head.latest.0.is_used();
                 }
                 self.count_idle_look();
@@ -675,6 +683,12 @@ impl<'a> Consumer<'a> {
     fn take_copied(&mut self, meta: FragmentMetadata) -> Fragment<'_> {
         let next = self.next.wrapping_add(1);
         self.wait_is_over();
+        let is_prompt = self.next != self.idle_at || self.waited() <= FOLLOW_PROMPT;
+        self.prompt = if is_prompt { self.prompt + 1 } else { 0 };
+        if self.prompt == FOLLOW_MOST {
+            self.prompt = 0;
+            self.stop_following();
+        }
         self.consumed(next);
         // Its slot has not been touched, and is not. (Nor are those before it: few, and long read.)
         self.uncleaned = next;

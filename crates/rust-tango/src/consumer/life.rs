@@ -43,6 +43,7 @@ impl<'a> Consumer<'a> {
             clean_from: next,
             looks_before: 0,
             follows: false,
+            prompt: 0,
             copied: Copied::new(),
             joined: false,
             ready: false,
