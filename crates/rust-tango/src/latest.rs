@@ -45,6 +45,8 @@
 
 use crate::frag::FragmentMetadata;
 use crate::line::{Content, Line, Look, META_WORDS};
+#[cfg(loom)]
+use crate::sync::StaticU64;
 use crate::sync::{Acquire, AtomicU64, Relaxed, Release, fence, intact, ordering};
 use crate::words::{self, WORD};
 
@@ -62,9 +64,9 @@ pub(crate) struct Latest {
     room: [AtomicU64; ROOM],
     /// Whose words may be in here, all or some. In the second cache line, which is fetched with each look.
     begun: AtomicU64,
-    /// Models that are not about this do without it.
+    /// Not zero: producers show fragments here. Models that are not about this do without it.
     #[cfg(loom)]
-    unused: core::sync::atomic::AtomicBool,
+    used: StaticU64,
 }
 
 /// What was found of a fragment.
@@ -99,7 +101,7 @@ impl Latest {
             room: [const { AtomicU64::new(0) }; ROOM],
             begun: AtomicU64::new(0),
             #[cfg(loom)]
-            unused: core::sync::atomic::AtomicBool::new(true),
+            used: StaticU64::new(0),
         }
     }
 
@@ -107,7 +109,7 @@ impl Latest {
     #[inline]
     pub(crate) fn is_used(&self) -> bool {
         #[cfg(loom)]
-        return !self.unused.load(core::sync::atomic::Ordering::Relaxed);
+        return self.used.load(Relaxed) != 0;
         #[cfg(not(loom))]
         true
     }
@@ -163,10 +165,9 @@ impl Latest {
         }
     }
 
-    /// What there is to be said about fragment `n`. Has the second cache line fetched together with the first: to wait
-    /// for the first before that would take the way to the producer twice.
-    /// Ready: it is in the ring, and perhaps here. Gone: others are
-    /// behind it.
+    /// What there is to be said about fragment `n`. Ready: it is in the ring, and perhaps here. Gone: others are behind
+    /// it. Has the second cache line fetched together with the first: to wait for the first before that would take
+    /// the way to the producer twice.
     #[inline]
     pub(crate) fn look(&self, n: u64) -> Look {
         words::prefetch(&self.begun);
@@ -201,7 +202,7 @@ impl Latest {
 
     /// Whether the producer shows fragments here from now on.
     pub(crate) fn is_used_from_now_on(&self, is_used: bool) {
-        self.unused.store(!is_used, core::sync::atomic::Ordering::Relaxed);
+        self.used.store(u64::from(is_used), Relaxed);
     }
 
     /// A producer is killed while it stores fragment `n` here.
