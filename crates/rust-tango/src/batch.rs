@@ -45,9 +45,6 @@ impl<'a> Consumer<'a> {
         }
         let first = self.next;
         let parts = self.parts;
-        if self.cleans {
-            self.clean();
-        }
         // More than the ring has lines cannot be there at once, whatever the lines say.
         let max = max.min(parts.ring.depth() as usize);
         let (mut n, mut len, mut used) = (first, 0, 0);
@@ -92,11 +89,12 @@ impl<'a> Consumer<'a> {
         if self.mode.is_evictable() {
             self.copied_up_to(n);
         }
-        let (source, credit) = match &self.mode {
-            Mode::Reliable(seat) => (Source::Ring { parts, first }, Some(Credit { seat, next: n })),
-            Mode::Observing(scratch) => (Source::Copies(&scratch.words()[..used]), None),
+        let credit = self.mode.credit(n);
+        let source = match &self.mode {
+            Mode::Reliable(_) => Source::Ring { parts, first },
+            Mode::Observing(scratch) => Source::Copies(&scratch.words()[..used]),
             #[cfg(feature = "alloc")]
-            Mode::Evictable(_, scratch) => (Source::Copies(&scratch.words()[..used]), None),
+            Mode::Evictable(_, scratch) => Source::Copies(&scratch.words()[..used]),
         };
         Ok(Batch { source, len, _credit: credit })
     }

@@ -11,10 +11,12 @@
 //!   its credit back with the copy.
 
 mod life;
+mod pace;
 
 #[cfg(all(feature = "async", target_os = "linux"))]
 pub(crate) use life::Watch;
 
+use self::pace::Pace;
 use crate::error::TangoError;
 use crate::fctl::Seat;
 use crate::frag::FragmentMetadata;
@@ -25,9 +27,8 @@ use crate::metrics::{Counter, Metrics};
 use crate::parts::{Ending, Parts};
 use crate::payload::{Credit, Fragment, Payload, Scratch};
 use crate::seq;
-use crate::sync::{AtomicU64, Relaxed, intact, pause, spin_loop};
+use crate::sync::{AtomicU64, intact};
 use crate::wait::{Due, Wait, Waiting};
-use crate::words;
 
 /// Where a consumer that joins begins to read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -70,24 +71,7 @@ pub enum Start {
 pub struct Consumer<'a> {
     /// The fragment that is read next.
     pub(crate) next: u64,
-    /// The number at which the last look found nothing.
-    idle_at: u64,
-    /// The number at which `keep_distance` is due.
-    gate: u64,
-    /// `DISTANCE`, or `OFF`.
-    distance: u64,
-    /// Whether lines that have been read may be cleaned, and whether they are: see [`words::cleaning_helps`].
-    may_clean: bool,
-    pub(crate) cleans: bool,
-    /// What is before this has been cleaned, or will not be.
-    uncleaned: u64,
-    /// Nothing is cleaned when what comes before this is read; and what `idle_looks` was at `idle_at`.
-    clean_from: u64,
-    looks_before: u32,
-    /// It looks for the next fragment where the newest is shown, and not in the ring: see [`latest`](crate::latest).
-    follows: bool,
-    /// Fragments in a row that it found there with next to no wait.
-    prompt: u32,
+    pub(crate) pace: Pace,
     copied: Copied,
     /// The lines were prepared, and the place in them has been settled.
     joined: bool,
@@ -99,8 +83,6 @@ pub struct Consumer<'a> {
     missed_evicted: bool,
     pub(crate) parts: Parts<'a>,
     pub(crate) mode: Mode<'a>,
-    /// Looks that found nothing, to ask now and then whether the producer lives.
-    idle_looks: u32,
     /// Overruns in a row, each soon after the one before; and where the last one made reading go on.
     streak: u32,
     resumed_at: u64,
@@ -139,7 +121,7 @@ impl<'a> Mode<'a> {
 
     /// The credit for what is before `next`, if a payload has to give it back.
     #[inline]
-    fn credit(&self, next: u64) -> Option<Credit<'_>> {
+    pub(crate) fn credit(&self, next: u64) -> Option<Credit<'_>> {
         match self {
             Self::Reliable(seat) => Some(Credit { seat, next }),
             _ => None,
@@ -230,36 +212,6 @@ impl core::fmt::Debug for Consumer<'_> {
     }
 }
 
-/// Empty looks between two questions whether the producer lives.
-const LOOKS_PER_QUESTION: u32 = 1024;
-/// Of so many empty looks, one asks for anything but the next fragment: has the link ended?
-const QUICK_LOOKS: u32 = if cfg!(loom) { 1 } else { 8 };
-const _: () = assert!(LOOKS_PER_QUESTION % QUICK_LOOKS == 0);
-/// Most spins after an empty look that ends a run: half as many as the run had fragments. The producer
-/// gets ahead by more than one fragment, and the line is not pulled away from it at once. None after a
-/// single fragment, so an exchange of questions and answers does not wait (`bench/`: workloads `working`,
-/// `round-trip`).
-const PAUSE_AFTER_RUN: u64 = 8;
-/// In a long run, a reader keeps this many fragments behind the producer if that costs little time: no
-/// more than `DISTANCE_PAUSE` spins, about two microseconds, once in `DISTANCE` fragments (`bench/`: workloads
-/// `throughput` and `working`). Only in rings that have room for it.
-const DISTANCE: u64 = 64;
-const DISTANCE_PAUSE: u64 = 48;
-/// Who had to look more often than `CLEAN_WAITED` times for a fragment cleans nothing before the
-/// `CLEAN_AFTER`th behind it: who takes one at a time would only wait longer for the next.
-const CLEAN_WAITED: u32 = 4;
-const CLEAN_AFTER: u64 = 4;
-/// Larger than most batches.
-const CLEAN_MOST: u64 = 256;
-/// Who has looked in vain more often than `FOLLOW_WAITED` times for one fragment follows, until `FOLLOW_MOST` in a row
-/// have come after `FOLLOW_PROMPT` looks at most: a stream as fast as that is faster through the ring, where the producer
-/// gets ahead, than handed over one by one.
-const FOLLOW_WAITED: u32 = if cfg!(loom) { 0 } else { 4 };
-const FOLLOW_PROMPT: u32 = 1;
-const FOLLOW_MOST: u32 = 16;
-/// Stands for "never".
-const OFF: u64 = 1 << 62;
-
 /// What a look at the next line leads to.
 pub(crate) enum Next<'a> {
     Fragment(Line<'a>),
@@ -308,7 +260,6 @@ impl<'a> Consumer<'a> {
             if accept(sig) {
                 return self.take(line);
             }
-            self.wait_is_over();
             self.consumed(self.next.wrapping_add(1));
             if let Some(seat) = self.mode.seat() {
                 seat.release(self.next);
@@ -426,7 +377,7 @@ impl<'a> Consumer<'a> {
                 #[cfg(feature = "std")]
                 Due::Sleep => {
                     // Who sleeps is woken by what is in the ring.
-                    self.stop_following();
+                    self.pace.stop_following(self.next);
                     self.sleep(&mut waiting);
                 }
             }
@@ -437,7 +388,7 @@ impl<'a> Consumer<'a> {
     #[inline(always)]
     pub(crate) fn look(&mut self) -> Result<Next<'a>, TangoError> {
         let line = self.parts.ring.line(self.next);
-        let found = if self.follows {
+        let found = if self.pace.follows {
             match self.parts.head.latest.0.look(self.next) {
                 // What is not the newest any more is in the ring.
                 Look::Gone => self.look_in_ring(&line),
@@ -449,28 +400,16 @@ impl<'a> Consumer<'a> {
         match found {
             Look::Ready if self.ready => Ok(Next::Fragment(line)),
             // Mostly looks at nothing but the line: who waits for it sees it the sooner.
-            Look::Behind if self.ready && self.idle_at == self.next && self.idle_looks % QUICK_LOOKS != 0 => {
-                self.idle_looks = self.idle_looks.wrapping_add(1);
-                Ok(Next::Nothing)
-            }
+            Look::Behind if self.ready && self.pace.is_quick_look(self.next) => Ok(Next::Nothing),
             found => self.look_again(found),
-        }
-    }
-
-    /// Looks in the ring from now on.
-    #[inline(always)]
-    fn stop_following(&mut self) {
-        if self.follows {
-            self.follows = false;
-            self.gate = self.next.wrapping_add(self.distance);
         }
     }
 
     #[inline(always)]
     fn look_in_ring(&mut self, line: &Line<'a>) -> Look {
-        self.stop_following();
-        if self.next == self.gate {
-            self.keep_distance();
+        self.pace.stop_following(self.next);
+        if self.pace.is_at_gate(self.next) {
+            self.at_gate();
         }
         line.look(self.next)
     }
@@ -479,7 +418,7 @@ impl<'a> Consumer<'a> {
     #[cfg(all(feature = "async", target_os = "linux"))]
     #[inline]
     pub(crate) fn look_closely(&mut self) -> Result<Next<'a>, TangoError> {
-        self.stop_following();
+        self.pace.stop_following(self.next);
         match self.look()? {
             Next::Nothing => self.look_again(Look::Behind),
             found => Ok(found),
@@ -512,11 +451,7 @@ impl<'a> Consumer<'a> {
             Look::Gone => Err(self.overrun()),
             Look::Ready => Ok(Next::Fragment(self.parts.ring.line(self.next))),
             Look::Behind => {
-                if self.idle_at != self.next {
-                    self.end_of_run();
-                } else if self.waited() > FOLLOW_WAITED {
-                    self.follows = self.parts.head.latest.0.is_used();
-                }
+                self.pace_idle_look();
                 self.count_idle_look();
                 self.ask_whether_evicted();
                 if self.missed != 0 {
@@ -536,32 +471,16 @@ impl<'a> Consumer<'a> {
     }
 
     fn count_idle_look(&mut self) {
-        // Before the count goes on: quick looks leave it at a multiple of theirs.
-        if self.idle_looks % LOOKS_PER_QUESTION == 0 {
+        if self.pace.count_idle_look() {
             self.ask_whether_producer_lives();
         }
-        self.idle_looks = self.idle_looks.wrapping_add(1);
-    }
-
-    /// The first look that finds nothing behind a run of fragments.
-    fn end_of_run(&mut self) {
-        let run = self.next.wrapping_sub(self.idle_at);
-        self.idle_at = self.next;
-        self.looks_before = self.idle_looks;
-        self.ask_whether_to_clean();
-        self.gate = self.next.wrapping_add(self.distance);
-        // Credits of payloads that were forgotten: nobody has a slice while `self` is borrowed.
-        if let Some(seat) = self.mode.seat() {
-            seat.release(self.next);
-        }
-        pause((run / 2).min(PAUSE_AFTER_RUN));
     }
 
     /// The link has ended: looks once more, now that all that was published before its end is visible.
     fn look_at_end(&mut self, ending: Ending) -> Result<Next<'a>, TangoError> {
         let line = self.parts.ring.line(self.next);
         // A producer may have died before it showed its last fragment as the newest.
-        self.stop_following();
+        self.pace.stop_following(self.next);
         let found = if intact("consumer.last_look") { line.look(self.next) } else { Look::Behind };
         match (self.believable(found), ending) {
             (Look::Ready, _) => self.look(),
@@ -575,123 +494,36 @@ impl<'a> Consumer<'a> {
         }
     }
 
-    /// In a long run of fragments, lets the producer get ahead: looks `distance` fragments ahead, and if
-    /// that one is not there yet, waits a little for it. A reader that is on the producer's heels takes
-    /// each line away from it while it is being written.
-    #[cold]
-    fn keep_distance(&mut self) {
-        let n = self.next;
-        self.gate = n.wrapping_add(self.distance);
-        self.ask_whether_to_clean();
-        if n.wrapping_sub(self.idle_at) < self.distance {
-            return;
-        }
-        let last = self.gate.wrapping_sub(1);
-        for _ in 0..DISTANCE_PAUSE {
-            if self.parts.ring.line(last).look(last) != Look::Behind {
-                return;
-            }
-            spin_loop();
-        }
-    }
-
-    /// A sole consumer cleans for the producer, whom it would cost more.
-    fn ask_whether_to_clean(&mut self) {
-        self.cleans = self.may_clean && self.parts.head.credit.0.sole.load(Relaxed) != 0;
-    }
-
-    /// Looks that have not found the fragment at which the last look found nothing.
-    #[inline]
-    fn waited(&self) -> u32 {
-        self.idle_looks.wrapping_sub(self.looks_before)
-    }
-
-    /// The fragment that this reader may have waited for is there: notes from where on it cleans.
-    #[inline]
-    fn wait_is_over(&mut self) {
-        if self.next == self.idle_at {
-            let after = if self.waited() > CLEAN_WAITED { CLEAN_AFTER } else { 0 };
-            self.clean_from = self.next.wrapping_add(after);
-        }
-    }
-
-    /// Has the slots that have been read leave the caches: the producer, which writes there next, then need not
-    /// take them away from here. (Some may be in use again by now. It is a hint, whatever their lines say.)
-    #[inline(never)]
-    pub(crate) fn clean(&mut self) {
-        self.wait_is_over();
-        // Not what was skipped, or read while somebody else had to be thought of.
-        let behind = self.next.wrapping_sub(self.uncleaned);
-        if !seq::is_before(self.next, self.clean_from) && behind <= CLEAN_MOST {
-            let mut n = self.uncleaned;
-            while n != self.next {
-                let line = self.parts.ring.line(n);
-                line.for_cache_lines(line.place().size_in_slot(), words::evict);
-                n = n.wrapping_add(1);
-            }
-        }
-        self.uncleaned = self.next;
-    }
-
     /// Takes the fragment that `look` has found.
     #[inline(always)]
     pub(crate) fn take(&mut self, line: Line<'a>) -> Result<Option<Fragment<'_>>, TangoError> {
-        if !self.follows {
-            // By itself, so that the metadata stays in registers.
-            return self.take_from_ring(line, line.metadata(self.next));
+        let n = self.next;
+        let mut meta = None;
+        if self.pace.follows {
+            meta = match self.parts.head.latest.0.copy(n, self.parts.mtu, &mut self.copied) {
+                Some(Found::Whole(meta)) => return Ok(Some(self.take_copied(meta))),
+                Some(Found::Metadata(meta)) => Some(meta),
+                None => None,
+            };
         }
-        match self.parts.head.latest.0.copy(self.next, self.parts.mtu, &mut self.copied) {
-            Some(Found::Whole(meta)) => Ok(Some(self.take_copied(meta))),
-            Some(Found::Metadata(meta)) => self.take_otherwise(line, meta),
-            None => self.take_otherwise(line, line.metadata(self.next)),
-        }
-    }
-
-    #[inline(always)]
-    fn take_from_ring(
-        &mut self,
-        line: Line<'a>,
-        meta: FragmentMetadata,
-    ) -> Result<Option<Fragment<'_>>, TangoError> {
-        if self.cleans {
-            self.clean();
-        }
+        let meta = meta.unwrap_or_else(|| line.metadata(n));
         let words = self.parts.payload(&line, meta.place());
         if !matches!(self.mode, Mode::Reliable(_)) {
             return self.take_by_copy(meta, words);
         }
         let Some(words) = words else { return Err(self.corrupt()) };
-        let next = self.next.wrapping_add(1);
+        let next = n.wrapping_add(1);
         self.consumed(next);
         // Nobody writes these words before the credit is given back, which the payload does.
         Ok(Some(Fragment { meta, payload: Payload::lent(words, meta.size, self.mode.credit(next)) }))
-    }
-
-    /// [`Self::take_from_ring`], out of line, of a follower: the payload is not where the newest is shown, or not any
-    /// more.
-    #[inline(never)]
-    fn take_otherwise(
-        &mut self,
-        line: Line<'a>,
-        meta: FragmentMetadata,
-    ) -> Result<Option<Fragment<'_>>, TangoError> {
-        self.take_from_ring(line, meta)
     }
 
     /// Takes the newest fragment, of which there is a copy.
     #[inline(always)]
     fn take_copied(&mut self, meta: FragmentMetadata) -> Fragment<'_> {
         let next = self.next.wrapping_add(1);
-        self.wait_is_over();
-        let is_prompt = self.next != self.idle_at || self.waited() <= FOLLOW_PROMPT;
-        self.prompt = if is_prompt { self.prompt + 1 } else { 0 };
-        if self.prompt == FOLLOW_MOST {
-            self.prompt = 0;
-            self.stop_following();
-        }
+        self.pace.found_newest(self.next);
         self.consumed(next);
-        // Its slot has not been touched, and is not. (Nor are those before it: few, and long read.)
-        self.uncleaned = next;
         if self.mode.is_evictable() {
             self.copied_up_to(next);
         }

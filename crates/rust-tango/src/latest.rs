@@ -165,6 +165,12 @@ impl Latest {
         }
     }
 
+    /// The number of the newest fragment. A look and nothing more: what it says may be out of date, and nothing is
+    /// ordered by it.
+    pub(crate) fn newest(&self) -> u64 {
+        self.meta[0].load(Relaxed)
+    }
+
     /// What there is to be said about fragment `n`. Ready: it is in the ring, and perhaps here. Gone: others are behind
     /// it. Has the second cache line fetched together with the first: to wait for the first before that would take
     /// the way to the producer twice.

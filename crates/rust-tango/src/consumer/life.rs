@@ -1,7 +1,8 @@
 //! What happens to a reader besides fragments: it joins, is lapped or evicted, and learns that its producer
 //! has closed the link, died, or been replaced.
 
-use super::{Attachment, Consumer, DISTANCE, Mode, OFF, Start};
+use super::pace::Pace;
+use super::{Attachment, Consumer, Mode, Start};
 #[cfg(all(feature = "async", target_os = "linux"))]
 use crate::bell::Bell;
 use crate::error::TangoError;
@@ -14,7 +15,6 @@ use crate::sync::{Acquire, Relaxed, fence, ordering};
 use crate::wait::Wait;
 #[cfg(feature = "std")]
 use crate::wait::Waiting;
-use crate::words;
 
 impl<'a> Consumer<'a> {
     /// A consumer that reads `parts` from `start` on: reliable with a slot (which the caller has made
@@ -31,19 +31,10 @@ impl<'a> Consumer<'a> {
         if let Some(seat) = mode.seat() {
             seat.claim(next, mode.is_evictable());
         }
-        let distance = if parts.ring.depth() >= 4 * DISTANCE { DISTANCE } else { OFF };
+        let pace = Pace::new(next, parts.ring.depth(), parts.ring.bytes(), mode.seat().is_some());
         let mut consumer = Self {
             next,
-            idle_at: next,
-            gate: next.wrapping_add(distance),
-            distance,
-            may_clean: mode.seat().is_some() && words::cleaning_helps(parts.ring.depth(), parts.ring.bytes()),
-            cleans: false,
-            uncleaned: next,
-            clean_from: next,
-            looks_before: 0,
-            follows: false,
-            prompt: 0,
+            pace,
             copied: Copied::new(),
             joined: false,
             ready: false,
@@ -51,7 +42,6 @@ impl<'a> Consumer<'a> {
             missed_evicted: false,
             parts,
             mode,
-            idle_looks: 1,
             streak: 0,
             // Far from any number that is read soon.
             resumed_at: next.wrapping_sub(1 << 62),
@@ -142,7 +132,7 @@ impl<'a> Consumer<'a> {
     /// Looks for the newest fragment from now on, as if it had waited.
     #[cfg(all(loom, test))]
     pub(crate) fn following(mut self) -> Self {
-        self.follows = true;
+        self.pace.follow();
         self
     }
 

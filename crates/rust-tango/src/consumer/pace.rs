@@ -1,0 +1,306 @@
+//! When a reader lets the producer get ahead, where it looks for what it waits for, and whether lines that it has
+//! read leave the caches. All of this is about time only: what is read does not depend on it.
+//!
+//! Both sides want the same lines, and what takes the time is the way of a line from one to the other. So a reader
+//!
+//! - in a stream of fragments that are there when it looks, stays some way behind ([`Consumer::at_gate`]), and if it is
+//!   the only one, has what it has read leave the caches;
+//! - behind a run of fragments, pauses before it looks again, and a little longer if there have been many runs with next
+//!   to no wait between them ([`Consumer::end_of_run`]);
+//! - that waits for one fragment after the other, *follows*: see [`latest`](crate::latest).
+
+use super::Consumer;
+use crate::line::Look;
+use crate::seq;
+use crate::sync::{Relaxed, pause};
+use crate::words;
+
+/// Most spins after an empty look that ends a run: half as many as the run had fragments. The producer
+/// gets ahead by more than one fragment, and the line is not pulled away from it at once. None after a
+/// single fragment, so an exchange of questions and answers does not wait (`bench/`: workloads `working`,
+/// `round-trip`).
+const PAUSE_AFTER_RUN: u64 = 32;
+/// In a long run, a reader keeps half as many fragments behind the producer as it has read, up to this many, as long as
+/// those come fast: it looks every `PACE_STEP` fragments, and waits for no more than `DISTANCE_PAUSE` spins, one or two
+/// microseconds (`bench/`: workloads `throughput` and `working`). Up to a quarter of the ring, and only in rings that
+/// have room for `PACE_STEP` then.
+const DISTANCE: u64 = 256;
+const PACE_STEP: u64 = 64;
+const DISTANCE_PAUSE: u64 = 48;
+/// Fragments come fast if there are more than `FAST` of them while a reader spins `PROBE` times.
+const FAST: u64 = 2;
+const PROBE: u64 = 4;
+/// A stream is cleaned so many fragments at a time.
+const CLEAN_STEP: u64 = 16;
+/// Larger than most batches.
+const CLEAN_MOST: u64 = 256;
+/// Who has looked no more than `HURRIED_LOOKS` times in vain behind each of `HURRIED_MOST` runs in a row is on the
+/// producer's heels, and tries to get `HURRIED_DISTANCE` behind. Where fragments do not come that fast, it was no stream,
+/// but answers that are as quick: then it tries half as often, down to once in `HURRIED_RARELY` runs.
+const HURRIED_LOOKS: u32 = 3;
+const HURRIED_MOST: u32 = 2;
+const HURRIED_DISTANCE: u64 = 64;
+const HURRIED_RARELY: u32 = 1 << 16;
+/// Who has looked in vain more often than `FOLLOW_WAITED` times for one fragment follows, until `FOLLOW_MOST` in a row
+/// have come after `FOLLOW_PROMPT` looks at most: a stream as fast as that is faster through the ring, where the producer
+/// gets ahead, than handed over one by one.
+const FOLLOW_WAITED: u32 = if cfg!(loom) { 0 } else { 4 };
+const FOLLOW_PROMPT: u32 = 1;
+const FOLLOW_MOST: u32 = 16;
+/// Of so many empty looks, one asks for anything but the next fragment: has the link ended?
+const QUICK_LOOKS: u32 = if cfg!(loom) { 1 } else { 8 };
+/// Empty looks between two questions whether the producer lives.
+const LOOKS_PER_QUESTION: u32 = 1024;
+const _: () = assert!(LOOKS_PER_QUESTION % QUICK_LOOKS == 0);
+/// Stands for "never".
+const OFF: u64 = 1 << 62;
+
+/// What a reader remembers of its looks.
+pub(crate) struct Pace {
+    /// It looks for the next fragment where the newest is shown, and not in the ring: see [`latest`](crate::latest).
+    pub(super) follows: bool,
+    /// The number from which on `at_gate` is due, when it looks in the ring.
+    gate: u64,
+    /// From one gate to the next: `CLEAN_STEP`, or `OFF`.
+    step: u64,
+    /// The number at which the last look found nothing.
+    idle_at: u64,
+    /// Where it last let the producer get ahead, or had to.
+    paced_at: u64,
+    /// Whether lines that have been read may be cleaned, and whether they are: see [`words::cleaning_helps`].
+    may_clean: bool,
+    cleans: bool,
+    /// How often the producer had had no credit, when that was last looked at.
+    stalls: u64,
+    /// What is before this has been cleaned, or will not be.
+    uncleaned: u64,
+    /// Looks that found nothing, and how many it had been at `idle_at`.
+    idle_looks: u32,
+    looks_before: u32,
+    /// Fragments in a row that a follower found with next to no wait.
+    prompt: u32,
+    /// Runs in a row that ended behind next to no wait, and how many are too many.
+    hurried: u32,
+    hurried_most: u32,
+}
+
+impl Pace {
+    /// Of a reader that begins with `next`. Who `holds_credits` is awaited, and may clean.
+    pub(super) fn new(next: u64, depth: u64, bytes: usize, holds_credits: bool) -> Self {
+        // Other rings have no room for a distance, and are not cleaned.
+        let step = if depth >= 4 * PACE_STEP { CLEAN_STEP } else { OFF };
+        Self {
+            follows: false,
+            gate: next.wrapping_add(step),
+            step,
+            idle_at: next,
+            paced_at: next,
+            may_clean: holds_credits && step != OFF && words::cleaning_helps(depth, bytes),
+            cleans: false,
+            stalls: 0,
+            uncleaned: next,
+            idle_looks: 1,
+            looks_before: 0,
+            prompt: 0,
+            hurried: 0,
+            hurried_most: HURRIED_MOST,
+        }
+    }
+
+    /// Whether this is one of the many looks that ask for nothing but fragment `next`, which was not there the last
+    /// time either. Counts it.
+    #[inline(always)]
+    pub(super) fn is_quick_look(&mut self, next: u64) -> bool {
+        let is_quick = self.idle_at == next && self.idle_looks % QUICK_LOOKS != 0;
+        self.idle_looks = self.idle_looks.wrapping_add(u32::from(is_quick));
+        is_quick
+    }
+
+    /// Counts any other look that found nothing. True: it is time to ask whether the producer lives.
+    pub(super) fn count_idle_look(&mut self) -> bool {
+        // Before the count goes on: quick looks leave it at a multiple of theirs.
+        let is_due = self.idle_looks % LOOKS_PER_QUESTION == 0;
+        self.idle_looks = self.idle_looks.wrapping_add(1);
+        is_due
+    }
+
+    /// Whether something is due in front of fragment `next`.
+    #[inline(always)]
+    pub(super) fn is_at_gate(&self, next: u64) -> bool {
+        !seq::is_before(next, self.gate)
+    }
+
+    /// Looks that have not found the fragment at which the last look found nothing.
+    #[inline]
+    fn waited(&self) -> u32 {
+        self.idle_looks.wrapping_sub(self.looks_before)
+    }
+
+    /// Looks in the ring from now on.
+    #[inline(always)]
+    pub(super) fn stop_following(&mut self, next: u64) {
+        if self.follows {
+            self.follows = false;
+            self.gate = next.wrapping_add(self.step);
+            self.paced_at = next;
+            // What it has found where the newest is shown has not been touched in the ring.
+            self.uncleaned = next;
+        }
+    }
+
+    /// A follower has found fragment `n`.
+    #[inline(always)]
+    pub(super) fn found_newest(&mut self, n: u64) {
+        let is_prompt = n != self.idle_at || self.waited() <= FOLLOW_PROMPT;
+        self.prompt = if is_prompt { self.prompt + 1 } else { 0 };
+        if self.prompt == FOLLOW_MOST {
+            self.prompt = 0;
+            self.stop_following(n.wrapping_add(1));
+        }
+    }
+
+    /// Follows from now on, for a model.
+    #[cfg(all(loom, test))]
+    pub(super) fn follow(&mut self) {
+        self.follows = true;
+    }
+}
+
+impl Consumer<'_> {
+    /// Not one of the quick looks has found nothing: it may end a run of fragments, or it may be time to follow.
+    pub(super) fn pace_idle_look(&mut self) {
+        if self.pace.idle_at != self.next {
+            self.end_of_run();
+        } else if !self.pace.follows && self.pace.waited() > FOLLOW_WAITED {
+            self.pace.follows = self.parts.head.latest.0.is_used();
+        }
+    }
+
+    /// The first look that finds nothing behind a run of fragments.
+    fn end_of_run(&mut self) {
+        let pace = &mut self.pace;
+        let run = self.next.wrapping_sub(pace.idle_at);
+        pace.hurried = if pace.waited() <= HURRIED_LOOKS { pace.hurried + 1 } else { 0 };
+        pace.idle_at = self.next;
+        pace.looks_before = pace.idle_looks;
+        pace.paced_at = self.next;
+        self.ask_whether_to_clean();
+        // Credits of payloads that were forgotten: nobody has a slice while `self` is borrowed.
+        if let Some(seat) = self.mode.seat() {
+            seat.release(self.next);
+        }
+        if self.pace.hurried >= self.pace.hurried_most && self.pace.step != OFF {
+            let is_stream = self.get_behind(HURRIED_DISTANCE);
+            let pace = &mut self.pace;
+            pace.hurried = 0;
+            pace.hurried_most =
+                if is_stream { HURRIED_MOST } else { (2 * pace.hurried_most).min(HURRIED_RARELY) };
+        } else {
+            pause((run / 2).min(PAUSE_AFTER_RUN));
+        }
+    }
+
+    /// In a long run of fragments, cleans those behind, and now and then lets the producer get ahead.
+    #[cold]
+    pub(super) fn at_gate(&mut self) {
+        self.clean();
+        self.pace.gate = self.next.wrapping_add(self.pace.step);
+        if self.next.wrapping_sub(self.pace.paced_at) >= PACE_STEP {
+            self.pace.paced_at = self.next;
+            self.ask_whether_to_clean();
+            let run = self.next.wrapping_sub(self.pace.idle_at);
+            self.get_behind(run / 2);
+        }
+    }
+
+    /// Waits a little, so that the producer gets `distance` ahead, or as far as this may be; says whether it gets there.
+    /// A reader that is on the producer's heels takes each line away from it while it is being written.
+    fn get_behind(&self, distance: u64) -> bool {
+        let distance = distance.min(DISTANCE).min(self.parts.ring.depth() / 4);
+        let last = self.next.wrapping_add(distance).wrapping_sub(1);
+        if self.parts.ring.line(last).look(last) != Look::Behind {
+            return true;
+        }
+        // Each look at the newest costs the producer the way to here and back: only two.
+        let before = self.parts.head.latest.0.newest();
+        pause(PROBE);
+        let newest = self.parts.head.latest.0.newest();
+        let came = newest.wrapping_sub(before);
+        if came <= FAST || came > self.parts.ring.depth() {
+            return false;
+        }
+        let missing = seq::distance(newest, last).max(0) as u64;
+        pause((missing * PROBE / came).min(DISTANCE_PAUSE));
+        true
+    }
+
+    /// A sole consumer cleans for the producer, whom it would cost more; but not if the producer has to wait for it. (It
+    /// would make that wait longer, and what leaves the caches might be in use again.)
+    fn ask_whether_to_clean(&mut self) {
+        let credit = &self.parts.head.credit.0;
+        let stalls = credit.stalls.load(Relaxed);
+        let is_late = core::mem::replace(&mut self.pace.stalls, stalls) != stalls;
+        self.pace.cleans = self.pace.may_clean && credit.sole.load(Relaxed) != 0 && !is_late;
+    }
+
+    /// Has the slots that have been read leave the caches: the producer, which writes there next, then need not
+    /// take them away from here. (A hint, whatever the lines say by now.)
+    fn clean(&mut self) {
+        // Not what was skipped, or read while somebody else had to be thought of.
+        let behind = self.next.wrapping_sub(self.pace.uncleaned);
+        if self.pace.cleans && behind <= CLEAN_MOST {
+            let mut n = self.pace.uncleaned;
+            while n != self.next {
+                let line = self.parts.ring.line(n);
+                line.for_cache_lines(line.place().size_in_slot(), words::evict);
+                n = n.wrapping_add(1);
+            }
+        }
+        self.pace.uncleaned = self.next;
+    }
+}
+
+#[cfg(all(test, not(loom), feature = "alloc"))]
+mod tests {
+    use super::*;
+    use crate::{Link, Producer};
+
+    fn link() -> (Producer<'static>, Consumer<'static>) {
+        let link = Link::builder().depth(1024).mtu(64).consumers(1).build().unwrap();
+        (link.producer().unwrap(), link.consumer().unwrap())
+    }
+
+    #[test]
+    fn quick_answers_are_not_taken_for_a_stream_for_long() {
+        let (tx, mut rx) = link();
+        for _ in 0..4 * HURRIED_RARELY {
+            tx.send(b"question").unwrap();
+            assert!(rx.poll().unwrap().is_some());
+            assert!(rx.poll().unwrap().is_none());
+        }
+        assert_eq!(rx.pace.hurried_most, HURRIED_RARELY);
+        // Far enough ahead, whatever is asked for.
+        (0..DISTANCE).for_each(|_| tx.send(b"stream").unwrap());
+        assert!(rx.get_behind(u64::MAX));
+        // Not quite, and nothing comes.
+        assert!(rx.poll().unwrap().is_some());
+        assert!(!rx.get_behind(u64::MAX));
+    }
+
+    #[test]
+    fn who_is_waited_for_cleans_nothing() {
+        let (tx, mut rx) = link();
+        let asks = |rx: &mut Consumer<'_>| {
+            rx.pace.may_clean = true;
+            rx.ask_whether_to_clean();
+            rx.pace.cleans
+        };
+        assert!(!asks(&mut rx), "the producer has not said that this is the only one");
+        rx.parts.head.credit.0.sole.store(1, Relaxed);
+        assert!(asks(&mut rx));
+        while tx.publish(b"more than there is room for", 0, 0, 0).is_ok() {}
+        assert!(!asks(&mut rx));
+        assert!(asks(&mut rx), "the producer has not waited since");
+        rx.pace.may_clean = false;
+    }
+}
