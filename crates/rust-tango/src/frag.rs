@@ -59,7 +59,7 @@ impl FragmentMetadata {
 }
 
 /// Where a payload lies, and how long it is: one word of a metadata line.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Place {
     pub(crate) chunk: u32,
     pub(crate) size: u32,

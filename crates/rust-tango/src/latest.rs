@@ -7,30 +7,36 @@
 //! nearest caches, and when the fragment that it waits for has come, it has come here whole (`bench/`: `round-trip`).
 //!
 //! ```text
-//!   word   0     1     2       3         4 ... 14                              15
+//!   word   0     1     2       3         4 ... 7  |  8 ... 14                    15
 //!        | seq | sig | place | control | payload, if it is small enough      | begun |
 //! ```
 //!
-//! The first fifteen words are a [`Line`], and mean what they mean there. The producer stores, behind all that it
-//! does in the ring for fragment `n` ([`Latest::publish`]):
+//! The first fifteen words are a [`Line`], and mean what they mean there, in two cache lines, *near* and *far*. What is
+//! no longer than 32 bytes is in the near one only. The producer stores, behind all that it does in the ring for fragment
+//! `n` ([`Latest::publish`]):
 //!
-//! 1. `begun = n`, relaxed, and `fence(Release)`
-//! 2. the payload, if it fits, and the metadata, relaxed
+//! 1. if there is a far part: `begun = n`, relaxed, and `fence(Release)`; then that part, relaxed
+//! 2. `seq = n` less [`UNDER_WAY`], relaxed, and `fence(Release)`; then the near part and the metadata, relaxed
 //! 3. `seq = n` with Release
 //!
-//! or 3 alone ([`Latest::announce`]): the fragment is in the ring. A reader ([`Latest::look`], [`Latest::copy`]):
+//! or a place that is no place, relaxed, and 3 ([`Latest::announce`]): the fragment is in the ring. A reader
+//! ([`Latest::look`], [`Latest::copy`]):
 //!
-//! 1. `seq`, relaxed; only if it is `n`: `fence(Acquire)`. Ahead of `n`: `n` is in the ring, or was.
+//! 1. `seq`, relaxed; only if it is `n`: `fence(Acquire)`. Ahead of `n`, or what is under way is: `n` is in the ring, or
+//!    was.
 //! 2. copies the metadata and the payload, relaxed
-//! 3. `fence(Acquire)`; accepts the copy if `begun`, relaxed, is `n`. Otherwise it takes `n` from the ring
+//! 3. `fence(Acquire)`; accepts the copy if `seq`, relaxed, is still `n`, and if it has copied from the far line,
+//!    `begun` too. Otherwise, and if the place is none, it takes `n` from the ring
 //!
 //! # Why it is right
 //!
 //! *What is accepted is fragment `n`.* `seq = n` is stored behind the words of `n`, and who has loaded it and run the
-//! acquire fence sees those or newer ones. Suppose one is newer, of `m`: before it came `begun = m` and the release
-//! fence of `m`, and the load of that word is followed by the acquire fence of step 3. So the load of `begun`
-//! returns `m` or one further on, and the copy is refused. If only `n` was announced, `begun` is of an
-//! older one, or ([`Latest::begin`]) of none.
+//! acquire fence sees those or newer ones. Suppose one is newer, of `m`. If it is in the near line, there came before it
+//! `seq = m` less `UNDER_WAY` and a release fence, and the load of that word is followed by the acquire fence of step 3.
+//! So the second load of `seq` returns that or one further on, and `n` does not come again: `m` was in the ring before,
+//! so whoever takes over begins behind it. If it is in the far line, the same holds of `begun`. And who accepts something
+//! of the far line has seen in the near one that `n` has a part there. (What is announced leaves all words as they are but
+//! for the place, and that says so; a producer that begins does the same with a number that was there before.)
 //!
 //! *What is refused is in the ring.* All that the producer did there for `n` was stored before `seq = n`, with Release.
 //!
@@ -40,21 +46,29 @@
 //! is awaited, looks there too. (So if a producer is stopped between the two stores, a follower that goes on polling
 //! gets the fragment when the producer goes on; others may have it already.)
 //!
+//! *Each line is taken once.* All stores into the far line come first, then all into the near one: the reader, which
+//! looks at that all the time, would take it away in between.
+//!
 //! Credits have no part in this: the place is overwritten by the next fragment, read or not. That is why it is copied,
 //! and why payloads are limited to [`ROOM`] words. A reader that gives back a credit for `n` does so for its line.
 
-use crate::frag::FragmentMetadata;
-use crate::line::{Content, Line, Look, META_WORDS};
+use crate::frag::{FragmentMetadata, Place};
+use crate::line::{BESIDE_META, Content, Line, Look, META_WORDS, NEAR};
+use crate::seq;
 #[cfg(loom)]
 use crate::sync::StaticU64;
 use crate::sync::{Acquire, AtomicU64, Relaxed, Release, fence, intact, ordering};
 use crate::words::{self, WORD};
 
-/// A number that nobody waits for is so far from those that somebody does.
-const NOBODY: u64 = 1 << 63;
+/// What is under way has a number so far before its own: nobody waits for that one.
+const UNDER_WAY: u64 = 1 << 62;
 
-/// Words of payload.
-const ROOM: usize = words::SMALL;
+/// Words of payload: in both lines, and in the far one. (Models have one in each.)
+const ROOM: usize = if cfg!(loom) { 2 } else { 11 };
+const FAR: usize = ROOM - BESIDE_META;
+
+/// The place of a payload that has none here. Longer than any.
+const ELSEWHERE: Place = Place { chunk: FragmentMetadata::IN_SLOT, size: u32::MAX };
 
 /// The newest fragment: see the module. Written by the producer with every fragment.
 #[repr(C)]
@@ -62,7 +76,7 @@ const ROOM: usize = words::SMALL;
 pub(crate) struct Latest {
     meta: [AtomicU64; META_WORDS],
     room: [AtomicU64; ROOM],
-    /// Whose words may be in here, all or some. In the second cache line, which is fetched with each look.
+    /// Whose payload may be in the far cache line.
     begun: AtomicU64,
     /// Not zero: producers show fragments here. Models that are not about this do without it.
     #[cfg(loom)]
@@ -121,54 +135,67 @@ impl Latest {
 
     /// A producer begins, behind `next - 1`: whoever waits for that one or an older one finds it in the ring.
     pub(crate) fn begin(&self, next: u64) {
-        // Whatever is here now is accepted for no number. The one before may have died in the midst of `next - 1`, and
-        // `next` may only be announced.
-        if intact("latest.begin") {
-            self.begun.store(next.wrapping_add(NOBODY), Relaxed);
-        }
         if intact("latest.first") {
-            self.line().show(next.wrapping_sub(1));
+            self.show_elsewhere(next.wrapping_sub(1));
         }
     }
 
     /// Shows fragment `meta.seq`, which is in the ring. Producer only.
     #[inline]
     pub(crate) fn publish(&self, meta: &FragmentMetadata, content: Content<'_>) {
-        if !self.is_used() {
-            return;
+        if self.is_used() {
+            self.begin_to_publish(meta.seq, content);
+            self.line().publish(meta);
         }
-        self.begin_to_publish(meta.seq, content);
-        self.line().publish(meta);
     }
 
-    /// Steps 1 and half of 2.
+    /// Step 1, and 2 up to the metadata.
     #[inline]
     fn begin_to_publish(&self, n: u64, content: Content<'_>) {
-        let in_time = intact("latest.begun");
-        if in_time {
+        // What does not fit is in the ring only: `copy` knows by the size.
+        let content = if content.words() <= ROOM { content } else { Content::Apart };
+        let is_wide = content.words() > BESIDE_META;
+        if is_wide && intact("latest.begun") {
             self.begun.store(n, Relaxed);
+        }
+        if is_wide {
+            // Pairs with the acquire fence in `copy`.
+            fence(ordering("latest.begun_fence", Release));
+        }
+        self.line().fill_far(content);
+        if is_wide && !intact("latest.begun") {
+            self.begun.store(n, Relaxed);
+        }
+        if intact("latest.under_way") {
+            self.meta[0].store(n.wrapping_sub(UNDER_WAY), Relaxed);
         }
         // Pairs with the acquire fence in `copy`.
-        fence(ordering("latest.begun_fence", Release));
-        // What does not fit is in the ring only: `copy` knows by the size.
-        self.line().fill(content);
-        if !in_time {
-            self.begun.store(n, Relaxed);
-        }
+        fence(ordering("latest.under_way_fence", Release));
+        self.line().fill_near(content);
     }
 
     /// Shows that fragment `n` is in the ring, and all before it. Producer only.
     #[inline]
     pub(crate) fn announce(&self, n: u64) {
         if self.is_used() {
-            self.line().show(n);
+            self.show_elsewhere(n);
         }
     }
 
-    /// The number of the newest fragment. A look and nothing more: what it says may be out of date, and nothing is
-    /// ordered by it.
-    pub(crate) fn newest(&self) -> u64 {
-        self.meta[0].load(Relaxed)
+    #[inline]
+    fn show_elsewhere(&self, n: u64) {
+        if intact("latest.elsewhere") {
+            self.meta[2].store(ELSEWHERE.pack(), Relaxed);
+        }
+        self.line().show(n);
+    }
+
+    /// The number of the newest fragment, which is not far from `near`. A look and nothing more: what it says may be out
+    /// of date, and nothing is ordered by it.
+    pub(crate) fn newest(&self, near: u64) -> u64 {
+        let seen = self.meta[0].load(Relaxed);
+        let is_under_way = seq::distance(seen, near) > UNDER_WAY as i64 / 2;
+        if is_under_way { seen.wrapping_add(UNDER_WAY).wrapping_sub(1) } else { seen }
     }
 
     /// What there is to be said about fragment `n`. Ready: it is in the ring, and perhaps here. Gone: others are behind
@@ -177,7 +204,14 @@ impl Latest {
     #[inline]
     pub(crate) fn look(&self, n: u64) -> Look {
         words::prefetch(&self.begun);
-        self.line().look(n)
+        let (found, seen) = self.line().look_and_see(n);
+        // What is under way is newer than `n`, which is in the ring, then.
+        let behind = n.wrapping_sub(seen);
+        if UNDER_WAY / 2 < behind && behind < UNDER_WAY && intact("latest.newer") {
+            Look::Gone
+        } else {
+            found
+        }
     }
 
     /// What is here of fragment `n`, of which `look` has said that it is ready; its payload is copied into `to`.
@@ -186,12 +220,24 @@ impl Latest {
         let meta = self.line().metadata(n);
         let size = meta.size as usize;
         let is_whole = meta.chunk == FragmentMetadata::IN_SLOT && size <= mtu.min(ROOM * WORD);
-        if is_whole {
-            words::load_small(&self.room, &mut to.0, size.div_ceil(WORD));
+        let is_wide = is_whole && size > NEAR;
+        let (near, far) = (self.room.split_first_chunk(), to.0.split_first_chunk_mut());
+        if let (true, Some((near, rest)), Some((to_near, to_rest))) = (is_whole, near, far) {
+            words::load_few::<BESIDE_META>(near, to_near);
+            if let (true, Some(far), Some(to_far)) = (is_wide, rest.first_chunk(), to_rest.first_chunk_mut())
+            {
+                words::load_few::<FAR>(far, to_far);
+            }
         }
-        // Pairs with the release fence in `publish`.
+        // Pairs with the release fences in `begin_to_publish`.
         fence(ordering("latest.copied", Acquire));
-        if self.begun.load(Relaxed) != n && intact("latest.still") {
+        if self.meta[0].load(Relaxed) != n && intact("latest.still") {
+            return None;
+        }
+        if is_wide && self.begun.load(Relaxed) != n && intact("latest.still_far") {
+            return None;
+        }
+        if meta.place() == ELSEWHERE {
             return None;
         }
         Some(if is_whole { Found::Whole(meta) } else { Found::Metadata(meta) })
@@ -201,9 +247,9 @@ impl Latest {
 /// For models.
 #[cfg(all(loom, test))]
 impl Latest {
-    /// Makes the words exist for the model checker; of the payload, as many as models use.
+    /// Makes the words exist for the model checker.
     pub(crate) fn touch(&self) {
-        self.meta.iter().chain(&self.room[..2]).chain([&self.begun]).for_each(AtomicU64::touch);
+        self.meta.iter().chain(&self.room).chain([&self.begun]).for_each(AtomicU64::touch);
     }
 
     /// Whether the producer shows fragments here from now on.
@@ -211,7 +257,7 @@ impl Latest {
         self.used.store(u64::from(is_used), Relaxed);
     }
 
-    /// A producer is killed while it stores fragment `n` here.
+    /// A producer is stopped while it stores fragment `n` here.
     pub(crate) fn is_left_behind(&self, n: u64, payload: &[u8]) {
         self.begin_to_publish(n, Content::of(payload));
     }
@@ -275,6 +321,10 @@ mod tests {
             // The producer is killed in the midst of one, and the next begins behind it.
             let fourth = third.wrapping_add(1);
             latest.begin_to_publish(fourth, Content::of(&[4; 8]));
+            assert_eq!(latest.look(third), Look::Gone, "it is in the ring");
+            assert_eq!(latest.look(fourth), Look::Behind);
+            assert_eq!(latest.look(fourth.wrapping_add(1)), Look::Behind);
+            assert_eq!(latest.newest(third), third);
             latest.begin(fourth.wrapping_add(1));
             assert_eq!(latest.look(fourth), Look::Ready);
             assert!(latest.copy(fourth, 300, &mut copied).is_none());

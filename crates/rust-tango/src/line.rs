@@ -73,11 +73,11 @@ use crate::words;
 /// Words of metadata at the head of a slot.
 pub(crate) const META_WORDS: usize = 4;
 
-/// Bytes of a cache line.
-const CACHE_LINE: usize = 64;
+/// Bytes of a cache line. (Models have one word of payload in the first, so that two words are in both.)
+const CACHE_LINE: usize = if cfg!(loom) { (META_WORDS + 1) * words::WORD } else { 64 };
 
 /// Words of payload that share a cache line with the metadata.
-const BESIDE_META: usize = CACHE_LINE / words::WORD - META_WORDS;
+pub(crate) const BESIDE_META: usize = CACHE_LINE / words::WORD - META_WORDS;
 /// The same in bytes.
 pub(crate) const NEAR: usize = BESIDE_META * words::WORD;
 
@@ -105,6 +105,17 @@ pub(crate) enum Content<'p> {
 }
 
 impl<'p> Content<'p> {
+    /// How many words it takes.
+    #[inline]
+    pub(crate) fn words(self) -> usize {
+        match self {
+            Self::Block(_) => 64 / words::WORD,
+            Self::Bytes(payload) => payload.len().div_ceil(words::WORD),
+            Self::Slot(_, words) => words,
+            Self::Apart => 0,
+        }
+    }
+
     #[inline]
     pub(crate) fn of(payload: &'p [u8]) -> Self {
         payload.try_into().map_or(Self::Bytes(payload), |block| Self::Block(words::Block::load(block)))
@@ -130,36 +141,55 @@ impl Line<'_> {
     /// it does not fit. Producer only, behind [`retire`].
     #[inline]
     pub(crate) fn fill(&self, content: Content<'_>) -> bool {
+        let fits = self.fill_far(content);
+        if fits {
+            self.fill_near(content);
+        }
+        fits
+    }
+
+    /// The first half of [`Self::fill`]: what is in other cache lines than the metadata. False: the whole does not fit.
+    #[inline]
+    pub(crate) fn fill_far(&self, content: Content<'_>) -> bool {
         match content {
-            Content::Block(block) => self.room.first_chunk().map(|room| block.store(room)).is_some(),
-            Content::Bytes(payload) => {
-                payload.len() <= self.room.len() * words::WORD && self.fill_bytes(payload)
-            }
-            Content::Slot(line, words) => self.fill_words(line.room.get(..words).unwrap_or_default()),
+            Content::Block(block) => self.room.first_chunk().map(|room| block.store_far(room)).is_some(),
+            Content::Bytes(payload) => match payload.split_first_chunk::<NEAR>() {
+                Some((_, [])) | None => payload.len() <= self.room.len() * words::WORD,
+                Some((_, rest)) => {
+                    words::store_if_fits(self.room.get(BESIDE_META..).unwrap_or_default(), rest)
+                }
+            },
+            Content::Slot(line, words) => match (line.room.get(..words), self.room.get(..words)) {
+                (Some(from), Some(to)) => {
+                    let near = words.min(BESIDE_META);
+                    words::relay(&from[near..], &to[near..]);
+                    true
+                }
+                _ => false,
+            },
             Content::Apart => false,
         }
     }
 
-    fn fill_bytes(&self, payload: &[u8]) -> bool {
-        if let (Some((near, far)), Some((first, rest))) =
-            (self.room.split_first_chunk::<BESIDE_META>(), payload.split_first_chunk::<NEAR>())
-        {
-            let fits = words::store_if_fits(far, rest);
-            if fits {
-                words::store_each(near, first);
+    /// The second half.
+    #[inline]
+    pub(crate) fn fill_near(&self, content: Content<'_>) {
+        match content {
+            Content::Block(block) => {
+                if let Some(room) = self.room.first_chunk() {
+                    block.store_near(room);
+                }
             }
-            fits
-        } else {
-            words::store_if_fits(self.room, payload)
+            Content::Bytes(payload) => match payload.first_chunk::<NEAR>() {
+                Some(first) => words::store_each(self.room, first),
+                None => _ = words::store_if_fits(self.room, payload),
+            },
+            Content::Slot(line, words) => {
+                let near = words.min(BESIDE_META);
+                words::relay(line.room.get(..near).unwrap_or_default(), self.room);
+            }
+            Content::Apart => {}
         }
-    }
-
-    fn fill_words(&self, from: &[AtomicU64]) -> bool {
-        let Some(to) = self.room.get(..from.len()) else { return false };
-        let (near, far) = from.split_at(from.len().min(BESIDE_META));
-        words::relay(far, &to[near.len()..]);
-        words::relay(near, to);
-        true
     }
 
     /// Does something to each cache line of the slot that a payload of `len` bytes takes; to nine at most.
@@ -203,8 +233,14 @@ impl Line<'_> {
     /// What the line says about fragment `n`. After [`Look::Ready`], the words of `n` are visible.
     #[inline]
     pub(crate) fn look(&self, n: u64) -> Look {
+        self.look_and_see(n).0
+    }
+
+    /// [`Self::look`], with the word that it is about.
+    #[inline]
+    pub(crate) fn look_and_see(&self, n: u64) -> (Look, u64) {
         let seen = self.meta[0].load(Relaxed);
-        if seen == n {
+        let found = if seen == n {
             // Pairs with the Release store in `publish`.
             fence(ordering("line.look", Acquire));
             Look::Ready
@@ -212,7 +248,8 @@ impl Line<'_> {
             Look::Behind
         } else {
             Look::Gone
-        }
+        };
+        (found, seen)
     }
 
     /// The application tag, for a look before anything else is read.
@@ -302,7 +339,7 @@ mod tests {
         let memory: [AtomicU64; 16] = core::array::from_fn(|_| AtomicU64::new(u64::MAX));
         let (meta, room) = memory.split_first_chunk().unwrap();
         let line = Line { meta, room };
-        for len in [0, 1, 31, 32, 33, 64, 95, 96] {
+        for len in [0, 1, 8, 31, 32, 33, 63, 64, 65, 88, 95, 96] {
             room.iter().for_each(|word| word.store(u64::MAX, Relaxed));
             let payload: Vec<u8> = (1..=len as u8).collect();
             assert!(line.fill(Content::of(&payload)));

@@ -171,16 +171,8 @@ impl<'a> Producer<'a> {
         ctl: u16,
         ts: u32,
     ) -> Result<FragmentMetadata, TangoError> {
-        let published = self.put(payload, sig, ctl, ts);
-        self.wake_sleepers();
-        published
-    }
-
-    /// Publishes a payload, without a look at who sleeps.
-    #[inline(always)]
-    fn put(&self, payload: &[u8], sig: u64, ctl: u16, ts: u32) -> Result<FragmentMetadata, TangoError> {
         if payload.len() > self.in_slot {
-            return self.put_apart(payload, sig, ctl, ts);
+            return self.publish_apart(payload, sig, ctl, ts);
         }
         let n = self.next.get();
         if !seq::is_before(n, self.limit.get()) {
@@ -190,12 +182,27 @@ impl<'a> Producer<'a> {
         // `in_slot` says that it fits. Asked where the compiler sees it, so that no way leads to a panic.
         let (line, content) = (self.parts.ring.line(n), Content::of(payload));
         if !line.fill(content) {
-            return self.put_apart(payload, sig, ctl, ts);
+            return self.publish_apart(payload, sig, ctl, ts);
         }
         line.publish(&meta);
         self.parts.head.latest.0.publish(&meta, content);
         self.advance(n, 1);
         self.clean(n, payload.len());
+        self.wake_sleepers();
+        Ok(meta)
+    }
+
+    /// Publishes a payload that does not fit its slot.
+    #[inline]
+    fn publish_apart(
+        &self,
+        payload: &[u8],
+        sig: u64,
+        ctl: u16,
+        ts: u32,
+    ) -> Result<FragmentMetadata, TangoError> {
+        let meta = self.put_apart(payload, sig, ctl, ts)?;
+        self.wake_sleepers();
         Ok(meta)
     }
 

@@ -4,7 +4,7 @@
 //! atomic access of the whole word. So a reader that is lapped sees old or mixed words, never undefined
 //! behaviour, and the protocol in [`line`](crate::line) makes it reject them.
 //!
-//! [`store`] and [`load`] are the copies, [`Block`] and [`load_small`] those of small payloads. Compilers do not vectorise loops over atomics; on x86-64 the
+//! [`store`] and [`load`] are the copies, [`Block`] and [`load_few`] those of small payloads. Compilers do not vectorise loops over atomics; on x86-64 the
 //! copies therefore have a form in inline assembly, specified as what the portable loop does: relaxed
 //! accesses to the same aligned words, each once. A 16-byte vector access there is made of 8-byte parts
 //! that are single-copy atomic each (Intel and AMD promise it for naturally aligned eight bytes), and
@@ -16,9 +16,6 @@ use crate::sync::{AtomicU64, Relaxed, StaticU64};
 
 /// Bytes of a word.
 pub(crate) const WORD: usize = 8;
-
-/// Words that [`load_small`] copies.
-pub(crate) const SMALL: usize = 11;
 
 /// Copies `bytes` into the words at the start of `to`; of a last word that is only partly covered, the
 /// rest is zero (so a payload's words depend on nothing but the payload).
@@ -68,7 +65,7 @@ fn store_full(to: &[AtomicU64], bytes: &[u8]) {
 }
 
 /// [`store`], or false if `to` is too short.
-#[inline]
+#[inline(never)] // in each publish twice, or four times
 pub(crate) fn store_if_fits(to: &[AtomicU64], bytes: &[u8]) -> bool {
     let words = to.get(..bytes.len().div_ceil(WORD));
     words.map(|words| store(words, bytes)).is_some()
@@ -165,69 +162,75 @@ impl Block {
         }
     }
 
-    /// Stores them; the first half, which may share its cache line with metadata, comes last.
+    /// Stores the second half.
     #[inline(always)]
-    pub(crate) fn store(self, to: &[AtomicU64; 8]) {
+    pub(crate) fn store_far(self, to: &[AtomicU64; 8]) {
+        self.store_half(to, 2);
+    }
+
+    /// Stores the first half.
+    #[inline(always)]
+    pub(crate) fn store_near(self, to: &[AtomicU64; 8]) {
+        self.store_half(to, 0);
+    }
+
+    /// Stores the halves of a half that begins at the quarter `at`.
+    #[inline(always)]
+    fn store_half(self, to: &[AtomicU64; 8], at: usize) {
         #[cfg(all(target_arch = "x86_64", not(miri), not(loom), not(portable)))]
-        // SAFETY: `to` is shared atomic memory of 64 bytes, aligned to eight; see the module.
+        // SAFETY: `to` is shared atomic memory of 64 bytes, aligned to eight, of which these are 32; see the module.
         unsafe {
             core::arch::asm!(
-                "movups [{to} + 32], {c}",
-                "movups [{to} + 48], {d}",
                 "movups [{to}], {a}",
                 "movups [{to} + 16], {b}",
-                to = in(reg) to.as_ptr(),
-                a = in(xmm_reg) self.0[0],
-                b = in(xmm_reg) self.0[1],
-                c = in(xmm_reg) self.0[2],
-                d = in(xmm_reg) self.0[3],
+                to = in(reg) to[2 * at..].as_ptr(),
+                a = in(xmm_reg) self.0[at],
+                b = in(xmm_reg) self.0[at + 1],
                 options(nostack, preserves_flags),
             );
         }
         #[cfg(not(all(target_arch = "x86_64", not(miri), not(loom), not(portable))))]
-        for at in [4, 5, 6, 7, 0, 1, 2, 3] {
-            store_word(&to[at], self.0[at]);
+        for (to, value) in to.iter().zip(self.0).skip(2 * at).take(4) {
+            store_word(to, value);
         }
     }
 }
 
-/// Copies the first `used` words, and perhaps more. By 16 bytes where that can be, so that who reads the copy by as
-/// many does not wait for narrower stores to come to the cache. Like [`load`], it may be of words that are being
-/// written.
+/// Copies words, few and so many. By 16 bytes where that can be, so that who reads the copy by as many does not wait for
+/// narrower stores to come to the cache. Like [`load`], it may be of words that are being written.
 #[inline(always)]
-pub(crate) fn load_small(from: &[AtomicU64; SMALL], to: &mut [u64; SMALL], used: usize) {
+pub(crate) fn load_few<const WORDS: usize>(from: &[AtomicU64; WORDS], to: &mut [u64; WORDS]) {
     #[cfg(all(target_arch = "x86_64", not(miri), not(loom), not(portable)))]
-    {
-        let _ = used;
-        // SAFETY: both are eleven words, aligned to eight; `to` is exclusive, so they do not overlap.
-        unsafe {
-            core::arch::asm!(
-                "movups {a}, [{from}]",
-                "movups {b}, [{from} + 16]",
-                "movups {c}, [{from} + 32]",
-                "movups {d}, [{from} + 48]",
-                "movups {e}, [{from} + 64]",
-                "mov {last}, [{from} + 80]",
-                "movups [{to}], {a}",
-                "movups [{to} + 16], {b}",
-                "movups [{to} + 32], {c}",
-                "movups [{to} + 48], {d}",
-                "movups [{to} + 64], {e}",
-                "mov [{to} + 80], {last}",
-                to = in(reg) to.as_mut_ptr(),
-                from = in(reg) from.as_ptr(),
-                a = out(xmm_reg) _,
-                b = out(xmm_reg) _,
-                c = out(xmm_reg) _,
-                d = out(xmm_reg) _,
-                e = out(xmm_reg) _,
-                last = out(reg) _,
-                options(nostack, preserves_flags),
-            );
+    for at in (0..WORDS).step_by(2) {
+        let (from, to) = (from[at..].as_ptr(), to[at..].as_mut_ptr());
+        if at + 1 < WORDS {
+            // SAFETY: both are two words there, aligned to eight; `to` is exclusive, so they do not overlap.
+            unsafe {
+                core::arch::asm!(
+                    "movups {two}, [{from}]",
+                    "movups [{to}], {two}",
+                    from = in(reg) from,
+                    to = in(reg) to,
+                    two = out(xmm_reg) _,
+                    options(nostack, preserves_flags),
+                );
+            }
+        } else {
+            // SAFETY: as above, of one word.
+            unsafe {
+                core::arch::asm!(
+                    "mov {one}, [{from}]",
+                    "mov [{to}], {one}",
+                    from = in(reg) from,
+                    to = in(reg) to,
+                    one = out(reg) _,
+                    options(nostack, preserves_flags),
+                );
+            }
         }
     }
     #[cfg(not(all(target_arch = "x86_64", not(miri), not(loom), not(portable))))]
-    load(&from[..used], to);
+    load(from, to);
 }
 
 /// Stores `bytes` at any byte offset of `to`; words at either end that are covered in part keep

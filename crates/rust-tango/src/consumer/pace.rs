@@ -15,8 +15,8 @@ use crate::seq;
 use crate::sync::{Relaxed, pause};
 use crate::words;
 
-/// Most spins after an empty look that ends a run: half as many as the run had fragments. The producer
-/// gets ahead by more than one fragment, and the line is not pulled away from it at once. None after a
+/// Most spins after an empty look that ends a run: half as many as the run had fragments, and fewer in a small ring. The
+/// producer gets ahead by more than one fragment, and the line is not pulled away from it at once. None after a
 /// single fragment, so an exchange of questions and answers does not wait (`bench/`: workloads `working`,
 /// `round-trip`).
 const PAUSE_AFTER_RUN: u64 = 32;
@@ -180,7 +180,7 @@ impl Consumer<'_> {
     fn end_of_run(&mut self) {
         let pace = &mut self.pace;
         let run = self.next.wrapping_sub(pace.idle_at);
-        pace.hurried = if pace.waited() <= HURRIED_LOOKS { pace.hurried + 1 } else { 0 };
+        pace.hurried = if pace.waited() <= HURRIED_LOOKS { pace.hurried.saturating_add(1) } else { 0 };
         pace.idle_at = self.next;
         pace.looks_before = pace.idle_looks;
         pace.paced_at = self.next;
@@ -196,7 +196,7 @@ impl Consumer<'_> {
             pace.hurried_most =
                 if is_stream { HURRIED_MOST } else { (2 * pace.hurried_most).min(HURRIED_RARELY) };
         } else {
-            pause((run / 2).min(PAUSE_AFTER_RUN));
+            pause((run / 2).min(PAUSE_AFTER_RUN).min(self.parts.ring.depth() / 8));
         }
     }
 
@@ -222,25 +222,29 @@ impl Consumer<'_> {
             return true;
         }
         // Each look at the newest costs the producer the way to here and back: only two.
-        let before = self.parts.head.latest.0.newest();
+        let latest = &self.parts.head.latest.0;
+        let before = latest.newest(self.next);
         pause(PROBE);
-        let newest = self.parts.head.latest.0.newest();
+        let newest = latest.newest(self.next);
         let came = newest.wrapping_sub(before);
         if came <= FAST || came > self.parts.ring.depth() {
             return false;
         }
         let missing = seq::distance(newest, last).max(0) as u64;
-        pause((missing * PROBE / came).min(DISTANCE_PAUSE));
+        pause((missing.saturating_mul(PROBE) / came).min(DISTANCE_PAUSE));
         true
     }
 
     /// A sole consumer cleans for the producer, whom it would cost more; but not if the producer has to wait for it. (It
     /// would make that wait longer, and what leaves the caches might be in use again.)
     fn ask_whether_to_clean(&mut self) {
+        if !self.pace.may_clean {
+            return;
+        }
         let credit = &self.parts.head.credit.0;
         let stalls = credit.stalls.load(Relaxed);
         let is_late = core::mem::replace(&mut self.pace.stalls, stalls) != stalls;
-        self.pace.cleans = self.pace.may_clean && credit.sole.load(Relaxed) != 0 && !is_late;
+        self.pace.cleans = credit.sole.load(Relaxed) != 0 && !is_late;
     }
 
     /// Has the slots that have been read leave the caches: the producer, which writes there next, then need not
@@ -301,6 +305,5 @@ mod tests {
         while tx.publish(b"more than there is room for", 0, 0, 0).is_ok() {}
         assert!(!asks(&mut rx));
         assert!(asks(&mut rx), "the producer has not waited since");
-        rx.pace.may_clean = false;
     }
 }

@@ -81,7 +81,7 @@ fn lapped(seen: &Seen, look: impl FnOnce(Consumer<'static>, &Seen) + Send + 'sta
 /// What an observer copies at once is whole, each fragment by itself.
 #[test]
 fn an_observer_copies_a_batch() {
-    let model = Model::bounded(3, 4095).must_see(&["2 at once", "lapped"]);
+    let model = Model::bounded(3, 4092).must_see(&["2 at once", "lapped"]);
     model.check(|seen| {
         lapped(seen, |mut observer, seen| match observer.poll_batch(2) {
             Ok(batch) => {
@@ -99,7 +99,7 @@ fn an_observer_copies_a_batch() {
 /// An observer passes over a fragment only by what that fragment says of itself.
 #[test]
 fn an_observer_filters() {
-    let model = Model::bounded(3, 3710).must_see(&["read", "lapped"]);
+    let model = Model::bounded(3, 3708).must_see(&["read", "lapped"]);
     model.check(|seen| {
         lapped(seen, |mut observer, seen| match observer.poll_if(|sig| sig == nth(0)) {
             Ok(Some(fragment)) => {
@@ -153,7 +153,7 @@ fn a_loan_that_comes_to_nothing_laps_an_observer() {
 
 #[test]
 fn a_loan_in_its_slot_laps_an_observer() {
-    let model = Model::bounded(3, 2868).must_see(&["read", "lapped"]);
+    let model = Model::bounded(3, 2866).must_see(&["read", "lapped"]);
     model.check(|seen| lent_over(seen, &Memory::new(Shape::default()), 2, true));
 }
 

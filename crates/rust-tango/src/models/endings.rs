@@ -70,7 +70,7 @@ fn read_of_both(mut consumer: Consumer<'_>, seen: &Seen, ask: impl Fn(&mut Consu
 /// A producer dies of a panic, which says so.
 #[test]
 fn died_and_replaced() {
-    let model = Model::bounded(3, 6774).must_see(&["died", "replaced"]);
+    let model = Model::bounded(3, 5601).must_see(&["died", "replaced"]);
     model.check(|seen| {
         let memory = Memory::new(Shape { slots: 1, first: 7, ..Shape::default() });
         let producer = memory.producer();

@@ -1,8 +1,8 @@
 //! Who follows the newest fragment reads what who looks in the ring would: all of it, whole, in order.
 
-use super::memory::{Memory, Model, PAYLOAD, Shape, payload, publish, publish_all, read_through, whole};
+use super::memory::{Memory, Model, PAYLOAD, Shape, payload, publish_all, read_through, whole};
 use crate::consumer::Start;
-use crate::{Fragment, Link, Producer, TangoError};
+use crate::{Fragment, FragmentMetadata, Link, Producer, TangoError};
 use loom::thread;
 use std::sync::Arc;
 
@@ -15,6 +15,9 @@ fn memory(shape: Shape) -> Arc<Memory> {
     memory.shows_latest(true);
     memory
 }
+
+/// One cache line is enough for a short one.
+const SHORT: usize = PAYLOAD / 2;
 
 /// Where fragments of one by one are read.
 const EITHER: &[&str] = &["copied", "in the ring"];
@@ -59,7 +62,7 @@ fn all_arrive(
 
 #[test]
 fn all_arrive_one_by_one() {
-    all_arrive(11167, EITHER, |_| (), |fragment, n| assert_eq!(whole(fragment), n));
+    all_arrive(70265, EITHER, |_| (), |fragment, n| assert_eq!(whole(fragment), n));
 }
 
 /// Publishes the next fragment in a batch of its own. It is only told of, and a batch has no tag of its own.
@@ -74,7 +77,7 @@ fn is_of(fragment: &Fragment<'_>, n: u64) {
 
 #[test]
 fn all_arrive_behind_a_batch() {
-    all_arrive(4034, EITHER, |producer| announce(producer), is_of);
+    all_arrive(6569, EITHER, |producer| announce(producer), is_of);
 }
 
 #[test]
@@ -83,7 +86,23 @@ fn all_arrive_before_a_batch() {
         publish_all(producer, 1);
         announce(producer);
     };
-    all_arrive(47, EITHER, put, is_of);
+    all_arrive(660, EITHER, put, is_of);
+}
+
+/// What shares a cache line with the metadata is not what was there before.
+#[test]
+fn all_arrive_before_a_short_batch() {
+    let put = |producer: &mut Producer<'_>| {
+        for n in FIRST..FIRST + 2 {
+            let payload = &payload(n)[..SHORT];
+            if n == FIRST {
+                assert!(producer.publish(payload, 0, 0, 0).is_ok());
+            } else {
+                assert_eq!(producer.publish_batch(&[payload], 0, 0), 1);
+            }
+        }
+    };
+    all_arrive(704, EITHER, put, |fragment, n| assert_eq!(fragment.payload.as_slice(), &payload(n)[..SHORT]));
 }
 
 #[test]
@@ -101,27 +120,39 @@ fn all_arrive_behind_a_loan() {
         loan.write_at(0, &payload(FIRST));
         loan.commit(FIRST, FIRST as u16, FIRST as u32);
     };
-    all_arrive(11167, EITHER, put, |fragment, n| assert_eq!(whole(fragment), n));
+    all_arrive(70265, EITHER, put, |fragment, n| assert_eq!(whole(fragment), n));
 }
 
-/// An observer accepts no mixture, wherever it looks.
-#[test]
-fn an_observer_follows() {
-    let model = Model::exhaustive(30188).must_see(&["0", "1", "nothing"]);
-    model.check(|seen| {
+/// An observer accepts no mixture, wherever it looks: of fragments of so many bytes.
+fn an_observer_follows_two(least: usize, sizes: [usize; 2]) {
+    let model = Model::exhaustive(least).must_see(&["0", "1", "nothing"]);
+    model.check(move |seen| {
         let memory = memory(Shape { slots: 0, ..SHAPE });
         let producer = memory.producer();
-        publish_all(&producer, 1);
+        let publish = |offset: usize| {
+            let n = FIRST + offset as u64;
+            producer
+                .publish(&payload(n)[..sizes[offset]], n, n as u16, n as u32)
+                .expect("nobody holds it back")
+        };
+        publish(0);
         let mut observer = memory.observer(Start::At(FIRST)).following();
         let reader = thread::spawn({
             let seen = seen.clone();
             move || {
                 for _ in 0..2 {
-                    let from = observer.next_seq();
+                    let n = observer.next_seq();
+                    let offset = (n - FIRST) as usize;
                     match observer.poll() {
                         Ok(Some(fragment)) => {
-                            assert_eq!(whole(&fragment), from);
-                            seen.note(std::format!("{}", from - FIRST));
+                            let FragmentMetadata { seq, sig, ctl, ts, .. } = fragment.meta;
+                            assert_eq!(
+                                (seq, sig, ctl, ts),
+                                (n, n, n as u16, n as u32),
+                                "metadata of another"
+                            );
+                            assert_eq!(fragment.payload.as_slice(), &payload(n)[..sizes[offset]]);
+                            seen.note(std::format!("{offset}"));
                         }
                         Ok(None) => seen.note("nothing"),
                         Err(TangoError::Overrun { .. }) => seen.note("lapped"),
@@ -130,15 +161,76 @@ fn an_observer_follows() {
                 }
             }
         });
-        assert!(publish(&producer), "nobody holds it back");
+        publish(1);
         reader.join().unwrap();
+    });
+}
+
+#[test]
+fn an_observer_follows() {
+    an_observer_follows_two(112049, [PAYLOAD, PAYLOAD]);
+}
+
+#[test]
+fn an_observer_follows_short_ones() {
+    an_observer_follows_two(18476, [SHORT, SHORT]);
+}
+
+#[test]
+fn an_observer_follows_a_short_one_behind_a_long_one() {
+    an_observer_follows_two(18476, [PAYLOAD, SHORT]);
+}
+
+#[test]
+fn an_observer_follows_a_long_one_behind_a_short_one() {
+    an_observer_follows_two(24045, [SHORT, PAYLOAD]);
+}
+
+/// The same while the producer dies, and another one comes and publishes.
+#[test]
+fn an_observer_follows_over_a_takeover() {
+    let model = Model::bounded(2, 86641).must_see(&["0", "1"]);
+    model.check(|seen| {
+        let memory = memory(Shape { slots: 0, ..SHAPE });
+        let producer = memory.producer();
+        publish_all(&producer, 1);
+        let mut observer = memory.observer(Start::At(FIRST)).following();
+        let reader = thread::spawn({
+            let seen = seen.clone();
+            move || {
+                for _ in 0..3 {
+                    if let Ok(Some(fragment)) = observer.poll() {
+                        seen.note(std::format!("{}", whole(&fragment) - FIRST));
+                    }
+                }
+            }
+        });
+        memory.fails(producer);
+        publish_all(&memory.producer(), 1);
+        reader.join().unwrap();
+    });
+}
+
+/// What has been published is found, also while the next is under way.
+#[test]
+fn the_one_before_is_found() {
+    Model::exhaustive(1).check(|_| {
+        let memory = memory(Shape { depth: 4, ..SHAPE });
+        let producer = memory.producer();
+        let mut consumer = memory.consumer(0, Start::Next).following();
+        publish_all(&producer, 2);
+        memory.stops_showing(FIRST + 2);
+        for n in FIRST..FIRST + 2 {
+            is_of(&consumer.poll().unwrap().expect("it is in the ring"), n);
+            consumer = consumer.following();
+        }
     });
 }
 
 /// A producer dies when its fragment is in the ring, and not yet where followers look. Nobody comes after it.
 #[test]
 fn the_last_of_the_dead_is_read() {
-    let model = Model::exhaustive(19);
+    let model = Model::exhaustive(5);
     model.check(|_| {
         let memory = memory(SHAPE);
         let producer = memory.producer();

@@ -104,9 +104,14 @@ impl Memory {
         self.head.latest.0.is_used_from_now_on(shows);
     }
 
+    /// The producer is stopped while it shows fragment `n`, which is in the ring.
+    pub(super) fn stops_showing(&self, n: u64) {
+        self.head.latest.0.is_left_behind(n, &payload(n));
+    }
+
     /// The producer is killed while it shows fragment `n`, which is in the ring.
     pub(super) fn dies_showing(&self, n: u64, producer: Producer<'_>) {
-        self.head.latest.0.is_left_behind(n, &payload(n));
+        self.stops_showing(n);
         self.fails(producer);
     }
 

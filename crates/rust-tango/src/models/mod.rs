@@ -33,9 +33,9 @@
 //!
 //! # Bounds
 //!
-//! Rings of two lines, or four; payloads of two words, or none; one to four fragments at a time; two or three
-//! threads. A model is `exhaustive`, or explores every execution with at most so many preemptions: a thread
-//! that is interrupted though it could go on. (Waiting in a loop is no preemption.) Each says which.
+//! Rings of two lines, or four; payloads of two words (in two cache lines, as it were), one, or none; one to four
+//! fragments at a time; two or three threads. A model is `exhaustive`, or explores every execution with at most so
+//! many preemptions: a thread that is interrupted though it could go on. (Waiting in a loop is no preemption.) Each says which.
 //!
 //! # Mutations
 //!

@@ -76,7 +76,7 @@ fn room_wakes(make_room: impl FnOnce(Consumer<'static>) + Send + 'static) {
 
 #[test]
 fn a_credit_wakes() {
-    Model::exhaustive(12644).check(|_| {
+    Model::exhaustive(7890).check(|_| {
         room_wakes(|mut consumer| {
             read(&mut consumer, 7);
             // Leaving would wake the producer, too.
@@ -87,7 +87,7 @@ fn a_credit_wakes() {
 
 #[test]
 fn leaving_wakes() {
-    Model::exhaustive(12932).check(|_| room_wakes(drop));
+    Model::exhaustive(8097).check(|_| room_wakes(drop));
 }
 
 /// The producer sleeps until both have made room, whoever of them is last.
@@ -185,7 +185,7 @@ fn the_next_owner_of_a_slot_is_woken() {
 /// wakes the producer.
 #[test]
 fn who_takes_a_slot_wakes() {
-    Model::bounded(2, 3470).check(|_| {
+    Model::bounded(2, 2731).check(|_| {
         let _kernel = kernel::begin();
         let (memory, producer) = link(1);
         core::mem::forget(memory.consumer(0, Start::Next));

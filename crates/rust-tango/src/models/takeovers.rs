@@ -39,7 +39,7 @@ fn the_next_producer_knows_where_payloads_lie() {
 /// Somebody joins before that, after it, or in the midst of it.
 #[test]
 fn somebody_joins_meanwhile() {
-    let model = Model::bounded(2, 72053).must_see(&["from 1", "from 2", "from 3"]);
+    let model = Model::bounded(2, 68417).must_see(&["from 1", "from 2", "from 3"]);
     model.check(|seen| {
         let memory = Memory::new(SHAPE);
         let producer = memory.producer();
@@ -96,7 +96,7 @@ fn what_was_being_overwritten_stays_dead() {
 /// for a loan that came to nothing.
 #[test]
 fn what_was_retired_is_overwritten_by_the_next() {
-    let model = Model::bounded(2, 3069).must_see(&["whole", "lapped", "overwritten"]);
+    let model = Model::bounded(2, 3067).must_see(&["whole", "lapped", "overwritten"]);
     model.check(|seen| {
         let link = Link::builder().depth(2).mtu(16).consumers(1).start(FIRST).build().unwrap();
         link.touch(2);
