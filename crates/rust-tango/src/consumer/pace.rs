@@ -12,7 +12,7 @@
 use super::Consumer;
 use crate::line::Look;
 use crate::seq;
-use crate::sync::{Relaxed, pause};
+use crate::sync::{Relaxed, pause, spin_loop};
 use crate::words;
 
 /// Most spins after an empty look that ends a run: half as many as the run had fragments, and fewer in a small ring. The
@@ -27,17 +27,19 @@ const PAUSE_AFTER_RUN: u64 = 32;
 const DISTANCE: u64 = 256;
 const PACE_STEP: u64 = 64;
 const DISTANCE_PAUSE: u64 = 48;
-/// Fragments come fast if there are more than `FAST` of them while a reader spins `PROBE` times.
-const FAST: u64 = 2;
-const PROBE: u64 = 4;
-/// A stream is cleaned so many fragments at a time.
+/// Who has waited `PATIENCE` spins for that asks whether there is a stream to wait for: by what comes in `PROBE` spins.
+const PATIENCE: u64 = 6;
+const PROBE: u64 = 12;
+/// A stream is cleaned so many fragments at a time; and what is left of it when its reader begins to follow, but no less
+/// than `CLEAN_AFTER`: who takes one at a time would only wait longer for the next.
 const CLEAN_STEP: u64 = 16;
+const CLEAN_AFTER: u64 = 4;
 /// Larger than most batches.
 const CLEAN_MOST: u64 = 256;
 /// Who has looked no more than `HURRIED_LOOKS` times in vain behind each of `HURRIED_MOST` runs in a row is on the
 /// producer's heels, and tries to get `HURRIED_DISTANCE` behind. Where fragments do not come that fast, it was no stream,
 /// but answers that are as quick: then it tries half as often, down to once in `HURRIED_RARELY` runs.
-const HURRIED_LOOKS: u32 = 3;
+const HURRIED_LOOKS: u32 = 16;
 const HURRIED_MOST: u32 = 2;
 const HURRIED_DISTANCE: u64 = 64;
 const HURRIED_RARELY: u32 = 1 << 16;
@@ -172,6 +174,9 @@ impl Consumer<'_> {
         if self.pace.idle_at != self.next {
             self.end_of_run();
         } else if !self.pace.follows && self.pace.waited() > FOLLOW_WAITED {
+            if self.next.wrapping_sub(self.pace.uncleaned) > CLEAN_AFTER {
+                self.clean();
+            }
             self.pace.follows = self.parts.head.latest.0.is_used();
         }
     }
@@ -190,7 +195,8 @@ impl Consumer<'_> {
             seat.release(self.next);
         }
         if self.pace.hurried >= self.pace.hurried_most && self.pace.step != OFF {
-            let is_stream = self.get_behind(HURRIED_DISTANCE);
+            // One more is what would be an answer to the one before.
+            let is_stream = self.get_behind(HURRIED_DISTANCE, 0, 2);
             let pace = &mut self.pace;
             pace.hurried = 0;
             pace.hurried_most =
@@ -209,29 +215,33 @@ impl Consumer<'_> {
             self.pace.paced_at = self.next;
             self.ask_whether_to_clean();
             let run = self.next.wrapping_sub(self.pace.idle_at);
-            self.get_behind(run / 2);
+            self.get_behind(run / 2, PATIENCE, 1);
         }
     }
 
-    /// Waits a little, so that the producer gets `distance` ahead, or as far as this may be; says whether it gets there.
-    /// A reader that is on the producer's heels takes each line away from it while it is being written.
-    fn get_behind(&self, distance: u64) -> bool {
+    /// Waits a little, so that the producer gets `distance` ahead, or as far as this may be: a reader that is on the
+    /// producer's heels takes each line away from it while it is being written. After `patience` spins, it asks whether
+    /// fragments come at all, at least `least` within `PROBE` spins: says so, or that they are there.
+    fn get_behind(&self, distance: u64, patience: u64, least: u64) -> bool {
         let distance = distance.min(DISTANCE).min(self.parts.ring.depth() / 4);
         let last = self.next.wrapping_add(distance).wrapping_sub(1);
-        if self.parts.ring.line(last).look(last) != Look::Behind {
-            return true;
-        }
-        // Each look at the newest costs the producer the way to here and back: only two.
         let latest = &self.parts.head.latest.0;
-        let before = latest.newest(self.next);
-        pause(PROBE);
-        let newest = latest.newest(self.next);
-        let came = newest.wrapping_sub(before);
-        if came <= FAST || came > self.parts.ring.depth() {
-            return false;
+        let mut before = 0;
+        for spins in 0..DISTANCE_PAUSE {
+            if self.parts.ring.line(last).look(last) != Look::Behind {
+                return true;
+            }
+            // Each look at the newest costs the producer the way to here and back: only two.
+            if spins == patience {
+                before = latest.newest(self.next);
+            } else if spins == patience + PROBE {
+                let came = latest.newest(self.next).wrapping_sub(before);
+                if came < least || came > self.parts.ring.depth() {
+                    return false;
+                }
+            }
+            spin_loop();
         }
-        let missing = seq::distance(newest, last).max(0) as u64;
-        pause((missing.saturating_mul(PROBE) / came).min(DISTANCE_PAUSE));
         true
     }
 
@@ -285,10 +295,10 @@ mod tests {
         assert_eq!(rx.pace.hurried_most, HURRIED_RARELY);
         // Far enough ahead, whatever is asked for.
         (0..DISTANCE).for_each(|_| tx.send(b"stream").unwrap());
-        assert!(rx.get_behind(u64::MAX));
+        assert!(rx.get_behind(u64::MAX, PATIENCE, 1));
         // Not quite, and nothing comes.
         assert!(rx.poll().unwrap().is_some());
-        assert!(!rx.get_behind(u64::MAX));
+        assert!(!rx.get_behind(u64::MAX, PATIENCE, 1));
     }
 
     #[test]
