@@ -1,6 +1,6 @@
-//! What one publish and one poll cost in instructions, for `.ci/codegen`: it runs this under callgrind, which
-//! counts what happens inside of [`measured`] and nothing else, and compares the counts with those in
-//! `.ci/codegen.counts`.
+//! What one publish and one poll cost in instructions, by themselves and in a batch, for `.ci/codegen`: it runs this
+//! under callgrind, which counts what happens inside of [`measured`] and nothing else, and compares the counts with
+//! those in `.ci/codegen.counts`.
 //!
 //! ```text
 //! codegen OPERATION    does OPERATIONS of one kind
@@ -29,6 +29,19 @@ mod measured {
     #[inline(never)]
     pub(super) fn publish(tx: &Producer<'_>, payload: &[u8]) -> bool {
         tx.publish(payload, 7, 0, 0).is_ok()
+    }
+
+    #[inline(never)]
+    pub(super) fn batch_out(tx: &Producer<'_>, payloads: &[&[u8]]) -> bool {
+        tx.publish_batch(payloads, 7, 0) == payloads.len()
+    }
+
+    /// A look at each payload of a batch.
+    #[inline(never)]
+    pub(super) fn batch_in(rx: &mut Consumer<'_>) -> Option<u64> {
+        let batch = rx.poll_batch(super::RUN).ok()?;
+        let seen = batch.iter().map(|fragment| fragment.meta.seq ^ fragment.payload.len() as u64);
+        (batch.len() == super::RUN).then(|| seen.fold(0, |all, one| all ^ one))
     }
 
     /// A poll, a look at the payload, and the end of it.
@@ -79,6 +92,19 @@ impl Crew {
     }
 }
 
+/// The same, a run at once.
+fn run_of_batches(size: usize) {
+    let Crew { tx, mut readers } = Crew::new(size, 1, 1, 0);
+    let payload = vec![0x5a; size];
+    let payloads = [&payload[..]; RUN];
+    for _ in 0..OPERATIONS / RUN {
+        assert!(measured::batch_out(black_box(&tx), black_box(&payloads)));
+        for reader in &mut readers {
+            assert!(black_box(measured::batch_in(black_box(reader))).is_some());
+        }
+    }
+}
+
 /// Name, the function of [`measured`], how it is done.
 type Operation = (&'static str, &'static str, fn());
 
@@ -90,10 +116,12 @@ const TABLE: &[Operation] = &[
     ("publish-64-8-consumers", "publish", || Crew::new(64, 8, 8, 0).run(64)),
     ("publish-64-no-consumer", "publish", || Crew::new(64, 1, 0, 0).run(64)),
     ("publish-256-granules", "publish", || Crew::new(256, 1, 1, 0).run(256)),
+    ("publish-64-in-a-batch", "batch_out", || run_of_batches(64)),
     ("poll-64", "poll", || Crew::new(64, 1, 1, 0).run(64)),
     ("poll-64-observer", "poll", || Crew::new(64, 1, 0, 1).run(64)),
     ("poll-64-evictable", "poll", || Crew::evictable(64).run(64)),
     ("poll-256-granules", "poll", || Crew::new(256, 1, 1, 0).run(256)),
+    ("poll-64-in-a-batch", "batch_in", || run_of_batches(64)),
 ];
 
 fn main() {

@@ -44,60 +44,92 @@ impl<'a> Consumer<'a> {
             return Ok(Batch { source: Source::Copies(&[]), len: 0, _credit: None });
         }
         let first = self.next;
-        let parts = self.parts;
         // More than the ring has lines cannot be there at once, whatever the lines say.
-        let max = max.min(parts.ring.depth() as usize);
-        let (mut n, mut len, mut used) = (first, 0, 0);
-        // What ended the batch, if that is an error. It is reported when it was the first fragment.
-        let mut stopped: Option<fn(&mut Self) -> TangoError> = None;
-        while len < max {
-            let line = parts.ring.line(n);
-            if line.look(n) != Look::Ready {
-                break;
-            }
-            // Of what is read in place, the rest of the metadata is not read yet.
-            let copied = self.mode.scratch().map(|scratch| (scratch, line.metadata(n)));
-            let place = copied.as_ref().map_or_else(|| line.place(), |(_, meta)| meta.place());
-            let payload = parts.payload(&line, place);
-            line.for_cache_lines(place.size_in_slot(), words::prefetch);
-            if let Some((scratch, meta)) = copied {
-                let size = payload.map_or(0, <[_]>::len);
-                let Some(to) = scratch.words_mut().get_mut(used..used + META_WORDS + size) else { break };
-                let (place, control) = meta.pack();
-                to[..META_WORDS].copy_from_slice(&[n, meta.sig, place, control]);
-                words::load(payload.unwrap_or_default(), &mut to[META_WORDS..]);
-                if intact("batch.still") && !parts.still(n) {
-                    stopped = Some(Self::overrun);
-                    break;
-                }
-                used += META_WORDS + size;
-            }
-            if payload.is_none() {
-                stopped = Some(Self::corrupt);
-                break;
-            }
-            n = n.wrapping_add(1);
-            len += 1;
-        }
-        if len == 0 {
-            return match stopped {
+        let max = (max as u64).min(self.parts.ring.depth());
+        let there = if self.mode.is_in_place() { self.find_several(max) } else { self.copy_several(max) };
+        if there.len == 0 {
+            return match there.stopped_by {
                 Some(error) => Err(error(self)),
                 None => Ok(Batch { source: Source::Copies(&[]), len: 0, _credit: None }),
             };
         }
-        self.consumed(n);
+        let next = first.wrapping_add(there.len);
+        self.consumed(next);
         if self.mode.is_evictable() {
-            self.copied_up_to(n);
+            self.copied_up_to(next);
         }
-        let credit = self.mode.credit(n);
         let source = match &self.mode {
-            Mode::Reliable(_) => Source::Ring { parts, first },
-            Mode::Observing(scratch) => Source::Copies(&scratch.words()[..used]),
+            Mode::Reliable(_) => Source::Ring { parts: self.parts, first },
+            Mode::Observing(scratch) => Source::Copies(&scratch.words()[..there.words]),
             #[cfg(feature = "alloc")]
-            Mode::Evictable(_, scratch) => Source::Copies(&scratch.words()[..used]),
+            Mode::Evictable(_, scratch) => Source::Copies(&scratch.words()[..there.words]),
         };
-        Ok(Batch { source, len, _credit: credit })
+        Ok(Batch { source, len: there.len as usize, _credit: self.mode.credit(next) })
     }
+
+    /// Looks for up to `max` fragments that are read in place. Of their metadata, it reads no more than where they lie.
+    fn find_several(&self, max: u64) -> There<'a> {
+        let (parts, first) = (self.parts, self.next);
+        let mut there = There::default();
+        while there.len < max {
+            let n = first.wrapping_add(there.len);
+            let line = parts.ring.line(n);
+            if line.look(n) != Look::Ready {
+                break;
+            }
+            let place = line.place();
+            if parts.payload(&line, place).is_none() {
+                there.stopped_by = Some(Self::corrupt);
+                break;
+            }
+            line.for_cache_lines(place.size_in_slot(), words::prefetch);
+            there.len += 1;
+        }
+        there
+    }
+
+    /// Copies up to `max` fragments, as many as there is room for.
+    fn copy_several(&mut self, max: u64) -> There<'a> {
+        let (parts, first) = (self.parts, self.next);
+        let mut there = There::default();
+        let Some(scratch) = self.mode.scratch() else { return there };
+        while there.len < max {
+            let n = first.wrapping_add(there.len);
+            let line = parts.ring.line(n);
+            if line.look(n) != Look::Ready {
+                break;
+            }
+            let meta = line.metadata(n);
+            let payload = parts.payload(&line, meta.place());
+            line.for_cache_lines(meta.place().size_in_slot(), words::prefetch);
+            let size = META_WORDS + payload.map_or(0, <[_]>::len);
+            let Some(to) = scratch.words_mut().get_mut(there.words..there.words + size) else { break };
+            let (place, control) = meta.pack();
+            to[..META_WORDS].copy_from_slice(&[n, meta.sig, place, control]);
+            words::load(payload.unwrap_or_default(), &mut to[META_WORDS..]);
+            if intact("batch.still") && !parts.still(n) {
+                there.stopped_by = Some(Self::overrun);
+                break;
+            }
+            if payload.is_none() {
+                there.stopped_by = Some(Self::corrupt);
+                break;
+            }
+            there.words += size;
+            there.len += 1;
+        }
+        there
+    }
+}
+
+/// What was found for a batch.
+#[derive(Default)]
+struct There<'a> {
+    len: u64,
+    /// Words of copies.
+    words: usize,
+    /// What ended it, if that is an error. It is reported when it was the first fragment.
+    stopped_by: Option<fn(&mut Consumer<'a>) -> TangoError>,
 }
 
 impl Batch<'_> {

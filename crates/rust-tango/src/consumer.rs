@@ -139,6 +139,12 @@ impl<'a> Mode<'a> {
         }
     }
 
+    /// Whether what is read stays in the ring.
+    #[inline]
+    pub(crate) fn is_in_place(&self) -> bool {
+        matches!(self, Self::Reliable(_))
+    }
+
     pub(crate) fn is_evictable(&self) -> bool {
         match self {
             Self::Reliable(_) | Self::Observing(_) => false,
@@ -508,7 +514,7 @@ impl<'a> Consumer<'a> {
         }
         let meta = meta.unwrap_or_else(|| line.metadata(n));
         let words = self.parts.payload(&line, meta.place());
-        if !matches!(self.mode, Mode::Reliable(_)) {
+        if !self.mode.is_in_place() {
             return self.take_by_copy(meta, words);
         }
         let Some(words) = words else { return Err(self.corrupt()) };

@@ -18,7 +18,7 @@ use crate::fctl::{Credits, ProducerPlace};
 use crate::frag::FragmentMetadata;
 use crate::fseq::Fseq;
 use crate::line::{self, Content};
-use crate::mcache::Occupants;
+use crate::mcache::{Occupants, Ring};
 use crate::metrics::{Counter, Metrics};
 use crate::parts::Parts;
 use crate::seq;
@@ -176,7 +176,7 @@ impl<'a> Producer<'a> {
         }
         let n = self.next.get();
         if !seq::is_before(n, self.limit.get()) {
-            self.make_room(n, None)?;
+            self.make_room(n, None, 1)?;
         }
         let meta = FragmentMetadata::in_slot(n, payload.len(), sig, ctl, ts);
         // `in_slot` says that it fits. Asked where the compiler sees it, so that no way leads to a panic.
@@ -214,14 +214,18 @@ impl<'a> Producer<'a> {
         let first = self.next.get();
         // Only here, before anything is stored: credits are counted up to what is shown, and a consumer that joins
         // meanwhile must not find the floor behind that.
-        if !seq::is_before(first, self.limit.get()) && self.make_room(first, None).is_err() {
+        let small = payloads.iter().take(BATCH).take_while(|payload| payload.len() <= self.in_slot);
+        let most = small.count() as u64;
+        if !seq::is_before(first, self.limit.get()) && self.make_room(first, None, most).is_err() {
             return 0;
         }
-        let room = self.limit.get().wrapping_sub(first).min(BATCH as u64) as usize;
+        let room = self.limit.get().wrapping_sub(first).min(most) as usize;
+        // A copy, which stays in registers.
+        let ring = self.parts.ring;
         let mut n = first;
         for payload in payloads.iter().take(room) {
-            let line = self.parts.ring.line(n);
-            if payload.len() > self.in_slot || !line.fill(Content::of(payload)) {
+            let line = ring.line(n);
+            if !line.fill(Content::of(payload)) {
                 break;
             }
             line.describe(&FragmentMetadata::in_slot(n, payload.len(), sig, ctl, ts));
@@ -230,14 +234,16 @@ impl<'a> Producer<'a> {
         let count = n.wrapping_sub(first);
         for offset in 0..count {
             let n = first.wrapping_add(offset);
-            self.parts.ring.line(n).show(n);
+            ring.line(n).show(n);
         }
         if count != 0 {
             self.parts.head.latest.0.announce(n.wrapping_sub(1));
             self.advance(n.wrapping_sub(1), count);
         }
-        for (payload, offset) in payloads.iter().zip(0..count) {
-            self.clean(first.wrapping_add(offset), payload.len());
+        if let Some(cleaning) = self.cleaning() {
+            for (payload, offset) in payloads.iter().zip(0..count) {
+                cleaning.clean(first.wrapping_add(offset), payload.len());
+            }
         }
         count as usize
     }
@@ -406,21 +412,22 @@ impl<'a> Producer<'a> {
             (None, None)
         };
         if victim.is_some() || !seq::is_before(n, self.limit.get()) {
-            self.make_room(n, victim)?;
+            self.make_room(n, victim, 1)?;
         }
         Ok(Reserved { n, size, spot, victim })
     }
 
     /// Sees to it that fragment `n` has a credit, and that what it overwrites is dead: the fragment whose line it
-    /// takes, and all up to `victim`.
+    /// takes, and all up to `victim`; and the same for the `count` that begin there, as far as there is credit.
     #[inline(never)]
-    fn make_room(&self, n: u64, victim: Option<u64>) -> Result<(), TangoError> {
+    fn make_room(&self, n: u64, victim: Option<u64>, count: u64) -> Result<(), TangoError> {
         if !self.credits.allow(n, victim) {
             self.await_credit(n, victim)?;
         }
+        let count = count.min(self.credits.limit().wrapping_sub(n));
         let by_line = n.wrapping_sub(self.parts.ring.depth()).wrapping_add(1);
         // The lines of the next few at once, but nothing that a consumer may still want.
-        let ahead = by_line.wrapping_add(self.retire_ahead);
+        let ahead = by_line.wrapping_add(self.retire_ahead.max(count - 1));
         let mut dead = if intact("producer.cap") { seq::earlier(ahead, self.credits.floor()) } else { ahead };
         if let Some(victim) = victim.filter(|_| intact("producer.victims")) {
             dead = seq::later(dead, victim.wrapping_add(1));
@@ -534,23 +541,46 @@ impl<'a> Producer<'a> {
         self.parts.observers
     }
 
-    /// Cleans lines that are used soon: first they leave all caches (a sole consumer has seen to that), and
-    /// some time later they come into this processor's, to be written. (Unless a consumer may still want what they hold:
-    /// the two would take them from each other.)
+    /// Cleans lines that are used soon after fragment `n`, of `len` bytes, if that helps.
     #[inline]
     fn clean(&self, n: u64, len: usize) {
-        if self.clean_ahead == 0 {
-            return;
+        if let Some(cleaning) = self.cleaning() {
+            cleaning.clean(n, len);
         }
-        if !self.sole.get() {
-            let far = n.wrapping_add(3 * self.clean_ahead);
-            self.parts.ring.line(far).for_cache_lines(len, words::evict);
+    }
+
+    #[inline]
+    fn cleaning(&self) -> Option<Cleaning<'a>> {
+        (self.clean_ahead != 0).then(|| Cleaning {
+            ring: self.parts.ring,
+            ahead: self.clean_ahead,
+            sole: self.sole.get(),
+            floor: self.credits.floor(),
+        })
+    }
+}
+
+/// What it takes to clean lines that are used soon: first they leave all caches (a sole consumer has seen to that), and
+/// some time later they come into this processor's, to be written.
+struct Cleaning<'a> {
+    ring: Ring<'a>,
+    ahead: u64,
+    sole: bool,
+    floor: u64,
+}
+
+impl Cleaning<'_> {
+    #[inline]
+    fn clean(&self, n: u64, len: usize) {
+        if !self.sole {
+            let far = n.wrapping_add(3 * self.ahead);
+            self.ring.line(far).for_cache_lines(len, words::evict);
         }
-        let near = n.wrapping_add(self.clean_ahead);
-        if !seq::is_before(near.wrapping_sub(self.parts.ring.depth()), self.credits.floor()) {
-            return;
+        let near = n.wrapping_add(self.ahead);
+        // Not what a consumer may still want: the two would take the lines from each other.
+        if seq::is_before(near.wrapping_sub(self.ring.depth()), self.floor) {
+            self.ring.line(near).for_cache_lines(len, words::prefetch_for_writing);
         }
-        self.parts.ring.line(near).for_cache_lines(len, words::prefetch_for_writing);
     }
 }
 
