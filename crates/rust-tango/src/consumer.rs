@@ -383,7 +383,7 @@ impl<'a> Consumer<'a> {
                 #[cfg(feature = "std")]
                 Due::Sleep => {
                     // Who sleeps is woken by what is in the ring.
-                    self.pace.stop_following(self.next);
+                    self.stop_following();
                     self.sleep(&mut waiting);
                 }
             }
@@ -413,7 +413,7 @@ impl<'a> Consumer<'a> {
 
     #[inline(always)]
     fn look_in_ring(&mut self, line: &Line<'a>) -> Look {
-        self.pace.stop_following(self.next);
+        self.stop_following();
         if self.pace.is_at_gate(self.next) {
             self.at_gate();
         }
@@ -424,7 +424,7 @@ impl<'a> Consumer<'a> {
     #[cfg(all(feature = "async", target_os = "linux"))]
     #[inline]
     pub(crate) fn look_closely(&mut self) -> Result<Next<'a>, TangoError> {
-        self.pace.stop_following(self.next);
+        self.stop_following();
         match self.look()? {
             Next::Nothing => self.look_again(Look::Behind),
             found => Ok(found),
@@ -486,7 +486,7 @@ impl<'a> Consumer<'a> {
     fn look_at_end(&mut self, ending: Ending) -> Result<Next<'a>, TangoError> {
         let line = self.parts.ring.line(self.next);
         // A producer may have died before it showed its last fragment as the newest.
-        self.pace.stop_following(self.next);
+        self.stop_following();
         let found = if intact("consumer.last_look") { line.look(self.next) } else { Look::Behind };
         match (self.believable(found), ending) {
             (Look::Ready, _) => self.look(),
@@ -528,8 +528,7 @@ impl<'a> Consumer<'a> {
     #[inline(always)]
     fn take_copied(&mut self, meta: FragmentMetadata) -> Fragment<'_> {
         let next = self.next.wrapping_add(1);
-        self.pace.found_newest(self.next);
-        self.consumed(next);
+        self.consumed_newest(next);
         if self.mode.is_evictable() {
             self.copied_up_to(next);
         }

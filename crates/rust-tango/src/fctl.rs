@@ -74,7 +74,15 @@ pub(crate) struct ConsumerSlot {
     progress: Padded<Progress>,
     counts: Padded<Counts>,
     /// Read by the producer with every fragment, so away from what is written with every fragment.
-    bell: Padded<Bell>,
+    signals: Padded<Signals>,
+}
+
+#[repr(C)]
+#[derive(Debug)]
+struct Signals {
+    bell: Bell,
+    /// Not zero: the consumer may look for its next fragment where the newest is shown. A hint, and so not in models.
+    follows: StaticU64,
 }
 
 #[repr(C)]
@@ -116,14 +124,14 @@ impl ConsumerSlot {
         Self {
             progress: Padded(Progress { state: zero(), next: zero(), base: zero() }),
             counts: Padded(Counts { overruns: zero(), lost: zero() }),
-            bell: Padded(Bell::new()),
+            signals: Padded(Signals { bell: Bell::new(), follows: StaticU64::new(0) }),
         }
     }
 
     /// The owner dies while it sleeps: nobody says that it is awake again.
     #[cfg(all(loom, test))]
     pub(crate) fn dies_asleep(&self) {
-        self.bell.0.fall_asleep();
+        self.signals.0.bell.fall_asleep();
     }
 
     /// Makes the words exist for the model checker.
@@ -134,7 +142,7 @@ impl ConsumerSlot {
         for word in [state, next, base, overruns, lost] {
             word.touch();
         }
-        self.bell.0.touch();
+        self.signals.0.bell.touch();
     }
 
     /// Takes the slot for a new owner, which owns it exclusively; [`Self::settle`] must follow before
@@ -143,7 +151,8 @@ impl ConsumerSlot {
         self.counts.0.overruns.store(0, Relaxed);
         self.counts.0.lost.store(0, Relaxed);
         self.progress.0.base.store(start, Relaxed);
-        self.bell.0.take(order);
+        self.signals.0.bell.take(order);
+        self.signals.0.follows.store(0, Relaxed);
         self.begin_epoch(start, evictable);
     }
 
@@ -206,9 +215,15 @@ impl ConsumerSlot {
         total.store(total.own().wrapping_add(lost), Relaxed);
     }
 
+    /// Says whether its owner may look for the next fragment where the newest is shown.
+    pub(crate) fn follow(&self, follows: bool) {
+        self.signals.0.follows.store(follows.into(), Relaxed);
+    }
+
     /// Leaves: the slot no longer holds the producer back. (That of an `Fctl` is never left.)
     #[cfg(feature = "alloc")]
     pub(crate) fn leave(&self) {
+        self.follow(false);
         let state = &self.progress.0.state;
         // Release: what was read happens before what the producer writes over it.
         state.store(state.own() & !ACTIVE, ordering("fctl.leave", Release));
@@ -222,7 +237,7 @@ impl ConsumerSlot {
     /// Wakes a producer that waits for this consumer, on behalf of somebody else; see [`Bell::shake`].
     #[cfg(feature = "alloc")]
     pub(crate) fn shake(&self) {
-        self.bell.0.shake();
+        self.signals.0.bell.shake();
     }
 
     /// For people and metrics: a look at the slot from any thread or process.
@@ -234,7 +249,7 @@ impl ConsumerSlot {
         SlotReport {
             active: state & ACTIVE != 0,
             evictable: state & EVICTABLE != 0,
-            asleep: self.bell.0.asleep() % 2 == 1,
+            asleep: self.signals.0.bell.asleep() % 2 == 1,
             next,
             consumed: if seq::distance(0, consumed) < 0 { 0 } else { consumed },
             overruns: self.counts.0.overruns.load(Relaxed),
@@ -285,7 +300,7 @@ impl<'a> Seat<'a> {
         let at = self.slot.settle(start, floor, rounds);
         // Whoever sleeps on this bell did so for another owner, or for what has been given up just now.
         if intact("fctl.settled") {
-            self.slot.bell.0.ring();
+            self.slot.signals.0.bell.ring();
         }
         at
     }
@@ -311,7 +326,7 @@ impl<'a> Seat<'a> {
         if self.producer.asleep() != self.seen.load(Relaxed) {
             let mut seen = 0;
             if self.producer.needs_ringing(&mut seen) {
-                self.slot.bell.0.ring();
+                self.slot.signals.0.bell.ring();
             }
             self.seen.store(seen, Relaxed);
         }
@@ -320,13 +335,13 @@ impl<'a> Seat<'a> {
     /// Sleeps until the producer rings, or for `longest`, unless there is `news`. False: cannot sleep.
     #[cfg(any(feature = "std", loom))]
     pub(crate) fn sleep(&self, longest: core::time::Duration, news: impl FnOnce() -> bool) -> bool {
-        self.slot.bell.0.sleep_on(self.producer, longest, news)
+        self.slot.signals.0.bell.sleep_on(self.producer, longest, news)
     }
 
     /// Its own bell, and the producer's: for a thread that sleeps in the place of the consumer's.
     #[cfg(all(feature = "async", target_os = "linux"))]
     pub(crate) fn bells(&self) -> (&'a Bell, &'a Bell) {
-        (&self.slot.bell.0, self.producer)
+        (&self.slot.signals.0.bell, self.producer)
     }
 
     pub(crate) fn slot(&self) -> &'a ConsumerSlot {
@@ -397,6 +412,8 @@ pub(crate) struct Credits<'a> {
     held_by: Cell<Option<usize>>,
     /// How many consumers the last refresh has counted.
     counted: Cell<usize>,
+    /// Whether somebody may look for fragments where the newest is shown.
+    followed: Cell<bool>,
 }
 
 impl<'a> Credits<'a> {
@@ -412,6 +429,7 @@ impl<'a> Credits<'a> {
             failures: Cell::new(0),
             held_by: Cell::new(None),
             counted: Cell::new(0),
+            followed: Cell::new(true),
         }
     }
 
@@ -510,10 +528,23 @@ impl<'a> Credits<'a> {
         self.held_by.get()
     }
 
-    /// Whether somebody has fallen asleep, or woken up, since it was last looked at closely.
+    /// Whether somebody has fallen asleep, or woken up, since it was last looked at closely. Notes who follows, too.
     #[inline]
     pub(crate) fn sleepers_changed(&self) -> bool {
-        self.slots.as_slice().iter().any(|watched| watched.slot.bell.0.asleep() != watched.seen.get())
+        let (mut changed, mut follows) = (false, 0);
+        for Watched { slot, seen, .. } in self.slots.as_slice() {
+            changed |= slot.signals.0.bell.asleep() != seen.get();
+            follows |= slot.signals.0.follows.load(Relaxed);
+        }
+        self.followed.set(follows != 0);
+        changed
+    }
+
+    /// Whether somebody may look for fragments where the newest is shown, as of the fragment before. Observers cannot say
+    /// so: they count where they are alone.
+    #[inline]
+    pub(crate) fn is_followed(&self) -> bool {
+        self.followed.get() || self.counted.get() == 0
     }
 
     /// Looks closely: true if there is a sleeper that has not been rung for.
@@ -521,10 +552,10 @@ impl<'a> Credits<'a> {
     pub(crate) fn sleeper_needs_ringing(&self) -> bool {
         self.slots.as_slice().iter().fold(false, |found, watched| {
             let mut seen = watched.seen.get();
-            if watched.slot.bell.0.asleep() == seen {
+            if watched.slot.signals.0.bell.asleep() == seen {
                 return found;
             }
-            let rings = watched.slot.bell.0.needs_ringing(&mut seen);
+            let rings = watched.slot.signals.0.bell.needs_ringing(&mut seen);
             watched.seen.set(seen);
             found | rings
         })
@@ -533,7 +564,7 @@ impl<'a> Credits<'a> {
     /// The bell of the owner of a slot.
     #[cfg(any(feature = "std", loom))]
     pub(crate) fn bell(&self, slot: usize) -> Option<&'a Bell> {
-        self.slots.as_slice().get(slot).map(|watched| &watched.slot.bell.0)
+        self.slots.as_slice().get(slot).map(|watched| &watched.slot.signals.0.bell)
     }
 
     /// The state word of the consumer that held the last refresh back, if it may be evicted.
@@ -675,6 +706,34 @@ mod tests {
         assert_eq!(credits.limit(), 22, "a word ahead of the producer counts as the producer's place");
         a.release(3);
         assert!(!credits.refresh(15), "the consumer of an Fctl is waited for, wherever it was left");
+    }
+
+    #[cfg(feature = "alloc")]
+    #[test]
+    fn who_follows_is_known_and_who_comes_or_goes_does_not() {
+        let (a, word) = (ConsumerSlot::new(), AtomicU64::new(0));
+        let credits = Credits::new(Slots::Many([Watched::new(&a)].into()), 0, &word, 8);
+        let is_followed = || {
+            credits.sleepers_changed();
+            credits.is_followed()
+        };
+        assert!(is_followed(), "there may be observers, and nobody else");
+        a.claim(0, false, Order::ByFence);
+        a.release(1);
+        assert!(credits.refresh(8));
+        assert!(!is_followed());
+        a.follow(true);
+        assert!(is_followed());
+        a.follow(false);
+        assert!(!is_followed());
+        a.follow(true);
+        a.claim(1, false, Order::ByFence);
+        assert!(!is_followed());
+        a.follow(true);
+        a.leave();
+        assert!(!is_followed());
+        assert!(credits.refresh(8));
+        assert!(is_followed(), "nobody else again");
     }
 
     #[cfg(feature = "alloc")]

@@ -5,6 +5,8 @@
 //! it has come, and what the reader sees is late by that. So a reader that has found nothing for some time
 //! *follows*: it looks here, at a pair of cache lines that are always the same and that both sides keep in their
 //! nearest caches, and when the fragment that it waits for has come, it has come here whole (`bench/`: `round-trip`).
+//! (If the producer knows that somebody may follow: a consumer tells, and that of a link without consumers takes it that
+//! observers do. Otherwise, and of batches, only the number comes here: whoever follows all the same is sent to the ring.)
 //!
 //! ```text
 //!   word   0     1     2       3         4 ... 7  |  8 ... 14                    15

@@ -61,6 +61,8 @@ const OFF: u64 = 1 << 62;
 pub(crate) struct Pace {
     /// It looks for the next fragment where the newest is shown, and not in the ring: see [`latest`](crate::latest).
     pub(super) follows: bool,
+    /// It has begun to since it was last in a long run, and has told the producer.
+    has_followed: bool,
     /// The number from which on `at_gate` is due, when it looks in the ring.
     gate: u64,
     /// From one gate to the next: `CLEAN_STEP`, or `OFF`.
@@ -93,6 +95,7 @@ impl Pace {
         let step = if depth >= 4 * PACE_STEP { CLEAN_STEP } else { OFF };
         Self {
             follows: false,
+            has_followed: false,
             gate: next.wrapping_add(step),
             step,
             idle_at: next,
@@ -138,27 +141,12 @@ impl Pace {
         self.idle_looks.wrapping_sub(self.looks_before)
     }
 
-    /// Looks in the ring from now on.
+    /// A follower has found fragment `n`. Whether it should follow on.
     #[inline(always)]
-    pub(super) fn stop_following(&mut self, next: u64) {
-        if self.follows {
-            self.follows = false;
-            self.gate = next.wrapping_add(self.step);
-            self.paced_at = next;
-            // What it has found where the newest is shown has not been touched in the ring.
-            self.uncleaned = next;
-        }
-    }
-
-    /// A follower has found fragment `n`.
-    #[inline(always)]
-    pub(super) fn found_newest(&mut self, n: u64) {
+    fn found_newest(&mut self, n: u64) -> bool {
         let is_prompt = n != self.idle_at || self.waited() <= FOLLOW_PROMPT;
         self.prompt = if is_prompt { self.prompt + 1 } else { 0 };
-        if self.prompt == FOLLOW_MOST {
-            self.prompt = 0;
-            self.stop_following(n.wrapping_add(1));
-        }
+        self.prompt < FOLLOW_MOST
     }
 
     /// Follows from now on, for a model.
@@ -169,6 +157,53 @@ impl Pace {
 }
 
 impl Consumer<'_> {
+    /// Looks for the newest fragment from now on.
+    fn follow(&mut self) {
+        if self.parts.head.latest.0.is_used() {
+            self.pace.follows = true;
+            self.tell_whether_following(true);
+        }
+    }
+
+    /// Tells the producer whether this reader has begun to follow since it was last in a long run. Not each time that it
+    /// begins or ends, for the producer would have to fetch the word.
+    fn tell_whether_following(&mut self, follows: bool) {
+        if core::mem::replace(&mut self.pace.has_followed, follows) != follows {
+            if let Some(seat) = self.mode.seat() {
+                seat.slot().follow(follows);
+            }
+        }
+    }
+
+    /// Looks in the ring from now on.
+    #[inline(always)]
+    pub(super) fn stop_following(&mut self) {
+        if self.pace.follows {
+            self.follow_no_more();
+        }
+    }
+
+    #[cold]
+    fn follow_no_more(&mut self) {
+        let pace = &mut self.pace;
+        pace.follows = false;
+        pace.prompt = 0;
+        pace.gate = self.next.wrapping_add(pace.step);
+        pace.paced_at = self.next;
+        // What it has found where the newest is shown has not been touched in the ring.
+        pace.uncleaned = self.next;
+    }
+
+    /// Moves on to `next`, behind a fragment that was found where the newest is shown.
+    #[inline(always)]
+    pub(super) fn consumed_newest(&mut self, next: u64) {
+        let follows_on = self.pace.found_newest(self.next);
+        self.consumed(next);
+        if !follows_on {
+            self.follow_no_more();
+        }
+    }
+
     /// Not one of the quick looks has found nothing: it may end a run of fragments, or it may be time to follow.
     pub(super) fn pace_idle_look(&mut self) {
         if self.pace.idle_at != self.next {
@@ -177,7 +212,7 @@ impl Consumer<'_> {
             if self.next.wrapping_sub(self.pace.uncleaned) > CLEAN_AFTER {
                 self.clean();
             }
-            self.pace.follows = self.parts.head.latest.0.is_used();
+            self.follow();
         }
     }
 
@@ -213,6 +248,7 @@ impl Consumer<'_> {
         self.pace.gate = self.next.wrapping_add(self.pace.step);
         if self.next.wrapping_sub(self.pace.paced_at) >= PACE_STEP {
             self.pace.paced_at = self.next;
+            self.tell_whether_following(false);
             self.ask_whether_to_clean();
             let run = self.next.wrapping_sub(self.pace.idle_at);
             self.get_behind(run / 2, PATIENCE, 1);
