@@ -5,8 +5,7 @@
 //!
 //! - in a stream of fragments that are there when it looks, stays some way behind ([`Consumer::at_gate`]), and if it is
 //!   the only one, has what it has read leave the caches;
-//! - behind a run of fragments, pauses before it looks again, and a little longer if there have been many runs with next
-//!   to no wait between them ([`Consumer::end_of_run`]);
+//! - behind a run of fragments, pauses before it looks again ([`Consumer::end_of_run`]);
 //! - that waits for one fragment after the other, *follows*: see [`latest`](crate::latest).
 
 use super::Consumer;
@@ -15,11 +14,11 @@ use crate::seq;
 use crate::sync::{Relaxed, pause, spin_loop};
 use crate::words;
 
-/// Most spins after an empty look that ends a run: half as many as the run had fragments, and fewer in a small ring. The
+/// Most spins after an empty look that ends a run: half as many as the run had fragments. The
 /// producer gets ahead by more than one fragment, and the line is not pulled away from it at once. None after a
 /// single fragment, so an exchange of questions and answers does not wait (`bench/`: workloads `working`,
 /// `round-trip`).
-const PAUSE_AFTER_RUN: u64 = 32;
+const PAUSE_AFTER_RUN: u64 = 8;
 /// In a long run, a reader keeps half as many fragments behind the producer as it has read, up to this many, as long as
 /// those come fast: it looks every `PACE_STEP` fragments, and waits for no more than `DISTANCE_PAUSE` spins, one or two
 /// microseconds (`bench/`: workloads `throughput` and `working`). Up to a quarter of the ring, and only in rings that
@@ -36,13 +35,6 @@ const CLEAN_STEP: u64 = 16;
 const CLEAN_AFTER: u64 = 4;
 /// Larger than most batches.
 const CLEAN_MOST: u64 = 256;
-/// Who has looked no more than `HURRIED_LOOKS` times in vain behind each of `HURRIED_MOST` runs in a row is on the
-/// producer's heels, and tries to get `HURRIED_DISTANCE` behind. Where fragments do not come that fast, it was no stream,
-/// but answers that are as quick: then it tries half as often, down to once in `HURRIED_RARELY` runs.
-const HURRIED_LOOKS: u32 = 16;
-const HURRIED_MOST: u32 = 2;
-const HURRIED_DISTANCE: u64 = 64;
-const HURRIED_RARELY: u32 = 1 << 16;
 /// Who has looked in vain more often than `FOLLOW_WAITED` times for one fragment follows, until `FOLLOW_MOST` in a row
 /// have come after `FOLLOW_PROMPT` looks at most: a stream as fast as that is faster through the ring, where the producer
 /// gets ahead, than handed over one by one.
@@ -83,9 +75,6 @@ pub(crate) struct Pace {
     looks_before: u32,
     /// Fragments in a row that a follower found with next to no wait.
     prompt: u32,
-    /// Runs in a row that ended behind next to no wait, and how many are too many.
-    hurried: u32,
-    hurried_most: u32,
 }
 
 impl Pace {
@@ -107,8 +96,6 @@ impl Pace {
             idle_looks: 1,
             looks_before: 0,
             prompt: 0,
-            hurried: 0,
-            hurried_most: HURRIED_MOST,
         }
     }
 
@@ -220,7 +207,6 @@ impl Consumer<'_> {
     fn end_of_run(&mut self) {
         let pace = &mut self.pace;
         let run = self.next.wrapping_sub(pace.idle_at);
-        pace.hurried = if pace.waited() <= HURRIED_LOOKS { pace.hurried.saturating_add(1) } else { 0 };
         pace.idle_at = self.next;
         pace.looks_before = pace.idle_looks;
         pace.paced_at = self.next;
@@ -229,16 +215,7 @@ impl Consumer<'_> {
         if let Some(seat) = self.mode.seat() {
             seat.release(self.next);
         }
-        if self.pace.hurried >= self.pace.hurried_most && self.pace.step != OFF {
-            // One more is what would be an answer to the one before.
-            let is_stream = self.get_behind(HURRIED_DISTANCE, 0, 2);
-            let pace = &mut self.pace;
-            pace.hurried = 0;
-            pace.hurried_most =
-                if is_stream { HURRIED_MOST } else { (2 * pace.hurried_most).min(HURRIED_RARELY) };
-        } else {
-            pause((run / 2).min(PAUSE_AFTER_RUN).min(self.parts.ring.depth() / 8));
-        }
+        pause((run / 2).min(PAUSE_AFTER_RUN));
     }
 
     /// In a long run of fragments, cleans those behind, and now and then lets the producer get ahead.
@@ -251,34 +228,30 @@ impl Consumer<'_> {
             self.tell_whether_following(false);
             self.ask_whether_to_clean();
             let run = self.next.wrapping_sub(self.pace.idle_at);
-            self.get_behind(run / 2, PATIENCE, 1);
+            self.get_behind(run / 2);
         }
     }
 
     /// Waits a little, so that the producer gets `distance` ahead, or as far as this may be: a reader that is on the
-    /// producer's heels takes each line away from it while it is being written. After `patience` spins, it asks whether
-    /// fragments come at all, at least `least` within `PROBE` spins: says so, or that they are there.
-    fn get_behind(&self, distance: u64, patience: u64, least: u64) -> bool {
+    /// producer's heels takes each line away from it while it is being written. After some spins, it asks whether
+    /// fragments come at all.
+    fn get_behind(&self, distance: u64) {
         let distance = distance.min(DISTANCE).min(self.parts.ring.depth() / 4);
         let last = self.next.wrapping_add(distance).wrapping_sub(1);
         let latest = &self.parts.head.latest.0;
         let mut before = 0;
         for spins in 0..DISTANCE_PAUSE {
             if self.parts.ring.line(last).look(last) != Look::Behind {
-                return true;
+                return;
             }
             // Each look at the newest costs the producer the way to here and back: only two.
-            if spins == patience {
+            if spins == PATIENCE {
                 before = latest.newest(self.next);
-            } else if spins == patience + PROBE {
-                let came = latest.newest(self.next).wrapping_sub(before);
-                if came < least || came > self.parts.ring.depth() {
-                    return false;
-                }
+            } else if spins == PATIENCE + PROBE && latest.newest(self.next) == before {
+                return;
             }
             spin_loop();
         }
-        true
     }
 
     /// A sole consumer cleans for the producer, whom it would cost more; but not if the producer has to wait for it. (It
@@ -318,23 +291,6 @@ mod tests {
     fn link() -> (Producer<'static>, Consumer<'static>) {
         let link = Link::builder().depth(1024).mtu(64).consumers(1).build().unwrap();
         (link.producer().unwrap(), link.consumer().unwrap())
-    }
-
-    #[test]
-    fn quick_answers_are_not_taken_for_a_stream_for_long() {
-        let (tx, mut rx) = link();
-        for _ in 0..4 * HURRIED_RARELY {
-            tx.send(b"question").unwrap();
-            assert!(rx.poll().unwrap().is_some());
-            assert!(rx.poll().unwrap().is_none());
-        }
-        assert_eq!(rx.pace.hurried_most, HURRIED_RARELY);
-        // Far enough ahead, whatever is asked for.
-        (0..DISTANCE).for_each(|_| tx.send(b"stream").unwrap());
-        assert!(rx.get_behind(u64::MAX, PATIENCE, 1));
-        // Not quite, and nothing comes.
-        assert!(rx.poll().unwrap().is_some());
-        assert!(!rx.get_behind(u64::MAX, PATIENCE, 1));
     }
 
     #[test]
