@@ -31,7 +31,7 @@ impl<'a> Consumer<'a> {
         if let Some(seat) = mode.seat() {
             seat.claim(next, mode.is_evictable());
         }
-        let pace = Pace::new(next, parts.ring.depth(), parts.ring.bytes(), mode.seat().is_some());
+        let pace = Pace::new(next, &parts, mode.seat().is_some());
         let mut consumer = Self {
             next,
             pace,

@@ -10,6 +10,7 @@
 
 use super::Consumer;
 use crate::line::Look;
+use crate::parts::Parts;
 use crate::seq;
 use crate::sync::{Relaxed, pause, spin_loop};
 use crate::words;
@@ -21,9 +22,10 @@ use crate::words;
 const PAUSE_AFTER_RUN: u64 = 8;
 /// In a long run, a reader keeps half as many fragments behind the producer as it has read, up to this many, as long as
 /// those come fast: it looks every `PACE_STEP` fragments, and waits for no more than `DISTANCE_PAUSE` spins, one or two
-/// microseconds (`bench/`: workloads `throughput` and `working`). Up to a quarter of the ring, and only in rings that
-/// have room for `PACE_STEP` then.
+/// microseconds (`bench/`: workloads `throughput` and `working`). Fewer where payloads are larger than slots: they should
+/// not leave the caches in between. Up to a quarter of the ring, and only in rings that have room for `PACE_STEP` then.
 const DISTANCE: u64 = 256;
+const DISTANCE_OF_LARGE: u64 = 64;
 const PACE_STEP: u64 = 64;
 const DISTANCE_PAUSE: u64 = 48;
 /// Who has waited `PATIENCE` spins for that asks whether there is a stream to wait for: by what comes in `PROBE` spins.
@@ -59,6 +61,8 @@ pub(crate) struct Pace {
     gate: u64,
     /// From one gate to the next: `CLEAN_STEP`, or `OFF`.
     step: u64,
+    /// How far behind the producer it stays, at most.
+    distance: u64,
     /// The number at which the last look found nothing.
     idle_at: u64,
     /// Where it last let the producer get ahead, or had to.
@@ -79,7 +83,9 @@ pub(crate) struct Pace {
 
 impl Pace {
     /// Of a reader that begins with `next`. Who `holds_credits` is awaited, and may clean.
-    pub(super) fn new(next: u64, depth: u64, bytes: usize, holds_credits: bool) -> Self {
+    pub(super) fn new(next: u64, parts: &Parts<'_>, holds_credits: bool) -> Self {
+        let (depth, bytes) = (parts.ring.depth(), parts.ring.bytes());
+        let distance = if parts.mtu <= parts.in_slot() { DISTANCE } else { DISTANCE_OF_LARGE };
         // Other rings have no room for a distance, and are not cleaned.
         let step = if depth >= 4 * PACE_STEP { CLEAN_STEP } else { OFF };
         Self {
@@ -87,6 +93,7 @@ impl Pace {
             has_followed: false,
             gate: next.wrapping_add(step),
             step,
+            distance: distance.min(depth / 4),
             idle_at: next,
             paced_at: next,
             may_clean: holds_credits && step != OFF && words::cleaning_helps(depth, bytes),
@@ -236,7 +243,7 @@ impl Consumer<'_> {
     /// producer's heels takes each line away from it while it is being written. After some spins, it asks whether
     /// fragments come at all.
     fn get_behind(&self, distance: u64) {
-        let distance = distance.min(DISTANCE).min(self.parts.ring.depth() / 4);
+        let distance = distance.min(self.pace.distance);
         let last = self.next.wrapping_add(distance).wrapping_sub(1);
         let latest = &self.parts.head.latest.0;
         let mut before = 0;
