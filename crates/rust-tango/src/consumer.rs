@@ -508,7 +508,14 @@ impl<'a> Consumer<'a> {
         if self.pace.follows {
             meta = match self.parts.head.latest.0.copy(n, self.parts.mtu, &mut self.copied) {
                 Some(Found::Whole(meta)) => return Ok(Some(self.take_copied(meta))),
-                Some(Found::Metadata(meta)) => Some(meta),
+                Some(Found::Metadata(meta)) => {
+                    self.not_sent_away();
+                    Some(meta)
+                }
+                Some(Found::Elsewhere) => {
+                    self.sent_away();
+                    None
+                }
                 None => None,
             };
         }
@@ -528,6 +535,7 @@ impl<'a> Consumer<'a> {
     #[inline(always)]
     fn take_copied(&mut self, meta: FragmentMetadata) -> Fragment<'_> {
         let next = self.next.wrapping_add(1);
+        self.not_sent_away();
         self.consumed_newest(next);
         if self.mode.is_evictable() {
             self.copied_up_to(next);

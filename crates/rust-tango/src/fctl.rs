@@ -11,7 +11,8 @@
 //! published when `n - floor < depth` (its line held `n - depth`), and one whose granules kill fragment
 //! `t` when `t` is before the floor. (DESIGN calls `floor + depth` the limit. The producer retires nothing behind the
 //! floor, and what is not retired has to wait too: see [`line`](crate::line).) The floor is re-read from
-//! the consumers' words only when it is reached; nothing on the way of a fragment is read by both sides.
+//! the consumers' words only when it is reached. (What the producer does look at with each fragment are two words of
+//! each slot that seldom change: whether its owner sleeps, and whether it may look at the newest fragment.)
 //!
 //! # Returning a credit
 //!

@@ -92,6 +92,8 @@ pub(crate) enum Found {
     Whole(FragmentMetadata),
     /// Its metadata. The payload is where that says.
     Metadata(FragmentMetadata),
+    /// Its number only: it is in the ring.
+    Elsewhere,
 }
 
 /// A payload that was copied. Aligned, because it is copied by 16 bytes.
@@ -240,7 +242,7 @@ impl Latest {
             return None;
         }
         if meta.place() == ELSEWHERE {
-            return None;
+            return Some(Found::Elsewhere);
         }
         Some(if is_whole { Found::Whole(meta) } else { Found::Metadata(meta) })
     }
@@ -288,7 +290,7 @@ mod tests {
                     assert!(words.take(size).eq(bytes[..size].iter().copied()), "{size} bytes");
                 }
                 Some(Found::Metadata(found)) => assert_eq!((found, size > 88), (meta, true)),
-                None => panic!("it is the newest"),
+                Some(Found::Elsewhere) | None => panic!("it is the newest, and here"),
             }
         }
         let apart = FragmentMetadata { chunk: 3, ..meta(12, 8) };
@@ -308,7 +310,10 @@ mod tests {
             assert_eq!(latest.look(first), Look::Behind);
             latest.announce(first);
             assert_eq!(latest.look(first), Look::Ready);
-            assert!(latest.copy(first, 300, &mut copied).is_none(), "nothing was stored");
+            assert!(
+                matches!(latest.copy(first, 300, &mut copied), Some(Found::Elsewhere)),
+                "nothing was stored"
+            );
             latest.publish(&meta(first, 8), Content::of(&[1; 8]));
             // The next one comes between the look and the copy.
             assert_eq!(latest.look(first), Look::Ready);
@@ -319,7 +324,7 @@ mod tests {
             let third = second.wrapping_add(1);
             latest.announce(third);
             assert_eq!(latest.look(third), Look::Ready);
-            assert!(latest.copy(third, 300, &mut copied).is_none());
+            assert!(matches!(latest.copy(third, 300, &mut copied), Some(Found::Elsewhere)));
             // The producer is killed in the midst of one, and the next begins behind it.
             let fourth = third.wrapping_add(1);
             latest.begin_to_publish(fourth, Content::of(&[4; 8]));
@@ -329,7 +334,7 @@ mod tests {
             assert_eq!(latest.newest(third), third);
             latest.begin(fourth.wrapping_add(1));
             assert_eq!(latest.look(fourth), Look::Ready);
-            assert!(latest.copy(fourth, 300, &mut copied).is_none());
+            assert!(matches!(latest.copy(fourth, 300, &mut copied), Some(Found::Elsewhere)));
         }
     }
 }

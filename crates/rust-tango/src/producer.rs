@@ -1,8 +1,9 @@
 //! [`Producer`]: the one that publishes.
 //!
 //! All that it needs to know is private to it: where it is, how far it may go, where payloads lie. On
-//! the way of a fragment it only writes shared memory, by the steps of [`line`](crate::line); it reads
-//! some, the consumers' words, when its credits run out ([`backpressure`]). [`attach`] is how it begins.
+//! the way of a fragment it only writes shared memory, by the steps of [`line`](crate::line), and looks at two words
+//! of each consumer that seldom change: does it sleep, does it wait? It reads how far they are when its credits run
+//! out ([`backpressure`]). [`attach`] is how it begins.
 
 mod attach;
 mod backpressure;
@@ -121,8 +122,9 @@ impl Drop for Claim<'_> {
     }
 }
 
-/// So many fragments of a batch are stored before they are shown.
+/// So many fragments of a batch are stored before they are shown; and of a small ring, one part in so many.
 const BATCH: usize = 32;
+const BATCH_PART: u64 = 8;
 
 impl core::fmt::Debug for Producer<'_> {
     fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
@@ -424,7 +426,9 @@ impl<'a> Producer<'a> {
         if !self.credits.allow(n, victim) {
             self.await_credit(n, victim)?;
         }
-        let count = count.min(self.credits.limit().wrapping_sub(n));
+        // A batch that overwrites much of a small ring is cut into pieces: observers should find something.
+        let most = (self.parts.ring.depth() / BATCH_PART).max(1);
+        let count = count.min(self.credits.limit().wrapping_sub(n)).min(most);
         let by_line = n.wrapping_sub(self.parts.ring.depth()).wrapping_add(1);
         // The lines of the next few at once, but nothing that a consumer may still want.
         let ahead = by_line.wrapping_add(self.retire_ahead.max(count - 1));

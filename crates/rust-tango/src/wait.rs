@@ -32,7 +32,7 @@ pub enum Wait {
     ///
     /// With the feature `shm` on Linux, a producer wakes the consumers that sleep, and a consumer the
     /// producer that waits for its credits, across threads and processes. That costs who is awake a load and a
-    /// comparison for each fragment (a producer: for each slot that the link was made with), and a system
+    /// comparison for each fragment (a producer: two loads for each slot that the link was made with), and a system
     /// call only when somebody sleeps; no fence where the kernel has `membarrier(2)` (Linux 4.16), else one full
     /// fence for each call that publishes, and for each that gives credit back (a batch is one call). That is
     /// what a publish mostly consists of then, so publish in batches there.

@@ -4,9 +4,9 @@
 //! atomic access of the whole word. So a reader that is lapped sees old or mixed words, never undefined
 //! behaviour, and the protocol in [`line`](crate::line) makes it reject them.
 //!
-//! [`store`] and [`load`] are the copies, [`Block`] and [`load_few`] those of small payloads. Compilers do not vectorise loops over atomics; on x86-64 the
-//! copies therefore have a form in inline assembly, specified as what the portable loop does: relaxed
-//! accesses to the same aligned words, each once. A 16-byte vector access there is made of 8-byte parts
+//! [`store`] and [`load`] are the copies, [`Block`] and [`load_few`] those of small payloads. Compilers do not vectorise
+//! loops over atomics; on x86-64 the copies therefore have a form in inline assembly, specified as what the portable loop
+//! does: relaxed accesses to the same aligned words, each once. A 16-byte vector access there is made of 8-byte parts
 //! that are single-copy atomic each (Intel and AMD promise it for naturally aligned eight bytes), and
 //! words are never read twice. Everywhere else, for the model checker, and with `--cfg portable` (for sanitizers,
 //! which do not see into assembly), the portable loop runs.

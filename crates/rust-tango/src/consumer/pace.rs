@@ -22,8 +22,8 @@ use crate::words;
 const PAUSE_AFTER_RUN: u64 = 8;
 /// In a long run, a reader keeps half as many fragments behind the producer as it has read, up to this many, as long as
 /// those come fast: it looks every `PACE_STEP` fragments, and waits for no more than `DISTANCE_PAUSE` spins, one or two
-/// microseconds (`bench/`: workloads `throughput` and `working`). Fewer where payloads are larger than slots: they should
-/// not leave the caches in between. Up to a quarter of the ring, and only in rings that have room for `PACE_STEP` then.
+/// microseconds (`bench/`: workloads `throughput` and `working`). Fewer where payloads may be larger than slots: they
+/// should not leave the caches in between. Up to a quarter of the ring, and only in rings that have room for `PACE_STEP` then.
 const DISTANCE: u64 = 256;
 const DISTANCE_OF_LARGE: u64 = 64;
 const PACE_STEP: u64 = 64;
@@ -31,8 +31,8 @@ const DISTANCE_PAUSE: u64 = 48;
 /// Who has waited `PATIENCE` spins for that asks whether there is a stream to wait for: by what comes in `PROBE` spins.
 const PATIENCE: u64 = 6;
 const PROBE: u64 = 12;
-/// A stream is cleaned so many fragments at a time; and what is left of it when its reader begins to follow, but no less
-/// than `CLEAN_AFTER`: who takes one at a time would only wait longer for the next.
+/// A stream is cleaned so many fragments at a time; and what is left of it when its reader has waited for some time, if
+/// it is more than `CLEAN_AFTER`: who takes one at a time would only wait longer for the next.
 const CLEAN_STEP: u64 = 16;
 const CLEAN_AFTER: u64 = 4;
 /// Larger than most batches.
@@ -43,6 +43,10 @@ const CLEAN_MOST: u64 = 256;
 const FOLLOW_WAITED: u32 = if cfg!(loom) { 0 } else { 4 };
 const FOLLOW_PROMPT: u32 = 1;
 const FOLLOW_MOST: u32 = 16;
+/// Who has found `AWAY_MOST` fragments in a row announced only follows no more for `AWAY_FOR` fragments: the way there
+/// costs it more than it saves. (An observer beside consumers that do not follow; or they come in batches of one.)
+const AWAY_MOST: u32 = 4;
+const AWAY_FOR: u64 = 1024;
 /// Of so many empty looks, one asks for anything but the next fragment: has the link ended?
 const QUICK_LOOKS: u32 = if cfg!(loom) { 1 } else { 8 };
 /// Empty looks between two questions whether the producer lives.
@@ -55,8 +59,10 @@ const OFF: u64 = 1 << 62;
 pub(crate) struct Pace {
     /// It looks for the next fragment where the newest is shown, and not in the ring: see [`latest`](crate::latest).
     pub(super) follows: bool,
-    /// It has begun to since it was last in a long run, and has told the producer.
+    /// It does, or has not long ago, and has told the producer.
     has_followed: bool,
+    /// Since when it has looked in the ring.
+    in_ring_from: u64,
     /// The number from which on `at_gate` is due, when it looks in the ring.
     gate: u64,
     /// From one gate to the next: `CLEAN_STEP`, or `OFF`.
@@ -77,8 +83,11 @@ pub(crate) struct Pace {
     /// Looks that found nothing, and how many it had been at `idle_at`.
     idle_looks: u32,
     looks_before: u32,
-    /// Fragments in a row that a follower found with next to no wait.
+    /// Fragments in a row that a follower found with next to no wait; and that were announced only.
     prompt: u32,
+    away: u32,
+    /// It does not follow before this.
+    follow_from: u64,
 }
 
 impl Pace {
@@ -91,6 +100,7 @@ impl Pace {
         Self {
             follows: false,
             has_followed: false,
+            in_ring_from: next,
             gate: next.wrapping_add(step),
             step,
             distance: distance.min(depth / 4),
@@ -103,6 +113,8 @@ impl Pace {
             idle_looks: 1,
             looks_before: 0,
             prompt: 0,
+            away: 0,
+            follow_from: next,
         }
     }
 
@@ -153,14 +165,22 @@ impl Pace {
 impl Consumer<'_> {
     /// Looks for the newest fragment from now on.
     fn follow(&mut self) {
-        if self.parts.head.latest.0.is_used() {
+        let helps = !seq::is_before(self.next, self.pace.follow_from);
+        if helps && self.parts.head.latest.0.is_used() {
             self.pace.follows = true;
             self.tell_whether_following(true);
         }
     }
 
-    /// Tells the producer whether this reader has begun to follow since it was last in a long run. Not each time that it
-    /// begins or ends, for the producer would have to fetch the word.
+    /// Who has not followed for some time takes back that it does.
+    fn ask_whether_to_stop_telling(&mut self) {
+        if !self.pace.follows && self.next.wrapping_sub(self.pace.in_ring_from) >= PACE_STEP {
+            self.tell_whether_following(false);
+        }
+    }
+
+    /// Tells the producer whether this reader follows, or has not long ago. Not each time that it begins or ends, for the
+    /// producer would have to fetch the word.
     fn tell_whether_following(&mut self, follows: bool) {
         if core::mem::replace(&mut self.pace.has_followed, follows) != follows {
             if let Some(seat) = self.mode.seat() {
@@ -181,11 +201,29 @@ impl Consumer<'_> {
     fn follow_no_more(&mut self) {
         let pace = &mut self.pace;
         pace.follows = false;
+        pace.in_ring_from = self.next;
         pace.prompt = 0;
         pace.gate = self.next.wrapping_add(pace.step);
         pace.paced_at = self.next;
         // What it has found where the newest is shown has not been touched in the ring.
         pace.uncleaned = self.next;
+    }
+
+    /// A follower has found at least the metadata of the next fragment.
+    #[inline(always)]
+    pub(super) fn not_sent_away(&mut self) {
+        self.pace.away = 0;
+    }
+
+    /// A follower has found that the next fragment was announced only.
+    #[cold]
+    pub(super) fn sent_away(&mut self) {
+        self.pace.away += 1;
+        if self.pace.away == AWAY_MOST {
+            self.pace.away = 0;
+            self.pace.follow_from = self.next.wrapping_add(AWAY_FOR);
+            self.stop_following();
+        }
     }
 
     /// Moves on to `next`, behind a fragment that was found where the newest is shown.
@@ -217,6 +255,7 @@ impl Consumer<'_> {
         pace.idle_at = self.next;
         pace.looks_before = pace.idle_looks;
         pace.paced_at = self.next;
+        self.ask_whether_to_stop_telling();
         self.ask_whether_to_clean();
         // Credits of payloads that were forgotten: nobody has a slice while `self` is borrowed.
         if let Some(seat) = self.mode.seat() {
@@ -232,7 +271,7 @@ impl Consumer<'_> {
         self.pace.gate = self.next.wrapping_add(self.pace.step);
         if self.next.wrapping_sub(self.pace.paced_at) >= PACE_STEP {
             self.pace.paced_at = self.next;
-            self.tell_whether_following(false);
+            self.ask_whether_to_stop_telling();
             self.ask_whether_to_clean();
             let run = self.next.wrapping_sub(self.pace.idle_at);
             self.get_behind(run / 2);
@@ -314,5 +353,49 @@ mod tests {
         while tx.publish(b"more than there is room for", 0, 0, 0).is_ok() {}
         assert!(!asks(&mut rx));
         assert!(asks(&mut rx), "the producer has not waited since");
+    }
+
+    #[test]
+    fn an_observer_beside_others_does_not_follow_for_nothing() {
+        let link = Link::builder().depth(8).mtu(64).consumers(1).build().unwrap();
+        let (tx, mut rx, mut observer) =
+            (link.producer().unwrap(), link.consumer().unwrap(), link.observer().unwrap());
+        let mut publish = |observer: &mut Consumer<'_>| {
+            tx.send(b"to both").unwrap();
+            assert!(rx.poll().unwrap().is_some());
+            assert_eq!(observer.poll().unwrap().unwrap().payload.as_slice(), b"to both");
+        };
+        // After some laps the producer knows that it has a consumer.
+        (0..32).for_each(|_| publish(&mut observer));
+        let follows = |observer: &mut Consumer<'_>| {
+            (0..32).for_each(|_| assert!(observer.poll().unwrap().is_none()));
+            observer.pace.follows
+        };
+        for _ in 0..AWAY_MOST {
+            assert!(follows(&mut observer));
+            publish(&mut observer);
+        }
+        assert!(!follows(&mut observer));
+        (0..AWAY_FOR).for_each(|_| publish(&mut observer));
+        assert!(follows(&mut observer));
+    }
+
+    #[test]
+    fn who_does_not_follow_any_more_says_so() {
+        let link = Link::builder().depth(8).mtu(64).consumers(1).build().unwrap();
+        let (tx, mut rx) = (link.producer().unwrap(), link.consumer().unwrap());
+        (0..32).for_each(|_| assert!(rx.poll().unwrap().is_none()));
+        assert!(rx.pace.follows && rx.pace.has_followed);
+        let mut read = |fragments: u64| {
+            for _ in 0..fragments {
+                tx.send(b"one by one").unwrap();
+                assert!(rx.poll().unwrap().is_some());
+            }
+            assert!(rx.poll().unwrap().is_none());
+            (rx.pace.follows, rx.pace.has_followed)
+        };
+        assert_eq!(read(1), (true, true));
+        assert_eq!(read(u64::from(FOLLOW_MOST)), (false, true));
+        assert_eq!(read(PACE_STEP), (false, false));
     }
 }

@@ -13,7 +13,7 @@ use crate::sync::{Cell, Own, Relaxed, Release, intact, ordering};
 use crate::wait::Wait;
 use crate::words;
 
-/// One part in so many of the ring is retired at once.
+/// One part in so many of the ring is retired at once, if not more for a batch.
 const RETIRE_PART: u64 = 32;
 
 impl<'a> Producer<'a> {
