@@ -159,10 +159,10 @@ impl Latest {
         // What does not fit is in the ring only: `copy` knows by the size.
         let content = if content.words() <= ROOM { content } else { Content::Apart };
         let is_wide = content.words() > BESIDE_META;
-        if is_wide && intact("latest.begun") {
-            self.begun.store(n, Relaxed);
-        }
         if is_wide {
+            if intact("latest.begun") {
+                self.begun.store(n, Relaxed);
+            }
             // Pairs with the acquire fence in `copy`.
             fence(ordering("latest.begun_fence", Release));
         }

@@ -214,10 +214,10 @@ impl<'a> Producer<'a> {
     #[inline]
     fn put_several(&self, payloads: &[&[u8]], sig: u64, ctl: u16, ts: u32) -> usize {
         let first = self.next.get();
-        // Only here, before anything is stored: credits are counted up to what is shown, and a consumer that joins
-        // meanwhile must not find the floor behind that.
         let small = payloads.iter().take(BATCH).take_while(|payload| payload.len() <= self.in_slot);
         let most = small.count() as u64;
+        // Only here, before anything is stored: credits are counted up to what is shown, and a consumer that joins
+        // meanwhile must not find the floor behind that.
         if !seq::is_before(first, self.limit.get()) && self.make_room(first, None, most).is_err() {
             return 0;
         }

@@ -132,7 +132,7 @@ impl<'a> Consumer<'a> {
     /// Looks for the newest fragment from now on, as if it had waited.
     #[cfg(all(loom, test))]
     pub(crate) fn following(mut self) -> Self {
-        self.pace.follow();
+        self.pace.follows = true;
         self
     }
 

@@ -15,15 +15,15 @@ use crate::seq;
 use crate::sync::{Relaxed, pause, spin_loop};
 use crate::words;
 
-/// Most spins after an empty look that ends a run: half as many as the run had fragments. The
-/// producer gets ahead by more than one fragment, and the line is not pulled away from it at once. None after a
-/// single fragment, so an exchange of questions and answers does not wait (`bench/`: workloads `working`,
-/// `round-trip`).
+/// Most spins after an empty look that ends a run: half as many as the run had fragments. The producer gets ahead by
+/// more than one fragment, and the line is not pulled away from it at once. None after a single fragment, so an exchange
+/// of questions and answers does not wait (`bench/`: workloads `working`, `round-trip`).
 const PAUSE_AFTER_RUN: u64 = 8;
 /// In a long run, a reader keeps half as many fragments behind the producer as it has read, up to this many, as long as
 /// those come fast: it looks every `PACE_STEP` fragments, and waits for no more than `DISTANCE_PAUSE` spins, one or two
 /// microseconds (`bench/`: workloads `throughput` and `working`). Fewer where payloads may be larger than slots: they
-/// should not leave the caches in between. Up to a quarter of the ring, and only in rings that have room for `PACE_STEP` then.
+/// should not leave the caches in between. Up to a quarter of the ring, and only in rings that have room for `PACE_STEP`
+/// then.
 const DISTANCE: u64 = 256;
 const DISTANCE_OF_LARGE: u64 = 64;
 const PACE_STEP: u64 = 64;
@@ -153,12 +153,6 @@ impl Pace {
         let is_prompt = n != self.idle_at || self.waited() <= FOLLOW_PROMPT;
         self.prompt = if is_prompt { self.prompt + 1 } else { 0 };
         self.prompt < FOLLOW_MOST
-    }
-
-    /// Follows from now on, for a model.
-    #[cfg(all(loom, test))]
-    pub(super) fn follow(&mut self) {
-        self.follows = true;
     }
 }
 

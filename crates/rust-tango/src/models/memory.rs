@@ -235,10 +235,15 @@ pub(super) fn publish_all(producer: &Producer<'_>, count: usize) {
 
 /// All of a fragment is of the fragment that it says it is. Returns its number.
 pub(super) fn whole(fragment: &Fragment<'_>) -> u64 {
+    whole_of(fragment, PAYLOAD)
+}
+
+/// The same of a fragment with the first `size` bytes of such a payload.
+pub(super) fn whole_of(fragment: &Fragment<'_>, size: usize) -> u64 {
     let n = fragment.meta.seq;
     assert_eq!(fragment.meta.sig, n, "metadata of another fragment");
     assert_eq!((fragment.meta.ctl, fragment.meta.ts), (n as u16, n as u32), "metadata of another fragment");
-    assert_eq!(fragment.payload.as_slice(), payload(n), "payload of another fragment");
+    assert_eq!(fragment.payload.as_slice(), &payload(n)[..size], "payload of another fragment");
     n
 }
 
