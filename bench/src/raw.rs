@@ -1,11 +1,14 @@
 //! What the hardware and the kernel do with no channel: the limits that everything else is held against.
 
 use std::cell::UnsafeCell;
+use std::fs::File;
 use std::hint::black_box;
 use std::ops::Range;
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering, fence};
 use std::thread;
 
+use memmap2::{Mmap, MmapMut};
+use nix::sys::memfd::{MFdFlags, memfd_create};
 use rustix::thread::futex;
 
 use crate::message::{Message, Source, is_right, work};
@@ -13,11 +16,20 @@ use crate::method::{Cores, Load, Plan, Sample, Stopwatch, now, pause, pin, spawn
 
 /// Round trips of one probe of the distance.
 const PROBE: u64 = 500;
+/// Bytes of shared memory that a word gets.
+const PAGE: u64 = 4096;
 
 /// An atomic word in a slot of its own, so that neither its line nor the neighbour that the hardware
 /// fetches along is shared.
 #[repr(align(128))]
 struct Word(AtomicU64);
+
+/// A ring of words as one side sees it, and as the other does.
+#[derive(Clone, Copy)]
+struct Ends<'a> {
+    writer: &'a [Word],
+    reader: &'a [Word],
+}
 
 /// Round trip of an atomic word each way between two pinned threads, the `n`-th in slot `n` of a ring:
 /// one line travels there, one back. With one slot, it is always the same two lines, and they stay in the
@@ -25,17 +37,58 @@ struct Word(AtomicU64);
 pub(crate) fn round_trip(plan: &Plan, slots: usize) -> Sample {
     let ring = || -> Vec<Word> { (0..slots).map(|_| Word(AtomicU64::new(0))).collect() };
     let (there, back) = (ring(), ring());
+    let same = |ring| Ends { writer: ring, reader: ring };
+    words_there_and_back(plan, same(&there), same(&back))
+}
+
+/// The same with one slot in shared memory, which each side reads through a mapping that is read-only.
+pub(crate) fn round_trip_read_only(plan: &Plan) -> Sample {
+    let (there, back) = (Mapped::new(), Mapped::new());
+    words_there_and_back(plan, there.ends(), back.ends())
+}
+
+/// A page of shared memory that is mapped twice.
+struct Mapped {
+    writable: MmapMut,
+    read_only: Mmap,
+}
+
+impl Mapped {
+    #[allow(unsafe_code)]
+    fn new() -> Self {
+        let file = memfd_create(c"tango-bench", MFdFlags::empty()).expect("there is memory for a page");
+        let file = File::from(file);
+        file.set_len(PAGE).expect("there is memory for a page");
+        // SAFETY: nobody else knows of this file, so nobody makes it shorter.
+        let maps = unsafe { MmapMut::map_mut(&file).and_then(|map| Ok((map, Mmap::map(&file)?))) };
+        let (writable, read_only) = maps.expect("the file is there");
+        Self { writable, read_only }
+    }
+
+    #[allow(unsafe_code)]
+    fn ends(&self) -> Ends<'_> {
+        // SAFETY: both begin at a page, are that long, and live as long as `self`. The bytes are looked at as atomics
+        // only; those of the second are loaded relaxed and not written to.
+        let words = |start: *const u8| unsafe { std::slice::from_raw_parts(start.cast::<Word>(), 1) };
+        Ends { writer: words(self.writable.as_ptr()), reader: words(self.read_only.as_ptr()) }
+    }
+}
+
+fn words_there_and_back(plan: &Plan, there: Ends<'_>, back: Ends<'_>) -> Sample {
+    let slots = there.writer.len();
     assert!(slots.is_power_of_two());
     let mask = slots - 1;
-    let put = |ring: &[Word], number: u64| {
-        // Pairs with the load in `await_number`.
-        ring[number as usize & mask].0.store(number, Ordering::Release);
+    let put = |ring: Ends<'_>, number: u64| {
+        // Pairs with the fence in `await_number`.
+        ring.writer[number as usize & mask].0.store(number, Ordering::Release);
     };
-    let await_number = |ring: &[Word], number: u64| {
-        // Pairs with the store in `put`.
-        while ring[number as usize & mask].0.load(Ordering::Acquire) != number {
+    let await_number = |ring: Ends<'_>, number: u64| {
+        // Memory that is mapped read-only may be loaded relaxed, and in no other way.
+        while ring.reader[number as usize & mask].0.load(Ordering::Relaxed) != number {
             pause();
         }
+        // Pairs with the store in `put`.
+        fence(Ordering::Acquire);
     };
     let total = plan.total();
     thread::scope(|scope| {
@@ -43,16 +96,16 @@ pub(crate) fn round_trip(plan: &Plan, slots: usize) -> Sample {
             pin(plan.cores.consumer);
             let watch = Stopwatch::start();
             for number in 1..=total {
-                await_number(&there, number);
-                put(&back, number);
+                await_number(there, number);
+                put(back, number);
             }
             watch.stop()
         });
         let caller = spawn(scope, || {
             pin(plan.cores.producer);
             let call = |number| {
-                put(&there, number);
-                await_number(&back, number);
+                put(there, number);
+                await_number(back, number);
             };
             (1..=plan.warm).for_each(call);
             let watch = Stopwatch::start();

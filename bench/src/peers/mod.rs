@@ -37,7 +37,9 @@ pub(crate) use self::rtrb::{Rtrb, RtrbForEach};
 pub(crate) use self::shaq::ShaqParked;
 pub(crate) use self::stream::{Pipe, UnixSocket};
 pub(crate) use self::sync_channel::SyncChannelBlocking;
-pub(crate) use self::tango::{Tango, TangoLoan, TangoMade, TangoObserver, TangoWaiting, unread};
+pub(crate) use self::tango::{
+    Tango, TangoLoan, TangoMade, TangoObserver, TangoWaiting, TangoWritable, unread,
+};
 
 use self::bbqueue::Bbqueue;
 use self::crossbeam::CrossbeamTry;
@@ -293,6 +295,7 @@ pub(crate) fn visit_threads<const N: usize, const D: usize>(visitor: &mut impl V
 /// Every channel between processes, in the order of the rows.
 pub(crate) fn visit_processes<const N: usize, const D: usize>(visitor: &mut impl ProcessVisitor<N, D>) {
     visitor.visit::<Tango>();
+    visitor.visit::<TangoWritable>();
     visitor.visit::<Ringfire>();
     visitor.visit::<Shaq>();
     visitor.visit::<Iceoryx2>();

@@ -14,6 +14,9 @@ use crate::method::{Plan, Sample};
 
 pub(crate) struct Tango;
 
+/// Its readers map the producer's memory writable, which the library does only where it is asked to, and all others do.
+pub(crate) struct TangoWritable;
+
 /// Read by observers.
 pub(crate) struct TangoObserver;
 
@@ -34,6 +37,10 @@ const NAME: &str = "link";
 
 impl Peer for Tango {
     const ABOUT: About = ABOUT.batch("publish_batch, poll_batch");
+}
+
+impl Peer for TangoWritable {
+    const ABOUT: About = ABOUT.variant("mapped writable").batch("publish_batch, poll_batch");
 }
 
 impl Peer for TangoObserver {
@@ -120,6 +127,26 @@ impl<const N: usize, const D: usize> ProcessChannel<N, D> for Tango {
 
     fn attach(folder: &Path) -> Self::Receiver {
         Reader(open(folder).consumer().expect("a slot for each consumer"))
+    }
+
+    fn connect(tx: Self::Pending) -> Self::Sender {
+        Writer(tx)
+    }
+}
+
+impl<const N: usize, const D: usize> ProcessChannel<N, D> for TangoWritable {
+    type Pending = Producer<'static>;
+    type Sender = Writer;
+    type Receiver = Reader;
+
+    fn create(folder: &Path, readers: usize) -> Self::Pending {
+        <Tango as ProcessChannel<N, D>>::create(folder, readers)
+    }
+
+    fn attach(folder: &Path) -> Self::Receiver {
+        let link = open(folder);
+        link.map_writable().expect("the folder is ours");
+        Reader(link.consumer().expect("a slot for each consumer"))
     }
 
     fn connect(tx: Self::Pending) -> Self::Sender {

@@ -181,9 +181,9 @@ impl Table {
             .min_by(|a, b| a.1.median.total_cmp(&b.1.median))
     }
 
-    /// Our row of that kind.
-    fn ours(&self, setting: Setting, batch: bool) -> Option<&Row> {
-        self.rows.iter().find(|row| row.role == Role::Tango && row.setting == setting && row.batch == batch)
+    /// The row of that name.
+    fn row(&self, name: &str) -> Option<&Row> {
+        self.rows.iter().find(|row| row.name == name)
     }
 
     /// Whom ours is compared with in a line: the best peer between threads, in batches, between processes, in

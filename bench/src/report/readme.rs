@@ -11,7 +11,7 @@ use crate::workloads::latency::SLOTS;
 use crate::workloads::throughput::COPY;
 
 /// Rows, each with what the README calls it and what its name in the tables begins with.
-const ROWS: [(&str, &str); 10] = [
+const ROWS: [(&str, &str); 11] = [
     ("**rust-tango, threads**", "tango"),
     ("rtrb", "rtrb "),
     ("ringbuf", "ringbuf "),
@@ -19,6 +19,7 @@ const ROWS: [(&str, &str); 10] = [
     ("crossbeam-channel", "crossbeam-channel "),
     ("std `sync_channel`", "std sync_channel"),
     ("**rust-tango, two processes**", "tango, 2 processes"),
+    ("**rust-tango, two processes, mapped writable**", "tango, mapped writable, 2 processes"),
     ("ringfire, two processes", "ringfire "),
     ("shaq, two processes", "shaq "),
     ("the published rust-tango 0.1.2", "published rust-tango 0.1.2"),

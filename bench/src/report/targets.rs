@@ -4,8 +4,8 @@
 
 use super::{Report, Row, Table};
 use crate::method::{Setting, Spread};
-use crate::peers::{Peer, Role, TangoLoan, TangoMade};
-use crate::workloads::{fan_out::NONE_ATTACHED, latency::SLOTS, throughput::COPY};
+use crate::peers::{Peer, Role, Tango, TangoLoan, TangoMade, TangoWritable};
+use crate::workloads::{fan_out::NONE_ATTACHED, latency::SLOTS, row_name, throughput::COPY};
 
 /// What counts as the same, where two figures are meant to be: noise stays within it.
 const SAME: f64 = 0.95;
@@ -51,42 +51,70 @@ impl Target {
     }
 }
 
+/// Our rows: what goals call them, between what their reader is, and their name.
+struct Ours {
+    kind: &'static str,
+    setting: Setting,
+    row: String,
+}
+
+/// The three ways in which a link is used at full speed.
+fn ours() -> [Ours; 3] {
+    let (plain, writable) = (Tango::ABOUT.title(), TangoWritable::ABOUT.title());
+    [
+        Ours { kind: "threads", setting: Setting::Threads, row: plain.clone() },
+        Ours { kind: "processes", setting: Setting::Processes, row: plain },
+        Ours { kind: "processes, mapped writable", setting: Setting::Processes, row: writable },
+    ]
+}
+
+impl Ours {
+    /// What its row is called in the tables.
+    fn name(&self, batch: bool) -> String {
+        row_name(&self.row, self.setting, batch)
+    }
+}
+
 /// All goals whose tables were measured.
 pub(crate) fn targets(report: &Report) -> Vec<Target> {
     let mut goals = Goals { report, found: Vec::new() };
+    let all = ours();
+    let [threads, processes @ ..] = &all;
     let regimes = [
         ("throughput-64", "idle producer"),
         ("working-little", "little work"),
         ("working-more", "more work"),
     ];
     for (key, regime) in regimes {
-        goals.best_peer(key, &format!("64 bytes, {regime}, threads"), Setting::Threads, false, 1.6);
-        goals.best_peer(key, &format!("64 bytes, {regime}, processes"), Setting::Processes, false, 5.0);
-        goals.best_peer(key, &format!("64 bytes, {regime}, batches, threads"), Setting::Threads, true, 1.0);
-        goals.best_peer(
-            key,
-            &format!("64 bytes, {regime}, batches, processes"),
-            Setting::Processes,
-            true,
-            1.0,
-        );
+        for batch in [false, true] {
+            for ours in &all {
+                let wanted = match (batch, ours.setting) {
+                    (true, _) => 1.0,
+                    (false, Setting::Threads) => 1.6,
+                    (false, Setting::Processes) => 5.0,
+                };
+                let calls = if batch { ", batches" } else { "" };
+                goals.best_peer(key, &format!("64 bytes, {regime}{calls}"), ours, batch, wanted);
+            }
+        }
     }
-    goals.limit("throughput-64", "64 bytes, idle producer, threads", Setting::Threads, 0.7);
-    goals.limit("throughput-64", "64 bytes, idle producer, processes", Setting::Processes, 0.7);
-    goals.limit("working-more", "64 bytes, more work, threads", Setting::Threads, SAME);
-    goals.limit("working-more", "64 bytes, more work, processes", Setting::Processes, SAME);
+    for ours in &all {
+        goals.limit("throughput-64", "64 bytes, idle producer", ours, 0.7);
+        goals.limit("working-more", "64 bytes, more work", ours, SAME);
+    }
     let (loan, made) = (TangoLoan::ABOUT.title(), TangoMade::ABOUT.title());
     for (key, size) in [("throughput-1024", "1 KiB"), ("throughput-4096", "4 KiB")] {
-        goals.rows(key, &format!("{size}, publish, threads"), "tango", COPY, 0.8);
-        goals.rows(key, &format!("{size}, publish, processes"), "tango, 2 processes", COPY, 0.8);
+        for ours in &all {
+            goals.rows(key, &format!("{size}, publish, {}", ours.kind), &ours.name(false), COPY, 0.8);
+        }
         goals.rows(key, &format!("{size}, loan, threads"), &loan, &made, 1.0);
     }
     for (key, size, times) in [("round-trip-8", "8 bytes", 1.05), ("round-trip-64", "64 bytes", 1.12)] {
-        for (setting, kind) in [(Setting::Threads, "threads"), (Setting::Processes, "processes")] {
-            goals.limit(key, &format!("round trip, {size}, {kind}"), setting, 1.0 / times);
-            let ours = if setting == Setting::Threads { "tango" } else { "tango, 2 processes" };
-            goals.rows(key, &format!("round trip, {size}, {kind}"), ours, SLOTS, 1.0 / times);
-            goals.best_peer(key, &format!("round trip, {size}, {kind}"), setting, false, 1.0);
+        for ours in &all {
+            let what = format!("round trip, {size}");
+            goals.limit(key, &what, ours, 1.0 / times);
+            goals.rows(key, &format!("{what}, {}", ours.kind), &ours.name(false), SLOTS, 1.0 / times);
+            goals.best_peer(key, &what, ours, false, 1.0);
         }
     }
     for (key, what) in [
@@ -95,10 +123,14 @@ pub(crate) fn targets(report: &Report) -> Vec<Target> {
         ("round-trip-8", "round trip, 8 bytes"),
         ("round-trip-64", "round trip, 64 bytes"),
     ] {
-        goals.rows(key, &format!("{what}, processes"), "tango, 2 processes", "tango", SAME);
+        for ours in processes {
+            let what = format!("{what}, {}", ours.kind);
+            goals.rows(key, &what, &ours.name(false), &threads.name(false), SAME);
+        }
     }
-    goals.limit("slow-consumer", "slow consumer, threads", Setting::Threads, SAME);
-    goals.limit("slow-consumer", "slow consumer, processes", Setting::Processes, SAME);
+    for ours in &all {
+        goals.limit("slow-consumer", "slow consumer", ours, SAME);
+    }
     for observers in [1, 8] {
         let key = format!("fan-out-observers-{observers}");
         let attached = format!("tango, {observers} attached, none reads");
@@ -119,18 +151,16 @@ impl<'a> Goals<'a> {
     }
 
     /// Ours against the best peer of that kind.
-    fn best_peer(&mut self, key: &str, what: &str, setting: Setting, batch: bool, wanted: f64) {
+    fn best_peer(&mut self, key: &str, what: &str, ours: &Ours, batch: bool, wanted: f64) {
         let Some(table) = self.table(key) else { return };
-        let Some(ours) = table.ours(setting, batch) else { return };
-        let Some((peer, _)) = table.best(setting, batch) else { return };
-        self.add(table, what, ours, peer, wanted);
+        let Some(row) = table.row(&ours.name(batch)) else { return };
+        let Some((peer, _)) = table.best(ours.setting, batch) else { return };
+        self.add(table, &format!("{what}, {}", ours.kind), row, peer, wanted);
         // The most that anybody can get through. (Batches are held against batches at 1.0: that is no question.)
         let first = || table.rows.iter().find(|row| row.role == Role::Limit);
         let (limit, bound) = match table.workload.as_str() {
             "working" => (first(), "a channel that takes no time"),
-            "throughput" => {
-                (table.rows.iter().find(|row| row.name == COPY), "one copy that the other core reads")
-            }
+            "throughput" => (table.row(COPY), "one copy that the other core reads"),
             _ => (None, ""),
         };
         if let (Some(limit), Some(goal)) = (limit, self.found.last_mut()) {
@@ -139,18 +169,17 @@ impl<'a> Goals<'a> {
     }
 
     /// Ours against the limit of the table.
-    fn limit(&mut self, key: &str, what: &str, setting: Setting, wanted: f64) {
+    fn limit(&mut self, key: &str, what: &str, ours: &Ours, wanted: f64) {
         let Some(table) = self.table(key) else { return };
-        let Some(ours) = table.ours(setting, false) else { return };
+        let Some(row) = table.row(&ours.name(false)) else { return };
         let Some(limit) = table.rows.iter().find(|row| row.role == Role::Limit) else { return };
-        self.add(table, what, ours, limit, wanted);
+        self.add(table, &format!("{what}, {}", ours.kind), row, limit, wanted);
     }
 
     /// Two rows by their names.
     fn rows(&mut self, key: &str, what: &str, ours: &str, other: &str, wanted: f64) {
         let Some(table) = self.table(key) else { return };
-        let row = |name: &str| table.rows.iter().find(|row| row.name == name);
-        if let (Some(ours), Some(other)) = (row(ours), row(other)) {
+        if let (Some(ours), Some(other)) = (table.row(ours), table.row(other)) {
             self.add(table, what, ours, other, wanted);
         }
     }

@@ -10,6 +10,8 @@ use crate::raw;
 
 /// The row of an atomic word that travels as a channel's do: each in a slot of its own.
 pub(crate) const SLOTS: &str = "raw: an atomic word each way, in a new slot each time";
+/// The row of one that both sides read through a mapping that is read-only.
+const READ_ONLY: &str = "raw: an atomic word each way, mapped read-only";
 /// Nanoseconds between calls.
 const CALLS: [u64; 3] = [100_000, 10_000, 2_000];
 /// Nanoseconds between messages.
@@ -25,6 +27,7 @@ fn round_trip<const N: usize>(folder: &Rc<Folder>) -> Contest {
     let rows = Rows::<Back, N, DEPTH>::new(folder)
         .limit("raw: an atomic word each way", |plan| raw::round_trip(plan, 1))
         .extra(SLOTS, |plan| raw::round_trip(plan, DEPTH))
+        .extra(READ_ONLY, raw::round_trip_read_only)
         .everyone();
     Contest {
         key: format!("round-trip-{N}"),

@@ -251,7 +251,12 @@ impl<W: Way<N, D>, const N: usize, const D: usize> Rows<W, N, D> {
 
 /// The name of a row.
 fn name(about: About, setting: Setting, batch: bool) -> String {
-    let mut name = about.title();
+    row_name(&about.title(), setting, batch)
+}
+
+/// The name of a row of the peer with this title.
+pub(crate) fn row_name(title: &str, setting: Setting, batch: bool) -> String {
+    let mut name = title.to_owned();
     if batch {
         name += ", batches";
     }

@@ -278,6 +278,30 @@ impl Link {
         Ok(Self { place: Place::Shared(Arc::new(link), Arc::new(made)) })
     }
 
+    /// Readers that this handle and its clones make from now on map the producer's memory writable. They load from
+    /// it all the same, and nothing else; those that are there already keep the mapping that they have.
+    ///
+    /// It is for the speed of AMD's processors. There, a load through a writable mapping takes over a cache line that
+    /// another core has written, and a load through a read-only one leaves it shared, so that the producer waits when it
+    /// writes there again. Measured on one of them (Zen 4): the round trip of a bare word takes 1.4 times as
+    /// long through a read-only mapping, that of a fragment 1.2 to 1.5 times, and a stream of small fragments has a
+    /// third to two thirds of the throughput.
+    ///
+    /// What is given up: the page tables keep a stray store of the reader's process (of foreign code in it, say)
+    /// from damaging the link for everybody. Call it in processes that you trust as you trust the producer's.
+    ///
+    /// On the heap, there is nothing to do.
+    ///
+    /// # Errors
+    /// [`LinkErrorKind::System`] if this user cannot write to the producer's file, [`LinkErrorKind::NotFound`] if the
+    /// link has been removed since it was opened. Then readers map it read-only, as before.
+    pub fn map_writable(&self) -> Result<(), LinkError> {
+        match &self.place {
+            Place::Heap(_) => Ok(()),
+            Place::Shared(link, _) => link.map_writable(),
+        }
+    }
+
     /// The folder of links that is meant by `folder`: that one, or for `None` the default one, which is
     /// `TANGO_DIR` from the environment if that is not empty, otherwise `/dev/shm/tango-UID` with the number
     /// of the user. It may not exist yet.

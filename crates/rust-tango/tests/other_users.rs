@@ -99,6 +99,7 @@ fn refused_as_a_party(link: &Link, place: &Path, reason: &str) {
         link.producer().unwrap_err(),
         link.evictable_consumer(Start::Next).unwrap_err(),
         link.stop().unwrap_err(),
+        link.map_writable().unwrap_err(),
     ];
     for error in cannot_write {
         assert_eq!(error.kind(), LinkErrorKind::System);

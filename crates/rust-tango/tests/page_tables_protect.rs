@@ -1,5 +1,6 @@
 //! Each file of a link can be written by the process that holds it, and by no other, whatever goes wrong there:
-//! the page tables of the running processes say so, and who tries anyway dies of it (SIGSEGV).
+//! the page tables of the running processes say so, and who tries anyway dies of it (SIGSEGV). A reader that asks
+//! for it has the producer's file writable as well, and that one only.
 #![cfg(all(feature = "shm", target_os = "linux"))]
 
 mod common;
@@ -81,6 +82,15 @@ fn child() {
             let link = Link::open_in(&place, "quotes").unwrap();
             (None, None, Some(link.observer_from(Start::Oldest).unwrap()))
         }
+        "both" => {
+            let link = Link::open_in(&place, "quotes").unwrap();
+            // Made before, so that this one keeps what it has.
+            let ob = link.observer_from(Start::Oldest).unwrap();
+            for handle in [&link, &link.clone()] {
+                handle.map_writable().unwrap();
+            }
+            (None, Some(link.consumer_from(Start::Oldest).unwrap()), Some(ob))
+        }
         other => panic!("no role {other}"),
     };
     if let Some(tx) = &tx {
@@ -124,6 +134,38 @@ fn running_processes_map_what_is_not_theirs_read_only() {
             assert!(!mapped.iter().any(|mapped| mapped.executable), "{mapped:?}");
         }
     });
+}
+
+#[test]
+fn readers_that_ask_for_it_map_the_producers_file_writable_and_no_other() {
+    in_time(|| {
+        let place = Place::new();
+        let _producer = started("producer", &place);
+        let reader = started("both", &place);
+        let mapped = maps(&reader.id().to_string());
+        for (file, times) in [("tx", 2), ("ctl", 1), ("rx.0", 2), ("rx.1", 1)] {
+            let of_it: Vec<_> = mapped.iter().filter(|mapped| mapped.file == file).collect();
+            let writable = of_it.iter().filter(|mapped| mapped.writable).count();
+            assert_eq!((of_it.len(), writable), (times, times - 1), "{file}: {mapped:?}");
+        }
+        // It loads through that one: the page tables do not keep it from writing there.
+        Child::start("both writes tx", &place).succeeds();
+    });
+}
+
+/// What is asked of a link whose files have gone, or that is on the heap.
+#[test]
+fn what_is_removed_cannot_be_mapped_writable_and_on_the_heap_there_is_nothing_to_map() {
+    let place = Place::new();
+    let link = builder(place.path()).create("quotes").unwrap();
+    let tx = link.producer().unwrap();
+    link.remove().unwrap();
+    let error = link.map_writable().unwrap_err();
+    assert!(error.is_not_found() && error.to_string().contains("quotes/tx"), "{error}");
+    let mut ob = link.observer().unwrap();
+    publish(&tx, MTU).unwrap();
+    assert_is(&ob.poll().unwrap().unwrap(), 1, MTU);
+    Link::builder().build().unwrap().map_writable().unwrap();
 }
 
 #[test]

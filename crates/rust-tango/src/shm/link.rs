@@ -4,6 +4,7 @@
 use std::fs::File;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
 
 use super::folder::{self, Folder};
 use super::holders::{Holders, Vacant};
@@ -30,6 +31,8 @@ pub(crate) struct ShmLink {
     /// Its own file description, by which it can ask who holds the lock.
     tx: File,
     tx_map: Mapping,
+    /// What readers load from instead of `tx_map`, once they have been allowed to: the same, mapped writable.
+    writable: OnceLock<Mapping>,
     ctl: File,
     ctl_map: Mapping,
     rx: Vec<(File, Mapping)>,
@@ -204,16 +207,34 @@ impl ShmLink {
         let rx = (0..geometry.consumers)
             .map(|slot| checked(&rx_name(slot), Kind::Consumer, SMALL_FILE))
             .collect::<Result<Vec<_>, LinkError>>()?;
-        Ok(Self { folder, base, geometry, tx, tx_map, ctl, ctl_map, rx })
+        Ok(Self { folder, base, geometry, tx, tx_map, writable: OnceLock::new(), ctl, ctl_map, rx })
     }
 
-    /// The link through this process's read-only mappings.
+    /// The link through the mappings that this process has for reading.
     ///
     /// 'static stands for "as long as the `Arc` is kept": what is built on it keeps one, in the field that
     /// is dropped last, and hands out nothing that outlives a borrow of itself.
     fn parts(this: &Arc<Self>) -> Parts<'static> {
-        // SAFETY: the mappings live as long as `this`, see above; moving a `Mapping` does not move memory.
-        unsafe { layout::parts(&this.tx_map, &this.ctl_map, &this.geometry) }
+        let tx = this.writable.get().unwrap_or(&this.tx_map);
+        // SAFETY: the mappings live as long as `this` (a `OnceLock` is filled once), see above; moving a
+        // `Mapping` does not move memory.
+        unsafe { layout::parts(tx, &this.ctl_map, &this.geometry) }
+    }
+
+    /// Readers that are made from now on load through a mapping that could be written to.
+    pub(crate) fn map_writable(&self) -> Result<(), LinkError> {
+        if self.writable.get().is_some() {
+            return Ok(());
+        }
+        let file = self.folder.open_file("tx", true)?;
+        let len = layout::producer_len(&self.geometry);
+        let map = Mapping::read_write(&file, len).map_err(|error| {
+            let path = self.folder.path.join("tx");
+            LinkError::system(format!("cannot map {len} bytes of {} for writing", path.display()), error)
+        })?;
+        // Somebody else may have been faster: one is as good as the other.
+        let _ = self.writable.set(map);
+        Ok(())
     }
 
     pub(crate) fn producer(this: &Arc<Self>, made: &Made) -> Result<Producer<'static>, LinkError> {

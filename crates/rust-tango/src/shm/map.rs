@@ -8,10 +8,10 @@
 //! Invariants: a `Mapping` covers at least one word; the file was long enough when it was mapped; the
 //! memory stays mapped until the `Mapping` is dropped; a forked child does not have it.
 //!
-//! Who writes: the process that mapped the file with [`Mapping::read_write`]. Who reads: everybody, but
-//! through [`Mapping::read_only`] with `Relaxed` loads alone. The standard library promises of accesses
-//! to read-only memory only that of a relaxed load no wider than a word; anything else may be compiled
-//! to an instruction that writes. Order is made with fences, which touch no memory.
+//! Who writes: the process that holds the file's lock, through [`Mapping::read_write`]. Who reads: everybody, but
+//! with `Relaxed` loads alone, whose mapping may be [`Mapping::read_only`], and is unless asked otherwise. The
+//! standard library promises of accesses to read-only memory only that of a relaxed load no wider than a word;
+//! anything else may be compiled to an instruction that writes. Order is made with fences, which touch no memory.
 //!
 //! Not covered: somebody with write permission cuts the file short while it is mapped. Touching the lost
 //! pages then ends in SIGBUS. (A full filesystem does not: all space is reserved when a link is made.)

@@ -17,7 +17,8 @@
 //! Invariants:
 //!
 //! - Each byte has one writing process: the one that holds the lock of its file. Everybody else maps
-//!   the file read-only, so the page tables enforce it.
+//!   the file read-only, so the page tables enforce it; except readers who asked to map `tx` writable
+//!   ([`Link::map_writable`](crate::Link::map_writable)), which is faster on AMD's processors.
 //! - A folder appears under its name complete, by one rename, and disappears from it by another. Nobody
 //!   opens half a link.
 //! - The lock of a file, not a process id or a clock, says that its owner lives ([`lock`]); who clears up
