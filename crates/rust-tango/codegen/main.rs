@@ -105,6 +105,22 @@ fn run_of_batches(size: usize) {
     }
 }
 
+/// One fragment at a time, each for a consumer that has looked for it in vain: the ways of a round trip.
+fn one_by_one(size: usize) {
+    let Crew { tx, mut readers } = Crew::new(size, 1, 1, 0);
+    let payload = vec![0x5a; size];
+    for _ in 0..OPERATIONS {
+        for reader in &mut readers {
+            // More looks than it takes a reader to wait where the newest fragment is shown. Not counted.
+            (0..16).for_each(|_| assert!(black_box(&mut *reader).poll().is_ok_and(|found| found.is_none())));
+        }
+        assert!(measured::publish(black_box(&tx), black_box(&payload)));
+        for reader in &mut readers {
+            assert!(black_box(measured::poll(black_box(reader))).is_some());
+        }
+    }
+}
+
 /// Name, the function of [`measured`], how it is done.
 type Operation = (&'static str, &'static str, fn());
 
@@ -116,11 +132,15 @@ const TABLE: &[Operation] = &[
     ("publish-64-8-consumers", "publish", || Crew::new(64, 8, 8, 0).run(64)),
     ("publish-64-no-consumer", "publish", || Crew::new(64, 1, 0, 0).run(64)),
     ("publish-256-granules", "publish", || Crew::new(256, 1, 1, 0).run(256)),
+    ("publish-8-awaited", "publish", || one_by_one(8)),
+    ("publish-64-awaited", "publish", || one_by_one(64)),
     ("publish-64-in-a-batch", "batch_out", || run_of_batches(64)),
     ("poll-64", "poll", || Crew::new(64, 1, 1, 0).run(64)),
     ("poll-64-observer", "poll", || Crew::new(64, 1, 0, 1).run(64)),
     ("poll-64-evictable", "poll", || Crew::evictable(64).run(64)),
     ("poll-256-granules", "poll", || Crew::new(256, 1, 1, 0).run(256)),
+    ("poll-8-awaited", "poll", || one_by_one(8)),
+    ("poll-64-awaited", "poll", || one_by_one(64)),
     ("poll-64-in-a-batch", "batch_in", || run_of_batches(64)),
 ];
 

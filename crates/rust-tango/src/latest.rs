@@ -45,8 +45,8 @@
 //! *Nothing is missed.* Every publish, and every batch, ends with a store of `seq`, whatever the size of the payload. A
 //! producer that dies in front of it leaves a fragment in the ring that is not here; the next producer stores `seq`
 //! when it begins ([`Latest::begin`]), and who finds that a link has ended looks once more at the ring. Who sleeps, or
-//! is awaited, looks there too. (So if a producer is stopped between the two stores, a follower that goes on polling
-//! gets the fragment when the producer goes on; others may have it already.)
+//! is awaited, looks there too. So does, now and then, a follower that goes on polling: a producer may
+//! have been stopped between the two stores, and others may have the fragment already.
 //!
 //! *Each line is taken once.* All stores into the far line come first, then all into the near one: the reader, which
 //! looks at that all the time, would take it away in between.
@@ -145,7 +145,7 @@ impl Latest {
     }
 
     /// Shows fragment `meta.seq`, which is in the ring. Producer only.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn publish(&self, meta: &FragmentMetadata, content: Content<'_>) {
         if self.is_used() {
             self.begin_to_publish(meta.seq, content);
@@ -153,8 +153,17 @@ impl Latest {
         }
     }
 
+    /// Has the processor fetch what a payload of `len` bytes will be stored to.
+    #[inline(always)]
+    pub(crate) fn prefetch_for_writing(&self, len: usize) {
+        words::prefetch_for_writing(&self.meta[0]);
+        if len > NEAR {
+            words::prefetch_for_writing(&self.begun);
+        }
+    }
+
     /// Step 1, and 2 up to the metadata.
-    #[inline]
+    #[inline(always)]
     fn begin_to_publish(&self, n: u64, content: Content<'_>) {
         // What does not fit is in the ring only: `copy` knows by the size.
         let content = if content.words() <= ROOM { content } else { Content::Apart };

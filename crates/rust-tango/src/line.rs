@@ -97,6 +97,9 @@ pub(crate) enum Look {
 pub(crate) enum Content<'p> {
     /// 64 bytes: the most frequent size by far, so without a loop.
     Block(words::Block),
+    /// So many words, and no part of one: numbers, small structures. They fit beside the metadata.
+    Few([u64; BESIDE_META], usize),
+    /// Any other size.
     Bytes(&'p [u8]),
     /// So many words of another slot, by the one who has written them.
     Slot(Line<'p>, usize),
@@ -110,15 +113,22 @@ impl<'p> Content<'p> {
     pub(crate) fn words(self) -> usize {
         match self {
             Self::Block(_) => 64 / words::WORD,
+            Self::Few(_, words) => words,
             Self::Bytes(payload) => payload.len().div_ceil(words::WORD),
             Self::Slot(_, words) => words,
             Self::Apart => 0,
         }
     }
 
-    #[inline]
+    #[inline(always)]
     pub(crate) fn of(payload: &'p [u8]) -> Self {
-        payload.try_into().map_or(Self::Bytes(payload), |block| Self::Block(words::Block::load(block)))
+        if let Ok(block) = payload.try_into() {
+            Self::Block(words::Block::load(block))
+        } else if payload.len() <= NEAR && payload.len() % words::WORD == 0 {
+            Self::Few(words::full(payload), payload.len() / words::WORD)
+        } else {
+            Self::Bytes(payload)
+        }
     }
 }
 
@@ -139,7 +149,7 @@ impl Line<'_> {
 
     /// Stores a payload in the slot; the part that shares the cache line of the metadata comes last. False:
     /// it does not fit. Producer only, behind [`retire`].
-    #[inline]
+    #[inline(always)]
     pub(crate) fn fill(&self, content: Content<'_>) -> bool {
         let fits = self.fill_far(content);
         if fits {
@@ -149,10 +159,11 @@ impl Line<'_> {
     }
 
     /// The first half of [`Self::fill`]: what is in other cache lines than the metadata. False: the whole does not fit.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn fill_far(&self, content: Content<'_>) -> bool {
         match content {
             Content::Block(block) => self.room.first_chunk().map(|room| block.store_far(room)).is_some(),
+            Content::Few(_, words) => words <= self.room.len(),
             Content::Bytes(payload) => match payload.split_first_chunk::<NEAR>() {
                 Some((_, [])) | None => payload.len() <= self.room.len() * words::WORD,
                 Some((_, rest)) => {
@@ -172,7 +183,7 @@ impl Line<'_> {
     }
 
     /// The second half.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn fill_near(&self, content: Content<'_>) {
         match content {
             Content::Block(block) => {
@@ -180,6 +191,7 @@ impl Line<'_> {
                     block.store_near(room);
                 }
             }
+            Content::Few(values, words) => words::store_few(self.room, values, words),
             Content::Bytes(payload) => match payload.first_chunk::<NEAR>() {
                 Some(first) => words::store_each(self.room, first),
                 None => _ = words::store_if_fits(self.room, payload),

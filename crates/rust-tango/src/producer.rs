@@ -180,6 +180,10 @@ impl<'a> Producer<'a> {
         if !seq::is_before(n, self.limit.get()) {
             self.make_room(n, None, 1)?;
         }
+        if self.credits.is_followed() {
+            // A reader looks there all the time, so this takes the way to it and back; the ring is filled meanwhile.
+            self.parts.head.latest.0.prefetch_for_writing(payload.len());
+        }
         let meta = FragmentMetadata::in_slot(n, payload.len(), sig, ctl, ts);
         // `in_slot` says that it fits. Asked where the compiler sees it, so that no way leads to a panic.
         let (line, content) = (self.parts.ring.line(n), Content::of(payload));
@@ -497,7 +501,7 @@ impl<'a> Producer<'a> {
 
     /// Shows fragment `meta.seq` as the newest; whole, if somebody follows. (In a stream, nobody does, and it would cost
     /// half as many stores as the fragment itself.)
-    #[inline]
+    #[inline(always)] // out of line, the content would go through memory
     fn show_newest(&self, meta: &FragmentMetadata, content: Content<'_>) {
         if self.credits.is_followed() || cfg!(loom) {
             self.parts.head.latest.0.publish(meta, content);

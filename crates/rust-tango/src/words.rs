@@ -80,6 +80,23 @@ pub(crate) fn store_each(to: &[AtomicU64], bytes: &[u8]) {
     }
 }
 
+/// The full words of `bytes`, and zeros behind them.
+#[inline(always)]
+pub(crate) fn full<const WORDS: usize>(bytes: &[u8]) -> [u64; WORDS] {
+    let mut chunks = bytes.chunks_exact(WORD);
+    core::array::from_fn(|_| {
+        chunks.next().and_then(|chunk| chunk.try_into().ok()).map_or(0, u64::from_ne_bytes)
+    })
+}
+
+/// Stores the first `count` of some words, as far as there is room. They are few: no loop.
+#[inline(always)]
+pub(crate) fn store_few<const WORDS: usize>(to: &[AtomicU64], words: [u64; WORDS], count: usize) {
+    for (to, value) in to.iter().zip(words).take(count) {
+        store_word(to, value);
+    }
+}
+
 /// Stores one word of a payload.
 #[inline]
 fn store_word(to: &AtomicU64, value: u64) {
@@ -331,7 +348,7 @@ fn ask_whether_cleaning_helps() -> bool {
 #[inline]
 pub(crate) fn prefetch_for_writing(word: &AtomicU64) {
     #[cfg(all(target_arch = "x86_64", not(miri), not(loom), not(portable)))]
-    // SAFETY: a prefetch cannot fault and changes no value; who calls this has asked `cleaning_helps`.
+    // SAFETY: a prefetch cannot fault and changes no value. Processors that do not have this one do nothing.
     unsafe {
         core::arch::asm!("prefetchw [{}]", in(reg) word, options(nostack, preserves_flags, readonly));
     }
