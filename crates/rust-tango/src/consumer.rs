@@ -479,6 +479,8 @@ impl<'a> Consumer<'a> {
     fn count_idle_look(&mut self) {
         if self.pace.count_idle_look() {
             self.ask_whether_producer_lives();
+            // One that is stopped may have put a fragment into the ring and not shown it as the newest yet.
+            self.stop_following();
         }
     }
 

@@ -24,10 +24,16 @@ const PAUSE_AFTER_RUN: u64 = 8;
 /// microseconds (`bench/`: workloads `throughput` and `working`). Fewer where payloads may be larger than slots: they
 /// should not leave the caches in between. Up to a quarter of the ring, and only in rings that have room for `PACE_STEP`
 /// then.
+///
+/// While a run goes on and that pause is too short, it is doubled, up to `DISTANCE_PAUSE_MOST` (ten microseconds). That is
+/// for cores that are far from each other: there, fragments take so long where both sides are at the same one that there
+/// are no more than ten of them in a short pause, and the two never come apart. Where the producer is slow because it has
+/// other things to do, a reader soon finds nothing, and there is no run.
 const DISTANCE: u64 = 256;
 const DISTANCE_OF_LARGE: u64 = 64;
 const PACE_STEP: u64 = 64;
 const DISTANCE_PAUSE: u64 = 48;
+const DISTANCE_PAUSE_MOST: u64 = 384;
 /// Who has waited `PATIENCE` spins for that asks whether there is a stream to wait for: by what comes in `PROBE` spins.
 const PATIENCE: u64 = 6;
 const PROBE: u64 = 12;
@@ -69,6 +75,8 @@ pub(crate) struct Pace {
     step: u64,
     /// How far behind the producer it stays, at most.
     distance: u64,
+    /// How many spins it waits for that.
+    distance_pause: u64,
     /// The number at which the last look found nothing.
     idle_at: u64,
     /// Where it last let the producer get ahead, or had to.
@@ -104,6 +112,7 @@ impl Pace {
             gate: next.wrapping_add(step),
             step,
             distance: distance.min(depth / 4),
+            distance_pause: DISTANCE_PAUSE,
             idle_at: next,
             paced_at: next,
             may_clean: holds_credits && step != OFF && words::cleaning_helps(depth, bytes),
@@ -145,6 +154,13 @@ impl Pace {
     #[inline]
     fn waited(&self) -> u32 {
         self.idle_looks.wrapping_sub(self.looks_before)
+    }
+
+    /// In front of fragment `next`, a pause has passed without the producer being as far ahead as it should.
+    fn was_not_enough(&mut self, next: u64) {
+        if next.wrapping_sub(self.idle_at) >= 2 * PACE_STEP {
+            self.distance_pause = (2 * self.distance_pause).min(DISTANCE_PAUSE_MOST);
+        }
     }
 
     /// A follower has found fragment `n`. Whether it should follow on.
@@ -249,6 +265,7 @@ impl Consumer<'_> {
         pace.idle_at = self.next;
         pace.looks_before = pace.idle_looks;
         pace.paced_at = self.next;
+        pace.distance_pause = (pace.distance_pause / 2).max(DISTANCE_PAUSE);
         self.ask_whether_to_stop_telling();
         self.ask_whether_to_clean();
         // Credits of payloads that were forgotten: nobody has a slice while `self` is borrowed.
@@ -275,12 +292,12 @@ impl Consumer<'_> {
     /// Waits a little, so that the producer gets `distance` ahead, or as far as this may be: a reader that is on the
     /// producer's heels takes each line away from it while it is being written. After some spins, it asks whether
     /// fragments come at all.
-    fn get_behind(&self, distance: u64) {
+    fn get_behind(&mut self, distance: u64) {
         let distance = distance.min(self.pace.distance);
         let last = self.next.wrapping_add(distance).wrapping_sub(1);
         let latest = &self.parts.head.latest.0;
         let mut before = 0;
-        for spins in 0..DISTANCE_PAUSE {
+        for spins in 0..self.pace.distance_pause {
             if self.parts.ring.line(last).look(last) != Look::Behind {
                 return;
             }
@@ -288,10 +305,12 @@ impl Consumer<'_> {
             if spins == PATIENCE {
                 before = latest.newest(self.next);
             } else if spins == PATIENCE + PROBE && latest.newest(self.next) == before {
+                self.pace.distance_pause = DISTANCE_PAUSE;
                 return;
             }
             spin_loop();
         }
+        self.pace.was_not_enough(self.next);
     }
 
     /// A sole consumer cleans for the producer, whom it would cost more; but not if the producer has to wait for it. (It
@@ -350,6 +369,26 @@ mod tests {
     }
 
     #[test]
+    fn pauses_grow_while_a_run_goes_on_and_they_are_too_short() {
+        let (tx, mut rx) = link();
+        (0..1000).for_each(|_| tx.send(b"there").unwrap());
+        let mut after = |fragments: u64| {
+            (0..fragments).for_each(|_| assert!(rx.poll().unwrap().is_some()));
+            rx.pace.was_not_enough(rx.next);
+            rx.pace.distance_pause
+        };
+        assert_eq!(after(PACE_STEP), DISTANCE_PAUSE);
+        assert_eq!([PACE_STEP; 5].map(&mut after), [96, 192, 384, 384, 384]);
+        rx.end_of_run();
+        assert_eq!(rx.pace.distance_pause, 192);
+        // The producer has nothing to say: no reason to wait for it.
+        while rx.poll().unwrap().is_some() {}
+        rx.pace.distance_pause = DISTANCE_PAUSE_MOST;
+        rx.get_behind(PACE_STEP);
+        assert_eq!(rx.pace.distance_pause, DISTANCE_PAUSE);
+    }
+
+    #[test]
     fn an_observer_beside_others_does_not_follow_for_nothing() {
         let link = Link::builder().depth(8).mtu(64).consumers(1).build().unwrap();
         let (tx, mut rx, mut observer) =
@@ -372,6 +411,22 @@ mod tests {
         assert!(!follows(&mut observer));
         (0..AWAY_FOR).for_each(|_| publish(&mut observer));
         assert!(follows(&mut observer));
+    }
+
+    /// As a stopped process leaves it: in the ring, and not where the newest is shown.
+    #[test]
+    fn a_follower_finds_what_is_in_the_ring_only() {
+        let (tx, mut rx) = link();
+        tx.send(b"whole").unwrap();
+        assert!(rx.poll().unwrap().is_some());
+        (0..32).for_each(|_| assert!(rx.poll().unwrap().is_none()));
+        assert!(rx.pace.follows);
+        let meta = crate::FragmentMetadata::in_slot(rx.next, 0, 7, 0, 0);
+        rx.parts.ring.line(rx.next).publish(&meta);
+        let mut looks = (0..2 * LOOKS_PER_QUESTION).map(|_| rx.poll().unwrap().map(|found| found.meta.sig));
+        assert_eq!(looks.find_map(|found| found), Some(7));
+        let looks = looks.len() as u32;
+        assert!((LOOKS_PER_QUESTION - 64..2 * LOOKS_PER_QUESTION - 1).contains(&looks), "{looks} are left");
     }
 
     #[test]
