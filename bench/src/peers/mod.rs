@@ -294,6 +294,7 @@ pub(crate) fn visit_threads<const N: usize, const D: usize>(visitor: &mut impl V
 
 /// Every channel between processes, in the order of the rows.
 pub(crate) fn visit_processes<const N: usize, const D: usize>(visitor: &mut impl ProcessVisitor<N, D>) {
+    // The first of ours is what peers are compared with.
     visitor.visit::<Tango>();
     visitor.visit::<TangoWritable>();
     visitor.visit::<Ringfire>();

@@ -14,7 +14,7 @@ use crate::method::{Plan, Sample};
 
 pub(crate) struct Tango;
 
-/// Its readers map the producer's memory writable, which the library does only where it is asked to, and all others do.
+/// Its readers map the producer's memory writable, which the library does only where it is asked to.
 pub(crate) struct TangoWritable;
 
 /// Read by observers.

@@ -52,7 +52,9 @@ fn produce() -> Result<(), Box<dyn Error>> {
 }
 
 fn consume(name: &str) -> Result<(), Box<dyn Error>> {
-    let mut rx = Link::open(name)?.consumer()?;
+    // Before the first reader, `link.map_writable()?` would trade protection by the page tables for speed.
+    let link = Link::open(name)?;
+    let mut rx = link.consumer()?;
     println!("child:  process {} has joined", std::process::id());
     let mut expected = 0;
     while let Some(fragment) = rx.wait()? {

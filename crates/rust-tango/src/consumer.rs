@@ -229,7 +229,8 @@ pub(crate) enum Next<'a> {
 
 /// Reading.
 impl<'a> Consumer<'a> {
-    /// The next fragment, if it is there. Never blocks.
+    /// The next fragment, if it is there. Never blocks. (In a stream of fragments that come fast, it may spin for some
+    /// microseconds now and then, so that the producer gets ahead: both are faster so.)
     ///
     /// `Ok(None)` says that there is nothing yet, or nothing any more: [`Consumer::is_closed`] tells.
     ///
@@ -479,8 +480,7 @@ impl<'a> Consumer<'a> {
     fn count_idle_look(&mut self) {
         if self.pace.count_idle_look() {
             self.ask_whether_producer_lives();
-            // One that is stopped may have put a fragment into the ring and not shown it as the newest yet.
-            self.stop_following();
+            self.look_behind_newest();
         }
     }
 

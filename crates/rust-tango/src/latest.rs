@@ -153,11 +153,12 @@ impl Latest {
         }
     }
 
-    /// Has the processor fetch what a payload of `len` bytes will be stored to.
+    /// Has the processor fetch what a payload of `len` bytes will be stored to. (The reader that waits may take it back
+    /// before; that it mostly does not is measured, with random times between messages.)
     #[inline(always)]
     pub(crate) fn prefetch_for_writing(&self, len: usize) {
         words::prefetch_for_writing(&self.meta[0]);
-        if len > NEAR {
+        if NEAR < len && len <= ROOM * WORD {
             words::prefetch_for_writing(&self.begun);
         }
     }

@@ -351,7 +351,7 @@ mod tests {
         let memory: [AtomicU64; 16] = core::array::from_fn(|_| AtomicU64::new(u64::MAX));
         let (meta, room) = memory.split_first_chunk().unwrap();
         let line = Line { meta, room };
-        for len in [0, 1, 8, 31, 32, 33, 63, 64, 65, 88, 95, 96] {
+        for len in [0, 1, 8, 16, 24, 31, 32, 33, 63, 64, 65, 88, 95, 96] {
             room.iter().for_each(|word| word.store(u64::MAX, Relaxed));
             let payload: Vec<u8> = (1..=len as u8).collect();
             assert!(line.fill(Content::of(&payload)));
@@ -360,6 +360,7 @@ mod tests {
             assert!(bytes[len.next_multiple_of(8)..].iter().all(|byte| *byte == 0xff), "{len}");
         }
         assert!(!line.fill(Content::of(&[0; 97])));
+        assert!(!Line { meta, room: &room[..1] }.fill(Content::of(&[0; 16])));
         assert!(meta.iter().all(|word| word.load(Relaxed) == u64::MAX));
     }
 

@@ -348,7 +348,7 @@ fn ask_whether_cleaning_helps() -> bool {
 #[inline]
 pub(crate) fn prefetch_for_writing(word: &AtomicU64) {
     #[cfg(all(target_arch = "x86_64", not(miri), not(loom), not(portable)))]
-    // SAFETY: a prefetch cannot fault and changes no value. Processors that do not have this one do nothing.
+    // SAFETY: a prefetch cannot fault and changes no value. (To Intel's processors before Broadwell, it is a no-op.)
     unsafe {
         core::arch::asm!("prefetchw [{}]", in(reg) word, options(nostack, preserves_flags, readonly));
     }

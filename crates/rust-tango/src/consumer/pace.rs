@@ -25,7 +25,7 @@ const PAUSE_AFTER_RUN: u64 = 8;
 /// should not leave the caches in between. Up to a quarter of the ring, and only in rings that have room for `PACE_STEP`
 /// then.
 ///
-/// While a run goes on and that pause is too short, it is doubled, up to `DISTANCE_PAUSE_MOST` (ten microseconds). That is
+/// While a run goes on and that pause is too short, it is doubled, up to `DISTANCE_PAUSE_MOST` (ten microseconds here). That is
 /// for cores that are far from each other: there, fragments take so long where both sides are at the same one that there
 /// are no more than ten of them in a short pause, and the two never come apart. Where the producer is slow because it has
 /// other things to do, a reader soon finds nothing, and there is no run.
@@ -34,7 +34,8 @@ const DISTANCE_OF_LARGE: u64 = 64;
 const PACE_STEP: u64 = 64;
 const DISTANCE_PAUSE: u64 = 48;
 const DISTANCE_PAUSE_MOST: u64 = 384;
-/// Who has waited `PATIENCE` spins for that asks whether there is a stream to wait for: by what comes in `PROBE` spins.
+/// Who has waited `PATIENCE` spins for that asks whether there is a stream to wait for: by what comes in `PROBE` spins,
+/// then in as many again, and so on.
 const PATIENCE: u64 = 6;
 const PROBE: u64 = 12;
 /// A stream is cleaned so many fragments at a time; and what is left of it when its reader has waited for some time, if
@@ -46,7 +47,12 @@ const CLEAN_MOST: u64 = 256;
 /// Who has looked in vain more often than `FOLLOW_WAITED` times for one fragment follows, until `FOLLOW_MOST` in a row
 /// have come after `FOLLOW_PROMPT` looks at most: a stream as fast as that is faster through the ring, where the producer
 /// gets ahead, than handed over one by one.
+///
+/// So does who has waited `FOLLOW_STEADY_WAITED` looks for each of `FOLLOW_STEADY` fragments in a row: in an exchange of
+/// questions and answers between cores that are near, no wait is long.
 const FOLLOW_WAITED: u32 = if cfg!(loom) { 0 } else { 4 };
+const FOLLOW_STEADY_WAITED: u32 = 3;
+const FOLLOW_STEADY: u32 = 8;
 const FOLLOW_PROMPT: u32 = 1;
 const FOLLOW_MOST: u32 = 16;
 /// Who has found `AWAY_MOST` fragments in a row announced only follows no more for `AWAY_FOR` fragments: the way there
@@ -55,8 +61,9 @@ const AWAY_MOST: u32 = 4;
 const AWAY_FOR: u64 = 1024;
 /// Of so many empty looks, one asks for anything but the next fragment: has the link ended?
 const QUICK_LOOKS: u32 = if cfg!(loom) { 1 } else { 8 };
-/// Empty looks between two questions whether the producer lives.
+/// Empty looks between two questions whether the producer lives, and between two looks of a follower in the ring.
 const LOOKS_PER_QUESTION: u32 = 1024;
+const LOOKS_BEHIND_NEWEST: u32 = 8 * LOOKS_PER_QUESTION;
 const _: () = assert!(LOOKS_PER_QUESTION % QUICK_LOOKS == 0);
 /// Stands for "never".
 const OFF: u64 = 1 << 62;
@@ -91,6 +98,8 @@ pub(crate) struct Pace {
     /// Looks that found nothing, and how many it had been at `idle_at`.
     idle_looks: u32,
     looks_before: u32,
+    /// Fragments in a row that came one by one, each waited for.
+    steady: u32,
     /// Fragments in a row that a follower found with next to no wait; and that were announced only.
     prompt: u32,
     away: u32,
@@ -121,6 +130,7 @@ impl Pace {
             uncleaned: next,
             idle_looks: 1,
             looks_before: 0,
+            steady: 0,
             prompt: 0,
             away: 0,
             follow_from: next,
@@ -156,8 +166,30 @@ impl Pace {
         self.idle_looks.wrapping_sub(self.looks_before)
     }
 
-    /// In front of fragment `next`, a pause has passed without the producer being as far ahead as it should.
-    fn was_not_enough(&mut self, next: u64) {
+    /// In front of fragment `next`, waits until the producer is as far ahead as it should. Now and then, it asks whether
+    /// fragments come at all: each look at the newest costs the producer the way to here and back.
+    fn wait_for_distance(
+        &mut self,
+        next: u64,
+        is_there: impl Fn() -> bool,
+        mut newest: impl FnMut(u64) -> u64,
+    ) {
+        let (mut before, mut ask_at) = (None, PATIENCE);
+        for spins in 0..self.distance_pause {
+            if is_there() {
+                return;
+            }
+            if spins == ask_at {
+                let now = Some(newest(next));
+                if now == before {
+                    self.distance_pause = DISTANCE_PAUSE;
+                    return;
+                }
+                ask_at = if before.is_none() { PATIENCE + PROBE } else { 2 * ask_at };
+                before = now;
+            }
+            spin_loop();
+        }
         if next.wrapping_sub(self.idle_at) >= 2 * PACE_STEP {
             self.distance_pause = (2 * self.distance_pause).min(DISTANCE_PAUSE_MOST);
         }
@@ -196,6 +228,15 @@ impl Consumer<'_> {
             if let Some(seat) = self.mode.seat() {
                 seat.slot().follow(follows);
             }
+        }
+    }
+
+    /// A producer that is stopped may have put a fragment into the ring and not shown it as the newest yet. Seldom, since
+    /// it takes the line away from one that is about to write there.
+    pub(super) fn look_behind_newest(&mut self) {
+        let is_due = self.pace.idle_looks % LOOKS_BEHIND_NEWEST == 1;
+        if is_due && self.pace.follows && self.parts.ring.line(self.next).look(self.next) != Look::Behind {
+            self.follow_no_more();
         }
     }
 
@@ -262,6 +303,9 @@ impl Consumer<'_> {
     fn end_of_run(&mut self) {
         let pace = &mut self.pace;
         let run = self.next.wrapping_sub(pace.idle_at);
+        let is_steady = run == 1 && pace.waited() >= FOLLOW_STEADY_WAITED;
+        pace.steady = if is_steady { FOLLOW_STEADY.min(pace.steady + 1) } else { 0 };
+        let is_time_to_follow = pace.steady >= FOLLOW_STEADY && !pace.follows;
         pace.idle_at = self.next;
         pace.looks_before = pace.idle_looks;
         pace.paced_at = self.next;
@@ -271,6 +315,9 @@ impl Consumer<'_> {
         // Credits of payloads that were forgotten: nobody has a slice while `self` is borrowed.
         if let Some(seat) = self.mode.seat() {
             seat.release(self.next);
+        }
+        if is_time_to_follow {
+            self.follow();
         }
         pause((run / 2).min(PAUSE_AFTER_RUN));
     }
@@ -290,27 +337,13 @@ impl Consumer<'_> {
     }
 
     /// Waits a little, so that the producer gets `distance` ahead, or as far as this may be: a reader that is on the
-    /// producer's heels takes each line away from it while it is being written. After some spins, it asks whether
-    /// fragments come at all.
+    /// producer's heels takes each line away from it while it is being written.
     fn get_behind(&mut self, distance: u64) {
         let distance = distance.min(self.pace.distance);
         let last = self.next.wrapping_add(distance).wrapping_sub(1);
-        let latest = &self.parts.head.latest.0;
-        let mut before = 0;
-        for spins in 0..self.pace.distance_pause {
-            if self.parts.ring.line(last).look(last) != Look::Behind {
-                return;
-            }
-            // Each look at the newest costs the producer the way to here and back: only two.
-            if spins == PATIENCE {
-                before = latest.newest(self.next);
-            } else if spins == PATIENCE + PROBE && latest.newest(self.next) == before {
-                self.pace.distance_pause = DISTANCE_PAUSE;
-                return;
-            }
-            spin_loop();
-        }
-        self.pace.was_not_enough(self.next);
+        let Parts { ring, head, .. } = self.parts;
+        let is_there = || ring.line(last).look(last) != Look::Behind;
+        self.pace.wait_for_distance(self.next, is_there, |next| head.latest.0.newest(next));
     }
 
     /// A sole consumer cleans for the producer, whom it would cost more; but not if the producer has to wait for it. (It
@@ -370,22 +403,53 @@ mod tests {
 
     #[test]
     fn pauses_grow_while_a_run_goes_on_and_they_are_too_short() {
-        let (tx, mut rx) = link();
-        (0..1000).for_each(|_| tx.send(b"there").unwrap());
-        let mut after = |fragments: u64| {
-            (0..fragments).for_each(|_| assert!(rx.poll().unwrap().is_some()));
-            rx.pace.was_not_enough(rx.next);
-            rx.pace.distance_pause
+        let (_tx, mut rx) = link();
+        let pace = &mut rx.pace;
+        let far = pace.idle_at.wrapping_add(2 * PACE_STEP);
+        // Whether it is there after so many looks, and whether fragments come meanwhile. How often it has looked.
+        let mut wait = |next, there_after: u32, come: bool| {
+            let (looks, newest) = (core::cell::Cell::new(0), core::cell::Cell::new(next));
+            let is_there = || {
+                looks.set(looks.get() + 1);
+                looks.get() > there_after
+            };
+            pace.wait_for_distance(next, is_there, |_| {
+                newest.set(newest.get() + u64::from(come));
+                newest.get()
+            });
+            (looks.get(), pace.distance_pause)
         };
-        assert_eq!(after(PACE_STEP), DISTANCE_PAUSE);
-        assert_eq!([PACE_STEP; 5].map(&mut after), [96, 192, 384, 384, 384]);
-        rx.end_of_run();
-        assert_eq!(rx.pace.distance_pause, 192);
-        // The producer has nothing to say: no reason to wait for it.
-        while rx.poll().unwrap().is_some() {}
+        assert_eq!(wait(far - 1, u32::MAX, true), (48, 48), "no run yet");
+        assert_eq!(wait(far, u32::MAX, true), (48, 96));
+        assert_eq!(wait(far, 90, true), (91, 96), "long enough");
+        assert_eq!(wait(far, u32::MAX, true), (96, 192));
+        assert_eq!(wait(far, u32::MAX, true), (192, 384));
+        assert_eq!(wait(far, u32::MAX, true), (384, 384));
+        assert_eq!(wait(far, u32::MAX, false), (19, 48), "nothing comes");
+        pace.distance_pause = DISTANCE_PAUSE_MOST;
+        let mut left = 40_u64;
+        pace.wait_for_distance(
+            far,
+            || false,
+            |_| {
+                left = left.saturating_sub(20);
+                left
+            },
+        );
+        assert_eq!(pace.distance_pause, DISTANCE_PAUSE, "the stream ends during the pause");
+    }
+
+    #[test]
+    fn a_pause_is_halved_when_a_run_ends() {
+        let (_tx, mut rx) = link();
         rx.pace.distance_pause = DISTANCE_PAUSE_MOST;
-        rx.get_behind(PACE_STEP);
-        assert_eq!(rx.pace.distance_pause, DISTANCE_PAUSE);
+        assert_eq!(
+            [(); 4].map(|()| {
+                rx.end_of_run();
+                rx.pace.distance_pause
+            }),
+            [192, 96, 48, 48]
+        );
     }
 
     #[test]
@@ -423,10 +487,27 @@ mod tests {
         assert!(rx.pace.follows);
         let meta = crate::FragmentMetadata::in_slot(rx.next, 0, 7, 0, 0);
         rx.parts.ring.line(rx.next).publish(&meta);
-        let mut looks = (0..2 * LOOKS_PER_QUESTION).map(|_| rx.poll().unwrap().map(|found| found.meta.sig));
-        assert_eq!(looks.find_map(|found| found), Some(7));
-        let looks = looks.len() as u32;
-        assert!((LOOKS_PER_QUESTION - 64..2 * LOOKS_PER_QUESTION - 1).contains(&looks), "{looks} are left");
+        let looks = LOOKS_BEHIND_NEWEST + 1;
+        let found = (0..looks).find_map(|_| rx.poll().unwrap().map(|found| found.meta.sig));
+        assert_eq!(found, Some(7));
+    }
+
+    #[test]
+    fn who_waits_a_little_for_each_follows_soon() {
+        let link = Link::builder().depth(8).mtu(64).consumers(1).build().unwrap();
+        let (tx, mut rx) = (link.producer().unwrap(), link.consumer().unwrap());
+        let mut one = |looks: u32| {
+            (0..looks).for_each(|_| assert!(rx.poll().unwrap().is_none()));
+            tx.send(b"one by one").unwrap();
+            assert!(rx.poll().unwrap().is_some());
+            rx.pace.follows
+        };
+        assert!((0..100).all(|_| !one(FOLLOW_STEADY_WAITED - 1)));
+        let unsteady = |at: u32| if at % FOLLOW_STEADY == 0 { 0 } else { FOLLOW_STEADY_WAITED };
+        assert!((0..100).all(|at| !one(unsteady(at))));
+        let steady = (0..100).position(|_| one(FOLLOW_STEADY_WAITED)).unwrap();
+        assert!((1..=FOLLOW_STEADY as usize + 1).contains(&steady), "{steady}");
+        assert!((0..100).all(|_| one(FOLLOW_STEADY_WAITED)), "and goes on");
     }
 
     #[test]

@@ -141,7 +141,7 @@ impl Folder {
             }
             Err(error @ (Errno::EACCES | Errno::EROFS)) if write => {
                 let what = format!(
-                    "cannot open {} for writing, as the producer, a reliable consumer, who stops the link, and `map_writable` have to (an observer only reads)",
+                    "cannot open {} for writing, as the producer, a reliable consumer, who stops the link, or a reader that maps it writable has to (an observer only reads)",
                     path.display()
                 );
                 return Err(LinkError::system(what, error));

@@ -22,7 +22,7 @@ use crate::status::LinkStatus;
 use crate::sync::{Arc, Mutex, PoisonError, Relaxed, Release};
 
 /// A link as a process sees it: everything mapped read-only. Producer and consumers add a mapping that
-/// they can write, of the one file that is theirs.
+/// they can write, of the one file that is theirs; readers one of the producer's file, if they have asked for it.
 #[derive(Debug)]
 pub(crate) struct ShmLink {
     folder: Folder,
@@ -226,11 +226,20 @@ impl ShmLink {
         if self.writable.get().is_some() {
             return Ok(());
         }
+        let path = self.folder.path.join("tx").display().to_string();
         let file = self.folder.open_file("tx", true)?;
+        // What was checked, and will be, is the one that was opened first.
+        let identity = |file: &File| {
+            let found = file.metadata().map(|found| (found.dev(), found.ino()));
+            found.map_err(|error| LinkError::system(format!("cannot look at {path}"), error))
+        };
+        if identity(&file)? != identity(&self.tx)? {
+            let message = format!("{path} is another file than when the link was opened");
+            return Err(LinkError::new(LinkErrorKind::NotFound, message));
+        }
         let len = layout::producer_len(&self.geometry);
         let map = Mapping::read_write(&file, len).map_err(|error| {
-            let path = self.folder.path.join("tx");
-            LinkError::system(format!("cannot map {len} bytes of {} for writing", path.display()), error)
+            LinkError::system(format!("cannot map {len} bytes of {path} for writing"), error)
         })?;
         // Somebody else may have been faster: one is as good as the other.
         let _ = self.writable.set(map);
@@ -475,6 +484,30 @@ impl ConsumerClaim for ShmConsumer {
 mod tests {
     use super::super::scratch::{Scratch, make_link};
     use super::*;
+
+    #[test]
+    fn readers_load_through_the_writable_mapping_once_there_is_one() {
+        let scratch = Scratch::new();
+        let _made = crate::Link::builder().depth(8).mtu(8).dir(scratch.path()).create("quotes").unwrap();
+        let link = Arc::new(ShmLink::open(Some(scratch.path()), "quotes").unwrap());
+        let is_in = |map: &Mapping, head: *const u8| map.words().as_ptr_range().contains(&head.cast());
+        let head = || std::ptr::from_ref(ShmLink::parts(&link).head).cast();
+        assert!(is_in(&link.tx_map, head()));
+        link.map_writable().unwrap();
+        assert!(is_in(link.writable.get().unwrap(), head()) && !is_in(&link.tx_map, head()));
+    }
+
+    #[test]
+    fn another_file_in_the_place_of_the_producers_is_not_mapped() {
+        let scratch = Scratch::new();
+        let _made = crate::Link::builder().depth(8).mtu(8).dir(scratch.path()).create("quotes").unwrap();
+        let link = ShmLink::open(Some(scratch.path()), "quotes").unwrap();
+        let tx = scratch.path().join("quotes/tx");
+        std::fs::copy(&tx, tx.with_extension("copy")).unwrap();
+        std::fs::rename(tx.with_extension("copy"), &tx).unwrap();
+        let error = link.map_writable().unwrap_err();
+        assert!(error.is_not_found() && error.to_string().contains("another file"), "{error}");
+    }
 
     /// Between opening a file and taking its lock, the link can go.
     #[test]
