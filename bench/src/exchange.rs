@@ -7,7 +7,7 @@ use std::hint::black_box;
 use std::ops::Range;
 use std::thread;
 
-use crate::message::{Batch, Source, batch_size, is_right, number_of, work};
+use crate::message::{Batch, Hesitation, Source, batch_size, is_right, number_of, work};
 use crate::method::{Plan, Sample, Span, Stopwatch, now, pause, pin, spawn};
 use crate::peers::{Channel, FanOut, Lossy, Observed, Observer, Peer, Receiver, Sender, Waits};
 
@@ -98,10 +98,29 @@ pub(crate) fn call<const N: usize>(
     plan: &Plan,
 ) -> Sample {
     pin(plan.cores.producer);
-    let mut wrong = there_and_back(tx, rx, 0..plan.warm);
+    let mut wrong = there_and_back(tx, rx, 0..plan.warm, plan.load.hesitation);
     let watch = Stopwatch::start();
-    wrong += there_and_back(tx, rx, plan.warm..plan.total());
-    Sample::window(plan.count, watch.stop(), wrong)
+    wrong += there_and_back(tx, rx, plan.warm..plan.total(), plan.load.hesitation);
+    Sample::window(plan.count, without_hesitation(watch.stop(), plan), wrong)
+}
+
+/// A window of round trips without the time in which both sides hesitated. (Of the shorter of two tries: the core may
+/// do something else in one of them.)
+pub(crate) fn without_hesitation(span: Span, plan: &Plan) -> Span {
+    let most = plan.load.hesitation;
+    if most == 0 {
+        return span;
+    }
+    let hesitate = || {
+        let mut hesitation = Hesitation::new(most);
+        let watch = Stopwatch::start();
+        for number in plan.warm..plan.total() {
+            hesitation.before_call(number);
+            hesitation.before_answer(number);
+        }
+        watch.stop().nanos
+    };
+    Span { nanos: span.nanos - hesitate().min(hesitate()), ..span }
 }
 
 /// Calls when it is due, and says how long after that the answer came.
@@ -111,7 +130,7 @@ pub(crate) fn call_on_time<const N: usize>(
     plan: &Plan,
 ) -> Sample {
     pin(plan.cores.producer);
-    let mut wrong = there_and_back(tx, rx, 0..plan.warm);
+    let mut wrong = there_and_back(tx, rx, 0..plan.warm, 0);
     let mut latencies = vec![u32::MAX; plan.count as usize];
     let mut source = Source::new();
     let watch = Stopwatch::start();
@@ -134,8 +153,10 @@ pub(crate) fn answer<const N: usize>(
     let watch = Stopwatch::start();
     let mut source = Source::new();
     let reply = source.place();
-    for _ in 0..plan.total() {
+    let mut hesitation = Hesitation::new(plan.load.hesitation);
+    for number in 0..plan.total() {
         reply.0 = rx.receive(|bytes| *<&[u8; N]>::try_from(bytes).expect("an answer is as long as the call"));
+        hesitation.before_answer(number);
         tx.send(reply);
     }
     watch.stop()
@@ -188,35 +209,46 @@ impl Seen {
 /// Messages of `N` bytes from one thread to another, as fast as they go.
 pub(crate) fn one_way<C: Channel<N, D>, const N: usize, const D: usize>(plan: &Plan) -> Sample {
     let mut storage = C::storage();
-    let (mut tx, mut rx) = C::split(&mut storage);
+    let (mut tx, mut rx) = Apart::both(C::split(&mut storage));
     let spins = C::ABOUT.waits == Waits::Spins;
-    both(|| produce::<C, N>(&mut tx, plan), || consume::<C, N>(&mut rx, plan), spins)
+    both(|| produce::<C, N>(&mut tx.0, plan), || consume::<C, N>(&mut rx.0, plan), spins)
 }
 
 /// Messages of `N` bytes from one thread to another, each when it is due.
 pub(crate) fn one_way_on_time<C: Channel<N, D>, const N: usize, const D: usize>(plan: &Plan) -> Sample {
     let mut storage = C::storage();
-    let (mut tx, mut rx) = C::split(&mut storage);
+    let (mut tx, mut rx) = Apart::both(C::split(&mut storage));
     let spins = C::ABOUT.waits == Waits::Spins;
-    both(|| produce_on_time(&mut tx, plan), || consume_on_time(&mut rx, plan), spins)
+    both(|| produce_on_time(&mut tx.0, plan), || consume_on_time(&mut rx.0, plan), spins)
 }
 
 /// Messages of `N` bytes there and back, over two channels, one after the other.
 pub(crate) fn round_trip<C: Channel<N, D>, const N: usize, const D: usize>(plan: &Plan) -> Sample {
     let (mut storage_there, mut storage_back) = (C::storage(), C::storage());
-    let (mut tx, mut rx_there) = C::split(&mut storage_there);
-    let (mut tx_back, mut rx) = C::split(&mut storage_back);
+    let (mut tx, mut rx_there) = Apart::both(C::split(&mut storage_there));
+    let (mut tx_back, mut rx) = Apart::both(C::split(&mut storage_back));
     let spins = C::ABOUT.waits == Waits::Spins;
-    both(|| answer(&mut rx_there, &mut tx_back, plan), || call(&mut tx, &mut rx, plan), spins)
+    both(|| answer(&mut rx_there.0, &mut tx_back.0, plan), || call(&mut tx.0, &mut rx.0, plan), spins)
 }
 
 /// Messages of `N` bytes there and back, each when it is due.
 pub(crate) fn round_trip_on_time<C: Channel<N, D>, const N: usize, const D: usize>(plan: &Plan) -> Sample {
     let (mut storage_there, mut storage_back) = (C::storage(), C::storage());
-    let (mut tx, mut rx_there) = C::split(&mut storage_there);
-    let (mut tx_back, mut rx) = C::split(&mut storage_back);
+    let (mut tx, mut rx_there) = Apart::both(C::split(&mut storage_there));
+    let (mut tx_back, mut rx) = Apart::both(C::split(&mut storage_back));
     let spins = C::ABOUT.waits == Waits::Spins;
-    both(|| answer(&mut rx_there, &mut tx_back, plan), || call_on_time(&mut tx, &mut rx, plan), spins)
+    both(|| answer(&mut rx_there.0, &mut tx_back.0, plan), || call_on_time(&mut tx.0, &mut rx.0, plan), spins)
+}
+
+/// One half of a channel, in cache lines of its own: halves that keep notes in themselves and lie side by side on the
+/// stack of who made them would take those from each other.
+#[repr(align(128))]
+struct Apart<T>(T);
+
+impl<T> Apart<T> {
+    fn both<U>((one, other): (T, U)) -> (Self, Apart<U>) {
+        (Self(one), Apart(other))
+    }
 }
 
 /// Two threads, of which the second measures.
@@ -239,15 +271,19 @@ pub(crate) fn fan_out<C: FanOut<N, D>, const N: usize, const D: usize>(
     plan: &Plan,
     readers: usize,
 ) -> Sample {
-    let (mut tx, receivers) = C::open(readers);
+    let (tx, receivers) = C::open(readers);
+    let mut tx = Apart(tx);
     let (cores, shared) = plan.cores.of_readers(readers);
     thread::scope(|scope| {
-        let producer = spawn(scope, || produce::<C, N>(&mut tx, plan));
-        let consumers: Vec<_> = receivers
-            .into_iter()
-            .zip(cores)
-            .map(|(mut rx, core)| spawn(scope, move || consume::<C, N>(&mut rx, &plan.with_consumer(core))))
-            .collect();
+        let producer = spawn(scope, || produce::<C, N>(&mut tx.0, plan));
+        let start = |(mut rx, core): (Apart<_>, usize)| {
+            spawn(scope, move || {
+                // The place moves along, not only what is in it.
+                let whole = &mut rx;
+                consume::<C, N>(&mut whole.0, &plan.with_consumer(core))
+            })
+        };
+        let consumers: Vec<_> = receivers.into_iter().map(Apart).zip(cores).map(start).collect();
         let span = producer.join().expect("a panic ends the process");
         let samples = consumers.into_iter().map(|thread| thread.join().expect("a panic ends the process"));
         slowest(samples).with_other_side(span, !shared)
@@ -262,14 +298,16 @@ pub(crate) fn observed<C: Lossy<N, D>, const N: usize, const D: usize>(
 ) -> Sample {
     let observers: Vec<_> = (0..readers).map(|_| C::observe(&source)).collect();
     let (cores, shared) = plan.cores.of_readers(readers);
-    let mut tx = C::connect(source);
+    let mut tx = Apart(C::connect(source));
     thread::scope(|scope| {
-        let consumers: Vec<_> = observers
-            .into_iter()
-            .zip(cores)
-            .map(|(mut rx, core)| spawn(scope, move || observe(&mut rx, &plan.with_consumer(core))))
-            .collect();
-        let producer = spawn(scope, || produce::<C, N>(&mut tx, plan));
+        let start = |(mut rx, core): (Apart<_>, usize)| {
+            spawn(scope, move || {
+                let whole = &mut rx;
+                observe(&mut whole.0, &plan.with_consumer(core))
+            })
+        };
+        let consumers: Vec<_> = observers.into_iter().map(Apart).zip(cores).map(start).collect();
+        let producer = spawn(scope, || produce::<C, N>(&mut tx.0, plan));
         let span = producer.join().expect("a panic ends the process");
         let samples = consumers.into_iter().map(|thread| thread.join().expect("a panic ends the process"));
         // What counts is how fast the producer is.
@@ -404,10 +442,13 @@ fn there_and_back<const N: usize>(
     tx: &mut impl Sender<N>,
     rx: &mut impl Receiver<N>,
     numbers: Range<u64>,
+    hesitation: u32,
 ) -> u64 {
     let mut source = Source::new();
+    let mut hesitation = Hesitation::new(hesitation);
     let mut wrong = 0;
     for number in numbers {
+        hesitation.before_call(number);
         tx.send(source.message(number));
         wrong += u64::from(!rx.receive(|bytes| is_right::<N>(bytes, number)));
     }

@@ -159,6 +159,42 @@ pub(crate) fn work(mut state: u64, steps: u32) -> u64 {
     state
 }
 
+/// Random work before each message of a round trip. Who waits looks at intervals, so both sides of an exchange fall
+/// into step, and how well they do changes its time by tens of nanoseconds for reasons that have nothing to do with the
+/// channel. With this they do not, and the mean is over all phases.
+pub(crate) struct Hesitation {
+    most: u32,
+    state: u64,
+}
+
+impl Hesitation {
+    /// Of up to `most` steps.
+    pub(crate) fn new(most: u32) -> Self {
+        Self { most, state: 1 }
+    }
+
+    /// What comes before the call `number`.
+    #[inline(always)]
+    pub(crate) fn before_call(&mut self, number: u64) {
+        self.before(number);
+    }
+
+    /// What comes before its answer: of another length.
+    #[inline(always)]
+    pub(crate) fn before_answer(&mut self, number: u64) {
+        self.before(!number);
+    }
+
+    #[inline(always)]
+    fn before(&mut self, number: u64) {
+        if self.most != 0 {
+            let random = number.wrapping_mul(STEP) >> 32;
+            // At most 2^32 times 2^32.
+            self.state = black_box(work(self.state, ((random * u64::from(self.most)) >> 32) as u32));
+        }
+    }
+}
+
 /// How many steps of [`work`] take about `nanos` on this machine.
 pub(crate) fn steps_of_work(nanos: f64) -> u32 {
     const STEPS: u32 = 1_000_000;

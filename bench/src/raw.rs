@@ -11,7 +11,8 @@ use memmap2::{Mmap, MmapMut};
 use nix::sys::memfd::{MFdFlags, memfd_create};
 use rustix::thread::futex;
 
-use crate::message::{Message, Source, is_right, work};
+use crate::exchange::without_hesitation;
+use crate::message::{Hesitation, Message, Source, is_right, work};
 use crate::method::{Cores, Load, Plan, Sample, Stopwatch, now, pause, pin, spawn};
 
 /// Round trips of one probe of the distance.
@@ -94,23 +95,27 @@ fn words_there_and_back(plan: &Plan, there: Ends<'_>, back: Ends<'_>) -> Sample 
     thread::scope(|scope| {
         let echo = spawn(scope, || {
             pin(plan.cores.consumer);
+            let mut hesitation = Hesitation::new(plan.load.hesitation);
             let watch = Stopwatch::start();
             for number in 1..=total {
                 await_number(there, number);
+                hesitation.before_answer(number);
                 put(back, number);
             }
             watch.stop()
         });
         let caller = spawn(scope, || {
             pin(plan.cores.producer);
-            let call = |number| {
+            let mut hesitation = Hesitation::new(plan.load.hesitation);
+            let mut call = |number| {
+                hesitation.before_call(number);
                 put(there, number);
                 await_number(back, number);
             };
-            (1..=plan.warm).for_each(call);
+            (1..=plan.warm).for_each(&mut call);
             let watch = Stopwatch::start();
             (plan.warm + 1..=total).for_each(call);
-            watch.stop()
+            without_hesitation(watch.stop(), plan)
         });
         let echo = echo.join().expect("a panic ends the process");
         let caller = caller.join().expect("a panic ends the process");

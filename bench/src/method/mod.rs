@@ -52,6 +52,8 @@ pub(crate) struct Load {
     pub(crate) work: u32,
     /// Steps of work of the consumer after each message.
     pub(crate) chore: u32,
+    /// At most so many steps of work, at random, of either side of a round trip before it sends.
+    pub(crate) hesitation: u32,
     /// Whether the calls for several messages are used.
     pub(crate) batch: bool,
     /// If not 0, messages are due in bursts, which begin this many nanoseconds apart.

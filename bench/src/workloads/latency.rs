@@ -3,7 +3,8 @@
 
 use std::rc::Rc;
 
-use super::{Back, BackOnTime, Contest, Rows, ThereOnTime, Unit, bytes, rate};
+use super::{Back, BackOnTime, Contest, Rows, ThereOnTime, Unit, bytes, rate, steps};
+use crate::method::Load;
 use crate::peers::DEPTH;
 use crate::process::Folder;
 use crate::raw;
@@ -12,6 +13,8 @@ use crate::raw;
 pub(crate) const SLOTS: &str = "raw: an atomic word each way, in a new slot each time";
 /// The row of one that both sides read through a mapping that is read-only.
 const READ_ONLY: &str = "raw: an atomic word each way, mapped read-only";
+/// Nanoseconds that either side hesitates before it sends, at most: two intervals between the looks of who waits.
+const HESITATION: f64 = 54.0;
 /// Nanoseconds between calls.
 const CALLS: [u64; 3] = [100_000, 10_000, 2_000];
 /// Nanoseconds between messages.
@@ -24,7 +27,8 @@ pub(super) fn round_trips(folder: &Rc<Folder>) -> Vec<Contest> {
 }
 
 fn round_trip<const N: usize>(folder: &Rc<Folder>) -> Contest {
-    let rows = Rows::<Back, N, DEPTH>::new(folder)
+    let load = Load { hesitation: steps(HESITATION), ..Load::default() };
+    let rows = Rows::<Back, N, DEPTH> { load, ..Rows::new(folder) }
         .limit("raw: an atomic word each way", |plan| raw::round_trip(plan, 1))
         .extra(SLOTS, |plan| raw::round_trip(plan, DEPTH))
         .extra(READ_ONLY, raw::round_trip_read_only)
