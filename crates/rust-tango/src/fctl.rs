@@ -53,302 +53,17 @@
 //! reads by validated copy, so nothing it holds can change under it, and it finds out: it is lapped, or sees
 //! the count of evictions change. Either way it claims its slot anew, hence with a new epoch, and joins.
 
-use crate::bell::{Bell, Order};
-use crate::mcache::{Head, Padded, PartIdentity};
+#[cfg(any(feature = "std", loom))]
+use crate::bell::Bell;
+use crate::mcache::{Padded, PartIdentity};
 use crate::seq;
-use crate::sync::{
-    Acquire, AtomicU64, Cell, Own, Relaxed, Release, SeqCst, StaticU64, fence, intact, ordering, pause,
-};
+use crate::sync::{Acquire, AtomicU64, Cell, Relaxed, Release, SeqCst, fence, intact, ordering, pause};
 
-const ACTIVE: u64 = 1;
-const EVICTABLE: u64 = 2;
-/// How often a joiner that reads by copy looks at the floor. It moves with a refresh only, so once or twice
-/// is enough, unless the producer is broken.
-const ROUNDS_BY_COPY: usize = 64;
-/// What the epoch counts in.
-const EPOCH: u64 = 4;
+mod slot;
 
-/// The words of one reliable consumer. All written by it, and by nobody else. All zero: never claimed.
-#[repr(C)]
-#[derive(Debug)]
-pub(crate) struct ConsumerSlot {
-    progress: Padded<Progress>,
-    counts: Padded<Counts>,
-    /// Read by the producer with every fragment, so away from what is written with every fragment.
-    signals: Padded<Signals>,
-}
-
-#[repr(C)]
-#[derive(Debug)]
-struct Signals {
-    bell: Bell,
-    /// Not zero: the consumer may look for its next fragment where the newest is shown. A hint, and so not in models.
-    follows: StaticU64,
-}
-
-#[repr(C)]
-#[derive(Debug)]
-struct Progress {
-    /// Epoch, `EVICTABLE`, `ACTIVE`.
-    state: AtomicU64,
-    /// The first fragment that the consumer has not finished with.
-    next: AtomicU64,
-    /// `next - base` fragments have been consumed. Moves up with what is lost.
-    base: AtomicU64,
-}
-
-#[repr(C)]
-#[derive(Debug)]
-struct Counts {
-    overruns: AtomicU64,
-    lost: AtomicU64,
-}
-
-/// What the slot says of its owner.
-#[derive(Debug, Clone, Copy)]
-#[cfg_attr(not(feature = "alloc"), allow(dead_code))] // all of it is for `Link::status`
-pub(crate) struct SlotReport {
-    pub(crate) active: bool,
-    pub(crate) evictable: bool,
-    pub(crate) asleep: bool,
-    pub(crate) next: u64,
-    pub(crate) consumed: u64,
-    pub(crate) overruns: u64,
-    pub(crate) lost: u64,
-}
-
-impl ConsumerSlot {
-    pub(crate) const fn new() -> Self {
-        const fn zero() -> AtomicU64 {
-            AtomicU64::new(0)
-        }
-        Self {
-            progress: Padded(Progress { state: zero(), next: zero(), base: zero() }),
-            counts: Padded(Counts { overruns: zero(), lost: zero() }),
-            signals: Padded(Signals { bell: Bell::new(), follows: StaticU64::new(0) }),
-        }
-    }
-
-    /// The owner dies while it sleeps: nobody says that it is awake again.
-    #[cfg(all(loom, test))]
-    pub(crate) fn dies_asleep(&self) {
-        self.signals.0.bell.fall_asleep();
-    }
-
-    /// Makes the words exist for the model checker.
-    #[cfg(all(loom, test))]
-    pub(crate) fn touch(&self) {
-        let Progress { state, next, base } = &self.progress.0;
-        let Counts { overruns, lost } = &self.counts.0;
-        for word in [state, next, base, overruns, lost] {
-            word.touch();
-        }
-        self.signals.0.bell.touch();
-    }
-
-    /// Takes the slot for a new owner, which owns it exclusively; [`Self::settle`] must follow before
-    /// anything is read in place.
-    pub(crate) fn claim(&self, start: u64, evictable: bool, order: Order) {
-        self.counts.0.overruns.store(0, Relaxed);
-        self.counts.0.lost.store(0, Relaxed);
-        self.progress.0.base.store(start, Relaxed);
-        self.signals.0.bell.take(order);
-        self.signals.0.follows.store(0, Relaxed);
-        self.begin_epoch(start, evictable);
-    }
-
-    /// Stands at `start` with a new epoch (J1).
-    pub(crate) fn begin_epoch(&self, start: u64, evictable: bool) {
-        let Progress { state, next, .. } = &self.progress.0;
-        let epoch = state.own() & !(ACTIVE | EVICTABLE);
-        // Release: a producer that still sees the epoch before takes this for a credit given back.
-        next.store(start, ordering("fctl.claim_next", Release));
-        let evictable = if evictable { EVICTABLE } else { 0 };
-        // Release: who sees the new epoch active sees its `next`; pairs with the fence in `demand`.
-        let epoch = if intact("fctl.epoch") { epoch.wrapping_add(EPOCH) } else { epoch };
-        state.store(epoch | evictable | ACTIVE, ordering("fctl.claim_state", Release));
-    }
-
-    /// Moves to `start`, or up to the floor if that is behind it (J2, J3). The fragments between the
-    /// two are lost. Returns where the consumer stands.
-    ///
-    /// Who reads by copy need not stand right: it gives up after some `rounds`, so that a floor that a
-    /// broken producer moves all the time does not keep it here.
-    pub(crate) fn settle(&self, start: u64, floor: &AtomicU64, rounds: usize) -> u64 {
-        let mut at = start;
-        for _ in 0..rounds {
-            self.progress.0.next.store(at, ordering("fctl.settle_next", Release));
-            // Pairs with the fence in `Credits::refresh`: either the producer sees the line above, or
-            // the floor that it stored is seen below.
-            fence(ordering("fctl.settle_fence", SeqCst));
-            let floor = floor.load(Relaxed);
-            if !seq::is_before(at, floor) || !intact("fctl.settle_check") {
-                return at;
-            }
-            at = floor;
-            if !intact("fctl.settle_again") {
-                break;
-            }
-        }
-        // By copy, so wherever it stands. Release: as any credit that is given back.
-        self.progress.0.next.store(at, Release);
-        at
-    }
-
-    /// Gives credits back: everything before `next` is finished with.
-    #[inline]
-    pub(crate) fn release(&self, next: u64) {
-        // Pairs with the acquire fence at the end of `Credits::refresh`.
-        self.progress.0.next.store(next, ordering("fctl.release", Release));
-    }
-
-    /// Counts what is consumed from `start` on.
-    pub(crate) fn count_from(&self, start: u64) {
-        self.progress.0.base.store(start, Relaxed);
-    }
-
-    /// Notes that `lost` fragments were missed.
-    pub(crate) fn count_lost(&self, lost: u64) {
-        let base = &self.progress.0.base;
-        base.store(base.own().wrapping_add(lost), Relaxed);
-        let Counts { overruns, lost: total } = &self.counts.0;
-        overruns.store(overruns.own().wrapping_add(1), Relaxed);
-        total.store(total.own().wrapping_add(lost), Relaxed);
-    }
-
-    /// Says whether its owner may look for the next fragment where the newest is shown.
-    pub(crate) fn follow(&self, follows: bool) {
-        self.signals.0.follows.store(follows.into(), Relaxed);
-    }
-
-    /// Leaves: the slot no longer holds the producer back. (That of an `Fctl` is never left.)
-    #[cfg(feature = "alloc")]
-    pub(crate) fn leave(&self) {
-        self.follow(false);
-        let state = &self.progress.0.state;
-        // Release: what was read happens before what the producer writes over it.
-        state.store(state.own() & !ACTIVE, ordering("fctl.leave", Release));
-    }
-
-    /// Whether the owner has claimed it as evictable.
-    fn is_evictable(&self) -> bool {
-        self.progress.0.state.own() & EVICTABLE != 0
-    }
-
-    /// Wakes a producer that waits for this consumer, on behalf of somebody else; see [`Bell::shake`].
-    #[cfg(feature = "alloc")]
-    pub(crate) fn shake(&self) {
-        self.signals.0.bell.shake();
-    }
-
-    /// For people and metrics: a look at the slot from any thread or process.
-    pub(crate) fn report(&self) -> SlotReport {
-        let state = self.progress.0.state.load(Relaxed);
-        fence(Acquire);
-        let next = self.progress.0.next.load(Relaxed);
-        let consumed = next.wrapping_sub(self.progress.0.base.load(Relaxed));
-        SlotReport {
-            active: state & ACTIVE != 0,
-            evictable: state & EVICTABLE != 0,
-            asleep: self.signals.0.bell.asleep() % 2 == 1,
-            next,
-            consumed: if seq::distance(0, consumed) < 0 { 0 } else { consumed },
-            overruns: self.counts.0.overruns.load(Relaxed),
-            lost: self.counts.0.lost.load(Relaxed),
-        }
-    }
-
-    /// Producer's look: the state word, and `next` if it is active.
-    #[inline]
-    fn demand(&self) -> (u64, Option<u64>) {
-        let state = self.progress.0.state.load(Relaxed);
-        // Pairs with the Release store in `claim`.
-        fence(ordering("fctl.demand", Acquire));
-        (state, (state & ACTIVE != 0).then(|| self.progress.0.next.load(Relaxed)))
-    }
-}
-
-/// A slot as its owner sees it, with what it takes to tell a sleeping producer of credits.
-#[derive(Debug)]
-pub(crate) struct Seat<'a> {
-    slot: &'a ConsumerSlot,
-    producer: &'a Bell,
-    /// What the producer's bell said when it was last looked at closely. Not shared: the consumer's own,
-    /// wherever that is moved to.
-    seen: StaticU64,
-    order: Order,
-}
-
-impl<'a> Seat<'a> {
-    pub(crate) fn new(slot: &'a ConsumerSlot, head: &'a Head) -> Self {
-        let order = Order::of_this_process();
-        Self { slot, producer: &head.bell.0, seen: StaticU64::new(0), order }
-    }
-
-    /// Takes the slot: see [`ConsumerSlot::claim`].
-    pub(crate) fn claim(&self, start: u64, evictable: bool) {
-        self.slot.claim(start, evictable, self.order);
-    }
-
-    /// See [`ConsumerSlot::begin_epoch`]; for who has been evicted.
-    pub(crate) fn claim_again(&self, start: u64) {
-        self.slot.begin_epoch(start, true);
-    }
-
-    /// See [`ConsumerSlot::settle`].
-    pub(crate) fn settle(&self, start: u64, floor: &AtomicU64) -> u64 {
-        let rounds = if self.slot.is_evictable() { ROUNDS_BY_COPY } else { usize::MAX };
-        let at = self.slot.settle(start, floor, rounds);
-        // Whoever sleeps on this bell did so for another owner, or for what has been given up just now.
-        if intact("fctl.settled") {
-            self.slot.signals.0.bell.ring();
-        }
-        at
-    }
-
-    /// Gives credits back: everything before `next` is finished with.
-    #[inline]
-    pub(crate) fn release(&self, next: u64) {
-        self.slot.release(next);
-        self.tell();
-    }
-
-    /// Leaves: the slot no longer holds the producer back. (That of an `Fctl` is never left.)
-    #[cfg(feature = "alloc")]
-    pub(crate) fn leave(&self) {
-        self.slot.leave();
-        self.tell();
-    }
-
-    /// Wakes the producer if it sleeps for want of credits.
-    #[inline]
-    fn tell(&self) {
-        self.order.before_looking();
-        if self.producer.asleep() != self.seen.load(Relaxed) {
-            let mut seen = 0;
-            if self.producer.needs_ringing(&mut seen) {
-                self.slot.signals.0.bell.ring();
-            }
-            self.seen.store(seen, Relaxed);
-        }
-    }
-
-    /// Sleeps until the producer rings, or for `longest`, unless there is `news`. False: cannot sleep.
-    #[cfg(any(feature = "std", loom))]
-    pub(crate) fn sleep(&self, longest: core::time::Duration, news: impl FnOnce() -> bool) -> bool {
-        self.slot.signals.0.bell.sleep_on(self.producer, longest, news)
-    }
-
-    /// Its own bell, and the producer's: for a thread that sleeps in the place of the consumer's.
-    #[cfg(all(feature = "async", target_os = "linux"))]
-    pub(crate) fn bells(&self) -> (&'a Bell, &'a Bell) {
-        (&self.slot.signals.0.bell, self.producer)
-    }
-
-    pub(crate) fn slot(&self) -> &'a ConsumerSlot {
-        self.slot
-    }
-}
+#[cfg(any(feature = "std", loom))]
+use slot::{ACTIVE, EVICTABLE};
+pub(crate) use slot::{ConsumerSlot, Seat};
 
 /// A slot as the producer sees it.
 #[derive(Debug)]
@@ -534,8 +249,8 @@ impl<'a> Credits<'a> {
     pub(crate) fn sleepers_changed(&self) -> bool {
         let (mut changed, mut follows) = (false, 0);
         for Watched { slot, seen, .. } in self.slots.as_slice() {
-            changed |= slot.signals.0.bell.asleep() != seen.get();
-            follows |= slot.signals.0.follows.load(Relaxed);
+            changed |= slot.bell().asleep() != seen.get();
+            follows |= slot.follows();
         }
         self.followed.set(follows != 0);
         changed
@@ -553,10 +268,10 @@ impl<'a> Credits<'a> {
     pub(crate) fn sleeper_needs_ringing(&self) -> bool {
         self.slots.as_slice().iter().fold(false, |found, watched| {
             let mut seen = watched.seen.get();
-            if watched.slot.signals.0.bell.asleep() == seen {
+            if watched.slot.bell().asleep() == seen {
                 return found;
             }
-            let rings = watched.slot.signals.0.bell.needs_ringing(&mut seen);
+            let rings = watched.slot.bell().needs_ringing(&mut seen);
             watched.seen.set(seen);
             found | rings
         })
@@ -565,7 +280,7 @@ impl<'a> Credits<'a> {
     /// The bell of the owner of a slot.
     #[cfg(any(feature = "std", loom))]
     pub(crate) fn bell(&self, slot: usize) -> Option<&'a Bell> {
-        self.slots.as_slice().get(slot).map(|watched| &watched.slot.signals.0.bell)
+        self.slots.as_slice().get(slot).map(|watched| watched.slot.bell())
     }
 
     /// The state word of the consumer that held the last refresh back, if it may be evicted.
@@ -690,6 +405,7 @@ impl Fctl {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::bell::Order;
 
     #[test]
     fn the_floor_follows_the_slowest_and_never_falls() {
