@@ -537,7 +537,8 @@ fn no_wakeup_is_lost_between_producers() {
                     match error {
                         TangoError::ProducerGone => {
                             gone += 1;
-                            assert!(rx.wait_for_producer(None));
+                            // The last one ends at once, perhaps before this reader looks: it has closed the link.
+                            assert!(rx.wait_for_producer(None) || next == 1 + (KILLS + 1) * EACH, "{next}");
                         }
                         TangoError::ProducerReplaced { first } => {
                             assert!(first <= next, "{first}, and {next} is read next");
