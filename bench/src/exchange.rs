@@ -5,7 +5,7 @@
 
 use std::hint::black_box;
 use std::ops::Range;
-use std::thread;
+use std::thread::{self, Scope, ScopedJoinHandle};
 
 use crate::message::{Batch, Hesitation, Source, batch_size, is_right, number_of, work};
 use crate::method::{Plan, Sample, Span, Stopwatch, now, pause, pin, spawn};
@@ -266,6 +266,23 @@ fn both(
     })
 }
 
+/// A thread for each reader, with a core of `cores`, and with the reader in a place of its own.
+fn each_on_a_core<'scope, R: Send + 'scope>(
+    scope: &'scope Scope<'scope, '_>,
+    readers: Vec<R>,
+    cores: impl IntoIterator<Item = usize>,
+    read: impl Fn(&mut R, usize) -> Sample + Copy + Send + 'scope,
+) -> Vec<ScopedJoinHandle<'scope, Sample>> {
+    let start = |(mut reader, core): (Apart<R>, usize)| {
+        spawn(scope, move || {
+            // The place moves along, not only what is in it.
+            let whole = &mut reader;
+            read(&mut whole.0, core)
+        })
+    };
+    readers.into_iter().map(Apart).zip(cores).map(start).collect()
+}
+
 /// One thread sends, and each of several others gets everything.
 pub(crate) fn fan_out<C: FanOut<N, D>, const N: usize, const D: usize>(
     plan: &Plan,
@@ -276,14 +293,8 @@ pub(crate) fn fan_out<C: FanOut<N, D>, const N: usize, const D: usize>(
     let (cores, shared) = plan.cores.of_readers(readers);
     thread::scope(|scope| {
         let producer = spawn(scope, || produce::<C, N>(&mut tx.0, plan));
-        let start = |(mut rx, core): (Apart<_>, usize)| {
-            spawn(scope, move || {
-                // The place moves along, not only what is in it.
-                let whole = &mut rx;
-                consume::<C, N>(&mut whole.0, &plan.with_consumer(core))
-            })
-        };
-        let consumers: Vec<_> = receivers.into_iter().map(Apart).zip(cores).map(start).collect();
+        let consume = |rx: &mut _, core| consume::<C, N>(rx, &plan.with_consumer(core));
+        let consumers = each_on_a_core(scope, receivers, cores, consume);
         let span = producer.join().expect("a panic ends the process");
         let samples = consumers.into_iter().map(|thread| thread.join().expect("a panic ends the process"));
         slowest(samples).with_other_side(span, !shared)
@@ -300,13 +311,8 @@ pub(crate) fn observed<C: Lossy<N, D>, const N: usize, const D: usize>(
     let (cores, shared) = plan.cores.of_readers(readers);
     let mut tx = Apart(C::connect(source));
     thread::scope(|scope| {
-        let start = |(mut rx, core): (Apart<_>, usize)| {
-            spawn(scope, move || {
-                let whole = &mut rx;
-                observe(&mut whole.0, &plan.with_consumer(core))
-            })
-        };
-        let consumers: Vec<_> = observers.into_iter().map(Apart).zip(cores).map(start).collect();
+        let observe = |rx: &mut _, core| observe(rx, &plan.with_consumer(core));
+        let consumers = each_on_a_core(scope, observers, cores, observe);
         let producer = spawn(scope, || produce::<C, N>(&mut tx.0, plan));
         let span = producer.join().expect("a panic ends the process");
         let samples = consumers.into_iter().map(|thread| thread.join().expect("a panic ends the process"));

@@ -140,8 +140,8 @@ impl Link {
     /// and the producer does not know of it. Any number of them.
     ///
     /// It can read the newest `depth - depth / 32` fragments, as long as their payloads are there: what is overwritten
-    /// next is given up by that much ahead (for a batch by up to 32 fragments, and up to `depth / 8`). Nobody can wake it, so one that waits and parks looks by a timer: see
-    /// [`Wait::ParkAfter`](crate::Wait).
+    /// next is given up by that much ahead (for a batch by up to 32 fragments, and up to `depth / 8`). Nobody can wake
+    /// it, so one that waits and parks looks by a timer: see [`Wait::ParkAfter`](crate::Wait).
     ///
     /// # Errors
     /// [`LinkErrorKind::Invalid`] on a link that was built without observers.

@@ -25,10 +25,10 @@ const PAUSE_AFTER_RUN: u64 = 8;
 /// should not leave the caches in between. Up to a quarter of the ring, and only in rings that have room for `PACE_STEP`
 /// then.
 ///
-/// While a run goes on and that pause is too short, it is doubled, up to `DISTANCE_PAUSE_MOST` (ten microseconds here). That is
-/// for cores that are far from each other: there, fragments take so long where both sides are at the same one that there
-/// are no more than ten of them in a short pause, and the two never come apart. Where the producer is slow because it has
-/// other things to do, a reader soon finds nothing, and there is no run.
+/// While a run goes on and that pause is too short, it is doubled, up to `DISTANCE_PAUSE_MOST` (ten microseconds here).
+/// That is for cores that are far from each other: there, fragments take so long where both sides are at the same one
+/// that there are no more than ten of them in a short pause, and the two never come apart. Where the producer is slow
+/// because it has other things to do, a reader soon finds nothing, and there is no run.
 const DISTANCE: u64 = 256;
 const DISTANCE_OF_LARGE: u64 = 64;
 const PACE_STEP: u64 = 64;
@@ -234,6 +234,7 @@ impl Consumer<'_> {
     /// A producer that is stopped may have put a fragment into the ring and not shown it as the newest yet. Seldom, since
     /// it takes the line away from one that is about to write there.
     pub(super) fn look_behind_newest(&mut self) {
+        // The look that has just found nothing is counted already.
         let is_due = self.pace.idle_looks % LOOKS_BEHIND_NEWEST == 1;
         if is_due && self.pace.follows && self.parts.ring.line(self.next).look(self.next) != Look::Behind {
             self.follow_no_more();
@@ -305,7 +306,6 @@ impl Consumer<'_> {
         let run = self.next.wrapping_sub(pace.idle_at);
         let is_steady = run == 1 && pace.waited() >= FOLLOW_STEADY_WAITED;
         pace.steady = if is_steady { FOLLOW_STEADY.min(pace.steady + 1) } else { 0 };
-        let is_time_to_follow = pace.steady >= FOLLOW_STEADY && !pace.follows;
         pace.idle_at = self.next;
         pace.looks_before = pace.idle_looks;
         pace.paced_at = self.next;
@@ -316,7 +316,7 @@ impl Consumer<'_> {
         if let Some(seat) = self.mode.seat() {
             seat.release(self.next);
         }
-        if is_time_to_follow {
+        if self.pace.steady == FOLLOW_STEADY {
             self.follow();
         }
         pause((run / 2).min(PAUSE_AFTER_RUN));

@@ -1,7 +1,9 @@
 //! A link in shared memory: made, opened, and joined.
 #![allow(unsafe_code)]
 
-use std::fs::File;
+use std::fmt::Display;
+use std::fs::{File, Metadata};
+use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
@@ -229,11 +231,7 @@ impl ShmLink {
         let path = self.folder.path.join("tx").display().to_string();
         let file = self.folder.open_file("tx", true)?;
         // What was checked, and will be, is the one that was opened first.
-        let identity = |file: &File| {
-            let found = file.metadata().map(|found| (found.dev(), found.ino()));
-            found.map_err(|error| LinkError::system(format!("cannot look at {path}"), error))
-        };
-        if identity(&file)? != identity(&self.tx)? {
+        if identity(file.metadata(), &path)? != identity(self.tx.metadata(), &path)? {
             let message = format!("{path} is another file than when the link was opened");
             return Err(LinkError::new(LinkErrorKind::NotFound, message));
         }
@@ -358,10 +356,8 @@ impl ShmLink {
         staging::with_base_lock(&self.base, || {
             let there = Folder::open(&self.base, &self.folder.name)?;
             let identity = |folder: &Folder| {
-                let dir = folder.dir.try_clone().map(File::from).and_then(|dir| dir.metadata());
-                dir.map(|found| (found.dev(), found.ino())).map_err(|error| {
-                    LinkError::system(format!("cannot look at {}", folder.path.display()), error)
-                })
+                let found = folder.dir.try_clone().map(File::from).and_then(|dir| dir.metadata());
+                identity(found, &folder.path.display())
             };
             if identity(&there)? != identity(&self.folder)? {
                 let message = format!("link {} has been removed, and another one made", self.folder.name);
@@ -431,6 +427,12 @@ pub(crate) fn remove_all_dead(
         };
         Ok(folder::list(&base)?.into_iter().map(remove).collect())
     })
+}
+
+/// What tells a file from another one that has its name: device and number.
+fn identity(found: io::Result<Metadata>, path: &impl Display) -> Result<(u64, u64), LinkError> {
+    let found = found.map_err(|error| LinkError::system(format!("cannot look at {path}"), error))?;
+    Ok((found.dev(), found.ino()))
 }
 
 /// Whether somebody holds the lock of this file. Where the system does not say, yes: `false` is proof.
