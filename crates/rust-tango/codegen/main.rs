@@ -9,7 +9,7 @@
 //!
 //! The counts must not depend on the machine. So everything runs in one thread, in an order that is fixed;
 //! the ring has less than 256 lines, below which nothing depends on who made the processor (see
-//! `words::cleaning_helps`), and no consumer keeps a distance.
+//! `cache::cleaning_helps`), and no consumer keeps a distance.
 
 use std::hint::black_box;
 

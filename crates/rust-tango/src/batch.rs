@@ -1,5 +1,6 @@
 //! [`Batch`]: several fragments under one credit; and iteration that owns what it yields.
 
+use crate::cache;
 use crate::consumer::{Consumer, Mode, Next};
 use crate::error::TangoError;
 use crate::frag::FragmentMetadata;
@@ -82,7 +83,7 @@ impl<'a> Consumer<'a> {
                 there.stopped_by = Some(Self::corrupt);
                 break;
             }
-            line.for_cache_lines(place.size_in_slot(), words::prefetch);
+            line.for_cache_lines(place.size_in_slot(), cache::prefetch);
             there.len += 1;
         }
         there
@@ -101,7 +102,7 @@ impl<'a> Consumer<'a> {
             }
             let meta = line.metadata(n);
             let payload = parts.payload(&line, meta.place());
-            line.for_cache_lines(meta.place().size_in_slot(), words::prefetch);
+            line.for_cache_lines(meta.place().size_in_slot(), cache::prefetch);
             let size = META_WORDS + payload.map_or(0, <[_]>::len);
             let Some(to) = scratch.words_mut().get_mut(there.words..there.words + size) else { break };
             let (place, control) = meta.pack();

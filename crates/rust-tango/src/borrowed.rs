@@ -4,7 +4,7 @@
 use crate::consumer::{Attachment, Consumer, Mode, Start};
 use crate::dcache::DCache;
 use crate::error::TangoError;
-use crate::fctl::{Fctl, Seat, Slots, Watched};
+use crate::fctl::{Fctl, Seat, Slots};
 use crate::fseq::Fseq;
 use crate::mcache::MCache;
 use crate::parts::Parts;
@@ -79,7 +79,7 @@ impl<'a> Producer<'a> {
             })?;
         let depth = parts.ring.depth();
         let credits = fctl.map_or(depth, |fctl| fctl.credits().min(depth));
-        let slots = fctl.map_or(Slots::None, |fctl| Slots::One(Watched::new(fctl.slot())));
+        let slots = Slots::awaiting(fctl.map(Fctl::slot));
         let producer = Self::attach(parts, slots, credits, true, fseq.current(), claim);
         Ok(producer.followed_by(fseq, fctl.map(Fctl::producer_place)))
     }

@@ -77,6 +77,8 @@ pub struct Consumer<'a> {
     joined: bool,
     /// A fragment that is there may be taken without further questions.
     ready: bool,
+    /// A fragment before this may even be taken with nothing but a look at its line: see [`Consumer::plain`].
+    plain_until: u64,
     /// What was gone before this consumer had joined, or joined again: reported by the next look.
     missed: u64,
     /// It was gone because this consumer had been evicted.
@@ -242,6 +244,9 @@ impl<'a> Consumer<'a> {
     /// after that.
     #[inline(always)] // from memory, the result would take as long as the rest
     pub fn poll(&mut self) -> Result<Option<Fragment<'_>>, TangoError> {
+        if let Some((line, meta)) = self.plain() {
+            return Ok(Some(self.take_plain(line, meta)));
+        }
         match self.look()? {
             Next::Fragment(line) => self.take(line),
             Next::Nothing | Next::Closed => Ok(None),
@@ -364,6 +369,7 @@ impl<'a> Consumer<'a> {
     #[must_use]
     pub fn with_metrics(mut self, metrics: &'a Metrics) -> Self {
         self.metrics = Some(metrics.consumer().expect("seven consumers count into these Metrics already"));
+        self.note_plain();
         self
     }
 }
@@ -389,6 +395,38 @@ impl<'a> Consumer<'a> {
                 }
             }
         }
+    }
+
+    /// The next fragment, if it is there and nothing but that has to be asked: this reader is ready, reads in place and
+    /// in the ring, has no metrics, and is not at its gate; and the payload is in the slot. In a stream, all but a few.
+    #[inline(always)]
+    fn plain(&self) -> Option<(Line<'a>, FragmentMetadata)> {
+        let n = self.next;
+        if !seq::is_before(n, self.plain_until) {
+            return None;
+        }
+        let line = self.parts.ring.line(n);
+        if line.look(n) != Look::Ready {
+            return None;
+        }
+        let meta = line.metadata(n);
+        let fits = meta.place().size_in_slot() <= self.parts.ring.room().min(self.parts.mtu);
+        (fits && meta.chunk == FragmentMetadata::IN_SLOT).then_some((line, meta))
+    }
+
+    /// Takes the fragment that `plain` has found.
+    #[inline(always)]
+    fn take_plain(&mut self, line: Line<'a>, meta: FragmentMetadata) -> Fragment<'_> {
+        let next = self.next.wrapping_add(1);
+        self.next = next;
+        // As in `take`.
+        Fragment { meta, payload: Payload::lent(line.room, meta.size, self.mode.credit(next)) }
+    }
+
+    /// Something has changed that `plain` is about.
+    fn note_plain(&mut self) {
+        let is_plain = self.ready && self.mode.is_in_place() && !self.pace.follows && self.metrics.is_none();
+        self.plain_until = if is_plain { self.pace.gate() } else { self.next };
     }
 
     /// Looks for the next fragment.
@@ -453,6 +491,7 @@ impl<'a> Consumer<'a> {
                 return Err(self.report_missed());
             }
             self.ready = found == Look::Ready;
+            self.note_plain();
         }
         match self.believable(found) {
             Look::Gone => Err(self.overrun()),
@@ -497,6 +536,7 @@ impl<'a> Consumer<'a> {
             (Look::Behind, Ending::Died) => {
                 // Whoever comes next is announced before its first fragment.
                 self.ready = false;
+                self.note_plain();
                 Err(TangoError::ProducerGone)
             }
         }

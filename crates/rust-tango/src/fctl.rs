@@ -63,7 +63,7 @@ mod slot;
 
 #[cfg(any(feature = "std", loom))]
 use slot::{ACTIVE, EVICTABLE};
-pub(crate) use slot::{ConsumerSlot, Seat};
+pub(crate) use slot::{ConsumerSlot, Hints, Seat};
 
 /// A slot as the producer sees it.
 #[derive(Debug)]
@@ -73,42 +73,62 @@ pub(crate) struct Watched<'a> {
     dead: Cell<u64>,
     /// What the owner's bell said when it was last looked at closely.
     seen: Cell<u64>,
+    /// The owner's hints of then, as a word.
+    hints: Cell<u64>,
 }
 
 /// The slots of a link.
 #[derive(Debug)]
-pub(crate) enum Slots<'a> {
-    /// No flow control.
-    None,
-    /// The one slot of an [`Fctl`]. Until its first consumer comes, it holds the producer at the start,
-    /// so that nothing is lost before.
-    One(Watched<'a>),
-    /// The slots of a `Link`; an empty one holds nobody back.
+pub(crate) struct Slots<'a> {
+    /// Apart from the rest, because mostly there is one: it is looked at with every fragment.
+    first: Option<Watched<'a>>,
     #[cfg(feature = "alloc")]
-    Many(alloc::boxed::Box<[Watched<'a>]>),
+    rest: alloc::boxed::Box<[Watched<'a>]>,
+    /// It is that of an [`Fctl`], which holds the producer at the start until its first consumer comes, so that nothing
+    /// is lost before. (An empty slot of a `Link` holds nobody back.)
+    is_awaited: bool,
 }
 
 impl<'a> Watched<'a> {
-    pub(crate) fn new(slot: &'a ConsumerSlot) -> Self {
-        Self { slot, dead: Cell::new(0), seen: Cell::new(0) }
+    fn new(slot: &'a ConsumerSlot) -> Self {
+        Self { slot, dead: Cell::new(0), seen: Cell::new(0), hints: Cell::new(0) }
+    }
+
+    /// Whether its owner's signals are not what they were when they were last looked at closely.
+    #[inline(always)]
+    fn has_changed(&self) -> bool {
+        (self.slot.bell().asleep() != self.seen.get()) | (self.slot.hints() != self.hints.get())
     }
 }
 
 impl<'a> Slots<'a> {
+    /// The one of an [`Fctl`]; without it, there is no flow control.
+    pub(crate) fn awaiting(slot: Option<&'a ConsumerSlot>) -> Self {
+        Self {
+            first: slot.map(Watched::new),
+            #[cfg(feature = "alloc")]
+            rest: alloc::boxed::Box::default(),
+            is_awaited: true,
+        }
+    }
+
     /// The slots of a `Link`.
     #[cfg(feature = "alloc")]
     pub(crate) fn watching(slots: impl Iterator<Item = &'a ConsumerSlot>) -> Self {
-        Self::Many(slots.map(Watched::new).collect())
+        let mut slots = slots.map(Watched::new);
+        Self { first: slots.next(), rest: slots.collect(), is_awaited: false }
     }
 
-    #[inline]
-    fn as_slice(&self) -> &[Watched<'a>] {
-        match self {
-            Self::None => &[],
-            Self::One(slot) => core::slice::from_ref(slot),
-            #[cfg(feature = "alloc")]
-            Self::Many(slots) => slots,
-        }
+    #[inline(always)]
+    fn rest(&self) -> &[Watched<'a>] {
+        #[cfg(feature = "alloc")]
+        return &self.rest;
+        #[cfg(not(feature = "alloc"))]
+        &[]
+    }
+
+    fn iter(&self) -> impl Iterator<Item = &Watched<'a>> {
+        self.first.iter().chain(self.rest())
     }
 }
 
@@ -130,6 +150,8 @@ pub(crate) struct Credits<'a> {
     counted: Cell<usize>,
     /// Whether somebody may look for fragments where the newest is shown.
     followed: Cell<bool>,
+    /// Whether somebody has lines that were read leave the caches.
+    evicted: Cell<bool>,
 }
 
 impl<'a> Credits<'a> {
@@ -146,6 +168,7 @@ impl<'a> Credits<'a> {
             held_by: Cell::new(None),
             counted: Cell::new(0),
             followed: Cell::new(true),
+            evicted: Cell::new(false),
         }
     }
 
@@ -208,13 +231,13 @@ impl<'a> Credits<'a> {
         let floor = self.floor.get();
         let (mut least, mut counted) = (n, 0);
         self.held_by.set(None);
-        for (index, watched) in self.slots.as_slice().iter().enumerate() {
+        for (index, watched) in self.slots.iter().enumerate() {
             let (state, demand) = watched.slot.demand();
             let next = match demand {
                 Some(_) if state == watched.dead.get() => continue,
                 // The consumer of an `Fctl` is waited for also while there is none.
-                Some(next) if matches!(self.slots, Slots::One(_)) => seq::later(next, floor),
-                None if matches!(self.slots, Slots::One(_)) => floor,
+                Some(next) if self.slots.is_awaited => seq::later(next, floor),
+                None if self.slots.is_awaited => floor,
                 Some(next) => next,
                 None => continue,
             };
@@ -226,6 +249,7 @@ impl<'a> Credits<'a> {
             }
         }
         self.counted.set(counted);
+        self.note_hints();
         least
     }
 
@@ -244,49 +268,60 @@ impl<'a> Credits<'a> {
         self.held_by.get()
     }
 
-    /// Whether somebody has fallen asleep, or woken up, since it was last looked at closely. Notes who follows, too.
-    #[inline]
-    pub(crate) fn sleepers_changed(&self) -> bool {
-        let (mut changed, mut follows) = (false, 0);
-        for Watched { slot, seen, .. } in self.slots.as_slice() {
-            changed |= slot.bell().asleep() != seen.get();
-            follows |= slot.follows();
-        }
-        self.followed.set(follows != 0);
-        changed
-    }
-
-    /// Whether somebody may look for fragments where the newest is shown, as of the fragment before. Observers cannot say
-    /// so: they count where they are alone.
-    #[inline]
-    pub(crate) fn is_followed(&self) -> bool {
-        self.followed.get() || self.counted.get() == 0
+    /// Whether somebody has fallen asleep, or woken up, or given other hints, since that was last looked at closely.
+    #[inline(always)]
+    pub(crate) fn signals_changed(&self) -> bool {
+        let Some(first) = &self.slots.first else { return false };
+        self.slots.rest().iter().fold(first.has_changed(), |changed, watched| changed | watched.has_changed())
     }
 
     /// Looks closely: true if there is a sleeper that has not been rung for.
     #[cold]
-    pub(crate) fn sleeper_needs_ringing(&self) -> bool {
-        self.slots.as_slice().iter().fold(false, |found, watched| {
+    pub(crate) fn look_closely(&self) -> bool {
+        let mut needs_ringing = false;
+        for watched in self.slots.iter() {
+            watched.hints.set(watched.slot.hints());
             let mut seen = watched.seen.get();
-            if watched.slot.bell().asleep() == seen {
-                return found;
+            if watched.slot.bell().asleep() != seen {
+                needs_ringing |= watched.slot.bell().needs_ringing(&mut seen);
+                watched.seen.set(seen);
             }
-            let rings = watched.slot.bell().needs_ringing(&mut seen);
-            watched.seen.set(seen);
-            found | rings
-        })
+        }
+        self.note_hints();
+        needs_ringing
+    }
+
+    /// Whether somebody may look for fragments where the newest is shown, as of the fragment before.
+    #[inline(always)]
+    pub(crate) fn is_followed(&self) -> bool {
+        self.followed.get()
+    }
+
+    /// Whether somebody has lines that were read leave the caches.
+    pub(crate) fn is_evicted(&self) -> bool {
+        self.evicted.get()
+    }
+
+    /// Observers cannot say that they follow: they count where they are alone.
+    fn note_hints(&self) {
+        let mut all = Hints { follows: self.counted.get() == 0, evicts: false };
+        for hints in self.slots.iter().map(|watched| Hints::unpack(watched.hints.get())) {
+            all = Hints { follows: all.follows | hints.follows, evicts: all.evicts | hints.evicts };
+        }
+        self.followed.set(all.follows);
+        self.evicted.set(all.evicts);
     }
 
     /// The bell of the owner of a slot.
     #[cfg(any(feature = "std", loom))]
     pub(crate) fn bell(&self, slot: usize) -> Option<&'a Bell> {
-        self.slots.as_slice().get(slot).map(|watched| watched.slot.bell())
+        self.slots.iter().nth(slot).map(|watched| watched.slot.bell())
     }
 
     /// The state word of the consumer that held the last refresh back, if it may be evicted.
     #[cfg(feature = "std")]
     pub(crate) fn held_by_evictable(&self) -> Option<u64> {
-        let watched = self.slots.as_slice().get(self.held_by.get()?)?;
+        let watched = self.slots.iter().nth(self.held_by.get()?)?;
         let (state, _) = watched.slot.demand();
         (state & (ACTIVE | EVICTABLE) == ACTIVE | EVICTABLE).then_some(state)
     }
@@ -294,7 +329,7 @@ impl<'a> Credits<'a> {
     /// Ignores the consumer that held the last refresh back from now on, as long as its slot shows `state`.
     #[cfg(feature = "std")]
     pub(crate) fn evict(&self, state: u64) {
-        if let Some(watched) = self.held_by.get().and_then(|slot| self.slots.as_slice().get(slot)) {
+        if let Some(watched) = self.held_by.get().and_then(|slot| self.slots.iter().nth(slot)) {
             watched.dead.set(state);
         }
     }
@@ -302,7 +337,7 @@ impl<'a> Credits<'a> {
     /// How many slots there are.
     #[cfg(feature = "std")]
     pub(crate) fn slots(&self) -> usize {
-        self.slots.as_slice().len()
+        self.slots.iter().count()
     }
 
     /// Asks `lives` about the owners of all slots, and ignores those that do not live from now on.
@@ -310,7 +345,7 @@ impl<'a> Credits<'a> {
     #[cfg(feature = "alloc")]
     pub(crate) fn bury_dead(&self, lives: impl Fn(usize) -> bool) -> u64 {
         let mut dead = 0;
-        for (index, watched) in self.slots.as_slice().iter().enumerate() {
+        for (index, watched) in self.slots.iter().enumerate() {
             // The state is read first: an owner that is dead afterwards was the owner of this state, or
             // an earlier one.
             let (state, demand) = watched.slot.demand();
@@ -325,7 +360,7 @@ impl<'a> Credits<'a> {
 
     /// The consumers that are attached now: index of the slot, and how far each is.
     pub(crate) fn attached(&self) -> impl Iterator<Item = (usize, u64)> {
-        self.slots.as_slice().iter().enumerate().filter_map(|(index, watched)| {
+        self.slots.iter().enumerate().filter_map(|(index, watched)| {
             let (state, demand) = watched.slot.demand();
             demand.filter(|_| state != watched.dead.get()).map(|next| (index, next))
         })
@@ -410,7 +445,7 @@ mod tests {
     #[test]
     fn the_floor_follows_the_slowest_and_never_falls() {
         let (a, word) = (ConsumerSlot::new(), AtomicU64::new(0));
-        let slots = Slots::One(Watched::new(&a));
+        let slots = Slots::awaiting(Some(&a));
         let credits = Credits::new(slots, 10, &word, 8);
         assert!(!credits.refresh(14), "before its first consumer, an Fctl holds the producer");
         a.claim(10, false, Order::ByFence);
@@ -429,9 +464,11 @@ mod tests {
     #[test]
     fn who_follows_is_known_and_who_comes_or_goes_does_not() {
         let (a, word) = (ConsumerSlot::new(), AtomicU64::new(0));
-        let credits = Credits::new(Slots::Many([Watched::new(&a)].into()), 0, &word, 8);
+        let credits = Credits::new(Slots::watching([&a].into_iter()), 0, &word, 8);
         let is_followed = || {
-            credits.sleepers_changed();
+            if credits.signals_changed() {
+                credits.look_closely();
+            }
             credits.is_followed()
         };
         assert!(is_followed(), "there may be observers, and nobody else");
@@ -439,14 +476,14 @@ mod tests {
         a.release(1);
         assert!(credits.refresh(8));
         assert!(!is_followed());
-        a.follow(true);
+        a.hint(Hints { follows: true, evicts: false });
         assert!(is_followed());
-        a.follow(false);
+        a.hint(Hints::default());
         assert!(!is_followed());
-        a.follow(true);
+        a.hint(Hints { follows: true, evicts: false });
         a.claim(1, false, Order::ByFence);
         assert!(!is_followed());
-        a.follow(true);
+        a.hint(Hints { follows: true, evicts: false });
         a.leave();
         assert!(!is_followed());
         assert!(credits.refresh(8));
@@ -457,7 +494,7 @@ mod tests {
     #[test]
     fn a_dead_owner_is_ignored_until_the_next_claim() {
         let (a, b, word) = (ConsumerSlot::new(), ConsumerSlot::new(), AtomicU64::new(0));
-        let slots = Slots::Many([Watched::new(&a), Watched::new(&b)].into());
+        let slots = Slots::watching([&a, &b].into_iter());
         let credits = Credits::new(slots, 0, &word, 8);
         a.claim(2, false, Order::ByFence);
         b.claim(5, false, Order::ByFence);

@@ -54,6 +54,7 @@
 //! Credits have no part in this: the place is overwritten by the next fragment, read or not. That is why it is copied,
 //! and why payloads are limited to [`ROOM`] words. A reader that gives back a credit for `n` does so for its line.
 
+use crate::cache;
 use crate::frag::{FragmentMetadata, Place};
 use crate::line::{BESIDE_META, Content, Line, Look, META_WORDS, NEAR};
 use crate::seq;
@@ -157,9 +158,9 @@ impl Latest {
     /// before; that it mostly does not is measured, with random times between messages.)
     #[inline(always)]
     pub(crate) fn prefetch_for_writing(&self, len: usize) {
-        words::prefetch_for_writing(&self.meta[0]);
+        cache::prefetch_for_writing(&self.meta[0]);
         if NEAR < len && len <= ROOM * WORD {
-            words::prefetch_for_writing(&self.begun);
+            cache::prefetch_for_writing(&self.begun);
         }
     }
 
@@ -217,7 +218,7 @@ impl Latest {
     /// the way to the producer twice.
     #[inline]
     pub(crate) fn look(&self, n: u64) -> Look {
-        words::prefetch(&self.begun);
+        cache::prefetch(&self.begun);
         let (found, seen) = self.line().look_and_see(n);
         // What is under way is newer than `n`, which is in the ring, then.
         let behind = n.wrapping_sub(seen);

@@ -68,6 +68,7 @@ mod error;
 mod kernel;
 mod sync;
 
+mod cache;
 mod frag;
 mod seq;
 pub mod timestamp;

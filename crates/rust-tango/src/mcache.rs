@@ -138,6 +138,8 @@ pub(crate) struct Ring<'a> {
     mask: u64,
     /// log2 of the words of a slot, at least 4.
     shift: u32,
+    /// Words of a slot behind its metadata: `(1 << shift) - META_WORDS`.
+    room: usize,
     memory: core::marker::PhantomData<&'a [AtomicU64]>,
 }
 
@@ -162,6 +164,7 @@ impl<'a> Ring<'a> {
             words: core::ptr::NonNull::from(words).cast(),
             mask: depth as u64 - 1,
             shift: per_slot.trailing_zeros(),
+            room: per_slot - META_WORDS,
             memory: core::marker::PhantomData,
         }
     }
@@ -179,7 +182,7 @@ impl<'a> Ring<'a> {
     /// Bytes of payload that fit a slot.
     #[inline]
     pub(crate) fn room(&self) -> usize {
-        ((1 << self.shift) - META_WORDS) * WORD
+        self.room * WORD
     }
 
     /// The line of fragment `n`.
@@ -192,10 +195,7 @@ impl<'a> Ring<'a> {
             let slot = self.words.add(index << self.shift);
             Line {
                 meta: slot.cast().as_ref(),
-                room: core::slice::from_raw_parts(
-                    slot.add(META_WORDS).as_ptr(),
-                    (1 << self.shift) - META_WORDS,
-                ),
+                room: core::slice::from_raw_parts(slot.add(META_WORDS).as_ptr(), self.room),
             }
         }
     }

@@ -56,10 +56,12 @@ impl Drop for Credit<'_> {
 }
 
 impl<'c> Payload<'c> {
-    /// `size` bytes of the ring itself, which stay as they are until the credit is given back.
+    /// The first `size` bytes of words of the ring itself, which stay as they are until the credit is given back.
     #[inline]
     pub(crate) fn lent(words: &'c [AtomicU64], size: u32, credit: Option<Credit<'c>>) -> Self {
         let len = (size as usize).min(words.len() * WORD);
+        #[cfg(loom)]
+        let words = &words[..len.div_ceil(WORD)];
         #[cfg(loom)]
         let lent = crate::sync::Lent::new(words);
         #[cfg(loom)]

@@ -12,6 +12,7 @@ mod backpressure;
 pub(crate) use attach::prepare;
 
 use crate::bell::Order;
+use crate::cache;
 use crate::cnc::CncState;
 use crate::dcache::{Placement, Spot, granules};
 use crate::error::TangoError;
@@ -19,7 +20,7 @@ use crate::fctl::{Credits, ProducerPlace};
 use crate::frag::FragmentMetadata;
 use crate::fseq::Fseq;
 use crate::line::{self, Content};
-use crate::mcache::{Occupants, Ring};
+use crate::mcache::Occupants;
 use crate::metrics::{Counter, Metrics};
 use crate::parts::Parts;
 use crate::seq;
@@ -60,8 +61,8 @@ pub struct Producer<'a> {
     in_slot: usize,
     /// How many lines ahead of their use lines are fetched; 0 where that does not help.
     clean_ahead: u64,
-    /// There is one reliable consumer, which cleans what it has read.
-    sole: Cell<bool>,
+    /// What it does so that lines that are used soon are at hand.
+    cleaning: Cell<Cleaning>,
     /// How many fragments more than needed are retired at once.
     retire_ahead: u64,
     /// Everything before this is dead: its line or its granules may be overwritten.
@@ -185,11 +186,9 @@ impl<'a> Producer<'a> {
             self.parts.head.latest.0.prefetch_for_writing(payload.len());
         }
         let meta = FragmentMetadata::in_slot(n, payload.len(), sig, ctl, ts);
-        // `in_slot` says that it fits. Asked where the compiler sees it, so that no way leads to a panic.
         let (line, content) = (self.parts.ring.line(n), Content::of(payload));
-        if !line.fill(content) {
-            return self.publish_apart(payload, sig, ctl, ts);
-        }
+        let fits = line.fill(content);
+        debug_assert!(fits, "`in_slot` is no more than a slot has room for");
         line.publish(&meta);
         self.show_newest(&meta, content);
         self.advance(n, 1);
@@ -218,22 +217,25 @@ impl<'a> Producer<'a> {
     #[inline]
     fn put_several(&self, payloads: &[&[u8]], sig: u64, ctl: u16, ts: u32) -> usize {
         let first = self.next.get();
-        let small = payloads.iter().take(BATCH).take_while(|payload| payload.len() <= self.in_slot);
-        let most = small.count() as u64;
+        let most = payloads.len().min(BATCH) as u64;
         // Only here, before anything is stored: credits are counted up to what is shown, and a consumer that joins
-        // meanwhile must not find the floor behind that.
-        if !seq::is_before(first, self.limit.get()) && self.make_room(first, None, most).is_err() {
+        // meanwhile must not find the floor behind that. All at once: of a batch in two parts, the reader would take the
+        // lines of the second away while they are filled.
+        let has_room = !seq::is_before(self.limit.get(), first.wrapping_add(most));
+        if !has_room && self.make_room(first, None, most).is_err() {
             return 0;
         }
         let room = self.limit.get().wrapping_sub(first).min(most) as usize;
-        // A copy, which stays in registers.
-        let ring = self.parts.ring;
+        // Copies, which stay in registers.
+        let (ring, in_slot) = (self.parts.ring, self.in_slot);
         let mut n = first;
         for payload in payloads.iter().take(room) {
-            let line = ring.line(n);
-            if !line.fill(Content::of(payload)) {
+            if payload.len() > in_slot {
                 break;
             }
+            let line = ring.line(n);
+            let fits = line.fill(Content::of(payload));
+            debug_assert!(fits, "as in `publish`");
             line.describe(&FragmentMetadata::in_slot(n, payload.len(), sig, ctl, ts));
             n = n.wrapping_add(1);
         }
@@ -246,9 +248,9 @@ impl<'a> Producer<'a> {
             self.parts.head.latest.0.announce(n.wrapping_sub(1));
             self.advance(n.wrapping_sub(1), count);
         }
-        if let Some(cleaning) = self.cleaning() {
+        if self.cleaning.get() != Cleaning::None {
             for (payload, offset) in payloads.iter().zip(0..count) {
-                cleaning.clean(first.wrapping_add(offset), payload.len());
+                self.clean(first.wrapping_add(offset), payload.len());
             }
         }
         count as usize
@@ -533,9 +535,17 @@ impl<'a> Producer<'a> {
     #[inline]
     fn wake_sleepers(&self) {
         self.order.before_looking();
-        if self.credits.sleepers_changed() && self.credits.sleeper_needs_ringing() {
+        if self.credits.signals_changed() {
+            self.look_at_signals();
+        }
+    }
+
+    #[cold]
+    fn look_at_signals(&self) {
+        if self.credits.look_closely() {
             self.parts.head.bell.0.ring();
         }
+        self.choose_cleaning();
     }
 
     /// Retires so many fragments more than needed: for models, whose rings are too small for any.
@@ -563,44 +573,49 @@ impl<'a> Producer<'a> {
     /// Cleans lines that are used soon after fragment `n`, of `len` bytes, if that helps.
     #[inline]
     fn clean(&self, n: u64, len: usize) {
-        if let Some(cleaning) = self.cleaning() {
-            cleaning.clean(n, len);
+        let cleaning = self.cleaning.get();
+        if cleaning == Cleaning::None {
+            return;
         }
-    }
-
-    #[inline]
-    fn cleaning(&self) -> Option<Cleaning<'a>> {
-        (self.clean_ahead != 0).then(|| Cleaning {
-            ring: self.parts.ring,
-            ahead: self.clean_ahead,
-            sole: self.sole.get(),
-            floor: self.credits.floor(),
-        })
-    }
-}
-
-/// What it takes to clean lines that are used soon: first they leave all caches (a sole consumer has seen to that), and
-/// some time later they come into this processor's, to be written.
-struct Cleaning<'a> {
-    ring: Ring<'a>,
-    ahead: u64,
-    sole: bool,
-    floor: u64,
-}
-
-impl Cleaning<'_> {
-    #[inline]
-    fn clean(&self, n: u64, len: usize) {
-        if !self.sole {
-            let far = n.wrapping_add(3 * self.ahead);
-            self.ring.line(far).for_cache_lines(len, words::evict);
+        let ring = self.parts.ring;
+        if cleaning == Cleaning::EvictAndFetch {
+            let far = n.wrapping_add(3 * self.clean_ahead);
+            ring.line(far).for_cache_lines(len, cache::evict);
         }
-        let near = n.wrapping_add(self.ahead);
+        let near = n.wrapping_add(self.clean_ahead);
         // Not what a consumer may still want: the two would take the lines from each other.
-        if seq::is_before(near.wrapping_sub(self.ring.depth()), self.floor) {
-            self.ring.line(near).for_cache_lines(len, words::prefetch_for_writing);
+        if seq::is_before(near.wrapping_sub(ring.depth()), self.credits.floor()) {
+            ring.line(near).for_cache_lines(len, cache::prefetch_for_writing);
         }
     }
+
+    /// The consumers have changed, or their ways.
+    fn choose_cleaning(&self) {
+        let is_sole = self.credits.counted() == 1;
+        self.cleaning.set(match (self.clean_ahead != 0, is_sole) {
+            (false, _) => Cleaning::None,
+            (true, false) => Cleaning::EvictAndFetch,
+            (true, true) if self.credits.is_evicted() => Cleaning::Fetch,
+            (true, true) => Cleaning::None,
+        });
+        // A sole consumer cleans the lines that it has read, by itself.
+        let sole = &self.parts.head.credit.0.sole;
+        let is_sole = u64::from(is_sole && self.clean_ahead != 0);
+        if sole.load(Relaxed) != is_sole {
+            sole.store(is_sole, Relaxed);
+        }
+    }
+}
+
+/// What a producer does so that lines that are used soon are at hand: some time before, they leave all caches, and later
+/// they come into this processor's.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Cleaning {
+    /// They are so anyway.
+    None,
+    /// A sole consumer has them leave.
+    Fetch,
+    EvictAndFetch,
 }
 
 /// A fragment that is under way: its number, place, and what it has retired.

@@ -12,7 +12,7 @@
 //! which do not see into assembly), the portable loop runs.
 #![allow(unsafe_code)]
 
-use crate::sync::{AtomicU64, Relaxed, StaticU64};
+use crate::sync::{AtomicU64, Relaxed};
 
 /// Bytes of a word.
 pub(crate) const WORD: usize = 8;
@@ -299,88 +299,6 @@ pub(crate) unsafe fn lend_mut(words: &[AtomicU64], len: usize) -> &mut [u8] {
     // interior-mutable, so writing through a shared reference to them is allowed, and the caller promises
     // that nobody else accesses them meanwhile.
     unsafe { core::slice::from_raw_parts_mut(words.as_ptr() as *mut u8, len) }
-}
-
-/// Whether the lines of a ring, `depth` of them in `bytes`, should be cleaned between two uses: with [`evict`] when
-/// they have been read, and [`prefetch_for_writing`] before they are written. It pays off on AMD's processors, where
-/// taking a line back that a reader still has in its cache costs the writer a full round trip each, one after the
-/// other, while fetching a line that nobody has overlaps with other work (`bench/`: workload `throughput`). Smaller
-/// rings stay in the caches that are nearest; larger ones leave them before their lines come round again (workload
-/// `deep`).
-pub(crate) fn cleaning_helps(depth: u64, bytes: usize) -> bool {
-    depth >= CLEAN_FROM_DEPTH && bytes <= CLEAN_TO_BYTES && {
-        // Asking the processor takes microseconds in a virtual machine.
-        static KNOWN: StaticU64 = StaticU64::new(0);
-        match KNOWN.load(Relaxed) {
-            0 => {
-                let helps = ask_whether_cleaning_helps();
-                KNOWN.store(1 + u64::from(helps), Relaxed);
-                helps
-            }
-            known => known == 2,
-        }
-    }
-}
-
-/// The rings that are cleaned: lines at least, bytes at most (of slots, whatever they hold).
-const CLEAN_FROM_DEPTH: u64 = 256;
-const CLEAN_TO_BYTES: usize = 1 << 20;
-
-fn ask_whether_cleaning_helps() -> bool {
-    #[cfg(all(target_arch = "x86_64", not(miri), not(loom), not(portable)))]
-    {
-        use core::arch::x86_64::{__cpuid, __cpuid_count};
-        #[allow(unused_unsafe)] // safe in newer compilers
-        // SAFETY: every x86-64 processor has the instruction; leaf 7 is asked only if it exists.
-        let (vendor, features) = unsafe {
-            let vendor = __cpuid(0);
-            let features = if vendor.eax >= 7 { __cpuid_count(7, 0).ebx } else { 0 };
-            ([vendor.ebx, vendor.edx, vendor.ecx], features)
-        };
-        const CLFLUSHOPT: u32 = 1 << 23;
-        vendor == [0x6874_7541, 0x6974_6e65, 0x444d_4163] && features & CLFLUSHOPT != 0
-    }
-    #[cfg(not(all(target_arch = "x86_64", not(miri), not(loom), not(portable))))]
-    false
-}
-
-/// Has the processor fetch the cache line of `word` to be written. A hint without effect on values.
-#[inline]
-pub(crate) fn prefetch_for_writing(word: &AtomicU64) {
-    #[cfg(all(target_arch = "x86_64", not(miri), not(loom), not(portable)))]
-    // SAFETY: a prefetch cannot fault and changes no value. (To Intel's processors before Broadwell, it is a no-op.)
-    unsafe {
-        core::arch::asm!("prefetchw [{}]", in(reg) word, options(nostack, preserves_flags, readonly));
-    }
-    #[cfg(not(all(target_arch = "x86_64", not(miri), not(loom), not(portable))))]
-    let _ = word;
-}
-
-/// Has the processor fetch the cache line of `word` to be read. A hint without effect on values.
-#[inline]
-pub(crate) fn prefetch(word: &AtomicU64) {
-    #[cfg(all(target_arch = "x86_64", not(miri), not(loom), not(portable)))]
-    // SAFETY: a prefetch cannot fault and changes no value; SSE is part of x86-64.
-    unsafe {
-        core::arch::asm!("prefetcht0 [{}]", in(reg) word, options(nostack, preserves_flags, readonly));
-    }
-    #[cfg(not(all(target_arch = "x86_64", not(miri), not(loom), not(portable))))]
-    let _ = word;
-}
-
-/// Has the processor write the cache line of `word` back to memory and drop it from all caches. No effect
-/// on values.
-#[inline]
-pub(crate) fn evict(word: &AtomicU64) {
-    #[cfg(all(target_arch = "x86_64", not(miri), not(loom), not(portable)))]
-    // SAFETY: to the memory model a flush accesses nothing: it changes no value, and has none for a result. `word`
-    // is a valid reference, so it cannot fault; who calls this has asked `cleaning_helps` whether the instruction
-    // exists.
-    unsafe {
-        core::arch::asm!("clflushopt [{}]", in(reg) word, options(nostack, preserves_flags));
-    }
-    #[cfg(not(all(target_arch = "x86_64", not(miri), not(loom), not(portable))))]
-    let _ = word;
 }
 
 #[cfg(all(target_arch = "x86_64", not(miri), not(loom), not(portable)))]

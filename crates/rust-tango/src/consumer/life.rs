@@ -38,6 +38,7 @@ impl<'a> Consumer<'a> {
             copied: Copied::new(),
             joined: false,
             ready: false,
+            plain_until: next,
             missed: 0,
             missed_evicted: false,
             parts,
@@ -55,6 +56,7 @@ impl<'a> Consumer<'a> {
         if consumer.parts.head.is_bound() {
             consumer.join(matches!(start, Start::At(_)));
             consumer.ready = consumer.missed == 0;
+            consumer.note_plain();
         }
         consumer
     }
@@ -133,6 +135,7 @@ impl<'a> Consumer<'a> {
     #[cfg(all(loom, test))]
     pub(crate) fn following(mut self) -> Self {
         self.pace.follows = true;
+        self.note_plain();
         self
     }
 

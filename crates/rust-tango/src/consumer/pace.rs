@@ -9,11 +9,12 @@
 //! - that waits for one fragment after the other, *follows*: see [`latest`](crate::latest).
 
 use super::Consumer;
+use crate::cache;
+use crate::fctl::Hints;
 use crate::line::Look;
 use crate::parts::Parts;
 use crate::seq;
 use crate::sync::{Relaxed, pause, spin_loop};
-use crate::words;
 
 /// Most spins after an empty look that ends a run: half as many as the run had fragments. The producer gets ahead by
 /// more than one fragment, and the line is not pulled away from it at once. None after a single fragment, so an exchange
@@ -44,6 +45,8 @@ const CLEAN_STEP: u64 = 16;
 const CLEAN_AFTER: u64 = 4;
 /// Larger than most batches.
 const CLEAN_MOST: u64 = 256;
+/// From one look at how far the producer is to the next: threads move, and virtual machines are moved.
+const MEASURE_EVERY: u64 = 1024;
 /// Who has looked in vain more often than `FOLLOW_WAITED` times for one fragment follows, until `FOLLOW_MOST` in a row
 /// have come after `FOLLOW_PROMPT` looks at most: a stream as fast as that is faster through the ring, where the producer
 /// gets ahead, than handed over one by one.
@@ -72,8 +75,8 @@ const OFF: u64 = 1 << 62;
 pub(crate) struct Pace {
     /// It looks for the next fragment where the newest is shown, and not in the ring: see [`latest`](crate::latest).
     pub(super) follows: bool,
-    /// It does, or has not long ago, and has told the producer.
-    has_followed: bool,
+    /// What the producer has been told: `follows` also if it did not long ago.
+    told: Hints,
     /// Since when it has looked in the ring.
     in_ring_from: u64,
     /// The number from which on `at_gate` is due, when it looks in the ring.
@@ -88,9 +91,12 @@ pub(crate) struct Pace {
     idle_at: u64,
     /// Where it last let the producer get ahead, or had to.
     paced_at: u64,
-    /// Whether lines that have been read may be cleaned, and whether they are: see [`words::cleaning_helps`].
+    /// Whether lines that have been read may be cleaned, and whether they are: see [`cache::cleaning_helps`].
     may_clean: bool,
     cleans: bool,
+    /// It cleans by writing back, because the producer is near, as it was found at fragment `measured_at`.
+    is_near: bool,
+    measured_at: u64,
     /// How often the producer had had no credit, when that was last looked at.
     stalls: u64,
     /// What is before this has been cleaned, or will not be.
@@ -116,7 +122,7 @@ impl Pace {
         let step = if depth >= 4 * PACE_STEP { CLEAN_STEP } else { OFF };
         Self {
             follows: false,
-            has_followed: false,
+            told: Hints::default(),
             in_ring_from: next,
             gate: next.wrapping_add(step),
             step,
@@ -124,8 +130,10 @@ impl Pace {
             distance_pause: DISTANCE_PAUSE,
             idle_at: next,
             paced_at: next,
-            may_clean: holds_credits && step != OFF && words::cleaning_helps(depth, bytes),
+            may_clean: holds_credits && step != OFF && cache::cleaning_helps(depth, bytes),
             cleans: false,
+            is_near: false,
+            measured_at: next.wrapping_sub(MEASURE_EVERY),
             stalls: 0,
             uncleaned: next,
             idle_looks: 1,
@@ -152,6 +160,11 @@ impl Pace {
         let is_due = self.idle_looks % LOOKS_PER_QUESTION == 0;
         self.idle_looks = self.idle_looks.wrapping_add(1);
         is_due
+    }
+
+    /// The number from which on something is due, when it looks in the ring.
+    pub(super) fn gate(&self) -> u64 {
+        self.gate
     }
 
     /// Whether something is due in front of fragment `next`.
@@ -210,23 +223,24 @@ impl Consumer<'_> {
         let helps = !seq::is_before(self.next, self.pace.follow_from);
         if helps && self.parts.head.latest.0.is_used() {
             self.pace.follows = true;
-            self.tell_whether_following(true);
+            self.note_plain();
+            self.tell(Hints { follows: true, ..self.pace.told });
         }
     }
 
     /// Who has not followed for some time takes back that it does.
     fn ask_whether_to_stop_telling(&mut self) {
         if !self.pace.follows && self.next.wrapping_sub(self.pace.in_ring_from) >= PACE_STEP {
-            self.tell_whether_following(false);
+            self.tell(Hints { follows: false, ..self.pace.told });
         }
     }
 
-    /// Tells the producer whether this reader follows, or has not long ago. Not each time that it begins or ends, for the
-    /// producer would have to fetch the word.
-    fn tell_whether_following(&mut self, follows: bool) {
-        if core::mem::replace(&mut self.pace.has_followed, follows) != follows {
+    /// Tells the producer what has changed. Not each time that this reader begins or ends to follow, for the producer would
+    /// have to fetch the word.
+    fn tell(&mut self, hints: Hints) {
+        if core::mem::replace(&mut self.pace.told, hints) != hints {
             if let Some(seat) = self.mode.seat() {
-                seat.slot().follow(follows);
+                seat.slot().hint(hints);
             }
         }
     }
@@ -259,6 +273,7 @@ impl Consumer<'_> {
         pace.paced_at = self.next;
         // What it has found where the newest is shown has not been touched in the ring.
         pace.uncleaned = self.next;
+        self.note_plain();
     }
 
     /// A follower has found at least the metadata of the next fragment.
@@ -327,6 +342,7 @@ impl Consumer<'_> {
     pub(super) fn at_gate(&mut self) {
         self.clean();
         self.pace.gate = self.next.wrapping_add(self.pace.step);
+        self.note_plain();
         if self.next.wrapping_sub(self.pace.paced_at) >= PACE_STEP {
             self.pace.paced_at = self.next;
             self.ask_whether_to_stop_telling();
@@ -356,10 +372,16 @@ impl Consumer<'_> {
         let stalls = credit.stalls.load(Relaxed);
         let is_late = core::mem::replace(&mut self.pace.stalls, stalls) != stalls;
         self.pace.cleans = credit.sole.load(Relaxed) != 0 && !is_late;
+        if self.pace.cleans && self.next.wrapping_sub(self.pace.measured_at) >= MEASURE_EVERY {
+            self.pace.measured_at = self.next;
+            // By a word that the producer has written since, and that nobody else has read.
+            self.pace.is_near = cache::is_near(&self.parts.head.next.0);
+            self.tell(Hints { evicts: !self.pace.is_near, ..self.pace.told });
+        }
     }
 
-    /// Has the slots that have been read leave the caches: the producer, which writes there next, then need not
-    /// take them away from here. (A hint, whatever the lines say by now.)
+    /// Has the slots that have been read leave the caches, or at least be the same in memory: the producer, which writes
+    /// there next, then has them sooner. (A hint, whatever the lines say by now.)
     fn clean(&mut self) {
         // Not what was skipped, or read while somebody else had to be thought of.
         let behind = self.next.wrapping_sub(self.pace.uncleaned);
@@ -367,7 +389,12 @@ impl Consumer<'_> {
             let mut n = self.pace.uncleaned;
             while n != self.next {
                 let line = self.parts.ring.line(n);
-                line.for_cache_lines(line.place().size_in_slot(), words::evict);
+                let len = line.place().size_in_slot();
+                if self.pace.is_near {
+                    line.for_cache_lines(len, cache::write_back);
+                } else {
+                    line.for_cache_lines(len, cache::evict);
+                }
                 n = n.wrapping_add(1);
             }
         }
@@ -515,14 +542,14 @@ mod tests {
         let link = Link::builder().depth(8).mtu(64).consumers(1).build().unwrap();
         let (tx, mut rx) = (link.producer().unwrap(), link.consumer().unwrap());
         (0..32).for_each(|_| assert!(rx.poll().unwrap().is_none()));
-        assert!(rx.pace.follows && rx.pace.has_followed);
+        assert!(rx.pace.follows && rx.pace.told.follows);
         let mut read = |fragments: u64| {
             for _ in 0..fragments {
                 tx.send(b"one by one").unwrap();
                 assert!(rx.poll().unwrap().is_some());
             }
             assert!(rx.poll().unwrap().is_none());
-            (rx.pace.follows, rx.pace.has_followed)
+            (rx.pace.follows, rx.pace.told.follows)
         };
         assert_eq!(read(1), (true, true));
         assert_eq!(read(u64::from(FOLLOW_MOST)), (false, true));

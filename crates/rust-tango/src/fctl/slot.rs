@@ -27,8 +27,27 @@ pub(crate) struct ConsumerSlot {
 #[derive(Debug)]
 struct Signals {
     bell: Bell,
-    /// Not zero: the consumer may look for its next fragment where the newest is shown. A hint, and so not in models.
-    follows: StaticU64,
+    /// Any of [`Hints`]. What they say is about time only, and so not in models.
+    hints: StaticU64,
+}
+
+/// What a consumer tells the producer about its ways.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) struct Hints {
+    /// It may look for its next fragment where the newest is shown.
+    pub(crate) follows: bool,
+    /// It has the lines that it has read leave the caches.
+    pub(crate) evicts: bool,
+}
+
+impl Hints {
+    const fn pack(self) -> u64 {
+        self.follows as u64 | (self.evicts as u64) << 1
+    }
+
+    pub(super) const fn unpack(word: u64) -> Self {
+        Self { follows: word & 1 != 0, evicts: word & 2 != 0 }
+    }
 }
 
 #[repr(C)]
@@ -70,7 +89,7 @@ impl ConsumerSlot {
         Self {
             progress: Padded(Progress { state: zero(), next: zero(), base: zero() }),
             counts: Padded(Counts { overruns: zero(), lost: zero() }),
-            signals: Padded(Signals { bell: Bell::new(), follows: StaticU64::new(0) }),
+            signals: Padded(Signals { bell: Bell::new(), hints: StaticU64::new(0) }),
         }
     }
 
@@ -98,7 +117,7 @@ impl ConsumerSlot {
         self.counts.0.lost.store(0, Relaxed);
         self.progress.0.base.store(start, Relaxed);
         self.signals.0.bell.take(order);
-        self.signals.0.follows.store(0, Relaxed);
+        self.hint(Hints::default());
         self.begin_epoch(start, evictable);
     }
 
@@ -161,15 +180,15 @@ impl ConsumerSlot {
         total.store(total.own().wrapping_add(lost), Relaxed);
     }
 
-    /// Says whether its owner may look for the next fragment where the newest is shown.
-    pub(crate) fn follow(&self, follows: bool) {
-        self.signals.0.follows.store(follows.into(), Relaxed);
+    /// Tells the producer about its owner.
+    pub(crate) fn hint(&self, hints: Hints) {
+        self.signals.0.hints.store(hints.pack(), Relaxed);
     }
 
     /// Leaves: the slot no longer holds the producer back. (That of an `Fctl` is never left.)
     #[cfg(feature = "alloc")]
     pub(crate) fn leave(&self) {
-        self.follow(false);
+        self.hint(Hints::default());
         let state = &self.progress.0.state;
         // Release: what was read happens before what the producer writes over it.
         state.store(state.own() & !ACTIVE, ordering("fctl.leave", Release));
@@ -209,10 +228,10 @@ impl ConsumerSlot {
         &self.signals.0.bell
     }
 
-    /// Not zero: the owner may follow.
+    /// What the owner has told, as a word.
     #[inline]
-    pub(super) fn follows(&self) -> u64 {
-        self.signals.0.follows.load(Relaxed)
+    pub(super) fn hints(&self) -> u64 {
+        self.signals.0.hints.load(Relaxed)
     }
 
     /// Producer's look: the state word, and `next` if it is active.

@@ -1,8 +1,8 @@
 //! How a producer begins: on a fresh link, or where another one has ended.
 
-use super::Claim;
-use super::Producer;
+use super::{Claim, Cleaning, Producer};
 use crate::bell::Order;
+use crate::cache;
 use crate::cnc::CncState;
 use crate::dcache::Placement;
 use crate::fctl::{Credits, Slots};
@@ -11,7 +11,6 @@ use crate::parts::Parts;
 use crate::seq;
 use crate::sync::{Cell, Own, Relaxed, Release, intact, ordering};
 use crate::wait::Wait;
-use crate::words;
 
 /// One part in so many of the ring is retired at once, if not more for a batch.
 const RETIRE_PART: u64 = 32;
@@ -74,11 +73,11 @@ impl<'a> Producer<'a> {
             next: Cell::new(next),
             limit: Cell::new(next),
             in_slot: parts.in_slot(),
-            clean_ahead: if words::cleaning_helps(depth, parts.ring.bytes()) { depth / 32 } else { 0 },
+            clean_ahead: if cache::cleaning_helps(depth, parts.ring.bytes()) { depth / 32 } else { 0 },
             retire_ahead: depth / RETIRE_PART,
             parts,
             oldest: Cell::new(oldest),
-            sole: Cell::new(false),
+            cleaning: Cell::new(Cleaning::None),
             stalled: Cell::new(None),
             placement,
             credits,
@@ -92,6 +91,7 @@ impl<'a> Producer<'a> {
             claim,
         };
         producer.set_limit();
+        producer.choose_cleaning();
         producer
     }
 }

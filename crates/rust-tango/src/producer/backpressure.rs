@@ -97,15 +97,7 @@ impl Producer<'_> {
     fn refresh(&self, n: u64, victim: Option<u64>) {
         while self.credits.refresh(n) && !self.credits.allow(n, victim) {}
         self.set_limit();
-        self.leave_cleaning();
-    }
-
-    /// Leaves it to a sole consumer to clean the lines that it has read.
-    fn leave_cleaning(&self) {
-        let sole = self.credits.counted() == 1;
-        if self.clean_ahead != 0 && self.sole.replace(sole) != sole {
-            self.parts.head.credit.0.sole.store(sole.into(), Relaxed);
-        }
+        self.choose_cleaning();
     }
 
     /// There is credit again.

@@ -28,7 +28,7 @@ use crate::words::WORD;
 /// "tango" and the kind of file.
 const MAGIC: u64 = u64::from_be_bytes(*b"\0\0\0tango");
 /// Raised with each change of the layout or of the protocol.
-const VERSION: u64 = 6;
+const VERSION: u64 = 7;
 
 /// The kinds of files, mixed into the magic.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
