@@ -386,16 +386,14 @@ impl Consumer<'_> {
         // Not what was skipped, or read while somebody else had to be thought of.
         let behind = self.next.wrapping_sub(self.pace.uncleaned);
         if self.pace.cleans && behind <= CLEAN_MOST {
-            let mut n = self.pace.uncleaned;
-            while n != self.next {
-                let line = self.parts.ring.line(n);
-                let len = line.place().size_in_slot();
-                if self.pace.is_near {
-                    line.for_cache_lines(len, cache::write_back);
-                } else {
-                    line.for_cache_lines(len, cache::evict);
-                }
-                n = n.wrapping_add(1);
+            let ring = self.parts.ring;
+            // Of what size the last one is, the others mostly are, too.
+            let len = ring.line(self.next.wrapping_sub(1)).place().size_in_slot();
+            let lines = (0..behind).map(|offset| ring.line(self.pace.uncleaned.wrapping_add(offset)));
+            if self.pace.is_near {
+                lines.for_each(|line| line.for_cache_lines(len, cache::write_back));
+            } else {
+                lines.for_each(|line| line.for_cache_lines(len, cache::evict));
             }
         }
         self.pace.uncleaned = self.next;
