@@ -226,11 +226,11 @@ impl<'a> Producer<'a> {
             return 0;
         }
         let room = self.limit.get().wrapping_sub(first).min(most) as usize;
-        // Copies, which stay in registers.
-        let (ring, in_slot) = (self.parts.ring, self.in_slot);
-        let mut n = first;
-        for payload in payloads.iter().take(room) {
-            if payload.len() > in_slot {
+        let ring = self.parts.ring;
+        let blocks = self.store_blocks(first, &payloads[..room], sig, ctl, ts);
+        let mut n = first.wrapping_add(blocks as u64);
+        for payload in &payloads[blocks..room] {
+            if payload.len() > self.in_slot {
                 break;
             }
             let line = ring.line(n);
@@ -254,6 +254,25 @@ impl<'a> Producer<'a> {
             }
         }
         count as usize
+    }
+
+    /// Stores payloads from the start of `payloads`, for `first` and those behind it, as long as they have 64 bytes: the
+    /// most frequent size by far, so in a loop of their own, which needs no calls. The first is known to fit its slot, so
+    /// these do. Says how many.
+    #[inline]
+    fn store_blocks(&self, first: u64, payloads: &[&[u8]], sig: u64, ctl: u16, ts: u32) -> usize {
+        // A copy, which stays in registers.
+        let ring = self.parts.ring;
+        for (at, payload) in payloads.iter().enumerate() {
+            let Ok(block) = <&[u8; 64]>::try_from(*payload) else { return at };
+            let n = first.wrapping_add(at as u64);
+            let line = ring.line(n);
+            if !line.fill(Content::Block(words::Block::load(block))) {
+                return at;
+            }
+            line.describe(&FragmentMetadata::in_slot(n, 64, sig, ctl, ts));
+        }
+        payloads.len()
     }
 
     /// Publishes a payload; where credits are missing, waits until they are back.
