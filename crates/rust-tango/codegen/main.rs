@@ -8,8 +8,8 @@
 //! ```
 //!
 //! The counts must not depend on the machine. So everything runs in one thread, in an order that is fixed;
-//! the ring has less than 256 lines, below which nothing depends on who made the processor (see
-//! `cache::cleaning_helps`), and no consumer keeps a distance.
+//! the ring has less than 256 lines, below which nothing in a producer depends on who made the processor (see
+//! `cache::evicting_helps`), and `.ci/codegen` builds it so that no consumer keeps a distance, or cleans.
 
 use std::hint::black_box;
 

@@ -7,18 +7,23 @@
 
 use crate::sync::{AtomicU64, Relaxed, StaticU64};
 
-/// Whether the lines of a ring, `depth` of them in `bytes`, should be cleaned between two uses: with [`evict`] or
-/// [`write_back`] when they have been read, and [`prefetch_for_writing`] before they are written. It pays off on AMD's
-/// processors, where taking a line back that a reader has taken over as it was, unwritten to memory, costs the writer a
-/// full round trip each, one after the other, while fetching others overlaps with other work (`bench/`: workload
-/// `throughput`). Smaller rings stay in the caches that are nearest; larger ones leave them before their lines come round
-/// again (workload `deep`).
-pub(crate) fn cleaning_helps(depth: u64, bytes: usize) -> bool {
-    depth >= CLEAN_FROM_DEPTH && bytes <= CLEAN_TO_BYTES && means_to_clean() != Means::None
+/// Whether the lines of a ring, `depth` of them in `bytes`, should leave the caches between two uses: by [`evict`] when
+/// they have been read, and [`prefetch_for_writing`] before they are written. It pays off on AMD's processors, where
+/// taking a line back that a reader has taken over as it was, unwritten to memory, costs the writer a full round trip
+/// each, one after the other, while fetching others overlaps with other work (`bench/`: workload `throughput`). Smaller
+/// rings stay in the caches that are nearest; larger ones leave them before their lines come round again (workload
+/// `deep`).
+pub(crate) fn evicting_helps(depth: u64, bytes: usize) -> bool {
+    depth >= EVICT_FROM_DEPTH && bytes <= CLEAN_TO_BYTES && means_to_clean() != Means::None
 }
 
-/// The rings that are cleaned: lines at least, bytes at most (of slots, whatever they hold).
-const CLEAN_FROM_DEPTH: u64 = 256;
+/// The same of [`write_back`], if the producer [`is_near`]: that pays off in small rings, too.
+pub(crate) fn writing_back_helps(bytes: usize) -> bool {
+    bytes <= CLEAN_TO_BYTES && means_to_clean() == Means::Both
+}
+
+const EVICT_FROM_DEPTH: u64 = 256;
+/// Of slots, whatever they hold.
 const CLEAN_TO_BYTES: usize = 1 << 20;
 
 /// What the processor has to clean lines with, if that helps.
@@ -73,7 +78,7 @@ fn ask_for_means_to_clean() -> Means {
 /// the producer has just written: if that is near. The line then stays where it is, and the producer takes it over from
 /// there, as it is in memory; one that was evicted has to come from there. Where the producer is far, that is sooner.
 pub(crate) fn is_near(word: &AtomicU64) -> bool {
-    means_to_clean() == Means::Both && ticks_to_load(word) < NEAR_TICKS
+    ticks_to_load(word) < NEAR_TICKS
 }
 
 /// Found on a processor of 2.6 ticks a nanosecond: 80 to 200 between cores that share a cache, 340 and more between others
@@ -141,7 +146,7 @@ pub(crate) fn prefetch(word: &AtomicU64) {
 #[inline]
 pub(crate) fn write_back(word: &AtomicU64) {
     #[cfg(all(target_arch = "x86_64", not(miri), not(loom), not(portable)))]
-    // SAFETY: as in `evict`; who calls this has asked `is_near`.
+    // SAFETY: as in `evict`; who calls this has asked `writing_back_helps`.
     unsafe {
         core::arch::asm!("clwb [{}]", in(reg) word, options(nostack, preserves_flags));
     }
@@ -155,7 +160,7 @@ pub(crate) fn write_back(word: &AtomicU64) {
 pub(crate) fn evict(word: &AtomicU64) {
     #[cfg(all(target_arch = "x86_64", not(miri), not(loom), not(portable)))]
     // SAFETY: to the memory model a flush accesses nothing: it changes no value, and has none for a result. `word`
-    // is a valid reference, so it cannot fault; who calls this has asked `cleaning_helps` whether the instruction
+    // is a valid reference, so it cannot fault; who calls this has asked `evicting_helps` whether the instruction
     // exists.
     unsafe {
         core::arch::asm!("clflushopt [{}]", in(reg) word, options(nostack, preserves_flags));

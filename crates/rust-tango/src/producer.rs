@@ -619,7 +619,7 @@ impl<'a> Producer<'a> {
         });
         // A sole consumer cleans the lines that it has read, by itself.
         let sole = &self.parts.head.credit.0.sole;
-        let is_sole = u64::from(is_sole && self.clean_ahead != 0);
+        let is_sole = u64::from(is_sole);
         if sole.load(Relaxed) != is_sole {
             sole.store(is_sole, Relaxed);
         }

@@ -23,8 +23,8 @@ const PAUSE_AFTER_RUN: u64 = 8;
 /// In a long run, a reader keeps half as many fragments behind the producer as it has read, up to this many, as long as
 /// those come fast: it looks every `PACE_STEP` fragments, and waits for no more than `DISTANCE_PAUSE` spins, one or two
 /// microseconds (`bench/`: workloads `throughput` and `working`). Fewer where payloads may be larger than slots: they
-/// should not leave the caches in between. Up to a quarter of the ring, and only in rings that have room for `PACE_STEP`
-/// then.
+/// should not leave the caches in between. Up to a quarter of the ring, and it looks that often, too, where that is less;
+/// then only if the producer is near, and not in rings below `PACED_FROM_DEPTH`.
 ///
 /// While a run goes on and that pause is too short, it is doubled, up to `DISTANCE_PAUSE_MOST` (ten microseconds here).
 /// That is for cores that are far from each other: there, fragments take so long where both sides are at the same one
@@ -33,13 +33,14 @@ const PAUSE_AFTER_RUN: u64 = 8;
 const DISTANCE: u64 = 256;
 const DISTANCE_OF_LARGE: u64 = 64;
 const PACE_STEP: u64 = 64;
+const PACED_FROM_DEPTH: u64 = 32;
 const DISTANCE_PAUSE: u64 = 48;
 const DISTANCE_PAUSE_MOST: u64 = 384;
 /// Who has waited `PATIENCE` spins for that asks whether there is a stream to wait for: by what comes in `PROBE` spins,
 /// then in as many again, and so on.
 const PATIENCE: u64 = 6;
 const PROBE: u64 = 12;
-/// A stream is cleaned so many fragments at a time; and what is left of it when its reader has waited for some time, if
+/// A stream is cleaned so many fragments at a time, or an eighth of the ring; and what is left of it when its reader has waited for some time, if
 /// it is more than `CLEAN_AFTER`: who takes one at a time would only wait longer for the next.
 const CLEAN_STEP: u64 = 16;
 const CLEAN_AFTER: u64 = 4;
@@ -81,8 +82,10 @@ pub(crate) struct Pace {
     in_ring_from: u64,
     /// The number from which on `at_gate` is due, when it looks in the ring.
     gate: u64,
-    /// From one gate to the next: `CLEAN_STEP`, or `OFF`.
+    /// From one gate to the next: `CLEAN_STEP`, or less, or `OFF`.
     step: u64,
+    /// From one look at how far it is behind to the next: `PACE_STEP`, or less.
+    pace_step: u64,
     /// How far behind the producer it stays, at most.
     distance: u64,
     /// How many spins it waits for that.
@@ -91,10 +94,11 @@ pub(crate) struct Pace {
     idle_at: u64,
     /// Where it last let the producer get ahead, or had to.
     paced_at: u64,
-    /// Whether lines that have been read may be cleaned, and whether they are: see [`cache::cleaning_helps`].
-    may_clean: bool,
+    /// How lines that have been read may be cleaned: see [`cache::evicting_helps`]. And whether they are.
+    may_evict: bool,
+    may_write_back: bool,
     cleans: bool,
-    /// It cleans by writing back, because the producer is near, as it was found at fragment `measured_at`.
+    /// By writing back, because the producer is near, as it was found at fragment `measured_at`.
     is_near: bool,
     measured_at: u64,
     /// How often the producer had had no credit, when that was last looked at.
@@ -119,18 +123,22 @@ impl Pace {
         let (depth, bytes) = (parts.ring.depth(), parts.ring.bytes());
         let distance = if parts.mtu <= parts.in_slot() { DISTANCE } else { DISTANCE_OF_LARGE };
         // Other rings have no room for a distance, and are not cleaned.
-        let step = if depth >= 4 * PACE_STEP { CLEAN_STEP } else { OFF };
+        let is_paced = depth >= PACED_FROM_DEPTH && !cfg!(unpaced);
+        let step = if is_paced { CLEAN_STEP.min(depth / 8) } else { OFF };
+        let may_clean = holds_credits && is_paced;
         Self {
             follows: false,
             told: Hints::default(),
             in_ring_from: next,
             gate: next.wrapping_add(step),
             step,
+            pace_step: PACE_STEP.min(depth / 4),
             distance: distance.min(depth / 4),
             distance_pause: DISTANCE_PAUSE,
             idle_at: next,
             paced_at: next,
-            may_clean: holds_credits && step != OFF && cache::cleaning_helps(depth, bytes),
+            may_evict: may_clean && cache::evicting_helps(depth, bytes),
+            may_write_back: may_clean && cache::writing_back_helps(bytes),
             cleans: false,
             is_near: false,
             measured_at: next.wrapping_sub(MEASURE_EVERY),
@@ -173,6 +181,11 @@ impl Pace {
         !seq::is_before(next, self.gate)
     }
 
+    /// Whether it lets the producer get ahead. In a small ring, only if that is near.
+    fn keeps_distance(&self) -> bool {
+        self.pace_step == PACE_STEP || self.is_near
+    }
+
     /// Looks that have not found the fragment at which the last look found nothing.
     #[inline]
     fn waited(&self) -> u32 {
@@ -203,7 +216,7 @@ impl Pace {
             }
             spin_loop();
         }
-        if next.wrapping_sub(self.idle_at) >= 2 * PACE_STEP {
+        if next.wrapping_sub(self.idle_at) >= 2 * self.pace_step {
             self.distance_pause = (2 * self.distance_pause).min(DISTANCE_PAUSE_MOST);
         }
     }
@@ -343,12 +356,14 @@ impl Consumer<'_> {
         self.clean();
         self.pace.gate = self.next.wrapping_add(self.pace.step);
         self.note_plain();
-        if self.next.wrapping_sub(self.pace.paced_at) >= PACE_STEP {
+        if self.next.wrapping_sub(self.pace.paced_at) >= self.pace.pace_step {
             self.pace.paced_at = self.next;
             self.ask_whether_to_stop_telling();
             self.ask_whether_to_clean();
-            let run = self.next.wrapping_sub(self.pace.idle_at);
-            self.get_behind(run / 2);
+            if self.pace.keeps_distance() {
+                let run = self.next.wrapping_sub(self.pace.idle_at);
+                self.get_behind(run / 2);
+            }
         }
     }
 
@@ -362,22 +377,23 @@ impl Consumer<'_> {
         self.pace.wait_for_distance(self.next, is_there, |next| head.latest.0.newest(next));
     }
 
-    /// A sole consumer cleans for the producer, whom it would cost more; but not if the producer has to wait for it. (It
-    /// would make that wait longer, and what leaves the caches might be in use again.)
+    /// A sole consumer cleans for the producer, whom it would cost more; but it evicts nothing if the producer has to wait
+    /// for it. (It would make that wait longer, and what leaves the caches might be in use again.)
     fn ask_whether_to_clean(&mut self) {
-        if !self.pace.may_clean {
+        if !self.pace.may_evict && !self.pace.may_write_back {
             return;
         }
         let credit = &self.parts.head.credit.0;
         let stalls = credit.stalls.load(Relaxed);
         let is_late = core::mem::replace(&mut self.pace.stalls, stalls) != stalls;
-        self.pace.cleans = credit.sole.load(Relaxed) != 0 && !is_late;
-        if self.pace.cleans && self.next.wrapping_sub(self.pace.measured_at) >= MEASURE_EVERY {
+        let is_sole = credit.sole.load(Relaxed) != 0;
+        if is_sole && self.next.wrapping_sub(self.pace.measured_at) >= MEASURE_EVERY {
             self.pace.measured_at = self.next;
             // By a word that the producer has written since, and that nobody else has read.
-            self.pace.is_near = cache::is_near(&self.parts.head.next.0);
-            self.tell(Hints { evicts: !self.pace.is_near, ..self.pace.told });
+            self.pace.is_near = self.pace.may_write_back && cache::is_near(&self.parts.head.next.0);
+            self.tell(Hints { evicts: self.pace.may_evict && !self.pace.is_near, ..self.pace.told });
         }
+        self.pace.cleans = is_sole && (self.pace.is_near || self.pace.may_evict && !is_late);
     }
 
     /// Has the slots that have been read leave the caches, or at least be the same in memory: the producer, which writes
@@ -414,7 +430,8 @@ mod tests {
     fn who_is_waited_for_cleans_nothing() {
         let (tx, mut rx) = link();
         let asks = |rx: &mut Consumer<'_>| {
-            rx.pace.may_clean = true;
+            rx.pace.may_evict = true;
+            rx.pace.may_write_back = false;
             rx.ask_whether_to_clean();
             rx.pace.cleans
         };
@@ -424,6 +441,19 @@ mod tests {
         while tx.publish(b"more than there is room for", 0, 0, 0).is_ok() {}
         assert!(!asks(&mut rx));
         assert!(asks(&mut rx), "the producer has not waited since");
+    }
+
+    #[test]
+    fn who_is_near_cleans_also_if_it_is_waited_for() {
+        let (tx, mut rx) = link();
+        rx.parts.head.credit.0.sole.store(1, Relaxed);
+        while tx.publish(b"more than there is room for", 0, 0, 0).is_ok() {}
+        rx.pace.may_write_back = true;
+        // As it was found just now.
+        (rx.pace.is_near, rx.pace.measured_at) = (true, rx.next);
+        rx.ask_whether_to_clean();
+        assert!(rx.pace.cleans);
+        assert!(!rx.pace.told.evicts);
     }
 
     #[test]

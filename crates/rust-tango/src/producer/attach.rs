@@ -73,7 +73,7 @@ impl<'a> Producer<'a> {
             next: Cell::new(next),
             limit: Cell::new(next),
             in_slot: parts.in_slot(),
-            clean_ahead: if cache::cleaning_helps(depth, parts.ring.bytes()) { depth / 32 } else { 0 },
+            clean_ahead: if cache::evicting_helps(depth, parts.ring.bytes()) { depth / 32 } else { 0 },
             retire_ahead: depth / RETIRE_PART,
             parts,
             oldest: Cell::new(oldest),
