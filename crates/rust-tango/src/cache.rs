@@ -14,17 +14,18 @@ use crate::sync::{AtomicU64, Relaxed, StaticU64};
 /// rings stay in the caches that are nearest; larger ones leave them before their lines come round again (workload
 /// `deep`).
 pub(crate) fn evicting_helps(depth: u64, bytes: usize) -> bool {
-    depth >= EVICT_FROM_DEPTH && bytes <= CLEAN_TO_BYTES && means_to_clean() != Means::None
+    depth >= EVICT_FROM_DEPTH && bytes <= EVICT_TO_BYTES && means_to_clean() != Means::None
 }
 
-/// The same of [`write_back`], if the producer [`is_near`]: that pays off in small rings, too.
+/// The same of [`write_back`], if the producer [`is_near`]: that pays off in small rings, too, and in larger ones.
 pub(crate) fn writing_back_helps(bytes: usize) -> bool {
-    bytes <= CLEAN_TO_BYTES && means_to_clean() == Means::Both
+    bytes <= WRITE_BACK_TO_BYTES && means_to_clean() == Means::Both
 }
 
 const EVICT_FROM_DEPTH: u64 = 256;
 /// Of slots, whatever they hold.
-const CLEAN_TO_BYTES: usize = 1 << 20;
+const EVICT_TO_BYTES: usize = 1 << 20;
+const WRITE_BACK_TO_BYTES: usize = 2 << 20;
 
 /// What the processor has to clean lines with, if that helps.
 #[derive(Clone, Copy, PartialEq, Eq)]
