@@ -251,3 +251,21 @@ impl<'a> IntoIterator for Consumer<'a> {
         ConsumerIter { consumer: self, gone: false }
     }
 }
+
+#[cfg(all(test, not(loom), feature = "alloc"))]
+mod tests {
+    use crate::{Link, TangoError};
+
+    #[test]
+    fn a_batch_puts_no_more_to_death_than_it_overwrites() {
+        let link = Link::builder().depth(16).mtu(8).consumers(0).start(1).build().unwrap();
+        let (tx, mut observer) = (link.producer().unwrap(), link.observer().unwrap());
+        (0..16).for_each(|_| tx.send(b"small").unwrap());
+        assert_eq!(observer.poll().unwrap().unwrap().meta.seq, 1);
+        // The second is too large.
+        assert_eq!(tx.publish_batch(&[&[0; 8], &[0; 9]], 0, 0), 1);
+        assert_eq!(observer.poll().unwrap().unwrap().meta.seq, 2);
+        assert_eq!(tx.publish_batch(&[&[0; 8], &[0; 8]], 0, 0), 2);
+        assert_eq!(observer.poll().unwrap_err(), TangoError::Overrun { lost: 1, next: 4 });
+    }
+}

@@ -1,8 +1,8 @@
 //! What the processor's caches should do with lines: hints, without effect on any value.
 //!
 //! What takes the time between two cores is the way of a cache line from one to the other, and it takes longer or shorter
-//! by the state that each has left the line in. All of this is by measurement on one maker's processors, and does nothing
-//! on others; but for [`prefetch`], which is x86-64's.
+//! by the state that each has left the line in. What is cleaned, and how, is by measurement on one maker's processors, and
+//! nothing is on others; lines are fetched ahead on all of x86-64.
 #![allow(unsafe_code)]
 
 use crate::sync::{AtomicU64, Relaxed, StaticU64};

@@ -402,7 +402,9 @@ impl<'a> Consumer<'a> {
     #[inline(always)]
     fn plain(&self) -> Option<(Line<'a>, FragmentMetadata)> {
         let n = self.next;
-        if !seq::is_before(n, self.plain_until) {
+        // Of who reads by copy, `plain_until` says no more than that it is not now: a producer that follows no rules may
+        // send one half around, to where it would mean the opposite.
+        if !seq::is_before(n, self.plain_until) || !self.mode.is_in_place() {
             return None;
         }
         let line = self.parts.ring.line(n);
@@ -410,6 +412,7 @@ impl<'a> Consumer<'a> {
             return None;
         }
         let meta = line.metadata(n);
+        // As in `Parts::payload`.
         let fits = meta.place().size_in_slot() <= self.parts.ring.room().min(self.parts.mtu);
         (fits && meta.chunk == FragmentMetadata::IN_SLOT).then_some((line, meta))
     }
@@ -649,5 +652,56 @@ fn believable(found: Look, streak: u32, n: u64, parts: &Parts<'_>) -> Look {
         Look::Behind
     } else {
         found
+    }
+}
+
+#[cfg(all(test, not(loom), feature = "alloc"))]
+mod tests {
+    use super::*;
+    use crate::Link;
+
+    /// One that follows no rules has put a fragment there, and sent the reader half around.
+    #[test]
+    fn who_reads_by_copy_is_lent_nothing_wherever_it_is_sent() {
+        let link = Link::builder().depth(8).mtu(64).consumers(1).build().unwrap();
+        let _tx = link.producer().unwrap();
+        for mut rx in [link.observer().unwrap(), link.evictable_consumer(Start::Next).unwrap()] {
+            rx.next = rx.plain_until.wrapping_add((1 << 63) + 10);
+            let line = rx.parts.ring.line(rx.next);
+            rx.parts.head.oldest.0.store(rx.next, crate::sync::Relaxed);
+            line.publish(&FragmentMetadata::in_slot(rx.next, 8, 0, 0, 0));
+            let in_the_ring = line.room.as_ptr_range();
+            let fragment = rx.poll().unwrap().unwrap();
+            assert_eq!(fragment.payload.len(), 8);
+            assert!(!in_the_ring.contains(&fragment.payload.as_slice().as_ptr().cast()), "lent");
+        }
+    }
+
+    #[test]
+    fn what_no_payload_may_be_is_corrupt_in_the_midst_of_a_run_too() {
+        let link = Link::builder().depth(8).mtu(40).consumers(1).build().unwrap();
+        let (tx, mut rx) = (link.producer().unwrap(), link.consumer().unwrap());
+        tx.send(b"good").unwrap();
+        assert!(rx.poll().unwrap().is_some());
+        assert!(seq::is_before(rx.next, rx.plain_until));
+        // Over the MTU, and yet the slot has room for it.
+        let line = rx.parts.ring.line(rx.next);
+        line.publish(&FragmentMetadata::in_slot(rx.next, 41, 0, 0, 0));
+        assert_eq!(rx.poll().unwrap_err(), TangoError::Corrupt { seq: rx.next.wrapping_sub(1) });
+    }
+
+    #[test]
+    fn metrics_count_from_when_they_are_added() {
+        let metrics = Metrics::new();
+        let link = Link::builder().depth(8).mtu(64).consumers(1).build().unwrap();
+        let (tx, mut rx) = (link.producer().unwrap(), link.consumer().unwrap());
+        let one = |rx: &mut Consumer<'_>| {
+            tx.send(b"counted").unwrap();
+            assert!(rx.poll().unwrap().is_some());
+        };
+        (0..3).for_each(|_| one(&mut rx));
+        let mut rx = rx.with_metrics(&metrics);
+        (0..4).for_each(|_| one(&mut rx));
+        assert_eq!(metrics.snapshot().consumed, 4);
     }
 }

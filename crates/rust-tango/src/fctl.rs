@@ -12,7 +12,7 @@
 //! `t` when `t` is before the floor. (DESIGN calls `floor + depth` the limit. The producer retires nothing behind the
 //! floor, and what is not retired has to wait too: see [`line`](crate::line).) The floor is re-read from
 //! the consumers' words only when it is reached. (What the producer does look at with each fragment are two words of
-//! each slot that seldom change: whether its owner sleeps, and whether it may look at the newest fragment.)
+//! each slot that seldom change: whether its owner sleeps, and its [`Hints`].)
 //!
 //! # Returning a credit
 //!
@@ -304,12 +304,9 @@ impl<'a> Credits<'a> {
 
     /// Observers cannot say that they follow: they count where they are alone.
     fn note_hints(&self) {
-        let mut all = Hints { follows: self.counted.get() == 0, evicts: false };
-        for hints in self.slots.iter().map(|watched| Hints::unpack(watched.hints.get())) {
-            all = Hints { follows: all.follows | hints.follows, evicts: all.evicts | hints.evicts };
-        }
-        self.followed.set(all.follows);
-        self.evicted.set(all.evicts);
+        let any = Hints::unpack(self.slots.iter().fold(0, |any, watched| any | watched.hints.get()));
+        self.followed.set(any.follows || self.counted.get() == 0);
+        self.evicted.set(any.evicts);
     }
 
     /// The bell of the owner of a slot.

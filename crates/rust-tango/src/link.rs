@@ -284,8 +284,8 @@ impl Link {
     /// It is for the speed of AMD's processors. There, a load through a writable mapping takes over a cache line that
     /// another core has written, and a load through a read-only one leaves it shared, so that the producer waits when it
     /// writes there again. Measured on one of them (Zen 4): the round trip of a bare word takes 1.4 to
-    /// 1.8 times as long through a read-only mapping, that of a fragment 1.1 to 1.6 times, and the fragments of a stream take
-    /// up to twice as long. It has an effect where links lie in memory, as they do by default (tmpfs, hugetlbfs): of a file
+    /// 1.8 times as long through a read-only mapping, that of a fragment 1.1 to 1.6 times; the fragments of a stream take
+    /// hardly longer, if their consumer is the only one. It has an effect where links lie in memory, as they do by default (tmpfs, hugetlbfs): of a file
     /// on a disk, the kernel maps a page writable only once it is written to.
     ///
     /// What is given up: the page tables keep a stray store of the reader's process (of foreign code in it, say)

@@ -2,17 +2,18 @@
 //!
 //! All that it needs to know is private to it: where it is, how far it may go, where payloads lie. On
 //! the way of a fragment it only writes shared memory, by the steps of [`line`](crate::line), and looks at two words
-//! of each consumer that seldom change: does it sleep, does it wait? It reads how far they are when its credits run
-//! out ([`backpressure`]). [`attach`] is how it begins.
+//! of each consumer that seldom change: does it sleep, and what does it tell about its ways? It reads how far they are when its credits run
+//! out ([`backpressure`]). [`attach`] is how it begins, and [`cleaning`] about caches.
 
 mod attach;
 mod backpressure;
+mod cleaning;
 
 #[cfg(feature = "alloc")]
 pub(crate) use attach::prepare;
 
+use self::cleaning::Cleaning;
 use crate::bell::Order;
-use crate::cache;
 use crate::cnc::CncState;
 use crate::dcache::{Placement, Spot, granules};
 use crate::error::TangoError;
@@ -219,11 +220,16 @@ impl<'a> Producer<'a> {
         let first = self.next.get();
         let most = payloads.len().min(BATCH) as u64;
         // Only here, before anything is stored: credits are counted up to what is shown, and a consumer that joins
-        // meanwhile must not find the floor behind that. All at once: of a batch in two parts, the reader would take the
-        // lines of the second away while they are filled.
-        let has_room = !seq::is_before(self.limit.get(), first.wrapping_add(most));
-        if !has_room && self.make_room(first, None, most).is_err() {
-            return 0;
+        // meanwhile must not find the floor behind that. Retires for all of them at once: of a batch in two parts, the
+        // reader would take the lines of the second away while they are filled.
+        if seq::is_before(self.limit.get(), first.wrapping_add(most)) {
+            let small =
+                || payloads.iter().take(BATCH).take_while(|payload| payload.len() <= self.in_slot).count();
+            // Not more than will be overwritten; in a large ring, as many are retired ahead anyway.
+            let count = if self.retire_ahead < most { small() as u64 } else { most };
+            if self.make_room(first, None, count).is_err() {
+                return 0;
+            }
         }
         let room = self.limit.get().wrapping_sub(first).min(most) as usize;
         let ring = self.parts.ring;
@@ -267,9 +273,8 @@ impl<'a> Producer<'a> {
             let Ok(block) = <&[u8; 64]>::try_from(*payload) else { return at };
             let n = first.wrapping_add(at as u64);
             let line = ring.line(n);
-            if !line.fill(Content::Block(words::Block::load(block))) {
-                return at;
-            }
+            let fits = line.fill(Content::Block(words::Block::load(block)));
+            debug_assert!(fits, "as the first");
             line.describe(&FragmentMetadata::in_slot(n, 64, sig, ctl, ts));
         }
         payloads.len()
@@ -588,53 +593,6 @@ impl<'a> Producer<'a> {
     pub(crate) fn may_have_observers(&self) -> bool {
         self.parts.observers
     }
-
-    /// Cleans lines that are used soon after fragment `n`, of `len` bytes, if that helps.
-    #[inline]
-    fn clean(&self, n: u64, len: usize) {
-        let cleaning = self.cleaning.get();
-        if cleaning == Cleaning::None {
-            return;
-        }
-        let ring = self.parts.ring;
-        if cleaning == Cleaning::EvictAndFetch {
-            let far = n.wrapping_add(3 * self.clean_ahead);
-            ring.line(far).for_cache_lines(len, cache::evict);
-        }
-        let near = n.wrapping_add(self.clean_ahead);
-        // Not what a consumer may still want: the two would take the lines from each other.
-        if seq::is_before(near.wrapping_sub(ring.depth()), self.credits.floor()) {
-            ring.line(near).for_cache_lines(len, cache::prefetch_for_writing);
-        }
-    }
-
-    /// The consumers have changed, or their ways.
-    fn choose_cleaning(&self) {
-        let is_sole = self.credits.counted() == 1;
-        self.cleaning.set(match (self.clean_ahead != 0, is_sole) {
-            (false, _) => Cleaning::None,
-            (true, false) => Cleaning::EvictAndFetch,
-            (true, true) if self.credits.is_evicted() => Cleaning::Fetch,
-            (true, true) => Cleaning::None,
-        });
-        // A sole consumer cleans the lines that it has read, by itself.
-        let sole = &self.parts.head.credit.0.sole;
-        let is_sole = u64::from(is_sole);
-        if sole.load(Relaxed) != is_sole {
-            sole.store(is_sole, Relaxed);
-        }
-    }
-}
-
-/// What a producer does so that lines that are used soon are at hand: some time before, they leave all caches, and later
-/// they come into this processor's.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Cleaning {
-    /// They are so anyway.
-    None,
-    /// A sole consumer has them leave.
-    Fetch,
-    EvictAndFetch,
 }
 
 /// A fragment that is under way: its number, place, and what it has retired.

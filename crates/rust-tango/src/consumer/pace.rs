@@ -1,10 +1,10 @@
-//! When a reader lets the producer get ahead, where it looks for what it waits for, and whether lines that it has
-//! read leave the caches. All of this is about time only: what is read does not depend on it.
+//! When a reader lets the producer get ahead, where it looks for what it waits for, and in what state it leaves the lines
+//! that it has read. All of this is about time only: what is read does not depend on it.
 //!
 //! Both sides want the same lines, and what takes the time is the way of a line from one to the other. So a reader
 //!
 //! - in a stream of fragments that are there when it looks, stays some way behind ([`Consumer::at_gate`]), and if it is
-//!   the only one, has what it has read leave the caches;
+//!   the only one, *cleans* what it has read: writes it back, or has it leave the caches (see [`cache`]);
 //! - behind a run of fragments, pauses before it looks again ([`Consumer::end_of_run`]);
 //! - that waits for one fragment after the other, *follows*: see [`latest`](crate::latest).
 
@@ -40,8 +40,8 @@ const DISTANCE_PAUSE_MOST: u64 = 384;
 /// then in as many again, and so on.
 const PATIENCE: u64 = 6;
 const PROBE: u64 = 12;
-/// A stream is cleaned so many fragments at a time, or an eighth of the ring; and what is left of it when its reader has waited for some time, if
-/// it is more than `CLEAN_AFTER`: who takes one at a time would only wait longer for the next.
+/// A stream is cleaned so many fragments at a time, or an eighth of the ring; and what is left of it when its reader has
+/// waited for some time, if it is more than `CLEAN_AFTER`: who takes one at a time would only wait longer for the next.
 const CLEAN_STEP: u64 = 16;
 const CLEAN_AFTER: u64 = 4;
 /// Larger than most batches.
@@ -94,6 +94,8 @@ pub(crate) struct Pace {
     idle_at: u64,
     /// Where it last let the producer get ahead, or had to.
     paced_at: u64,
+    /// The ring is so small that it keeps a distance, and looks that often, only if the producer is near.
+    is_small: bool,
     /// How lines that have been read may be cleaned: see [`cache::evicting_helps`]. And whether they are.
     may_evict: bool,
     may_write_back: bool,
@@ -101,8 +103,9 @@ pub(crate) struct Pace {
     /// By writing back, because the producer is near, as it was found at fragment `measured_at`.
     is_near: bool,
     measured_at: u64,
-    /// How often the producer had had no credit, when that was last looked at.
+    /// How often the producer had had no credit, when that was last looked at; and whether it had had none meanwhile.
     stalls: u64,
+    is_late: bool,
     /// What is before this has been cleaned, or will not be.
     uncleaned: u64,
     /// Looks that found nothing, and how many it had been at `idle_at`.
@@ -122,10 +125,11 @@ impl Pace {
     pub(super) fn new(next: u64, parts: &Parts<'_>, holds_credits: bool) -> Self {
         let (depth, bytes) = (parts.ring.depth(), parts.ring.bytes());
         let distance = if parts.mtu <= parts.in_slot() { DISTANCE } else { DISTANCE_OF_LARGE };
-        // Other rings have no room for a distance, and are not cleaned.
-        let is_paced = depth >= PACED_FROM_DEPTH && !cfg!(unpaced);
+        let may_write_back = holds_credits && depth >= PACED_FROM_DEPTH && cache::writing_back_helps(bytes);
+        let is_small = depth < 4 * PACE_STEP;
+        // Other small rings have no room for a distance, and are not cleaned.
+        let is_paced = (!is_small || may_write_back) && !cfg!(unpaced);
         let step = if is_paced { CLEAN_STEP.min(depth / 8) } else { OFF };
-        let may_clean = holds_credits && is_paced;
         Self {
             follows: false,
             told: Hints::default(),
@@ -137,12 +141,14 @@ impl Pace {
             distance_pause: DISTANCE_PAUSE,
             idle_at: next,
             paced_at: next,
-            may_evict: may_clean && cache::evicting_helps(depth, bytes),
-            may_write_back: may_clean && cache::writing_back_helps(bytes),
+            is_small,
+            may_evict: holds_credits && is_paced && cache::evicting_helps(depth, bytes),
+            may_write_back: may_write_back && is_paced,
             cleans: false,
             is_near: false,
             measured_at: next.wrapping_sub(MEASURE_EVERY),
             stalls: 0,
+            is_late: false,
             uncleaned: next,
             idle_looks: 1,
             looks_before: 0,
@@ -181,9 +187,9 @@ impl Pace {
         !seq::is_before(next, self.gate)
     }
 
-    /// Whether it lets the producer get ahead. In a small ring, only if that is near.
+    /// Whether it lets the producer get ahead: not if that had no credits, and so is as far ahead as it may be.
     fn keeps_distance(&self) -> bool {
-        self.pace_step == PACE_STEP || self.is_near
+        (!self.is_small || self.is_near) && !self.is_late
     }
 
     /// Looks that have not found the fragment at which the last look found nothing.
@@ -385,15 +391,18 @@ impl Consumer<'_> {
         }
         let credit = &self.parts.head.credit.0;
         let stalls = credit.stalls.load(Relaxed);
-        let is_late = core::mem::replace(&mut self.pace.stalls, stalls) != stalls;
+        self.pace.is_late = core::mem::replace(&mut self.pace.stalls, stalls) != stalls;
         let is_sole = credit.sole.load(Relaxed) != 0;
-        if is_sole && self.next.wrapping_sub(self.pace.measured_at) >= MEASURE_EVERY {
+        if !is_sole {
+            self.pace.is_near = false;
+            self.pace.measured_at = self.next.wrapping_sub(MEASURE_EVERY);
+        } else if self.next.wrapping_sub(self.pace.measured_at) >= MEASURE_EVERY {
             self.pace.measured_at = self.next;
             // By a word that the producer has written since, and that nobody else has read.
             self.pace.is_near = self.pace.may_write_back && cache::is_near(&self.parts.head.next.0);
             self.tell(Hints { evicts: self.pace.may_evict && !self.pace.is_near, ..self.pace.told });
         }
-        self.pace.cleans = is_sole && (self.pace.is_near || self.pace.may_evict && !is_late);
+        self.pace.cleans = is_sole && (self.pace.is_near || self.pace.may_evict && !self.pace.is_late);
     }
 
     /// Has the slots that have been read leave the caches, or at least be the same in memory: the producer, which writes
@@ -438,6 +447,7 @@ mod tests {
         assert!(!asks(&mut rx), "the producer has not said that this is the only one");
         rx.parts.head.credit.0.sole.store(1, Relaxed);
         assert!(asks(&mut rx));
+        assert!(rx.pace.told.evicts, "so that the producer fetches them");
         while tx.publish(b"more than there is room for", 0, 0, 0).is_ok() {}
         assert!(!asks(&mut rx));
         assert!(asks(&mut rx), "the producer has not waited since");
@@ -453,7 +463,26 @@ mod tests {
         (rx.pace.is_near, rx.pace.measured_at) = (true, rx.next);
         rx.ask_whether_to_clean();
         assert!(rx.pace.cleans);
-        assert!(!rx.pace.told.evicts);
+        rx.parts.head.credit.0.sole.store(0, Relaxed);
+        rx.ask_whether_to_clean();
+        assert!(!rx.pace.cleans && !rx.pace.is_near, "beside others, and it is measured anew");
+    }
+
+    #[test]
+    fn in_small_rings_it_keeps_a_distance_from_who_is_near() {
+        for (depth, is_near, is_late, keeps) in [
+            (64, false, false, false),
+            (64, true, false, true),
+            (64, true, true, false),
+            (1024, false, false, true),
+            (1024, false, true, false),
+        ] {
+            let link = Link::builder().depth(depth).mtu(64).build().unwrap();
+            let pace = &mut link.consumer().unwrap().pace;
+            (pace.is_near, pace.is_late) = (is_near, is_late);
+            assert_eq!(pace.keeps_distance(), keeps, "{depth} {is_near} {is_late}");
+            assert_eq!((pace.pace_step, pace.distance), (64.min(depth as u64 / 4), depth as u64 / 4));
+        }
     }
 
     #[test]

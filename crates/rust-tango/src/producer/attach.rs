@@ -1,6 +1,7 @@
 //! How a producer begins: on a fresh link, or where another one has ended.
 
-use super::{Claim, Cleaning, Producer};
+use super::cleaning::Cleaning;
+use super::{Claim, Producer};
 use crate::bell::Order;
 use crate::cache;
 use crate::cnc::CncState;

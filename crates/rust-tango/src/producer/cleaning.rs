@@ -1,0 +1,97 @@
+//! What a producer does so that lines that are used soon are at hand: some time before, they leave all caches, and later
+//! they come into this processor's. What of it helps depends on who reads: see [`cache`].
+
+use super::Producer;
+use crate::cache;
+use crate::seq;
+use crate::sync::Relaxed;
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Cleaning {
+    /// Nothing: they are at hand as a sole consumer leaves them, or cannot be.
+    None,
+    /// A sole consumer has them leave.
+    Fetch,
+    EvictAndFetch,
+}
+
+impl Producer<'_> {
+    /// Cleans lines that are used soon after fragment `n`, of `len` bytes, if that helps.
+    #[inline]
+    pub(super) fn clean(&self, n: u64, len: usize) {
+        let cleaning = self.cleaning.get();
+        if cleaning == Cleaning::None {
+            return;
+        }
+        let ring = self.parts.ring;
+        if cleaning == Cleaning::EvictAndFetch {
+            let far = n.wrapping_add(3 * self.clean_ahead);
+            ring.line(far).for_cache_lines(len, cache::evict);
+        }
+        let near = n.wrapping_add(self.clean_ahead);
+        // Not what a consumer may still want: the two would take the lines from each other.
+        if seq::is_before(near.wrapping_sub(ring.depth()), self.credits.floor()) {
+            ring.line(near).for_cache_lines(len, cache::prefetch_for_writing);
+        }
+    }
+
+    /// The consumers have changed, or what they tell. Leaves it to a sole one to clean the lines that it has read.
+    pub(super) fn choose_cleaning(&self) {
+        let is_sole = self.credits.counted() == 1;
+        let cleaning = if self.clean_ahead == 0 {
+            Cleaning::None
+        } else if !is_sole {
+            Cleaning::EvictAndFetch
+        } else if self.credits.is_evicted() {
+            Cleaning::Fetch
+        } else {
+            Cleaning::None
+        };
+        self.cleaning.set(cleaning);
+        let (sole, is_sole) = (&self.parts.head.credit.0.sole, u64::from(is_sole));
+        if sole.load(Relaxed) != is_sole {
+            sole.store(is_sole, Relaxed);
+        }
+    }
+}
+
+#[cfg(all(test, not(loom), feature = "alloc"))]
+mod tests {
+    use super::*;
+    use crate::fctl::Hints;
+    use crate::{Consumer, Link};
+
+    fn publish_and_read(tx: &Producer<'_>, readers: &mut [Consumer<'_>], fragments: usize) {
+        for _ in 0..fragments {
+            tx.send(b"clean").unwrap();
+            readers.iter_mut().for_each(|rx| assert!(rx.poll().unwrap().is_some()));
+        }
+    }
+
+    #[test]
+    fn it_cleans_what_no_sole_consumer_does() {
+        let link = Link::builder().depth(64).mtu(64).consumers(2).build().unwrap();
+        let mut tx = link.producer().unwrap();
+        // Whatever the processor.
+        tx.clean_ahead = 2;
+        let sole = |tx: &Producer<'_>| tx.parts.head.credit.0.sole.load(Relaxed);
+        tx.choose_cleaning();
+        assert_eq!((tx.cleaning.get(), sole(&tx)), (Cleaning::EvictAndFetch, 0));
+
+        let mut readers = vec![link.consumer().unwrap()];
+        publish_and_read(&tx, &mut readers, 200);
+        assert_eq!((tx.cleaning.get(), sole(&tx)), (Cleaning::None, 1));
+        let slot = readers[0].mode.seat().unwrap().slot();
+        slot.hint(Hints { evicts: true, follows: false });
+        publish_and_read(&tx, &mut readers, 1);
+        assert_eq!((tx.cleaning.get(), sole(&tx)), (Cleaning::Fetch, 1));
+
+        readers.push(link.consumer().unwrap());
+        publish_and_read(&tx, &mut readers, 200);
+        assert_eq!((tx.cleaning.get(), sole(&tx)), (Cleaning::EvictAndFetch, 0));
+        tx.clean_ahead = 0;
+        readers.pop();
+        publish_and_read(&tx, &mut readers, 200);
+        assert_eq!((tx.cleaning.get(), sole(&tx)), (Cleaning::None, 1));
+    }
+}
