@@ -79,7 +79,7 @@ impl LinkBuilder {
     /// It bounds the bytes that are under way, whatever the depth: a link may carry many small messages
     /// and a few large ones without room for `depth` large ones. At least the MTU. The default has room
     /// for `depth + 1` payloads of the MTU, or for 16 MiB and four such payloads if that is less. Where it would be
-    /// over 512 KiB, it is 2 MiB at least: what is written next has then left the second level of the caches,
+    /// over 512 KiB, it is 4 MiB at least: what is written next has then left the second level of the caches,
     /// from which taking it back is slow (`bench/`: workload `throughput`, 1 KiB). Not used where every payload fits a slot.
     pub fn region(mut self, bytes: usize) -> Self {
         self.region = Some(bytes);
@@ -254,7 +254,7 @@ fn default_slot(mtu: usize) -> usize {
 /// See [`LinkBuilder::region`].
 fn default_region(depth: usize, largest: usize) -> usize {
     const SMALL: usize = 512 << 10;
-    const LEAST: usize = 2 << 20;
+    const LEAST: usize = 4 << 20;
     const MOST: usize = 16 << 20;
     let all = (depth + 1).saturating_mul(largest).min(MOST + 4 * largest);
     if all <= SMALL { all } else { all.max(LEAST) }
