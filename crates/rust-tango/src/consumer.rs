@@ -413,8 +413,9 @@ impl<'a> Consumer<'a> {
         }
         let meta = line.metadata(n);
         // As in `Parts::payload`.
-        let fits = meta.place().size_in_slot() <= self.parts.ring.room().min(self.parts.mtu);
-        (fits && meta.chunk == FragmentMetadata::IN_SLOT).then_some((line, meta))
+        let is_in_slot =
+            meta.chunk == FragmentMetadata::IN_SLOT && meta.size as usize <= self.parts.in_slot();
+        is_in_slot.then_some((line, meta))
     }
 
     /// Takes the fragment that `plain` has found.

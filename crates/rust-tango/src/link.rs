@@ -285,8 +285,8 @@ impl Link {
     /// another core has written, and a load through a read-only one leaves it shared, so that the producer waits when it
     /// writes there again. Measured on one of them (Zen 4): the round trip of a bare word takes 1.4 to
     /// 1.8 times as long through a read-only mapping, that of a fragment 1.1 to 1.6 times; the fragments of a stream take
-    /// hardly longer, if their consumer is the only one. It has an effect where links lie in memory, as they do by default (tmpfs, hugetlbfs): of a file
-    /// on a disk, the kernel maps a page writable only once it is written to.
+    /// hardly longer, if their consumer is the only one. It has an effect where links lie in memory, as they do by default
+    /// (tmpfs, hugetlbfs): of a file on a disk, the kernel maps a page writable only once it is written to.
     ///
     /// What is given up: the page tables keep a stray store of the reader's process (of foreign code in it, say)
     /// from damaging the link for everybody. Call it in processes that you trust as you trust the producer's.

@@ -34,6 +34,7 @@ pub(crate) struct Parts<'a> {
 
 impl<'a> Parts<'a> {
     /// The largest payload that travels in its slot, in bytes.
+    #[inline]
     pub(crate) fn in_slot(&self) -> usize {
         self.ring.room().min(self.mtu)
     }

@@ -2,8 +2,8 @@
 //!
 //! All that it needs to know is private to it: where it is, how far it may go, where payloads lie. On
 //! the way of a fragment it only writes shared memory, by the steps of [`line`](crate::line), and looks at two words
-//! of each consumer that seldom change: does it sleep, and what does it tell about its ways? It reads how far they are when its credits run
-//! out ([`backpressure`]). [`attach`] is how it begins, and [`cleaning`] about caches.
+//! of each consumer that seldom change: does it sleep, and what does it tell about its ways? It reads how far they are
+//! when its credits run out ([`backpressure`]). [`attach`] is how it begins, and [`cleaning`] about caches.
 
 mod attach;
 mod backpressure;
