@@ -12,18 +12,18 @@ use rust_tango::Link;
 use crate::byte;
 
 pub(crate) const NAME: &str = "quotes";
-/// Where the words beside the ring, the ring, and a consumer's words are, in words.
+/// Where the words beside the ring, the ring, and a consumer's words (or those that it alone is shown) are, in words.
 const HEAD: u64 = 512;
 const RING: u64 = 1024;
 const CONSUMER: u64 = 16;
-const FILES: [&str; 4] = ["tx", "rx.0", "rx.1", "ctl"];
+const FILES: [&str; 6] = ["tx", "rx.0", "rx.1", "ctl", "tx.0", "tx.1"];
 /// The longest that a file is made: there are many of them.
 const LONGEST: u64 = 1 << 20;
 
 /// A link in a private folder, which is deleted when this is dropped.
 pub(crate) struct Files {
     base: PathBuf,
-    files: [File; 4],
+    files: [File; FILES.len()],
     depth: u64,
 }
 
@@ -57,7 +57,7 @@ impl Files {
     /// Changes any of the files in any way.
     pub(crate) fn change(&self, input: &mut Unstructured<'_>) {
         let what = byte(input);
-        let which = byte(input) as usize % 4;
+        let which = byte(input) as usize % FILES.len();
         let file = &self.files[which];
         match what % 8 {
             0..=3 => self.change_ring(input),
@@ -80,13 +80,15 @@ impl Files {
     pub(crate) fn change_ring(&self, input: &mut Unstructured<'_>) {
         let (what, at) = (byte(input), u64::from(byte(input)));
         let tx = &self.files[0];
-        match what % 8 {
+        match what % 9 {
             // The metadata of a line.
             0..=2 => store(tx, RING + at / 4 % self.depth * 16 + at % 4, value(input)),
             // Payloads.
             3 => store(tx, RING + at * 4, value(input)),
             4 | 5 => store(tx, HEAD + at % 96, value(input)),
             6 => store(&self.files[1 + at as usize % 2], CONSUMER + at / 2 % 48, value(input)),
+            // What is shown to one consumer.
+            7 => store(&self.files[4 + at as usize % 2], CONSUMER + at / 2 % 16, value(input)),
             _ => store(&self.files[3], CONSUMER, at % 2),
         }
     }

@@ -20,7 +20,7 @@ use self::pace::Pace;
 use crate::error::TangoError;
 use crate::fctl::Seat;
 use crate::frag::FragmentMetadata;
-use crate::latest::{Copied, Found};
+use crate::latest::{Copied, Found, Latest};
 use crate::line::{Line, Look};
 use crate::mcache::Occupants;
 use crate::metrics::{Counter, Metrics};
@@ -72,6 +72,8 @@ pub struct Consumer<'a> {
     /// The fragment that is read next.
     pub(crate) next: u64,
     pub(crate) pace: Pace,
+    /// Where it looks for the next fragment if it follows: [`Consumer::where_shown`].
+    shown: &'a Latest,
     copied: Copied,
     /// The lines were prepared, and the place in them has been settled.
     joined: bool,
@@ -438,7 +440,7 @@ impl<'a> Consumer<'a> {
     pub(crate) fn look(&mut self) -> Result<Next<'a>, TangoError> {
         let line = self.parts.ring.line(self.next);
         let found = if self.pace.follows {
-            match self.parts.head.latest.0.look(self.next) {
+            match self.shown.look(self.next) {
                 // What is not the newest any more is in the ring.
                 Look::Gone => self.look_in_ring(&line),
                 found => found,
@@ -552,7 +554,7 @@ impl<'a> Consumer<'a> {
         let n = self.next;
         let mut meta = None;
         if self.pace.follows {
-            meta = match self.parts.head.latest.0.copy(n, self.parts.mtu, &mut self.copied) {
+            meta = match self.shown.copy(n, self.parts.mtu, &mut self.copied) {
                 Some(Found::Whole(meta)) => return Ok(Some(self.take_copied(meta))),
                 Some(Found::Metadata(meta)) => {
                     self.not_sent_away();

@@ -55,6 +55,7 @@
 
 #[cfg(any(feature = "std", loom))]
 use crate::bell::Bell;
+use crate::latest::Latest;
 use crate::mcache::{Padded, PartIdentity};
 use crate::seq;
 use crate::sync::{Acquire, AtomicU64, Cell, Relaxed, Release, SeqCst, fence, intact, ordering, pause};
@@ -69,6 +70,8 @@ pub(crate) use slot::{ConsumerSlot, Hints, Seat};
 #[derive(Debug)]
 pub(crate) struct Watched<'a> {
     slot: &'a ConsumerSlot,
+    /// Where the newest fragment can be shown to its owner alone.
+    latest: Option<&'a Latest>,
     /// The state word of an owner that is proven dead, or was evicted: ignored as long as the slot shows it.
     dead: Cell<u64>,
     /// What the owner's bell said when it was last looked at closely.
@@ -90,8 +93,12 @@ pub(crate) struct Slots<'a> {
 }
 
 impl<'a> Watched<'a> {
-    fn new(slot: &'a ConsumerSlot) -> Self {
-        Self { slot, dead: Cell::new(0), seen: Cell::new(0), hints: Cell::new(0) }
+    fn new(slot: &'a ConsumerSlot, latest: Option<&'a Latest>) -> Self {
+        Self { slot, latest, dead: Cell::new(0), seen: Cell::new(0), hints: Cell::new(0) }
+    }
+
+    fn hints(&self) -> Hints {
+        Hints::unpack(self.hints.get())
     }
 
     /// Whether its owner's signals are not what they were when they were last looked at closely.
@@ -105,17 +112,17 @@ impl<'a> Slots<'a> {
     /// The one of an [`Fctl`]; without it, there is no flow control.
     pub(crate) fn awaiting(slot: Option<&'a ConsumerSlot>) -> Self {
         Self {
-            first: slot.map(Watched::new),
+            first: slot.map(|slot| Watched::new(slot, None)),
             #[cfg(feature = "alloc")]
             rest: alloc::boxed::Box::default(),
             is_awaited: true,
         }
     }
 
-    /// The slots of a `Link`.
+    /// The slots of a `Link`, each with the place where the newest fragment can be shown to its owner alone.
     #[cfg(feature = "alloc")]
-    pub(crate) fn watching(slots: impl Iterator<Item = &'a ConsumerSlot>) -> Self {
-        let mut slots = slots.map(Watched::new);
+    pub(crate) fn watching(slots: impl Iterator<Item = (&'a ConsumerSlot, Option<&'a Latest>)>) -> Self {
+        let mut slots = slots.map(|(slot, latest)| Watched::new(slot, latest));
         Self { first: slots.next(), rest: slots.collect(), is_awaited: false }
     }
 
@@ -129,6 +136,11 @@ impl<'a> Slots<'a> {
 
     fn iter(&self) -> impl Iterator<Item = &Watched<'a>> {
         self.first.iter().chain(self.rest())
+    }
+
+    /// The places where the newest fragment can be shown to one consumer alone.
+    pub(crate) fn latests(&self) -> impl Iterator<Item = &'a Latest> {
+        self.iter().filter_map(|watched| watched.latest)
     }
 }
 
@@ -146,8 +158,9 @@ pub(crate) struct Credits<'a> {
     failures: Cell<u32>,
     /// Index of the slot that held the last refresh back.
     held_by: Cell<Option<usize>>,
-    /// How many consumers the last refresh has counted.
+    /// How many consumers the last refresh has counted, and the slot of the last of them.
     counted: Cell<usize>,
+    last_counted: Cell<usize>,
     /// Whether somebody may look for fragments where the newest is shown.
     followed: Cell<bool>,
     /// Whether somebody has lines that were read leave the caches.
@@ -167,6 +180,7 @@ impl<'a> Credits<'a> {
             failures: Cell::new(0),
             held_by: Cell::new(None),
             counted: Cell::new(0),
+            last_counted: Cell::new(0),
             followed: Cell::new(true),
             evicted: Cell::new(false),
         }
@@ -242,6 +256,7 @@ impl<'a> Credits<'a> {
                 None => continue,
             };
             counted += 1;
+            self.last_counted.set(index);
             let settled = !seq::is_before(next, floor) || !intact("fctl.before_floor");
             if settled && seq::is_before(next, least) {
                 least = next;
@@ -295,6 +310,21 @@ impl<'a> Credits<'a> {
     #[inline(always)]
     pub(crate) fn is_followed(&self) -> bool {
         self.followed.get()
+    }
+
+    /// The slot of the only consumer, if that may look for fragments where the newest is shown.
+    pub(crate) fn sole_follower(&self) -> Option<usize> {
+        let slot = (self.counted.get() == 1).then(|| self.last_counted.get())?;
+        self.slots.iter().nth(slot).is_some_and(|watched| watched.hints().follows).then_some(slot)
+    }
+
+    /// Where the newest fragment can be shown to the owner of a slot alone.
+    #[inline(always)]
+    pub(crate) fn latest(&self, slot: usize) -> Option<&'a Latest> {
+        match slot.checked_sub(1) {
+            None => self.slots.first.as_ref()?.latest,
+            Some(behind_first) => self.slots.rest().get(behind_first)?.latest,
+        }
     }
 
     /// Whether somebody has lines that were read leave the caches.
@@ -461,7 +491,7 @@ mod tests {
     #[test]
     fn who_follows_is_known_and_who_comes_or_goes_does_not() {
         let (a, word) = (ConsumerSlot::new(), AtomicU64::new(0));
-        let credits = Credits::new(Slots::watching([&a].into_iter()), 0, &word, 8);
+        let credits = Credits::new(Slots::watching([(&a, None)].into_iter()), 0, &word, 8);
         let is_followed = || {
             if credits.signals_changed() {
                 credits.look_closely();
@@ -491,7 +521,7 @@ mod tests {
     #[test]
     fn a_dead_owner_is_ignored_until_the_next_claim() {
         let (a, b, word) = (ConsumerSlot::new(), ConsumerSlot::new(), AtomicU64::new(0));
-        let slots = Slots::watching([&a, &b].into_iter());
+        let slots = Slots::watching([(&a, None), (&b, None)].into_iter());
         let credits = Credits::new(slots, 0, &word, 8);
         a.claim(2, false, Order::ByFence);
         b.claim(5, false, Order::ByFence);

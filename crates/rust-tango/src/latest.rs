@@ -30,6 +30,16 @@
 //! 3. `fence(Acquire)`; accepts the copy if `seq`, relaxed, is still `n`, and if it has copied from the far line,
 //!    `begun` too. Otherwise, and if the place is none, it takes `n` from the ring
 //!
+//! # Shown to one alone
+//!
+//! All readers of a link can look at the one of these that lies beside the ring. In shared memory, each slot of a reliable
+//! consumer has another one, in a page that only the producer and that consumer map, and both of them writable: through a
+//! read-only mapping, a load leaves the line shared on AMD's processors, and the producer waits when it stores there again
+//! (`bench/`: `round-trip`). The reader stores nothing, and if something else in its process does, nobody but itself is
+//! shown it. If one consumer is the only one, and says that it follows, fragments are shown to it *apart*, in its own; all
+//! others are told of them. Otherwise its own is at its *end* ([`Latest::end`]): there is a number so far ahead that all
+//! is in the ring for who looks, and nobody begins to follow there ([`Latest::is_shown`]).
+//!
 //! # Why it is right
 //!
 //! *What is accepted is fragment `n`.* `seq = n` is stored behind the words of `n`, and who has loaded it and run the
@@ -42,8 +52,10 @@
 //!
 //! *What is refused is in the ring.* All that the producer did there for `n` was stored before `seq = n`, with Release.
 //!
-//! *Nothing is missed.* Every publish, and every batch, ends with a store of `seq`, whatever the size of the payload. A
-//! producer that dies in front of it leaves a fragment in the ring that is not here; the next producer stores `seq`
+//! *Nothing is missed.* Every publish, and every batch, ends with a store of `seq`, whatever the size of the payload,
+//! wherever fragments are shown. Where they are not any more, `end` is stored first, before the next fragment is shown
+//! anywhere, and a producer that begins stores it wherever its predecessor may have shown something to one alone: who
+//! waits there finds that all is in the ring. A producer that dies in front of it leaves a fragment in the ring that is not here; the next producer stores `seq`
 //! when it begins ([`Latest::begin`]), and who finds that a link has ended looks once more at the ring. Who sleeps, or
 //! is awaited, looks there too. So does, now and then, a follower that goes on polling: a producer may
 //! have been stopped between the two stores, and others may have the fragment already.
@@ -65,6 +77,8 @@ use crate::words::{self, WORD};
 
 /// What is under way has a number so far before its own: nobody waits for that one.
 const UNDER_WAY: u64 = 1 << 62;
+/// Where nothing is shown any more, there is a number so far ahead: it is that of nothing, and newer than all.
+const ENDED: u64 = 1 << 61;
 
 /// Words of payload: in both lines, and in the far one. (Models have one in each.)
 const ROOM: usize = if cfg!(loom) { 2 } else { 11 };
@@ -143,6 +157,19 @@ impl Latest {
         if intact("latest.first") {
             self.show_elsewhere(next.wrapping_sub(1));
         }
+    }
+
+    /// Nothing is shown here any more, until the next [`Self::publish`]. Who looks for `next`, or for anything near it, finds
+    /// it in the ring. Producer only.
+    pub(crate) fn end(&self, next: u64) {
+        if self.is_used() && intact("latest.end") {
+            self.meta[0].store(next.wrapping_add(ENDED), Relaxed);
+        }
+    }
+
+    /// Whether fragments like `next` are shown here. (If they are no more, at the next moment, a look says so.)
+    pub(crate) fn is_shown(&self, next: u64) -> bool {
+        self.is_used() && seq::distance(next, self.meta[0].load(Relaxed)) < (ENDED / 2) as i64
     }
 
     /// Shows fragment `meta.seq`, which is in the ring. Producer only.

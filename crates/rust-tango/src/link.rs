@@ -284,9 +284,11 @@ impl Link {
     /// It is for the speed of AMD's processors. There, a load through a writable mapping takes over a cache line that
     /// another core has written, and a load through a read-only one leaves it shared, so that the producer waits when it
     /// writes there again. Measured on one of them (Zen 4): the round trip of a bare word takes 1.4 to
-    /// 1.8 times as long through a read-only mapping, that of a fragment 1.1 to 1.6 times; the fragments of a stream take
-    /// hardly longer, if their consumer is the only one. It has an effect where links lie in memory, as they do by default
-    /// (tmpfs, hugetlbfs): of a file on a disk, the kernel maps a page writable only once it is written to.
+    /// 1.8 times as long through a read-only mapping, that of a fragment to an observer, or to one of several consumers, 1.1
+    /// to 1.6 times. A reliable consumer that is the only one has next to nothing from it: what it waits for is shown to
+    /// it in a page of its own, and the fragments of a stream take hardly longer. It has an effect where links lie in
+    /// memory, as they do by default (tmpfs, hugetlbfs): of a file on a disk, the kernel maps a page writable only once it is
+    /// written to.
     ///
     /// What is given up: the page tables keep a stray store of the reader's process (of foreign code in it, say)
     /// from damaging the link for everybody. Call it in processes that you trust as you trust the producer's.
@@ -501,7 +503,7 @@ impl HeapLink {
         }
         let claim = Claim::Owned(Box::new(HeapProducer { link: this.clone() }));
         let Geometry { credits, start, .. } = this.geometry;
-        let slots = Slots::watching(Self::kept(this).consumers.iter());
+        let slots = Slots::watching(Self::kept(this).consumers.iter().map(|slot| (slot, None)));
         Ok(Producer::attach(Self::parts(this), slots, credits, this.geometry.is_ample(), start, claim))
     }
 
@@ -516,7 +518,7 @@ impl HeapLink {
         let slot = this.taken.iter().position(free).ok_or(TangoError::ConsumerTaken)?;
         let claim = Attachment::Owned(Box::new(HeapConsumer { link: this.clone(), slot: Some(slot) }));
         let kept = Self::kept(this);
-        let mode = mode(Seat::new(&kept.consumers[slot], &kept.head));
+        let mode = mode(Seat::new(&kept.consumers[slot], None, &kept.head));
         Ok(Consumer::attach(Self::parts(this), mode, start, claim))
     }
 }

@@ -3,16 +3,19 @@
 //! All that it needs to know is private to it: where it is, how far it may go, where payloads lie. On
 //! the way of a fragment it only writes shared memory, by the steps of [`line`](crate::line), and looks at two words
 //! of each consumer that seldom change: does it sleep, and what does it tell about its ways? It reads how far they are
-//! when its credits run out ([`backpressure`]). [`attach`] is how it begins, and [`cleaning`] about caches.
+//! when its credits run out ([`backpressure`]). [`attach`] is how it begins, [`showing`] about who waits for the newest
+//! fragment, and [`cleaning`] about caches.
 
 mod attach;
 mod backpressure;
 mod cleaning;
+mod showing;
 
 #[cfg(feature = "alloc")]
 pub(crate) use attach::prepare;
 
 use self::cleaning::Cleaning;
+use self::showing::Showing;
 use crate::bell::Order;
 use crate::cnc::CncState;
 use crate::dcache::{Placement, Spot, granules};
@@ -64,6 +67,8 @@ pub struct Producer<'a> {
     clean_ahead: u64,
     /// What it does so that lines that are used soon are at hand.
     cleaning: Cell<Cleaning>,
+    /// To whom it shows the newest fragment whole.
+    showing: Cell<Showing>,
     /// How many fragments more than needed are retired at once.
     retire_ahead: u64,
     /// Everything before this is dead: its line or its granules may be overwritten.
@@ -182,16 +187,17 @@ impl<'a> Producer<'a> {
         if !seq::is_before(n, self.limit.get()) {
             self.make_room(n, None, 1)?;
         }
-        if self.credits.is_followed() {
+        let place = self.place_of_newest();
+        if let Some(place) = place {
             // A reader looks there all the time, so this takes the way to it and back; the ring is filled meanwhile.
-            self.parts.head.latest.0.prefetch_for_writing(payload.len());
+            place.prefetch_for_writing(payload.len());
         }
         let meta = FragmentMetadata::in_slot(n, payload.len(), sig, ctl, ts);
         let (line, content) = (self.parts.ring.line(n), Content::of(payload));
         let fits = line.fill(content);
         debug_assert!(fits, "`in_slot` is no more than a slot has room for");
         line.publish(&meta);
-        self.show_newest(&meta, content);
+        self.show_newest(place, &meta, content);
         self.advance(n, 1);
         self.clean(n, payload.len());
         self.wake_sleepers();
@@ -251,7 +257,7 @@ impl<'a> Producer<'a> {
             ring.line(n).show(n);
         }
         if count != 0 {
-            self.parts.head.latest.0.announce(n.wrapping_sub(1));
+            self.announce(n.wrapping_sub(1));
             self.advance(n.wrapping_sub(1), count);
         }
         if self.cleaning.get() != Cleaning::None {
@@ -516,24 +522,13 @@ impl<'a> Producer<'a> {
             Some(_) => Content::Apart,
             None => Content::Slot(line, size.div_ceil(words::WORD)),
         };
-        self.show_newest(&meta, content);
+        self.show_newest(self.place_of_newest(), &meta, content);
         if let Some(spot) = spot {
             self.placement.take(&spot, n, victim);
         }
         self.advance(n, 1);
         self.clean(n, meta.place().size_in_slot());
         meta
-    }
-
-    /// Shows fragment `meta.seq` as the newest; whole, if somebody follows. (In a stream, nobody does, and it would cost
-    /// half as many stores as the fragment itself.)
-    #[inline(always)] // out of line, the content would go through memory
-    fn show_newest(&self, meta: &FragmentMetadata, content: Content<'_>) {
-        if self.credits.is_followed() || cfg!(loom) {
-            self.parts.head.latest.0.publish(meta, content);
-        } else {
-            self.parts.head.latest.0.announce(meta.seq);
-        }
     }
 
     /// `count` fragments up to `n` are published: moves on, and tells who follows.
@@ -569,7 +564,13 @@ impl<'a> Producer<'a> {
         if self.credits.look_closely() {
             self.parts.head.bell.0.ring();
         }
+        self.heed_consumers();
+    }
+
+    /// The consumers have changed, or what they tell.
+    fn heed_consumers(&self) {
         self.choose_cleaning();
+        self.choose_where_to_show();
     }
 
     /// Retires so many fragments more than needed: for models, whose rings are too small for any.

@@ -11,8 +11,8 @@ use std::path::Path;
 
 use common::exercise::{comes_to_rest, use_it_all};
 use common::hostile::{
-    CONSUMER, CONSUMER_WORDS, DEPTH, HEAD, HEAD_WORDS, MTU, NAME, RING, SLOT_WORDS, builder, dead_link,
-    store, value,
+    CONSUMER, CONSUMER_WORDS, DEPTH, HEAD, HEAD_WORDS, LATEST, LATEST_WORDS, MTU, NAME, RING, SLOT_WORDS,
+    builder, dead_link, store, value,
 };
 use common::{Random, assert_is, in_time, publish};
 use nix::sys::stat::{Mode, SFlag, makedev, mknod};
@@ -49,12 +49,13 @@ fn any_words_anywhere() {
         for round in 0..600 {
             let (place, path) = dead_link(round % 2 == 0);
             for _ in 0..1 + random.below(40) {
-                let (file, word) = match random.below(8) {
+                let (file, word) = match random.below(9) {
                     0 | 1 => ("tx", HEAD + random.below(HEAD_WORDS)),
                     2 | 3 => ("tx", RING + random.below(DEPTH) * SLOT_WORDS + random.below(4)),
                     4 => ("tx", RING + random.below(DEPTH * SLOT_WORDS + 400)),
                     5 => ("rx.0", CONSUMER + random.below(CONSUMER_WORDS)),
                     6 => ("rx.1", CONSUMER + random.below(CONSUMER_WORDS)),
+                    7 => ("tx.0", LATEST + random.below(LATEST_WORDS)),
                     _ => ("ctl", 16 + random.below(2)),
                 };
                 store(&path.join(file), word, value(&mut random));
@@ -232,13 +233,16 @@ fn counters_go_round() {
 /// A file cut short after somebody has looked at the link, and before it is mapped to be written.
 #[test]
 fn files_truncated_before_they_are_claimed() {
-    for file in ["tx", "rx.0"] {
+    for file in ["tx", "rx.0", "tx.0"] {
         let (place, path) = dead_link(true);
         let link = Link::open_in(place.path(), NAME).unwrap();
         OpenOptions::new().write(true).open(path.join(file)).unwrap().set_len(8).unwrap();
-        let refused = if file == "tx" { link.producer().map(drop) } else { link.consumer().map(drop) };
-        let refused = refused.unwrap_err();
-        assert!(refused.to_string().contains(file), "{refused}");
+        let produced = (file != "rx.0").then(|| link.producer().map(drop));
+        let consumed = (file != "tx").then(|| link.consumer().map(drop));
+        for refused in [produced, consumed].into_iter().flatten() {
+            let refused = refused.unwrap_err();
+            assert!(refused.to_string().contains(file), "{refused}");
+        }
         assert_eq!(Link::open_in(place.path(), NAME).unwrap_err().kind(), LinkErrorKind::Incompatible);
     }
 }
@@ -252,7 +256,7 @@ fn holes_are_filled_before_they_are_written() {
     let place = common::process::Place::new();
     drop(builder(place.path()).region(REGION as usize).create(NAME).unwrap());
     let path = |file: &str| place.path().join(NAME).join(file);
-    for file in ["tx", "rx.0"] {
+    for file in ["tx", "rx.0", "tx.0"] {
         let content = fs::read(path(file)).unwrap();
         let sparse = OpenOptions::new().write(true).open(path(file)).unwrap();
         sparse.set_len(0).unwrap();
@@ -273,7 +277,7 @@ fn holes_are_filled_before_they_are_written() {
 #[test]
 fn other_things_in_place_of_a_file() {
     in_time(|| {
-        for file in ["tx", "rx.1", "ctl"] {
+        for file in ["tx", "rx.1", "tx.1", "ctl"] {
             type Replace = fn(&Path, &Path);
             let replacements: [(&str, Replace); 6] = [
                 ("a folder", |at, _| fs::create_dir(at).unwrap()),
@@ -379,7 +383,7 @@ fn files_of_noise() {
     let mut random = Random::new(74);
     for round in 0..300 {
         let (place, path) = dead_link(true);
-        let file = path.join(["tx", "rx.0", "ctl"][round % 3]);
+        let file = path.join(["tx", "rx.0", "tx.0", "ctl"][round % 4]);
         let mut noise: Vec<u8> = (0..random.below(12_000)).map(|_| random.next() as u8).collect();
         if random.below(2) == 0 {
             // The magic number and the version are right.
@@ -390,7 +394,7 @@ fn files_of_noise() {
         fs::write(&file, &noise).unwrap();
         match Link::open_in(place.path(), NAME) {
             Ok(link) => {
-                assert_ne!(round % 3, 0, "no noise makes sizes that fit");
+                assert_ne!(round % 4, 0, "no noise makes sizes that fit");
                 use_it_all(&link, look);
             }
             Err(error) => {

@@ -15,7 +15,8 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
 use common::hostile::{
-    CONSUMER, CONSUMER_WORDS, DEPTH, HEAD, HEAD_WORDS, MTU, NAME, RING, SLOT_WORDS, builder, value,
+    CONSUMER, CONSUMER_WORDS, DEPTH, HEAD, HEAD_WORDS, LATEST, LATEST_WORDS, MTU, NAME, RING, SLOT_WORDS,
+    builder, value,
 };
 use common::process::Place;
 use common::{Random, assert_whole, in_time, publish};
@@ -58,12 +59,12 @@ impl Drop for Mapped {
 
 /// Writes words for a while. `everything`: with the state of the producer, the stop word and the headers.
 fn scribble(path: &Path, seed: u64, everything: bool) {
-    let files = ["tx", "rx.0", "rx.1", "ctl"].map(|file| Mapped::new(&path.join(file)));
+    let files = ["tx", "rx.0", "rx.1", "ctl", "tx.0", "tx.1"].map(|file| Mapped::new(&path.join(file)));
     let mut random = Random::new(seed);
     let begin = Instant::now();
     while begin.elapsed() < SCRIBBLING {
         for _ in 0..64 {
-            let (file, word) = match random.below(if everything { 8 } else { 6 }) {
+            let (file, word) = match random.below(if everything { 9 } else { 7 }) {
                 0 | 1 => (0, RING + random.below(DEPTH) * SLOT_WORDS + random.below(4)),
                 2 => (0, RING + random.below(DEPTH * SLOT_WORDS + 100)),
                 3 => (1 + random.below(2), CONSUMER + random.below(CONSUMER_WORDS)),
@@ -77,8 +78,9 @@ fn scribble(path: &Path, seed: u64, everything: bool) {
                     files[0].0[word as usize].store(n, Relaxed);
                     continue;
                 }
-                6 => (0, HEAD + random.below(16)),
-                _ => (random.below(4), [0, 1, 2, 3, 4, 5, 6, 16][random.below(8) as usize]),
+                6 => (4 + random.below(2), LATEST + random.below(LATEST_WORDS)),
+                7 => (0, HEAD + random.below(16)),
+                _ => (random.below(6), [0, 1, 2, 3, 4, 5, 6, 16][random.below(8) as usize]),
             };
             // The stop word ends everything at once, so it is written seldom.
             if file != 3 || random.below(1000) == 0 {

@@ -41,7 +41,7 @@ fn nobody_else_can_read_or_write_them() {
     assert_eq!(mode(path.clone()), 0o700);
     let mut files: Vec<_> = fs::read_dir(&path).unwrap().map(|file| file.unwrap().file_name()).collect();
     files.sort();
-    assert_eq!(files, ["ctl", "rx.0", "rx.1", "tx"]);
+    assert_eq!(files, ["ctl", "rx.0", "rx.1", "tx", "tx.0", "tx.1"]);
     for file in files {
         assert_eq!(mode(path.join(file)), 0o600);
     }
@@ -61,6 +61,7 @@ fn a_folder_that_others_can_write_is_not_trusted() {
         (&path, 0o770, 0o700),
         (&path, 0o702, 0o700),
         (&path.join("tx"), 0o660, 0o600),
+        (&path.join("tx.1"), 0o620, 0o600),
         (&base, 0o777, 0o700),
     ] {
         set(changed, open);
@@ -92,9 +93,9 @@ fn what_is_no_link_is_not_opened() {
 /// Magic, version, and each size in each header, one after the other.
 #[test]
 fn damaged_headers_are_incompatible() {
-    let bad: [(&str, usize, &[u64]); 12] = [
+    let bad: [(&str, usize, &[u64]); 14] = [
         ("tx", 0, &[0, 1, u64::MAX]),                                            // magic
-        ("tx", 1, &[0, 1, 2, 3, 4, 5, 6, 8, u64::MAX]),                          // version
+        ("tx", 1, &[0, 1, 2, 3, 4, 5, 6, 7, 9, u64::MAX]),                       // version
         ("tx", 2, &[0, 1, 3, 9, 1 << 20, 1 << 28, 1 << 40, 1 << 63, u64::MAX]),  // depth
         ("tx", 3, &[1 << 20, 1 << 32, 1 << 63, u64::MAX]),                       // mtu
         ("tx", 4, &[0, 64, 100, 1 << 20, 1 << 40, u64::MAX]),                    // slot
@@ -102,9 +103,11 @@ fn damaged_headers_are_incompatible() {
         ("tx", 6, &[257, 1 << 32, u64::MAX]),                                    // consumers
         ("tx", 8, &[0, 9, u64::MAX]),                                            // credits
         ("ctl", 0, &[0, u64::MAX]),
-        ("ctl", 1, &[0, 1, 2, 3, 4, 5, 6, 8]),
+        ("ctl", 1, &[0, 1, 2, 3, 4, 5, 6, 7, 9]),
         ("rx.1", 0, &[0, u64::MAX]),
-        ("rx.0", 1, &[0, 1, 2, 3, 4, 5, 6, 8]),
+        ("rx.0", 1, &[0, 1, 2, 3, 4, 5, 6, 7, 9]),
+        ("tx.1", 0, &[0, u64::MAX]),
+        ("tx.0", 1, &[0, 1, 2, 3, 4, 5, 6, 7, 9]),
     ];
     for (file, word, values) in bad {
         for value in values {
@@ -119,7 +122,7 @@ fn damaged_headers_are_incompatible() {
 
 #[test]
 fn truncated_files_are_incompatible() {
-    for file in ["tx", "ctl", "rx.0"] {
+    for file in ["tx", "ctl", "rx.0", "tx.0"] {
         let (place, path) = dead_link();
         let full = fs::metadata(path.join(file)).unwrap().len();
         for len in [full - 1, full / 2, 100, 8, 0] {
@@ -142,7 +145,10 @@ fn any_bytes_in_the_rings_are_survived() {
                 0 => ("tx", 4096 + random.below(64) * 8), // what the producer keeps beside the ring
                 1 => ("tx", 8192 + random.below(8) * 128 + random.below(4) * 8), // metadata of a slot
                 2 => ("tx", 8192 + random.below(500) * 8),
-                _ => (["rx.0", "rx.1", "ctl"][random.below(3) as usize], 128 + random.below(32) * 8),
+                _ => (
+                    ["rx.0", "rx.1", "tx.0", "tx.1", "ctl"][random.below(5) as usize],
+                    128 + random.below(32) * 8,
+                ),
             };
             let value = match random.below(4) {
                 0 => random.next(),

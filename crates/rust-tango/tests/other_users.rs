@@ -166,7 +166,7 @@ fn with_0640_the_group_can_observe_and_others_cannot() {
             (found.uid(), found.gid(), found.mode() & 0o777)
         };
         assert_eq!(of("quotes"), (OWNER, GROUP, 0o750));
-        for file in ["tx", "ctl", "rx.0", "rx.1"] {
+        for file in ["tx", "ctl", "rx.0", "rx.1", "tx.0", "tx.1"] {
             assert_eq!(of(&format!("quotes/{file}")), (OWNER, GROUP, 0o640), "whatever the umask");
         }
         Child::start(&format!("{MEMBER} reads belongs to user {OWNER}, neither root nor you"), &place)

@@ -87,7 +87,7 @@ fn child() {
             }
             refused(builder(&base), &base, &[&base.display().to_string(), "No space left on device"]);
             // A little room, and a little more: it fails at one file after the other, until all find room.
-            let failed = (0..20).take_while(|count| {
+            let failed = (0..40).take_while(|count| {
                 fs::remove_file(base.join(format!("other-{count}"))).unwrap();
                 let made = builder(&base).consumers(8).create("quotes").is_ok();
                 if !made {
@@ -96,7 +96,7 @@ fn child() {
                 !made
             });
             let failed = failed.count();
-            assert!((10..16).contains(&failed), "13 pages are needed; {failed} were not enough");
+            assert!((18..24).contains(&failed), "21 pages are needed; {failed} were not enough");
         }
         "full, exactly" => {
             mounted("tmpfs", &base, MsFlags::empty(), "size=1m");
@@ -121,8 +121,8 @@ fn child() {
             builder(&base).create("there-is-room-again").unwrap();
         }
         "no inodes" => {
-            mounted("tmpfs", &base, MsFlags::empty(), "size=1m,nr_inodes=6");
-            // The folder itself, the lock, the link's, and three files.
+            mounted("tmpfs", &base, MsFlags::empty(), "size=1m,nr_inodes=7");
+            // The folder itself, the lock, the link's, and four files.
             works(builder(&base));
             refused(builder(&base).consumers(2), &base, &["quotes/rx.1", "No space left on device"]);
             works(builder(&base));

@@ -49,7 +49,7 @@ fn recv_ends_on_a_ring_from_the_future() {
 fn ls_adds_up_sizes_that_are_no_number() {
     let place = Place::new();
     drop(closed_link(&place));
-    for file in ["tx", "rx.0", "ctl"] {
+    for file in ["tx", "rx.0", "tx.0", "ctl"] {
         let file = OpenOptions::new().write(true).open(place.links().join("x").join(file)).unwrap();
         // A file of holes, as large as one can be.
         file.set_len((1 << 63) - 4096).unwrap();

@@ -78,7 +78,7 @@ fn broken_ones_go_and_strangers_stay() {
             fs::write(links.join(name).join(file), "anything").unwrap();
         }
     };
-    folder("cut", &["tx", "rx.0"]);
+    folder("cut", &["tx", "rx.0", "tx.0"]);
     folder("letters", &["tx", "letter"]);
     folder("empty", &[]);
     folder(".new-1-1", &["tx"]);

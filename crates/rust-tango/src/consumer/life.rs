@@ -35,6 +35,7 @@ impl<'a> Consumer<'a> {
         let mut consumer = Self {
             next,
             pace,
+            shown: &parts.head.latest.0,
             copied: Copied::new(),
             joined: false,
             ready: false,
@@ -135,8 +136,25 @@ impl<'a> Consumer<'a> {
     #[cfg(all(loom, test))]
     pub(crate) fn following(mut self) -> Self {
         self.pace.follows = true;
+        self.shown = self.where_shown();
         self.note_plain();
         self
+    }
+
+    /// Where it looks for the newest fragment, if it follows.
+    #[cfg(all(test, not(loom), feature = "shm", target_os = "linux"))]
+    pub(crate) fn shown_at(&self) -> usize {
+        core::ptr::from_ref(self.shown).addr()
+    }
+
+    /// To whom the newest fragment is shown where this reader looks for it.
+    #[cfg(all(loom, test))]
+    pub(crate) fn shown_to(&self) -> &'static str {
+        match self.pace.follows {
+            true if core::ptr::eq(self.shown, &self.parts.head.latest.0) => "all",
+            true => "it alone",
+            false => "nobody",
+        }
     }
 
     pub(crate) fn ask_whether_producer_lives(&mut self) {

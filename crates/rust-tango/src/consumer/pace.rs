@@ -11,6 +11,7 @@
 use super::Consumer;
 use crate::cache;
 use crate::fctl::Hints;
+use crate::latest::Latest;
 use crate::line::Look;
 use crate::parts::Parts;
 use crate::seq;
@@ -176,6 +177,11 @@ impl Pace {
         is_due
     }
 
+    #[cfg(all(test, not(loom), feature = "shm", target_os = "linux"))]
+    pub(crate) fn follows(&self) -> bool {
+        self.follows
+    }
+
     /// The number from which on something is due, when it looks in the ring.
     pub(super) fn gate(&self) -> u64 {
         self.gate
@@ -236,15 +242,22 @@ impl Pace {
     }
 }
 
-impl Consumer<'_> {
+impl<'a> Consumer<'a> {
     /// Looks for the newest fragment from now on.
     fn follow(&mut self) {
         let helps = !seq::is_before(self.next, self.pace.follow_from);
         if helps && self.parts.head.latest.0.is_used() {
             self.pace.follows = true;
+            self.shown = self.where_shown();
             self.note_plain();
             self.tell(Hints { follows: true, ..self.pace.told });
         }
+    }
+
+    /// Where the newest fragment is shown: to this reader alone, or to all.
+    pub(super) fn where_shown(&self) -> &'a Latest {
+        let apart = self.mode.seat().and_then(|seat| seat.latest(self.next));
+        apart.unwrap_or(&self.parts.head.latest.0)
     }
 
     /// Who has not followed for some time takes back that it does.
@@ -301,9 +314,14 @@ impl Consumer<'_> {
         self.pace.away = 0;
     }
 
-    /// A follower has found that the next fragment was announced only.
+    /// A follower has found that the next fragment was announced only: perhaps because it is shown in another place by now.
     #[cold]
     pub(super) fn sent_away(&mut self) {
+        let shown = self.where_shown();
+        if !core::ptr::eq(self.shown, shown) {
+            self.shown = shown;
+            return;
+        }
         self.pace.away += 1;
         if self.pace.away == AWAY_MOST {
             self.pace.away = 0;

@@ -1,6 +1,7 @@
 //! The words by which a consumer tells how far it is, and the consumer's side of them: see [`fctl`](super).
 
 use crate::bell::{Bell, Order};
+use crate::latest::Latest;
 use crate::mcache::{Head, Padded};
 use crate::seq;
 use crate::sync::{Acquire, AtomicU64, Own, Relaxed, Release, SeqCst, StaticU64, fence, intact, ordering};
@@ -249,6 +250,8 @@ impl ConsumerSlot {
 #[derive(Debug)]
 pub(crate) struct Seat<'a> {
     slot: &'a ConsumerSlot,
+    /// Where the newest fragment may be shown to it alone.
+    latest: Option<&'a Latest>,
     producer: &'a Bell,
     /// What the producer's bell said when it was last looked at closely. Not shared: the consumer's own,
     /// wherever that is moved to.
@@ -257,9 +260,9 @@ pub(crate) struct Seat<'a> {
 }
 
 impl<'a> Seat<'a> {
-    pub(crate) fn new(slot: &'a ConsumerSlot, head: &'a Head) -> Self {
+    pub(crate) fn new(slot: &'a ConsumerSlot, latest: Option<&'a Latest>, head: &'a Head) -> Self {
         let order = Order::of_this_process();
-        Self { slot, producer: &head.bell.0, seen: StaticU64::new(0), order }
+        Self { slot, latest, producer: &head.bell.0, seen: StaticU64::new(0), order }
     }
 
     /// Takes the slot: see [`ConsumerSlot::claim`].
@@ -324,5 +327,10 @@ impl<'a> Seat<'a> {
 
     pub(crate) fn slot(&self) -> &'a ConsumerSlot {
         self.slot
+    }
+
+    /// Where fragments are shown to its owner alone: if they are, fragment `next` too.
+    pub(crate) fn latest(&self, next: u64) -> Option<&'a Latest> {
+        self.latest.filter(|latest| latest.is_shown(next))
     }
 }

@@ -1,6 +1,8 @@
 //! Who follows the newest fragment reads what who looks in the ring would: all of it, whole, in order.
 
-use super::memory::{Memory, Model, PAYLOAD, Shape, payload, publish_all, read_through, whole, whole_of};
+use super::memory::{
+    Memory, Model, PAYLOAD, Shape, payload, publish_all, read, read_through, whole, whole_of,
+};
 use crate::consumer::Start;
 use crate::{Fragment, Link, Producer, TangoError};
 use loom::thread;
@@ -62,7 +64,7 @@ fn all_arrive(
 
 #[test]
 fn all_arrive_one_by_one() {
-    all_arrive(70265, EITHER, |_| (), |fragment, n| assert_eq!(whole(fragment), n));
+    all_arrive(70514, EITHER, |_| (), |fragment, n| assert_eq!(whole(fragment), n));
 }
 
 /// Publishes the next fragment in a batch of its own. It is only told of, and a batch has no tag of its own.
@@ -120,7 +122,88 @@ fn all_arrive_behind_a_loan() {
         loan.write_at(0, &payload(FIRST));
         loan.commit(FIRST, FIRST as u16, FIRST as u32);
     };
-    all_arrive(70265, EITHER, put, |fragment, n| assert_eq!(whole(fragment), n));
+    all_arrive(70514, EITHER, put, |fragment, n| assert_eq!(whole(fragment), n));
+}
+
+/// Three fragments, of which the middle one is shown to the consumer alone; or, `first`, only that is not.
+fn all_arrive_apart(least: usize, first: bool, must_see: &'static [&'static str]) {
+    let model = Model::bounded(2, least).must_see(must_see);
+    model.check(move |seen| {
+        let memory = Memory::new(Shape { depth: 4, ..SHAPE });
+        memory.shows_apart();
+        let producer = memory.producer();
+        let mut consumer = memory.consumer(0, Start::Next).following();
+        let reader = thread::spawn({
+            let seen = seen.clone();
+            move || {
+                for n in FIRST..FIRST + 3 {
+                    read(&mut consumer, n);
+                    seen.note(consumer.shown_to());
+                }
+            }
+        });
+        for turn in 0..3 {
+            producer.shows_apart((turn == 1) != first);
+            publish_all(&producer, 1);
+        }
+        reader.join().unwrap();
+    });
+}
+
+#[test]
+fn all_arrive_while_the_place_changes() {
+    all_arrive_apart(178416, false, &["all", "it alone"]);
+}
+
+#[test]
+fn all_arrive_while_the_place_changes_back() {
+    all_arrive_apart(65218, true, &["all", "it alone"]);
+}
+
+/// Where a follower was shown a fragment alone, it finds what comes next, once `change` has ended that.
+fn a_follower_finds_what_is_shown_elsewhere(
+    change: impl Fn(&Arc<Memory>, Producer<'static>) -> Producer<'static>,
+) {
+    let memory = Memory::new(Shape { depth: 4, ..SHAPE });
+    memory.shows_apart();
+    let mut producer = memory.producer();
+    producer.shows_apart(true);
+    let mut consumer = memory.consumer(0, Start::Next);
+    publish_all(&producer, 1);
+    consumer = consumer.following();
+    assert_eq!(consumer.shown_to(), "it alone");
+    is_of(&consumer.poll().unwrap().unwrap(), FIRST);
+    assert_eq!(consumer.shown_to(), "it alone");
+    producer = change(&memory, producer);
+    publish_all(&producer, 1);
+    loop {
+        match consumer.poll() {
+            Err(TangoError::ProducerReplaced { .. }) => {}
+            found => {
+                return is_of(&found.unwrap().expect("a look that finds nothing is one too many"), FIRST + 1);
+            }
+        }
+    }
+}
+
+#[test]
+fn who_was_shown_the_last_one_alone_finds_the_next() {
+    Model::exhaustive(1).check(|_| {
+        a_follower_finds_what_is_shown_elsewhere(|_, producer| {
+            producer.shows_apart(false);
+            producer
+        });
+    });
+}
+
+#[test]
+fn who_was_shown_the_last_of_the_dead_alone_finds_the_next() {
+    Model::exhaustive(1).check(|_| {
+        a_follower_finds_what_is_shown_elsewhere(|memory, producer| {
+            memory.fails(producer);
+            memory.producer()
+        });
+    });
 }
 
 /// An observer accepts no mixture, wherever it looks: of fragments of so many bytes.
@@ -196,6 +279,33 @@ fn an_observer_follows_over_a_takeover() {
                     if let Ok(Some(fragment)) = observer.poll() {
                         seen.note(std::format!("{}", whole(&fragment) - FIRST));
                     }
+                }
+            }
+        });
+        memory.fails(producer);
+        publish_all(&memory.producer(), 1);
+        reader.join().unwrap();
+    });
+}
+
+/// The same, of a consumer that was shown fragments alone by the producer that dies.
+#[test]
+fn a_consumer_follows_over_a_takeover() {
+    let model = Model::bounded(2, 38010).must_see(&["all", "it alone", "nobody"]);
+    model.check(|seen| {
+        let memory = Memory::new(Shape { depth: 4, ..SHAPE });
+        memory.shows_apart();
+        let producer = memory.producer();
+        let mut consumer = memory.consumer(0, Start::Next);
+        producer.shows_apart(true);
+        publish_all(&producer, 1);
+        let reader = thread::spawn({
+            let seen = seen.clone();
+            move || {
+                consumer = consumer.following();
+                for n in FIRST..FIRST + 2 {
+                    read_through(&mut consumer, n);
+                    seen.note(consumer.shown_to());
                 }
             }
         });

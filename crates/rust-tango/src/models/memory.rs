@@ -12,6 +12,7 @@ use crate::consumer::{Attachment, Consumer, ConsumerClaim, Mode, Start};
 use crate::dcache::{GRANULE, Granules};
 use crate::error::TangoError;
 use crate::fctl::{ConsumerSlot, Seat, Slots};
+use crate::latest::Latest;
 use crate::line::META_WORDS;
 use crate::mcache::{Head, Ring};
 use crate::parts::Parts;
@@ -50,6 +51,8 @@ pub(super) struct Memory {
     ring: Vec<AtomicU64>,
     region: Vec<AtomicU64>,
     slots: Vec<ConsumerSlot>,
+    /// Where fragments can be shown to the consumer in slot 0 alone.
+    apart: Latest,
     /// 1 + the slot whose owner has died without leaving; 0: nobody is dead. What the kernel says: everybody sees
     /// the newest value, and nothing is ordered by it.
     dead_slot: AtomicU64,
@@ -68,6 +71,7 @@ impl Memory {
             ring: words(shape.depth * slot),
             region: words(shape.granules * GRANULE / WORD),
             slots: (0..shape.slots).map(|_| ConsumerSlot::new()).collect(),
+            apart: Latest::new(),
             dead_slot: AtomicU64::new(0),
             dead_producer: AtomicU64::new(0),
         };
@@ -75,6 +79,7 @@ impl Memory {
         memory.dead_producer.touch();
         memory.head.touch();
         memory.stop.touch();
+        memory.apart.touch();
         memory.slots.iter().for_each(ConsumerSlot::touch);
         // The words that payloads use, and no more: each costs the model checker time.
         let used = META_WORDS + if shape.granules == 0 { PAYLOAD / WORD } else { 0 };
@@ -104,6 +109,13 @@ impl Memory {
         self.head.latest.0.is_used_from_now_on(shows);
     }
 
+    /// The same, and they can be shown to the consumer in slot 0 alone.
+    pub(super) fn shows_apart(&self) {
+        self.shows_latest(true);
+        self.apart.is_used_from_now_on(true);
+        self.apart.end(self.shape.first);
+    }
+
     /// The producer is stopped while it shows fragment `n`, which is in the ring.
     pub(super) fn stops_showing(&self, n: u64) {
         self.head.latest.0.is_left_behind(n, &payload(n));
@@ -115,15 +127,17 @@ impl Memory {
         self.fails(producer);
     }
 
-    fn slots(self: &Arc<Self>) -> &'static [ConsumerSlot] {
+    fn slots(self: &Arc<Self>) -> impl Iterator<Item = (&'static ConsumerSlot, Option<&'static Latest>)> {
         // SAFETY: as in `parts`.
-        unsafe { &*Arc::as_ptr(self) }.slots.as_slice()
+        let this: &'static Self = unsafe { &*Arc::as_ptr(self) };
+        let apart = [Some(&this.apart)].into_iter().chain(core::iter::repeat(None));
+        this.slots.iter().zip(apart)
     }
 
     /// The producer. Who calls this has made sure that there is no other.
     pub(super) fn producer(self: &Arc<Self>) -> Producer<'static> {
         let claim = Claim::Owned(Box::new(Keep(self.clone())));
-        let slots = Slots::watching(self.slots().iter());
+        let slots = Slots::watching(self.slots());
         Producer::attach(self.parts(), slots, self.shape.depth as u64, false, self.shape.first, claim)
     }
 
@@ -141,7 +155,8 @@ impl Memory {
 
     /// A slot as its owner has it. Who calls this keeps the memory for longer.
     pub(super) fn seat(self: &Arc<Self>, slot: usize) -> Seat<'static> {
-        Seat::new(&self.slots()[slot], self.parts().head)
+        let (slot, apart) = self.slots().nth(slot).expect("the shape has so many");
+        Seat::new(slot, apart, self.parts().head)
     }
 
     pub(super) fn observer(self: &Arc<Self>, start: Start) -> Consumer<'static> {

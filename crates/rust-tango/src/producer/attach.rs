@@ -1,6 +1,7 @@
 //! How a producer begins: on a fresh link, or where another one has ended.
 
 use super::cleaning::Cleaning;
+use super::showing::Showing;
 use super::{Claim, Producer};
 use crate::bell::Order;
 use crate::cache;
@@ -43,6 +44,9 @@ impl<'a> Producer<'a> {
             let (oldest, next) = survey(&parts);
             // Before anybody is told of the takeover: who waits for the last fragment of the dead finds it.
             head.latest.0.begin(next);
+            if intact("attach.end_apart") {
+                slots.latests().for_each(|latest| latest.end(next));
+            }
             placement.rebuild(&parts.ring, oldest, next);
             let incarnation = rare.incarnation.own();
             let died = incarnation != 0 && rare.cnc.state() != CncState::Halt;
@@ -79,6 +83,7 @@ impl<'a> Producer<'a> {
             parts,
             oldest: Cell::new(oldest),
             cleaning: Cell::new(Cleaning::None),
+            showing: Cell::new(Showing::All),
             stalled: Cell::new(None),
             placement,
             credits,
@@ -92,7 +97,7 @@ impl<'a> Producer<'a> {
             claim,
         };
         producer.set_limit();
-        producer.choose_cleaning();
+        producer.heed_consumers();
         producer
     }
 }

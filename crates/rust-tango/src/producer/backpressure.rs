@@ -97,7 +97,7 @@ impl Producer<'_> {
     fn refresh(&self, n: u64, victim: Option<u64>) {
         while self.credits.refresh(n) && !self.credits.allow(n, victim) {}
         self.set_limit();
-        self.choose_cleaning();
+        self.heed_consumers();
     }
 
     /// There is credit again.

@@ -35,7 +35,7 @@ impl Producer<'_> {
         }
     }
 
-    /// The consumers have changed, or what they tell. Leaves it to a sole one to clean the lines that it has read.
+    /// As the consumers are, and what they tell. Leaves it to a sole one to clean the lines that it has read.
     pub(super) fn choose_cleaning(&self) {
         let is_sole = self.credits.counted() == 1;
         let cleaning = if self.clean_ahead == 0 {

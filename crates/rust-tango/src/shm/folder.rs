@@ -3,7 +3,7 @@
 //! ```text
 //! base folder     explicit, or $TANGO_DIR, or /dev/shm/tango-UID     open_base
 //!   NAME          a real folder, whose name check_name allows        Folder::open
-//!     tx, rx.N    regular files with one name                        Folder::open_file
+//!     tx, ...     regular files with one name                        Folder::open_file
 //! ```
 //!
 //! Nothing here follows a symbolic link below the base folder: each step goes from an open folder to a
@@ -160,8 +160,8 @@ impl Folder {
         }
     }
 
-    /// The files that lie in the folder under names that files of a link have, whatever is in them, open
-    /// for reading, to ask for their locks. Left out is what is no regular file, which nobody can hold.
+    /// The files that lie in the folder under names that files of a link with an owner have, whatever is in them,
+    /// open for reading, to ask for their locks. Left out is what is no regular file, which nobody can hold.
     ///
     /// # Errors
     ///
@@ -171,7 +171,7 @@ impl Folder {
             LinkError::system(format!("cannot tell whether {} is in use", what.display()), error)
         };
         let mut names = entries(&self.dir).map_err(|error| cannot(&self.path, error))?;
-        names.retain(|name| is_link_file(name));
+        names.retain(|name| has_owner(name));
         let mut files = Vec::with_capacity(names.len());
         for name in names {
             let careful = OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC | OFlag::O_NONBLOCK | OFlag::O_NOCTTY;
@@ -181,7 +181,7 @@ impl Folder {
                 continue;
             }
             match openat(&self.dir, name.as_os_str(), OFlag::O_RDONLY | careful, Mode::empty()) {
-                // `is_link_file` accepts ASCII only.
+                // `has_owner` accepts ASCII only.
                 Ok(file) => files.push((name.to_string_lossy().into_owned(), File::from(file))),
                 Err(Errno::ENOENT | Errno::ELOOP | Errno::ENXIO) => {} // replaced since
                 Err(error) => return Err(cannot(&self.path.join(name), error)),
@@ -260,14 +260,20 @@ pub(super) fn entries(folder: impl AsFd) -> nix::Result<Vec<OsString>> {
     Ok(names)
 }
 
-/// `tx`, `ctl`, or `rx.` and a number.
+/// A file that has an owner, or `tx.` and a number.
 pub(super) fn is_link_file(name: &OsStr) -> bool {
-    match name.as_bytes() {
-        b"tx" | b"ctl" => true,
-        name => name
-            .strip_prefix(b"rx.")
-            .is_some_and(|slot| (1..=5).contains(&slot.len()) && slot.iter().all(u8::is_ascii_digit)),
-    }
+    has_owner(name) || is_of_slot(name, b"tx.")
+}
+
+/// `tx`, `ctl`, or `rx.` and a number: whoever has its lock is somebody to the link.
+fn has_owner(name: &OsStr) -> bool {
+    matches!(name.as_bytes(), b"tx" | b"ctl") || is_of_slot(name, b"rx.")
+}
+
+/// `prefix` and the number of a slot.
+fn is_of_slot(name: &OsStr, prefix: &[u8]) -> bool {
+    let slot = name.as_bytes().strip_prefix(prefix);
+    slot.is_some_and(|slot| (1..=5).contains(&slot.len()) && slot.iter().all(u8::is_ascii_digit))
 }
 
 #[cfg(test)]
@@ -295,7 +301,8 @@ mod tests {
             assert!(error.to_string().contains(&format!("{name:?}")));
         }
         assert!(is_link_file(OsStr::new("rx.255")));
-        for name in ["rx.", "rx.+1", "rx.x", "rx", "tx.0", "TX"] {
+        assert!(is_link_file(OsStr::new("tx.0")));
+        for name in ["rx.", "rx.+1", "rx.x", "rx", "tx.", "tx.x", "TX"] {
             assert!(!is_link_file(OsStr::new(name)));
         }
     }

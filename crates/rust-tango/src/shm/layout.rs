@@ -6,6 +6,8 @@
 //!          8192    ring: depth slots; then the region
 //!   rx.N   0       header: magic, version, N
 //!          128     ConsumerSlot (3 x 128 bytes)
+//!   tx.N   0       header: magic, version, N
+//!          128     Latest (128 bytes)
 //!   ctl    0       header: magic, version
 //!          128     command word: not 0, the link is stopped
 //! ```
@@ -20,6 +22,7 @@ use crate::dcache::Granules;
 use crate::error::{LinkError, LinkErrorKind};
 use crate::fctl::ConsumerSlot;
 use crate::geometry::Geometry;
+use crate::latest::Latest;
 use crate::mcache::{Head, Ring};
 use crate::parts::Parts;
 use crate::sync::{AtomicU64, Relaxed};
@@ -28,7 +31,7 @@ use crate::words::WORD;
 /// "tango" and the kind of file.
 const MAGIC: u64 = u64::from_be_bytes(*b"\0\0\0tango");
 /// Raised with each change of the layout or of the protocol.
-const VERSION: u64 = 7;
+const VERSION: u64 = 8;
 
 /// The kinds of files, mixed into the magic.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -36,21 +39,24 @@ pub(super) enum Kind {
     Producer = 1,
     Consumer = 2,
     Control = 3,
+    Latest = 4,
 }
 
 const HEAD: usize = 4096;
 const RING: usize = 8192;
 const SLOT: usize = 128;
 const COMMAND: usize = 128;
+const LATEST: usize = 128;
 /// Bytes of a header.
 const HEADER: usize = 128;
-/// Bytes of the files `rx.N` and `ctl`.
+/// Bytes of the files `rx.N`, `tx.N` and `ctl`.
 pub(super) const SMALL_FILE: usize = 4096;
 
 const _: () = {
     assert!(HEAD + size_of::<Head>() <= RING && HEAD % align_of::<Head>() == 0);
     assert!(SLOT + size_of::<ConsumerSlot>() <= SMALL_FILE && SLOT % align_of::<ConsumerSlot>() == 0);
-    assert!(SLOT >= HEADER && COMMAND >= HEADER);
+    assert!(LATEST + size_of::<Latest>() <= SMALL_FILE && LATEST % 128 == 0);
+    assert!(SLOT >= HEADER && COMMAND >= HEADER && LATEST >= HEADER);
 };
 
 /// Bytes of the file `tx`.
@@ -149,6 +155,16 @@ pub(super) unsafe fn parts<'a>(tx: &Mapping, ctl: &Mapping, geometry: &Geometry)
 /// The mapping lives for 'a.
 pub(super) unsafe fn consumer_slot<'a>(rx: &Mapping) -> &'a ConsumerSlot {
     let words = &rx.words()[SLOT / WORD..][..size_of::<ConsumerSlot>() / WORD];
+    // SAFETY: as for `Head` in `parts`.
+    unsafe { &*words.as_ptr().cast() }
+}
+
+/// Where the newest fragment is shown to one consumer, in a mapping of `tx.N`.
+///
+/// # Safety
+/// The mapping lives for 'a.
+pub(super) unsafe fn latest<'a>(tx: &Mapping) -> &'a Latest {
+    let words = &tx.words()[LATEST / WORD..][..size_of::<Latest>() / WORD];
     // SAFETY: as for `Head` in `parts`.
     unsafe { &*words.as_ptr().cast() }
 }

@@ -23,8 +23,8 @@ use crate::producer::{self, Claim, Producer, ProducerClaim};
 use crate::status::LinkStatus;
 use crate::sync::{Arc, Mutex, PoisonError, Relaxed, Release};
 
-/// A link as a process sees it: everything mapped read-only. Producer and consumers add a mapping that
-/// they can write, of the one file that is theirs; readers one of the producer's file, if they have asked for it.
+/// A link as a process sees it: everything mapped read-only. Producer and consumers add mappings that
+/// they can write, of the files that are theirs; readers one of the producer's file, if they have asked for it.
 #[derive(Debug)]
 pub(crate) struct ShmLink {
     folder: Folder,
@@ -38,6 +38,8 @@ pub(crate) struct ShmLink {
     ctl: File,
     ctl_map: Mapping,
     rx: Vec<(File, Mapping)>,
+    /// `tx.N` of each slot, which only the producer and one consumer map.
+    latest: Vec<File>,
 }
 
 /// Who makes a link has the producer's lock from the start, until it takes the producer, or drops the last
@@ -87,6 +89,10 @@ impl Own {
 
 fn rx_name(slot: usize) -> String {
     format!("rx.{slot}")
+}
+
+fn latest_name(slot: usize) -> String {
+    format!("tx.{slot}")
 }
 
 impl ShmLink {
@@ -139,6 +145,10 @@ impl ShmLink {
         for slot in 0..geometry.consumers {
             let rx = make(&rx_name(slot), SMALL_FILE)?;
             layout::write_header(&rx.map, Kind::Consumer, &[slot as u64]);
+            let latest = make(&latest_name(slot), SMALL_FILE)?;
+            layout::write_header(&latest.map, Kind::Latest, &[slot as u64]);
+            // SAFETY: the mapping outlives this statement.
+            unsafe { layout::latest(&latest.map) }.end(geometry.start);
         }
         // Before others see it: if this fails (too many open files, say), nothing is left behind.
         let link = Self::attach(base.to_path_buf(), staging.open()?)?;
@@ -209,7 +219,11 @@ impl ShmLink {
         let rx = (0..geometry.consumers)
             .map(|slot| checked(&rx_name(slot), Kind::Consumer, SMALL_FILE))
             .collect::<Result<Vec<_>, LinkError>>()?;
-        Ok(Self { folder, base, geometry, tx, tx_map, writable: OnceLock::new(), ctl, ctl_map, rx })
+        let latest = (0..geometry.consumers)
+            .map(|slot| checked(&latest_name(slot), Kind::Latest, SMALL_FILE).map(|(file, _)| file))
+            .collect::<Result<Vec<_>, LinkError>>()?;
+        let writable = OnceLock::new();
+        Ok(Self { folder, base, geometry, tx, tx_map, writable, ctl, ctl_map, rx, latest })
     }
 
     /// The link through the mappings that this process has for reading.
@@ -228,20 +242,31 @@ impl ShmLink {
         if self.writable.get().is_some() {
             return Ok(());
         }
-        let path = self.folder.path.join("tx").display().to_string();
-        let file = self.folder.open_file("tx", true)?;
-        // What was checked, and will be, is the one that was opened first.
-        if identity(file.metadata(), &path)? != identity(self.tx.metadata(), &path)? {
-            let message = format!("{path} is another file than when the link was opened");
-            return Err(LinkError::new(LinkErrorKind::NotFound, message));
-        }
-        let len = layout::producer_len(&self.geometry);
-        let map = Mapping::read_write(&file, len).map_err(|error| {
-            LinkError::system(format!("cannot map {len} bytes of {path} for writing"), error)
-        })?;
+        let map = self.mapped_for_writing("tx", &self.tx, layout::producer_len(&self.geometry))?;
         // Somebody else may have been faster: one is as good as the other.
         let _ = self.writable.set(map);
         Ok(())
+    }
+
+    /// A file of the link, mapped writable by who does not hold its lock. `known` is the same file, opened before.
+    fn mapped_for_writing(&self, name: &str, known: &File, len: usize) -> Result<Mapping, LinkError> {
+        let path = self.folder.path.join(name).display().to_string();
+        let file = self.folder.open_file(name, true)?;
+        // What was checked, and will be, is the one that was opened first.
+        if identity(file.metadata(), &path)? != identity(known.metadata(), &path)? {
+            let message = format!("{path} is another file than when the link was opened");
+            return Err(LinkError::new(LinkErrorKind::NotFound, message));
+        }
+        let cannot =
+            |error| LinkError::system(format!("cannot map {len} bytes of {path} for writing"), error);
+        // As in `Own::take`: a store into a hole may be one too many for the filesystem.
+        staging::reserve_holes(&file, len).map_err(cannot)?;
+        Mapping::read_write(&file, len).map_err(cannot)
+    }
+
+    /// Where the newest fragment is shown to the consumer in this slot, writable.
+    fn latest_of(&self, slot: usize) -> Result<Mapping, LinkError> {
+        self.mapped_for_writing(&latest_name(slot), &self.latest[slot], SMALL_FILE)
     }
 
     pub(crate) fn producer(this: &Arc<Self>, made: &Made) -> Result<Producer<'static>, LinkError> {
@@ -255,16 +280,19 @@ impl ShmLink {
                     .ok_or(TangoError::ProducerTaken)?
             }
         };
-        // SAFETY: `own` moves into the claim and `this` is kept there: both mappings live until the
+        let latest = (0..this.geometry.consumers).map(|slot| this.latest_of(slot));
+        let latest = latest.collect::<Result<Vec<_>, LinkError>>()?;
+        // SAFETY: `own` and `latest` move into the claim and `this` is kept there: all mappings live until the
         // producer's last field is dropped.
         let (mut parts, slots) = unsafe {
-            let slots = this.rx.iter().map(|(_, map)| layout::consumer_slot(map));
+            let latests = latest.iter().map(|map| Some(layout::latest(map)));
+            let slots = this.rx.iter().map(|(_, map)| layout::consumer_slot(map)).zip(latests);
             (layout::parts(&own.map, &this.ctl_map, &this.geometry), Slots::watching(slots))
         };
         // Where somebody else can write, nobody gets a `&mut [u8]` (`Loan::as_mut_slice`).
         parts.observers |= this.check_trust().is_err();
         let Geometry { credits, start, .. } = this.geometry;
-        let claim = Claim::Owned(Box::new(ShmProducer { own, link: this.clone() }));
+        let claim = Claim::Owned(Box::new(ShmProducer { own, _latest: latest, link: this.clone() }));
         Ok(Producer::attach(parts, slots, credits, this.geometry.is_ample(), start, claim))
     }
 
@@ -279,6 +307,7 @@ impl ShmLink {
     fn check_trust(&self) -> Result<(), LinkError> {
         let mut files = vec![&self.tx, &self.ctl];
         files.extend(self.rx.iter().map(|(file, _)| file));
+        files.extend(&self.latest);
         trust::check(&self.folder, &files)
     }
 
@@ -297,11 +326,13 @@ impl ShmLink {
             let file = this.folder.open_file(&name, true)?;
             let Some(own) = Own::take(file, SMALL_FILE, &path)? else { continue };
             layout::check_header(&own.map, Kind::Consumer, &path)?;
+            let latest_map = this.latest_of(slot)?;
             let parts = Self::parts(this);
-            // SAFETY: `own` moves into the claim, which the consumer drops last.
-            let words = unsafe { layout::consumer_slot(&own.map) };
-            let mode = mode(Seat::new(words, parts.head));
-            let claim = Attachment::Owned(Box::new(ShmConsumer { _own: Some(own), link: this.clone() }));
+            // SAFETY: both mappings move into the claim, which the consumer drops last.
+            let (words, latest) = unsafe { (layout::consumer_slot(&own.map), layout::latest(&latest_map)) };
+            let mode = mode(Seat::new(words, Some(latest), parts.head));
+            let _own = Some((own, latest_map));
+            let claim = Attachment::Owned(Box::new(ShmConsumer { _own, link: this.clone() }));
             return Ok(Consumer::attach(parts, mode, start, claim));
         }
         Err(TangoError::ConsumerTaken.into())
@@ -444,6 +475,7 @@ fn is_held(file: &File) -> bool {
 struct ShmProducer {
     /// Its lock, and the memory that it writes.
     own: Own,
+    _latest: Vec<Mapping>,
     /// The memory that it reads.
     link: Arc<ShmLink>,
 }
@@ -460,8 +492,8 @@ impl ProducerClaim for ShmProducer {
 
 /// What a reader of a shared link keeps.
 struct ShmConsumer {
-    /// A reliable consumer's lock, and the memory that it writes.
-    _own: Option<Own>,
+    /// A reliable consumer's lock, and the memory that it writes; and that where it is shown the newest fragment.
+    _own: Option<(Own, Mapping)>,
     /// The memory that it reads.
     link: Arc<ShmLink>,
 }
@@ -497,6 +529,51 @@ mod tests {
         assert!(is_in(&link.tx_map, head()));
         link.map_writable().unwrap();
         assert!(is_in(link.writable.get().unwrap(), head()) && !is_in(&link.tx_map, head()));
+    }
+
+    /// Asks in vain until it follows, then takes what is published. Where it was shown that; `None`: in the ring.
+    fn shown(tx: &Producer<'_>, rx: &mut Consumer<'_>) -> Option<usize> {
+        while !rx.pace.follows() {
+            assert!(rx.poll().unwrap().is_none());
+        }
+        let n = tx.publish(&[7; 24], 0, 0, 0).unwrap().seq;
+        let (place, ring) = (rx.shown_at(), rx.parts.ring.line(n).room.as_ptr().addr());
+        let fragment = rx.poll().unwrap().unwrap();
+        assert_eq!((fragment.meta.seq, fragment.payload.as_slice()), (n, &[7; 24][..]));
+        (fragment.payload.as_slice().as_ptr().addr() != ring).then_some(place)
+    }
+
+    /// Where it is shown fragments when it has been for some time.
+    fn settled(tx: &Producer<'_>, rx: &mut Consumer<'_>, mut beside: Option<&mut Consumer<'_>>) -> usize {
+        let mut turn = || {
+            let place = shown(tx, rx);
+            beside.iter_mut().for_each(|beside| assert!(beside.poll().unwrap().is_some()));
+            place
+        };
+        let places: Vec<_> = (0..20).map(|_| turn()).collect();
+        assert!(places[10..].iter().all(|place| place.is_some() && *place == places[10]), "{places:?}");
+        places[10].unwrap()
+    }
+
+    #[test]
+    fn the_only_consumer_is_shown_the_newest_alone() {
+        let scratch = Scratch::new();
+        let builder = crate::Link::builder().depth(8).mtu(24).consumers(2).dir(scratch.path());
+        let link = builder.create("quotes").unwrap();
+        let tx = link.producer().unwrap();
+        let mut first = link.consumer().unwrap();
+        let shared = std::ptr::from_ref(&first.parts.head.latest.0).addr();
+        let alone = settled(&tx, &mut first, None);
+        assert_ne!(alone, shared);
+        let mut second = link.consumer().unwrap();
+        assert_eq!(settled(&tx, &mut first, Some(&mut second)), shared);
+        drop(first);
+        let second_alone = settled(&tx, &mut second, None);
+        assert!(second_alone != shared && second_alone != alone);
+        // The next producer shows them to all at first.
+        drop(tx);
+        let tx = link.producer().unwrap();
+        assert_eq!(settled(&tx, &mut second, None), second_alone);
     }
 
     #[test]

@@ -10,15 +10,17 @@
 //!   quotes/          file    written by               others
 //!     tx             header, rings, counters   the producer        map it read-only
 //!     rx.0           progress of one reader    consumer slot 0     map it read-only
-//!     rx.1           ...                       consumer slot 1
+//!     tx.0           what it alone is shown    the producer        map it not at all, but for consumer slot 0
+//!     rx.1, tx.1     ...                       ... consumer slot 1
 //!     ctl            command word              whoever operates    map it read-only
 //! ```
 //!
 //! Invariants:
 //!
-//! - Each byte has one writing process: the one that holds the lock of its file. Everybody else maps
-//!   the file read-only, so the page tables enforce it; except readers who asked to map `tx` writable
-//!   ([`Link::map_writable`](crate::Link::map_writable)), which is faster on AMD's processors.
+//! - Each byte has one writing process: the one that holds the lock of its file (of `tx.N`: of `tx`). Everybody else
+//!   maps the file read-only, so the page tables enforce it. Two exceptions, both because it is faster on AMD's
+//!   processors: the consumer that `tx.N` is for, which can mislead nobody but itself there, has that writable; and readers
+//!   who asked to map `tx` writable ([`Link::map_writable`](crate::Link::map_writable)).
 //! - A folder appears under its name complete, by one rename, and disappears from it by another. Nobody
 //!   opens half a link.
 //! - The lock of a file, not a process id or a clock, says that its owner lives ([`lock`]); who clears up

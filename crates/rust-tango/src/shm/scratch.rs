@@ -46,10 +46,10 @@ impl Drop for Scratch {
     }
 }
 
-/// Makes a link of three small files.
+/// Makes a link of small files.
 pub(super) fn make_link(base: &Path, name: &str) -> Result<Folder, LinkError> {
     let staging = Staging::new(base, name, 0o600)?;
-    for file in ["tx", "ctl", "rx.0"] {
+    for file in ["tx", "ctl", "rx.0", "tx.0"] {
         staging.create_file(file, 4096)?;
     }
     let folder = staging.open()?;

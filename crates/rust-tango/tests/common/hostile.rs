@@ -20,6 +20,9 @@ pub(crate) const SLOT_WORDS: u64 = 16;
 /// Where a consumer's words are in `rx.N`, and how many.
 pub(crate) const CONSUMER: u64 = 16;
 pub(crate) const CONSUMER_WORDS: u64 = 48;
+/// Where the newest fragment is in `tx.N`, and how many words it has.
+pub(crate) const LATEST: u64 = 16;
+pub(crate) const LATEST_WORDS: u64 = 16;
 
 pub(crate) fn builder(place: &Path) -> LinkBuilder {
     Link::builder().depth(DEPTH as usize).mtu(MTU).slot(128).consumers(2).dir(place)
