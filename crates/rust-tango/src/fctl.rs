@@ -70,10 +70,12 @@ pub(crate) use slot::{ConsumerSlot, Hints, Seat};
 #[derive(Debug)]
 pub(crate) struct Watched<'a> {
     slot: &'a ConsumerSlot,
-    /// Where the newest fragment can be shown to its owner alone.
+    /// Where the newest fragment can be shown to its owner apart.
     latest: Option<&'a Latest>,
     /// The state word of an owner that is proven dead, or was evicted: ignored as long as the slot shows it.
     dead: Cell<u64>,
+    /// Whether the last refresh has ignored it.
+    is_ignored: Cell<bool>,
     /// What the owner's bell said when it was last looked at closely.
     seen: Cell<u64>,
     /// The owner's hints of then, as a word.
@@ -94,11 +96,19 @@ pub(crate) struct Slots<'a> {
 
 impl<'a> Watched<'a> {
     fn new(slot: &'a ConsumerSlot, latest: Option<&'a Latest>) -> Self {
-        Self { slot, latest, dead: Cell::new(0), seen: Cell::new(0), hints: Cell::new(0) }
+        Self {
+            slot,
+            latest,
+            dead: Cell::new(0),
+            is_ignored: Cell::new(false),
+            seen: Cell::new(0),
+            hints: Cell::new(0),
+        }
     }
 
+    /// What the owner tells, unless it is ignored.
     fn hints(&self) -> Hints {
-        Hints::unpack(self.hints.get())
+        if self.is_ignored.get() { Hints::default() } else { Hints::unpack(self.hints.get()) }
     }
 
     /// Whether its owner's signals are not what they were when they were last looked at closely.
@@ -119,7 +129,7 @@ impl<'a> Slots<'a> {
         }
     }
 
-    /// The slots of a `Link`, each with the place where the newest fragment can be shown to its owner alone.
+    /// The slots of a `Link`, each with the place where the newest fragment can be shown to its owner apart.
     #[cfg(feature = "alloc")]
     pub(crate) fn watching(slots: impl Iterator<Item = (&'a ConsumerSlot, Option<&'a Latest>)>) -> Self {
         let mut slots = slots.map(|(slot, latest)| Watched::new(slot, latest));
@@ -138,7 +148,7 @@ impl<'a> Slots<'a> {
         self.first.iter().chain(self.rest())
     }
 
-    /// The places where the newest fragment can be shown to one consumer alone.
+    /// The places where the newest fragment can be shown to one consumer apart.
     pub(crate) fn latests(&self) -> impl Iterator<Item = &'a Latest> {
         self.iter().filter_map(|watched| watched.latest)
     }
@@ -158,11 +168,11 @@ pub(crate) struct Credits<'a> {
     failures: Cell<u32>,
     /// Index of the slot that held the last refresh back.
     held_by: Cell<Option<usize>>,
-    /// How many consumers the last refresh has counted, and the slot of the last of them.
+    /// How many consumers the last refresh has counted.
     counted: Cell<usize>,
-    last_counted: Cell<usize>,
-    /// Whether somebody may look for fragments where the newest is shown.
+    /// Whether somebody may look for fragments where the newest is shown; and the slot of the only consumer that does.
     followed: Cell<bool>,
+    sole_follower: Cell<Option<usize>>,
     /// Whether somebody has lines that were read leave the caches.
     evicted: Cell<bool>,
 }
@@ -180,8 +190,8 @@ impl<'a> Credits<'a> {
             failures: Cell::new(0),
             held_by: Cell::new(None),
             counted: Cell::new(0),
-            last_counted: Cell::new(0),
             followed: Cell::new(true),
+            sole_follower: Cell::new(None),
             evicted: Cell::new(false),
         }
     }
@@ -217,6 +227,7 @@ impl<'a> Credits<'a> {
         // R1
         let candidate = self.least_demand(n);
         if !seq::is_before(old, candidate) {
+            self.note_hints();
             self.failures.set(failures.wrapping_add(1));
             return false;
         }
@@ -235,6 +246,7 @@ impl<'a> Credits<'a> {
         // before our writes.
         fence(ordering("fctl.credits", Acquire));
         self.floor.set(floor);
+        self.note_hints();
         let rose = seq::is_before(old, floor);
         self.failures.set(if rose { 0 } else { failures.wrapping_add(1) });
         rose
@@ -248,15 +260,18 @@ impl<'a> Credits<'a> {
         for (index, watched) in self.slots.iter().enumerate() {
             let (state, demand) = watched.slot.demand();
             let next = match demand {
-                Some(_) if state == watched.dead.get() => continue,
+                Some(_) if state == watched.dead.get() => {
+                    watched.is_ignored.set(true);
+                    continue;
+                }
                 // The consumer of an `Fctl` is waited for also while there is none.
                 Some(next) if self.slots.is_awaited => seq::later(next, floor),
                 None if self.slots.is_awaited => floor,
                 Some(next) => next,
                 None => continue,
             };
+            watched.is_ignored.set(false);
             counted += 1;
-            self.last_counted.set(index);
             let settled = !seq::is_before(next, floor) || !intact("fctl.before_floor");
             if settled && seq::is_before(next, least) {
                 least = next;
@@ -264,7 +279,6 @@ impl<'a> Credits<'a> {
             }
         }
         self.counted.set(counted);
-        self.note_hints();
         least
     }
 
@@ -312,13 +326,12 @@ impl<'a> Credits<'a> {
         self.followed.get()
     }
 
-    /// The slot of the only consumer, if that may look for fragments where the newest is shown.
+    /// The slot of the one consumer that may look for fragments where the newest is shown, if it is one.
     pub(crate) fn sole_follower(&self) -> Option<usize> {
-        let slot = (self.counted.get() == 1).then(|| self.last_counted.get())?;
-        self.slots.iter().nth(slot).is_some_and(|watched| watched.hints().follows).then_some(slot)
+        self.sole_follower.get()
     }
 
-    /// Where the newest fragment can be shown to the owner of a slot alone.
+    /// Where the newest fragment can be shown to the owner of a slot apart.
     #[inline(always)]
     pub(crate) fn latest(&self, slot: usize) -> Option<&'a Latest> {
         match slot.checked_sub(1) {
@@ -334,9 +347,17 @@ impl<'a> Credits<'a> {
 
     /// Observers cannot say that they follow: they count where they are alone.
     fn note_hints(&self) {
-        let any = Hints::unpack(self.slots.iter().fold(0, |any, watched| any | watched.hints.get()));
-        self.followed.set(any.follows || self.counted.get() == 0);
-        self.evicted.set(any.evicts);
+        let (mut followers, mut last, mut evicted) = (0, 0, false);
+        for (slot, watched) in self.slots.iter().enumerate() {
+            let Hints { follows, evicts } = watched.hints();
+            if follows {
+                (followers, last) = (followers + 1, slot);
+            }
+            evicted |= evicts;
+        }
+        self.followed.set(followers != 0 || self.counted.get() == 0);
+        self.sole_follower.set((followers == 1).then_some(last));
+        self.evicted.set(evicted);
     }
 
     /// The bell of the owner of a slot.

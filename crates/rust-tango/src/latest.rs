@@ -30,15 +30,18 @@
 //! 3. `fence(Acquire)`; accepts the copy if `seq`, relaxed, is still `n`, and if it has copied from the far line,
 //!    `begun` too. Otherwise, and if the place is none, it takes `n` from the ring
 //!
-//! # Shown to one alone
+//! # Shown to one consumer apart
 //!
 //! All readers of a link can look at the one of these that lies beside the ring. In shared memory, each slot of a reliable
-//! consumer has another one, in a page that only the producer and that consumer map, and both of them writable: through a
-//! read-only mapping, a load leaves the line shared on AMD's processors, and the producer waits when it stores there again
-//! (`bench/`: `round-trip`). The reader stores nothing, and if something else in its process does, nobody but itself is
-//! shown it. If one consumer is the only one, and says that it follows, fragments are shown to it *apart*, in its own; all
-//! others are told of them. Otherwise its own is at its *end* ([`Latest::end`]): there is a number so far ahead that all
+//! consumer has another one, in a page that the producer and that consumer map, and both of them writable: through a
+//! read-only mapping, a load leaves the line shared on AMD's processors, and the producer waits when it stores there
+//! again (`bench/`: `round-trip`). If one consumer alone tells that it follows, fragments are shown *apart* to it, in its
+//! own, before they are shown to all. Otherwise its own is at its *end* ([`Latest::end`]): there is a number for which all
 //! is in the ring for who looks, and nobody begins to follow there ([`Latest::is_shown`]).
+//!
+//! The consumer stores one thing there: that end, when it takes its slot, so that it is shown nothing that the owner before
+//! it has left there. (The producer may be showing something at this moment. That it is over for one fragment does no harm.)
+//! If anything else in its process stores there, it misleads that consumer and nobody else.
 //!
 //! # Why it is right
 //!
@@ -53,9 +56,10 @@
 //! *What is refused is in the ring.* All that the producer did there for `n` was stored before `seq = n`, with Release.
 //!
 //! *Nothing is missed.* Every publish, and every batch, ends with a store of `seq`, whatever the size of the payload,
-//! wherever fragments are shown. Where they are not any more, `end` is stored first, before the next fragment is shown
-//! anywhere, and a producer that begins stores it wherever its predecessor may have shown something to one alone: who
-//! waits there finds that all is in the ring. A producer that dies in front of it leaves a fragment in the ring that is not here; the next producer stores `seq`
+//! wherever fragments are shown. Where they are not any more, `end` is stored first, before the next one is shown
+//! anywhere, and a producer that begins stores it wherever its predecessor may have shown something apart: who waits
+//! there finds that all is in the ring. A producer that dies in front of its store of `seq` leaves a fragment in the ring
+//! that is not here; the next producer stores `seq`
 //! when it begins ([`Latest::begin`]), and who finds that a link has ended looks once more at the ring. Who sleeps, or
 //! is awaited, looks there too. So does, now and then, a follower that goes on polling: a producer may
 //! have been stopped between the two stores, and others may have the fragment already.
@@ -77,8 +81,9 @@ use crate::words::{self, WORD};
 
 /// What is under way has a number so far before its own: nobody waits for that one.
 const UNDER_WAY: u64 = 1 << 62;
-/// Where nothing is shown any more, there is a number so far ahead: it is that of nothing, and newer than all.
-const ENDED: u64 = 1 << 61;
+/// Where nothing is shown any more, there is a number so far behind: nobody waits for that one either, and to
+/// [`Latest::look`] it is that of something under way which is newer than all.
+const ENDED: u64 = 3 << 60;
 
 /// Words of payload: in both lines, and in the far one. (Models have one in each.)
 const ROOM: usize = if cfg!(loom) { 2 } else { 11 };
@@ -160,16 +165,16 @@ impl Latest {
     }
 
     /// Nothing is shown here any more, until the next [`Self::publish`]. Who looks for `next`, or for anything near it, finds
-    /// it in the ring. Producer only.
+    /// it in the ring. Producer only; and where fragments are shown to one consumer alone, that one before it looks here.
     pub(crate) fn end(&self, next: u64) {
         if self.is_used() && intact("latest.end") {
-            self.meta[0].store(next.wrapping_add(ENDED), Relaxed);
+            self.meta[0].store(next.wrapping_sub(ENDED), Relaxed);
         }
     }
 
     /// Whether fragments like `next` are shown here. (If they are no more, at the next moment, a look says so.)
     pub(crate) fn is_shown(&self, next: u64) -> bool {
-        self.is_used() && seq::distance(next, self.meta[0].load(Relaxed)) < (ENDED / 2) as i64
+        self.is_used() && self.look(next) != Look::Gone
     }
 
     /// Shows fragment `meta.seq`, which is in the ring. Producer only.

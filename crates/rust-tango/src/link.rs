@@ -284,11 +284,11 @@ impl Link {
     /// It is for the speed of AMD's processors. There, a load through a writable mapping takes over a cache line that
     /// another core has written, and a load through a read-only one leaves it shared, so that the producer waits when it
     /// writes there again. Measured on one of them (Zen 4): the round trip of a bare word takes 1.4 to
-    /// 1.8 times as long through a read-only mapping, that of a fragment to an observer, or to one of several consumers, 1.1
-    /// to 1.6 times. A reliable consumer that is the only one has next to nothing from it: what it waits for is shown to
-    /// it in a page of its own, and the fragments of a stream take hardly longer. It has an effect where links lie in
-    /// memory, as they do by default (tmpfs, hugetlbfs): of a file on a disk, the kernel maps a page writable only once it is
-    /// written to.
+    /// 1.8 times as long through a read-only mapping, that of a fragment to an observer, or to one of several consumers that
+    /// wait, 1.1 to 1.6 times. A consumer with a slot that is the only one to wait has next to nothing from it: what it
+    /// waits for is shown to it in a page of its own, and the fragments of a stream take hardly longer. It has an effect where
+    /// links lie in memory, as they do by default (tmpfs, hugetlbfs): of a file on a disk, the kernel maps a page writable
+    /// only once it is written to.
     ///
     /// What is given up: the page tables keep a stray store of the reader's process (of foreign code in it, say)
     /// from damaging the link for everybody. Call it in processes that you trust as you trust the producer's.

@@ -187,17 +187,13 @@ impl<'a> Producer<'a> {
         if !seq::is_before(n, self.limit.get()) {
             self.make_room(n, None, 1)?;
         }
-        let place = self.place_of_newest();
-        if let Some(place) = place {
-            // A reader looks there all the time, so this takes the way to it and back; the ring is filled meanwhile.
-            place.prefetch_for_writing(payload.len());
-        }
+        self.prefetch_newest(payload.len());
         let meta = FragmentMetadata::in_slot(n, payload.len(), sig, ctl, ts);
         let (line, content) = (self.parts.ring.line(n), Content::of(payload));
         let fits = line.fill(content);
         debug_assert!(fits, "`in_slot` is no more than a slot has room for");
         line.publish(&meta);
-        self.show_newest(place, &meta, content);
+        self.show_newest(&meta, content);
         self.advance(n, 1);
         self.clean(n, payload.len());
         self.wake_sleepers();
@@ -522,7 +518,7 @@ impl<'a> Producer<'a> {
             Some(_) => Content::Apart,
             None => Content::Slot(line, size.div_ceil(words::WORD)),
         };
-        self.show_newest(self.place_of_newest(), &meta, content);
+        self.show_newest(&meta, content);
         if let Some(spot) = spot {
             self.placement.take(&spot, n, victim);
         }

@@ -6,7 +6,7 @@ mod common;
 
 use std::fs::{self, OpenOptions, Permissions};
 use std::os::unix::fs::{FileExt, PermissionsExt, symlink};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use common::process::Place;
 use common::{Random, publish};
@@ -130,6 +130,32 @@ fn truncated_files_are_incompatible() {
             let error = Link::open_in(place.path(), "quotes").expect_err(file);
             assert_eq!(error.kind(), LinkErrorKind::Incompatible, "{file} of {len} bytes: {error}");
         }
+    }
+}
+
+/// Who cannot become the producer gives up nothing of what it has.
+#[test]
+fn the_maker_of_a_link_that_is_damaged_still_holds_it() {
+    type Damage = fn(&Path);
+    let damages: [Damage; 3] = [
+        |file| fs::remove_file(file).unwrap(),
+        |file| OpenOptions::new().write(true).open(file).unwrap().set_len(100).unwrap(),
+        |file| {
+            fs::rename(file, file.with_extension("old")).unwrap();
+            symlink(file.with_extension("old"), file).unwrap();
+        },
+    ];
+    for damage in damages {
+        let place = Place::new();
+        let link = Link::builder().depth(8).mtu(MTU).consumers(2).dir(place.path()).create("quotes").unwrap();
+        damage(&place.path().join("quotes/tx.1"));
+        for _ in 0..2 {
+            let refused = link.producer().unwrap_err();
+            assert!(refused.to_string().contains("tx.1"), "{refused}");
+            let holders = Link::holders(Some(place.path()), "quotes").unwrap();
+            assert_eq!(holders.iter().count(), 1, "{holders}");
+        }
+        assert!(link.observer().unwrap().poll().unwrap().is_none());
     }
 }
 

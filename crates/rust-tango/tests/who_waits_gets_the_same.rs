@@ -68,21 +68,25 @@ fn get(rx: &mut Consumer<'_>, way: u64) {
     assert_eq!(rx.next_seq(), n.wrapping_add(1));
 }
 
-/// All ways to publish against all ways to read, by all kinds of readers, who wait in vain before it or do not.
+/// All ways to publish against all ways to read, by all kinds of readers beside each other.
 fn everybody(link: &Link) {
-    let mut tx = link.producer().unwrap();
     let evictable = link.evictable_consumer(Start::Next).unwrap();
-    let mut readers = [link.consumer().unwrap(), evictable, link.observer().unwrap()];
+    get_all(link, &mut [link.consumer().unwrap(), evictable, link.observer().unwrap()]);
+}
+
+/// All ways to publish against all ways to read, by these readers, who wait in vain before it or do not.
+fn get_all(link: &Link, readers: &mut [Consumer<'_>]) {
+    let mut tx = link.producer().unwrap();
     for round in 0..few(240) {
         let way = round % 5;
-        for (which, rx) in (0_u64..).zip(&mut readers) {
+        for (which, rx) in (0_u64..).zip(&mut *readers) {
             // Never one that has not, without one that has.
             if (round / 5 + which) % 3 != 0 {
                 wait(rx);
             }
         }
         put(&mut tx, way);
-        for (which, rx) in (0_u64..).zip(&mut readers) {
+        for (which, rx) in (0_u64..).zip(&mut *readers) {
             let mut way = round / 20 + which;
             while rx.next_seq() != tx.next_seq() {
                 get(rx, way);
@@ -111,27 +115,89 @@ fn everybody_on_the_heap() {
 fn everybody_in_shared_memory() {
     in_time(|| {
         let place = common::process::Place::new();
-        everybody(&builder().dir(place.path()).create("quotes").unwrap());
+        let link = builder().dir(place.path()).create("quotes").unwrap();
+        everybody(&link);
+        // Each consumer that is the only one is shown fragments apart.
+        get_all(&link, &mut [link.consumer().unwrap()]);
+        get_all(&link, &mut [link.evictable_consumer(Start::Next).unwrap()]);
+        get_all(&link, &mut [link.consumer().unwrap(), link.observer().unwrap()]);
+        everybody(&link);
     });
+}
+
+/// What a consumer was shown apart is not for the next one in its slot, nor what is stored there in the meantime.
+#[cfg(all(feature = "shm", target_os = "linux"))]
+#[test]
+fn who_takes_a_slot_is_shown_nothing_of_before() {
+    use common::hostile::{LATEST, store};
+    let place = common::process::Place::new();
+    let link = builder().consumers(1).dir(place.path()).create("quotes").unwrap();
+    let tx = link.producer().unwrap();
+    let file = place.path().join("quotes").join("tx.0");
+    for round in 0..20 {
+        let n = tx.next_seq();
+        match round % 3 {
+            // As the owner before has left it, which has seen the fragment before `n` there.
+            0 => {}
+            // Fragment `n`, of a place that is none, or of eight bytes that nobody has published.
+            1 => store(&file, LATEST + 2, 88 << 32 | 7),
+            _ => store(&file, LATEST + 2, 8 << 32 | u64::from(u32::MAX)),
+        }
+        if round % 3 != 0 {
+            store(&file, LATEST, n);
+        }
+        let mut rx = link.consumer().unwrap();
+        for _ in 0..3 {
+            wait(&mut rx);
+            let n = tx.next_seq();
+            tx.publish(&payload(n, MTU), sig(n), 0, 0).unwrap();
+            get(&mut rx, round);
+        }
+    }
+}
+
+/// A consumer may begin with any number that is yet to come.
+#[cfg(all(feature = "shm", target_os = "linux"))]
+#[test]
+fn who_waits_for_what_is_far_ahead_is_shown_nothing() {
+    let place = common::process::Place::new();
+    for first in [0, 1, u64::MAX] {
+        let link = builder().start(first).dir(place.path()).create("quotes").unwrap();
+        let tx = link.producer().unwrap();
+        for far in [1, 1 << 60, 1 << 61, 3 << 60, 1 << 62, (1 << 63) - 1] {
+            let mut rx = link.consumer_from(Start::At(first.wrapping_add(far))).unwrap();
+            wait(&mut rx);
+        }
+        drop(tx);
+        link.remove().unwrap();
+    }
 }
 
 /// A consumer waits before there is a producer. Nothing has been published, whatever the first number is.
 #[test]
 fn a_fresh_link_is_empty() {
     for first in [0, 1, u64::MAX] {
-        let link = builder().start(first).build().unwrap();
-        for start in [Start::Next, Start::At(first), Start::At(first.wrapping_add(1))] {
-            let mut rx = link.consumer_from(start).unwrap();
-            wait(&mut rx);
-        }
-        let mut rx = link.consumer().unwrap();
-        wait(&mut rx);
-        let tx = link.producer().unwrap();
-        wait(&mut rx);
-        // The first fragment of all is only told of.
-        assert_eq!(tx.publish_batch(&[&payload(first, MTU)], 0, 0), 1);
-        get(&mut rx, 0);
+        nothing_is_there(&builder().start(first).build().unwrap(), first);
     }
+    #[cfg(all(feature = "shm", target_os = "linux"))]
+    for first in [0, 1, u64::MAX] {
+        let place = common::process::Place::new();
+        nothing_is_there(&builder().start(first).dir(place.path()).create("fresh").unwrap(), first);
+    }
+}
+
+fn nothing_is_there(link: &Link, first: u64) {
+    for start in [Start::Next, Start::At(first), Start::At(first.wrapping_add(1))] {
+        let mut rx = link.consumer_from(start).unwrap();
+        wait(&mut rx);
+    }
+    let mut rx = link.consumer().unwrap();
+    wait(&mut rx);
+    let tx = link.producer().unwrap();
+    wait(&mut rx);
+    // The first fragment of all is only told of.
+    assert_eq!(tx.publish_batch(&[&payload(first, MTU)], 0, 0), 1);
+    get(&mut rx, 0);
 }
 
 /// A producer goes, or dies, and another one comes, while a reader waits. What the one before has shown last is not
@@ -204,18 +270,18 @@ fn no_payload_is_longer_than_the_link_allows() {
 #[cfg(all(feature = "shm", target_os = "linux"))]
 #[test]
 fn who_sleeps_looks_in_the_ring() {
-    use common::hostile::{HEAD, HEAD_WORDS, store};
+    use common::hostile::{HEAD, HEAD_WORDS, LATEST, store};
     use std::time::{Duration, Instant};
     let place = common::process::Place::new();
     let link = Link::builder().depth(8).mtu(16).consumers(1).dir(place.path()).create("stopped").unwrap();
     let (tx, mut rx) = (link.producer().unwrap(), link.consumer().unwrap());
-    let latest = HEAD + HEAD_WORDS - 16;
-    let file = place.path().join("stopped").join("tx");
+    let folder = place.path().join("stopped");
     for round in 0..3 {
         wait(&mut rx);
         let n = rx.next_seq();
         tx.publish(b"the last", round, 0, 0).unwrap();
-        store(&file, latest, n.wrapping_sub(1));
+        store(&folder.join("tx"), HEAD + HEAD_WORDS - 16, n.wrapping_sub(1));
+        store(&folder.join("tx.0"), LATEST, n.wrapping_sub(1));
         assert!(rx.poll().unwrap().is_none(), "it looks elsewhere");
         let begin = Instant::now();
         let fragment = rx.wait_timeout(common::PATIENCE).unwrap().expect("it is in the ring");

@@ -147,13 +147,13 @@ impl<'a> Consumer<'a> {
         core::ptr::from_ref(self.shown).addr()
     }
 
-    /// To whom the newest fragment is shown where this reader looks for it.
+    /// How the newest fragment is shown where this reader looks for it.
     #[cfg(all(loom, test))]
-    pub(crate) fn shown_to(&self) -> &'static str {
+    pub(crate) fn shown(&self) -> &'static str {
         match self.pace.follows {
-            true if core::ptr::eq(self.shown, &self.parts.head.latest.0) => "all",
-            true => "it alone",
-            false => "nobody",
+            true if core::ptr::eq(self.shown, &self.parts.head.latest.0) => "to all",
+            true => "apart",
+            false => "in the ring",
         }
     }
 

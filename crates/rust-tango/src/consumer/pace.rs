@@ -177,11 +177,6 @@ impl Pace {
         is_due
     }
 
-    #[cfg(all(test, not(loom), feature = "shm", target_os = "linux"))]
-    pub(crate) fn follows(&self) -> bool {
-        self.follows
-    }
-
     /// The number from which on something is due, when it looks in the ring.
     pub(super) fn gate(&self) -> u64 {
         self.gate
@@ -254,7 +249,7 @@ impl<'a> Consumer<'a> {
         }
     }
 
-    /// Where the newest fragment is shown: to this reader alone, or to all.
+    /// Where the newest fragment is shown: to this reader apart, or to all.
     pub(super) fn where_shown(&self) -> &'a Latest {
         let apart = self.mode.seat().and_then(|seat| seat.latest(self.next));
         apart.unwrap_or(&self.parts.head.latest.0)
@@ -314,14 +309,9 @@ impl<'a> Consumer<'a> {
         self.pace.away = 0;
     }
 
-    /// A follower has found that the next fragment was announced only: perhaps because it is shown in another place by now.
+    /// A follower has found that the next fragment was announced only.
     #[cold]
     pub(super) fn sent_away(&mut self) {
-        let shown = self.where_shown();
-        if !core::ptr::eq(self.shown, shown) {
-            self.shown = shown;
-            return;
-        }
         self.pace.away += 1;
         if self.pace.away == AWAY_MOST {
             self.pace.away = 0;
@@ -342,6 +332,10 @@ impl<'a> Consumer<'a> {
 
     /// Not one of the quick looks has found nothing: it may end a run of fragments, or it may be time to follow.
     pub(super) fn pace_idle_look(&mut self) {
+        if self.pace.follows {
+            // The producer has perhaps taken notice that it does.
+            self.shown = self.where_shown();
+        }
         if self.pace.idle_at != self.next {
             self.end_of_run();
         } else if !self.pace.follows && self.pace.waited() > FOLLOW_WAITED {

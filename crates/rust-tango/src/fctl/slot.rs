@@ -250,7 +250,7 @@ impl ConsumerSlot {
 #[derive(Debug)]
 pub(crate) struct Seat<'a> {
     slot: &'a ConsumerSlot,
-    /// Where the newest fragment may be shown to it alone.
+    /// Where the newest fragment may be shown to it apart.
     latest: Option<&'a Latest>,
     producer: &'a Bell,
     /// What the producer's bell said when it was last looked at closely. Not shared: the consumer's own,
@@ -267,6 +267,10 @@ impl<'a> Seat<'a> {
 
     /// Takes the slot: see [`ConsumerSlot::claim`].
     pub(crate) fn claim(&self, start: u64, evictable: bool) {
+        // What was shown to the owner before is not for this one.
+        if let Some(latest) = self.latest.filter(|_| intact("latest.claim")) {
+            latest.end(start);
+        }
         self.slot.claim(start, evictable, self.order);
     }
 
@@ -329,7 +333,7 @@ impl<'a> Seat<'a> {
         self.slot
     }
 
-    /// Where fragments are shown to its owner alone: if they are, fragment `next` too.
+    /// Where fragments like `next` are shown to its owner apart, if they are.
     pub(crate) fn latest(&self, next: u64) -> Option<&'a Latest> {
         self.latest.filter(|latest| latest.is_shown(next))
     }

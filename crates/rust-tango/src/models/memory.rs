@@ -12,8 +12,9 @@ use crate::consumer::{Attachment, Consumer, ConsumerClaim, Mode, Start};
 use crate::dcache::{GRANULE, Granules};
 use crate::error::TangoError;
 use crate::fctl::{ConsumerSlot, Seat, Slots};
+use crate::frag::FragmentMetadata;
 use crate::latest::Latest;
-use crate::line::META_WORDS;
+use crate::line::{Content, META_WORDS};
 use crate::mcache::{Head, Ring};
 use crate::parts::Parts;
 use crate::payload::{Fragment, Scratch};
@@ -114,6 +115,12 @@ impl Memory {
         self.shows_latest(true);
         self.apart.is_used_from_now_on(true);
         self.apart.end(self.shape.first);
+    }
+
+    /// Something that has not been published lies where fragments are shown to the consumer in slot 0, as fragment `n`.
+    pub(super) fn is_misled(&self, n: u64) {
+        let meta = FragmentMetadata::in_slot(n, PAYLOAD, 0, 0, 0);
+        self.apart.publish(&meta, Content::of(&payload(n.wrapping_add(1))));
     }
 
     /// The producer is stopped while it shows fragment `n`, which is in the ring.

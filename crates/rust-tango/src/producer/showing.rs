@@ -5,46 +5,55 @@ use crate::frag::FragmentMetadata;
 use crate::latest::Latest;
 use crate::line::Content;
 
-/// To whom the newest fragment is shown whole. All others are told that it has come.
+/// To whom the newest fragment is shown whole.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Showing {
-    /// To nobody: in a stream, nobody follows, and it would cost half as many stores as the fragment itself.
+    /// Nobody follows, as in a stream: all are told that it has come, which costs fewer stores.
     Nobody,
     All,
-    /// To the owner of this slot, which is the only consumer.
-    Alone(usize),
+    /// All, and before that the owner of this slot apart.
+    Apart(usize),
 }
 
 impl<'a> Producer<'a> {
-    /// Shows fragment `meta.seq` as the newest: whole in this `place`.
+    /// Shows fragment `meta.seq` as the newest.
     #[inline(always)] // out of line, the content would go through memory
-    pub(super) fn show_newest(&self, place: Option<&Latest>, meta: &FragmentMetadata, content: Content<'_>) {
+    pub(super) fn show_newest(&self, meta: &FragmentMetadata, content: Content<'_>) {
         let shared = &self.parts.head.latest.0;
-        if let Some(place) = place {
-            place.publish(meta, content);
-            if core::ptr::eq(place, shared) {
-                return;
-            }
+        if self.showing.get() == Showing::Nobody {
+            shared.announce(meta.seq);
+            return;
         }
-        shared.announce(meta.seq);
+        if let Some(apart) = self.apart() {
+            apart.publish(meta, content);
+        }
+        shared.publish(meta, content);
     }
 
     /// Shows that fragment `n` is in the ring, and all before it.
     #[inline]
     pub(super) fn announce(&self, n: u64) {
-        if let Some(place) = self.place_of_newest() {
-            place.announce(n);
+        if let Some(apart) = self.apart() {
+            apart.announce(n);
         }
         self.parts.head.latest.0.announce(n);
     }
 
-    /// Where fragments are shown whole.
+    /// Has the processor fetch where a payload of `len` bytes will be shown, if somebody follows: a reader looks there all
+    /// the time, so this takes the way to it and back. The ring is filled meanwhile.
     #[inline(always)]
-    pub(super) fn place_of_newest(&self) -> Option<&'a Latest> {
+    pub(super) fn prefetch_newest(&self, len: usize) {
+        if self.showing.get() != Showing::Nobody {
+            self.apart().unwrap_or(&self.parts.head.latest.0).prefetch_for_writing(len);
+        }
+    }
+
+    /// Where fragments are shown apart.
+    #[inline(always)]
+    fn apart(&self) -> Option<&'a Latest> {
         match self.showing.get() {
-            Showing::Nobody => None,
-            Showing::All => Some(&self.parts.head.latest.0),
-            Showing::Alone(slot) => self.credits.latest(slot),
+            Showing::Apart(slot) => self.credits.latest(slot),
+            Showing::Nobody | Showing::All => None,
         }
     }
 
@@ -52,7 +61,7 @@ impl<'a> Producer<'a> {
     pub(super) fn choose_where_to_show(&self) {
         let showing = match self.credits.sole_follower() {
             _ if !self.credits.is_followed() => Showing::Nobody,
-            Some(slot) if self.credits.latest(slot).is_some() => Showing::Alone(slot),
+            Some(slot) if self.credits.latest(slot).is_some() => Showing::Apart(slot),
             _ => Showing::All,
         };
         // Models choose themselves.
@@ -64,16 +73,16 @@ impl<'a> Producer<'a> {
     /// Shows fragments to these from now on, and to no others.
     fn show_to(&self, showing: Showing) {
         let before = self.showing.replace(showing);
-        if let Showing::Alone(slot) = before {
+        if let Showing::Apart(slot) = before {
             if let Some(place) = self.credits.latest(slot).filter(|_| showing != before) {
                 place.end(self.next.get());
             }
         }
     }
 
-    /// Shows fragments to the consumer in slot 0 alone from now on, or to all.
+    /// Shows fragments to the consumer in slot 0 apart from now on, or to all alike.
     #[cfg(all(loom, test))]
     pub(crate) fn shows_apart(&self, apart: bool) {
-        self.show_to(if apart { Showing::Alone(0) } else { Showing::All });
+        self.show_to(if apart { Showing::Apart(0) } else { Showing::All });
     }
 }

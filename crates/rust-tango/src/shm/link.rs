@@ -38,8 +38,6 @@ pub(crate) struct ShmLink {
     ctl: File,
     ctl_map: Mapping,
     rx: Vec<(File, Mapping)>,
-    /// `tx.N` of each slot, which only the producer and one consumer map.
-    latest: Vec<File>,
 }
 
 /// Who makes a link has the producer's lock from the start, until it takes the producer, or drops the last
@@ -77,14 +75,18 @@ impl Own {
             let message = format!("{path} does not exist any more");
             return Err(LinkError::new(LinkErrorKind::NotFound, message));
         }
-        // Whoever made it has reserved the space; somebody may have dug holes since. Filling them now is an
-        // error where there is no space, filling them with a store would be the end of this process.
-        staging::reserve_holes(&file, len)
-            .map_err(|error| LinkError::system(format!("cannot reserve {len} bytes for {path}"), error))?;
-        let map = Mapping::read_write(&file, len)
-            .map_err(|error| LinkError::system(format!("cannot map {len} bytes of {path}"), error))?;
+        let map = mapped_without_holes(&file, len, path)?;
         Ok(Some(Self { map, file }))
     }
+}
+
+/// A file that will be written, mapped. Whoever made it has reserved the space; somebody may have dug holes since. Filling
+/// them now is an error where there is no space, filling them with a store would be the end of this process.
+fn mapped_without_holes(file: &File, len: usize, path: &str) -> Result<Mapping, LinkError> {
+    staging::reserve_holes(file, len)
+        .map_err(|error| LinkError::system(format!("cannot reserve {len} bytes for {path}"), error))?;
+    Mapping::read_write(file, len)
+        .map_err(|error| LinkError::system(format!("cannot map {len} bytes of {path}"), error))
 }
 
 fn rx_name(slot: usize) -> String {
@@ -147,8 +149,6 @@ impl ShmLink {
             layout::write_header(&rx.map, Kind::Consumer, &[slot as u64]);
             let latest = make(&latest_name(slot), SMALL_FILE)?;
             layout::write_header(&latest.map, Kind::Latest, &[slot as u64]);
-            // SAFETY: the mapping outlives this statement.
-            unsafe { layout::latest(&latest.map) }.end(geometry.start);
         }
         // Before others see it: if this fails (too many open files, say), nothing is left behind.
         let link = Self::attach(base.to_path_buf(), staging.open()?)?;
@@ -219,11 +219,11 @@ impl ShmLink {
         let rx = (0..geometry.consumers)
             .map(|slot| checked(&rx_name(slot), Kind::Consumer, SMALL_FILE))
             .collect::<Result<Vec<_>, LinkError>>()?;
-        let latest = (0..geometry.consumers)
-            .map(|slot| checked(&latest_name(slot), Kind::Latest, SMALL_FILE).map(|(file, _)| file))
-            .collect::<Result<Vec<_>, LinkError>>()?;
-        let writable = OnceLock::new();
-        Ok(Self { folder, base, geometry, tx, tx_map, writable, ctl, ctl_map, rx, latest })
+        // Who has a use for these opens them again.
+        for slot in 0..geometry.consumers {
+            checked(&latest_name(slot), Kind::Latest, SMALL_FILE)?;
+        }
+        Ok(Self { folder, base, geometry, tx, tx_map, writable: OnceLock::new(), ctl, ctl_map, rx })
     }
 
     /// The link through the mappings that this process has for reading.
@@ -242,34 +242,34 @@ impl ShmLink {
         if self.writable.get().is_some() {
             return Ok(());
         }
-        let map = self.mapped_for_writing("tx", &self.tx, layout::producer_len(&self.geometry))?;
+        let path = self.folder.path.join("tx").display().to_string();
+        let file = self.folder.open_file("tx", true)?;
+        // What was checked, and will be, is the one that was opened first.
+        if identity(file.metadata(), &path)? != identity(self.tx.metadata(), &path)? {
+            let message = format!("{path} is another file than when the link was opened");
+            return Err(LinkError::new(LinkErrorKind::NotFound, message));
+        }
+        let len = layout::producer_len(&self.geometry);
+        let map = Mapping::read_write(&file, len).map_err(|error| {
+            LinkError::system(format!("cannot map {len} bytes of {path} for writing"), error)
+        })?;
         // Somebody else may have been faster: one is as good as the other.
         let _ = self.writable.set(map);
         Ok(())
     }
 
-    /// A file of the link, mapped writable by who does not hold its lock. `known` is the same file, opened before.
-    fn mapped_for_writing(&self, name: &str, known: &File, len: usize) -> Result<Mapping, LinkError> {
-        let path = self.folder.path.join(name).display().to_string();
-        let file = self.folder.open_file(name, true)?;
-        // What was checked, and will be, is the one that was opened first.
-        if identity(file.metadata(), &path)? != identity(known.metadata(), &path)? {
-            let message = format!("{path} is another file than when the link was opened");
-            return Err(LinkError::new(LinkErrorKind::NotFound, message));
-        }
-        let cannot =
-            |error| LinkError::system(format!("cannot map {len} bytes of {path} for writing"), error);
-        // As in `Own::take`: a store into a hole may be one too many for the filesystem.
-        staging::reserve_holes(&file, len).map_err(cannot)?;
-        Mapping::read_write(&file, len).map_err(cannot)
-    }
-
-    /// Where the newest fragment is shown to the consumer in this slot, writable.
+    /// Where the newest fragment is shown to the consumer in this slot, for the producer and for that one.
     fn latest_of(&self, slot: usize) -> Result<Mapping, LinkError> {
-        self.mapped_for_writing(&latest_name(slot), &self.latest[slot], SMALL_FILE)
+        let name = latest_name(slot);
+        let path = self.folder.path.join(&name).display().to_string();
+        let file = self.folder.open_file(&name, true)?;
+        mapped_without_holes(&file, SMALL_FILE, &path)
     }
 
     pub(crate) fn producer(this: &Arc<Self>, made: &Made) -> Result<Producer<'static>, LinkError> {
+        // Before anything that is given up if this fails.
+        let latest = (0..this.geometry.consumers).map(|slot| this.latest_of(slot));
+        let latest = latest.collect::<Result<Vec<_>, LinkError>>()?;
         let made = made.0.lock().unwrap_or_else(PoisonError::into_inner).take();
         let own = match made {
             Some(own) => own,
@@ -280,8 +280,6 @@ impl ShmLink {
                     .ok_or(TangoError::ProducerTaken)?
             }
         };
-        let latest = (0..this.geometry.consumers).map(|slot| this.latest_of(slot));
-        let latest = latest.collect::<Result<Vec<_>, LinkError>>()?;
         // SAFETY: `own` and `latest` move into the claim and `this` is kept there: all mappings live until the
         // producer's last field is dropped.
         let (mut parts, slots) = unsafe {
@@ -305,9 +303,11 @@ impl ShmLink {
 
     /// Whether nobody but this user and root can write to the link's files.
     fn check_trust(&self) -> Result<(), LinkError> {
+        let latest =
+            (0..self.geometry.consumers).map(|slot| self.folder.open_file(&latest_name(slot), false));
+        let latest = latest.collect::<Result<Vec<_>, LinkError>>()?;
         let mut files = vec![&self.tx, &self.ctl];
-        files.extend(self.rx.iter().map(|(file, _)| file));
-        files.extend(&self.latest);
+        files.extend(self.rx.iter().map(|(file, _)| file).chain(&latest));
         trust::check(&self.folder, &files)
     }
 
@@ -531,11 +531,9 @@ mod tests {
         assert!(is_in(link.writable.get().unwrap(), head()) && !is_in(&link.tx_map, head()));
     }
 
-    /// Asks in vain until it follows, then takes what is published. Where it was shown that; `None`: in the ring.
+    /// Asks in vain for some time, then takes what is published. Where it was shown that; `None`: in the ring.
     fn shown(tx: &Producer<'_>, rx: &mut Consumer<'_>) -> Option<usize> {
-        while !rx.pace.follows() {
-            assert!(rx.poll().unwrap().is_none());
-        }
+        (0..10).for_each(|_| assert!(rx.poll().unwrap().is_none()));
         let n = tx.publish(&[7; 24], 0, 0, 0).unwrap().seq;
         let (place, ring) = (rx.shown_at(), rx.parts.ring.line(n).room.as_ptr().addr());
         let fragment = rx.poll().unwrap().unwrap();
@@ -555,25 +553,40 @@ mod tests {
         places[10].unwrap()
     }
 
+    fn drain(rx: &mut Consumer<'_>) {
+        while rx.poll().unwrap().is_some() {}
+    }
+
     #[test]
-    fn the_only_consumer_is_shown_the_newest_alone() {
+    fn the_only_consumer_that_follows_is_shown_the_newest_apart() {
         let scratch = Scratch::new();
-        let builder = crate::Link::builder().depth(8).mtu(24).consumers(2).dir(scratch.path());
+        let builder = crate::Link::builder().depth(1024).mtu(24).consumers(2).dir(scratch.path());
         let link = builder.create("quotes").unwrap();
         let tx = link.producer().unwrap();
         let mut first = link.consumer().unwrap();
         let shared = std::ptr::from_ref(&first.parts.head.latest.0).addr();
-        let alone = settled(&tx, &mut first, None);
-        assert_ne!(alone, shared);
+        let apart = settled(&tx, &mut first, None);
+        assert_ne!(apart, shared);
+        // Beside others that do not follow, and before any credits are asked for.
         let mut second = link.consumer().unwrap();
-        assert_eq!(settled(&tx, &mut first, Some(&mut second)), shared);
+        let mut observer = link.observer().unwrap();
+        assert_eq!(settled(&tx, &mut first, Some(&mut second)), apart);
+        drain(&mut observer);
+        assert_eq!(settled(&tx, &mut observer, None), shared, "and all others see it as well");
+        // Beside one that follows, too.
+        drain(&mut first);
+        drain(&mut second);
+        assert_eq!(settled(&tx, &mut second, None), shared);
+        drain(&mut first);
+        assert_eq!(settled(&tx, &mut first, None), shared);
         drop(first);
-        let second_alone = settled(&tx, &mut second, None);
-        assert!(second_alone != shared && second_alone != alone);
-        // The next producer shows them to all at first.
+        drain(&mut second);
+        let second_apart = settled(&tx, &mut second, None);
+        assert!(second_apart != shared && second_apart != apart);
+        // The next producer begins by showing them to all.
         drop(tx);
         let tx = link.producer().unwrap();
-        assert_eq!(settled(&tx, &mut second, None), second_alone);
+        assert_eq!(settled(&tx, &mut second, None), second_apart);
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! Links between processes, in shared memory. Linux only.
 //!
-//! A link is a folder below a base folder, one file per writer:
+//! A link is a folder below a base folder, and each file in it has one writer:
 //!
 //! ```text
 //! base/              /dev/shm/tango-UID, $TANGO_DIR, or what the builder was told
@@ -10,7 +10,7 @@
 //!   quotes/          file    written by               others
 //!     tx             header, rings, counters   the producer        map it read-only
 //!     rx.0           progress of one reader    consumer slot 0     map it read-only
-//!     tx.0           what it alone is shown    the producer        map it not at all, but for consumer slot 0
+//!     tx.0           what it is shown apart    the producer        do not map it, but for consumer slot 0
 //!     rx.1, tx.1     ...                       ... consumer slot 1
 //!     ctl            command word              whoever operates    map it read-only
 //! ```
@@ -19,8 +19,9 @@
 //!
 //! - Each byte has one writing process: the one that holds the lock of its file (of `tx.N`: of `tx`). Everybody else
 //!   maps the file read-only, so the page tables enforce it. Two exceptions, both because it is faster on AMD's
-//!   processors: the consumer that `tx.N` is for, which can mislead nobody but itself there, has that writable; and readers
-//!   who asked to map `tx` writable ([`Link::map_writable`](crate::Link::map_writable)).
+//!   processors: the consumer that `tx.N` is for has that writable, stores one word there when it takes its slot, and can
+//!   mislead nobody but itself there ([`latest`](crate::latest)); and readers who asked to map `tx` writable
+//!   ([`Link::map_writable`](crate::Link::map_writable)).
 //! - A folder appears under its name complete, by one rename, and disappears from it by another. Nobody
 //!   opens half a link.
 //! - The lock of a file, not a process id or a clock, says that its owner lives ([`lock`]); who clears up
