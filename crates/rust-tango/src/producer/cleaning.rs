@@ -10,6 +10,9 @@ use crate::sync::Relaxed;
 pub(super) enum Cleaning {
     /// Nothing: they are at hand as a sole consumer leaves them, or cannot be.
     None,
+    /// One consumer follows: nobody looks at the ring, so the next line can be fetched now, and stays. It has not been used
+    /// for a lap, which may be long ago, and what is shown as the newest waits for what is stored there.
+    FetchNext,
     /// A sole consumer has them leave.
     Fetch,
     EvictAndFetch,
@@ -24,6 +27,10 @@ impl Producer<'_> {
             return;
         }
         let ring = self.parts.ring;
+        if cleaning == Cleaning::FetchNext {
+            ring.line(n.wrapping_add(1)).for_cache_lines(len, cache::prefetch_for_writing);
+            return;
+        }
         if cleaning == Cleaning::EvictAndFetch {
             let far = n.wrapping_add(3 * self.clean_ahead);
             ring.line(far).for_cache_lines(len, cache::evict);
@@ -38,12 +45,13 @@ impl Producer<'_> {
     /// As the consumers are, and what they tell. Leaves it to a sole one to clean the lines that it has read.
     pub(super) fn choose_cleaning(&self) {
         let is_sole = self.credits.counted() == 1;
-        let cleaning = if self.clean_ahead == 0 {
-            Cleaning::None
-        } else if !is_sole {
+        let helps = self.clean_ahead != 0;
+        let cleaning = if helps && !is_sole {
             Cleaning::EvictAndFetch
-        } else if self.credits.is_evicted() {
+        } else if helps && self.credits.is_evicted() {
             Cleaning::Fetch
+        } else if self.credits.sole_follower().is_some() {
+            Cleaning::FetchNext
         } else {
             Cleaning::None
         };
@@ -93,5 +101,34 @@ mod tests {
         readers.pop();
         publish_and_read(&tx, &mut readers, 200);
         assert_eq!((tx.cleaning.get(), sole(&tx)), (Cleaning::None, 1));
+    }
+
+    #[test]
+    fn it_fetches_the_next_line_for_who_follows_alone() {
+        let link = Link::builder().depth(64).mtu(64).consumers(2).build().unwrap();
+        let mut tx = link.producer().unwrap();
+        tx.clean_ahead = 0;
+        let mut readers = vec![link.consumer().unwrap(), link.consumer().unwrap()];
+        publish_and_read(&tx, &mut readers, 200);
+        assert_eq!(tx.cleaning.get(), Cleaning::None);
+        let slots = [0, 1].map(|reader| readers[reader].mode.seat().unwrap().slot());
+        for (follow, expected) in [
+            ([true, false], Cleaning::FetchNext),
+            ([true, true], Cleaning::None),
+            ([false, true], Cleaning::FetchNext),
+            ([false, false], Cleaning::None),
+        ] {
+            for (slot, follows) in slots.iter().zip(follow) {
+                slot.hint(Hints { follows, evicts: false });
+            }
+            publish_and_read(&tx, &mut readers, 1);
+            assert_eq!(tx.cleaning.get(), expected, "{follow:?}");
+        }
+        // What is evicted is fetched some time before.
+        tx.clean_ahead = 2;
+        drop(readers.pop());
+        slots[0].hint(Hints { follows: true, evicts: true });
+        publish_and_read(&tx, &mut readers, 200);
+        assert_eq!(tx.cleaning.get(), Cleaning::Fetch);
     }
 }
