@@ -74,8 +74,6 @@ pub(crate) struct Watched<'a> {
     latest: Option<&'a Latest>,
     /// The state word of an owner that is proven dead, or was evicted: ignored as long as the slot shows it.
     dead: Cell<u64>,
-    /// Whether the last refresh has ignored it.
-    is_ignored: Cell<bool>,
     /// What the owner's bell said when it was last looked at closely.
     seen: Cell<u64>,
     /// The owner's hints of then, as a word.
@@ -96,19 +94,14 @@ pub(crate) struct Slots<'a> {
 
 impl<'a> Watched<'a> {
     fn new(slot: &'a ConsumerSlot, latest: Option<&'a Latest>) -> Self {
-        Self {
-            slot,
-            latest,
-            dead: Cell::new(0),
-            is_ignored: Cell::new(false),
-            seen: Cell::new(0),
-            hints: Cell::new(0),
-        }
+        Self { slot, latest, dead: Cell::new(0), seen: Cell::new(0), hints: Cell::new(0) }
     }
 
-    /// What the owner tells, unless it is ignored.
+    /// What the owner told when its signals were last looked at closely, unless it is ignored by now.
     fn hints(&self) -> Hints {
-        if self.is_ignored.get() { Hints::default() } else { Hints::unpack(self.hints.get()) }
+        let dead = self.dead.get();
+        let is_ignored = dead != 0 && self.slot.demand().0 == dead;
+        if is_ignored { Hints::default() } else { Hints::unpack(self.hints.get()) }
     }
 
     /// Whether its owner's signals are not what they were when they were last looked at closely.
@@ -260,17 +253,13 @@ impl<'a> Credits<'a> {
         for (index, watched) in self.slots.iter().enumerate() {
             let (state, demand) = watched.slot.demand();
             let next = match demand {
-                Some(_) if state == watched.dead.get() => {
-                    watched.is_ignored.set(true);
-                    continue;
-                }
+                Some(_) if state == watched.dead.get() => continue,
                 // The consumer of an `Fctl` is waited for also while there is none.
                 Some(next) if self.slots.is_awaited => seq::later(next, floor),
                 None if self.slots.is_awaited => floor,
                 Some(next) => next,
                 None => continue,
             };
-            watched.is_ignored.set(false);
             counted += 1;
             let settled = !seq::is_before(next, floor) || !intact("fctl.before_floor");
             if settled && seq::is_before(next, least) {
@@ -506,6 +495,34 @@ mod tests {
         assert_eq!(credits.limit(), 22, "a word ahead of the producer counts as the producer's place");
         a.release(3);
         assert!(!credits.refresh(15), "the consumer of an Fctl is waited for, wherever it was left");
+    }
+
+    #[cfg(feature = "alloc")]
+    #[test]
+    fn what_the_dead_have_told_does_not_count() {
+        let (a, b, word) = (ConsumerSlot::new(), ConsumerSlot::new(), AtomicU64::new(0));
+        let credits = Credits::new(Slots::watching([(&a, None), (&b, None)].into_iter()), 0, &word, 8);
+        for slot in [&a, &b] {
+            slot.claim(0, false, Order::ByFence);
+            slot.hint(Hints { follows: true, evicts: true });
+        }
+        credits.look_closely();
+        assert_eq!(credits.sole_follower(), None, "there are two");
+        assert_eq!(credits.bury_dead(|slot| slot != 0), 1);
+        b.release(1);
+        assert!(credits.refresh(8));
+        assert_eq!(credits.sole_follower(), Some(1));
+        b.hint(Hints::default());
+        credits.look_closely();
+        assert_eq!(
+            (credits.sole_follower(), credits.is_followed(), credits.is_evicted()),
+            (None, false, false)
+        );
+        // Its slot has another owner: known by what that tells, before credits are asked for.
+        a.claim(1, false, Order::ByFence);
+        a.hint(Hints { follows: true, evicts: false });
+        credits.look_closely();
+        assert_eq!(credits.sole_follower(), Some(0));
     }
 
     #[cfg(feature = "alloc")]
