@@ -10,6 +10,7 @@
 //! - `workloads`: which tables there are, and which rows they have;
 //! - `report`: tables, summary, page with plots, JSON.
 
+use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
@@ -164,8 +165,11 @@ fn run(arguments: Arguments) -> Result<ExitCode, Failure> {
     let cores = Cores::choose(arguments.cores)?;
     let contests = chosen(&arguments)?;
     if arguments.list {
-        list(&contests);
-        return Ok(ExitCode::SUCCESS);
+        // Whoever reads it may have seen enough.
+        return match list(&contests) {
+            Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(error.into()),
+            _ => Ok(ExitCode::SUCCESS),
+        };
     }
     let report = measure(&arguments, cores, &contests)?;
     write(&arguments, &report)?;
@@ -197,13 +201,15 @@ fn chosen(arguments: &Arguments) -> Result<Vec<Contest>, Failure> {
     if chosen.is_empty() { Err("no table is left; --list names them".into()) } else { Ok(chosen) }
 }
 
-fn list(contests: &[Contest]) {
+fn list(contests: &[Contest]) -> io::Result<()> {
+    let mut out = io::stdout().lock();
     for contest in contests {
-        println!("{}  --workload {}  --only {}", contest.title, contest.workload, contest.key);
+        writeln!(out, "{}  --workload {}  --only {}", contest.title, contest.workload, contest.key)?;
         for row in &contest.rows {
-            println!("    {}", row.name);
+            writeln!(out, "    {}", row.name)?;
         }
     }
+    Ok(())
 }
 
 fn measure(arguments: &Arguments, cores: Cores, contests: &[Contest]) -> Result<Report, Failure> {
