@@ -392,6 +392,7 @@ impl<'a> Credits<'a> {
                 dead += 1;
             }
         }
+        self.note_hints();
         dead
     }
 
@@ -509,9 +510,9 @@ mod tests {
         credits.look_closely();
         assert_eq!(credits.sole_follower(), None, "there are two");
         assert_eq!(credits.bury_dead(|slot| slot != 0), 1);
+        assert_eq!(credits.sole_follower(), Some(1));
         b.release(1);
         assert!(credits.refresh(8));
-        assert_eq!(credits.sole_follower(), Some(1));
         b.hint(Hints::default());
         credits.look_closely();
         assert_eq!(

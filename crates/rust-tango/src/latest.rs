@@ -39,9 +39,9 @@
 //! own, before they are shown to all. Otherwise its own is at its *end* ([`Latest::end`]): there is a number for which all
 //! is in the ring for who looks, and nobody begins to follow there ([`Latest::is_shown`]).
 //!
-//! The consumer stores one thing there: that end, when it takes its slot, so that it is shown nothing that the owner before
-//! it has left there. (The producer may be showing something at this moment. That it is over for one fragment does no harm.)
-//! If anything else in its process stores there, it misleads that consumer and nobody else.
+//! The consumer stores one thing there: that end, when it has taken its slot and before it looks, so that it is shown nothing
+//! that the owner before it has left there. (The producer may be showing something at this moment: that is then found where
+//! all look.) If anything else in its process stores there, it misleads that consumer and nobody else.
 //!
 //! # Why it is right
 //!
@@ -50,7 +50,9 @@
 //! `seq = m` less `UNDER_WAY` and a release fence, and the load of that word is followed by the acquire fence of step 3.
 //! So the second load of `seq` returns that or one further on, and `n` does not come again: `m` was in the ring before,
 //! so whoever takes over begins behind it. If it is in the far line, the same holds of `begun`. And who accepts something
-//! of the far line has seen in the near one that `n` has a part there. (What is announced leaves all words as they are but
+//! of the far line has seen in the near one that `n` has a part there. (Where fragments are shown apart, the reader has stored
+//! an end, too: before all its looks. So whatever it finds was stored behind that, and it stands between no two numbers that
+//! this is about.) (What is announced leaves all words as they are but
 //! for the place, and that says so; a producer that begins does the same with a number that was there before.)
 //!
 //! *What is refused is in the ring.* All that the producer did there for `n` was stored before `seq = n`, with Release.

@@ -256,7 +256,7 @@ impl<'a> Producer<'a> {
             self.announce(n.wrapping_sub(1));
             self.advance(n.wrapping_sub(1), count);
         }
-        if self.cleaning.get() != Cleaning::None {
+        if !matches!(self.cleaning.get(), Cleaning::None | Cleaning::FetchNext) {
             for (payload, offset) in payloads.iter().zip(0..count) {
                 self.clean(first.wrapping_add(offset), payload.len());
             }

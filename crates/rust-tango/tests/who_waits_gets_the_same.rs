@@ -156,6 +156,30 @@ fn who_takes_a_slot_is_shown_nothing_of_before() {
     }
 }
 
+/// A consumer may ask for any number of before, beside one that waits. It begins where it can.
+#[cfg(all(feature = "shm", target_os = "linux"))]
+#[test]
+fn who_asks_for_what_is_long_gone_waits_like_others() {
+    let place = common::process::Place::new();
+    for first in [1 << 60, 1 << 61, 3 << 60, 1 << 62, 5 << 60, (1 << 63) - 30] {
+        let link = builder().start(first).dir(place.path()).create("quotes").unwrap();
+        let tx = link.producer().unwrap();
+        let mut readers = [link.consumer().unwrap(), link.consumer_from(Start::At(0)).unwrap()];
+        assert!(
+            matches!(readers[1].poll(), Err(TangoError::Overrun { .. })),
+            "it is told what it has missed"
+        );
+        for round in 0..20 {
+            readers.iter_mut().for_each(wait);
+            let n = tx.next_seq();
+            tx.publish(&payload(n, MTU), sig(n), 0, 0).unwrap();
+            readers.iter_mut().for_each(|rx| get(rx, round));
+        }
+        drop((tx, readers));
+        link.remove().unwrap();
+    }
+}
+
 /// A consumer may begin with any number that is yet to come.
 #[cfg(all(feature = "shm", target_os = "linux"))]
 #[test]

@@ -68,6 +68,7 @@ impl<'a> Consumer<'a> {
         if let Some(seat) = self.mode.seat() {
             let start = self.next;
             self.next = seat.settle(start, &self.parts.head.credit.0.floor);
+            seat.end_latest(self.next);
             if exact {
                 self.missed = self.next.wrapping_sub(start);
             } else {

@@ -267,10 +267,6 @@ impl<'a> Seat<'a> {
 
     /// Takes the slot: see [`ConsumerSlot::claim`].
     pub(crate) fn claim(&self, start: u64, evictable: bool) {
-        // What was shown to the owner before is not for this one.
-        if let Some(latest) = self.latest.filter(|_| intact("latest.claim")) {
-            latest.end(start);
-        }
         self.slot.claim(start, evictable, self.order);
     }
 
@@ -331,6 +327,13 @@ impl<'a> Seat<'a> {
 
     pub(crate) fn slot(&self) -> &'a ConsumerSlot {
         self.slot
+    }
+
+    /// What was shown apart to the owner before is not for this one, which begins with fragment `next`.
+    pub(crate) fn end_latest(&self, next: u64) {
+        if let Some(latest) = self.latest.filter(|_| intact("latest.claim")) {
+            latest.end(next);
+        }
     }
 
     /// Where fragments like `next` are shown to its owner apart, if they are.

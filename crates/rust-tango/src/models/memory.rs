@@ -111,7 +111,7 @@ impl Memory {
     }
 
     /// The same, and they can be shown to the consumer in slot 0 alone.
-    pub(super) fn shows_apart(&self) {
+    pub(super) fn can_show_apart(&self) {
         self.shows_latest(true);
         self.apart.is_used_from_now_on(true);
         self.apart.end(self.shape.first);

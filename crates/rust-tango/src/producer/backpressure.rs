@@ -166,6 +166,7 @@ impl Producer<'_> {
             if dead > 0 {
                 let buried = &self.parts.head.rare.0.buried;
                 buried.store(buried.load(Relaxed).wrapping_add(dead), Relaxed);
+                self.heed_consumers();
             }
         }
     }

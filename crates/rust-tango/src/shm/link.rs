@@ -43,7 +43,7 @@ pub(crate) struct ShmLink {
 /// Who makes a link has the producer's lock from the start, until it takes the producer, or drops the last
 /// `Link` that it made (its readers may live on).
 #[derive(Debug, Default)]
-pub(crate) struct Made(Mutex<Option<Own>>);
+pub(crate) struct Made(Mutex<Option<(Own, Vec<Mapping>)>>);
 
 /// A file of which this is the one writer.
 #[derive(Debug)]
@@ -109,7 +109,7 @@ impl ShmLink {
         folder::check_name(name)?;
         let base = folder::base_dir(explicit);
         folder::ensure_base(&base)?;
-        let (link, own) = staging::with_base_lock(&base, || {
+        let (link, made) = staging::with_base_lock(&base, || {
             let old = match Folder::open(&base, name) {
                 Err(error) if error.is_not_found() => return Self::fill(&base, name, geometry, mode),
                 old => old?,
@@ -123,13 +123,19 @@ impl ShmLink {
                 return replaced(&link.folder); // it has been stopped, for good
             }
             let own = link.take_over(geometry, mode)?;
-            Ok((link, own))
+            let latest = link.latest_of_all()?;
+            Ok((link, (own, latest)))
         })?;
-        Ok((link, Made(Mutex::new(Some(own)))))
+        Ok((link, Made(Mutex::new(Some(made)))))
     }
 
     /// Makes the files of a link and gives it its name.
-    fn fill(base: &Path, name: &str, geometry: &Geometry, mode: u32) -> Result<(Self, Own), LinkError> {
+    fn fill(
+        base: &Path,
+        name: &str,
+        geometry: &Geometry,
+        mode: u32,
+    ) -> Result<(Self, (Own, Vec<Mapping>)), LinkError> {
         let staging = Staging::new(base, name, mode)?;
         let make = |file: &str, len: usize| {
             let path = base.join(name).join(file).display().to_string();
@@ -152,8 +158,9 @@ impl ShmLink {
         }
         // Before others see it: if this fails (too many open files, say), nothing is left behind.
         let link = Self::attach(base.to_path_buf(), staging.open()?)?;
+        let latest = link.latest_of_all()?;
         staging.publish()?;
-        Ok((link, tx))
+        Ok((link, (tx, latest)))
     }
 
     /// Takes the producer's lock of a link that is there, if it is what was asked for.
@@ -258,7 +265,12 @@ impl ShmLink {
         Ok(())
     }
 
-    /// Where the newest fragment is shown to the consumer in this slot, for the producer and for that one.
+    /// Where the newest fragment can be shown to each consumer apart: for the producer.
+    fn latest_of_all(&self) -> Result<Vec<Mapping>, LinkError> {
+        (0..self.geometry.consumers).map(|slot| self.latest_of(slot)).collect()
+    }
+
+    /// Where it is shown to the consumer in this slot: for the producer and for that one.
     fn latest_of(&self, slot: usize) -> Result<Mapping, LinkError> {
         let name = latest_name(slot);
         let path = self.folder.path.join(&name).display().to_string();
@@ -267,17 +279,15 @@ impl ShmLink {
     }
 
     pub(crate) fn producer(this: &Arc<Self>, made: &Made) -> Result<Producer<'static>, LinkError> {
-        // Before anything that is given up if this fails.
-        let latest = (0..this.geometry.consumers).map(|slot| this.latest_of(slot));
-        let latest = latest.collect::<Result<Vec<_>, LinkError>>()?;
         let made = made.0.lock().unwrap_or_else(PoisonError::into_inner).take();
-        let own = match made {
-            Some(own) => own,
+        let (own, latest) = match made {
+            Some(made) => made,
             None => {
                 let file = this.folder.open_file("tx", true)?;
                 let path = this.folder.path.join("tx").display().to_string();
-                Own::take(file, layout::producer_len(&this.geometry), &path)?
-                    .ok_or(TangoError::ProducerTaken)?
+                let own = Own::take(file, layout::producer_len(&this.geometry), &path)?
+                    .ok_or(TangoError::ProducerTaken)?;
+                (own, this.latest_of_all()?)
             }
         };
         // SAFETY: `own` and `latest` move into the claim and `this` is kept there: all mappings live until the

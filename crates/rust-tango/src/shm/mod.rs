@@ -10,7 +10,7 @@
 //!   quotes/          file    written by               others
 //!     tx             header, rings, counters   the producer        map it read-only
 //!     rx.0           progress of one reader    consumer slot 0     map it read-only
-//!     tx.0           what it is shown apart    the producer        do not map it, but for consumer slot 0
+//!     tx.0           what it is shown apart    the producer        look at its header; consumer slot 0 maps it, too
 //!     rx.1, tx.1     ...                       ... consumer slot 1
 //!     ctl            command word              whoever operates    map it read-only
 //! ```
