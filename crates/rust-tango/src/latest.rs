@@ -39,32 +39,32 @@
 //! own, before they are shown to all. Otherwise its own is at its *end* ([`Latest::end`]): there is a number for which all
 //! is in the ring for who looks, and nobody begins to follow there ([`Latest::is_shown`]).
 //!
-//! The consumer stores one thing there: that end, when it has taken its slot and before it looks, so that it is shown nothing
-//! that the owner before it has left there. (The producer may be showing something at this moment: that is then found where
-//! all look.) If anything else in its process stores there, it misleads that consumer and nobody else.
+//! The consumer stores one thing there: that end, when it has taken its slot and before it looks, so that it is shown
+//! nothing that the owner before it has left there. (The producer may be showing something at this moment: that is then
+//! found where all look.) If anything else in its process stores there, it misleads that consumer and nobody else.
 //!
 //! # Why it is right
 //!
 //! *What is accepted is fragment `n`.* `seq = n` is stored behind the words of `n`, and who has loaded it and run the
-//! acquire fence sees those or newer ones. Suppose one is newer, of `m`. If it is in the near line, there came before it
-//! `seq = m` less `UNDER_WAY` and a release fence, and the load of that word is followed by the acquire fence of step 3.
-//! So the second load of `seq` returns that or one further on, and `n` does not come again: `m` was in the ring before,
-//! so whoever takes over begins behind it. If it is in the far line, the same holds of `begun`. And who accepts something
-//! of the far line has seen in the near one that `n` has a part there. (Where fragments are shown apart, the reader has stored
-//! an end, too: before all its looks. So whatever it finds was stored behind that, and it stands between no two numbers that
-//! this is about.) (What is announced leaves all words as they are but
-//! for the place, and that says so; a producer that begins does the same with a number that was there before.)
+//! acquire fence sees those or newer ones. Suppose one is newer, of `m`. If it is in the near line, there came before
+//! it `seq = m` less `UNDER_WAY` and a release fence, and the load of that word is followed by the acquire fence of
+//! step 3. So the second load of `seq` returns that or one further on, and `n` does not come again: `m` was in the ring
+//! before, so whoever takes over begins behind it. If it is in the far line, the same holds of `begun`. And who accepts
+//! something of the far line has seen in the near one that `n` has a part there. (Where fragments are shown apart, the
+//! reader has stored an end, too: before all its looks. So whatever it finds was stored behind that, and it stands
+//! between no two numbers that this is about.) (What is announced leaves all words as they are but for the place, and
+//! that says so; a producer that begins does the same with a number that was there before.)
 //!
 //! *What is refused is in the ring.* All that the producer did there for `n` was stored before `seq = n`, with Release.
 //!
 //! *Nothing is missed.* Every publish, and every batch, ends with a store of `seq`, whatever the size of the payload,
 //! wherever fragments are shown. Where they are not any more, `end` is stored first, before the next one is shown
 //! anywhere, and a producer that begins stores it wherever its predecessor may have shown something apart: who waits
-//! there finds that all is in the ring. A producer that dies in front of its store of `seq` leaves a fragment in the ring
-//! that is not here; the next producer stores `seq`
-//! when it begins ([`Latest::begin`]), and who finds that a link has ended looks once more at the ring. Who sleeps, or
-//! is awaited, looks there too. So does, now and then, a follower that goes on polling: a producer may
-//! have been stopped between the two stores, and others may have the fragment already.
+//! there finds that all is in the ring. A producer that dies in front of its store of `seq` leaves a fragment in the
+//! ring that is not here; the next producer stores `seq` when it begins ([`Latest::begin`]), and who finds that a link
+//! has ended looks once more at the ring. Who sleeps, or is awaited, looks there too. So does, now and then, a follower
+//! that goes on polling: a producer may have been stopped between the two stores, and others may have the fragment
+//! already.
 //!
 //! *Each line is taken once.* All stores into the far line come first, then all into the near one: the reader, which
 //! looks at that all the time, would take it away in between.
@@ -166,8 +166,9 @@ impl Latest {
         }
     }
 
-    /// Nothing is shown here any more, until the next [`Self::publish`]. Who looks for `next`, or for anything near it, finds
-    /// it in the ring. Producer only; and where fragments are shown to one consumer alone, that one before it looks here.
+    /// Nothing is shown here any more, until the next [`Self::publish`]. Who looks for `next`, or for anything within 2^60
+    /// of it, finds it in the ring. Producer only; and where fragments are shown to one consumer apart, that one before it
+    /// looks here.
     pub(crate) fn end(&self, next: u64) {
         if self.is_used() && intact("latest.end") {
             self.meta[0].store(next.wrapping_sub(ENDED), Relaxed);

@@ -66,9 +66,9 @@ const AWAY_MOST: u32 = 4;
 const AWAY_FOR: u64 = 1024;
 /// Of so many empty looks, one asks for anything but the next fragment: has the link ended?
 const QUICK_LOOKS: u32 = if cfg!(loom) { 1 } else { 8 };
-/// Empty looks between two questions whether the producer lives; and between two looks of a follower in the ring, which
-/// are about a millisecond for who does nothing else: each takes the line away from the producer, which stores there before it
-/// shows anything.
+/// Empty looks between two questions whether the producer lives; and between two looks of a follower in the ring, about
+/// a millisecond for who does nothing else: each takes the line away from the producer, which stores there before it
+/// shows anything (`bench/`: `round-trip-load`).
 const LOOKS_PER_QUESTION: u32 = 1024;
 const LOOKS_BEHIND_NEWEST: u32 = 256 * LOOKS_PER_QUESTION;
 const _: () = assert!(LOOKS_PER_QUESTION % QUICK_LOOKS == 0);

@@ -10,8 +10,8 @@ use crate::sync::Relaxed;
 pub(super) enum Cleaning {
     /// Nothing: they are at hand as a sole consumer leaves them, or cannot be.
     None,
-    /// The only consumer follows, so it does not look at the ring: the next line can be fetched now, and stays. It has not been
-    /// used for a lap, which may be long ago, and what is shown as the newest waits for what is stored there.
+    /// The only consumer follows, so it does not look at the ring: the next line can be fetched now, and stays. It has not
+    /// been used for a lap, which may be long ago, and what is shown as the newest waits for what is stored there.
     FetchNext,
     /// A sole consumer has them leave.
     Fetch,
