@@ -163,11 +163,17 @@ pub(crate) struct Credits<'a> {
     held_by: Cell<Option<usize>>,
     /// How many consumers the last refresh has counted.
     counted: Cell<usize>,
-    /// Whether somebody may look for fragments where the newest is shown; and the slot of the only consumer that does.
-    followed: Cell<bool>,
-    sole_follower: Cell<Option<usize>>,
-    /// Whether somebody has lines that were read leave the caches.
-    evicted: Cell<bool>,
+}
+
+/// What all consumers together tell.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Told {
+    /// Somebody may look for fragments where the newest is shown.
+    pub(crate) followed: bool,
+    /// The slot of the one consumer that does, if it is one.
+    pub(crate) sole_follower: Option<usize>,
+    /// Somebody has lines that were read leave the caches.
+    pub(crate) evicted: bool,
 }
 
 impl<'a> Credits<'a> {
@@ -183,9 +189,6 @@ impl<'a> Credits<'a> {
             failures: Cell::new(0),
             held_by: Cell::new(None),
             counted: Cell::new(0),
-            followed: Cell::new(true),
-            sole_follower: Cell::new(None),
-            evicted: Cell::new(false),
         }
     }
 
@@ -220,7 +223,6 @@ impl<'a> Credits<'a> {
         // R1
         let candidate = self.least_demand(n);
         if !seq::is_before(old, candidate) {
-            self.note_hints();
             self.failures.set(failures.wrapping_add(1));
             return false;
         }
@@ -239,7 +241,6 @@ impl<'a> Credits<'a> {
         // before our writes.
         fence(ordering("fctl.credits", Acquire));
         self.floor.set(floor);
-        self.note_hints();
         let rose = seq::is_before(old, floor);
         self.failures.set(if rose { 0 } else { failures.wrapping_add(1) });
         rose
@@ -305,19 +306,7 @@ impl<'a> Credits<'a> {
                 watched.seen.set(seen);
             }
         }
-        self.note_hints();
         needs_ringing
-    }
-
-    /// Whether somebody may look for fragments where the newest is shown, as of the fragment before.
-    #[inline(always)]
-    pub(crate) fn is_followed(&self) -> bool {
-        self.followed.get()
-    }
-
-    /// The slot of the one consumer that may look for fragments where the newest is shown, if it is one.
-    pub(crate) fn sole_follower(&self) -> Option<usize> {
-        self.sole_follower.get()
     }
 
     /// Where the newest fragment can be shown to the owner of a slot apart.
@@ -329,13 +318,9 @@ impl<'a> Credits<'a> {
         }
     }
 
-    /// Whether somebody has lines that were read leave the caches.
-    pub(crate) fn is_evicted(&self) -> bool {
-        self.evicted.get()
-    }
-
-    /// Observers cannot say that they follow: they count where they are alone.
-    fn note_hints(&self) {
+    /// What consumers told when they were last looked at closely. Observers cannot say that they follow: they count where
+    /// they are alone.
+    pub(crate) fn told(&self) -> Told {
         let (mut followers, mut last, mut evicted) = (0, 0, false);
         for (slot, watched) in self.slots.iter().enumerate() {
             let Hints { follows, evicts } = watched.hints();
@@ -344,9 +329,11 @@ impl<'a> Credits<'a> {
             }
             evicted |= evicts;
         }
-        self.followed.set(followers != 0 || self.counted.get() == 0);
-        self.sole_follower.set((followers == 1).then_some(last));
-        self.evicted.set(evicted);
+        Told {
+            followed: followers != 0 || self.counted.get() == 0,
+            sole_follower: (followers == 1).then_some(last),
+            evicted,
+        }
     }
 
     /// The bell of the owner of a slot.
@@ -392,7 +379,6 @@ impl<'a> Credits<'a> {
                 dead += 1;
             }
         }
-        self.note_hints();
         dead
     }
 
@@ -508,22 +494,20 @@ mod tests {
             slot.hint(Hints { follows: true, evicts: true });
         }
         credits.look_closely();
-        assert_eq!(credits.sole_follower(), None, "there are two");
+        assert_eq!(credits.told().sole_follower, None, "there are two");
         assert_eq!(credits.bury_dead(|slot| slot != 0), 1);
-        assert_eq!(credits.sole_follower(), Some(1));
+        assert_eq!(credits.told().sole_follower, Some(1));
         b.release(1);
         assert!(credits.refresh(8));
         b.hint(Hints::default());
         credits.look_closely();
-        assert_eq!(
-            (credits.sole_follower(), credits.is_followed(), credits.is_evicted()),
-            (None, false, false)
-        );
+        let told = credits.told();
+        assert_eq!((told.sole_follower, told.followed, told.evicted), (None, false, false));
         // Its slot has another owner: known by what that tells, before credits are asked for.
         a.claim(1, false, Order::ByFence);
         a.hint(Hints { follows: true, evicts: false });
         credits.look_closely();
-        assert_eq!(credits.sole_follower(), Some(0));
+        assert_eq!(credits.told().sole_follower, Some(0));
     }
 
     #[cfg(feature = "alloc")]
@@ -535,7 +519,7 @@ mod tests {
             if credits.signals_changed() {
                 credits.look_closely();
             }
-            credits.is_followed()
+            credits.told().followed
         };
         assert!(is_followed(), "there may be observers, and nobody else");
         a.claim(0, false, Order::ByFence);

@@ -256,11 +256,7 @@ impl<'a> Producer<'a> {
             self.announce(n.wrapping_sub(1));
             self.advance(n.wrapping_sub(1), count);
         }
-        if !matches!(self.cleaning.get(), Cleaning::None | Cleaning::FetchNext) {
-            for (payload, offset) in payloads.iter().zip(0..count) {
-                self.clean(first.wrapping_add(offset), payload.len());
-            }
-        }
+        self.clean_batch(first, payloads, count);
         count as usize
     }
 
@@ -565,8 +561,9 @@ impl<'a> Producer<'a> {
 
     /// The consumers have changed, or what they tell.
     fn heed_consumers(&self) {
-        self.choose_cleaning();
-        self.choose_where_to_show();
+        let told = self.credits.told();
+        self.choose_cleaning(told);
+        self.choose_where_to_show(told);
     }
 
     /// Retires so many fragments more than needed: for models, whose rings are too small for any.

@@ -42,7 +42,7 @@ pub(crate) struct Hints {
 }
 
 impl Hints {
-    /// A bit for each, so that words can be put together.
+    /// A bit for each.
     const fn pack(self) -> u64 {
         self.follows as u64 | (self.evicts as u64) << 1
     }

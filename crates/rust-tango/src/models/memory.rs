@@ -52,7 +52,7 @@ pub(super) struct Memory {
     ring: Vec<AtomicU64>,
     region: Vec<AtomicU64>,
     slots: Vec<ConsumerSlot>,
-    /// Where fragments can be shown to the consumer in slot 0 alone.
+    /// Where fragments can be shown to the consumer in slot 0 apart.
     apart: Latest,
     /// 1 + the slot whose owner has died without leaving; 0: nobody is dead. What the kernel says: everybody sees
     /// the newest value, and nothing is ordered by it.
@@ -110,7 +110,7 @@ impl Memory {
         self.head.latest.0.is_used_from_now_on(shows);
     }
 
-    /// The same, and they can be shown to the consumer in slot 0 alone.
+    /// The same, and they can be shown to the consumer in slot 0 apart.
     pub(super) fn can_show_apart(&self) {
         self.shows_latest(true);
         self.apart.is_used_from_now_on(true);

@@ -3,6 +3,7 @@
 
 use super::Producer;
 use crate::cache;
+use crate::fctl::Told;
 use crate::seq;
 use crate::sync::Relaxed;
 
@@ -42,15 +43,29 @@ impl Producer<'_> {
         }
     }
 
+    /// The same after a batch of the first `count` payloads, as fragments from `first` on.
+    #[inline]
+    pub(super) fn clean_batch(&self, first: u64, payloads: &[&[u8]], count: u64) {
+        match self.cleaning.get() {
+            // Who follows is only told of a batch, and is in the ring now.
+            Cleaning::None | Cleaning::FetchNext => {}
+            Cleaning::Fetch | Cleaning::EvictAndFetch => {
+                for (payload, offset) in payloads.iter().zip(0..count) {
+                    self.clean(first.wrapping_add(offset), payload.len());
+                }
+            }
+        }
+    }
+
     /// As the consumers are, and what they tell. Leaves it to a sole one to clean the lines that it has read.
-    pub(super) fn choose_cleaning(&self) {
+    pub(super) fn choose_cleaning(&self, told: Told) {
         let is_sole = self.credits.counted() == 1;
         let helps = self.clean_ahead != 0;
         let cleaning = if helps && !is_sole {
             Cleaning::EvictAndFetch
-        } else if helps && self.credits.is_evicted() {
+        } else if helps && told.evicted {
             Cleaning::Fetch
-        } else if is_sole && self.credits.sole_follower().is_some() {
+        } else if is_sole && told.sole_follower.is_some() {
             Cleaning::FetchNext
         } else {
             Cleaning::None
@@ -83,7 +98,7 @@ mod tests {
         // Whatever the processor.
         tx.clean_ahead = 2;
         let sole = |tx: &Producer<'_>| tx.parts.head.credit.0.sole.load(Relaxed);
-        tx.choose_cleaning();
+        tx.heed_consumers();
         assert_eq!((tx.cleaning.get(), sole(&tx)), (Cleaning::EvictAndFetch, 0));
 
         let mut readers = vec![link.consumer().unwrap()];

@@ -1,6 +1,7 @@
 //! Where a producer shows the newest fragment once more, to who waits for it: see [`latest`](crate::latest).
 
 use super::Producer;
+use crate::fctl::Told;
 use crate::frag::FragmentMetadata;
 use crate::latest::Latest;
 use crate::line::Content;
@@ -58,9 +59,9 @@ impl<'a> Producer<'a> {
     }
 
     /// As the consumers are, and what they tell.
-    pub(super) fn choose_where_to_show(&self) {
-        let showing = match self.credits.sole_follower() {
-            _ if !self.credits.is_followed() => Showing::Nobody,
+    pub(super) fn choose_where_to_show(&self, told: Told) {
+        let showing = match told.sole_follower {
+            _ if !told.followed => Showing::Nobody,
             Some(slot) if self.credits.latest(slot).is_some() => Showing::Apart(slot),
             _ => Showing::All,
         };
@@ -72,10 +73,10 @@ impl<'a> Producer<'a> {
 
     /// Shows fragments to these from now on, and to no others.
     fn show_to(&self, showing: Showing) {
-        let before = self.showing.replace(showing);
-        if let Showing::Apart(slot) = before {
-            if let Some(place) = self.credits.latest(slot).filter(|_| showing != before) {
-                place.end(self.next.get());
+        let before = self.apart();
+        if self.showing.replace(showing) != showing {
+            if let Some(before) = before {
+                before.end(self.next.get());
             }
         }
     }

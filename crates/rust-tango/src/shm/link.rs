@@ -43,7 +43,15 @@ pub(crate) struct ShmLink {
 /// Who makes a link has the producer's lock from the start, until it takes the producer, or drops the last
 /// `Link` that it made (its readers may live on).
 #[derive(Debug, Default)]
-pub(crate) struct Made(Mutex<Option<(Own, Vec<Mapping>)>>);
+pub(crate) struct Made(Mutex<Option<ProducerFiles>>);
+
+/// What a producer writes.
+#[derive(Debug)]
+struct ProducerFiles {
+    tx: Own,
+    /// `tx.N` of each slot.
+    latest: Vec<Mapping>,
+}
 
 /// A file of which this is the one writer.
 #[derive(Debug)]
@@ -122,9 +130,8 @@ impl ShmLink {
             if layout::command(&link.ctl_map).load(Relaxed) != 0 {
                 return replaced(&link.folder); // it has been stopped, for good
             }
-            let own = link.take_over(geometry, mode)?;
-            let latest = link.latest_of_all()?;
-            Ok((link, (own, latest)))
+            let files = link.producer_files(link.take_over(geometry, mode)?)?;
+            Ok((link, files))
         })?;
         Ok((link, Made(Mutex::new(Some(made)))))
     }
@@ -135,7 +142,7 @@ impl ShmLink {
         name: &str,
         geometry: &Geometry,
         mode: u32,
-    ) -> Result<(Self, (Own, Vec<Mapping>)), LinkError> {
+    ) -> Result<(Self, ProducerFiles), LinkError> {
         let staging = Staging::new(base, name, mode)?;
         let make = |file: &str, len: usize| {
             let path = base.join(name).join(file).display().to_string();
@@ -158,9 +165,9 @@ impl ShmLink {
         }
         // Before others see it: if this fails (too many open files, say), nothing is left behind.
         let link = Self::attach(base.to_path_buf(), staging.open()?)?;
-        let latest = link.latest_of_all()?;
+        let files = link.producer_files(tx)?;
         staging.publish()?;
-        Ok((link, (tx, latest)))
+        Ok((link, files))
     }
 
     /// Takes the producer's lock of a link that is there, if it is what was asked for.
@@ -265,12 +272,13 @@ impl ShmLink {
         Ok(())
     }
 
-    /// Where the newest fragment can be shown to each consumer apart: for the producer.
-    fn latest_of_all(&self) -> Result<Vec<Mapping>, LinkError> {
-        (0..self.geometry.consumers).map(|slot| self.latest_of(slot)).collect()
+    /// All that the holder of the producer's lock writes.
+    fn producer_files(&self, tx: Own) -> Result<ProducerFiles, LinkError> {
+        let latest = (0..self.geometry.consumers).map(|slot| self.latest_of(slot));
+        Ok(ProducerFiles { tx, latest: latest.collect::<Result<_, _>>()? })
     }
 
-    /// Where it is shown to the consumer in this slot: for the producer and for that one.
+    /// Where the newest fragment can be shown to the consumer in this slot: for the producer and for that one.
     fn latest_of(&self, slot: usize) -> Result<Mapping, LinkError> {
         let name = latest_name(slot);
         let path = self.folder.path.join(&name).display().to_string();
@@ -280,27 +288,27 @@ impl ShmLink {
 
     pub(crate) fn producer(this: &Arc<Self>, made: &Made) -> Result<Producer<'static>, LinkError> {
         let made = made.0.lock().unwrap_or_else(PoisonError::into_inner).take();
-        let (own, latest) = match made {
-            Some(made) => made,
+        let files = match made {
+            Some(files) => files,
             None => {
                 let file = this.folder.open_file("tx", true)?;
                 let path = this.folder.path.join("tx").display().to_string();
-                let own = Own::take(file, layout::producer_len(&this.geometry), &path)?
+                let tx = Own::take(file, layout::producer_len(&this.geometry), &path)?
                     .ok_or(TangoError::ProducerTaken)?;
-                (own, this.latest_of_all()?)
+                this.producer_files(tx)?
             }
         };
-        // SAFETY: `own` and `latest` move into the claim and `this` is kept there: all mappings live until the
-        // producer's last field is dropped.
+        // SAFETY: `files` move into the claim and `this` is kept there: all mappings live until the producer's
+        // last field is dropped.
         let (mut parts, slots) = unsafe {
-            let latests = latest.iter().map(|map| Some(layout::latest(map)));
+            let latests = files.latest.iter().map(|map| Some(layout::latest(map)));
             let slots = this.rx.iter().map(|(_, map)| layout::consumer_slot(map)).zip(latests);
-            (layout::parts(&own.map, &this.ctl_map, &this.geometry), Slots::watching(slots))
+            (layout::parts(&files.tx.map, &this.ctl_map, &this.geometry), Slots::watching(slots))
         };
         // Where somebody else can write, nobody gets a `&mut [u8]` (`Loan::as_mut_slice`).
         parts.observers |= this.check_trust().is_err();
         let Geometry { credits, start, .. } = this.geometry;
-        let claim = Claim::Owned(Box::new(ShmProducer { own, _latest: latest, link: this.clone() }));
+        let claim = Claim::Owned(Box::new(ShmProducer { files, link: this.clone() }));
         Ok(Producer::attach(parts, slots, credits, this.geometry.is_ample(), start, claim))
     }
 
@@ -484,15 +492,14 @@ fn is_held(file: &File) -> bool {
 /// What the producer of a shared link keeps.
 struct ShmProducer {
     /// Its lock, and the memory that it writes.
-    own: Own,
-    _latest: Vec<Mapping>,
+    files: ProducerFiles,
     /// The memory that it reads.
     link: Arc<ShmLink>,
 }
 
 impl ProducerClaim for ShmProducer {
     fn is_of_this_process(&self) -> bool {
-        self.own.map.is_of_this_process()
+        self.files.tx.map.is_of_this_process()
     }
 
     fn consumer_lives(&self, slot: usize) -> bool {
