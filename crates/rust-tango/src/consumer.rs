@@ -87,9 +87,12 @@ pub struct Consumer<'a> {
     missed_evicted: bool,
     pub(crate) parts: Parts<'a>,
     pub(crate) mode: Mode<'a>,
-    /// Overruns in a row, each soon after the one before; and where the last one made reading go on.
+    /// Overruns in a row, each soon after the one before: 2 if more, or [`life::ASTRAY`]. And where the last one made
+    /// reading go on.
     streak: u32,
     resumed_at: u64,
+    /// The fragments that overruns have sent it past.
+    skipped: u64,
     /// The incarnation of the producer that is proven dead. A later one has another.
     dead_producer: Option<u64>,
     /// The takeovers that this reader has been told of, or that were before its time.
@@ -647,15 +650,12 @@ impl<'a> Consumer<'a> {
 }
 
 /// What to make of what the line of fragment `n` says. A producer that follows the protocol comes to a fragment
-/// before that is gone. Where it has not, and a reader has been sent on twice in a row already, the line holds
-/// something that was never published: it is about to be overwritten, or the link has ended in front of it.
-/// Otherwise a ring of such lines would send the reader on and on.
+/// before that is gone. Where it has not, and a reader has been sent on twice in a row already (or all the way
+/// round, whatever the producer says), the line holds something that was never published: it is about to be
+/// overwritten, or the link has ended in front of it. Otherwise a ring of such lines would send the reader on and on.
 fn believable(found: Look, streak: u32, n: u64, parts: &Parts<'_>) -> Look {
-    if found == Look::Gone && streak >= 2 && !seq::is_before(n, parts.extent().1) {
-        Look::Behind
-    } else {
-        found
-    }
+    let is_made_up = streak == life::ASTRAY || streak >= 2 && !seq::is_before(n, parts.extent().1);
+    if found == Look::Gone && is_made_up { Look::Behind } else { found }
 }
 
 #[cfg(all(test, not(loom), feature = "alloc"))]
@@ -678,6 +678,31 @@ mod tests {
             assert_eq!(fragment.payload.len(), 8);
             assert!(!in_the_ring.contains(&fragment.payload.as_slice().as_ptr().cast()), "lent");
         }
+    }
+
+    /// From behind what is there to half around, and from there back to what is there: each time a way forward.
+    #[test]
+    fn who_is_sent_all_the_way_round_comes_to_rest() {
+        let link = Link::builder().depth(8).mtu(64).consumers(1).start(1).build().unwrap();
+        let tx = link.producer().unwrap();
+        for _ in 1..=4 {
+            tx.send(b"there").unwrap();
+        }
+        let mut rx = link.consumer_from(Start::Oldest).unwrap();
+        rx.parts.head.next.0.store(1, crate::sync::Relaxed);
+        rx.parts.head.credit.0.floor.store((1 << 63) + 1, crate::sync::Relaxed);
+        rx.parts.ring.line(5).publish(&FragmentMetadata::in_slot(5 + (1 << 62), 8, 0, 0, 0));
+        let (mut fragments, mut overruns) = (0, 0);
+        loop {
+            match rx.poll() {
+                Ok(Some(_)) => fragments += 1,
+                Ok(None) => break,
+                Err(_) => overruns += 1,
+            }
+            assert!(overruns <= 10, "round and round");
+        }
+        assert!(fragments > 4, "never round: {fragments} fragments, {overruns} overruns");
+        assert!((0..9).all(|_| matches!(rx.poll(), Ok(None))));
     }
 
     #[test]

@@ -16,6 +16,10 @@ use crate::wait::Wait;
 #[cfg(feature = "std")]
 use crate::wait::Waiting;
 
+/// The `streak` of a reader that has been sent past every number there is. No link has carried so many: words that
+/// were made up would send it round for ever.
+pub(super) const ASTRAY: u32 = u32::MAX;
+
 impl<'a> Consumer<'a> {
     /// A consumer that reads `parts` from `start` on: reliable with a slot (which the caller has made
     /// sure is nobody else's), otherwise an observer with room in its scratch.
@@ -45,6 +49,7 @@ impl<'a> Consumer<'a> {
             parts,
             mode,
             streak: 0,
+            skipped: 0,
             // Far from any number that is read soon.
             resumed_at: next.wrapping_sub(1 << 62),
             dead_producer: None,
@@ -101,12 +106,16 @@ impl<'a> Consumer<'a> {
         let n = self.next;
         let (oldest, next) = self.parts.extent();
         let soon = seq::distance(self.resumed_at, n).unsigned_abs() < self.parts.ring.depth() / 2;
-        self.streak = if soon { self.streak.saturating_add(1) } else { 0 };
+        self.streak = match self.streak {
+            ASTRAY => ASTRAY,
+            streak if soon => 2.min(streak + 1),
+            _ => 0,
+        };
         let ahead = seq::distance(oldest, next).max(0) as u64;
         let target = match self.streak {
             0 => oldest,
             1 => oldest.wrapping_add(ahead / 2),
-            _ => next,
+            2.. => next,
         };
         // The producer's words are hints that may lag, but this much is sure: `n` is gone.
         let mut target = seq::later(target, n.wrapping_add(1));
@@ -120,6 +129,10 @@ impl<'a> Consumer<'a> {
         let lost = target.wrapping_sub(n);
         if let Some(seat) = self.mode.seat() {
             seat.slot().count_lost(lost);
+        }
+        match self.skipped.checked_add(lost) {
+            Some(skipped) => self.skipped = skipped,
+            None => self.streak = ASTRAY,
         }
         self.next = target;
         self.resumed_at = target;
