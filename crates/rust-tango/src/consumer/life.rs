@@ -294,7 +294,7 @@ impl Watch<'_> {
             return self.parts.head.is_bound() || self.parts.is_stopped();
         }
         let found = self.parts.ring.line(self.next).look(self.next);
-        super::believable(found, self.streak, self.next, &self.parts) != Look::Behind
+        super::steps::believable(found, self.streak, self.next, &self.parts) != Look::Behind
             || ending(&self.parts, self.dead_producer).is_some()
             || self.parts.head.rare.0.takeovers.load(Relaxed) != self.takeovers
     }
