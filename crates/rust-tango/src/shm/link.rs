@@ -283,7 +283,9 @@ impl ShmLink {
         let name = latest_name(slot);
         let path = self.folder.path.join(&name).display().to_string();
         let file = self.folder.open_file(&name, true)?;
-        mapped_without_holes(&file, SMALL_FILE, &path)
+        let map = mapped_without_holes(&file, SMALL_FILE, &path)?;
+        layout::check_header(&map, Kind::Latest, &path)?;
+        Ok(map)
     }
 
     pub(crate) fn producer(this: &Arc<Self>, made: &Made) -> Result<Producer<'static>, LinkError> {
@@ -616,6 +618,19 @@ mod tests {
         std::fs::rename(tx.with_extension("copy"), &tx).unwrap();
         let error = link.map_writable().unwrap_err();
         assert!(error.is_not_found() && error.to_string().contains("another file"), "{error}");
+    }
+
+    #[test]
+    fn what_is_in_the_place_of_a_page_for_one_consumer_is_not_mapped() {
+        let scratch = Scratch::new();
+        let made = crate::Link::builder().depth(8).mtu(8).dir(scratch.path()).create("quotes").unwrap();
+        let link = crate::Link::open_in(scratch.path(), "quotes").unwrap();
+        let path = scratch.path().join("quotes/tx.0");
+        std::fs::remove_file(&path).unwrap();
+        std::fs::write(&path, vec![0; SMALL_FILE]).unwrap();
+        let error = link.consumer().unwrap_err();
+        assert!(error.kind() == LinkErrorKind::Incompatible && error.to_string().contains("tx.0"), "{error}");
+        drop(made);
     }
 
     /// Between opening a file and taking its lock, the link can go.
