@@ -348,8 +348,10 @@ impl<'a> Producer<'a> {
         self.parts.mtu
     }
 
-    /// How many reliable consumers are attached at this moment. Others may come and go meanwhile.
+    /// How many reliable consumers are attached and live at this moment; asks about each (in shared memory a system
+    /// call). Others may come and go meanwhile.
     pub fn consumers(&self) -> usize {
+        self.bury_dead();
         self.credits.attached().count()
     }
 
@@ -358,8 +360,17 @@ impl<'a> Producer<'a> {
         self.credits.held_by()
     }
 
-    /// Whether every reliable consumer that is attached has finished with all that was published.
+    /// Whether every reliable consumer that is attached has finished with all that was published. Where one has not,
+    /// asks whether they live (as [`Producer::consumers`]).
     pub fn is_drained(&self) -> bool {
+        self.seems_drained() || {
+            self.bury_dead();
+            self.seems_drained()
+        }
+    }
+
+    /// [`Self::is_drained`], but the dead may count.
+    fn seems_drained(&self) -> bool {
         self.credits.attached().all(|(_, next)| !seq::is_before(next, self.next.get()))
     }
 
@@ -400,11 +411,13 @@ impl<'a> Producer<'a> {
         self
     }
 
-    /// Waits until at least `consumers` reliable consumers are attached, so that early fragments are not
+    /// Waits until at least `consumers` reliable consumers are attached and live, so that early fragments are not
     /// lost to them. False if the link was stopped, or `timeout` has passed, before that.
     #[cfg(feature = "std")]
     pub fn wait_for_consumers(&self, consumers: usize, timeout: Option<Duration>) -> bool {
-        self.wait_until(timeout, || self.consumers() >= consumers)
+        self.wait_until(timeout, || {
+            self.credits.attached().count() >= consumers && self.consumers() >= consumers
+        })
     }
 
     /// Waits until [`Producer::is_drained`]. False if the link was stopped, or `timeout` has passed,
@@ -413,7 +426,8 @@ impl<'a> Producer<'a> {
     /// **Deadlock:** as [`Producer::publish_blocking`].
     #[cfg(feature = "std")]
     pub fn wait_until_drained(&self, timeout: Option<Duration>) -> bool {
-        self.wait_until(timeout, || self.is_drained())
+        self.bury_dead();
+        self.wait_until(timeout, || self.seems_drained())
     }
 }
 

@@ -116,6 +116,38 @@ fn child() {
     }
 }
 
+/// Nobody waits for them meanwhile, and no credits are missing.
+#[test]
+fn the_dead_are_not_counted_and_have_nothing_left_to_read() {
+    in_time(|| {
+        let place = Place::new();
+        let link = builder(place.path()).create("quotes").unwrap();
+        let tx = link.producer().unwrap();
+        let none = Some(Duration::ZERO);
+        let kill_one = |tx: &rust_tango::Producer<'_>| {
+            let child = started("evictable", &place);
+            assert!(tx.consumers() == 1 && tx.wait_for_consumers(1, none));
+            child.stop();
+            publish(tx, MTU).unwrap();
+            assert!(!tx.is_drained());
+            child.kill();
+        };
+        kill_one(&tx);
+        assert!(tx.is_drained(), "who is dead reads no more");
+        kill_one(&tx);
+        assert!(tx.wait_until_drained(none));
+        kill_one(&tx);
+        assert_eq!(tx.consumers(), 0);
+        kill_one(&tx);
+        assert!(!tx.wait_for_consumers(1, none), "the dead will get nothing");
+        // A producer that comes later knows of none of them.
+        kill_one(&tx);
+        drop(tx);
+        let tx = link.producer().unwrap();
+        assert!(!tx.wait_for_consumers(1, none));
+    });
+}
+
 fn started(role: &str, place: &Place) -> Child {
     let mut child = Child::start(role, place);
     assert_eq!(child.hear(), "ready");
