@@ -194,6 +194,14 @@ impl LinkError {
         self.protocol
     }
 
+    /// What the operating system said, if it refused: to tell, for example, a full disk
+    /// ([`StorageFull`](std::io::ErrorKind::StorageFull)) from a missing permission. It is part of the sentence
+    /// already, and so not the [`source`](core::error::Error::source) of this error.
+    #[cfg(feature = "std")]
+    pub fn io_error(&self) -> Option<&std::io::Error> {
+        self.source.as_ref()
+    }
+
     /// No link of that name (yet).
     pub fn is_not_found(&self) -> bool {
         self.kind == LinkErrorKind::NotFound

@@ -108,6 +108,8 @@ fn child() {
                 }
             };
             assert!(last.to_string().contains("No space left on device"), "{last}");
+            let cause = last.io_error().map(std::io::Error::kind);
+            assert_eq!(cause, Some(std::io::ErrorKind::StorageFull));
             assert!((20..60).contains(&links.len()), "{} links in a MiB", links.len());
             // All are whole: no page of them is missing when it is touched.
             for link in &links {

@@ -44,16 +44,20 @@ pub(crate) fn check_name(name: &str) -> Result<(), LinkError> {
     Err(LinkError::new(LinkErrorKind::Invalid, message))
 }
 
-/// The folder that holds the links: the explicit one, else `TANGO_DIR`, else one in memory for this user.
+/// The folder that holds the links: the explicit one, else `TANGO_DIR`, else one in memory for this user. The same one
+/// if this process changes its working directory meanwhile.
 pub(crate) fn base_dir(explicit: Option<&Path>) -> PathBuf {
     let from_environment = || env::var_os("TANGO_DIR").filter(|dir| !dir.is_empty()).map(PathBuf::from);
-    explicit.map(Path::to_path_buf).or_else(from_environment).unwrap_or_else(default_base)
+    let named = explicit.map(Path::to_path_buf).or_else(from_environment).unwrap_or_else(default_base);
+    // Not of an empty path, or in a directory that is gone: whoever opens it says so.
+    std::path::absolute(&named).unwrap_or(named)
 }
 
 /// Makes the base folder, with mode 0700, if it is missing.
 ///
 /// The default one lies where everybody may make folders, so it must be a real folder of this user.
 pub(crate) fn ensure_base(base: &Path) -> Result<(), LinkError> {
+    check_base(base)?;
     let result = DirBuilder::new().recursive(base != default_base()).mode(0o700).create(base);
     match result {
         Err(error) if error.kind() != io::ErrorKind::AlreadyExists => {
@@ -212,7 +216,17 @@ pub(super) fn open_base(base: &Path) -> Result<OwnedFd, LinkError> {
     open_base_as(base, base == default_base())
 }
 
+/// Refuses a folder of links without a name.
+fn check_base(base: &Path) -> Result<(), LinkError> {
+    if base.as_os_str().is_empty() {
+        let message = "the folder of links has an empty name: name one, or none for the default";
+        return Err(LinkError::new(LinkErrorKind::Invalid, message));
+    }
+    Ok(())
+}
+
 fn open_base_as(base: &Path, is_default: bool) -> Result<OwnedFd, LinkError> {
+    check_base(base)?;
     let follow = if is_default { OFlag::O_NOFOLLOW } else { OFlag::empty() };
     let folder = match open(base, SEARCH_FOLDER | follow, Mode::empty()) {
         Ok(folder) => folder,
@@ -312,6 +326,7 @@ mod tests {
         let scratch = Scratch::new();
         let base = scratch.path().join("a/b");
         assert_eq!(base_dir(Some(&base)), base);
+        assert_eq!(base_dir(Some(Path::new("links"))), env::current_dir().unwrap().join("links"));
         assert!(Folder::open(&base, "quotes").unwrap_err().is_not_found());
         assert!(list(&base).unwrap().is_empty());
         ensure_base(&base).unwrap();
@@ -319,7 +334,16 @@ mod tests {
         assert_eq!(mode(&base), 0o700);
         assert!(Folder::open(&base, "quotes").unwrap_err().is_not_found());
         drop(scratch.file("c", 0));
-        assert_eq!(ensure_base(&scratch.path().join("c")).unwrap_err().kind(), LinkErrorKind::System);
+        let error = ensure_base(&scratch.path().join("c")).unwrap_err();
+        assert_eq!(error.kind(), LinkErrorKind::System);
+        assert!(error.io_error().is_some());
+        let nameless = base_dir(Some(Path::new("")));
+        for error in
+            [ensure_base(&nameless), Folder::open(&nameless, "quotes").map(drop), list(&nameless).map(drop)]
+        {
+            let error = error.unwrap_err();
+            assert!(error.kind() == LinkErrorKind::Invalid && error.io_error().is_none(), "{error}");
+        }
     }
 
     #[test]
