@@ -73,7 +73,9 @@ impl core::error::Error for MessageError {}
 /// Puts messages of several fragments together again, in order of publication.
 ///
 /// After an error the rest of the damaged message is skipped, and the next one starts afresh. A message
-/// whose end never came, because the next one began, is only counted ([`Assembler::dropped`]).
+/// whose end never came, because the next one began, is only counted ([`Assembler::dropped`]). One whose beginning is
+/// lost together with the end of a message that is skipped passes for the rest of that: two are told of, and counted,
+/// as one. (How many fragments were lost, the consumer has said.)
 ///
 /// ```
 /// # fn main() -> Result<(), rust_tango::LinkError> {
