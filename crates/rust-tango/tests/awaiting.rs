@@ -575,6 +575,37 @@ fn wakers_may_panic_and_may_drop_the_reader() {
     });
 }
 
+/// As an executor does that puts its tasks away under a lock, for which its wakers wait.
+#[test]
+fn a_reader_is_dropped_while_its_waker_waits_for_who_drops_it() {
+    struct Waits {
+        called: AtomicU32,
+        lock: Mutex<()>,
+    }
+    impl Wake for Waits {
+        fn wake(self: Arc<Self>) {
+            self.called.fetch_add(1, Ordering::SeqCst);
+            drop(self.lock.lock().unwrap());
+            self.called.fetch_add(1, Ordering::SeqCst);
+        }
+    }
+    in_time(|| {
+        let link = Link::builder().depth(8).mtu(MTU).consumers(1).build().unwrap();
+        let tx = link.producer().unwrap();
+        let mut rx = link.consumer().unwrap().into_async().unwrap();
+        let waits = Arc::new(Waits { called: AtomicU32::new(0), lock: Mutex::new(()) });
+        let waker = Waker::from(waits.clone());
+        assert!(rx.poll_next(&mut Context::from_waker(&waker)).is_pending());
+        let lock = waits.lock.lock().unwrap();
+        publish(&tx, MTU).unwrap();
+        until(|| waits.called.load(Ordering::SeqCst) == 1);
+        drop(rx);
+        assert!(link.consumer().is_ok(), "its slot is free");
+        drop(lock);
+        until(|| waits.called.load(Ordering::SeqCst) == 2);
+    });
+}
+
 /// A forked child has the reader, but not its thread: it may drop it, and its parent does not notice.
 #[test]
 fn a_forked_child_can_drop_a_reader() {

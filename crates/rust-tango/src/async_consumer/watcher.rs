@@ -59,6 +59,8 @@ struct State {
     readable: bool,
     /// The watcher has found the producer dead: the reader has to ask for itself.
     suspicion: bool,
+    /// A waker is being called: it may take its time, or wait for what somebody else has.
+    calling: bool,
     over: bool,
 }
 
@@ -86,7 +88,8 @@ impl Watcher {
     pub(super) fn start(question: Option<Question>) -> Result<Self, LinkError> {
         let descriptor = EventFd::from_value_and_flags(1, EfdFlags::EFD_CLOEXEC | EfdFlags::EFD_NONBLOCK)
             .map_err(|error| LinkError::system("cannot make an eventfd", error))?;
-        let state = State { order: None, serial: 0, readable: true, suspicion: false, over: false };
+        let state =
+            State { order: None, serial: 0, readable: true, suspicion: false, calling: false, over: false };
         let shared = Arc::new(Shared { state: Mutex::new(state), called: Condvar::new(), descriptor });
         let watching = shared.clone();
         let thread = thread::Builder::new()
@@ -128,15 +131,16 @@ impl Drop for Watcher {
             core::mem::forget(thread);
             return;
         }
-        let order = {
+        let (order, calling) = {
             let mut state = self.shared.lock();
             state.over = true;
-            state.order.take()
+            (state.order.take(), state.calling)
         };
         self.shared.called.notify_one();
-        if thread.thread().id() == thread::current().id() {
-            // A waker that it has called drops the reader. The thread ends as soon as that returns, and does
-            // not touch the link any more, for it has put its order away before it called.
+        if calling {
+            // A waker that drops the reader, or that waits for something which is held while the reader is dropped. The
+            // thread ends as soon as that returns, and does not touch the link any more, for it has put its order away
+            // before it called.
             return;
         }
         let producer = order.as_ref().and_then(|order| order.watch.bells).map(|(_, producer)| producer);
@@ -188,10 +192,12 @@ impl Shared {
             match order.task {
                 None => self.set_readable(&mut state, true),
                 Some(task) => {
+                    state.calling = true;
                     drop(state);
                     // A waker that panics has been told all the same.
                     let _ = catch_unwind(AssertUnwindSafe(|| task.wake()));
                     state = self.lock();
+                    state.calling = false;
                 }
             }
         }
