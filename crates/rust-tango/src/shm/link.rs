@@ -7,6 +7,7 @@ use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
+use std::time::Duration;
 
 use super::folder::{self, Folder};
 use super::holders::{Holders, Vacant};
@@ -96,6 +97,9 @@ fn mapped_without_holes(file: &File, len: usize, path: &str) -> Result<Mapping, 
     Mapping::read_write(file, len)
         .map_err(|error| LinkError::system(format!("cannot map {len} bytes of {path}"), error))
 }
+
+/// How long who stops a link waits for others who do, or who take it away.
+const STOP_PATIENCE: Duration = Duration::from_millis(100);
 
 fn rx_name(slot: usize) -> String {
     format!("rx.{slot}")
@@ -378,7 +382,9 @@ impl ShmLink {
     pub(crate) fn stop(&self) -> Result<(), LinkError> {
         let path = self.folder.path.join("ctl").display().to_string();
         let file = self.folder.open_file("ctl", true)?;
-        lock::lock_blocking(&file)
+        // A reader of another user may lock the file and keep it. All who have it to themselves here store the same, so
+        // who does not get it in time goes on without.
+        lock::lock_within(&file, STOP_PATIENCE)
             .map_err(|error| LinkError::system(format!("cannot lock {path}"), error))?;
         let map = Mapping::read_write(&file, SMALL_FILE)
             .map_err(|error| LinkError::system(format!("cannot map {path}"), error))?;
@@ -631,6 +637,17 @@ mod tests {
         let error = link.consumer().unwrap_err();
         assert!(error.kind() == LinkErrorKind::Incompatible && error.to_string().contains("tx.0"), "{error}");
         drop(made);
+    }
+
+    /// Who may only read the link can do this.
+    #[test]
+    fn a_read_lock_does_not_keep_a_link_from_being_stopped() {
+        let scratch = Scratch::new();
+        let made = crate::Link::builder().depth(8).mtu(8).dir(scratch.path()).create("quotes").unwrap();
+        let reader = File::open(scratch.path().join("quotes/ctl")).unwrap();
+        assert!(lock::keep_free(&reader).unwrap());
+        made.stop().unwrap();
+        assert!(made.status().stopped);
     }
 
     /// Between opening a file and taking its lock, the link can go.

@@ -6,7 +6,7 @@
 //! of one file exclude each other also within a process. States of a file:
 //!
 //! ```text
-//!            try_lock, lock_blocking
+//!       try_lock, lock_within, lock_blocking
 //!     free ---------------------------> locked by one description
 //!          <---------------------------
 //!            unlock, or the last close
@@ -22,6 +22,8 @@
 
 use std::fs::File;
 use std::io;
+use std::thread;
+use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, fcntl};
@@ -62,6 +64,18 @@ pub(crate) fn lock_blocking(file: &File) -> io::Result<()> {
     }
 }
 
+/// [`try_lock`] again and again, for at most so long.
+pub(crate) fn lock_within(file: &File, patience: Duration) -> io::Result<bool> {
+    let begin = Instant::now();
+    loop {
+        let is_ours = try_lock(file)?;
+        if is_ours || begin.elapsed() >= patience {
+            return Ok(is_ours);
+        }
+        thread::sleep(Duration::from_millis(1));
+    }
+}
+
 /// Whether another description holds the lock of the file. Takes nothing, and a file that is open for
 /// reading only will do. The caller's own lock does not count.
 ///
@@ -94,8 +108,6 @@ fn whole_file(kind: libc::c_int) -> libc::flock {
 #[cfg(test)]
 mod tests {
     use std::process::{Command, Stdio};
-    use std::thread;
-    use std::time::{Duration, Instant};
 
     use super::super::scratch::Scratch;
     use super::*;

@@ -333,6 +333,8 @@ fn reserve(file: &File, len: u64) -> io::Result<()> {
         return Err(io::Error::new(io::ErrorKind::FileTooLarge, message));
     }
     let len = i64::try_from(len).map_err(too_large)?;
+    // All at once: what is more than there is room for is refused then before anything is taken. In pieces, it would
+    // first take all the memory of the machine.
     loop {
         match posix_fallocate(file, 0, len) {
             Err(Errno::EINTR) => {}
