@@ -26,6 +26,7 @@ mod failure;
 mod ls;
 mod pauses;
 mod place;
+mod receivers;
 mod recv;
 mod report;
 mod rm;
@@ -47,7 +48,7 @@ Examples:
   tango                             show it: messages between processes, checked
   tango send quotes < FILE          in one terminal: waits for a receiver
   tango recv quotes > COPY          in another one: the same bytes
-  tail -f LOG | tango send log --lines --consumers 4
+  tail -f LOG | tango send log --lines --wait-for 0 --consumers 4
   tango recv log --lines            up to four of these get every line
   tango recv log --lines --observe  any number of these; nobody waits for them
   tango ls                          which links there are, and who is on them

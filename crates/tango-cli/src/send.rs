@@ -3,8 +3,8 @@
 use std::io::{self, BufRead, BufReader, IsTerminal, Read};
 use std::num::NonZeroUsize;
 use std::process;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::Duration;
 
@@ -13,10 +13,11 @@ use rust_tango::{Link, Producer, TangoError};
 use crate::failure::Failure;
 use crate::pauses::Pauses;
 use crate::place::Place;
+use crate::receivers::{Receivers, living};
 use crate::signals::Ending;
 
-/// How often a sender that is at work looks whether somebody has stopped its link.
-const LOOK_FOR_STOP: Duration = Duration::from_millis(50);
+/// How often a sender that is at work looks whether somebody has stopped its link, and who still reads it.
+const BETWEEN_LOOKS: Duration = Duration::from_millis(50);
 
 const EXAMPLES: &str = "\
 Examples:
@@ -29,12 +30,14 @@ The sender waits for the reliable ones whenever the ring is full. One that comes
 when the beginning has been overwritten says so. At the end, the sender waits
 until everything has been read, and takes the link away.
 
-The link takes 128 bytes for each of --depth, and for payloads up to 1 MiB and
-four times --mtu: 1.4 MiB unless asked otherwise.
+The link takes 128 to 512 bytes for each of --depth and, with an --mtu over 480,
+(--depth + 1) times --mtu: at most 16 MiB and four times --mtu, and at least
+4 MiB where it is more than 512 KiB. That is 16.4 MiB unless asked otherwise.
 
 Exit status: 0 when all was sent and read; 1 if a receiver died before the end,
-or the link was stopped, or anything else failed; 2 for wrong use; 128 + N after
-signal N.";
+if fewer than --wait-for were left then (when the last one goes, the sender ends
+at once), if the link was stopped, or anything else failed; 2 for wrong use;
+128 + N after signal N. With --wait-for 0, receivers leave when they like.";
 
 /// Send standard input through a link
 #[derive(Debug, clap::Args)]
@@ -85,20 +88,24 @@ pub(crate) fn run(arguments: &Arguments, place: &Place) -> Result<(), Failure> {
     let ending = Ending::hold_back()?;
     let made = place.builder().depth(*depth).mtu(mtu.get()).consumers(consumers).create(name)?;
     let link = Removed(made);
-    watch(&link.0, name, ending);
+    let receivers = Arc::new(Mutex::new(Receivers::new(&link.0, name, *wait_for)));
+    watch(&link.0, &receivers, ending);
     let tx = link.0.producer()?;
 
     wait_for_consumers(&link.0, name, *wait_for);
-    if *lines { send_lines(&tx) } else { send_bytes(&tx) }?;
-    wait_until_drained(&link.0);
-
-    let status = link.0.status();
+    locked(&receivers).begin();
+    let sent = if *lines { send_lines(&tx) } else { send_bytes(&tx) };
+    if sent.is_ok() {
+        wait_until_drained(&link.0);
+    }
+    let Some(read) = locked(&receivers).verdict() else { wait_for_the_end() };
     drop(tx);
     drop(link);
-    match status.consumers.iter().filter(|consumer| !consumer.alive && consumer.lag > 0).count() {
-        0 => Ok(()),
-        dead => Err(Failure::new(format!("{dead} of the receivers of link {name} died before the end"))),
-    }
+    sent.and(read)
+}
+
+fn locked(receivers: &Mutex<Receivers>) -> MutexGuard<'_, Receivers> {
+    receivers.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// A link that is taken away when this is dropped.
@@ -111,31 +118,53 @@ impl Drop for Removed {
     }
 }
 
-/// Ends the program when a signal asks for it, or somebody stops the link, whatever it is waiting for.
-fn watch(link: &Link, name: &str, ending: Ending) {
+/// Ends the program when a signal asks for it, somebody stops the link, or nobody reads it any more, whatever
+/// it is waiting for.
+fn watch(link: &Link, receivers: &Arc<Mutex<Receivers>>, ending: Ending) {
     let by_signal = Arc::new(AtomicBool::new(false));
     let (asked, stops_itself) = (link.clone(), by_signal.clone());
     ending.when_asked(move |signal| {
         stops_itself.store(true, Ordering::SeqCst);
-        // Readers drain what is there and learn that it is not all.
-        let _ = asked.stop();
-        let _ = asked.remove();
+        stop_and_remove(&asked);
         process::exit(128 + signal);
     });
-    let (link, name) = (link.clone(), name.to_owned());
+    let (link, receivers) = (link.clone(), receivers.clone());
     thread::spawn(move || {
-        while !link.status().stopped || by_signal.load(Ordering::SeqCst) {
-            thread::sleep(LOOK_FOR_STOP);
+        loop {
+            // Locked until the program has ended, if it does: then nobody else has anything to say.
+            let mut receivers = locked(&receivers);
+            if receivers.is_over() {
+                return;
+            }
+            match receivers.trouble() {
+                Some(failure) if !by_signal.load(Ordering::SeqCst) => {
+                    stop_and_remove(&link);
+                    failure.tell();
+                    process::exit(1);
+                }
+                _ => drop(receivers),
+            }
+            thread::sleep(BETWEEN_LOOKS);
         }
-        let _ = link.remove();
-        Failure::new(format!("link {name} was stopped before all was sent")).tell();
-        process::exit(1);
     });
 }
 
+/// Readers drain what is there and learn that it is not all.
+fn stop_and_remove(link: &Link) {
+    let _ = link.stop();
+    let _ = link.remove();
+}
+
+/// One of the threads of `watch` is about to end the program, and says why.
+fn wait_for_the_end() -> ! {
+    loop {
+        thread::park();
+    }
+}
+
 fn wait_for_consumers(link: &Link, name: &str, wanted: usize) {
-    let alive = || link.status().consumers.iter().filter(|consumer| consumer.alive).count();
-    if alive() >= wanted {
+    let are_there = || living(&link.status()) >= wanted;
+    if are_there() {
         return;
     }
     if io::stderr().is_terminal() {
@@ -143,7 +172,7 @@ fn wait_for_consumers(link: &Link, name: &str, wanted: usize) {
         eprintln!("waiting for {receivers}: tango recv {name}");
     }
     let mut pauses = Pauses::new();
-    while alive() < wanted {
+    while !are_there() {
         pauses.pass();
     }
 }
@@ -182,10 +211,7 @@ fn send_lines(tx: &Producer<'_>) -> Result<(), Failure> {
 
 fn unsent(error: TangoError) -> Failure {
     if error == TangoError::Closed {
-        // One of the threads of `watch` is about to end the program, and says why.
-        loop {
-            thread::park();
-        }
+        wait_for_the_end();
     }
     Failure::new(error.to_string())
 }

@@ -8,7 +8,7 @@ use std::process::Stdio;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 
-use common::{Place, noise};
+use common::{Place, noise, wait_until};
 use nix::sys::signal::Signal;
 
 #[test]
@@ -59,7 +59,7 @@ fn a_killed_receiver() {
     assert!(place.list().is_empty());
 }
 
-/// The output of a receiver ends like that of any filter whose reader has seen enough.
+/// The output of a receiver ends like that of any filter whose reader has seen enough. To its sender, not all was read.
 #[test]
 fn a_receiver_that_nobody_reads() {
     let place = Place::new();
@@ -67,7 +67,47 @@ fn a_receiver_that_nobody_reads() {
     drop(receiver.child.stdout.take());
     let sender = place.start_with_input("send x", place.file("file", &noise(4 << 20)));
     receiver.end().assert_ok();
+    sender.end().assert_failed(1, &["1 of 1 receivers of link x left before the end"]);
+    // Who has asked for none takes them as they come.
+    let sender = place.start_with_input("send x --wait-for 0", place.file("file", &noise(4 << 20)));
     sender.end().assert_ok();
+}
+
+/// With input that would go on for ever.
+#[test]
+fn a_sender_without_receivers_does_not_go_on() {
+    for by in [Signal::SIGKILL, Signal::SIGTERM] {
+        let place = Place::new();
+        let mut sender = place.start("send x");
+        let receiver = place.start("recv x");
+        sender.write(b"part");
+        receiver.await_output(4);
+        receiver.signal(by);
+        sender.end_by_itself().assert_failed(1, &["no receiver is left", "link x", "died before the end"]);
+        assert!(place.list().is_empty());
+    }
+}
+
+/// Whoever takes its slot has not read what it read.
+#[test]
+fn a_killed_receiver_is_not_made_good_by_the_next() {
+    let place = Place::new();
+    let mut sender = place.start("send x --wait-for 2");
+    let (steady, killed) = (place.start("recv x"), place.start("recv x"));
+    sender.write(b"part");
+    steady.await_output(4);
+    killed.await_output(4);
+    killed.signal(Signal::SIGKILL);
+    wait_until("what the sender says at once", || sender.errors().contains("a receiver of link x died"));
+    let next = place.start("recv x");
+    place.await_status("x", |status| status.consumers.iter().filter(|consumer| consumer.alive).count() == 2);
+    steady.await_output(4);
+    let ended = sender.end();
+    let told =
+        "tango: a receiver of link x died: 1 left\ntango: 1 of the receivers of link x died before the end\n";
+    assert_eq!((ended.code(), ended.err.as_str()), (1, told));
+    steady.end().assert_ok();
+    drop(next);
 }
 
 #[test]

@@ -129,6 +129,11 @@ impl Running {
         Ended { status: status.unwrap(), out, err }
     }
 
+    /// What it has written to standard error so far.
+    pub(crate) fn errors(&self) -> String {
+        fs::read_to_string(&self.err).unwrap()
+    }
+
     /// Writes to its standard input.
     pub(crate) fn write(&mut self, bytes: &[u8]) {
         self.child.stdin.as_mut().unwrap().write_all(bytes).unwrap();
