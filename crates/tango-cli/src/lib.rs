@@ -34,6 +34,7 @@ mod send;
 mod signals;
 
 use std::ffi::OsString;
+use std::io::{self, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -90,7 +91,12 @@ pub fn main() -> ExitCode {
         Ok(cli) => cli,
         Err(error) => return explain(&error),
     };
-    signals::explain_lost_memory();
+    let link = match &cli.command {
+        Some(Command::Send(arguments)) => Some(arguments.link()),
+        Some(Command::Recv(arguments)) => Some(arguments.link()),
+        _ => None,
+    };
+    signals::explain_lost_memory(link);
     let place = Place::new(cli.dir);
     let done = match cli.command {
         None => demo::run(&demo::Arguments::default(), &place),
@@ -125,9 +131,10 @@ fn asks_for_help(error: &clap::Error) -> bool {
 /// What clap has to say: help as it is, a mistake in one line.
 fn explain(error: &clap::Error) -> ExitCode {
     if asks_for_help(error) {
-        // Nobody may be there to read it, and then nothing is wrong.
-        let _ = error.print();
-        return ExitCode::SUCCESS;
+        return match error.print().and_then(|()| io::stdout().flush()) {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(error) => Failure::writing(error).tell(),
+        };
     }
     sentence(error).tell()
 }

@@ -13,9 +13,10 @@ const COLUMNS: &str = "\
 PRODUCER   alive; closed: it has ended in good order; dead: it has not; stopped
 NEXT       number of the fragment that is published next
 BYTES      memory that the link takes
-CONSUMERS  how many reliable ones are attached, of how many there can be; for
-           each its slot, and the fragments that it has yet to read;
-           'holding': the producer waits for it
+CONSUMERS  how many reliable ones are attached and live, of how many there can
+           be; for each its slot, and the fragments that it has yet to read;
+           'holding': the producer waits for it; 'dead': it has not left, and
+           its slot is free
 
 Observers are not listed: a link does not know of them. A link that cannot be
 read is named on standard error, and makes the exit status 1.";
@@ -75,11 +76,16 @@ fn producer(status: &LinkStatus) -> &'static str {
 }
 
 fn consumers(status: &LinkStatus, slots: usize) -> String {
-    let mut text = format!("{} of {slots}", status.consumers.len());
+    let living = status.consumers.iter().filter(|consumer| consumer.alive).count();
+    let mut text = format!("{living} of {slots}");
     for (index, consumer) in status.consumers.iter().enumerate() {
         text += if index == 0 { ": " } else { ", " };
-        let dead = if consumer.alive { "" } else { "dead, " };
-        text += &format!("#{} {dead}lag {}", consumer.slot, consumer.lag);
+        if !consumer.alive {
+            // Nobody waits for it, and its slot can be taken.
+            text += &format!("#{} dead", consumer.slot);
+            continue;
+        }
+        text += &format!("#{} lag {}", consumer.slot, consumer.lag);
         if status.held_by == Some(consumer.slot) {
             text += " holding";
         }

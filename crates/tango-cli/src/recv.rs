@@ -25,6 +25,9 @@ Examples:
   tango recv log --lines | grep error  messages as lines
   tango recv log --lines --observe     looks on; the sender does not wait for it
 
+A link that a dead sender has left counts as one that is there: recv writes what
+is left in it and ends with 1. 'tango rm --dead' clears such links away first.
+
 Exit status: 0 when the sender has ended and everything came through; 3 if
 fragments were lost, to an observer that was too slow or to a receiver that came
 when the beginning was gone; 1 if the sender died or was stopped, or anything
@@ -51,6 +54,13 @@ pub(crate) struct Arguments {
 pub(crate) fn seconds(text: &str) -> Result<Duration, String> {
     let time = text.parse().ok().and_then(|seconds| Duration::try_from_secs_f64(seconds).ok());
     time.ok_or_else(|| "not a number of seconds from 0 on".to_owned())
+}
+
+impl Arguments {
+    /// The link that is meant.
+    pub(crate) fn link(&self) -> &str {
+        &self.link
+    }
 }
 
 pub(crate) fn run(arguments: &Arguments, place: &Place) -> Result<(), Failure> {

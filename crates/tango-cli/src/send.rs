@@ -77,6 +77,13 @@ fn count(text: &str) -> Result<usize, String> {
     text.parse().map_err(|_| "not a number from 0 on".to_owned())
 }
 
+impl Arguments {
+    /// The link that is meant.
+    pub(crate) fn link(&self) -> &str {
+        &self.link
+    }
+}
+
 pub(crate) fn run(arguments: &Arguments, place: &Place) -> Result<(), Failure> {
     let Arguments { link: name, depth, mtu, wait_for, lines, .. } = arguments;
     let consumers = arguments.consumers.unwrap_or((*wait_for).max(1));

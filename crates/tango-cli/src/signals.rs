@@ -1,6 +1,7 @@
 //! Signals: those that ask the program to end, and the one that says that memory is gone.
 #![allow(unsafe_code)]
 
+use std::sync::OnceLock;
 use std::thread;
 
 use nix::libc;
@@ -41,21 +42,29 @@ fn ending() -> SigSet {
     [Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP].into_iter().collect()
 }
 
-/// Makes one line of what happens when somebody truncates the file of a link that is in use.
-pub(crate) fn explain_lost_memory() {
+/// What is said when somebody has truncated the file of a link that is in use.
+static MEMORY_IS_GONE: OnceLock<String> = OnceLock::new();
+
+/// Makes one line of what happens when somebody truncates the file of a link that is in use: of this one, if it is known.
+pub(crate) fn explain_lost_memory(link: Option<&str>) {
+    let (of, rm) = link.map_or(("a link".into(), String::new()), |name| {
+        (format!("link {name}"), format!(" ('tango rm --force {name}' clears up)"))
+    });
+    let sentence = format!("tango: the memory of {of} is gone: somebody has truncated a file of it{rm}\n");
+    MEMORY_IS_GONE.get_or_init(|| sentence);
     let action = SigAction::new(SigHandler::Handler(memory_is_gone), SaFlags::empty(), SigSet::empty());
-    // SAFETY: the handler calls only `write` and `_exit`, which are safe at any point of a program, and
-    // does not return to the access that failed. It replaces the handler of std, which explains a stack that
-    // has overflowed; Linux reports that by another signal (SIGSEGV), whose handler stays.
+    // SAFETY: the handler calls only `write` and `_exit`, and loads what was stored above; all of that is safe at any
+    // point of a program. It does not return to the access that failed. It replaces the handler of std, which explains
+    // a stack that has overflowed; Linux reports that by another signal (SIGSEGV), whose handler stays.
     // Without a handler the program would end too, with less to say; so an error changes little.
     let _ = unsafe { sigaction(Signal::SIGBUS, &action) };
 }
 
 extern "C" fn memory_is_gone(_: libc::c_int) {
-    const SENTENCE: &[u8] = b"tango: the memory of a link is gone: somebody has truncated a file of it\n";
-    // SAFETY: the buffer is a constant of that length; `_exit` has no obligations.
+    let sentence = MEMORY_IS_GONE.get().map_or("", String::as_str);
+    // SAFETY: the buffer lives as long as the program, and is of that length; `_exit` has no obligations.
     unsafe {
-        libc::write(libc::STDERR_FILENO, SENTENCE.as_ptr().cast(), SENTENCE.len());
+        libc::write(libc::STDERR_FILENO, sentence.as_ptr().cast(), sentence.len());
         libc::_exit(1)
     }
 }

@@ -143,8 +143,8 @@ fn a_truncated_file_is_explained() {
         OpenOptions::new().write(true).open(path).unwrap().set_len(0).unwrap();
         // Who has not mapped it yet finds it too short.
         place.run("ls").assert_failed(1, &["x: ", file, "too short"]);
-        receiver.end().assert_failed(1, &["memory of a link is gone"]);
-        sender.end().assert_failed(1, &["memory of a link is gone"]);
+        receiver.end().assert_failed(1, &["memory of link x is gone", "tango rm --force x"]);
+        sender.end().assert_failed(1, &["memory of link x is gone", "tango rm --force x"]);
         fs::remove_dir_all(place.links().join("x")).unwrap();
     }
 }

@@ -4,6 +4,7 @@ mod common;
 
 use std::fs::{self, File, Permissions};
 use std::os::unix::fs::PermissionsExt;
+use std::process::Stdio;
 
 use common::Place;
 
@@ -132,5 +133,8 @@ fn help_is_not_an_error() {
         let text = String::from_utf8(ended.out).unwrap();
         assert!(text.lines().all(|line| line.chars().count() <= 80), "{text}");
         assert!(!text.lines().any(|line| line.trim().starts_with("role")), "{text}");
+        let full = fs::OpenOptions::new().write(true).open("/dev/full").unwrap();
+        let ended = place.start_with(arguments, Stdio::null(), Some(full.into())).end();
+        ended.assert_failed(1, &["cannot write to standard output"]);
     }
 }
