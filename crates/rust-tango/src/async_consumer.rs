@@ -132,7 +132,8 @@ impl AsyncConsumer {
     ///
     /// `Ok(None)` says that there is nothing yet, or nothing any more ([`Consumer::is_closed`] of
     /// [`get_ref`](Self::get_ref) tells). Only after that, the descriptor tells when to call again: after a
-    /// fragment or an error, there may be more.
+    /// fragment or an error, there may be more. Nor does it behind the end: it stays readable, and does not tell when
+    /// another producer opens the link again. So ask `is_closed` first.
     ///
     /// # Errors
     /// As [`AsyncConsumer::recv`].

@@ -4,7 +4,7 @@ use crate::dcache::{DCache, GRANULE};
 use crate::error::LinkError;
 use crate::fctl::Fctl;
 use crate::fseq::Fseq;
-use crate::geometry::{Geometry, MAX_MTU};
+use crate::geometry::{Geometry, MAX_MTU, MAX_REGION};
 use crate::line::META_WORDS;
 use crate::link::Link;
 use crate::mcache::{MCache, SLOT};
@@ -160,7 +160,8 @@ impl LinkBuilder {
     ///
     /// A link of that name that nobody uses any more is replaced: observers that are still on it read what
     /// is there, and learn nothing of the new one. To go on with it instead:
-    /// [`LinkBuilder::create_or_take_over`].
+    /// [`LinkBuilder::create_or_take_over`]. So is one that is broken: a folder with no other files in it than links
+    /// have (`tx`, `ctl`, `rx.0`, ...), whatever they hold.
     ///
     /// Until it has taken the producer, or dropped the link and its clones, no other process can be its
     /// producer. All its space is reserved here: a filesystem that is full says so now, and not in the
@@ -235,7 +236,16 @@ impl LinkBuilder {
         if !geometry.all_fit_slots() {
             let largest = self.mtu.min(MAX_MTU).next_multiple_of(GRANULE);
             geometry.region = match self.region {
-                Some(bytes) => bytes.checked_next_multiple_of(GRANULE).unwrap_or(usize::MAX),
+                Some(bytes) => bytes
+                    .checked_next_multiple_of(GRANULE)
+                    .filter(|region| (largest..=MAX_REGION).contains(region))
+                    .ok_or_else(|| {
+                        let message = alloc::format!(
+                            "a region of {bytes} bytes is not from {} (one payload of the MTU) to {MAX_REGION}",
+                            self.mtu
+                        );
+                        LinkError::new(crate::error::LinkErrorKind::Invalid, message)
+                    })?,
                 None => default_region(self.depth, largest),
             };
         }

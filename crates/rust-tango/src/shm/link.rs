@@ -287,9 +287,7 @@ impl ShmLink {
         let name = latest_name(slot);
         let path = self.folder.path.join(&name).display().to_string();
         let file = self.folder.open_file(&name, true)?;
-        let map = mapped_without_holes(&file, SMALL_FILE, &path)?;
-        layout::check_header(&map, Kind::Latest, &path)?;
-        Ok(map)
+        mapped_without_holes(&file, SMALL_FILE, &path)
     }
 
     pub(crate) fn producer(this: &Arc<Self>, made: &Made) -> Result<Producer<'static>, LinkError> {
@@ -351,6 +349,9 @@ impl ShmLink {
             let Some(own) = Own::take(file, SMALL_FILE, &path)? else { continue };
             layout::check_header(&own.map, Kind::Consumer, &path)?;
             let latest_map = this.latest_of(slot)?;
+            // By consumers alone: a producer can take over what is left, whatever it is.
+            let shown = this.folder.path.join(latest_name(slot)).display().to_string();
+            layout::check_header(&latest_map, Kind::Latest, &shown)?;
             let parts = Self::parts(this);
             // SAFETY: both mappings move into the claim, which the consumer drops last.
             let (words, latest) = unsafe { (layout::consumer_slot(&own.map), layout::latest(&latest_map)) };
