@@ -236,16 +236,11 @@ impl LinkBuilder {
         if !geometry.all_fit_slots() {
             let largest = self.mtu.min(MAX_MTU).next_multiple_of(GRANULE);
             geometry.region = match self.region {
+                // Where it will not do, as it was asked for: for the error.
                 Some(bytes) => bytes
                     .checked_next_multiple_of(GRANULE)
                     .filter(|region| (largest..=MAX_REGION).contains(region))
-                    .ok_or_else(|| {
-                        let message = alloc::format!(
-                            "a region of {bytes} bytes is not from {} (one payload of the MTU) to {MAX_REGION}",
-                            self.mtu
-                        );
-                        LinkError::new(crate::error::LinkErrorKind::Invalid, message)
-                    })?,
+                    .unwrap_or(bytes),
                 None => default_region(self.depth, largest),
             };
         }

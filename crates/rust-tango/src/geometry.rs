@@ -63,7 +63,7 @@ impl Geometry {
         let largest = mtu.next_multiple_of(GRANULE);
         if !self.all_fit_slots() && (region < largest || region > MAX_REGION || region % GRANULE != 0) {
             return wrong(format!(
-                "a region of {region} bytes is not a multiple of {GRANULE} from {largest} (one payload of the MTU) to {MAX_REGION}"
+                "a region of {region} bytes is not from {mtu} (one payload of the MTU) to {MAX_REGION}, in steps of {GRANULE}"
             ));
         }
         if self.all_fit_slots() && region != 0 {

@@ -426,8 +426,7 @@ impl<'a> Producer<'a> {
     /// **Deadlock:** as [`Producer::publish_blocking`].
     #[cfg(feature = "std")]
     pub fn wait_until_drained(&self, timeout: Option<Duration>) -> bool {
-        self.bury_dead();
-        self.wait_until(timeout, || self.seems_drained())
+        self.wait_until(timeout, || self.seems_drained()) || self.is_drained()
     }
 }
 

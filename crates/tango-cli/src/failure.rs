@@ -1,6 +1,6 @@
 //! How a subcommand fails: a sentence on standard error, and an exit status.
 
-use std::io;
+use std::io::{self, Write};
 use std::process::ExitCode;
 
 use rust_tango::{LinkError, LinkErrorKind};
@@ -58,7 +58,8 @@ impl Failure {
     /// Says it, and gives the exit status.
     pub(crate) fn tell(&self) -> ExitCode {
         if let Some(sentence) = self.sentence() {
-            eprintln!("tango: {sentence}");
+            // Nobody may be there to read it. The exit status says it, too.
+            let _ = writeln!(io::stderr(), "tango: {sentence}");
         }
         ExitCode::from(self.status)
     }

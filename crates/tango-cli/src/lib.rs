@@ -8,7 +8,7 @@
 //!
 //! The demonstration starts this same program again for its processes, with a hidden subcommand
 //! (`demo_roles.rs`); `demo_crew.rs` looks after them. What all subcommands share: where links are
-//! (`place.rs`), signals (`signals.rs`), how to wait for what nobody reports (`pauses.rs`), how a failure is told
+//! (`place.rs`), who reads a link that is sent to (`receivers.rs`), signals (`signals.rs`), how to wait for what nobody reports (`pauses.rs`), how a failure is told
 //! (`failure.rs`), how numbers and tables are written (`report.rs`).
 //!
 //! A library only so that its command line can be fuzzed (`fuzz/`): programs use `rust_tango`.

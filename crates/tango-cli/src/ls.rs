@@ -7,6 +7,7 @@ use rust_tango::{Link, LinkStatus};
 
 use crate::failure::Failure;
 use crate::place::Place;
+use crate::receivers::living;
 use crate::report;
 
 const COLUMNS: &str = "\
@@ -76,7 +77,7 @@ fn producer(status: &LinkStatus) -> &'static str {
 }
 
 fn consumers(status: &LinkStatus, slots: usize) -> String {
-    let living = status.consumers.iter().filter(|consumer| consumer.alive).count();
+    let living = living(status);
     let mut text = format!("{living} of {slots}");
     for (index, consumer) in status.consumers.iter().enumerate() {
         text += if index == 0 { ": " } else { ", " };

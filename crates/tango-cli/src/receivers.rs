@@ -19,9 +19,10 @@ pub(crate) struct Receivers {
     over: bool,
     /// Slots whose owners were dead at the last look.
     dead: BTreeSet<usize>,
-    /// How many dead ones the looks have found.
+    /// How many dead ones the looks have found since then, and how many the producer had found before.
     found: u64,
-    /// How many have died, by the looks or by the producer, and how many of those were told.
+    buried: u64,
+    /// How many have died since then, by the looks or by the producer, and how many of those were told.
     died: u64,
     told: u64,
 }
@@ -37,14 +38,17 @@ impl Receivers {
             over: false,
             dead: BTreeSet::new(),
             found: 0,
+            buried: 0,
             died: 0,
             told: 0,
         }
     }
 
-    /// Those that were waited for have been there: from now on somebody has to be.
+    /// Those that were waited for have been there: from now on somebody has to be. (The producer has buried those that
+    /// have died before.)
     pub(crate) fn begin(&mut self) {
-        self.begun = true;
+        self.buried = self.look().buried;
+        (self.begun, self.found, self.died) = (true, 0, 0);
     }
 
     /// Whether nothing more is to be said of them.
@@ -65,7 +69,7 @@ impl Receivers {
         if let Some(reason) = self.missing(living).filter(|_| alone && self.asked > 0) {
             return Some(Failure::new(format!("no receiver is left: {reason}")));
         }
-        if self.died > self.told {
+        if self.begun && self.asked > 0 && self.died > self.told {
             let who = match self.died - self.told {
                 1 => "a receiver".to_owned(),
                 several => format!("{several} receivers"),
@@ -99,14 +103,14 @@ impl Receivers {
         self.found += dead.difference(&self.dead).count() as u64;
         self.dead = dead;
         // The producer may have found one whose slot has been taken since the last look.
-        self.died = self.found.max(status.buried);
+        self.died = self.found.max(status.buried.wrapping_sub(self.buried));
         status
     }
 
     /// Who has not read to the end, with so many living ones.
     fn missing(&self, living: usize) -> Option<String> {
         let Self { name, asked, died, .. } = self;
-        if *died > 0 {
+        if *died > 0 && *asked > 0 {
             return Some(format!("{died} of the receivers of link {name} died before the end"));
         }
         match asked.saturating_sub(living) {

@@ -34,10 +34,12 @@ The link takes 128 to 512 bytes for each of --depth and, with an --mtu over 480,
 (--depth + 1) times --mtu: at most 16 MiB and four times --mtu, and at least
 4 MiB where it is more than 512 KiB. That is 16.4 MiB unless asked otherwise.
 
-Exit status: 0 when all was sent and read; 1 if a receiver died before the end,
-if fewer than --wait-for were left then (when the last one goes, the sender ends
-at once), if the link was stopped, or anything else failed; 2 for wrong use;
-128 + N after signal N. With --wait-for 0, receivers leave when they like.";
+Exit status: 0 when all was sent, and read to its end by those that were waited
+for; 1 if one of them died or left before that (when the last one goes, the
+sender ends at once), if the link was stopped, or anything else failed; 2 for
+wrong use; 128 + N after signal N. With --wait-for 0, it is all the same to the
+sender when receivers come and go. (One that is killed, and whose place another
+takes within a twentieth of a second, may go unnoticed.)";
 
 /// Send standard input through a link
 #[derive(Debug, clap::Args)]
@@ -100,12 +102,18 @@ pub(crate) fn run(arguments: &Arguments, place: &Place) -> Result<(), Failure> {
     let tx = link.0.producer()?;
 
     wait_for_consumers(&link.0, name, *wait_for);
+    // Buries those that have died meanwhile.
+    let _ = tx.consumers();
     locked(&receivers).begin();
     let sent = if *lines { send_lines(&tx) } else { send_bytes(&tx) };
     if sent.is_ok() {
         wait_until_drained(&link.0);
     }
     let Some(read) = locked(&receivers).verdict() else { wait_for_the_end() };
+    if sent.is_err() {
+        // So that receivers learn that it is not all.
+        let _ = link.0.stop();
+    }
     drop(tx);
     drop(link);
     sent.and(read)

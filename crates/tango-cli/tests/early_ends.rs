@@ -68,8 +68,14 @@ fn a_receiver_that_nobody_reads() {
     let sender = place.start_with_input("send x", place.file("file", &noise(4 << 20)));
     receiver.end().assert_ok();
     sender.end().assert_failed(1, &["1 of 1 receivers of link x left before the end"]);
-    // Who has asked for none takes them as they come.
-    let sender = place.start_with_input("send x --wait-for 0", place.file("file", &noise(4 << 20)));
+    // Who has asked for none takes them as they come, and go.
+    let mut sender = place.start("send x --wait-for 0");
+    let receiver = place.start("recv x");
+    sender.write(b"part");
+    receiver.await_output(4);
+    receiver.signal(Signal::SIGTERM);
+    receiver.end();
+    sender.write(b"more");
     sender.end().assert_ok();
 }
 
@@ -85,6 +91,45 @@ fn a_sender_without_receivers_does_not_go_on() {
         receiver.signal(by);
         sender.end_by_itself().assert_failed(1, &["no receiver is left", "link x", "died before the end"]);
         assert!(place.list().is_empty());
+    }
+}
+
+/// Also where nobody can be told.
+#[test]
+fn a_sender_whose_words_are_lost_ends_all_the_same() {
+    let place = Place::new();
+    let full = OpenOptions::new().write(true).open("/dev/full").unwrap();
+    let mut sender = place.start_with_errors_to("send x", full.into());
+    let receiver = place.start("recv x");
+    sender.write(b"part");
+    receiver.await_output(4);
+    receiver.signal(Signal::SIGKILL);
+    assert_eq!(sender.end_by_itself().code(), 1);
+}
+
+/// What cannot be read is not there to be sent; who has got a part of it must not take it for all.
+#[test]
+fn an_input_that_fails_is_no_end() {
+    let place = Place::new();
+    let sender = place.start_with_input("send x", fs::File::open("/").unwrap());
+    let receiver = place.start("recv x");
+    sender.end().assert_failed(1, &["cannot read standard input"]);
+    receiver.end().assert_failed(1, &["link x was stopped"]);
+}
+
+/// Before those that were waited for were there, nothing was sent.
+#[test]
+fn who_dies_before_it_begins_is_no_loss() {
+    let place = Place::new();
+    let sender = place.start_with_input("send x --wait-for 2", place.file("file", b"all of it"));
+    let early = place.start("recv x");
+    place.await_status("x", |status| status.consumers.iter().any(|consumer| consumer.alive));
+    early.signal(Signal::SIGKILL);
+    early.end();
+    let receivers = [place.start("recv x"), place.start("recv x")];
+    sender.end().assert_ok();
+    for receiver in receivers {
+        assert_eq!(receiver.end().out, b"all of it");
     }
 }
 

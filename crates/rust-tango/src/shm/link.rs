@@ -385,13 +385,16 @@ impl ShmLink {
         let file = self.folder.open_file("ctl", true)?;
         // A reader of another user may lock the file and keep it. All who have it to themselves here store the same, so
         // who does not get it in time goes on without.
-        lock::lock_within(&file, STOP_PATIENCE)
+        let is_ours = lock::lock_within(&file, STOP_PATIENCE)
             .map_err(|error| LinkError::system(format!("cannot lock {path}"), error))?;
         let map = Mapping::read_write(&file, SMALL_FILE)
             .map_err(|error| LinkError::system(format!("cannot map {path}"), error))?;
-        let own = Own { map, file };
         // Pairs with the acquire fence in `Parts::ending`.
-        layout::command(&own.map).store(1, Release);
+        layout::command(&map).store(1, Release);
+        if is_ours {
+            // The close that follows unlocks too, though later if somebody forks.
+            let _ = lock::unlock(&file);
+        }
         // SAFETY: borrowed from `self` for this call only.
         let (parts, slots) = unsafe {
             let slots = self.rx.iter().map(|(_, map)| layout::consumer_slot(map));

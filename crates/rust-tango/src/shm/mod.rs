@@ -21,7 +21,8 @@
 //!   maps the file read-only, so the page tables enforce it. Two exceptions, both because it is faster on AMD's
 //!   processors: the consumer that `tx.N` is for has that writable, stores one word there when it takes its slot, and can
 //!   mislead nobody but itself there ([`latest`](crate::latest)); and readers who asked to map `tx` writable
-//!   ([`Link::map_writable`](crate::Link::map_writable)).
+//!   ([`Link::map_writable`](crate::Link::map_writable)). And who stops a link goes on without the lock of `ctl` if somebody
+//!   who may only read keeps it: all store the same word there.
 //! - A folder appears under its name complete, by one rename, and disappears from it by another. Nobody
 //!   opens half a link.
 //! - The lock of a file, not a process id or a clock, says that its owner lives ([`lock`]); who clears up

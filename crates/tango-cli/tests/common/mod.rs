@@ -61,6 +61,21 @@ impl Place {
 
     /// Starts `tango`; standard output goes to a file unless it is given.
     pub(crate) fn start_with(&self, arguments: &str, input: Stdio, output: Option<Stdio>) -> Running {
+        self.start_all_with(arguments, input, output, None)
+    }
+
+    /// Starts `tango` with standard input from a pipe, and standard error where it is said.
+    pub(crate) fn start_with_errors_to(&self, arguments: &str, errors: Stdio) -> Running {
+        self.start_all_with(arguments, Stdio::piped(), None, Some(errors))
+    }
+
+    fn start_all_with(
+        &self,
+        arguments: &str,
+        input: Stdio,
+        output: Option<Stdio>,
+        errors: Option<Stdio>,
+    ) -> Running {
         static COUNT: AtomicU32 = AtomicU32::new(0);
         let number = COUNT.fetch_add(1, Ordering::Relaxed);
         let place = |what: &str| self.path.join(format!("{number}.{what}"));
@@ -70,7 +85,7 @@ impl Place {
             .env("TANGO_DIR", self.links())
             .stdin(input)
             .stdout(output.unwrap_or_else(|| File::create(&out).unwrap().into()))
-            .stderr(File::create(&err).unwrap())
+            .stderr(errors.unwrap_or_else(|| File::create(&err).unwrap().into()))
             .spawn()
             .unwrap();
         Running { child, out, err, what: arguments.to_owned() }
@@ -125,7 +140,7 @@ impl Running {
             status.is_some()
         });
         let out = fs::read(&self.out).unwrap_or_default();
-        let err = fs::read_to_string(&self.err).unwrap();
+        let err = fs::read_to_string(&self.err).unwrap_or_default();
         Ended { status: status.unwrap(), out, err }
     }
 
