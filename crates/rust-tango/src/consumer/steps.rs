@@ -185,7 +185,11 @@ impl<'a> Consumer<'a> {
         match (self.believable(found), ending) {
             (Look::Ready, _) => self.look(),
             (Look::Gone, _) => Err(self.overrun()),
-            (Look::Behind, Ending::Closed) => Ok(Next::Closed),
+            (Look::Behind, Ending::Closed) => {
+                // It may have been closed by one who came since that was asked.
+                self.ask_whether_replaced()?;
+                Ok(Next::Closed)
+            }
             (Look::Behind, Ending::Died) => {
                 // Whoever comes next is announced before its first fragment.
                 self.ready = false;
@@ -347,6 +351,24 @@ mod tests {
         }
         assert!(fragments > 4, "never round: {fragments} fragments, {overruns} overruns");
         assert!((0..9).all(|_| matches!(rx.poll(), Ok(None))));
+    }
+
+    /// One that came, and closed it, between the two questions.
+    #[test]
+    #[cfg(feature = "std")]
+    fn who_is_told_of_the_end_has_been_told_of_who_closed_it() {
+        let link = Link::builder().depth(8).mtu(64).consumers(1).build().unwrap();
+        let (tx, mut rx) = (link.producer().unwrap(), link.consumer().unwrap());
+        let died = std::panic::catch_unwind(std::panic::AssertUnwindSafe(move || {
+            let _tx = tx;
+            std::panic::resume_unwind(std::boxed::Box::new(()));
+        }));
+        assert!(died.is_err());
+        drop(link.producer().unwrap());
+        let told = rx.look_at_end(Ending::Closed).map(|_| ()).unwrap_err();
+        assert!(matches!(told, TangoError::ProducerReplaced { .. }), "{told}");
+        assert!(matches!(rx.poll(), Ok(None)));
+        assert!(rx.is_closed());
     }
 
     #[test]
