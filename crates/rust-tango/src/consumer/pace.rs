@@ -341,7 +341,7 @@ mod tests {
     use super::*;
     use crate::{Link, Producer};
 
-    fn link() -> (Producer<'static>, Consumer<'static>) {
+    pub(super) fn link() -> (Producer<'static>, Consumer<'static>) {
         let link = Link::builder().depth(1024).mtu(64).consumers(1).build().unwrap();
         (link.producer().unwrap(), link.consumer().unwrap())
     }

@@ -119,14 +119,10 @@ impl<'a> Consumer<'a> {
 
 #[cfg(all(test, not(loom), feature = "alloc"))]
 mod tests {
+    use super::super::tests::link;
     use super::super::{FOLLOW_STEADY, FOLLOW_STEADY_WAITED};
     use super::*;
-    use crate::{Link, Producer};
-
-    fn link() -> (Producer<'static>, Consumer<'static>) {
-        let link = Link::builder().depth(1024).mtu(64).consumers(1).build().unwrap();
-        (link.producer().unwrap(), link.consumer().unwrap())
-    }
+    use crate::Link;
 
     #[test]
     fn an_observer_beside_others_does_not_follow_for_nothing() {
