@@ -7,9 +7,9 @@
 //! ```
 //!
 //! The demonstration starts this same program again for its processes, with a hidden subcommand
-//! (`demo_roles.rs`); `demo_crew.rs` looks after them. What all subcommands share: where links are
-//! (`place.rs`), who reads a link that is sent to (`receivers.rs`), signals (`signals.rs`), how to wait for what nobody reports (`pauses.rs`), how a failure is told
-//! (`failure.rs`), how numbers and tables are written (`report.rs`).
+//! (`demo_roles.rs`); `demo_crew.rs` looks after them, as `receivers.rs` does after those who read what is sent.
+//! What all subcommands share: where links are (`place.rs`), signals (`signals.rs`), how to wait for what nobody
+//! reports (`pauses.rs`), how a failure is told (`failure.rs`), how numbers and tables are written (`report.rs`).
 //!
 //! A library only so that its command line can be fuzzed (`fuzz/`): programs use `rust_tango`.
 //!
@@ -92,8 +92,8 @@ pub fn main() -> ExitCode {
         Err(error) => return explain(&error),
     };
     let link = match &cli.command {
-        Some(Command::Send(arguments)) => Some(arguments.link()),
-        Some(Command::Recv(arguments)) => Some(arguments.link()),
+        Some(Command::Send(arguments)) => Some(arguments.link.as_str()),
+        Some(Command::Recv(arguments)) => Some(arguments.link.as_str()),
         _ => None,
     };
     signals::explain_lost_memory(link);

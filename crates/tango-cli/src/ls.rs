@@ -77,8 +77,7 @@ fn producer(status: &LinkStatus) -> &'static str {
 }
 
 fn consumers(status: &LinkStatus, slots: usize) -> String {
-    let living = living(status);
-    let mut text = format!("{living} of {slots}");
+    let mut text = format!("{} of {slots}", living(status));
     for (index, consumer) in status.consumers.iter().enumerate() {
         text += if index == 0 { ": " } else { ", " };
         if !consumer.alive {

@@ -38,7 +38,7 @@ else failed. When nobody reads its output any more, recv ends with 0.";
 #[command(after_help = EXAMPLES)]
 pub(crate) struct Arguments {
     /// Name of the link; recv waits until there is one
-    link: String,
+    pub(crate) link: String,
     /// Do not hold the sender back; count what is lost
     #[arg(long)]
     observe: bool,
@@ -54,13 +54,6 @@ pub(crate) struct Arguments {
 pub(crate) fn seconds(text: &str) -> Result<Duration, String> {
     let time = text.parse().ok().and_then(|seconds| Duration::try_from_secs_f64(seconds).ok());
     time.ok_or_else(|| "not a number of seconds from 0 on".to_owned())
-}
-
-impl Arguments {
-    /// The link that is meant.
-    pub(crate) fn link(&self) -> &str {
-        &self.link
-    }
 }
 
 pub(crate) fn run(arguments: &Arguments, place: &Place) -> Result<(), Failure> {

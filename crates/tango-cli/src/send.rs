@@ -46,7 +46,7 @@ takes within a twentieth of a second, may go unnoticed.)";
 #[command(after_help = EXAMPLES)]
 pub(crate) struct Arguments {
     /// Name of the link: letters, digits, '-', '_' and '.'
-    link: String,
+    pub(crate) link: String,
     /// Fragments under way: a power of two
     #[arg(long, value_name = "N", default_value_t = 1024, value_parser = depth, allow_negative_numbers = true)]
     depth: usize,
@@ -77,13 +77,6 @@ fn mtu(text: &str) -> Result<NonZeroUsize, String> {
 
 fn count(text: &str) -> Result<usize, String> {
     text.parse().map_err(|_| "not a number from 0 on".to_owned())
-}
-
-impl Arguments {
-    /// The link that is meant.
-    pub(crate) fn link(&self) -> &str {
-        &self.link
-    }
 }
 
 pub(crate) fn run(arguments: &Arguments, place: &Place) -> Result<(), Failure> {
