@@ -326,7 +326,8 @@ impl Link {
     ///
     /// # Errors
     /// [`LinkErrorKind::NotFound`] if there is none; [`LinkErrorKind::Incompatible`] if the folder
-    /// holds something that is not part of a link.
+    /// holds something that is not part of a link; [`LinkErrorKind::System`] if it may not be removed, or if another
+    /// process, perhaps a stopped one, has been taking links away for ten seconds.
     pub fn remove_named(folder: Option<&std::path::Path>, name: &str) -> Result<(), LinkError> {
         crate::shm::remove(folder, name)
     }
@@ -358,7 +359,8 @@ impl Link {
     /// way.
     ///
     /// # Errors
-    /// [`LinkErrorKind::System`] if the folder cannot be read or locked. No such folder: no links.
+    /// [`LinkErrorKind::System`] if the folder cannot be read or locked (see [`Link::remove_named`]). No such folder: no
+    /// links.
     #[allow(clippy::type_complexity)]
     pub fn remove_all_dead(
         folder: Option<&std::path::Path>,
@@ -370,7 +372,7 @@ impl Link {
     /// On the heap, there is nothing to do.
     ///
     /// # Errors
-    /// [`LinkErrorKind::NotFound`] if it has been removed already.
+    /// [`LinkErrorKind::NotFound`] if it has been removed already; otherwise as [`Link::remove_named`].
     pub fn remove(&self) -> Result<(), LinkError> {
         match &self.place {
             Place::Heap(_) => Ok(()),

@@ -10,6 +10,8 @@ use std::time::Duration;
 
 use common::process::{Child, Place, role, say};
 use common::{Random, assert_is, in_time, publish};
+use nix::fcntl::{FcntlArg, fcntl};
+use nix::libc;
 use rust_tango::{Link, LinkBuilder, LinkErrorKind};
 
 const MTU: usize = 300;
@@ -162,4 +164,44 @@ fn others_are_not_held_up() {
         drop(builder(place.path()).create("quotes").unwrap());
         assert_eq!(entries(&place), [".lock", "quotes"]);
     });
+}
+
+/// Who is stopped (SIGSTOP, a debugger) may be in the midst of making or removing a link: others make theirs meanwhile.
+#[test]
+fn a_stopped_one_holds_nobody_up() {
+    in_time(|| {
+        let place = Place::new();
+        let mut random = Random::new(7);
+        let mut kept = 0;
+        for role in ["makes and removes", "remakes", "clears up"] {
+            for round in 0..60 {
+                let mut child = Child::start(role, &place);
+                assert_eq!(child.hear(), "ready");
+                std::thread::sleep(Duration::from_micros(random.below(700)));
+                child.stop();
+                kept += u32::from(is_locked(&place.path().join(".lock")));
+                let name = format!("mine{}", round % 3);
+                let tx = builder(place.path()).create(&name).unwrap().producer().unwrap();
+                assert!(Link::open_in(place.path(), &name).unwrap().status().producer);
+                drop(tx);
+                child.kill();
+                Link::remove_dead(Some(place.path()), &name).unwrap();
+            }
+        }
+        assert!(kept > 0, "none was stopped while it had the folder to itself");
+    });
+}
+
+/// Whether somebody else holds the lock of this file.
+fn is_locked(path: &Path) -> bool {
+    let file = fs::File::options().write(true).open(path).unwrap();
+    let mut answer = libc::flock {
+        l_type: libc::F_WRLCK as libc::c_short,
+        l_whence: libc::SEEK_SET as libc::c_short,
+        l_start: 0,
+        l_len: 0,
+        l_pid: 0,
+    };
+    fcntl(&file, FcntlArg::F_OFD_GETLK(&mut answer)).unwrap();
+    answer.l_type != libc::F_UNLCK as libc::c_short
 }

@@ -69,7 +69,8 @@ impl Holders {
         holders.sort_by_key(|holder| holder.party.order());
         let wanted = held.iter().filter_map(|(name, file)| Some((Party::of(name)?, file.metadata().ok()?)));
         let wanted: Vec<_> = wanted.map(|(party, found)| (party, (found.dev(), found.ino()))).collect();
-        for (process, file) in locks_in_proc(&wanted.iter().map(|(_, file)| *file).collect::<Vec<_>>()) {
+        let files: Vec<_> = wanted.iter().map(|(_, file)| *file).collect();
+        for (process, file) in locks_in_proc(&files, |name| Party::of(name).is_some()) {
             let party = wanted.iter().find(|(_, wanted)| *wanted == file).map(|(party, _)| *party);
             let holder = holders.iter_mut().find(|holder| Some(holder.party) == party);
             if let Some(Holder { processes, .. }) = holder {
@@ -190,8 +191,14 @@ impl Drop for Vacant {
     }
 }
 
-/// Which processes hold the lock of which of these files (device and inode), as far as this one may look.
-fn locks_in_proc(files: &[(u64, u64)]) -> Vec<(u32, (u64, u64))> {
+/// The processes that hold the lock of this file (device and inode), as far as this one may look.
+pub(super) fn that_lock(name: &str, file: (u64, u64)) -> Vec<u32> {
+    locks_in_proc(&[file], |found| found == name).into_iter().map(|(process, _)| process).collect()
+}
+
+/// Which processes hold the lock of which of these files (device and inode), which have such names, as far as this one may
+/// look.
+fn locks_in_proc(files: &[(u64, u64)], has_name: impl Fn(&str) -> bool) -> Vec<(u32, (u64, u64))> {
     let mut found = Vec::new();
     if files.is_empty() {
         return found;
@@ -203,7 +210,7 @@ fn locks_in_proc(files: &[(u64, u64)]) -> Vec<(u32, (u64, u64))> {
             // The name first: to look at any file whatever could mean to wait for a server.
             let is_ours = |path: &Path| {
                 let name = path.file_name().and_then(|name| name.to_str());
-                name.is_some_and(|name| Party::of(name.trim_end_matches(" (deleted)")).is_some())
+                name.is_some_and(|name| has_name(name.trim_end_matches(" (deleted)")))
             };
             if !fs::read_link(descriptor.path()).is_ok_and(|path| is_ours(&path)) {
                 continue;

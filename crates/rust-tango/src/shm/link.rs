@@ -121,33 +121,56 @@ impl ShmLink {
         folder::check_name(name)?;
         let base = folder::base_dir(explicit);
         folder::ensure_base(&base)?;
-        let (link, made) = staging::with_base_lock(&base, || {
-            let old = match Folder::open(&base, name) {
-                Err(error) if error.is_not_found() => return Self::fill(&base, name, geometry, mode),
-                old => old?,
+        let (link, files) = loop {
+            let there = match Folder::open(&base, name) {
+                Err(error) if error.is_not_found() => None,
+                _ => {
+                    staging::with_base_lock(&base, || Self::give_way(&base, name, geometry, mode, existing))?
+                }
             };
-            let replaced = |old: &Folder| old.replaced(&base, || Self::fill(&base, name, geometry, mode));
-            if existing == Existing::Replace {
-                return replaced(&old);
+            let fill = |staging: &Staging| Self::fill(staging, &base, name, geometry);
+            let made = match there {
+                None => staging::make(&base, name, mode, fill)?,
+                taken_over => taken_over,
+            };
+            if let Some(made) = made {
+                break made;
             }
-            let link = Self::attach(base.clone(), old)?;
-            if layout::command(&link.ctl_map).load(Relaxed) != 0 {
-                return replaced(&link.folder); // it has been stopped, for good
-            }
-            let files = link.producer_files(link.take_over(geometry, mode)?)?;
-            Ok((link, files))
-        })?;
-        Ok((link, Made(Mutex::new(Some(made)))))
+        };
+        Ok((link, Made(Mutex::new(Some(files)))))
     }
 
-    /// Makes the files of a link and gives it its name.
-    fn fill(
+    /// Takes over the link that is there, or takes it away (`None`, and also if there is none). Within the lock of the base
+    /// folder.
+    fn give_way(
         base: &Path,
         name: &str,
         geometry: &Geometry,
         mode: u32,
+        existing: Existing,
+    ) -> Result<Option<(Self, ProducerFiles)>, LinkError> {
+        let old = match Folder::open(base, name) {
+            Err(error) if error.is_not_found() => return Ok(None),
+            old => old?,
+        };
+        if existing == Existing::Replace {
+            return old.remove_dead(base).map(|()| None);
+        }
+        let link = Self::attach(base.to_path_buf(), old)?;
+        if layout::command(&link.ctl_map).load(Relaxed) != 0 {
+            return link.folder.remove_dead(base).map(|()| None); // it has been stopped, for good
+        }
+        let files = link.producer_files(link.take_over(geometry, mode)?)?;
+        Ok(Some((link, files)))
+    }
+
+    /// Makes the files of a link.
+    fn fill(
+        staging: &Staging,
+        base: &Path,
+        name: &str,
+        geometry: &Geometry,
     ) -> Result<(Self, ProducerFiles), LinkError> {
-        let staging = Staging::new(base, name, mode)?;
         let make = |file: &str, len: usize| {
             let path = base.join(name).join(file).display().to_string();
             let made = staging.create_file(file, len as u64)?;
@@ -170,7 +193,6 @@ impl ShmLink {
         // Before others see it: if this fails (too many open files, say), nothing is left behind.
         let link = Self::attach(base.to_path_buf(), staging.open()?)?;
         let files = link.producer_files(tx)?;
-        staging.publish()?;
         Ok((link, files))
     }
 
@@ -437,12 +459,10 @@ pub(crate) enum Existing {
 }
 
 impl Folder {
-    /// Removes this dead link, and does `work` before anybody can join what was removed. Within the lock of
-    /// the base folder.
-    fn replaced<T>(&self, base: &Path, work: impl FnOnce() -> Result<T, LinkError>) -> Result<T, LinkError> {
+    /// Removes this link if nobody holds it. Within the lock of the base folder.
+    fn remove_dead(&self, base: &Path) -> Result<(), LinkError> {
         let _vacant = Vacant::keep(self)?;
-        staging::remove(base, &self.name)?;
-        work()
+        staging::remove(base, &self.name)
     }
 }
 
@@ -468,7 +488,7 @@ pub(crate) fn remove(explicit: Option<&Path>, name: &str) -> Result<(), LinkErro
 pub(crate) fn remove_dead(explicit: Option<&Path>, name: &str) -> Result<(), LinkError> {
     let base = folder::base_dir(explicit);
     Folder::open(&base, name)?;
-    staging::with_base_lock(&base, || Folder::open(&base, name)?.replaced(&base, || Ok(())))
+    staging::with_base_lock(&base, || Folder::open(&base, name)?.remove_dead(&base))
 }
 
 /// What became of each link. Clears away what makers and removers have left half way, too.
@@ -483,7 +503,7 @@ pub(crate) fn remove_all_dead(
     };
     staging::with_base_lock(&base, || {
         let remove = |name: String| {
-            let removed = Folder::open(&base, &name).and_then(|dead| dead.replaced(&base, || Ok(())));
+            let removed = Folder::open(&base, &name).and_then(|dead| dead.remove_dead(&base));
             (name, removed)
         };
         Ok(folder::list(&base)?.into_iter().map(remove).collect())

@@ -6,7 +6,7 @@
 //! of one file exclude each other also within a process. States of a file:
 //!
 //! ```text
-//!       try_lock, lock_within, lock_blocking
+//!       try_lock, lock_within
 //!     free ---------------------------> locked by one description
 //!          <---------------------------
 //!            unlock, or the last close
@@ -48,19 +48,6 @@ pub(crate) fn keep_free(file: &File) -> io::Result<bool> {
         Ok(_) => Ok(true),
         Err(Errno::EAGAIN | Errno::EACCES) => Ok(false),
         Err(error) => Err(error.into()),
-    }
-}
-
-/// Takes the lock of the file, which must be open for writing, and waits for it if need be.
-///
-/// The kernel knows no deadlock of such locks: who takes it twice by two descriptions waits for ever.
-pub(crate) fn lock_blocking(file: &File) -> io::Result<()> {
-    loop {
-        match fcntl(file, FcntlArg::F_OFD_SETLKW(&whole_file(libc::F_WRLCK))) {
-            Ok(_) => return Ok(()),
-            Err(Errno::EINTR) => {}
-            Err(error) => return Err(error.into()),
-        }
     }
 }
 
@@ -172,16 +159,17 @@ mod tests {
     }
 
     #[test]
-    fn blocking_waits_for_the_other() {
+    fn it_waits_for_the_other_but_not_for_ever() {
         let scratch = Scratch::new();
         let holder = scratch.file("lock", 0);
-        lock_blocking(&holder).unwrap();
+        assert!(lock_within(&holder, Duration::ZERO).unwrap());
         let other = scratch.open("lock", true);
-        let waiter = thread::spawn(move || lock_blocking(&other));
+        assert!(!lock_within(&other, Duration::from_millis(20)).unwrap());
+        let waiter = thread::spawn(move || lock_within(&other, Duration::from_secs(60)));
         thread::sleep(Duration::from_millis(20));
         assert!(!waiter.is_finished());
         unlock(&holder).unwrap();
-        waiter.join().unwrap().unwrap();
+        assert!(waiter.join().unwrap().unwrap());
     }
 
     #[test]

@@ -4,7 +4,7 @@
 //!
 //! ```text
 //! base/              /dev/shm/tango-UID, $TANGO_DIR, or what the builder was told
-//!   .lock            held while a link is made or taken away; its content means nothing
+//!   .lock            held while a link is taken over or away; its content means nothing
 //!   .new-1-0/        a link in the making, unless its maker died: the next maker clears it away
 //!   .old-1-0/        a link that is being taken away
 //!   quotes/          file    written by               others
@@ -24,7 +24,7 @@
 //!   ([`Link::map_writable`](crate::Link::map_writable)). And who stops a link goes on without the lock of `ctl` if somebody
 //!   who may only read keeps it: all store the same word there.
 //! - A folder appears under its name complete, by one rename, and disappears from it by another. Nobody
-//!   opens half a link.
+//!   opens half a link, and nobody waits for who makes one ([`staging`]).
 //! - The lock of a file, not a process id or a clock, says that its owner lives ([`lock`]); who clears up
 //!   asks them all, and keeps others from joining meanwhile ([`holders`]).
 //! - Memory of a file becomes atomics in [`map`] and nowhere else.

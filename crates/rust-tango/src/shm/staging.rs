@@ -3,10 +3,18 @@
 //! ```text
 //!   Staging::new                    publish                  remove
 //! (nothing) ---> .new-PID-COUNT ---------------> NAME ---------------> .old-PID-COUNT ---> (nothing)
+//!                      |                                                  ^
+//!                      +--------------------------------------------------+
+//!                           clear_leftovers, if no file in it is locked
 //! ```
 //!
-//! Who makes, remakes or removes a link does so within [`with_base_lock`]. Who dies on the way leaves a
-//! hidden folder behind that stands in nobody's way; the next one to take that lock clears it away.
+//! Who takes a name away from a link does so within [`with_base_lock`], and may rely on it that the name leads to the same
+//! link meanwhile. Who makes a link does not: it takes a while, and a process that is stopped (SIGSTOP) on the way would
+//! keep all others waiting. Of two who want one name, the rename decides.
+//!
+//! Who dies on the way leaves a hidden folder behind that stands in nobody's way; the next one to take that lock clears it
+//! away. One in the making is known by its locked files. Before the first of them is locked it may be cleared away, too:
+//! then its maker cannot publish it, and begins again.
 //!
 //! Files are only ever deleted by the names that links have, each from its open folder, so neither a
 //! symbolic link nor a stranger's file in a folder can turn a removal against something else.
@@ -18,6 +26,7 @@ use std::os::fd::OwnedFd;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
 use std::{io, process};
 
 use nix::errno::Errno;
@@ -27,17 +36,18 @@ use nix::sys::stat::{Mode, SFlag, fchmod, fstatat, mkdirat};
 use nix::unistd::{UnlinkatFlags, unlinkat};
 
 use super::folder::{Folder, check_name, entries, is_link_file, not_found, open_base, open_folder};
-use super::{lock, map};
+use super::{holders, lock, map};
 use crate::error::{LinkError, LinkErrorKind};
 
 const LOCK_FILE: &str = ".lock";
 const NEW: &str = ".new";
 const OLD: &str = ".old";
+/// How long to wait for the lock of the base folder. It is held while links are renamed and deleted, also large ones.
+const PATIENCE: Duration = Duration::from_secs(10);
 
 /// A link in the making, hidden until [`publish`](Self::publish). Dropped before that, it deletes itself.
 ///
-/// The caller's duty: everything from `new` to `publish` runs within [`with_base_lock`], because whoever
-/// holds that lock may clear hidden folders away.
+/// Until a file in it is locked, others may clear it away: see [`make`].
 #[derive(Debug)]
 pub(crate) struct Staging {
     base: PathBuf,
@@ -61,19 +71,20 @@ impl Staging {
         let cannot = |error: Errno| {
             LinkError::system(format!("cannot make a folder for a link in {}", base.display()), error)
         };
-        let hidden = loop {
+        let (hidden, dir) = loop {
             let hidden = hidden_name(NEW);
             match mkdirat(&parent, hidden.as_str(), Mode::S_IRWXU) {
-                Ok(()) => break hidden,
-                Err(Errno::EEXIST) => {}
+                Ok(()) => {}
+                Err(Errno::EEXIST) => continue,
                 Err(error) => return Err(cannot(error)),
             }
-        };
-        let dir = match open_folder(&parent, &hidden) {
-            Ok(dir) => Some(dir),
-            Err(error) => {
-                let _ = unlinkat(&parent, hidden.as_str(), UnlinkatFlags::RemoveDir);
-                return Err(cannot(error));
+            match open_folder(&parent, &hidden) {
+                Ok(dir) => break (hidden, Some(dir)),
+                Err(Errno::ENOENT) => {} // cleared away
+                Err(error) => {
+                    let _ = unlinkat(&parent, hidden.as_str(), UnlinkatFlags::RemoveDir);
+                    return Err(cannot(error));
+                }
             }
         };
         Ok(Self {
@@ -118,12 +129,13 @@ impl Staging {
         Ok(Folder { dir, path, name: self.name.clone() })
     }
 
-    /// Gives the folder its name. From then on others can open it.
+    /// Gives the folder its name. From then on others can open it. `false`, and the folder in the making is deleted: there
+    /// is something of that name, or the folder has been cleared away.
     ///
     /// # Errors
     ///
-    /// `InUse` if there is something of that name, and then the folder in the making is deleted; `System`.
-    pub(crate) fn publish(mut self) -> Result<(), LinkError> {
+    /// `System`.
+    pub(crate) fn publish(mut self) -> Result<bool, LinkError> {
         let path = self.base.join(&self.name);
         let folder_mode = self.mode | ((self.mode & 0o444) >> 2); // who may read may also enter
         let named = self.set_mode(self.dir(), folder_mode).and_then(|()| {
@@ -131,15 +143,19 @@ impl Staging {
             renameat2(&self.parent, hidden, &self.parent, name, RenameFlags::RENAME_NOREPLACE)
         });
         match named {
-            Ok(()) => {}
-            Err(Errno::EEXIST) => {
-                let message = format!("a link named {} exists already: {}", self.name, path.display());
-                return Err(LinkError::new(LinkErrorKind::InUse, message));
+            Ok(()) => {
+                self.dir = None;
+                Ok(true)
             }
-            Err(error) => return Err(LinkError::system(format!("cannot create {}", path.display()), error)),
+            Err(Errno::EEXIST | Errno::ENOENT) => Ok(false),
+            Err(error) => Err(LinkError::system(format!("cannot create {}", path.display()), error)),
         }
-        self.dir = None;
-        Ok(())
+    }
+
+    /// Whether somebody has taken this for the remains of a dead maker.
+    fn is_cleared_away(&self) -> bool {
+        let found = fstatat(&self.parent, self.hidden.as_str(), AtFlags::AT_SYMLINK_NOFOLLOW);
+        found == Err(Errno::ENOENT)
     }
 
     fn dir(&self) -> &OwnedFd {
@@ -161,17 +177,57 @@ impl Drop for Staging {
     }
 }
 
-/// Runs `work` while no other process makes, remakes or removes a link below `base`, which must exist.
+/// Makes the link `name` below `base`, which must exist, of the files that `fill` makes. The first of them it locks, and
+/// keeps locked. `None`: somebody else has made one of that name meanwhile, or has taken this one for the remains of a
+/// dead maker before its file was locked. Nothing is left of it then: look again at what there is.
+///
+/// First clears away what makers and removers left behind that died half way, unless others are at it.
+///
+/// # Errors
+///
+/// Those of `fill`; `System`. Nothing of the link is left.
+pub(crate) fn make<T>(
+    base: &Path,
+    name: &str,
+    mode: u32,
+    fill: impl FnOnce(&Staging) -> Result<T, LinkError>,
+) -> Result<Option<T>, LinkError> {
+    let folder = open_base(base)?;
+    if let Some(file) = lock_base(&folder, base, Duration::ZERO)? {
+        clear_leftovers(&folder);
+        let _ = lock::unlock(&file);
+    }
+    let staging = Staging::new(base, name, mode)?;
+    match fill(&staging) {
+        Ok(made) => Ok(staging.publish()?.then_some(made)),
+        Err(_) if staging.is_cleared_away() => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+/// Runs `work` while no other process takes its name from a link below `base`, which must exist.
 ///
 /// First clears away what makers and removers left behind that died half way.
 ///
-/// Never to be called from within itself: the inner call would wait for the outer one for ever.
+/// Never to be called from within itself: the inner call would wait for the outer one.
+///
+/// # Errors
+///
+/// Those of `work`; `System`, also if somebody else does not end such work within ten seconds.
 pub(crate) fn with_base_lock<T>(
     base: &Path,
     work: impl FnOnce() -> Result<T, LinkError>,
 ) -> Result<T, LinkError> {
+    with_base_lock_within(base, PATIENCE, work)
+}
+
+fn with_base_lock_within<T>(
+    base: &Path,
+    patience: Duration,
+    work: impl FnOnce() -> Result<T, LinkError>,
+) -> Result<T, LinkError> {
     let folder = open_base(base)?;
-    let file = lock_base(&folder, base)?;
+    let file = lock_base(&folder, base, patience)?.ok_or_else(|| base_is_kept(&folder, base, patience))?;
     clear_leftovers(&folder);
     let result = work();
     let _ = lock::unlock(&file); // the close that follows unlocks too, though later if somebody forks
@@ -180,8 +236,8 @@ pub(crate) fn with_base_lock<T>(
 
 /// Takes the link away: hides its folder, then deletes the files in it and the folder itself.
 ///
-/// Parties that have the files open keep them. Call it within [`with_base_lock`]: otherwise a link that
-/// is made under the same name at this moment may be hit instead.
+/// Parties that have the files open keep them. Call it within [`with_base_lock`]: otherwise another link of the same name
+/// may be hit instead, made after somebody else has taken this one away.
 ///
 /// # Errors
 ///
@@ -216,8 +272,9 @@ pub(crate) fn remove(base: &Path, name: &str) -> Result<(), LinkError> {
     })
 }
 
-/// Opens the lock file of the base folder, makes it if it is missing, and takes its lock.
-fn lock_base(folder: &OwnedFd, base: &Path) -> Result<File, LinkError> {
+/// Opens the lock file of the base folder, makes it if it is missing, and takes its lock. `None`: somebody else has it for
+/// longer than this.
+fn lock_base(folder: &OwnedFd, base: &Path, patience: Duration) -> Result<Option<File>, LinkError> {
     let cannot = |error: io::Error| {
         LinkError::system(format!("cannot lock {}", base.join(LOCK_FILE).display()), error)
     };
@@ -235,11 +292,29 @@ fn lock_base(folder: &OwnedFd, base: &Path) -> Result<File, LinkError> {
             Err(Errno::EEXIST) => continue,
             opened => File::from(opened.map_err(|error| cannot(error.into()))?),
         };
-        lock::lock_blocking(&file).map_err(cannot)?;
+        if !lock::lock_within(&file, patience).map_err(cannot)? {
+            return Ok(None);
+        }
         if file.metadata().map_err(cannot)?.nlink() > 0 {
-            return Ok(file);
+            return Ok(Some(file));
         } // else it was deleted while we waited, and does not exclude those who come later
     }
+}
+
+/// For a lock that somebody does not give back.
+fn base_is_kept(folder: &OwnedFd, base: &Path, patience: Duration) -> LinkError {
+    let found = fstatat(folder, LOCK_FILE, AtFlags::AT_SYMLINK_NOFOLLOW);
+    let holders = found.map(|found| holders::that_lock(LOCK_FILE, (found.st_dev, found.st_ino)));
+    let who = match holders.unwrap_or_default().as_slice() {
+        [] => "somebody".to_owned(),
+        [process, ..] => format!("process {process}"),
+    };
+    let what = format!(
+        "cannot lock {}: {who} keeps it, as who replaces or removes a link does for a moment, for over {} s; let it go on if it is stopped, or end it",
+        base.join(LOCK_FILE).display(),
+        patience.as_secs_f32()
+    );
+    LinkError::system(what, io::Error::from(io::ErrorKind::TimedOut))
 }
 
 /// Deletes hidden folders whose makers or removers are dead. The caller holds the lock of the base folder.
@@ -247,10 +322,15 @@ fn lock_base(folder: &OwnedFd, base: &Path) -> Result<File, LinkError> {
 fn clear_leftovers(base: &OwnedFd) {
     for entry in entries(base).unwrap_or_default() {
         let Some(entry) = entry.to_str() else { continue };
-        // A removed link goes even if somebody still uses its files. One in the making cannot be alive
-        // now that the lock is ours; looking at its locks too costs nothing.
-        if is_hidden(entry, OLD) || (is_hidden(entry, NEW) && !has_locked_file(base, entry)) {
+        // A removed link goes even if somebody still uses its files.
+        if is_hidden(entry, OLD) {
             let _ = delete_folder(base, entry);
+        } else if is_hidden(entry, NEW) && !has_locked_file(base, entry) {
+            // Its maker may live, and have locked a file since. Once it has another name, it will not be published.
+            let old = hidden_name(OLD);
+            if renameat2(base, entry, base, old.as_str(), RenameFlags::RENAME_NOREPLACE).is_ok() {
+                let _ = delete_folder(base, &old);
+            }
         }
     }
 }
@@ -368,7 +448,7 @@ mod tests {
         assert!(Folder::open(base, "quotes").unwrap_err().is_not_found());
         let made = staging.open().unwrap();
         made.open_file("tx", false).unwrap();
-        staging.publish().unwrap();
+        assert!(staging.publish().unwrap());
         let folder = Folder::open(base, "quotes").unwrap();
         assert_eq!((made.path.as_path(), made.name.as_str()), (base.join("quotes").as_path(), "quotes"));
         assert_eq!(list(base).unwrap(), ["quotes"]);
@@ -387,9 +467,9 @@ mod tests {
     fn publishing_replaces_nothing() {
         let scratch = Scratch::new();
         let first = make_link(scratch.path(), "quotes").unwrap();
-        assert_eq!(make_link(scratch.path(), "quotes").unwrap_err().kind(), LinkErrorKind::InUse);
+        assert!(make_link(scratch.path(), "quotes").is_none());
         fs::create_dir(scratch.path().join("empty")).unwrap();
-        assert_eq!(make_link(scratch.path(), "empty").unwrap_err().kind(), LinkErrorKind::InUse);
+        assert!(make_link(scratch.path(), "empty").is_none());
         first.open_file("tx", true).unwrap();
         assert_eq!(visible(scratch.path()).len(), 2, "the failed ones are gone");
     }
@@ -401,7 +481,7 @@ mod tests {
             let name = format!("{files:o}");
             let staging = Staging::new(scratch.path(), &name, files).unwrap();
             staging.create_file("tx", 64).unwrap();
-            staging.publish().unwrap();
+            assert!(staging.publish().unwrap());
             let path = scratch.path().join(name);
             assert_eq!((mode(&path), mode(path.join("tx"))), (folder, files));
         }
@@ -484,14 +564,65 @@ mod tests {
             fs::create_dir(base.join(hidden)).unwrap();
             fs::write(base.join(hidden).join(file), "").unwrap();
         }
-        let alive = Staging::new(base, "quotes", 0o600).unwrap(); // not under the lock, as it should be
+        let alive = Staging::new(base, "quotes", 0o600).unwrap();
         assert!(lock::try_lock(&alive.create_file("ctl", 8).unwrap()).unwrap());
         let locked = alive.create_file("tx", 8).unwrap();
         assert!(lock::try_lock(&locked).unwrap());
         let left = with_base_lock(base, || Ok(visible(base))).unwrap();
         assert_eq!(left.len(), 3, "{left:?}");
         assert!(left.contains(&alive.hidden));
-        alive.publish().unwrap();
+        assert!(alive.publish().unwrap());
+    }
+
+    /// Before it has locked a file, the folder of a maker that lives cannot be told from that of a dead one.
+    #[test]
+    fn who_is_taken_for_dead_begins_again() {
+        let scratch = Scratch::new();
+        let base = scratch.path();
+        let clear = || with_base_lock(base, || Ok(())).unwrap();
+        let early = make(base, "quotes", 0o600, |staging| {
+            clear();
+            staging.create_file("tx", 8)
+        });
+        assert!(early.unwrap().is_none());
+        let late = make(base, "quotes", 0o600, |staging| {
+            let file = staging.create_file("tx", 8)?;
+            clear();
+            Ok(file)
+        });
+        assert!(late.unwrap().is_none());
+        let locked = make(base, "quotes", 0o600, |staging| {
+            let file = staging.create_file("tx", 8)?;
+            assert!(lock::try_lock(&file).unwrap());
+            clear();
+            Ok(file)
+        });
+        locked.unwrap().unwrap();
+        let failed = make(base, "other", 0o600, |staging| staging.create_file("tx", 1 << 60));
+        assert_eq!(failed.unwrap_err().kind(), LinkErrorKind::System);
+        assert_eq!(visible(base), ["quotes"]);
+    }
+
+    /// As if somebody were stopped while replacing a link.
+    #[test]
+    fn a_lock_that_is_kept_stops_who_replaces_but_not_who_makes() {
+        let scratch = Scratch::new();
+        let base = scratch.path();
+        let keeper = lock_base(&open_base(base).unwrap(), base, Duration::ZERO).unwrap().unwrap();
+        fs::create_dir(base.join(".old-1-0")).unwrap();
+        let made = make(base, "quotes", 0o600, |staging| staging.create_file("tx", 8)).unwrap();
+        assert!(made.is_some());
+        let patience = Duration::from_millis(20);
+        let error = with_base_lock_within(base, patience, || Ok(())).unwrap_err();
+        assert_eq!(error.io_error().unwrap().kind(), io::ErrorKind::TimedOut);
+        let message = error.to_string();
+        for part in [&format!("process {}", process::id()), LOCK_FILE, "0.02 s"] {
+            assert!(message.contains(part), "no {part} in {message}");
+        }
+        lock::unlock(&keeper).unwrap();
+        assert_eq!(visible(base).len(), 2);
+        with_base_lock(base, || Ok(())).unwrap();
+        assert_eq!(visible(base), ["quotes"]);
     }
 
     #[test]
@@ -502,7 +633,7 @@ mod tests {
             assert_eq!(inside.fetch_add(1, Ordering::Relaxed), 0);
             std::thread::sleep(std::time::Duration::from_millis(2));
             inside.fetch_sub(1, Ordering::Relaxed);
-            make_link(scratch.path(), "quotes")?;
+            make_link(scratch.path(), "quotes").unwrap();
             remove(scratch.path(), "quotes")
         };
         std::thread::scope(|scope| {
@@ -512,8 +643,7 @@ mod tests {
         });
         let missing = scratch.path().join("missing");
         assert!(with_base_lock(&missing, || Ok(())).unwrap_err().is_not_found());
-        let failed: Result<(), _> =
-            with_base_lock(scratch.path(), || make_link(scratch.path(), "-").map(drop));
+        let failed = with_base_lock(scratch.path(), || remove(scratch.path(), "-"));
         assert_eq!(failed.unwrap_err().kind(), LinkErrorKind::Invalid);
         assert_eq!(mode(scratch.path().join(LOCK_FILE)) & 0o644, 0o600, "nobody else can read-lock it");
         with_base_lock(scratch.path(), || Ok(())).unwrap();

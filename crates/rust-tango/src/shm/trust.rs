@@ -206,7 +206,7 @@ mod tests {
         let staging = Staging::new(&base, "quotes", 0o600).unwrap();
         let tx = staging.create_file("tx", 64).unwrap();
         let folder = staging.open().unwrap();
-        staging.publish().unwrap();
+        assert!(staging.publish().unwrap());
         let made = Made { scratch, folder, tx };
         made.check().unwrap();
         made
