@@ -43,7 +43,8 @@ pub enum TangoError {
     /// Each further call says so again, until a new producer takes the link over.
     ProducerGone,
     /// A new producer has taken the link over from one that had died. Said once to each reader that was
-    /// attached, at the latest when it has read all there is. Nothing that was published is lost; what the
+    /// attached, at the latest when it has read all there is; of several in a row, as of one (the last) if the reader
+    /// has not asked in between. Nothing that was published is lost; what the
     /// dead producer had in mind to publish is.
     ProducerReplaced {
         /// Sequence number of the first fragment of the new producer.

@@ -387,9 +387,15 @@ fn a_producer_may_be_killed_while_it_takes_over() {
                 early += u64::from(after.takeovers == before.takeovers && after.next == before.next);
             }
             println!("{}: {early} of {KILLS} killed before they had taken over", case.name);
-            slow.drain();
-            fast.drain();
-            assert_eq!(slow.next, fast.next);
+            // Of a fragment whose producer was killed before its publish returned, who polls may learn some polls after
+            // another one does.
+            loop {
+                slow.drain();
+                fast.drain();
+                if slow.next == fast.next {
+                    break;
+                }
+            }
             let tx = link.producer().unwrap();
             assert_eq!(tx.next_seq(), slow.next, "goes on behind the last");
             for _ in 0..3 * case.depth {
@@ -543,6 +549,7 @@ fn no_wakeup_is_lost_between_producers() {
                         TangoError::ProducerReplaced { first } => {
                             assert!(first <= next, "{first}, and {next} is read next");
                             replaced += 1;
+                            let _ = told.send(next); // the last time, nobody waits for it
                         }
                         error => panic!("{error}"),
                     }
@@ -551,10 +558,12 @@ fn no_wakeup_is_lost_between_producers() {
         });
         drop(told);
         let mut random = Random::new(5);
+        // Of two takeovers between two of its calls, a reader learns as one.
+        let all_know = |taken_over: bool| {
+            (0..3 * (EACH + u64::from(taken_over))).for_each(|_| assert!(events.recv().is_ok()))
+        };
         for at in 1..=KILLS {
-            for _ in 0..3 * EACH {
-                events.recv().unwrap();
-            }
+            all_know(at > 1);
             while link.status().consumers.iter().any(|consumer| !consumer.asleep) {
                 std::thread::yield_now();
             }
@@ -566,9 +575,7 @@ fn no_wakeup_is_lost_between_producers() {
             (child, first) = start();
             assert_eq!(first, 1 + at * EACH);
         }
-        for _ in 0..3 * EACH {
-            events.recv().unwrap();
-        }
+        all_know(true);
         child.kill();
         // An orderly one, so that they end.
         drop(link.producer().unwrap());
