@@ -174,7 +174,7 @@ impl LinkBuilder {
     /// its producer, consumers, or somebody who stops it;
     /// [`LinkErrorKind::Incompatible`](crate::LinkErrorKind::Incompatible) if there is something of that
     /// name that is no link; [`LinkErrorKind::System`](crate::LinkErrorKind::System) if there is no space,
-    /// no permission, ..., or if there is a dead link of that name and another process, perhaps a stopped one, has
+    /// no permission, ..., or if there is something of that name and another process, perhaps a stopped one, has
     /// been taking links away for ten seconds. After an error, nothing of a new link is left.
     #[cfg(all(feature = "shm", target_os = "linux"))]
     pub fn create(self, name: &str) -> Result<Link, LinkError> {

@@ -160,7 +160,7 @@ fn with_0640_the_group_can_observe_and_others_cannot() {
     as_root(|| {
         // The group can search the folder of links, but not list it.
         let (place, base) = place(OWNER, 0o2710);
-        let _maker = started(&format!("{OWNER} makes 640"), &place);
+        let maker = started(&format!("{OWNER} makes 640"), &place);
         let of = |path: &str| {
             let found = fs::metadata(base.join(path)).unwrap();
             (found.uid(), found.gid(), found.mode() & 0o777)
@@ -173,6 +173,9 @@ fn with_0640_the_group_can_observe_and_others_cannot() {
             .succeeds();
         set_mode(&base, 0o2711);
         Child::start(&format!("{STRANGER} is kept out"), &place).succeeds();
+        // Whoever takes the dead one away makes the file that is locked for it.
+        drop(maker);
+        let _next = started(&format!("{OWNER} makes 640"), &place);
         assert_eq!(of(".lock").2 & 0o044, 0, "nobody can keep its owner from it");
     });
 }

@@ -64,7 +64,8 @@ fn works(builder: LinkBuilder) {
 fn child() {
     let Some((role, place)) = role() else { return };
     let base = place.join("base");
-    let mounts = ["full", "full, exactly", "no inodes", "read-only", "no shared memory", "huge pages"];
+    let mounts =
+        ["full", "full, exactly", "room for one", "no inodes", "read-only", "no shared memory", "huge pages"];
     if mounts.contains(&role.as_str()) {
         // What this thread mounts from now on, it alone sees, and the system forgets with it.
         let private = MsFlags::MS_REC | MsFlags::MS_PRIVATE;
@@ -122,9 +123,26 @@ fn child() {
             links.pop().unwrap().remove().unwrap();
             builder(&base).create("there-is-room-again").unwrap();
         }
+        "room for one" => {
+            mounted("tmpfs", &base, MsFlags::empty(), "size=12m");
+            let make = |name: &str| builder(&base).region(8 * MIB).create(name);
+            for round in 0..100 {
+                let names = if round % 2 == 0 { ["one", "one"] } else { ["one", "other"] };
+                let made = std::thread::scope(|scope| {
+                    names.map(|name| scope.spawn(move || make(name))).map(|maker| maker.join().unwrap())
+                });
+                let errors = made.iter().filter_map(|made| made.as_ref().err()).map(LinkError::to_string);
+                assert_eq!(errors.clone().count(), 1, "{names:?}: {:?}", errors.collect::<Vec<_>>());
+                drop(made);
+                Link::remove_all_dead(Some(&base))
+                    .unwrap()
+                    .into_iter()
+                    .for_each(|(_, removed)| removed.unwrap());
+            }
+        }
         "no inodes" => {
             mounted("tmpfs", &base, MsFlags::empty(), "size=1m,nr_inodes=7");
-            // The folder itself, the lock, the link's, and four files.
+            // The folder itself, the link's, and four files; and, for who removes it, the lock.
             works(builder(&base));
             refused(builder(&base).consumers(2), &base, &["quotes/rx.1", "No space left on device"]);
             works(builder(&base));
@@ -202,7 +220,7 @@ fn child() {
                     &[&base.display().to_string(), "Too many open files"],
                 );
             }
-            assert_eq!(entries(&base), [".lock"]);
+            assert!(entries(&base).is_empty());
             works(builder(&base));
         }
         "short files" => {
@@ -265,6 +283,12 @@ fn a_full_filesystem() {
 #[test]
 fn a_filesystem_that_is_filled_with_links() {
     alone("full, exactly");
+}
+
+/// Two who try at the same time do not keep the room from each other.
+#[test]
+fn a_filesystem_with_room_for_one_of_two() {
+    alone("room for one");
 }
 
 #[test]

@@ -13,7 +13,7 @@ use super::folder::{self, Folder};
 use super::holders::{Holders, Vacant};
 use super::layout::{self, Kind, SMALL_FILE};
 use super::map::Mapping;
-use super::staging::{self, Staging};
+use super::staging::{self, Removed, Staging};
 use super::{lock, trust};
 use crate::consumer::{Attachment, Consumer, ConsumerClaim, Mode, Start};
 use crate::error::{LinkError, LinkErrorKind, TangoError};
@@ -122,17 +122,18 @@ impl ShmLink {
         let base = folder::base_dir(explicit);
         folder::ensure_base(&base)?;
         let (link, files) = loop {
-            let there = match Folder::open(&base, name) {
-                Err(error) if error.is_not_found() => None,
-                _ => {
-                    staging::with_base_lock(&base, || Self::give_way(&base, name, geometry, mode, existing))?
-                }
-            };
-            let fill = |staging: &Staging| Self::fill(staging, &base, name, geometry);
-            let made = match there {
-                None => staging::make(&base, name, mode, fill)?,
-                taken_over => taken_over,
-            };
+            match Folder::open(&base, name) {
+                Err(error) if error.is_not_found() => {}
+                _ => match staging::with_base_lock(&base, || {
+                    Self::there(&base, name, geometry, mode, existing)
+                })? {
+                    There::Nothing => {}
+                    There::Dead(dead) => dead.delete()?,
+                    There::TakenOver(link, files) => break (*link, files),
+                },
+            }
+            let made =
+                staging::make(&base, name, mode, |staging| Self::fill(staging, &base, name, geometry))?;
             if let Some(made) = made {
                 break made;
             }
@@ -140,28 +141,27 @@ impl ShmLink {
         Ok((link, Made(Mutex::new(Some(files)))))
     }
 
-    /// Takes over the link that is there, or takes it away (`None`, and also if there is none). Within the lock of the base
-    /// folder.
-    fn give_way(
+    /// Takes the link that is there over, or its name from it. Within the lock of the base folder.
+    fn there(
         base: &Path,
         name: &str,
         geometry: &Geometry,
         mode: u32,
         existing: Existing,
-    ) -> Result<Option<(Self, ProducerFiles)>, LinkError> {
+    ) -> Result<There, LinkError> {
         let old = match Folder::open(base, name) {
-            Err(error) if error.is_not_found() => return Ok(None),
+            Err(error) if error.is_not_found() => return Ok(There::Nothing),
             old => old?,
         };
         if existing == Existing::Replace {
-            return old.remove_dead(base).map(|()| None);
+            return Ok(There::Dead(Dead::remove(base, &old)?));
         }
         let link = Self::attach(base.to_path_buf(), old)?;
         if layout::command(&link.ctl_map).load(Relaxed) != 0 {
-            return link.folder.remove_dead(base).map(|()| None); // it has been stopped, for good
+            return Ok(There::Dead(Dead::remove(base, &link.folder)?)); // it has been stopped, for good
         }
         let files = link.producer_files(link.take_over(geometry, mode)?)?;
-        Ok(Some((link, files)))
+        Ok(There::TakenOver(Box::new(link), files))
     }
 
     /// Makes the files of a link.
@@ -447,7 +447,8 @@ impl ShmLink {
                 return Err(LinkError::new(LinkErrorKind::NotFound, message));
             }
             staging::remove(&self.base, &self.folder.name)
-        })
+        })?
+        .delete()
     }
 }
 
@@ -458,11 +459,29 @@ pub(crate) enum Existing {
     TakeOver,
 }
 
-impl Folder {
-    /// Removes this link if nobody holds it. Within the lock of the base folder.
-    fn remove_dead(&self, base: &Path) -> Result<(), LinkError> {
-        let _vacant = Vacant::keep(self)?;
-        staging::remove(base, &self.name)
+/// What has become of a link whose name is wanted.
+enum There {
+    Nothing,
+    Dead(Dead),
+    TakenOver(Box<ShmLink>, ProducerFiles),
+}
+
+/// A link that nobody holds, without a name. Until its files are deleted, nobody can join it either: not who has opened it
+/// before.
+struct Dead {
+    removed: Removed,
+    _vacant: Vacant,
+}
+
+impl Dead {
+    /// Takes its name from this link if nobody holds it. Within the lock of the base folder.
+    fn remove(base: &Path, link: &Folder) -> Result<Self, LinkError> {
+        let vacant = Vacant::keep(link)?;
+        Ok(Self { removed: staging::remove(base, &link.name)?, _vacant: vacant })
+    }
+
+    fn delete(self) -> Result<(), LinkError> {
+        self.removed.delete()
     }
 }
 
@@ -482,13 +501,13 @@ pub(crate) fn remove(explicit: Option<&Path>, name: &str) -> Result<(), LinkErro
     let base = folder::base_dir(explicit);
     // Without the folder of links there is no lock to take, and nothing to remove.
     Folder::open(&base, name)?;
-    staging::with_base_lock(&base, || staging::remove(&base, name))
+    staging::with_base_lock(&base, || staging::remove(&base, name))?.delete()
 }
 
 pub(crate) fn remove_dead(explicit: Option<&Path>, name: &str) -> Result<(), LinkError> {
     let base = folder::base_dir(explicit);
     Folder::open(&base, name)?;
-    staging::with_base_lock(&base, || Folder::open(&base, name)?.remove_dead(&base))
+    staging::with_base_lock(&base, || Dead::remove(&base, &Folder::open(&base, name)?))?.delete()
 }
 
 /// What became of each link. Clears away what makers and removers have left half way, too.
@@ -501,13 +520,9 @@ pub(crate) fn remove_all_dead(
         Err(error) if error.is_not_found() => return Ok(Vec::new()),
         found => found?,
     };
-    staging::with_base_lock(&base, || {
-        let remove = |name: String| {
-            let removed = Folder::open(&base, &name).and_then(|dead| dead.remove_dead(&base));
-            (name, removed)
-        };
-        Ok(folder::list(&base)?.into_iter().map(remove).collect())
-    })
+    let names = staging::with_base_lock(&base, || folder::list(&base))?;
+    // One by one: each takes some descriptors until it is deleted.
+    Ok(names.into_iter().map(|name| (name.clone(), remove_dead(Some(&base), &name))).collect())
 }
 
 /// What tells a file from another one that has its name: device and number.
@@ -681,7 +696,7 @@ mod tests {
         let folder = make_link(scratch.path(), "quotes").unwrap();
         let (before, after) = (folder.open_file("tx", true).unwrap(), folder.open_file("tx", true).unwrap());
         drop(Own::take(before, SMALL_FILE, "tx").unwrap().unwrap());
-        staging::remove(scratch.path(), "quotes").unwrap();
+        staging::remove(scratch.path(), "quotes").unwrap().delete().unwrap();
         let error = Own::take(after, SMALL_FILE, "tx").unwrap_err();
         assert!(error.is_not_found() && error.to_string().contains("tx does not exist any more"), "{error}");
     }

@@ -5,8 +5,8 @@
 //! ```text
 //! base/              /dev/shm/tango-UID, $TANGO_DIR, or what the builder was told
 //!   .lock            held while a link is taken over or away; its content means nothing
-//!   .new-1-0/        a link in the making, unless its maker died: the next maker clears it away
-//!   .old-1-0/        a link that is being taken away
+//!   .new-1-8/        a link in the making, unless its maker died: the next maker clears it away
+//!   .old-1-7/        a link that is being taken away
 //!   quotes/          file    written by               others
 //!     tx             header, rings, counters   the producer        map it read-only
 //!     rx.0           progress of one reader    consumer slot 0     map it read-only

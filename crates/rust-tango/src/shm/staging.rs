@@ -2,30 +2,32 @@
 //!
 //! ```text
 //!   Staging::new                    publish                  remove
-//! (nothing) ---> .new-PID-COUNT ---------------> NAME ---------------> .old-PID-COUNT ---> (nothing)
-//!                      |                                                  ^
-//!                      +--------------------------------------------------+
+//! (nothing) ---> .new-PID-RANDOM --------------> NAME --------------> .old-PID-RANDOM ---> (nothing)
+//!                      |                                                 ^
+//!                      +-------------------------------------------------+
 //!                           clear_leftovers, if no file in it is locked
 //! ```
 //!
-//! Who takes a name away from a link does so within [`with_base_lock`], and may rely on it that the name leads to the same
-//! link meanwhile. Who makes a link does not: it takes a while, and a process that is stopped (SIGSTOP) on the way would
-//! keep all others waiting. Of two who want one name, the rename decides.
+//! Who takes its name from a link does so within [`with_base_lock`], and may rely on it that the name leads to the same
+//! link meanwhile. All that takes a while is done without that lock, because a process that is stopped (SIGSTOP) on the way
+//! would keep all others waiting: who makes a link lets the rename decide between two who want one name, and what has lost
+//! its name is deleted by whoever comes along.
 //!
-//! Who dies on the way leaves a hidden folder behind that stands in nobody's way; the next one to take that lock clears it
-//! away. One in the making is known by its locked files. Before the first of them is locked it may be cleared away, too:
-//! then its maker cannot publish it, and begins again.
+//! Who dies on the way leaves a hidden folder behind that stands in nobody's way; the next one who makes or takes away a
+//! link clears it away. One in the making is known by its locked files. Before the first of them is locked it may be
+//! cleared away, too: then its maker cannot publish it, and begins again.
 //!
 //! Files are only ever deleted by the names that links have, each from its open folder, so neither a
 //! symbolic link nor a stranger's file in a folder can turn a removal against something else.
 
 use std::cell::RefCell;
+use std::collections::hash_map::RandomState;
 use std::ffi::{OsStr, OsString};
 use std::fs::File;
+use std::hash::{BuildHasher, Hasher};
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 use std::{io, process};
 
@@ -42,7 +44,7 @@ use crate::error::{LinkError, LinkErrorKind};
 const LOCK_FILE: &str = ".lock";
 const NEW: &str = ".new";
 const OLD: &str = ".old";
-/// How long to wait for the lock of the base folder. It is held while links are renamed and deleted, also large ones.
+/// How long to wait for the lock of the base folder. It is held for a few system calls.
 const PATIENCE: Duration = Duration::from_secs(10);
 
 /// A link in the making, hidden until [`publish`](Self::publish). Dropped before that, it deletes itself.
@@ -98,7 +100,7 @@ impl Staging {
         })
     }
 
-    /// Makes a file of `len` zero bytes and reserves the space for all of them, so that touching them
+    /// Makes a file of `len` zero bytes, locked, and reserves the space for all of them, so that touching them
     /// later cannot fail. On hugetlbfs the file is rounded up to whole pages.
     ///
     /// # Errors
@@ -113,6 +115,9 @@ impl Staging {
         self.files.borrow_mut().push(file.to_owned());
         self.set_mode(&opened, self.mode).map_err(cannot)?;
         let opened = File::from(opened);
+        // Reserving takes a while, in which nobody shall take this for a dead maker's.
+        lock::try_lock(&opened)
+            .map_err(|error| LinkError::system(format!("cannot lock {}", path.display()), error))?;
         reserve(&opened, len).map_err(|error| {
             LinkError::system(format!("cannot reserve {len} bytes for {}", path.display()), error)
         })?;
@@ -154,8 +159,7 @@ impl Staging {
 
     /// Whether somebody has taken this for the remains of a dead maker.
     fn is_cleared_away(&self) -> bool {
-        let found = fstatat(&self.parent, self.hidden.as_str(), AtFlags::AT_SYMLINK_NOFOLLOW);
-        found == Err(Errno::ENOENT)
+        !exists(&self.parent, &self.hidden)
     }
 
     fn dir(&self) -> &OwnedFd {
@@ -177,11 +181,11 @@ impl Drop for Staging {
     }
 }
 
-/// Makes the link `name` below `base`, which must exist, of the files that `fill` makes. The first of them it locks, and
-/// keeps locked. `None`: somebody else has made one of that name meanwhile, or has taken this one for the remains of a
-/// dead maker before its file was locked. Nothing is left of it then: look again at what there is.
+/// Makes the link `name` below `base`, which must exist, of the files that `fill` makes and keeps open, hence locked.
+/// `None`: somebody else has made one of that name meanwhile, or has taken this one for the remains of a dead maker before
+/// its first file was locked. Nothing is left of it then: look again at what there is.
 ///
-/// First clears away what makers and removers left behind that died half way, unless others are at it.
+/// First clears away what makers and removers left behind that died half way.
 ///
 /// # Errors
 ///
@@ -190,18 +194,24 @@ pub(crate) fn make<T>(
     base: &Path,
     name: &str,
     mode: u32,
-    fill: impl FnOnce(&Staging) -> Result<T, LinkError>,
+    fill: impl Fn(&Staging) -> Result<T, LinkError>,
 ) -> Result<Option<T>, LinkError> {
     let folder = open_base(base)?;
-    if let Some(file) = lock_base(&folder, base, Duration::ZERO)? {
-        clear_leftovers(&folder);
-        let _ = lock::unlock(&file);
-    }
-    let staging = Staging::new(base, name, mode)?;
-    match fill(&staging) {
-        Ok(made) => Ok(staging.publish()?.then_some(made)),
-        Err(_) if staging.is_cleared_away() => Ok(None),
-        Err(error) => Err(error),
+    clear_leftovers(&folder);
+    let attempt = || {
+        let staging = Staging::new(base, name, mode)?;
+        match fill(&staging) {
+            Ok(made) => Ok(staging.publish()?.then_some(made)),
+            Err(_) if staging.is_cleared_away() || exists(&folder, name) => Ok(None),
+            Err(error) => Err(error),
+        }
+    };
+    match attempt() {
+        // Perhaps there is room for one, and two have tried at once.
+        Err(error) if error.io_error().is_some_and(|error| error.kind() == io::ErrorKind::StorageFull) => {
+            with_base_lock(base, || Ok(attempt())).unwrap_or(Err(error))
+        }
+        result => result,
     }
 }
 
@@ -227,23 +237,46 @@ fn with_base_lock_within<T>(
     work: impl FnOnce() -> Result<T, LinkError>,
 ) -> Result<T, LinkError> {
     let folder = open_base(base)?;
-    let file = lock_base(&folder, base, patience)?.ok_or_else(|| base_is_kept(&folder, base, patience))?;
     clear_leftovers(&folder);
+    let file = lock_base(&folder, base, patience)?;
     let result = work();
     let _ = lock::unlock(&file); // the close that follows unlocks too, though later if somebody forks
     result
 }
 
-/// Takes the link away: hides its folder, then deletes the files in it and the folder itself.
-///
-/// Parties that have the files open keep them. Call it within [`with_base_lock`]: otherwise another link of the same name
-/// may be hit instead, made after somebody else has taken this one away.
+/// A link that has lost its name.
+#[derive(Debug)]
+#[must_use]
+pub(crate) struct Removed {
+    base: PathBuf,
+    parent: OwnedFd,
+    folder: Folder,
+    hidden: String,
+    files: Vec<OsString>,
+}
+
+impl Removed {
+    /// Deletes the files and the folder. Parties that have the files open keep them.
+    ///
+    /// # Errors
+    ///
+    /// `System`. The next maker or remover tries again.
+    pub(crate) fn delete(self) -> Result<(), LinkError> {
+        let Self { base, parent, folder, hidden, files } = self;
+        delete_files(&parent, &hidden, &folder.dir, &files).map_err(|error| {
+            LinkError::system(format!("cannot delete all of {}", base.join(hidden).display()), error)
+        })
+    }
+}
+
+/// Takes its name from the link. Within [`with_base_lock`]: otherwise another link of the same name may be hit instead, made
+/// after somebody else has taken this one away.
 ///
 /// # Errors
 ///
 /// `NotFound`; `Incompatible` if something lies in the folder that is no file of a link (a folder is none,
 /// whatever its name), and then nothing has been changed; `System`.
-pub(crate) fn remove(base: &Path, name: &str) -> Result<(), LinkError> {
+pub(crate) fn remove(base: &Path, name: &str) -> Result<Removed, LinkError> {
     let folder = Folder::open(base, name)?;
     let path = &folder.path;
     let cannot = |error: Errno| LinkError::system(format!("cannot remove {}", path.display()), error);
@@ -267,19 +300,16 @@ pub(crate) fn remove(base: &Path, name: &str) -> Result<(), LinkError> {
             Err(error) => return Err(cannot(error)),
         }
     };
-    delete_files(&parent, &hidden, &folder.dir, &files).map_err(|error| {
-        LinkError::system(format!("cannot delete all of {}", base.join(hidden).display()), error)
-    })
+    Ok(Removed { base: base.to_path_buf(), parent, folder, hidden, files })
 }
 
-/// Opens the lock file of the base folder, makes it if it is missing, and takes its lock. `None`: somebody else has it for
-/// longer than this.
-fn lock_base(folder: &OwnedFd, base: &Path, patience: Duration) -> Result<Option<File>, LinkError> {
+/// Opens the lock file of the base folder, makes it if it is missing, and takes its lock.
+fn lock_base(folder: &OwnedFd, base: &Path, patience: Duration) -> Result<File, LinkError> {
     let cannot = |error: io::Error| {
         LinkError::system(format!("cannot lock {}", base.join(LOCK_FILE).display()), error)
     };
     let access = OFlag::O_WRONLY | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC | OFlag::O_NONBLOCK | OFlag::O_NOCTTY;
-    // In a base folder that several users share, the umask decides who may make links in it. Nobody else
+    // In a base folder that several users share, the umask decides who may take links away in it. Nobody else
     // may read the file: a read lock would do to keep those from it who may.
     let mode = Mode::from_bits_truncate(0o622);
     loop {
@@ -293,10 +323,10 @@ fn lock_base(folder: &OwnedFd, base: &Path, patience: Duration) -> Result<Option
             opened => File::from(opened.map_err(|error| cannot(error.into()))?),
         };
         if !lock::lock_within(&file, patience).map_err(cannot)? {
-            return Ok(None);
+            return Err(base_is_kept(folder, base, patience));
         }
         if file.metadata().map_err(cannot)?.nlink() > 0 {
-            return Ok(Some(file));
+            return Ok(file);
         } // else it was deleted while we waited, and does not exclude those who come later
     }
 }
@@ -317,8 +347,8 @@ fn base_is_kept(folder: &OwnedFd, base: &Path, patience: Duration) -> LinkError 
     LinkError::system(what, io::Error::from(io::ErrorKind::TimedOut))
 }
 
-/// Deletes hidden folders whose makers or removers are dead. The caller holds the lock of the base folder.
-/// What cannot be deleted stays: it is in nobody's way.
+/// Deletes hidden folders whose makers are dead, and what is to be deleted anyway. What cannot be deleted stays: it is in
+/// nobody's way.
 fn clear_leftovers(base: &OwnedFd) {
     for entry in entries(base).unwrap_or_default() {
         let Some(entry) = entry.to_str() else { continue };
@@ -381,11 +411,15 @@ fn delete_files(
     gone(unlinkat(parent, entry, UnlinkatFlags::RemoveDir))
 }
 
-/// A name for a hidden folder that this process has not used before. Another process id namespace may
-/// have: whoever takes the name is prepared for that.
+/// A name for a hidden folder that nobody has used before, nor will: who has lost its folder knows by the name. (Process
+/// ids, here for people, would not do: each namespace has its own.)
 fn hidden_name(prefix: &str) -> String {
-    static COUNT: AtomicU32 = AtomicU32::new(0);
-    format!("{prefix}-{}-{}", process::id(), COUNT.fetch_add(1, Ordering::Relaxed))
+    format!("{prefix}-{}-{}", process::id(), RandomState::new().build_hasher().finish())
+}
+
+/// Whether there is anything of this name.
+fn exists(parent: &OwnedFd, name: &str) -> bool {
+    fstatat(parent, name, AtFlags::AT_SYMLINK_NOFOLLOW) != Err(Errno::ENOENT)
 }
 
 /// Whether [`hidden_name`] makes such names from this prefix.
@@ -427,6 +461,7 @@ fn reserve(file: &File, len: u64) -> io::Result<()> {
 mod tests {
     use std::fs;
     use std::os::unix::fs::symlink;
+    use std::sync::atomic::{AtomicU32, Ordering};
 
     use super::super::folder::list;
     use super::super::scratch::{Scratch, make_link, mode};
@@ -457,7 +492,9 @@ mod tests {
         assert_eq!(metadata.len(), 12_345);
         assert!(metadata.blocks() * 512 >= 12_345, "the space is reserved");
         assert!(folder.open_file("ctl", false).unwrap_err().is_not_found());
-        remove(base, "quotes").unwrap();
+        let removed = remove(base, "quotes").unwrap();
+        assert_eq!((list(base).unwrap().len(), visible(base).len()), (0, 1));
+        removed.delete().unwrap();
         assert!(visible(base).is_empty());
         assert!(folder.open_file("tx", false).unwrap_err().is_not_found());
         assert!(remove(base, "quotes").unwrap_err().is_not_found());
@@ -519,7 +556,7 @@ mod tests {
         assert!(error.kind() == LinkErrorKind::Incompatible && error.to_string().contains("rx.1"), "{error}");
         folder.open_file("tx", false).unwrap();
         fs::remove_dir(folder.path.join("rx.1")).unwrap();
-        remove(scratch.path(), "quotes").unwrap();
+        remove(scratch.path(), "quotes").unwrap().delete().unwrap();
     }
 
     #[test]
@@ -537,7 +574,7 @@ mod tests {
         // A file that is a symbolic link goes; what it leads to stays.
         let folder = make_link(&base, "other").unwrap();
         symlink("../../elsewhere/tx", folder.path.join("rx.1")).unwrap();
-        remove(&base, "other").unwrap();
+        remove(&base, "other").unwrap().delete().unwrap();
         assert_eq!(fs::read(elsewhere.join("tx")).unwrap(), b"precious");
         assert_eq!(visible(&base).len(), 3, "{:?}", visible(&base));
         // Nor is anything locked through one.
@@ -565,9 +602,8 @@ mod tests {
             fs::write(base.join(hidden).join(file), "").unwrap();
         }
         let alive = Staging::new(base, "quotes", 0o600).unwrap();
-        assert!(lock::try_lock(&alive.create_file("ctl", 8).unwrap()).unwrap());
-        let locked = alive.create_file("tx", 8).unwrap();
-        assert!(lock::try_lock(&locked).unwrap());
+        drop(alive.create_file("ctl", 8).unwrap());
+        let _locked = alive.create_file("tx", 8).unwrap();
         let left = with_base_lock(base, || Ok(visible(base))).unwrap();
         assert_eq!(left.len(), 3, "{left:?}");
         assert!(left.contains(&alive.hidden));
@@ -587,13 +623,13 @@ mod tests {
         assert!(early.unwrap().is_none());
         let late = make(base, "quotes", 0o600, |staging| {
             let file = staging.create_file("tx", 8)?;
+            lock::unlock(&file).unwrap();
             clear();
             Ok(file)
         });
         assert!(late.unwrap().is_none());
         let locked = make(base, "quotes", 0o600, |staging| {
             let file = staging.create_file("tx", 8)?;
-            assert!(lock::try_lock(&file).unwrap());
             clear();
             Ok(file)
         });
@@ -603,13 +639,33 @@ mod tests {
         assert_eq!(visible(base), ["quotes"]);
     }
 
+    #[test]
+    fn who_reserves_space_is_not_taken_for_dead() {
+        let scratch = Scratch::new();
+        let base = scratch.path();
+        let is_done = std::sync::atomic::AtomicBool::new(false);
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                while !is_done.load(Ordering::Relaxed) {
+                    with_base_lock(base, || Ok(())).unwrap();
+                }
+            });
+            // A few may be caught before the file is locked, which takes microseconds; reserving takes many milliseconds.
+            let made = (0..10).find_map(|_| {
+                let made = make(base, "large", 0o600, |staging| staging.create_file("tx", 128 << 20));
+                made.unwrap()
+            });
+            is_done.store(true, Ordering::Relaxed);
+            assert!(made.is_some());
+        });
+    }
+
     /// As if somebody were stopped while replacing a link.
     #[test]
     fn a_lock_that_is_kept_stops_who_replaces_but_not_who_makes() {
         let scratch = Scratch::new();
         let base = scratch.path();
-        let keeper = lock_base(&open_base(base).unwrap(), base, Duration::ZERO).unwrap().unwrap();
-        fs::create_dir(base.join(".old-1-0")).unwrap();
+        let keeper = lock_base(&open_base(base).unwrap(), base, Duration::ZERO).unwrap();
         let made = make(base, "quotes", 0o600, |staging| staging.create_file("tx", 8)).unwrap();
         assert!(made.is_some());
         let patience = Duration::from_millis(20);
@@ -620,7 +676,6 @@ mod tests {
             assert!(message.contains(part), "no {part} in {message}");
         }
         lock::unlock(&keeper).unwrap();
-        assert_eq!(visible(base).len(), 2);
         with_base_lock(base, || Ok(())).unwrap();
         assert_eq!(visible(base), ["quotes"]);
     }
@@ -634,7 +689,7 @@ mod tests {
             std::thread::sleep(std::time::Duration::from_millis(2));
             inside.fetch_sub(1, Ordering::Relaxed);
             make_link(scratch.path(), "quotes").unwrap();
-            remove(scratch.path(), "quotes")
+            remove(scratch.path(), "quotes")?.delete()
         };
         std::thread::scope(|scope| {
             for _ in 0..4 {
