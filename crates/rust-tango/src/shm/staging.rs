@@ -44,7 +44,8 @@ use crate::error::{LinkError, LinkErrorKind};
 const LOCK_FILE: &str = ".lock";
 const NEW: &str = ".new";
 const OLD: &str = ".old";
-/// How long to wait for the lock of the base folder. It is held for a few system calls.
+/// How long to wait for the lock of the base folder. It is held for a few system calls, unless somebody fails to find room for
+/// a link and tries again.
 const PATIENCE: Duration = Duration::from_secs(10);
 
 /// A link in the making, hidden until [`publish`](Self::publish). Dropped before that, it deletes itself.
