@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::{env, fs, process};
 
 use super::folder::Folder;
-use super::staging::Staging;
+use super::staging;
 
 pub(super) struct Scratch(PathBuf);
 
@@ -45,14 +45,14 @@ impl Drop for Scratch {
     }
 }
 
-/// Makes a link of small files; `None` if there is one.
+/// Makes a link of small files that nobody holds; `None` as by [`staging::make`].
 pub(super) fn make_link(base: &Path, name: &str) -> Option<Folder> {
-    let staging = Staging::new(base, name, 0o600).unwrap();
-    for file in ["tx", "ctl", "rx.0", "tx.0"] {
-        staging.create_file(file, 4096).unwrap();
-    }
-    let folder = staging.open().unwrap();
-    staging.publish().unwrap().then_some(folder)
+    let made = staging::make(base, name, 0o600, |staging| {
+        let make = |file| staging.create_file(file, 4096);
+        let files = ["tx", "ctl", "rx.0", "tx.0"].into_iter().map(make).collect::<Result<Vec<_>, _>>()?;
+        Ok((staging.open()?, files))
+    });
+    made.unwrap().map(|(folder, _)| folder)
 }
 
 /// The permissions of what lies there.
