@@ -63,11 +63,18 @@ pub(crate) struct Bell {
     asleep: AtomicU64,
     relies: AtomicU64,
     strokes: AtomicU32,
+    /// Fills it, so that it has no byte that is not in a cell: see [`Padded`](crate::sync::Padded).
+    _rest: AtomicU32,
 }
 
 impl Bell {
     pub(crate) const fn new() -> Self {
-        Self { asleep: AtomicU64::new(0), relies: AtomicU64::new(0), strokes: AtomicU32::new(0) }
+        Self {
+            asleep: AtomicU64::new(0),
+            relies: AtomicU64::new(0),
+            strokes: AtomicU32::new(0),
+            _rest: AtomicU32::new(0),
+        }
     }
 
     /// Makes the words exist for the model checker.

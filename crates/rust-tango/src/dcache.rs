@@ -218,10 +218,12 @@ impl Living {
     }
 }
 
-/// Payload bytes that are aligned to a granule and padded to whole ones.
+/// Bytes for the granules of one payload of `SIZE` bytes, and up to 63 more than those take: a type cannot be so
+/// long as a payload that is rounded up to whole granules. Filling by alignment would not do: a move need not keep
+/// bytes that belong to no field, and a fragment may lie there that was published before the move.
 #[cfg(not(loom))]
-#[repr(C, align(64))]
-struct Chunk<const SIZE: usize>([u8; SIZE]);
+#[repr(C)]
+struct Chunk<const SIZE: usize>([u8; SIZE], [u8; GRANULE - 1]);
 
 /// For models: as many words as there are bytes, of which the region uses as many as it needs.
 #[cfg(loom)]
@@ -231,21 +233,21 @@ struct Chunk<const SIZE: usize>([AtomicU64; SIZE]);
 impl<const SIZE: usize> Chunk<SIZE> {
     const fn new() -> Self {
         #[cfg(not(loom))]
-        return Self([0; SIZE]);
+        return Self([0; SIZE], [0; GRANULE - 1]);
         #[cfg(loom)]
         return Self([const { AtomicU64::new(0) }; SIZE]);
     }
 
-    /// Bytes of the region that a chunk is.
+    /// Bytes of the region that a payload takes.
     const BYTES: usize = SIZE.next_multiple_of(GRANULE);
 }
 
 /// Payload region for `COUNT` payloads of up to `SIZE` bytes (its MTU), and one more, so that `COUNT`
 /// always fit however they lie. `COUNT` is at least the `DEPTH` of the [`MCache`](crate::MCache) it is
-/// used with.
+/// used with. It takes `(COUNT + 1) * (SIZE + 63)` bytes, and less than 100 beside them.
 ///
 /// `new` is `const` and all zeros; see [`MCache`](crate::MCache) on where large storage belongs.
-#[repr(C)]
+#[repr(C, align(64))]
 pub struct DCache<const COUNT: usize, const SIZE: usize> {
     chunks: [UnsafeCell<Chunk<SIZE>>; COUNT],
     spare: UnsafeCell<Chunk<SIZE>>,
@@ -315,11 +317,10 @@ impl<const COUNT: usize, const SIZE: usize> DCache<COUNT, SIZE> {
     pub(crate) fn granules(&self) -> Granules<'_> {
         let bytes = (COUNT + 1) * Chunk::<SIZE>::BYTES;
         assert!(bytes * size_of::<AtomicU64>() <= (COUNT + 1) * size_of::<Chunk<SIZE>>() * WORD);
-        // SAFETY: `chunks` and `spare` lie one behind the other at the start of a `repr(C)` struct, are
-        // aligned to 64 and together `bytes` long; the pointer is that of the whole struct. All of it
-        // is inside of `UnsafeCell`s, padding included, so it may be written through a shared
-        // reference. Padding that was never written is never read: readers touch only words that the
-        // producer has stored as whole words before.
+        // SAFETY: `chunks` and `spare` lie one behind the other at the start of a `repr(C)` struct that is aligned
+        // to 64, and have no alignment of their own, so no gap between them or in them: they are `bytes` or more,
+        // all initialised, and no move of the struct loses one. The pointer is that of the whole struct. All of
+        // it is inside of `UnsafeCell`s, so it may be written through a shared reference.
         Granules::new(unsafe {
             core::slice::from_raw_parts(core::ptr::from_ref(self).cast::<AtomicU64>(), bytes / WORD)
         })
@@ -338,6 +339,19 @@ mod tests {
         assert!(cache.granules().payload(9, 65).is_none());
         assert!(cache.granules().payload(u32::MAX, 1).is_none());
         assert_eq!(DCache::<4, 0>::new().granules().count(), 0);
+    }
+
+    /// What alignment fills is lost by a move (which only Miri sees: `tests/storage_can_be_moved.rs`).
+    #[cfg(not(loom))]
+    #[test]
+    fn the_region_holds_no_byte_of_no_field() {
+        fn holds<const SIZE: usize>() {
+            assert_eq!((size_of::<Chunk<SIZE>>(), align_of::<Chunk<SIZE>>()), (SIZE + GRANULE - 1, 1));
+            assert_eq!(core::mem::offset_of!(DCache<3, SIZE>, spare), 3 * (SIZE + GRANULE - 1));
+        }
+        holds::<0>();
+        holds::<100>();
+        holds::<128>();
     }
 
     /// Payloads of random sizes: no two living ones overlap, and none dies that could have lived.

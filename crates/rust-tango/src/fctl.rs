@@ -56,9 +56,11 @@
 #[cfg(any(feature = "std", loom))]
 use crate::bell::Bell;
 use crate::latest::Latest;
-use crate::mcache::{Padded, PartIdentity};
+use crate::mcache::PartIdentity;
 use crate::seq;
-use crate::sync::{Acquire, AtomicU64, Cell, Relaxed, Release, SeqCst, fence, intact, ordering, pause};
+use crate::sync::{
+    Acquire, AtomicU64, Cell, Padded, Relaxed, Release, SeqCst, fence, intact, ordering, pause,
+};
 
 mod slot;
 
@@ -430,7 +432,7 @@ impl Fctl {
     pub const fn new(initial: u64) -> Self {
         Self {
             slot: ConsumerSlot::new(),
-            producer: Padded(ProducerPlace { first: AtomicU64::new(0), next: AtomicU64::new(0) }),
+            producer: Padded::new(ProducerPlace { first: AtomicU64::new(0), next: AtomicU64::new(0) }),
             credits: initial,
             identity: PartIdentity::new(),
         }
@@ -439,8 +441,8 @@ impl Fctl {
     /// How many credits are left: a look from any thread, which may be out of date at once.
     pub fn available(&self) -> u64 {
         let report = self.slot.report();
-        let consumed = if report.active { report.next } else { self.producer.0.first.load(Relaxed) };
-        let under_way = seq::distance(consumed, self.producer.0.next.load(Relaxed)).max(0);
+        let consumed = if report.active { report.next } else { self.producer.first.load(Relaxed) };
+        let under_way = seq::distance(consumed, self.producer.next.load(Relaxed)).max(0);
         self.credits.saturating_sub(under_way as u64)
     }
 
@@ -453,7 +455,7 @@ impl Fctl {
     }
 
     pub(crate) fn producer_place(&self) -> &ProducerPlace {
-        &self.producer.0
+        &self.producer
     }
 
     pub(crate) fn identity(&self) -> &PartIdentity {

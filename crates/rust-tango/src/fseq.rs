@@ -1,7 +1,7 @@
 //! [`Fseq`]: the published-sequence counter of the borrowed API.
 
-use crate::mcache::{Padded, PartIdentity};
-use crate::sync::{Acquire, AtomicU64, Release};
+use crate::mcache::PartIdentity;
+use crate::sync::{Acquire, AtomicU64, Padded, Release};
 
 /// Where a fresh link starts, and where its producer is. The producer writes it, anyone may read it.
 ///
@@ -22,17 +22,17 @@ impl Default for Fseq {
 impl Fseq {
     /// A counter whose link starts with sequence number `initial` (any number; sequences wrap).
     pub const fn new(initial: u64) -> Self {
-        Self { next: Padded(AtomicU64::new(initial)), identity: PartIdentity::new() }
+        Self { next: Padded::new(AtomicU64::new(initial)), identity: PartIdentity::new() }
     }
 
     /// The sequence number that is published next. Can be behind by the time it is looked at.
     pub fn current(&self) -> u64 {
-        self.next.0.load(Acquire)
+        self.next.load(Acquire)
     }
 
     #[inline]
     pub(crate) fn set(&self, next: u64) {
-        self.next.0.store(next, Release);
+        self.next.store(next, Release);
     }
 
     pub(crate) fn identity(&self) -> &PartIdentity {

@@ -10,12 +10,12 @@ use crate::dcache::{GRANULE, Granules};
 use crate::error::{LinkError, LinkErrorKind, TangoError};
 use crate::fctl::{ConsumerSlot, Seat, Slots};
 use crate::geometry::Geometry;
-use crate::mcache::{Head, Padded, Ring, SLOT};
+use crate::mcache::{Head, Ring, SLOT};
 use crate::parts::Parts;
 use crate::payload::Scratch;
 use crate::producer::{self, Claim, Producer, ProducerClaim};
 use crate::status::LinkStatus;
-use crate::sync::{AcqRel, Acquire, Arc, AtomicU64, Relaxed, Release, ordering};
+use crate::sync::{AcqRel, Acquire, Arc, AtomicU64, Padded, Relaxed, Release, ordering};
 use crate::words::WORD;
 
 /// A link: one producer, any number of readers.
@@ -187,7 +187,7 @@ impl Link {
     #[cfg(all(loom, test))]
     pub(crate) fn shows_latest(&self) {
         match &self.place {
-            Place::Heap(link) => link.head.latest.0.is_used_from_now_on(true),
+            Place::Heap(link) => link.head.latest.is_used_from_now_on(true),
         }
     }
 
@@ -209,8 +209,8 @@ impl Link {
         match &self.place {
             Place::Heap(link) => {
                 // Pairs with the acquire fence in `Parts::ending`.
-                link.stop.0.store(1, Release);
-                link.head.bell.0.shake();
+                link.stop.store(1, Release);
+                link.head.bell.shake();
                 link.consumers.iter().for_each(ConsumerSlot::shake);
                 Ok(())
             }
@@ -442,7 +442,7 @@ impl HeapLink {
         let link = Self {
             geometry,
             head: Head::new(),
-            stop: Padded(zero()),
+            stop: Padded::new(zero()),
             ring: filled(blocks, || RingBlock([const { zero() }; SLOT / WORD]))?,
             region: filled(geometry.region / GRANULE, || Granule([const { zero() }; GRANULE / WORD]))?,
             consumers: filled(geometry.consumers, ConsumerSlot::new)?,
@@ -458,7 +458,7 @@ impl HeapLink {
     fn touch(&self, payload: usize) {
         self.head.touch();
         self.consumers.iter().for_each(ConsumerSlot::touch);
-        for word in self.taken.iter().chain([&self.stop.0, &self.producer_taken]) {
+        for word in self.taken.iter().chain([&self.stop, &self.producer_taken]) {
             word.touch();
         }
         let used = crate::line::META_WORDS + payload;
@@ -481,7 +481,7 @@ impl HeapLink {
             ring: Ring::new(ring, self.geometry.slot),
             granules: Granules::new(region),
             head: &self.head,
-            stop: &self.stop.0,
+            stop: &self.stop,
             mtu: self.geometry.mtu,
             observers: self.geometry.observers,
         }

@@ -16,17 +16,12 @@ use crate::cnc::{Cnc, CncState};
 use crate::error::TangoError;
 use crate::latest::Latest;
 use crate::line::{Line, META_WORDS};
-use crate::sync::{AcqRel, Acquire, AtomicU64, Relaxed, Release, StaticU64, ordering};
+use crate::sync::{AcqRel, Acquire, AtomicU64, Padded, Relaxed, Release, StaticU64, ordering};
 use crate::words::WORD;
 
 /// Size of the smallest slot, in bytes, and its alignment.
 pub(crate) const SLOT: usize = 128;
 const SLOT_WORDS: usize = SLOT / WORD;
-
-/// Keeps what different threads write on different pairs of cache lines.
-#[repr(C, align(128))]
-#[derive(Debug)]
-pub(crate) struct Padded<T>(pub(crate) T);
 
 /// Words of a link's producer beside the ring. Zero is a link that no producer has bound yet.
 #[repr(C)]
@@ -89,7 +84,7 @@ impl Head {
             AtomicU64::new(0)
         }
         Self {
-            rare: Padded(Rare {
+            rare: Padded::new(Rare {
                 cnc: Cnc::new(),
                 start: zero(),
                 incarnation: zero(),
@@ -98,11 +93,11 @@ impl Head {
                 evicted: zero(),
                 buried: zero(),
             }),
-            credit: Padded(Credit { floor: zero(), stalls: zero(), held_by: zero(), sole: zero() }),
-            bell: Padded(Bell::new()),
-            oldest: Padded(zero()),
-            next: Padded(zero()),
-            latest: Padded(Latest::new()),
+            credit: Padded::new(Credit { floor: zero(), stalls: zero(), held_by: zero(), sole: zero() }),
+            bell: Padded::new(Bell::new()),
+            oldest: Padded::new(zero()),
+            next: Padded::new(zero()),
+            latest: Padded::new(Latest::new()),
         }
     }
 
@@ -110,22 +105,22 @@ impl Head {
     #[cfg(all(loom, test))]
     pub(crate) fn touch(&self) {
         let Self { rare, credit, oldest, next, bell, latest } = self;
-        let Rare { cnc, start, incarnation, takeovers, taken_over_at, evicted, buried } = &rare.0;
+        let Rare { cnc, start, incarnation, takeovers, taken_over_at, evicted, buried } = &**rare;
         cnc.touch();
-        bell.0.touch();
-        latest.0.touch();
-        let Credit { floor, stalls, held_by, sole } = &credit.0;
+        bell.touch();
+        latest.touch();
+        let Credit { floor, stalls, held_by, sole } = &**credit;
         for word in [start, incarnation, takeovers, taken_over_at, evicted, buried] {
             word.touch();
         }
-        for word in [floor, stalls, held_by, sole, &oldest.0, &next.0] {
+        for word in [floor, stalls, held_by, sole, &**oldest, &**next] {
             word.touch();
         }
     }
 
     /// Whether the lines have been prepared. If so, they are visible to who asks.
     pub(crate) fn is_bound(&self) -> bool {
-        self.rare.0.cnc.state() != CncState::Boot
+        self.rare.cnc.state() != CncState::Boot
     }
 }
 
@@ -365,7 +360,7 @@ impl<const DEPTH: usize> MCache<DEPTH> {
         Self {
             slots: [const { Slot([const { AtomicU64::new(0) }; SLOT_WORDS]) }; DEPTH],
             head: Head::new(),
-            stop: Padded(AtomicU64::new(0)),
+            stop: Padded::new(AtomicU64::new(0)),
             occupants: Occupants::new(),
             own: Identity::new(),
             dcache: Identity::new(),
@@ -391,19 +386,19 @@ impl<const DEPTH: usize> MCache<DEPTH> {
     /// (`Wait::Park`) notices within 50 ms.
     pub fn stop(&self) {
         // Pairs with the acquire fence in `Parts::ending`.
-        self.stop.0.store(1, ordering("mcache.stop", Release));
+        self.stop.store(1, ordering("mcache.stop", Release));
     }
 
     /// Whether nobody has called [`MCache::stop`].
     pub fn is_running(&self) -> bool {
-        self.stop.0.load(Acquire) == 0
+        self.stop.load(Acquire) == 0
     }
 
     /// Makes the words exist for the model checker; of each slot, as many as metadata and `payload` words take.
     #[cfg(all(loom, test))]
     pub(crate) fn touch(&self, payload: usize) {
         self.head.touch();
-        self.stop.0.touch();
+        self.stop.touch();
         self.occupants.0.touch();
         self.slots.iter().for_each(|slot| slot.0[..META_WORDS + payload].iter().for_each(AtomicU64::touch));
     }
@@ -421,7 +416,7 @@ impl<const DEPTH: usize> MCache<DEPTH> {
     }
 
     pub(crate) fn stop_word(&self) -> &AtomicU64 {
-        &self.stop.0
+        &self.stop
     }
 
     /// Binds this ring and the parts that are used with it to each other, after `enter` has found that

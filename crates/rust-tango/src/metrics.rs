@@ -1,7 +1,6 @@
 //! [`Metrics`]: counters of the borrowed API, one padded line for each writer.
 
-use crate::mcache::Padded;
-use crate::sync::{AcqRel, AtomicU64, Relaxed};
+use crate::sync::{AcqRel, AtomicU64, Padded, Relaxed};
 
 /// How many consumers can count into one [`Metrics`] at a time.
 const CONSUMERS: usize = 7;
@@ -67,7 +66,7 @@ impl Metrics {
     pub const fn new() -> Self {
         Self {
             taken: AtomicU64::new(0),
-            lines: [const { Padded(Line { fragments: AtomicU64::new(0), events: AtomicU64::new(0) }) };
+            lines: [const { Padded::new(Line { fragments: AtomicU64::new(0), events: AtomicU64::new(0) }) };
                 1 + CONSUMERS],
         }
     }
@@ -76,15 +75,15 @@ impl Metrics {
     pub fn snapshot(&self) -> MetricsSnapshot {
         let [producer, consumers @ ..] = &self.lines;
         let sum = |word: fn(&Line) -> &AtomicU64| {
-            consumers.iter().fold(0_u64, |sum, line| sum.wrapping_add(word(&line.0).load(Relaxed)))
+            consumers.iter().fold(0_u64, |sum, line| sum.wrapping_add(word(line).load(Relaxed)))
         };
         // Consumers first: a lag is then rather too high than negative.
         let consumed = sum(|line| &line.fragments);
         MetricsSnapshot {
-            published: producer.0.fragments.load(Relaxed),
+            published: producer.fragments.load(Relaxed),
             consumed,
             overruns: sum(|line| &line.events),
-            backpressure_events: producer.0.events.load(Relaxed),
+            backpressure_events: producer.events.load(Relaxed),
         }
     }
 
@@ -99,7 +98,7 @@ impl Metrics {
     fn claim(&self, line: usize) -> Option<Counter<'_>> {
         // AcqRel: who takes the line over goes on from the counts of the one before.
         let before = self.taken.fetch_or(1 << line, AcqRel);
-        (before & 1 << line == 0).then(|| Counter { metrics: self, index: line, line: &self.lines[line].0 })
+        (before & 1 << line == 0).then(|| Counter { metrics: self, index: line, line: &self.lines[line] })
     }
 }
 

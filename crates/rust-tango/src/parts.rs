@@ -63,7 +63,7 @@ impl<'a> Parts<'a> {
         let stopped = self.is_stopped();
         // Pairs with the Release store of the stop word.
         fence(ordering("parts.ending", Acquire));
-        match self.head.rare.0.cnc.state() {
+        match self.head.rare.cnc.state() {
             _ if stopped => Some(Ending::Closed),
             CncState::Halt => Some(Ending::Closed),
             CncState::Fail => Some(Ending::Died),
@@ -73,14 +73,14 @@ impl<'a> Parts<'a> {
 
     /// Where readers can go on: the oldest fragment that may still be there, and the next to come.
     pub(crate) fn extent(&self) -> (u64, u64) {
-        let next = self.head.next.0.load(Relaxed);
+        let next = self.head.next.load(Relaxed);
         let by_lines = next.wrapping_sub(self.ring.depth());
-        (seq::later(by_lines, self.head.oldest.0.load(Relaxed)), next)
+        (seq::later(by_lines, self.head.oldest.load(Relaxed)), next)
     }
 
     /// See [`line::still`].
     #[inline]
     pub(crate) fn still(&self, n: u64) -> bool {
-        line::still(&self.head.oldest.0, n)
+        line::still(&self.head.oldest, n)
     }
 }

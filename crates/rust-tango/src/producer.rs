@@ -157,8 +157,8 @@ impl Drop for Producer<'_> {
         #[cfg(not(feature = "std"))]
         let panics = false;
         // Who sees the end sees what came before: `Cnc` orders it, `Parts::ending` asks.
-        self.parts.head.rare.0.cnc.set_state(if panics { CncState::Fail } else { CncState::Halt });
-        self.parts.head.bell.0.ring();
+        self.parts.head.rare.cnc.set_state(if panics { CncState::Fail } else { CncState::Halt });
+        self.parts.head.bell.ring();
     }
 }
 
@@ -389,7 +389,7 @@ impl<'a> Producer<'a> {
     /// Shows `now`, of a clock and in a unit that readers know, as the producer's heartbeat
     /// (`LinkStatus::heartbeat`). It is for people to look at: nothing is decided by it.
     pub fn beat(&self, now: u64) {
-        self.parts.head.rare.0.cnc.beat(now);
+        self.parts.head.rare.cnc.beat(now);
     }
 
     /// How blocking calls wait from now on.
@@ -479,7 +479,7 @@ impl<'a> Producer<'a> {
         }
         if seq::is_before(self.oldest.get(), dead) {
             self.oldest.set(dead);
-            line::retire(&self.parts.head.oldest.0, dead);
+            line::retire(&self.parts.head.oldest, dead);
         }
         self.set_limit();
         Ok(())
@@ -541,7 +541,7 @@ impl<'a> Producer<'a> {
     fn advance(&self, n: u64, count: u64) {
         let next = n.wrapping_add(1);
         self.next.set(next);
-        self.parts.head.next.0.store(next, Relaxed);
+        self.parts.head.next.store(next, Relaxed);
         if let Some(followers) = &self.followers {
             if let Some(fseq) = followers.fseq {
                 fseq.set(next);
@@ -567,7 +567,7 @@ impl<'a> Producer<'a> {
     #[cold]
     fn look_at_signals(&self) {
         if self.credits.look_closely() {
-            self.parts.head.bell.0.ring();
+            self.parts.head.bell.ring();
         }
         self.heed_consumers();
     }

@@ -88,17 +88,17 @@ impl LinkStatus {
         });
         Self {
             producer,
-            closed: parts.head.rare.0.cnc.state() == CncState::Halt,
-            heartbeat: parts.head.rare.0.cnc.heartbeat(),
+            closed: parts.head.rare.cnc.state() == CncState::Halt,
+            heartbeat: parts.head.rare.cnc.heartbeat(),
             stopped: parts.is_stopped(),
-            start: parts.head.rare.0.start.load(Relaxed),
+            start: parts.head.rare.start.load(Relaxed),
             next,
             oldest,
-            backpressure: parts.head.credit.0.stalls.load(Relaxed),
-            held_by: (parts.head.credit.0.held_by.load(Relaxed) as usize).checked_sub(1),
-            buried: parts.head.rare.0.buried.load(Relaxed),
-            evicted: parts.head.rare.0.evicted.load(Relaxed),
-            takeovers: parts.head.rare.0.takeovers.load(Relaxed),
+            backpressure: parts.head.credit.stalls.load(Relaxed),
+            held_by: (parts.head.credit.held_by.load(Relaxed) as usize).checked_sub(1),
+            buried: parts.head.rare.buried.load(Relaxed),
+            evicted: parts.head.rare.evicted.load(Relaxed),
+            takeovers: parts.head.rare.takeovers.load(Relaxed),
             consumers: consumers.collect(),
         }
     }

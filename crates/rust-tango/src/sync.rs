@@ -1,4 +1,4 @@
-//! The only file (with `sync/model.rs` and `sync/tsan.rs` below it) that names `core::sync`, `core::cell` or
+//! The only file (with those below it, in `sync/`) that names `core::sync`, `core::cell` or
 //! loom.
 //!
 //! Everything else takes its atomics, cells and fences from here, so that the model checker sees the
@@ -26,6 +26,9 @@ mod model;
 pub(crate) use model::{AtomicU32, AtomicU64, Lent, fence, intact, kernel, ordering, pause, spin_loop};
 #[cfg(all(loom, test))]
 pub(crate) use model::{begin_execution, mutation};
+
+mod padded;
+pub(crate) use padded::Padded;
 
 #[cfg(tsan)]
 mod tsan;

@@ -31,7 +31,7 @@ impl<'a> Consumer<'a> {
             Start::At(seq) => seq,
         };
         // Before the claim: an eviction that this reader does not know of can only be its own.
-        let evictions = parts.head.rare.0.evicted.load(Relaxed);
+        let evictions = parts.head.rare.evicted.load(Relaxed);
         if let Some(seat) = mode.seat() {
             seat.claim(next, mode.is_evictable());
         }
@@ -39,7 +39,7 @@ impl<'a> Consumer<'a> {
         let mut consumer = Self {
             next,
             pace,
-            shown: &parts.head.latest.0,
+            shown: &parts.head.latest,
             copied: Copied::new(),
             joined: false,
             ready: false,
@@ -53,7 +53,7 @@ impl<'a> Consumer<'a> {
             // Far from any number that is read soon.
             resumed_at: next.wrapping_sub(1 << 62),
             dead_producer: None,
-            takeovers: parts.head.rare.0.takeovers.load(Relaxed),
+            takeovers: parts.head.rare.takeovers.load(Relaxed),
             evictions,
             wait: Wait::default(),
             metrics: None,
@@ -72,7 +72,7 @@ impl<'a> Consumer<'a> {
     pub(super) fn join(&mut self, exact: bool) {
         if let Some(seat) = self.mode.seat() {
             let start = self.next;
-            self.next = seat.settle(start, &self.parts.head.credit.0.floor);
+            self.next = seat.settle(start, &self.parts.head.credit.floor);
             seat.end_latest(self.next);
             if exact {
                 self.missed = self.next.wrapping_sub(start);
@@ -121,10 +121,10 @@ impl<'a> Consumer<'a> {
         let mut target = seq::later(target, n.wrapping_add(1));
         let evictable = self.mode.is_evictable();
         if evictable {
-            self.evictions = self.parts.head.rare.0.evicted.load(Relaxed);
+            self.evictions = self.parts.head.rare.evicted.load(Relaxed);
             target = self.join_again(target);
         } else if let Some(seat) = self.mode.seat() {
-            target = seat.settle(target, &self.parts.head.credit.0.floor);
+            target = seat.settle(target, &self.parts.head.credit.floor);
         }
         let lost = target.wrapping_sub(n);
         if let Some(seat) = self.mode.seat() {
@@ -165,7 +165,7 @@ impl<'a> Consumer<'a> {
     #[cfg(all(loom, test))]
     pub(crate) fn shown(&self) -> &'static str {
         match self.pace.follows {
-            true if core::ptr::eq(self.shown, &self.parts.head.latest.0) => "to all",
+            true if core::ptr::eq(self.shown, &*self.parts.head.latest) => "to all",
             true => "apart",
             false => "in the ring",
         }
@@ -175,7 +175,7 @@ impl<'a> Consumer<'a> {
         #[cfg(feature = "alloc")]
         if let Attachment::Owned(claim) = &self.attachment {
             // Read before asking: who does not live afterwards is that one, or one before it.
-            let incarnation = self.parts.head.rare.0.incarnation.load(Relaxed);
+            let incarnation = self.parts.head.rare.incarnation.load(Relaxed);
             fence(Acquire);
             if !claim.producer_lives() {
                 self.dead_producer = Some(incarnation);
@@ -185,7 +185,7 @@ impl<'a> Consumer<'a> {
 
     /// An error, once, if a producer has come after one that had died.
     pub(super) fn ask_whether_replaced(&mut self) -> Result<(), TangoError> {
-        let rare = &self.parts.head.rare.0;
+        let rare = &self.parts.head.rare;
         let takeovers = rare.takeovers.load(Relaxed);
         if takeovers == self.takeovers {
             return Ok(());
@@ -202,7 +202,7 @@ impl<'a> Consumer<'a> {
         if !self.mode.is_evictable() {
             return;
         }
-        let evictions = self.parts.head.rare.0.evicted.load(Relaxed);
+        let evictions = self.parts.head.rare.evicted.load(Relaxed);
         if self.evictions != evictions {
             // Perhaps it was somebody else. Joining again is harmless then.
             self.evictions = evictions;
@@ -218,7 +218,7 @@ impl<'a> Consumer<'a> {
     fn join_again(&self, start: u64) -> u64 {
         self.mode.seat().map_or(start, |seat| {
             seat.claim_again(start);
-            seat.settle(start, &self.parts.head.credit.0.floor)
+            seat.settle(start, &self.parts.head.credit.floor)
         })
     }
 
@@ -296,7 +296,7 @@ impl Watch<'_> {
         let found = self.parts.ring.line(self.next).look(self.next);
         super::steps::believable(found, self.streak, self.next, &self.parts) != Look::Behind
             || ending(&self.parts, self.dead_producer).is_some()
-            || self.parts.head.rare.0.takeovers.load(Relaxed) != self.takeovers
+            || self.parts.head.rare.takeovers.load(Relaxed) != self.takeovers
     }
 }
 
@@ -307,7 +307,7 @@ fn ending(parts: &Parts<'_>, dead_producer: Option<u64>) -> Option<Ending> {
     let ending = parts.ending();
     // Behind the state, with that fence between: who sees that a producer runs counts it, and so does not
     // take it for the one before.
-    let incarnation = parts.head.rare.0.incarnation.load(Relaxed);
+    let incarnation = parts.head.rare.incarnation.load(Relaxed);
     let is_dead = dead_producer == Some(incarnation);
     ending.or_else(|| is_dead.then_some(Ending::Died))
 }

@@ -291,7 +291,7 @@ impl<'a> Consumer<'a> {
         let last = self.next.wrapping_add(distance).wrapping_sub(1);
         let Parts { ring, head, .. } = self.parts;
         let is_there = || ring.line(last).look(last) != Look::Behind;
-        self.pace.wait_for_distance(self.next, is_there, |next| head.latest.0.newest(next));
+        self.pace.wait_for_distance(self.next, is_there, |next| head.latest.newest(next));
     }
 
     /// A sole consumer cleans for the producer, whom it would cost more; but it evicts nothing if the producer has to wait
@@ -300,7 +300,7 @@ impl<'a> Consumer<'a> {
         if !self.pace.may_evict && !self.pace.may_write_back {
             return;
         }
-        let credit = &self.parts.head.credit.0;
+        let credit = &self.parts.head.credit;
         let stalls = credit.stalls.load(Relaxed);
         self.pace.is_late = core::mem::replace(&mut self.pace.stalls, stalls) != stalls;
         let is_sole = credit.sole.load(Relaxed) != 0;
@@ -310,7 +310,7 @@ impl<'a> Consumer<'a> {
         } else if self.next.wrapping_sub(self.pace.measured_at) >= MEASURE_EVERY {
             self.pace.measured_at = self.next;
             // By a word that the producer has written since, and that nobody else has read.
-            self.pace.is_near = self.pace.may_write_back && cache::is_near(&self.parts.head.next.0);
+            self.pace.is_near = self.pace.may_write_back && cache::is_near(&self.parts.head.next);
             self.tell(Hints { evicts: self.pace.may_evict && !self.pace.is_near, ..self.pace.told });
         }
         self.pace.cleans = is_sole && (self.pace.is_near || self.pace.may_evict && !self.pace.is_late);
@@ -356,7 +356,7 @@ mod tests {
             rx.pace.cleans
         };
         assert!(!asks(&mut rx), "the producer has not said that this is the only one");
-        rx.parts.head.credit.0.sole.store(1, Relaxed);
+        rx.parts.head.credit.sole.store(1, Relaxed);
         assert!(asks(&mut rx));
         assert!(rx.pace.told.evicts, "so that the producer fetches them");
         while tx.publish(b"more than there is room for", 0, 0, 0).is_ok() {}
@@ -367,14 +367,14 @@ mod tests {
     #[test]
     fn who_is_near_cleans_also_if_it_is_waited_for() {
         let (tx, mut rx) = link();
-        rx.parts.head.credit.0.sole.store(1, Relaxed);
+        rx.parts.head.credit.sole.store(1, Relaxed);
         while tx.publish(b"more than there is room for", 0, 0, 0).is_ok() {}
         rx.pace.may_write_back = true;
         // As it was found just now.
         (rx.pace.is_near, rx.pace.measured_at) = (true, rx.next);
         rx.ask_whether_to_clean();
         assert!(rx.pace.cleans);
-        rx.parts.head.credit.0.sole.store(0, Relaxed);
+        rx.parts.head.credit.sole.store(0, Relaxed);
         rx.ask_whether_to_clean();
         assert!(!rx.pace.cleans && !rx.pace.is_near, "beside others, and it is measured anew");
     }

@@ -319,7 +319,7 @@ mod tests {
         for mut rx in [link.observer().unwrap(), link.evictable_consumer(Start::Next).unwrap()] {
             rx.next = rx.plain_until.wrapping_add((1 << 63) + 10);
             let line = rx.parts.ring.line(rx.next);
-            rx.parts.head.oldest.0.store(rx.next, crate::sync::Relaxed);
+            rx.parts.head.oldest.store(rx.next, crate::sync::Relaxed);
             line.publish(&FragmentMetadata::in_slot(rx.next, 8, 0, 0, 0));
             let in_the_ring = line.room.as_ptr_range();
             let fragment = rx.poll().unwrap().unwrap();
@@ -337,8 +337,8 @@ mod tests {
             tx.send(b"there").unwrap();
         }
         let mut rx = link.consumer_from(Start::Oldest).unwrap();
-        rx.parts.head.next.0.store(1, crate::sync::Relaxed);
-        rx.parts.head.credit.0.floor.store((1 << 63) + 1, crate::sync::Relaxed);
+        rx.parts.head.next.store(1, crate::sync::Relaxed);
+        rx.parts.head.credit.floor.store((1 << 63) + 1, crate::sync::Relaxed);
         rx.parts.ring.line(5).publish(&FragmentMetadata::in_slot(5 + (1 << 62), 8, 0, 0, 0));
         let (mut fragments, mut overruns) = (0, 0);
         loop {

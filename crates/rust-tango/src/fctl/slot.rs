@@ -2,9 +2,11 @@
 
 use crate::bell::{Bell, Order};
 use crate::latest::Latest;
-use crate::mcache::{Head, Padded};
+use crate::mcache::Head;
 use crate::seq;
-use crate::sync::{Acquire, AtomicU64, Own, Relaxed, Release, SeqCst, StaticU64, fence, intact, ordering};
+use crate::sync::{
+    Acquire, AtomicU64, Own, Padded, Relaxed, Release, SeqCst, StaticU64, fence, intact, ordering,
+};
 
 pub(super) const ACTIVE: u64 = 1;
 pub(super) const EVICTABLE: u64 = 2;
@@ -89,43 +91,43 @@ impl ConsumerSlot {
             AtomicU64::new(0)
         }
         Self {
-            progress: Padded(Progress { state: zero(), next: zero(), base: zero() }),
-            counts: Padded(Counts { overruns: zero(), lost: zero() }),
-            signals: Padded(Signals { bell: Bell::new(), hints: StaticU64::new(0) }),
+            progress: Padded::new(Progress { state: zero(), next: zero(), base: zero() }),
+            counts: Padded::new(Counts { overruns: zero(), lost: zero() }),
+            signals: Padded::new(Signals { bell: Bell::new(), hints: StaticU64::new(0) }),
         }
     }
 
     /// The owner dies while it sleeps: nobody says that it is awake again.
     #[cfg(all(loom, test))]
     pub(crate) fn dies_asleep(&self) {
-        self.signals.0.bell.fall_asleep();
+        self.signals.bell.fall_asleep();
     }
 
     /// Makes the words exist for the model checker.
     #[cfg(all(loom, test))]
     pub(crate) fn touch(&self) {
-        let Progress { state, next, base } = &self.progress.0;
-        let Counts { overruns, lost } = &self.counts.0;
+        let Progress { state, next, base } = &*self.progress;
+        let Counts { overruns, lost } = &*self.counts;
         for word in [state, next, base, overruns, lost] {
             word.touch();
         }
-        self.signals.0.bell.touch();
+        self.signals.bell.touch();
     }
 
     /// Takes the slot for a new owner, which owns it exclusively; [`Self::settle`] must follow before
     /// anything is read in place.
     pub(crate) fn claim(&self, start: u64, evictable: bool, order: Order) {
-        self.counts.0.overruns.store(0, Relaxed);
-        self.counts.0.lost.store(0, Relaxed);
-        self.progress.0.base.store(start, Relaxed);
-        self.signals.0.bell.take(order);
+        self.counts.overruns.store(0, Relaxed);
+        self.counts.lost.store(0, Relaxed);
+        self.progress.base.store(start, Relaxed);
+        self.signals.bell.take(order);
         self.hint(Hints::default());
         self.begin_epoch(start, evictable);
     }
 
     /// Stands at `start` with a new epoch (J1).
     pub(crate) fn begin_epoch(&self, start: u64, evictable: bool) {
-        let Progress { state, next, .. } = &self.progress.0;
+        let Progress { state, next, .. } = &*self.progress;
         let epoch = state.own() & !(ACTIVE | EVICTABLE);
         // Release: a producer that still sees the epoch before takes this for a credit given back.
         next.store(start, ordering("fctl.claim_next", Release));
@@ -143,7 +145,7 @@ impl ConsumerSlot {
     pub(crate) fn settle(&self, start: u64, floor: &AtomicU64, rounds: usize) -> u64 {
         let mut at = start;
         for _ in 0..rounds {
-            self.progress.0.next.store(at, ordering("fctl.settle_next", Release));
+            self.progress.next.store(at, ordering("fctl.settle_next", Release));
             // Pairs with the fence in `Credits::refresh`: either the producer sees the line above, or
             // the floor that it stored is seen below.
             fence(ordering("fctl.settle_fence", SeqCst));
@@ -157,7 +159,7 @@ impl ConsumerSlot {
             }
         }
         // By copy, so wherever it stands. Release: as any credit that is given back.
-        self.progress.0.next.store(at, Release);
+        self.progress.next.store(at, Release);
         at
     }
 
@@ -165,84 +167,84 @@ impl ConsumerSlot {
     #[inline]
     pub(crate) fn release(&self, next: u64) {
         // Pairs with the acquire fence at the end of `Credits::refresh`.
-        self.progress.0.next.store(next, ordering("fctl.release", Release));
+        self.progress.next.store(next, ordering("fctl.release", Release));
     }
 
     /// Counts what is consumed from `start` on.
     pub(crate) fn count_from(&self, start: u64) {
-        self.progress.0.base.store(start, Relaxed);
+        self.progress.base.store(start, Relaxed);
     }
 
     /// Notes that `lost` fragments were missed.
     pub(crate) fn count_lost(&self, lost: u64) {
-        let base = &self.progress.0.base;
+        let base = &self.progress.base;
         base.store(base.own().wrapping_add(lost), Relaxed);
-        let Counts { overruns, lost: total } = &self.counts.0;
+        let Counts { overruns, lost: total } = &*self.counts;
         overruns.store(overruns.own().wrapping_add(1), Relaxed);
         total.store(total.own().wrapping_add(lost), Relaxed);
     }
 
     /// Tells the producer about its owner.
     pub(crate) fn hint(&self, hints: Hints) {
-        self.signals.0.hints.store(hints.pack(), Relaxed);
+        self.signals.hints.store(hints.pack(), Relaxed);
     }
 
     /// Leaves: the slot no longer holds the producer back. (That of an `Fctl` is never left.)
     #[cfg(feature = "alloc")]
     pub(crate) fn leave(&self) {
         self.hint(Hints::default());
-        let state = &self.progress.0.state;
+        let state = &self.progress.state;
         // Release: what was read happens before what the producer writes over it.
         state.store(state.own() & !ACTIVE, ordering("fctl.leave", Release));
     }
 
     /// Whether the owner has claimed it as evictable.
     fn is_evictable(&self) -> bool {
-        self.progress.0.state.own() & EVICTABLE != 0
+        self.progress.state.own() & EVICTABLE != 0
     }
 
     /// Wakes a producer that waits for this consumer, on behalf of somebody else; see [`Bell::shake`].
     #[cfg(feature = "alloc")]
     pub(crate) fn shake(&self) {
-        self.signals.0.bell.shake();
+        self.signals.bell.shake();
     }
 
     /// For people and metrics: a look at the slot from any thread or process.
     pub(crate) fn report(&self) -> SlotReport {
-        let state = self.progress.0.state.load(Relaxed);
+        let state = self.progress.state.load(Relaxed);
         fence(Acquire);
-        let next = self.progress.0.next.load(Relaxed);
-        let consumed = next.wrapping_sub(self.progress.0.base.load(Relaxed));
+        let next = self.progress.next.load(Relaxed);
+        let consumed = next.wrapping_sub(self.progress.base.load(Relaxed));
         SlotReport {
             active: state & ACTIVE != 0,
             evictable: state & EVICTABLE != 0,
-            asleep: self.signals.0.bell.asleep() % 2 == 1,
+            asleep: self.signals.bell.asleep() % 2 == 1,
             next,
             consumed: if seq::distance(0, consumed) < 0 { 0 } else { consumed },
-            overruns: self.counts.0.overruns.load(Relaxed),
-            lost: self.counts.0.lost.load(Relaxed),
+            overruns: self.counts.overruns.load(Relaxed),
+            lost: self.counts.lost.load(Relaxed),
         }
     }
 
     /// What the owner sleeps on.
     #[inline]
     pub(super) fn bell(&self) -> &Bell {
-        &self.signals.0.bell
+        &self.signals.bell
     }
 
     /// What the owner has told, as a word.
     #[inline]
     pub(super) fn hints(&self) -> u64 {
-        self.signals.0.hints.load(Relaxed)
+        self.signals.hints.load(Relaxed)
     }
 
     /// Producer's look: the state word, and `next` if it is active.
     #[inline]
     pub(super) fn demand(&self) -> (u64, Option<u64>) {
-        let state = self.progress.0.state.load(Relaxed);
+        let state = self.progress.state.load(Relaxed);
         // Pairs with the Release store in `claim`.
         fence(ordering("fctl.demand", Acquire));
-        (state, (state & ACTIVE != 0).then(|| self.progress.0.next.load(Relaxed)))
+        (state, (state & ACTIVE != 0).then(|| self.progress.next.load(Relaxed)))
     }
 }
 
@@ -262,7 +264,7 @@ pub(crate) struct Seat<'a> {
 impl<'a> Seat<'a> {
     pub(crate) fn new(slot: &'a ConsumerSlot, latest: Option<&'a Latest>, head: &'a Head) -> Self {
         let order = Order::of_this_process();
-        Self { slot, latest, producer: &head.bell.0, seen: StaticU64::new(0), order }
+        Self { slot, latest, producer: &head.bell, seen: StaticU64::new(0), order }
     }
 
     /// Takes the slot: see [`ConsumerSlot::claim`].
@@ -281,7 +283,7 @@ impl<'a> Seat<'a> {
         let at = self.slot.settle(start, floor, rounds);
         // Whoever sleeps on this bell did so for another owner, or for what has been given up just now.
         if intact("fctl.settled") {
-            self.slot.signals.0.bell.ring();
+            self.slot.signals.bell.ring();
         }
         at
     }
@@ -307,7 +309,7 @@ impl<'a> Seat<'a> {
         if self.producer.asleep() != self.seen.load(Relaxed) {
             let mut seen = 0;
             if self.producer.needs_ringing(&mut seen) {
-                self.slot.signals.0.bell.ring();
+                self.slot.signals.bell.ring();
             }
             self.seen.store(seen, Relaxed);
         }
@@ -316,13 +318,13 @@ impl<'a> Seat<'a> {
     /// Sleeps until the producer rings, or for `longest`, unless there is `news`. False: cannot sleep.
     #[cfg(any(feature = "std", loom))]
     pub(crate) fn sleep(&self, longest: core::time::Duration, news: impl FnOnce() -> bool) -> bool {
-        self.slot.signals.0.bell.sleep_on(self.producer, longest, news)
+        self.slot.signals.bell.sleep_on(self.producer, longest, news)
     }
 
     /// Its own bell, and the producer's: for a thread that sleeps in the place of the consumer's.
     #[cfg(all(feature = "async", target_os = "linux"))]
     pub(crate) fn bells(&self) -> (&'a Bell, &'a Bell) {
-        (&self.slot.signals.0.bell, self.producer)
+        (&self.slot.signals.bell, self.producer)
     }
 
     pub(crate) fn slot(&self) -> &'a ConsumerSlot {

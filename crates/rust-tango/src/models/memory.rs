@@ -107,7 +107,7 @@ impl Memory {
 
     /// Whether producers show the newest fragment where followers look. They do not, unless a model says so.
     pub(super) fn shows_latest(&self, shows: bool) {
-        self.head.latest.0.is_used_from_now_on(shows);
+        self.head.latest.is_used_from_now_on(shows);
     }
 
     /// The same, and they can be shown to the consumer in slot 0 apart.
@@ -125,7 +125,7 @@ impl Memory {
 
     /// The producer is stopped while it shows fragment `n`, which is in the ring.
     pub(super) fn stops_showing(&self, n: u64) {
-        self.head.latest.0.is_left_behind(n, &payload(n));
+        self.head.latest.is_left_behind(n, &payload(n));
     }
 
     /// The producer is killed while it shows fragment `n`, which is in the ring.
@@ -174,7 +174,7 @@ impl Memory {
     /// The producer dies of a panic: it publishes nothing more, and says so.
     pub(super) fn fails(&self, producer: Producer<'_>) {
         core::mem::forget(producer);
-        self.head.rare.0.cnc.set_state(CncState::Fail);
+        self.head.rare.cnc.set_state(CncState::Fail);
     }
 
     /// The producer dies without a word: only the kernel says so.

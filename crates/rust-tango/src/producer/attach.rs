@@ -34,8 +34,8 @@ impl<'a> Producer<'a> {
         let placement = Placement::new(parts.granules.count(), depth, ample);
         let head = parts.head;
         let order = Order::of_this_process();
-        head.bell.0.take(order);
-        let rare = &head.rare.0;
+        head.bell.take(order);
+        let rare = &head.rare;
         let (oldest, next) = if !head.is_bound() {
             prepare(&parts, first);
             rare.incarnation.store(1, Relaxed);
@@ -43,7 +43,7 @@ impl<'a> Producer<'a> {
         } else {
             let (oldest, next) = survey(&parts);
             // Before anybody is told of the takeover: who waits for the last fragment of the dead finds it.
-            head.latest.0.begin(next);
+            head.latest.begin(next);
             if intact("attach.end_apart") {
                 slots.latests().for_each(|latest| latest.end(next));
             }
@@ -61,18 +61,18 @@ impl<'a> Producer<'a> {
             }
             (oldest, next)
         };
-        head.next.0.store(next, Relaxed);
+        head.next.store(next, Relaxed);
         // Not lower than it was: `survey`. With the fence of this thread: what was retired by another producer
         // already is overwritten without being retired again.
         if intact("attach.retire") {
-            line::retire(&head.oldest.0, oldest);
+            line::retire(&head.oldest, oldest);
         }
-        let credits = Credits::new(slots, oldest, &head.credit.0.floor, credits);
-        head.credit.0.held_by.store(0, Relaxed);
-        head.credit.0.sole.store(0, Relaxed);
+        let credits = Credits::new(slots, oldest, &head.credit.floor, credits);
+        head.credit.held_by.store(0, Relaxed);
+        head.credit.sole.store(0, Relaxed);
         // Who has slept since before this producer was there knows nothing of its `order`.
         if intact("attach.ring") {
-            head.bell.0.ring();
+            head.bell.ring();
         }
         let producer = Self {
             next: Cell::new(next),
@@ -111,27 +111,27 @@ pub(crate) fn prepare(parts: &Parts<'_>, first: u64) {
             parts.ring.line(n).prepare(n);
         }
     }
-    parts.head.latest.0.begin(first);
-    parts.head.rare.0.start.store(first, Relaxed);
-    parts.head.next.0.store(first, Relaxed);
-    parts.head.oldest.0.store(first, Relaxed);
-    parts.head.credit.0.floor.store(first, Relaxed);
+    parts.head.latest.begin(first);
+    parts.head.rare.start.store(first, Relaxed);
+    parts.head.next.store(first, Relaxed);
+    parts.head.oldest.store(first, Relaxed);
+    parts.head.credit.floor.store(first, Relaxed);
     // Who sees the lines as bound sees them prepared.
-    parts.head.rare.0.cnc.set_state(CncState::Run);
+    parts.head.rare.cnc.set_state(CncState::Run);
 }
 
 /// The oldest intact fragment and the next number of a link that has been used: from its lines, and from what
 /// was retired. Only while nobody produces.
 fn survey(parts: &Parts<'_>) -> (u64, u64) {
     let depth = parts.ring.depth();
-    let mut newest = parts.head.rare.0.start.load(Relaxed).wrapping_sub(1);
+    let mut newest = parts.head.rare.start.load(Relaxed).wrapping_sub(1);
     for index in 0..depth {
         newest = seq::later(newest, parts.ring.line(index).proven(index, depth));
     }
     let next = newest.wrapping_add(1);
     // A producer that was killed may have overwritten a part of what it had retired. (A process dies between two
     // instructions, so its stores up to there are in memory in order.)
-    let retired = parts.head.oldest.0.load(Relaxed);
+    let retired = parts.head.oldest.load(Relaxed);
     let mut oldest = next;
     // Ends after `depth` lines at the latest: the next holds another number.
     while seq::is_before(retired, oldest) || !intact("attach.retired") {

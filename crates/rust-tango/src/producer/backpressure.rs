@@ -78,14 +78,14 @@ impl Producer<'_> {
         let held_by = self.credits.held_by();
         if self.stalled.get() != Some(n) {
             self.stalled.set(Some(n));
-            let stalls = &self.parts.head.credit.0.stalls;
+            let stalls = &self.parts.head.credit.stalls;
             stalls.store(stalls.load(Relaxed).wrapping_add(1), Relaxed);
             if let Some(metrics) = self.followers.as_ref().and_then(|followers| followers.metrics.as_ref()) {
                 metrics.event();
             }
         }
         let shown = held_by.map_or(0, |slot| slot as u64 + 1);
-        let held_by_word = &self.parts.head.credit.0.held_by;
+        let held_by_word = &self.parts.head.credit.held_by;
         if held_by_word.load(Relaxed) != shown {
             held_by_word.store(shown, Relaxed);
         }
@@ -103,7 +103,7 @@ impl Producer<'_> {
     /// There is credit again.
     fn resume(&self) {
         if self.stalled.take().is_some() {
-            self.parts.head.credit.0.held_by.store(0, Relaxed);
+            self.parts.head.credit.held_by.store(0, Relaxed);
         }
         #[cfg(feature = "std")]
         self.held_since.set(None);
@@ -122,7 +122,7 @@ impl Producer<'_> {
             if let Some((_, state, ..)) = self.held_since.take() {
                 self.credits.evict(state);
             }
-            let evicted = &self.parts.head.rare.0.evicted;
+            let evicted = &self.parts.head.rare.evicted;
             evicted.store(evicted.load(Relaxed).wrapping_add(1), Relaxed);
             self.refresh(n, victim);
             if self.credits.allow(n, victim) {
@@ -164,7 +164,7 @@ impl Producer<'_> {
         if let Claim::Owned(claim) = &self.claim {
             let dead = self.credits.bury_dead(|slot| claim.consumer_lives(slot));
             if dead > 0 {
-                let buried = &self.parts.head.rare.0.buried;
+                let buried = &self.parts.head.rare.buried;
                 buried.store(buried.load(Relaxed).wrapping_add(dead), Relaxed);
                 self.heed_consumers();
             }
@@ -217,7 +217,7 @@ impl Producer<'_> {
                 Some(waited) => self.patience.saturating_sub(waited),
                 None => bell::SLICE,
             };
-            self.parts.head.bell.0.sleep_on(bell, longest.min(waiting.longest_sleep()), || {
+            self.parts.head.bell.sleep_on(bell, longest.min(waiting.longest_sleep()), || {
                 // Somebody else may be the last now.
                 self.has_credit(size) || self.credits.held_by() != held_by || self.parts.is_stopped()
             })

@@ -71,7 +71,7 @@ impl Producer<'_> {
             Cleaning::None
         };
         self.cleaning.set(cleaning);
-        let (sole, is_sole) = (&self.parts.head.credit.0.sole, u64::from(is_sole));
+        let (sole, is_sole) = (&self.parts.head.credit.sole, u64::from(is_sole));
         if sole.load(Relaxed) != is_sole {
             sole.store(is_sole, Relaxed);
         }
@@ -97,7 +97,7 @@ mod tests {
         let mut tx = link.producer().unwrap();
         // Whatever the processor.
         tx.clean_ahead = 2;
-        let sole = |tx: &Producer<'_>| tx.parts.head.credit.0.sole.load(Relaxed);
+        let sole = |tx: &Producer<'_>| tx.parts.head.credit.sole.load(Relaxed);
         tx.heed_consumers();
         assert_eq!((tx.cleaning.get(), sole(&tx)), (Cleaning::EvictAndFetch, 0));
 

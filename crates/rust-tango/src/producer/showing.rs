@@ -20,7 +20,7 @@ impl<'a> Producer<'a> {
     /// Shows fragment `meta.seq` as the newest.
     #[inline(always)] // out of line, the content would go through memory
     pub(super) fn show_newest(&self, meta: &FragmentMetadata, content: Content<'_>) {
-        let shared = &self.parts.head.latest.0;
+        let shared = &self.parts.head.latest;
         if self.showing.get() == Showing::Nobody {
             shared.announce(meta.seq);
             return;
@@ -37,7 +37,7 @@ impl<'a> Producer<'a> {
         if let Some(apart) = self.apart() {
             apart.announce(n);
         }
-        self.parts.head.latest.0.announce(n);
+        self.parts.head.latest.announce(n);
     }
 
     /// Has the processor fetch where a payload of `len` bytes will be shown, if somebody follows: a reader looks there all
@@ -45,7 +45,7 @@ impl<'a> Producer<'a> {
     #[inline(always)]
     pub(super) fn prefetch_newest(&self, len: usize) {
         if self.showing.get() != Showing::Nobody {
-            self.apart().unwrap_or(&self.parts.head.latest.0).prefetch_for_writing(len);
+            self.apart().unwrap_or(&self.parts.head.latest).prefetch_for_writing(len);
         }
     }
 

@@ -422,7 +422,7 @@ impl ShmLink {
             let slots = self.rx.iter().map(|(_, map)| layout::consumer_slot(map));
             (layout::parts(&self.tx_map, &self.ctl_map, &self.geometry), slots)
         };
-        parts.head.bell.0.shake();
+        parts.head.bell.shake();
         slots.for_each(ConsumerSlot::shake);
         Ok(())
     }
@@ -628,7 +628,7 @@ mod tests {
         let link = builder.create("quotes").unwrap();
         let tx = link.producer().unwrap();
         let mut first = link.consumer().unwrap();
-        let shared = std::ptr::from_ref(&first.parts.head.latest.0).addr();
+        let shared = std::ptr::from_ref(&first.parts.head.latest).addr();
         let apart = settled(&tx, &mut first, None);
         assert_ne!(apart, shared);
         // Beside others that do not follow, and before any credits are asked for.

@@ -27,7 +27,7 @@ impl<'a> Consumer<'a> {
     /// Looks for the newest fragment from now on.
     pub(super) fn follow(&mut self) {
         let helps = !seq::is_before(self.next, self.pace.follow_from);
-        if helps && self.parts.head.latest.0.is_used() {
+        if helps && self.parts.head.latest.is_used() {
             self.pace.follows = true;
             self.shown = self.where_shown();
             self.note_plain();
@@ -38,7 +38,7 @@ impl<'a> Consumer<'a> {
     /// Where the newest fragment is shown: to this reader apart, or to all.
     pub(in crate::consumer) fn where_shown(&self) -> &'a Latest {
         let apart = self.mode.seat().and_then(|seat| seat.latest(self.next));
-        apart.unwrap_or(&self.parts.head.latest.0)
+        apart.unwrap_or(&self.parts.head.latest)
     }
 
     /// Who has not followed for some time takes back that it does.
