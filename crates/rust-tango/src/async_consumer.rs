@@ -69,8 +69,8 @@ const TURN: u32 = 128;
 ///
 /// Dropping it ends the thread and waits for that, which takes some microseconds.
 ///
-/// Like its consumer, it must not be used in a forked child, where that thread does not exist; to drop it
-/// there is harmless.
+/// In a forked child, that thread does not exist, and the link is closed (see [`Link`](crate::Link)). To drop it there
+/// is harmless.
 #[derive(Debug)]
 pub struct AsyncConsumer {
     /// Before the consumer, so that it is dropped before it.

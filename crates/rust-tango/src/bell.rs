@@ -51,9 +51,10 @@ use crate::sync::{
     Acquire, AtomicU32, AtomicU64, Own, Relaxed, Release, SeqCst, compiler_fence, fence, intact, ordering,
 };
 
-/// The longest sleep without a look at who lives.
+/// The longest sleep without a look at who lives. (With `--cfg long_slice`, so long that a test fails in which somebody
+/// was not woken. `.ci/run` runs those of waiting so, too.)
 #[cfg(any(feature = "std", loom))]
-pub(crate) const SLICE: Duration = Duration::from_millis(50);
+pub(crate) const SLICE: Duration = Duration::from_millis(if cfg!(long_slice) { 600_000 } else { 50 });
 
 /// Words by which a party sleeps and wakes others: see the module. All written by that party alone. All
 /// zero: awake, and fences each time.

@@ -43,6 +43,13 @@ use crate::words::WORD;
 /// assert_eq!(reader.join().unwrap()?, 55);
 /// # Ok::<(), rust_tango::LinkError>(())
 /// ```
+///
+/// # In a forked child
+///
+/// A link in shared memory stays with the process that opened it. In a child that was forked from that one, by the C
+/// library's `fork`, everything that it has inherited finds the link closed: readers get nothing, the bytes of a payload
+/// that was held are zeros, and what is published reaches nobody. Dropping it there is harmless. A child that wants to
+/// use the link opens it again. A link on the heap is copied with all other memory: the child has one of its own.
 #[derive(Debug, Clone)]
 pub struct Link {
     place: Place,
@@ -60,9 +67,9 @@ impl Link {
     /// was published.
     ///
     /// # Errors
-    /// [`LinkErrorKind::Taken`] if there is one; in shared memory also [`LinkErrorKind::System`], and
-    /// [`LinkErrorKind::NotFound`] if the link has been removed since it was opened (who has made it or taken
-    /// it over has the producer all the same).
+    /// [`LinkErrorKind::Taken`] if there is one; in shared memory also [`LinkErrorKind::System`],
+    /// [`LinkErrorKind::Invalid`] in a forked child (see [`Link`]), and [`LinkErrorKind::NotFound`] if the link has
+    /// been removed since it was opened (the process that has made it or taken it over has the producer all the same).
     pub fn producer(&self) -> Result<Producer<'static>, LinkError> {
         match &self.place {
             Place::Heap(link) => HeapLink::producer(link),
@@ -76,8 +83,8 @@ impl Link {
     /// # Errors
     /// [`LinkErrorKind::Taken`] if every slot is; in shared memory also [`LinkErrorKind::Untrusted`] if
     /// somebody else could write to the link's files (another user who made it, say),
-    /// [`LinkErrorKind::System`] if this user cannot, and [`LinkErrorKind::NotFound`] if the link has been
-    /// removed since it was opened.
+    /// [`LinkErrorKind::System`] if this user cannot, [`LinkErrorKind::Invalid`] in a forked child (see [`Link`]), and
+    /// [`LinkErrorKind::NotFound`] if the link has been removed since it was opened.
     pub fn consumer(&self) -> Result<Consumer<'static>, LinkError> {
         self.consumer_from(Start::Next)
     }
@@ -144,7 +151,7 @@ impl Link {
     /// it, so one that waits and parks looks by a timer: see [`Wait::ParkAfter`](crate::Wait).
     ///
     /// # Errors
-    /// [`LinkErrorKind::Invalid`] on a link that was built without observers.
+    /// [`LinkErrorKind::Invalid`] on a link that was built without observers, and in a forked child (see [`Link`]).
     pub fn observer(&self) -> Result<Consumer<'static>, LinkError> {
         self.observer_from(Start::Next)
     }
@@ -156,14 +163,14 @@ impl Link {
     pub fn observer_from(&self, start: Start) -> Result<Consumer<'static>, LinkError> {
         self.may_copy()?;
         let mode = Mode::Observing(Scratch::boxed(self.geometry().mtu));
-        Ok(match &self.place {
+        match &self.place {
             Place::Heap(link) => {
-                let claim = HeapConsumer { link: link.clone(), slot: None };
-                Consumer::attach(HeapLink::parts(link), mode, start, Attachment::Owned(Box::new(claim)))
+                let claim = Attachment::Owned(Box::new(HeapConsumer { link: link.clone(), slot: None }));
+                Ok(Consumer::attach(HeapLink::parts(link), mode, start, claim))
             }
             #[cfg(all(feature = "shm", target_os = "linux"))]
             Place::Shared(link, _) => crate::shm::ShmLink::observer(link, mode, start),
-        })
+        }
     }
 
     /// Refuses a reader that may look at memory while it is written.

@@ -40,6 +40,8 @@ pub(crate) use core::sync::atomic::AtomicU64 as StaticU64;
 
 #[cfg(feature = "alloc")]
 pub(crate) use alloc::sync::Arc;
+#[cfg(all(feature = "shm", target_os = "linux"))]
+pub(crate) use core::sync::atomic::AtomicPtr;
 #[cfg(all(feature = "async", target_os = "linux"))]
 pub(crate) use std::sync::{Condvar, MutexGuard};
 #[cfg(feature = "shm")]

@@ -1,6 +1,6 @@
 //! What `create` and `create_or_take_over` make of a link that is there: one that is dead is replaced or taken
 //! over, as asked; for one in use, the error says who holds it.
-#![cfg(all(feature = "shm", target_os = "linux"))]
+#![cfg(all(feature = "shm", target_os = "linux", not(miri)))]
 
 mod common;
 

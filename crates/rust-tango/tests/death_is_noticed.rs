@@ -1,6 +1,6 @@
 //! A process that is killed (SIGKILL) hangs nobody: readers of a dead producer drain, are told, and are told
 //! of the next one; a dead consumer gives its credits back; and what they have left can be taken over.
-#![cfg(all(feature = "shm", target_os = "linux"))]
+#![cfg(all(feature = "shm", target_os = "linux", not(miri)))]
 
 mod common;
 

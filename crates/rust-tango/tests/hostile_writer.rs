@@ -4,7 +4,7 @@
 //!
 //! Without a reliable consumer: its slices are in that memory, and that nobody writes there is what the
 //! documentation of links asks for.
-#![cfg(all(feature = "shm", target_os = "linux"))]
+#![cfg(all(feature = "shm", target_os = "linux", not(miri)))]
 
 mod common;
 

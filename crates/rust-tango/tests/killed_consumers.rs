@@ -1,7 +1,7 @@
 //! A consumer may be killed (SIGKILL) at any point: joining, reading, leaving. The producer gets its credits
 //! back, nobody else loses anything, and its slot can be taken again. One that is only stopped (SIGSTOP) is
 //! never taken for dead; if it is evictable, it may be evicted, and is told.
-#![cfg(all(feature = "shm", target_os = "linux"))]
+#![cfg(all(feature = "shm", target_os = "linux", not(miri)))]
 
 mod common;
 

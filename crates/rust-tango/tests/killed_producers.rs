@@ -1,7 +1,7 @@
 //! A producer may be killed (SIGKILL) at any point: in the midst of a fragment, asleep, while it takes a link
 //! over. Readers get whole fragments, each number once, and the next producer goes on behind the last. One that
 //! is only stopped (SIGSTOP) is never taken for dead.
-#![cfg(all(feature = "shm", target_os = "linux"))]
+#![cfg(all(feature = "shm", target_os = "linux", not(miri)))]
 
 mod common;
 

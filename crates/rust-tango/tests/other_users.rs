@@ -1,7 +1,7 @@
 //! A link is its owner's alone unless a mode lets others read it; then they can be observers, and nothing else.
 //!
 //! Needs root, to become the users: without it, the tests say that they are skipped.
-#![cfg(all(feature = "shm", target_os = "linux"))]
+#![cfg(all(feature = "shm", target_os = "linux", not(miri)))]
 
 mod common;
 

@@ -2,7 +2,7 @@
 //! the page tables of the running processes say so, and who tries anyway dies of it (SIGSEGV). But for `tx.N`, in which
 //! the producer shows things to the consumer in slot N: nobody else maps it, and both of them have it writable. A reader
 //! that asks for it has the producer's file writable as well, and that one only.
-#![cfg(all(feature = "shm", target_os = "linux"))]
+#![cfg(all(feature = "shm", target_os = "linux", not(miri)))]
 
 mod common;
 

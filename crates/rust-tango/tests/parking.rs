@@ -1,6 +1,7 @@
 //! Who has nothing to do sleeps in the kernel, takes no processor, and is woken: by what it waits for, by the
-//! end of the link, and in time by the death of the other side. No wakeup is lost.
-#![cfg(all(feature = "shm", target_os = "linux"))]
+//! end of the link, and in time by the death of the other side. No wakeup is lost. Between processes; between threads:
+//! `threads_wake_each_other`.
+#![cfg(all(feature = "shm", target_os = "linux", not(miri)))]
 
 mod common;
 
@@ -9,35 +10,14 @@ use std::time::{Duration, Instant};
 
 use common::kernel::forget;
 use common::process::{Child, Place, role, say, skip};
+use common::waiting::{self, AT_ONCE, MTU, is_asleep, read, threads, until};
 use common::{Random, assert_is, in_time, publish, publish_blocking};
 use nix::libc;
 use nix::sys::resource::{UsageWho, getrusage};
-use rust_tango::{Consumer, Link, LinkBuilder, Producer, Start, TangoError, Wait};
-
-const MTU: usize = 200;
-/// Sleeps without a look first: so that every wait in a test is a sleep.
-const AT_ONCE: Wait = Wait::ParkAfter(Duration::ZERO);
+use rust_tango::{Link, LinkBuilder, Producer, Start, TangoError, Wait};
 
 fn builder(place: &Path) -> LinkBuilder {
     Link::builder().depth(8).mtu(MTU).consumers(2).dir(place)
-}
-
-/// Reads `count` fragments, each in its place and whole.
-fn read(rx: &mut Consumer<'_>, count: u64) {
-    let first = rx.next_seq();
-    for seq in first..first + count {
-        assert_is(&rx.wait().unwrap().unwrap(), seq, MTU);
-    }
-}
-
-fn is_asleep(link: &Link, slot: usize) -> bool {
-    link.status().consumers.iter().any(|consumer| consumer.slot == slot && consumer.asleep)
-}
-
-fn until(done: impl Fn() -> bool) {
-    while !done() {
-        std::thread::sleep(Duration::from_millis(1));
-    }
 }
 
 /// Asks by `there`, and gets its answers by `back`, both of which are there; the producer of `back` is another.
@@ -203,39 +183,6 @@ fn without_the_barrier_of_the_kernel_no_wakeup_is_lost_either() {
 }
 
 #[test]
-fn threads_wake_each_other() {
-    in_time(threads);
-}
-
-/// A producer, and consumers of different pace, that sleep whenever they have to wait.
-fn threads() {
-    for (depth, count) in [(2, 3000), (64, 20_000)] {
-        let link = Link::builder().depth(depth).mtu(MTU).consumers(2).build().unwrap();
-        let tx = link.producer().unwrap().with_wait(AT_ONCE);
-        let readers: Vec<_> = [1, 50]
-            .into_iter()
-            .map(|pace| {
-                let mut rx = link.consumer().unwrap().with_wait(AT_ONCE);
-                std::thread::spawn(move || {
-                    for at in 0..count {
-                        read(&mut rx, 1);
-                        if at % pace == 0 {
-                            std::thread::yield_now();
-                        }
-                    }
-                    assert!(rx.wait().unwrap().is_none() && rx.is_closed());
-                })
-            })
-            .collect();
-        for _ in 0..count {
-            publish_blocking(&tx, MTU);
-        }
-        drop(tx);
-        readers.into_iter().for_each(|reader| reader.join().unwrap());
-    }
-}
-
-#[test]
 fn a_producer_sleeps_until_it_has_credits() {
     in_time(|| {
         let place = Place::new();
@@ -252,131 +199,27 @@ fn a_producer_sleeps_until_it_has_credits() {
     });
 }
 
-/// The consumer that holds the producer back leaves: that is news too.
-#[test]
-fn leaving_wakes_the_producer() {
-    in_time(|| {
-        let link = Link::builder().depth(4).mtu(MTU).consumers(1).build().unwrap();
-        let tx = link.producer().unwrap().with_wait(AT_ONCE);
-        for _ in 0..20 {
-            let rx = link.consumer().unwrap();
-            let begin = Instant::now();
-            let leaves = std::thread::spawn(move || {
-                std::thread::sleep(Duration::from_millis(2));
-                drop(rx);
-            });
-            for _ in 0..5 {
-                publish_blocking(&tx, MTU);
-            }
-            assert!(begin.elapsed() >= Duration::from_millis(2), "it has waited");
-            leaves.join().unwrap();
-        }
-    });
-}
-
-#[test]
-fn timeouts_are_kept() {
-    in_time(|| {
-        let link = Link::builder().depth(8).mtu(MTU).consumers(1).build().unwrap();
-        let _tx = link.producer().unwrap();
-        for mut reader in [link.consumer().unwrap(), link.observer().unwrap()] {
-            reader = reader.with_wait(AT_ONCE);
-            for timeout in [0, 1, 20, 120].map(Duration::from_millis) {
-                let begin = Instant::now();
-                assert!(reader.wait_timeout(timeout).unwrap().is_none());
-                assert!(begin.elapsed() >= timeout, "{:?} is less than {timeout:?}", begin.elapsed());
-            }
-        }
-    });
-}
-
-/// A producer that waits for credits, for so long and no longer.
 #[test]
 fn timeouts_of_a_producer_are_kept() {
     in_time(|| {
-        for wait in [AT_ONCE, Wait::Park, Wait::Yield, Wait::Spin] {
-            let place = Place::new();
-            let link = builder(place.path()).create("quotes").unwrap();
-            let tx = link.producer().unwrap().with_wait(wait);
-            let mut rx = link.consumer().unwrap();
-            let publish_within = |timeout| {
-                let seq = tx.next_seq();
-                let bytes = common::payload(seq, MTU);
-                tx.publish_timeout(&bytes, common::sig(seq), common::sig(seq) as u16, seq as u32, timeout)
-            };
-            for seq in 1..=8 {
-                assert_eq!(publish_within(Duration::ZERO).unwrap().seq, seq, "there is credit");
-            }
-            for timeout in [0, 1, 20, 120].map(Duration::from_millis) {
-                let begin = Instant::now();
-                assert_eq!(publish_within(timeout), Err(TangoError::NoCredits { held_by: Some(0) }));
-                assert!(begin.elapsed() >= timeout, "{:?} is less than {timeout:?}", begin.elapsed());
-                assert_eq!(link.status().next, 9, "nothing was published");
-            }
-            // Credit that comes meanwhile ends the wait, and so does the end of the link.
-            let reader = std::thread::spawn(move || {
-                std::thread::sleep(Duration::from_millis(20));
-                read(&mut rx, 1);
-                rx
-            });
-            assert_eq!(publish_within(Duration::from_secs(100)).unwrap().seq, 9);
-            let mut rx = reader.join().unwrap();
-            let other = link.clone();
-            let stops = std::thread::spawn(move || {
-                std::thread::sleep(Duration::from_millis(20));
-                other.stop().unwrap();
-            });
-            assert_eq!(publish_within(Duration::from_secs(100)), Err(TangoError::Closed));
-            stops.join().unwrap();
-            read(&mut rx, 8);
-            assert!(rx.wait().unwrap().is_none());
-        }
+        let place = Place::new();
+        waiting::timeouts_of_a_producer(|| builder(place.path()).create("quotes").unwrap());
     });
 }
 
 #[test]
 fn the_end_wakes_everyone() {
     in_time(|| {
-        let waiting = |link: &Link| {
-            let readers = [link.consumer().unwrap(), link.observer().unwrap()];
-            let readers = readers.map(|reader| {
-                std::thread::spawn(move || reader.with_wait(AT_ONCE).wait().unwrap().is_none())
-            });
-            until(|| is_asleep(link, 0));
-            readers
-        };
-        let heap = || Link::builder().depth(8).mtu(MTU).build().unwrap();
         let place = Place::new();
-        let shared = || builder(place.path()).create("quotes").unwrap();
-        for make in [&heap as &dyn Fn() -> Link, &shared] {
-            let link = make();
-            let tx = link.producer().unwrap();
-            let readers = waiting(&link);
-            drop(tx);
-            assert!(readers.into_iter().all(|reader| reader.join().unwrap()), "closed");
+        waiting::the_end_wakes(|| builder(place.path()).create("quotes").unwrap());
+    });
+}
 
-            let link = make();
-            let tx = link.producer().unwrap().with_wait(AT_ONCE);
-            let readers = waiting(&link);
-            link.stop().unwrap();
-            assert!(readers.into_iter().all(|reader| reader.join().unwrap()), "stopped");
-            drop(tx);
-
-            let link = make();
-            let tx = link.producer().unwrap().with_wait(AT_ONCE);
-            let rx = link.consumer().unwrap();
-            let stuffed = std::thread::spawn(move || {
-                loop {
-                    if let Err(error) = tx.send(b"x") {
-                        break error;
-                    }
-                }
-            });
-            until(|| link.status().held_by == Some(0));
-            link.stop().unwrap();
-            assert_eq!(stuffed.join().unwrap(), TangoError::Closed);
-            drop(rx);
-        }
+#[test]
+fn a_stop_wakes_everyone() {
+    in_time(|| {
+        let place = Place::new();
+        waiting::a_stop_wakes(|| builder(place.path()).create("quotes").unwrap());
     });
 }
 

@@ -3,7 +3,7 @@
 //!
 //! Filesystems are mounted in a mount namespace of the test's own: that needs root, and without it the tests
 //! say that they are skipped.
-#![cfg(all(feature = "shm", target_os = "linux"))]
+#![cfg(all(feature = "shm", target_os = "linux", not(miri)))]
 
 mod common;
 

@@ -1,6 +1,6 @@
 //! A link in shared memory does between processes what one on the heap does between threads: every
 //! byte arrives, nobody but its owner can write a file, and ends are noticed.
-#![cfg(all(feature = "shm", target_os = "linux"))]
+#![cfg(all(feature = "shm", target_os = "linux", not(miri)))]
 
 mod common;
 

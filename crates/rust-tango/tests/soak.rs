@@ -9,7 +9,7 @@
 //!
 //! `TANGO_SOAK_SECONDS` says how long (8 if it does not), `TANGO_SOAK_SEED` what is chosen. The seed is printed.
 //! It repeats the choices, but not the moments at which the machine lets them happen.
-#![cfg(all(feature = "shm", target_os = "linux"))]
+#![cfg(all(feature = "shm", target_os = "linux", not(miri)))]
 
 mod common;
 

@@ -57,7 +57,8 @@ fn lent_and_written_in_part<const SIZE: usize>() {
             loan.write_at(SIZE / 3, &[0xaa; 5][..5.min(SIZE - SIZE / 3)]);
         }
         loan.commit(0, 0, 0);
-        let sum: u64 = rx.poll().unwrap().unwrap().payload.as_slice().iter().map(|byte| u64::from(*byte)).sum();
+        let sum: u64 =
+            rx.poll().unwrap().unwrap().payload.as_slice().iter().map(|byte| u64::from(*byte)).sum();
         assert!(n > 0 || sum == 0, "a fresh region is all zeros");
     }
 }

@@ -110,7 +110,7 @@ fn everybody_on_the_heap() {
     });
 }
 
-#[cfg(all(feature = "shm", target_os = "linux"))]
+#[cfg(all(feature = "shm", target_os = "linux", not(miri)))]
 #[test]
 fn everybody_in_shared_memory() {
     in_time(|| {
@@ -126,7 +126,7 @@ fn everybody_in_shared_memory() {
 }
 
 /// What a consumer was shown apart is not for the next one in its slot, nor what is stored there in the meantime.
-#[cfg(all(feature = "shm", target_os = "linux"))]
+#[cfg(all(feature = "shm", target_os = "linux", not(miri)))]
 #[test]
 fn who_takes_a_slot_is_shown_nothing_of_before() {
     use common::hostile::{LATEST, store};
@@ -157,7 +157,7 @@ fn who_takes_a_slot_is_shown_nothing_of_before() {
 }
 
 /// A consumer may ask for any number of before, beside one that waits. It begins where it can.
-#[cfg(all(feature = "shm", target_os = "linux"))]
+#[cfg(all(feature = "shm", target_os = "linux", not(miri)))]
 #[test]
 fn who_asks_for_what_is_long_gone_waits_like_others() {
     let place = common::process::Place::new();
@@ -181,7 +181,7 @@ fn who_asks_for_what_is_long_gone_waits_like_others() {
 }
 
 /// A consumer may begin with any number that is yet to come.
-#[cfg(all(feature = "shm", target_os = "linux"))]
+#[cfg(all(feature = "shm", target_os = "linux", not(miri)))]
 #[test]
 fn who_waits_for_what_is_far_ahead_is_shown_nothing() {
     let place = common::process::Place::new();
@@ -203,7 +203,7 @@ fn a_fresh_link_is_empty() {
     for first in [0, 1, u64::MAX] {
         nothing_is_there(&builder().start(first).build().unwrap(), first);
     }
-    #[cfg(all(feature = "shm", target_os = "linux"))]
+    #[cfg(all(feature = "shm", target_os = "linux", not(miri)))]
     for first in [0, 1, u64::MAX] {
         let place = common::process::Place::new();
         nothing_is_there(&builder().start(first).dir(place.path()).create("fresh").unwrap(), first);
@@ -268,7 +268,7 @@ fn told(error: &TangoError) -> bool {
 }
 
 /// A program that does not follow the protocol says that the newest fragment is longer than the link allows.
-#[cfg(all(feature = "shm", target_os = "linux"))]
+#[cfg(all(feature = "shm", target_os = "linux", not(miri)))]
 #[test]
 fn no_payload_is_longer_than_the_link_allows() {
     use common::hostile::{HEAD, HEAD_WORDS, store};
@@ -291,7 +291,7 @@ fn no_payload_is_longer_than_the_link_allows() {
 
 /// A producer is stopped when its fragment is in the ring, and not yet where the newest is shown. Who goes to sleep
 /// finds it.
-#[cfg(all(feature = "shm", target_os = "linux"))]
+#[cfg(all(feature = "shm", target_os = "linux", not(miri)))]
 #[test]
 fn who_sleeps_looks_in_the_ring() {
     use common::hostile::{HEAD, HEAD_WORDS, LATEST, store};

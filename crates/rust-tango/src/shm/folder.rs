@@ -290,7 +290,7 @@ fn is_of_slot(name: &OsStr, prefix: &[u8]) -> bool {
     slot.is_some_and(|slot| (1..=5).contains(&slot.len()) && slot.iter().all(u8::is_ascii_digit))
 }
 
-#[cfg(test)]
+#[cfg(all(test, not(miri)))]
 mod tests {
     use std::fs;
     use std::os::unix::fs::{chown, symlink};

@@ -228,7 +228,7 @@ fn locks_in_proc(files: &[(u64, u64)], has_name: impl Fn(&str) -> bool) -> Vec<(
     found
 }
 
-#[cfg(test)]
+#[cfg(all(test, not(miri)))]
 mod tests {
     use super::super::scratch::{Scratch, make_link};
     use super::*;

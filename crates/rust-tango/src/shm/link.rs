@@ -312,7 +312,19 @@ impl ShmLink {
         mapped_without_holes(&file, SMALL_FILE, &path)
     }
 
+    /// An error in a child that was forked since the link was opened: this process has the memory of that link no
+    /// more ([`forks`](super::forks)).
+    fn check_process(&self) -> Result<(), LinkError> {
+        if self.tx_map.is_of_this_process() {
+            return Ok(());
+        }
+        let name = &self.folder.name;
+        let message = format!("link {name} was opened before this process was forked: open it again here");
+        Err(LinkError::new(LinkErrorKind::Invalid, message))
+    }
+
     pub(crate) fn producer(this: &Arc<Self>, made: &Made) -> Result<Producer<'static>, LinkError> {
+        this.check_process()?;
         let made = made.0.lock().unwrap_or_else(PoisonError::into_inner).take();
         let files = match made {
             Some(files) => files,
@@ -364,6 +376,7 @@ impl ShmLink {
         start: Start,
         mode: impl FnOnce(Seat<'static>) -> Mode<'static>,
     ) -> Result<Consumer<'static>, LinkError> {
+        this.check_process()?;
         for slot in 0..this.geometry.consumers {
             let name = rx_name(slot);
             let path = this.folder.path.join(&name).display().to_string();
@@ -385,9 +398,14 @@ impl ShmLink {
         Err(TangoError::ConsumerTaken.into())
     }
 
-    pub(crate) fn observer(this: &Arc<Self>, mode: Mode<'static>, start: Start) -> Consumer<'static> {
+    pub(crate) fn observer(
+        this: &Arc<Self>,
+        mode: Mode<'static>,
+        start: Start,
+    ) -> Result<Consumer<'static>, LinkError> {
+        this.check_process()?;
         let claim = Attachment::Owned(Box::new(ShmConsumer { _own: None, link: this.clone() }));
-        Consumer::attach(Self::parts(this), mode, start, claim)
+        Ok(Consumer::attach(Self::parts(this), mode, start, claim))
     }
 
     pub(crate) fn geometry(&self) -> Geometry {
@@ -578,7 +596,7 @@ impl ConsumerClaim for ShmConsumer {
     }
 }
 
-#[cfg(test)]
+#[cfg(all(test, not(miri)))]
 mod tests {
     use super::super::scratch::{Scratch, make_link};
     use super::*;

@@ -92,7 +92,7 @@ fn whole_file(kind: libc::c_int) -> libc::flock {
     }
 }
 
-#[cfg(test)]
+#[cfg(all(test, not(miri)))]
 mod tests {
     use std::process::{Command, Stdio};
 

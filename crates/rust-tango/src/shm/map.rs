@@ -6,7 +6,7 @@
 //! ```
 //!
 //! Invariants: a `Mapping` covers at least one word; the file was long enough when it was mapped; the
-//! memory stays mapped until the `Mapping` is dropped; a forked child does not have it.
+//! memory stays mapped until the `Mapping` is dropped; a forked child has memory of its own there ([`forks`](super::forks)).
 //!
 //! Who writes: the process that holds the file's lock, through [`Mapping::read_write`]. Who reads: everybody, but
 //! with `Relaxed` loads alone, whose mapping may be [`Mapping::read_only`], and is unless asked otherwise. The
@@ -29,6 +29,7 @@ use std::{io, slice};
 use nix::sys::mman::{MapFlags, MmapAdvise, ProtFlags, madvise, mmap, munmap};
 use nix::sys::statfs::{HUGETLBFS_MAGIC, fstatfs};
 
+use super::forks::{ChildWords, Place};
 use crate::sync::AtomicU64;
 
 const WORD: usize = 8;
@@ -47,6 +48,8 @@ pub(crate) struct Mapping {
     mapped: NonZeroUsize,
     /// The process that made it.
     process: u32,
+    /// Where a forked child puts memory of its own.
+    place: &'static Place,
 }
 
 // SAFETY: a mapping belongs to the process, not to the thread that made it, and any thread may unmap it.
@@ -91,8 +94,13 @@ impl Mapping {
         unsafe { slice::from_raw_parts(self.start.as_ptr(), self.words) }
     }
 
-    /// False in a child that was forked from the process that made the mapping: it has no such memory, and
-    /// something else may lie in its place.
+    /// What a forked child finds there instead, but for zeros.
+    pub(crate) fn child_finds(&self, words: ChildWords) {
+        self.place.child_finds(words);
+    }
+
+    /// False in a child that was forked from the process that made the mapping: what it has there is its own
+    /// ([`forks`](super::forks)).
     pub(crate) fn is_of_this_process(&self) -> bool {
         self.process == std::process::id()
     }
@@ -120,11 +128,22 @@ impl Mapping {
         // SAFETY: without a wanted address and without MAP_FIXED the kernel picks a free range, so no
         // memory that anybody uses is replaced. Nothing refers to the new range yet.
         let start = unsafe { mmap(None, mapped, access, flags, file, 0) }?;
-        let mapping = Self { start: start.cast(), words: len / WORD, mapped, process: std::process::id() };
         // SAFETY: the range is exactly the mapping just made. The advice changes what a fork copies and
         // nothing in this process.
-        unsafe { madvise(start, mapped.get(), MmapAdvise::MADV_DONTFORK) }?;
-        Ok(mapping)
+        let prepared = unsafe { madvise(start, mapped.get(), MmapAdvise::MADV_DONTFORK) }
+            .map_err(io::Error::from)
+            .and_then(|()| Place::of(start.cast().as_ptr(), mapped.get()));
+        match prepared {
+            Ok(place) => {
+                let (start, process) = (start.cast(), std::process::id());
+                Ok(Self { start, words: len / WORD, mapped, process, place })
+            }
+            Err(error) => {
+                // SAFETY: just mapped, and nothing refers to it.
+                let _ = unsafe { munmap(start, mapped.get()) };
+                Err(error)
+            }
+        }
     }
 }
 
@@ -133,6 +152,7 @@ impl Drop for Mapping {
         if !self.is_of_this_process() {
             return;
         }
+        self.place.forget();
         // SAFETY: `start` and `mapped` are what `mmap` was given and gave, unmapped here for the first
         // time. Every slice into it was bound to a borrow of `self`, so none is left.
         let result = unsafe { munmap(self.start.cast(), self.mapped.get()) };
@@ -153,7 +173,7 @@ pub(crate) fn mapped_len(file: &File, len: usize) -> io::Result<usize> {
         .ok_or_else(|| io::Error::from(io::ErrorKind::FileTooLarge))
 }
 
-#[cfg(test)]
+#[cfg(all(test, not(miri)))]
 mod tests {
     use super::super::scratch::Scratch;
     use super::*;

@@ -27,11 +27,13 @@
 //!   opens half a link, and nobody waits for who makes one ([`staging`]).
 //! - The lock of a file, not a process id or a clock, says that its owner lives ([`lock`]); who clears up
 //!   asks them all, and keeps others from joining meanwhile ([`holders`]).
-//! - Memory of a file becomes atomics in [`map`] and nowhere else.
+//! - Memory of a file becomes atomics in [`map`] and nowhere else. A forked child does not inherit it: it finds every
+//!   link closed, in memory of its own ([`forks`]).
 //! - Before anybody gets a `&[u8]` into a file that another process writes, [`trust`] has looked at who
 //!   could write to it.
 
 mod folder;
+mod forks;
 mod holders;
 mod layout;
 mod link;
@@ -40,7 +42,7 @@ mod map;
 mod staging;
 mod trust;
 
-#[cfg(test)]
+#[cfg(all(test, not(miri)))]
 mod scratch;
 
 pub use holders::{Holder, Holders, Party};

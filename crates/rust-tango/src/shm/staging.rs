@@ -457,7 +457,7 @@ fn reserve(file: &File, len: u64) -> io::Result<()> {
     }
 }
 
-#[cfg(test)]
+#[cfg(all(test, not(miri)))]
 mod tests {
     use std::fs;
     use std::os::unix::fs::symlink;

@@ -3,6 +3,8 @@
 
 #![allow(dead_code)] // each test uses its part
 
+#[cfg(all(feature = "async", target_os = "linux"))]
+pub(crate) mod executor;
 #[cfg(feature = "std")]
 pub(crate) mod exercise;
 #[cfg(all(feature = "shm", target_os = "linux"))]
@@ -11,6 +13,8 @@ pub(crate) mod hostile;
 pub(crate) mod kernel;
 #[cfg(all(feature = "shm", target_os = "linux"))]
 pub(crate) mod process;
+#[cfg(feature = "std")]
+pub(crate) mod waiting;
 
 use std::sync::mpsc::{RecvTimeoutError, channel};
 use std::time::Duration;

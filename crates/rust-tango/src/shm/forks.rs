@@ -1,0 +1,142 @@
+//! What a forked child finds in the place of mapped files.
+//!
+//! A child does not inherit mappings of link files: two processes would write as one. But it inherits everything
+//! that points into them, and drops some of it sooner or later (a payload on the stack of the thread that forked). So
+//! a child begins by putting memory of its own in their places, all zeros but for a few words that make the link look
+//! closed there. Nothing that it does with what it has inherited reaches another process.
+//!
+//! ```text
+//!   PLACES -> | start, len, words | -> | start, len, words | -> ...      entries are used again, and never freed
+//!                     len = 0: free, or about to be
+//! ```
+//!
+//! Entries are written by threads that map and unmap, and read in a child between its `fork` and its first own
+//! instruction (`pthread_atfork`). It has one thread, and the others may have been anywhere: so there is no lock,
+//! and `len` is stored last and cleared first. A child that was not made by the C library's `fork` (by a bare `clone`,
+//! say) has nothing in the place of the mappings.
+#![allow(unsafe_code)]
+
+use std::io;
+use std::ptr;
+use std::sync::OnceLock;
+
+use nix::libc;
+
+use crate::sync::{AcqRel, Acquire, AtomicPtr, AtomicU64, Relaxed, Release, StaticU64};
+
+/// Words of a mapping that are not zero in a child: index and value.
+const WORDS: usize = 2;
+pub(super) type ChildWords = [Option<(usize, u64)>; WORDS];
+
+/// A mapping, as a forked child has to know it.
+#[derive(Debug)]
+pub(super) struct Place {
+    /// Not zero: this entry belongs to a mapping.
+    taken: StaticU64,
+    /// The address where the mapping starts.
+    start: StaticU64,
+    /// Its bytes; 0: none that a child has to care about.
+    len: StaticU64,
+    /// 1 + the index of a word, or 0 for none, and its value.
+    words: [(StaticU64, StaticU64); WORDS],
+    /// The entry that was there before this one. Never changes.
+    next: Option<&'static Self>,
+}
+
+static PLACES: AtomicPtr<Place> = AtomicPtr::new(ptr::null_mut());
+
+fn places() -> impl Iterator<Item = &'static Place> {
+    // SAFETY: null, or an entry that was leaked, hence valid for ever, and is only ever shared.
+    let newest = unsafe { PLACES.load(Acquire).as_ref() };
+    std::iter::successors(newest, |place| place.next)
+}
+
+impl Place {
+    /// Notes a mapping that was just made, of `len` bytes at `start`, and not inherited by children.
+    pub(super) fn of(start: *const AtomicU64, len: usize) -> io::Result<&'static Self> {
+        static WATCHING: OnceLock<i32> = OnceLock::new();
+        // SAFETY: `in_child` is a function that can be called at any time: it only looks at what lives for ever,
+        // and makes system calls.
+        let error = *WATCHING.get_or_init(|| unsafe { libc::pthread_atfork(None, None, Some(in_child)) });
+        if error != 0 {
+            return Err(io::Error::from_raw_os_error(error));
+        }
+        let place = Self::free();
+        place.start.store(start.addr() as u64, Relaxed);
+        place.words.iter().for_each(|(index, _)| index.store(0, Relaxed));
+        place.len.store(len as u64, Release);
+        Ok(place)
+    }
+
+    /// An entry that nobody else has.
+    fn free() -> &'static Self {
+        let take = |place: &&Self| place.taken.compare_exchange(0, 1, Acquire, Relaxed).is_ok();
+        if let Some(place) = places().find(take) {
+            return place;
+        }
+        const fn zero() -> StaticU64 {
+            StaticU64::new(0)
+        }
+        let place = Box::leak(Box::new(Self {
+            taken: StaticU64::new(1),
+            start: zero(),
+            len: zero(),
+            words: [const { (zero(), zero()) }; WORDS],
+            next: None,
+        }));
+        let mut newest = PLACES.load(Acquire);
+        loop {
+            // SAFETY: as in `places`.
+            place.next = unsafe { newest.as_ref() };
+            match PLACES.compare_exchange(newest, place, AcqRel, Acquire) {
+                Ok(_) => return place,
+                Err(now) => newest = now,
+            }
+        }
+    }
+
+    /// What is not zero in a child's memory.
+    pub(super) fn child_finds(&self, found: ChildWords) {
+        for ((index, value), found) in self.words.iter().zip(found) {
+            let (at, word) = found.map_or((0, 0), |(at, word)| (at as u64 + 1, word));
+            value.store(word, Relaxed);
+            index.store(at, Release);
+        }
+    }
+
+    /// The mapping is about to go. Before that: what comes to lie there later is nothing to children.
+    pub(super) fn forget(&self) {
+        self.len.store(0, Release);
+        self.taken.store(0, Release);
+    }
+}
+
+/// The first that a forked child does: memory in the place of all mappings that it has not got.
+extern "C" fn in_child() {
+    for place in places() {
+        let (start, len) = (place.start.load(Relaxed) as usize, place.len.load(Acquire) as usize);
+        if len == 0 {
+            continue;
+        }
+        let wanted = ptr::without_provenance_mut(start);
+        let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_NORESERVE | libc::MAP_FIXED_NOREPLACE;
+        // SAFETY: the kernel replaces nothing: where anything is, it says so, or (before Linux 4.17) maps
+        // elsewhere.
+        let got = unsafe { libc::mmap(wanted, len, libc::PROT_READ | libc::PROT_WRITE, flags, -1, 0) };
+        if got != wanted {
+            // There is memory already (this is a child of a child), or there is none to be had.
+            if got != libc::MAP_FAILED {
+                // SAFETY: just mapped, by nobody's wish.
+                unsafe { libc::munmap(got, len) };
+            }
+            continue;
+        }
+        for (index, value) in &place.words {
+            if let Some(at) = index.load(Acquire).checked_sub(1).filter(|at| (*at as usize) < len / 8) {
+                // SAFETY: a word of the memory that was just mapped, which is aligned to a page, writable, and
+                // not looked at by anybody yet.
+                unsafe { got.cast::<u64>().add(at as usize).write(value.load(Relaxed)) };
+            }
+        }
+    }
+}

@@ -1,0 +1,219 @@
+//! Fragments of links on the heap can be awaited; a reader that awaits can be dropped at any time, go back to blocking,
+//! and has wakers that do what they want. (Between processes: `awaiting`.)
+#![cfg(all(feature = "async", target_os = "linux"))]
+
+mod common;
+
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, Mutex};
+use std::task::{Context, Wake, Waker};
+use std::time::{Duration, Instant};
+
+use common::executor::{self, KINDS, block_on, glance, on_heap, tokio_on_this_thread};
+use common::waiting::{AT_ONCE, MTU, is_asleep, until};
+use common::{assert_is, in_time, publish, publish_blocking};
+use rust_tango::{AsyncConsumer, Link, Producer, Start, TangoError};
+
+#[test]
+fn ends_wake_who_awaits() {
+    in_time(|| executor::ends_wake(on_heap));
+}
+
+#[test]
+fn timeouts_of_the_executor_are_kept() {
+    in_time(|| {
+        let link = on_heap();
+        let tx = link.producer().unwrap();
+        for (kind, seq) in KINDS.into_iter().zip(1..) {
+            let mut rx = kind(&link).unwrap().into_async().unwrap();
+            tokio_on_this_thread().block_on(async {
+                for timeout in [0, 1, 20, 120].map(Duration::from_millis) {
+                    let begin = Instant::now();
+                    assert!(tokio::time::timeout(timeout, rx.recv()).await.is_err());
+                    assert!(begin.elapsed() >= timeout);
+                }
+                publish(&tx, MTU).unwrap();
+                assert_is(&rx.recv().await.unwrap().unwrap(), seq, MTU);
+            });
+        }
+    });
+}
+
+#[test]
+fn losses_are_told() {
+    in_time(|| {
+        let link = on_heap();
+        let tx: Producer<'_> = link.producer().unwrap().with_patience(Duration::ZERO);
+        let mut observer = link.observer().unwrap().into_async().unwrap();
+        let mut evictable = link.evictable_consumer(Start::Next).unwrap().into_async().unwrap();
+        for _ in 0..20 {
+            publish_blocking(&tx, MTU);
+        }
+        block_on(async {
+            let TangoError::Overrun { lost, next } = observer.recv().await.unwrap_err() else {
+                panic!("an observer is overrun")
+            };
+            assert_eq!(next, 1 + lost);
+            let TangoError::Evicted { lost, next: joined } = evictable.recv().await.unwrap_err() else {
+                panic!("an evictable consumer is evicted")
+            };
+            assert_eq!(joined, 1 + lost);
+            for (mut rx, next) in [(observer, next), (evictable, joined)] {
+                for seq in next..=20 {
+                    assert_is(&rx.recv().await.unwrap().unwrap(), seq, MTU);
+                }
+            }
+        });
+    });
+}
+
+/// What is there already must not keep the executor from its other tasks.
+#[test]
+fn other_tasks_get_their_turn() {
+    in_time(|| {
+        let link = Link::builder().depth(1024).mtu(MTU).consumers(1).build().unwrap();
+        let tx = link.producer().unwrap();
+        let mut rx = link.consumer().unwrap().into_async().unwrap();
+        for _ in 0..1000 {
+            publish(&tx, MTU).unwrap();
+        }
+        tokio_on_this_thread().block_on(async {
+            let other = tokio::spawn(async {});
+            let mut at = None;
+            for seq in 1..=1000 {
+                assert_is(&rx.recv().await.unwrap().unwrap(), seq, MTU);
+                if other.is_finished() {
+                    at.get_or_insert(seq);
+                }
+            }
+            assert!(at.is_some_and(|at| at < 1000), "{at:?}");
+        });
+    });
+}
+
+/// Its watcher sleeps on the producer's bell, which is not rung for this.
+#[test]
+fn dropping_a_reader_that_waits_does_not_take_a_slice() {
+    in_time(|| {
+        const TIMES: u32 = 100;
+        let link = Link::builder().depth(8).mtu(MTU).consumers(1).build().unwrap();
+        let _tx = link.producer().unwrap();
+        let mut took = Duration::ZERO;
+        for round in 0..TIMES {
+            // Its slot is free again each time.
+            let mut rx = link.consumer().unwrap().into_async().unwrap();
+            if round % 4 != 0 {
+                assert!(rx.poll().unwrap().is_none());
+                until(|| is_asleep(&link, 0));
+            }
+            let begin = Instant::now();
+            drop(rx);
+            took += begin.elapsed();
+            assert!(!is_asleep(&link, 0));
+        }
+        assert!(took < TIMES * Duration::from_millis(20), "{TIMES} drops took {took:?}");
+    });
+}
+
+#[test]
+fn a_consumer_can_go_back_to_blocking() {
+    in_time(|| {
+        let link = on_heap();
+        let tx = link.producer().unwrap();
+        let mut rx = link.consumer().unwrap().with_wait(AT_ONCE);
+        for seq in 1..=50 {
+            let mut awaiting = rx.into_async().unwrap();
+            if seq % 2 == 0 {
+                block_on(async { assert!(!glance(&mut awaiting, seq).await) });
+            }
+            rx = awaiting.into_inner();
+            let reader = std::thread::spawn(move || {
+                assert_is(&rx.wait().unwrap().unwrap(), seq, MTU);
+                rx
+            });
+            until(|| is_asleep(&link, 0));
+            let begin = Instant::now();
+            publish(&tx, MTU).unwrap();
+            rx = reader.join().unwrap();
+            assert!(begin.elapsed() < Duration::from_secs(1));
+        }
+    });
+}
+
+/// Wakers are foreign code: they run on the watcher's thread.
+#[test]
+fn wakers_may_panic_and_may_drop_the_reader() {
+    struct Bad {
+        woken: AtomicU32,
+        reader: Mutex<Option<AsyncConsumer>>,
+        panics: bool,
+    }
+    impl Wake for Bad {
+        fn wake(self: Arc<Self>) {
+            drop(self.reader.lock().unwrap().take());
+            self.woken.fetch_add(1, Ordering::SeqCst);
+            assert!(!self.panics, "a waker that panics, as it should in this test");
+        }
+    }
+    let bad = |panics| Arc::new(Bad { woken: AtomicU32::new(0), reader: Mutex::new(None), panics });
+    let order = |rx: &mut AsyncConsumer, bad: &Arc<Bad>| {
+        let waker = Waker::from(bad.clone());
+        assert!(rx.poll_next(&mut Context::from_waker(&waker)).is_pending());
+    };
+    in_time(move || {
+        let link = Link::builder().depth(8).mtu(MTU).consumers(1).build().unwrap();
+        let tx = link.producer().unwrap();
+        let mut rx = link.consumer().unwrap().into_async().unwrap();
+        let panics = bad(true);
+        order(&mut rx, &panics);
+        publish(&tx, MTU).unwrap();
+        until(|| panics.woken.load(Ordering::SeqCst) == 1);
+        block_on(async {
+            assert_is(&rx.recv().await.unwrap().unwrap(), 1, MTU);
+            assert!(!glance(&mut rx, 2).await);
+        });
+
+        // The lock keeps the reader from being taken before it is there.
+        let drops = bad(false);
+        let mut place = drops.reader.lock().unwrap();
+        order(&mut rx, &drops);
+        *place = Some(rx);
+        drop(place);
+        publish(&tx, MTU).unwrap();
+        until(|| drops.woken.load(Ordering::SeqCst) == 1);
+        let mut rx = link.consumer().unwrap().into_async().unwrap(); // its slot is free
+        publish(&tx, MTU).unwrap();
+        block_on(async { assert_is(&rx.recv().await.unwrap().unwrap(), 3, MTU) });
+    });
+}
+
+/// As an executor does that puts its tasks away under a lock, for which its wakers wait.
+#[test]
+fn a_reader_is_dropped_while_its_waker_waits_for_who_drops_it() {
+    struct Waits {
+        called: AtomicU32,
+        lock: Mutex<()>,
+    }
+    impl Wake for Waits {
+        fn wake(self: Arc<Self>) {
+            self.called.fetch_add(1, Ordering::SeqCst);
+            drop(self.lock.lock().unwrap());
+            self.called.fetch_add(1, Ordering::SeqCst);
+        }
+    }
+    in_time(|| {
+        let link = Link::builder().depth(8).mtu(MTU).consumers(1).build().unwrap();
+        let tx = link.producer().unwrap();
+        let mut rx = link.consumer().unwrap().into_async().unwrap();
+        let waits = Arc::new(Waits { called: AtomicU32::new(0), lock: Mutex::new(()) });
+        let waker = Waker::from(waits.clone());
+        assert!(rx.poll_next(&mut Context::from_waker(&waker)).is_pending());
+        let lock = waits.lock.lock().unwrap();
+        publish(&tx, MTU).unwrap();
+        until(|| waits.called.load(Ordering::SeqCst) == 1);
+        drop(rx);
+        assert!(link.consumer().is_ok(), "its slot is free");
+        drop(lock);
+        until(|| waits.called.load(Ordering::SeqCst) == 2);
+    });
+}

@@ -1,0 +1,220 @@
+//! A forked child inherits all that its parent has of a link, and may drop and use it: it does not die of that, finds
+//! the link closed, and its parent does not notice.
+#![cfg(all(feature = "shm", target_os = "linux", not(miri)))]
+
+mod common;
+
+use common::process::Place;
+use nix::sys::wait::{WaitStatus, waitpid};
+use nix::unistd::ForkResult;
+use rust_tango::{Consumer, Link, LinkBuilder, LinkErrorKind, Start};
+
+const INSIDE: usize = 150;
+
+fn builder(place: &Place) -> LinkBuilder {
+    Link::builder().depth(8).mtu(200).consumers(2).dir(place.path())
+}
+
+/// Runs it in a child, which must end in order, and not by a signal or a panic.
+fn in_child(what: &str, act: impl FnOnce()) {
+    // SAFETY: the child runs `act`, which only uses what it has inherited, and ends without returning.
+    match unsafe { nix::unistd::fork() }.unwrap() {
+        ForkResult::Child => {
+            // Ends one that hangs, by a signal.
+            nix::unistd::alarm::set(60);
+            let done = std::panic::catch_unwind(std::panic::AssertUnwindSafe(act));
+            // SAFETY: ends this process at once, without running anything of the parent's.
+            unsafe { nix::libc::_exit(if done.is_ok() { 7 } else { 1 }) }
+        }
+        ForkResult::Parent { child } => {
+            assert_eq!(waitpid(child, None).unwrap(), WaitStatus::Exited(child, 7), "{what}");
+        }
+    }
+}
+
+/// Drops it in a child, which has a copy of it as of all memory; here it stays.
+fn drop_in_child<T>(what: &str, value: &T) {
+    // SAFETY: runs in the child alone, which ends without dropping the value again.
+    in_child(what, || drop(unsafe { std::ptr::read(value) }));
+}
+
+fn kinds(link: &Link) -> [Consumer<'static>; 3] {
+    [link.consumer().unwrap(), link.observer().unwrap(), link.evictable_consumer(Start::Next).unwrap()]
+}
+
+#[test]
+fn what_is_dropped_there_is_still_held_here() {
+    let place = Place::new();
+    let link = builder(&place).depth(2).create("quotes").unwrap();
+    let (tx, mut rx) = (link.producer().unwrap(), link.consumer().unwrap());
+    tx.send(&[1; INSIDE]).unwrap();
+    tx.send(&[2; INSIDE]).unwrap();
+    let held = rx.poll().unwrap().unwrap();
+    drop_in_child("a payload", &held.payload);
+    drop_in_child("a payload, again", &held.payload);
+    assert!(tx.publish(&[3; INSIDE], 0, 0, 0).is_err(), "the credit has not come back");
+    assert_eq!(held.payload.as_slice(), [1; INSIDE]);
+    drop(held);
+    tx.publish(&[3; INSIDE], 0, 0, 0).unwrap();
+    let batch = rx.poll_batch(2).unwrap();
+    assert_eq!(batch.len(), 2);
+    drop_in_child("a batch", &batch);
+    assert!(tx.publish(&[4; INSIDE], 0, 0, 0).is_err(), "nor has this one");
+    assert_eq!(batch.iter().nth(1).unwrap().payload.as_slice(), [3; INSIDE]);
+}
+
+#[test]
+fn readers_there_find_the_link_closed() {
+    let place = Place::new();
+    // From 0 on: the memory in the place of the link is zeros, and no fragment for that.
+    for start in [0, 1, 1000] {
+        for kind in 0..3 {
+            let link = builder(&place).start(start).create("quotes").unwrap();
+            let tx = link.producer().unwrap();
+            let [reliable, observer, evictable] = kinds(&link);
+            let mut rx = [reliable, observer, evictable].into_iter().nth(kind).unwrap();
+            in_child("a reader", || {
+                assert!(rx.poll().unwrap().is_none());
+                assert!(rx.is_closed());
+                assert!(rx.poll_batch(8).unwrap().is_empty());
+                assert!(rx.wait().unwrap().is_none());
+                // One that waits looks elsewhere.
+                assert!((0..100).all(|_| rx.poll().unwrap().is_none()));
+                drop(rx);
+            });
+            drop(tx);
+            link.remove().unwrap();
+        }
+    }
+}
+
+#[test]
+fn a_reader_that_waits_when_its_process_forks() {
+    let place = Place::new();
+    let link = builder(&place).start(0).create("quotes").unwrap();
+    let tx = link.producer().unwrap();
+    for mut rx in kinds(&link) {
+        assert!((0..100).all(|_| rx.poll().unwrap().is_none()));
+        in_child("a reader that waits", || {
+            assert!((0..100).all(|_| rx.poll().unwrap().is_none()));
+            assert!(rx.is_closed());
+            drop(rx);
+        });
+    }
+    drop(tx);
+}
+
+#[test]
+fn halves_are_dropped_there_while_the_thread_panics() {
+    let place = Place::new();
+    let link = builder(&place).create("quotes").unwrap();
+    let (tx, mut rx) = (link.producer().unwrap(), link.consumer().unwrap());
+    tx.send(&[1; INSIDE]).unwrap();
+    in_child("a panic", || {
+        let panic = std::panic::AssertUnwindSafe(|| {
+            let _tx = tx;
+            let _fragment = rx.poll();
+            std::panic::resume_unwind(Box::new("in the child"));
+        });
+        assert!(std::panic::catch_unwind(panic).is_err());
+    });
+}
+
+#[test]
+fn the_parent_goes_on() {
+    let place = Place::new();
+    let link = builder(&place).create("quotes").unwrap();
+    let (mut tx, mut rx) = (link.producer().unwrap(), link.consumer().unwrap());
+    tx.send(b"before").unwrap();
+    for _ in 0..3 {
+        in_child("a child", || {
+            // More than there are slots: nobody is waited for, and nobody gets any of it.
+            for _ in 0..20 {
+                let _ = tx.publish(&[9; 20], 0, 0, 0);
+                let _ = tx.publish(&[9; INSIDE], 0, 0, 0);
+            }
+            if let Ok(mut loan) = tx.loan(INSIDE) {
+                loan.write_at(0, &[9; INSIDE]);
+                loan.commit(0, 0, 0);
+            }
+            assert!(!tx.wait_for_consumers(1, None));
+            assert!(rx.poll().unwrap().is_none());
+            // A child of the child finds the same.
+            in_child("a grandchild", || assert!(rx.poll().unwrap().is_none()));
+            drop_in_child("a consumer", &rx);
+            drop_in_child("a producer", &tx);
+        });
+    }
+    assert_eq!(rx.poll().unwrap().unwrap().payload.as_slice(), b"before");
+    tx.send(b"behind").unwrap();
+    assert_eq!(rx.poll().unwrap().unwrap().payload.as_slice(), b"behind");
+    let mut loan = tx.loan(3).unwrap();
+    loan.write_at(0, b"own");
+    loan.commit(0, 0, 0);
+    assert_eq!(rx.poll().unwrap().unwrap().payload.as_slice(), b"own");
+    assert!(rx.poll().unwrap().is_none());
+    assert!(!rx.is_closed());
+}
+
+/// The handle of the parent says what to do; one that the child opens works as any.
+#[test]
+fn a_child_opens_the_link_again() {
+    let place = Place::new();
+    let link = builder(&place).create("quotes").unwrap();
+    let (tx, mut rx) = (link.producer().unwrap(), link.consumer().unwrap());
+    tx.send(b"for two").unwrap();
+    in_child("a handle", || {
+        for error in [
+            link.producer().map(|_| ()).unwrap_err(),
+            link.consumer().map(|_| ()).unwrap_err(),
+            link.observer().map(|_| ()).unwrap_err(),
+            link.evictable_consumer(Start::Next).map(|_| ()).unwrap_err(),
+        ] {
+            assert_eq!(error.kind(), LinkErrorKind::Invalid);
+            assert!(
+                error.to_string().contains("quotes was opened before this process was forked"),
+                "{error}"
+            );
+        }
+        assert!(link.status().stopped);
+        let link = Link::open_in(place.path(), "quotes").unwrap();
+        let mut own = link.consumer_from(Start::Oldest).unwrap();
+        assert_eq!(own.poll().unwrap().unwrap().payload.as_slice(), b"for two");
+        // And what a child of the child inherits of that is closed to it.
+        in_child("a grandchild", || assert!(own.poll().unwrap().is_none() && own.is_closed()));
+        assert!(own.poll().unwrap().is_none() && !own.is_closed());
+    });
+    assert_eq!(rx.poll().unwrap().unwrap().payload.as_slice(), b"for two");
+    assert_eq!(tx.consumers(), 1);
+}
+
+#[cfg(feature = "async")]
+#[test]
+fn an_awaited_reader_finds_the_link_closed() {
+    let place = Place::new();
+    let link = builder(&place).create("quotes").unwrap();
+    let _tx = link.producer().unwrap();
+    let mut rx = link.consumer().unwrap().into_async().unwrap();
+    assert!(rx.poll().unwrap().is_none());
+    in_child("an awaited reader", || {
+        assert!(rx.poll().unwrap().is_none());
+        assert!(rx.get_ref().is_closed());
+        drop(rx);
+    });
+}
+
+/// Entries of links that are gone are used again, and their memory is nothing to a child.
+#[test]
+fn links_that_are_gone_leave_nothing() {
+    let place = Place::new();
+    for _ in 0..50 {
+        let link = builder(&place).create("quotes").unwrap();
+        let (tx, mut rx) = (link.producer().unwrap(), link.consumer().unwrap());
+        tx.send(b"short").unwrap();
+        assert!(rx.poll().unwrap().is_some());
+        drop((tx, rx));
+        link.remove().unwrap();
+    }
+    let memory: Vec<u8> = (0..=255).cycle().take(1 << 20).collect();
+    in_child("memory", || assert!(memory.iter().zip((0..=255).cycle()).all(|(byte, n)| *byte == n)));
+}
