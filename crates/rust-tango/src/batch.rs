@@ -254,7 +254,42 @@ impl<'a> IntoIterator for Consumer<'a> {
 
 #[cfg(all(test, not(loom), feature = "alloc"))]
 mod tests {
-    use crate::{Link, TangoError};
+    use crate::sync::Relaxed;
+    use crate::{Fragment, Link, Start, TangoError};
+    use std::vec::Vec;
+
+    /// A place that no payload can have ends a batch, and is reported once: nothing of what is behind it is dropped.
+    #[test]
+    fn a_batch_ends_before_what_is_corrupt() {
+        let link = Link::builder().depth(8).mtu(64).consumers(2).start(1).build().unwrap();
+        let tx = link.producer().unwrap();
+        let readers = [
+            link.consumer().unwrap(),
+            link.observer().unwrap(),
+            link.evictable_consumer(Start::Next).unwrap(),
+        ];
+        (1..=5_u64).for_each(|n| tx.send(&n.to_ne_bytes()).unwrap());
+        for mut rx in readers {
+            rx.parts.ring.line(3).meta[2].store(u64::MAX, Relaxed);
+            let mut seen = Vec::new();
+            for _ in 0..8 {
+                match rx.poll_batch(8) {
+                    Ok(batch) => {
+                        let bytes = |fragment: Fragment<'_>| fragment.payload.as_slice().to_vec();
+                        let found: Vec<_> = batch.iter().map(|fragment| fragment.meta.seq).collect();
+                        assert_eq!(found.len(), batch.len(), "some of it is missing");
+                        assert!(batch.iter().map(bytes).eq(found.iter().map(|n| n.to_ne_bytes().to_vec())));
+                        seen.extend(found);
+                    }
+                    Err(error) => {
+                        assert_eq!(error, TangoError::Corrupt { seq: 3 });
+                        seen.push(0);
+                    }
+                }
+            }
+            assert_eq!(seen, [1, 2, 0, 4, 5]);
+        }
+    }
 
     #[test]
     fn a_batch_puts_no_more_to_death_than_it_overwrites() {

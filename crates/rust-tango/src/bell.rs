@@ -92,7 +92,7 @@ impl Bell {
         let asleep = self.asleep.own();
         // Also where the owner before died asleep: what has been rung for once is not rung for again.
         let awake = if intact("bell.take") { (asleep | 1).wrapping_add(1) } else { asleep & !1 };
-        self.asleep.store(awake, Release);
+        self.asleep.store(awake, ordering("bell.take_order", Release));
     }
 
     /// W2, by an owner that is never heard of again.
@@ -182,5 +182,28 @@ impl Order {
             Self::ByFence => fence(ordering("bell.before_looking", SeqCst)),
             Self::ByKernel => compiler_fence(SeqCst),
         }
+    }
+}
+
+#[cfg(all(test, not(loom), feature = "shm", target_os = "linux"))]
+mod tests {
+    use super::*;
+    use std::time::Instant;
+
+    /// However long it may be, and though nobody rings: it looks at the locks in between. (The bound is far from what is
+    /// promised, because a machine may be busy, and farther from what a slice that is forgotten would take.)
+    #[test]
+    #[cfg(not(long_slice))]
+    fn a_sleep_ends_after_a_slice() {
+        let (own, other) = (Bell::new(), Bell::new());
+        own.take(Order::of_this_process());
+        other.take(Order::of_this_process());
+        let begin = Instant::now();
+        for _ in 0..3 {
+            assert!(own.sleep_on(&other, Duration::MAX, || false));
+            assert_eq!(own.asleep() % 2, 0);
+        }
+        let slept = begin.elapsed();
+        assert!(SLICE == Duration::from_millis(50) && slept < Duration::from_secs(10), "{slept:?}");
     }
 }

@@ -118,7 +118,7 @@ impl Cnc {
     pub fn heartbeat(&self) -> u64 {
         let now = self.words[1].load(Relaxed);
         // Pairs with the Release store in `beat`. A fence for the same reason as in `state`.
-        fence(Acquire);
+        fence(ordering("cnc.heartbeat", Acquire));
         now
     }
 
@@ -128,7 +128,7 @@ impl Cnc {
     #[inline]
     pub fn beat(&self, now: u64) {
         // Pairs with the Acquire fence in `heartbeat`.
-        self.words[1].store(now, Release);
+        self.words[1].store(now, ordering("cnc.beat", Release));
     }
 }
 

@@ -64,6 +64,8 @@ use crate::sync::{
 
 mod slot;
 
+#[cfg(all(loom, test))]
+pub(crate) use slot::SlotReport;
 #[cfg(any(feature = "std", loom))]
 use slot::{ACTIVE, EVICTABLE};
 pub(crate) use slot::{ConsumerSlot, Hints, Seat};

@@ -208,6 +208,8 @@ mod tests {
     }
 
     proptest::proptest! {
+        #![proptest_config(proptest::prelude::ProptestConfig::with_cases(if cfg!(miri) { 8 } else { 256 }))]
+
         /// The packing is one to one in both directions.
         #[test]
         fn any_metadata_and_any_words_come_back(words in proptest::prelude::any::<[u64; 4]>()) {

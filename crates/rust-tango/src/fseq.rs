@@ -1,7 +1,7 @@
 //! [`Fseq`]: the published-sequence counter of the borrowed API.
 
 use crate::mcache::PartIdentity;
-use crate::sync::{Acquire, AtomicU64, Padded, Release};
+use crate::sync::{Acquire, AtomicU64, Padded, Release, ordering};
 
 /// Where a fresh link starts, and where its producer is. The producer writes it, anyone may read it.
 ///
@@ -27,12 +27,20 @@ impl Fseq {
 
     /// The sequence number that is published next. Can be behind by the time it is looked at.
     pub fn current(&self) -> u64 {
-        self.next.load(Acquire)
+        // Pairs with the Release store in `set`: what was published before is there for who reads this.
+        self.next.load(ordering("fseq.current", Acquire))
     }
 
     #[inline]
     pub(crate) fn set(&self, next: u64) {
-        self.next.store(next, Release);
+        // Pairs with the Acquire load in `current`.
+        self.next.store(next, ordering("fseq.set", Release));
+    }
+
+    /// Makes the word exist for the model checker.
+    #[cfg(all(loom, test))]
+    pub(crate) fn touch(&self) {
+        self.next.touch();
     }
 
     pub(crate) fn identity(&self) -> &PartIdentity {

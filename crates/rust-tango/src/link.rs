@@ -216,7 +216,7 @@ impl Link {
         match &self.place {
             Place::Heap(link) => {
                 // Pairs with the acquire fence in `Parts::ending`.
-                link.stop.store(1, Release);
+                link.stop.store(1, ordering("link.stop", Release));
                 link.head.bell.shake();
                 link.consumers.iter().for_each(ConsumerSlot::shake);
                 Ok(())

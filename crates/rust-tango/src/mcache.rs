@@ -391,7 +391,8 @@ impl<const DEPTH: usize> MCache<DEPTH> {
 
     /// Whether nobody has called [`MCache::stop`].
     pub fn is_running(&self) -> bool {
-        self.stop.load(Acquire) == 0
+        // Pairs with the Release store in `stop`.
+        self.stop.load(ordering("mcache.is_running", Acquire)) == 0
     }
 
     /// Makes the words exist for the model checker; of each slot, as many as metadata and `payload` words take.

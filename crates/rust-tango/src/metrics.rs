@@ -1,6 +1,6 @@
 //! [`Metrics`]: counters of the borrowed API, one padded line for each writer.
 
-use crate::sync::{AcqRel, AtomicU64, Padded, Relaxed};
+use crate::sync::{AcqRel, AtomicU64, Own, Padded, Relaxed, ordering};
 
 /// How many consumers can count into one [`Metrics`] at a time.
 const CONSUMERS: usize = 7;
@@ -71,6 +71,15 @@ impl Metrics {
         }
     }
 
+    /// Makes the words exist for the model checker.
+    #[cfg(all(loom, test))]
+    pub(crate) fn touch(&self) {
+        self.taken.touch();
+        self.lines
+            .iter()
+            .for_each(|line| [&line.fragments, &line.events].into_iter().for_each(AtomicU64::touch));
+    }
+
     /// The counters at this moment.
     pub fn snapshot(&self) -> MetricsSnapshot {
         let [producer, consumers @ ..] = &self.lines;
@@ -97,7 +106,7 @@ impl Metrics {
 
     fn claim(&self, line: usize) -> Option<Counter<'_>> {
         // AcqRel: who takes the line over goes on from the counts of the one before.
-        let before = self.taken.fetch_or(1 << line, AcqRel);
+        let before = self.taken.fetch_or(1 << line, ordering("metrics.claim", AcqRel));
         (before & 1 << line == 0).then(|| Counter { metrics: self, index: line, line: &self.lines[line] })
     }
 }
@@ -114,7 +123,7 @@ pub(crate) struct Counter<'a> {
 impl Counter<'_> {
     #[inline]
     fn add(word: &AtomicU64, count: u64) {
-        word.store(word.load(Relaxed).wrapping_add(count), Relaxed);
+        word.store(word.own().wrapping_add(count), Relaxed);
     }
 
     #[inline]
@@ -129,7 +138,7 @@ impl Counter<'_> {
 
 impl Drop for Counter<'_> {
     fn drop(&mut self) {
-        self.metrics.taken.fetch_and(!(1 << self.index), AcqRel);
+        self.metrics.taken.fetch_and(!(1 << self.index), ordering("metrics.give_back", AcqRel));
     }
 }
 

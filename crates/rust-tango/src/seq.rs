@@ -80,6 +80,8 @@ mod tests {
     }
 
     proptest::proptest! {
+        #![proptest_config(proptest::prelude::ProptestConfig::with_cases(if cfg!(miri) { 8 } else { 256 }))]
+
         /// Numbers that count on from any start compare like plain numbers, however they wrap.
         #[test]
         fn order_is_that_of_plain_numbers(

@@ -424,7 +424,7 @@ mod tests {
     /// Feeds 4,000 tags out of `tags`, chosen pseudo-randomly, to the filter and to the plain one.
     fn compare(window: Window<'_>, tags: &[u64], mut random: u64) {
         let (depth, mut plain) = (window.entries.len(), Plain::default());
-        for step in 0..if cfg!(miri) { 200 } else { 4_000 } {
+        for step in 0..if cfg!(miri) { 25 } else { 4_000 } {
             random ^= random << 13;
             random ^= random >> 7;
             random ^= random << 17;
@@ -497,17 +497,18 @@ mod tests {
 
     #[test]
     fn buckets_are_in_range_and_spread() {
-        for seed in [0, 1, 2, u64::MAX] {
-            let cache = Tcache::<1_000>::with_seed(seed);
+        for seed in if cfg!(miri) { &[1][..] } else { &[0, 1, 2, u64::MAX] } {
+            let cache = Tcache::<1_000>::with_seed(*seed);
+            let window = cache.window();
             for stride in [1, 64, 1 << 20, 1 << 40] {
                 let mut load = [0; 1_000];
                 for tag in 0..1_000u64 {
-                    load[cache.window().bucket(tag * stride)] += 1; // panics out of range
+                    load[window.bucket(tag * stride)] += 1; // panics out of range
                 }
                 let longest = load.iter().max().unwrap();
                 assert!(*longest <= 20, "seed {seed}, stride {stride}: {longest} tags in one bucket");
             }
-            assert!(cache.window().bucket(u64::MAX) < 1_000);
+            assert!(window.bucket(u64::MAX) < 1_000);
         }
     }
 

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use common::executor::{self, KINDS, block_on, glance, on_heap, tokio_on_this_thread};
 use common::waiting::{AT_ONCE, MTU, is_asleep, until};
-use common::{assert_is, in_time, publish, publish_blocking};
+use common::{assert_is, few, in_time, publish, publish_blocking};
 use rust_tango::{AsyncConsumer, Link, Producer, Start, TangoError};
 
 #[test]
@@ -71,22 +71,23 @@ fn losses_are_told() {
 #[test]
 fn other_tasks_get_their_turn() {
     in_time(|| {
+        const MANY: u64 = if cfg!(miri) { 200 } else { 1000 };
         let link = Link::builder().depth(1024).mtu(MTU).consumers(1).build().unwrap();
         let tx = link.producer().unwrap();
         let mut rx = link.consumer().unwrap().into_async().unwrap();
-        for _ in 0..1000 {
+        for _ in 0..MANY {
             publish(&tx, MTU).unwrap();
         }
         tokio_on_this_thread().block_on(async {
             let other = tokio::spawn(async {});
             let mut at = None;
-            for seq in 1..=1000 {
+            for seq in 1..=MANY {
                 assert_is(&rx.recv().await.unwrap().unwrap(), seq, MTU);
                 if other.is_finished() {
                     at.get_or_insert(seq);
                 }
             }
-            assert!(at.is_some_and(|at| at < 1000), "{at:?}");
+            assert!(at.is_some_and(|at| at < MANY), "{at:?}");
         });
     });
 }
@@ -95,7 +96,7 @@ fn other_tasks_get_their_turn() {
 #[test]
 fn dropping_a_reader_that_waits_does_not_take_a_slice() {
     in_time(|| {
-        const TIMES: u32 = 100;
+        const TIMES: u32 = few(100) as u32;
         let link = Link::builder().depth(8).mtu(MTU).consumers(1).build().unwrap();
         let _tx = link.producer().unwrap();
         let mut took = Duration::ZERO;
@@ -121,7 +122,7 @@ fn a_consumer_can_go_back_to_blocking() {
         let link = on_heap();
         let tx = link.producer().unwrap();
         let mut rx = link.consumer().unwrap().with_wait(AT_ONCE);
-        for seq in 1..=50 {
+        for seq in 1..=few(50) {
             let mut awaiting = rx.into_async().unwrap();
             if seq % 2 == 0 {
                 block_on(async { assert!(!glance(&mut awaiting, seq).await) });

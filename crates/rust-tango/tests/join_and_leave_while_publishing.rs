@@ -7,7 +7,7 @@ mod common;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
-use common::{Random, assert_is, assert_whole, in_time, publish, publish_blocking};
+use common::{Random, assert_is, assert_whole, few, in_time, publish, publish_blocking};
 use rust_tango::{Link, LinkErrorKind, Start, TangoError};
 
 const NO_TIME: Option<Duration> = Some(Duration::ZERO);
@@ -36,7 +36,7 @@ fn visit(link: &Link, max: usize, visits: u64, seed: u64, total: &AtomicU64) {
         if let Start::At(seq) = start {
             expected = Some(seq);
         }
-        let stay = random.below(100);
+        let stay = random.below(few(100));
         let mut seen = 0;
         while seen < stay {
             let read = rx.wait_timeout(Duration::from_millis(50));
@@ -74,7 +74,7 @@ fn visit(link: &Link, max: usize, visits: u64, seed: u64, total: &AtomicU64) {
 
 /// Three visitors for two slots, one observer, and a producer that never waits for anybody to come.
 fn busy_house(depth: usize, max: usize, region: usize, visits: u64) {
-    let visits = common::few(visits);
+    let visits = if cfg!(miri) { 1 } else { visits };
     let link = Link::builder().depth(depth).mtu(max).region(region).consumers(2).build().unwrap();
     let (over, total) = (AtomicBool::new(false), AtomicU64::new(0));
     let tx = link.producer().unwrap();

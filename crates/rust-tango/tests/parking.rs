@@ -65,6 +65,17 @@ fn child() {
             threads();
         }
         "publish" => say(time_of_publishing()),
+        "produce" => {
+            let _tx = builder(&place).create("there").unwrap().producer().unwrap();
+            say("ready");
+            std::thread::sleep(common::PATIENCE);
+        }
+        "wait" => {
+            let mut rx = Link::open_in(&place, "there").unwrap().consumer().unwrap().with_wait(AT_ONCE);
+            say("ready");
+            say(nix::unistd::gettid());
+            read(&mut rx, 1);
+        }
         // Answers each fragment of `there` by one in `back`.
         "echo" => {
             let mut rx = Link::open_in(&place, "there").unwrap().consumer().unwrap().with_wait(AT_ONCE);
@@ -179,6 +190,64 @@ fn without_the_barrier_of_the_kernel_no_wakeup_is_lost_either() {
         }
         let place = Place::new();
         started("threads without the barrier", &place).succeeds();
+    });
+}
+
+/// Whether this kernel has the barrier.
+fn has_barrier() -> bool {
+    // SAFETY: takes no memory.
+    let offers = unsafe { libc::syscall(libc::SYS_membarrier, libc::MEMBARRIER_CMD_QUERY, 0, 0) };
+    offers > 0 && offers & libc::c_long::from(libc::MEMBARRIER_CMD_REGISTER_GLOBAL_EXPEDITED) != 0
+}
+
+/// Who relies on the barrier of others without having registered for it is fenced by nobody.
+#[test]
+fn a_party_says_that_it_relies_on_the_barrier_only_if_it_has_registered() {
+    in_time(|| {
+        for (role, relies) in [("produce", has_barrier()), ("produce without the barrier", false)] {
+            let place = Place::new();
+            let mut child = Child::start(role, &place);
+            match child.hear().as_str() {
+                "ready" => {}
+                why => return skip(why),
+            }
+            // `relies` in the bell of the producer: `Head` begins at 4096, its second pair of lines is the bell.
+            let tx = std::fs::read(place.path().join("there/tx")).unwrap();
+            let word = u64::from_ne_bytes(tx[4096 + 128 + 8..][..8].try_into().unwrap());
+            assert_eq!(word != 0, relies, "{role}");
+        }
+    });
+}
+
+/// A reader that cannot have the barrier naps beside a producer that relies on it. It is not the kernel's to wake.
+#[test]
+fn without_the_barrier_nobody_sleeps_beside_one_that_relies_on_it() {
+    in_time(|| {
+        for (role, sleeps) in [("wait", true), ("wait without the barrier", false)] {
+            let place = Place::new();
+            let link = builder(place.path()).create("there").unwrap();
+            let tx = link.producer().unwrap();
+            let mut child = Child::start(role, &place);
+            match child.hear().as_str() {
+                "ready" => {}
+                why => return skip(why),
+            }
+            if !has_barrier() {
+                return skip("no barrier here");
+            }
+            let path = format!("/proc/{}/task/{}/syscall", child.id(), child.hear());
+            let mut asleep = 0;
+            for _ in 0..200 {
+                std::thread::sleep(Duration::from_millis(1));
+                match std::fs::read_to_string(&path) {
+                    Ok(call) => asleep += u32::from(call.starts_with(&format!("{} ", libc::SYS_futex))),
+                    Err(why) => return skip(&why.to_string()),
+                }
+            }
+            assert_eq!(asleep > 0, sleeps, "{role}: on a futex in {asleep} of 200 looks");
+            publish(&tx, MTU).unwrap();
+            child.succeeds();
+        }
     });
 }
 

@@ -145,11 +145,16 @@ fn credits_below_the_depth_are_never_exceeded() {
         const CREDITS: u64 = 3;
         let link = Link::builder().depth(16).mtu(64).credits(CREDITS).consumers(2).build().unwrap();
         let tx = link.producer().unwrap();
+        let consumers = [link.consumer().unwrap(), link.consumer().unwrap()];
+        for _ in 0..CREDITS {
+            publish(&tx, 64).expect("all credits can be used");
+        }
+        assert!(publish(&tx, 64).is_err(), "and no more");
         let mut readers = Vec::new();
-        for seed in 1..=2 {
-            let (mut rx, link) = (link.consumer().unwrap(), link.clone());
+        for (mut rx, seed) in consumers.into_iter().zip(1..) {
+            let link = link.clone();
             readers.push(std::thread::spawn(move || {
-                let (mut random, mut most) = (Random::new(seed), 0);
+                let mut random = Random::new(seed);
                 while let Some(fragment) = rx.wait().unwrap() {
                     for _ in 0..random.below(4) {
                         std::thread::yield_now();
@@ -160,16 +165,13 @@ fn credits_below_the_depth_are_never_exceeded() {
                         "{under_way} under way from fragment {}",
                         fragment.meta.seq
                     );
-                    most = most.max(under_way);
                 }
-                most
             }));
         }
         for _ in 0..few(5_000) {
             publish_blocking(&tx, 64);
         }
         drop(tx);
-        let most = readers.into_iter().map(|reader| reader.join().unwrap()).max();
-        assert_eq!(most, Some(CREDITS), "all credits can be used");
+        readers.into_iter().for_each(|reader| reader.join().unwrap());
     });
 }

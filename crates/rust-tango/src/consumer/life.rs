@@ -11,7 +11,7 @@ use crate::latest::Copied;
 use crate::line::Look;
 use crate::parts::{Ending, Parts};
 use crate::seq;
-use crate::sync::{Acquire, Relaxed, fence, ordering};
+use crate::sync::{Acquire, Relaxed, fence, intact, ordering};
 use crate::wait::Wait;
 #[cfg(feature = "std")]
 use crate::wait::Waiting;
@@ -35,6 +35,8 @@ impl<'a> Consumer<'a> {
         if let Some(seat) = mode.seat() {
             seat.claim(next, mode.is_evictable());
         }
+        let evictions =
+            if intact("life.evictions") { evictions } else { parts.head.rare.evicted.load(Relaxed) };
         let pace = Pace::new(next, &parts, mode.seat().is_some());
         let mut consumer = Self {
             next,
@@ -146,6 +148,12 @@ impl<'a> Consumer<'a> {
         }
     }
 
+    /// Whether it has been told that a producer is dead.
+    #[cfg(all(loom, test))]
+    pub(crate) fn knows_of_a_death(&self) -> bool {
+        self.dead_producer.is_some()
+    }
+
     /// Looks for the newest fragment from now on, as if it had waited.
     #[cfg(all(loom, test))]
     pub(crate) fn following(mut self) -> Self {
@@ -174,11 +182,13 @@ impl<'a> Consumer<'a> {
     pub(crate) fn ask_whether_producer_lives(&mut self) {
         #[cfg(feature = "alloc")]
         if let Attachment::Owned(claim) = &self.attachment {
+            let incarnation = || self.parts.head.rare.incarnation.load(Relaxed);
             // Read before asking: who does not live afterwards is that one, or one before it.
-            let incarnation = self.parts.head.rare.incarnation.load(Relaxed);
-            fence(Acquire);
+            let before = incarnation();
+            // So that the word is not read behind the question, which no access to memory orders.
+            fence(ordering("life.asked", Acquire));
             if !claim.producer_lives() {
-                self.dead_producer = Some(incarnation);
+                self.dead_producer = Some(if intact("life.incarnation") { before } else { incarnation() });
             }
         }
     }

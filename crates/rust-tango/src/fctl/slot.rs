@@ -159,7 +159,7 @@ impl ConsumerSlot {
             }
         }
         // By copy, so wherever it stands. Release: as any credit that is given back.
-        self.progress.next.store(at, Release);
+        self.progress.next.store(at, ordering("fctl.settle_last", Release));
         at
     }
 
@@ -212,7 +212,8 @@ impl ConsumerSlot {
     /// For people and metrics: a look at the slot from any thread or process.
     pub(crate) fn report(&self) -> SlotReport {
         let state = self.progress.state.load(Relaxed);
-        fence(Acquire);
+        // Pairs with the Release store of the state in `begin_epoch`: what is told of an owner is not older than it.
+        fence(ordering("fctl.report", Acquire));
         let next = self.progress.next.load(Relaxed);
         let consumed = next.wrapping_sub(self.progress.base.load(Relaxed));
         SlotReport {

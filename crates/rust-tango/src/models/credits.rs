@@ -363,3 +363,24 @@ fn nobody_is_taken_for_the_one_before() {
         reader.join().unwrap();
     });
 }
+
+/// A consumer is evicted while it joins: by a producer that waits for nobody, and goes on no further. It finds out, and
+/// the producer waits for it again.
+#[test]
+fn evicted_while_it_joins() {
+    let model = Model::bounded(2, 633).must_see(&["evicted", "not evicted"]);
+    model.check(|seen| {
+        let memory = Memory::new(shape(1));
+        let producer = memory.producer().with_patience(Duration::ZERO);
+        publish_all(&producer, 2);
+        let joiner = thread::spawn({
+            let memory = memory.clone();
+            move || memory.evictable(0, Start::Oldest)
+        });
+        publish_all(&producer, 1);
+        let mut evictable = joiner.join().unwrap();
+        seen.note(if memory.evictions() == 0 { "not evicted" } else { "evicted" });
+        while let Ok(Some(_)) | Err(_) = evictable.poll() {}
+        assert_eq!(producer.consumers(), 1, "it has not found out");
+    });
+}

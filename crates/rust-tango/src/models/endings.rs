@@ -139,3 +139,61 @@ fn taken_over() {
         assert!(observer.poll().unwrap().is_none());
     });
 }
+
+/// A producer is killed, and somebody asks about it while another one comes. That one is not taken for the dead.
+#[test]
+fn asked_about_while_another_one_comes() {
+    let model = Model::bounded(3, 12).must_see(&["alive", "dead"]);
+    model.check(|seen| {
+        let memory = Memory::new(Shape { slots: 1, first: 7, ..Shape::default() });
+        let producer = memory.producer();
+        let mut consumer = memory.consumer(0, Start::Next);
+        memory.dies_unheard(producer);
+        let reader = thread::spawn({
+            let seen = seen.clone();
+            move || {
+                consumer.ask_whether_producer_lives();
+                seen.note(if consumer.knows_of_a_death() { "dead" } else { "alive" });
+                consumer
+            }
+        });
+        let producer = memory.next_producer();
+        let mut consumer = reader.join().unwrap();
+        publish_all(&producer, 1);
+        // There is nothing to be told of the one before but that it was replaced.
+        let mut read = 0;
+        for _ in 0..4 {
+            match consumer.poll() {
+                Ok(Some(fragment)) => {
+                    assert_eq!(whole(&fragment), 7);
+                    read += 1;
+                }
+                Ok(None) | Err(TangoError::ProducerReplaced { .. }) => {}
+                Err(error) => panic!("of one that lives: {error}"),
+            }
+        }
+        assert_eq!(read, 1);
+    });
+}
+
+/// A producer closes the link, somebody asks whether it lives, and another one opens it again. Nobody is told of a death.
+#[test]
+fn closed_and_opened_again() {
+    let model = Model::bounded(3, 158).must_see(&["closed", "open"]);
+    model.check(|seen| {
+        let memory = Memory::new(Shape { slots: 1, first: 7, ..Shape::default() });
+        drop(memory.producer());
+        memory.has_no_producer();
+        let mut consumer = memory.consumer(0, Start::Next);
+        consumer.ask_whether_producer_lives();
+        let reader = thread::spawn({
+            let seen = seen.clone();
+            move || {
+                assert!(consumer.poll().expect("nobody has died").is_none());
+                seen.note(if consumer.is_closed() { "closed" } else { "open" });
+            }
+        });
+        core::mem::forget(memory.next_producer());
+        reader.join().unwrap();
+    });
+}

@@ -11,7 +11,7 @@ use crate::cnc::CncState;
 use crate::consumer::{Attachment, Consumer, ConsumerClaim, Mode, Start};
 use crate::dcache::{GRANULE, Granules};
 use crate::error::TangoError;
-use crate::fctl::{ConsumerSlot, Seat, Slots};
+use crate::fctl::{ConsumerSlot, Seat, SlotReport, Slots};
 use crate::frag::FragmentMetadata;
 use crate::latest::Latest;
 use crate::line::{Content, META_WORDS};
@@ -180,12 +180,33 @@ impl Memory {
     /// The producer dies without a word: only the kernel says so.
     pub(super) fn dies_unheard(&self, producer: Producer<'_>) {
         core::mem::forget(producer);
+        self.has_no_producer();
+    }
+
+    /// The kernel says that nobody is the producer.
+    pub(super) fn has_no_producer(&self) {
         self.dead_producer.store(1, Relaxed);
+    }
+
+    /// Another producer comes: from before its first step on, the kernel says that there is one.
+    pub(super) fn next_producer(self: &Arc<Self>) -> Producer<'static> {
+        self.producer_lives();
+        self.producer()
     }
 
     /// Somebody has the right to be the producer again.
     pub(super) fn producer_lives(&self) {
         self.dead_producer.fetch_and(0, Relaxed);
+    }
+
+    /// How many consumers have been evicted.
+    pub(super) fn evictions(&self) -> u64 {
+        self.head.rare.evicted.load(Relaxed)
+    }
+
+    /// What the slot says of its owner.
+    pub(super) fn report(&self, slot: usize) -> SlotReport {
+        self.slots[slot].report()
     }
 
     /// Somebody begins to join at `start`, and stops before the end of it.

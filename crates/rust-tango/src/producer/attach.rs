@@ -50,9 +50,14 @@ impl<'a> Producer<'a> {
             placement.rebuild(&parts.ring, oldest, next);
             let incarnation = rare.incarnation.own();
             let died = incarnation != 0 && rare.cnc.state() != CncState::Halt;
-            // Before the takeover is told: who hears of it must not take this producer for the dead one.
-            rare.incarnation.store(incarnation.wrapping_add(1), Relaxed);
+            // Before anybody sees that a producer runs: who does must not take this one for the dead one.
+            if intact("attach.incarnation") {
+                rare.incarnation.store(incarnation.wrapping_add(1), Relaxed);
+            }
             rare.cnc.set_state(CncState::Run);
+            if !intact("attach.incarnation") {
+                rare.incarnation.store(incarnation.wrapping_add(1), Relaxed);
+            }
             if died {
                 rare.taken_over_at.store(next, Relaxed);
                 // Release: pairs with the fence in `Consumer::ask_whether_replaced`.

@@ -10,7 +10,7 @@ use super::Claim;
 use super::Producer;
 use crate::error::TangoError;
 use crate::frag::FragmentMetadata;
-use crate::sync::Relaxed;
+use crate::sync::{Own, Relaxed};
 use crate::wait::{Due, Waiting};
 #[cfg(feature = "std")]
 use crate::{bell, dcache::granules};
@@ -79,14 +79,14 @@ impl Producer<'_> {
         if self.stalled.get() != Some(n) {
             self.stalled.set(Some(n));
             let stalls = &self.parts.head.credit.stalls;
-            stalls.store(stalls.load(Relaxed).wrapping_add(1), Relaxed);
+            stalls.store(stalls.own().wrapping_add(1), Relaxed);
             if let Some(metrics) = self.followers.as_ref().and_then(|followers| followers.metrics.as_ref()) {
                 metrics.event();
             }
         }
         let shown = held_by.map_or(0, |slot| slot as u64 + 1);
         let held_by_word = &self.parts.head.credit.held_by;
-        if held_by_word.load(Relaxed) != shown {
+        if held_by_word.own() != shown {
             held_by_word.store(shown, Relaxed);
         }
         Err(TangoError::NoCredits { held_by })
@@ -123,7 +123,7 @@ impl Producer<'_> {
                 self.credits.evict(state);
             }
             let evicted = &self.parts.head.rare.evicted;
-            evicted.store(evicted.load(Relaxed).wrapping_add(1), Relaxed);
+            evicted.store(evicted.own().wrapping_add(1), Relaxed);
             self.refresh(n, victim);
             if self.credits.allow(n, victim) {
                 return true;
@@ -165,7 +165,7 @@ impl Producer<'_> {
             let dead = self.credits.bury_dead(|slot| claim.consumer_lives(slot));
             if dead > 0 {
                 let buried = &self.parts.head.rare.buried;
-                buried.store(buried.load(Relaxed).wrapping_add(dead), Relaxed);
+                buried.store(buried.own().wrapping_add(dead), Relaxed);
                 self.heed_consumers();
             }
         }

@@ -87,3 +87,52 @@ impl<'a> Producer<'a> {
         self.show_to(if apart { Showing::Apart(0) } else { Showing::All });
     }
 }
+
+#[cfg(all(test, not(loom), feature = "alloc"))]
+mod tests {
+    use super::*;
+    use crate::bell::Order;
+    use crate::dcache::Granules;
+    use crate::fctl::{ConsumerSlot, Hints, Slots};
+    use crate::mcache::MCache;
+    use crate::parts::Parts;
+    use crate::producer::{Claim, ProducerClaim};
+    use alloc::boxed::Box;
+
+    /// Says that the owner of slot 0 is dead.
+    struct FirstIsDead;
+
+    impl ProducerClaim for FirstIsDead {
+        fn consumer_lives(&self, slot: usize) -> bool {
+            slot != 0
+        }
+    }
+
+    /// What the dead have told is forgotten as soon as they are known to be dead, and not when something else changes.
+    #[test]
+    fn nothing_is_shown_to_the_dead() {
+        let (ring, slots) = (MCache::<64>::boxed(), [ConsumerSlot::new(), ConsumerSlot::new()]);
+        let parts = Parts {
+            ring: ring.ring(),
+            granules: Granules::new(&[]),
+            head: ring.head(),
+            stop: ring.stop_word(),
+            mtu: 64,
+            observers: true,
+        };
+        let watched = Slots::watching(slots.iter().map(|slot| (slot, None)));
+        let tx = Producer::attach(parts, watched, 64, true, 1, Claim::Owned(Box::new(FirstIsDead)));
+        for slot in &slots {
+            slot.claim(1, false, Order::ByFence);
+            slot.settle(1, &ring.head().credit.floor, usize::MAX);
+        }
+        slots[0].hint(Hints { follows: true, evicts: false });
+        for n in 1..=100 {
+            tx.publish(&[], 0, 0, 0).unwrap();
+            slots.iter().for_each(|slot| slot.release(n + 1));
+        }
+        assert_eq!(tx.showing.get(), Showing::All);
+        assert_eq!(tx.consumers(), 1);
+        assert_eq!(tx.showing.get(), Showing::Nobody);
+    }
+}

@@ -22,7 +22,7 @@ use crate::geometry::Geometry;
 use crate::parts::Parts;
 use crate::producer::{self, Claim, Producer, ProducerClaim};
 use crate::status::LinkStatus;
-use crate::sync::{Arc, Mutex, PoisonError, Relaxed, Release};
+use crate::sync::{Arc, Mutex, PoisonError, Relaxed, Release, ordering};
 
 /// A link as a process sees it: everything mapped read-only. Producer and consumers add mappings that
 /// they can write, of the files that are theirs; readers one of the producer's file, if they have asked for it.
@@ -430,7 +430,7 @@ impl ShmLink {
         let map = Mapping::read_write(&file, SMALL_FILE)
             .map_err(|error| LinkError::system(format!("cannot map {path}"), error))?;
         // Pairs with the acquire fence in `Parts::ending`.
-        layout::command(&map).store(1, Release);
+        layout::command(&map).store(1, ordering("link.stop", Release));
         if is_ours {
             // The close that follows unlocks too, though later if somebody forks.
             let _ = lock::unlock(&file);

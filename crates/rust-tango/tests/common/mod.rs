@@ -22,7 +22,7 @@ use std::time::Duration;
 use rust_tango::{Fragment, FragmentMetadata, Producer, TangoError};
 
 /// How long anything may take before a test gives up. Generous: the machine may be busy.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(120);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(if cfg!(miri) { 3600 } else { 120 });
 
 /// `count`, or much less where each step is interpreted (Miri).
 pub(crate) const fn few(count: u64) -> u64 {
