@@ -22,8 +22,8 @@
 //!   nothing can wait for it, whatever happened before.
 //! - The words of a consumer's slot have one writer each. Of its bell, the task rings (credits that a
 //!   producer waits for), and only the watcher sleeps: nothing that blocks can be called meanwhile.
-//! - The watcher never touches a fragment, and the memory of the link only while an order stands. It has
-//!   ended before the consumer is dropped.
+//! - The watcher never touches a fragment, and the memory of the link only while an order stands. Before the consumer is
+//!   dropped it has ended, or is calling a waker: its order is put away then, and it does not touch the link any more.
 
 mod watcher;
 

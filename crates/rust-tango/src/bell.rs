@@ -36,9 +36,9 @@
 //! a virtual machine of two x86-64 cores, a publish of 64 bytes took 23 ns by the kernel's barrier and 224 ns by
 //! fences; in batches of 32, 24 ns and 30 ns a fragment (`what_a_fence_costs` in `tests/parking.rs`).
 //!
-//! *When parties change.* A new owner of the memory keeps `asleep` going (an even, new value), and a new
-//! producer rings once after it has stored `relies`, so that nobody sleeps on under the rule of the old
-//! one: W1 reads `strokes` first, hence who slept since then knows the new rule.
+//! *When parties change.* A new owner of the memory keeps `asleep` going (an even, new value), and rings once after it has
+//! stored `relies` (a producer at the end of `attach`, a consumer when it has settled), so that nobody sleeps on under the
+//! rule of the old one: W1 reads `strokes` first, hence who slept since then knows the new rule.
 //!
 //! Nobody rings for the dead, nor for who stops a link from outside: a sleep therefore lasts a [`SLICE`] at
 //! most, and then the sleeper looks at the locks.

@@ -80,7 +80,7 @@ pub(crate) struct Spot {
 }
 
 impl Placement {
-    /// Bookkeeping for `region` granules. Without `table` the caller promises that the region holds
+    /// Bookkeeping for `region` granules. With `ample` the caller promises that the region holds
     /// one payload of the largest size more than the ring has lines: then `depth` payloads always fit
     /// beside a skipped tail, and none dies before its line is used again.
     pub(crate) fn new(region: u64, depth: u64, ample: bool) -> Self {

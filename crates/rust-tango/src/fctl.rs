@@ -9,8 +9,8 @@
 //!
 //! The producer keeps the *floor*: no fragment from the floor on is overwritten. So fragment `n` may be
 //! published when `n - floor < depth` (its line held `n - depth`), and one whose granules kill fragment
-//! `t` when `t` is before the floor. (DESIGN calls `floor + depth` the limit. The producer retires nothing behind the
-//! floor, and what is not retired has to wait too: see [`line`](crate::line).) The floor is re-read from
+//! `t` when `t` is before the floor. (The limit is `floor + credits`, and credits are `depth` or fewer. The producer
+//! retires nothing from the floor on, and what is not retired has to wait too: see [`line`](crate::line).) The floor is re-read from
 //! the consumers' words only when it is reached. (What the producer does look at with each fragment are two words of
 //! each slot that seldom change: whether its owner sleeps, and its [`Hints`].)
 //!
@@ -30,18 +30,25 @@
 //!       least of them; floor word = that
 //! ```
 //!
-//! A demand that is before the last final floor comes from a joiner that has not got to the end of J3,
-//! and is ignored. All slots are in this: a floor also exists with no consumers, and is then `n`.
+//! A demand that is before the last final floor is ignored. It comes from a joiner that has not got to the end of J3,
+//! from a consumer that an earlier producer ignored as dead or evicted, or from one that reads by copy. (The consumer of
+//! an [`Fctl`] is counted as standing at the floor then, and also while there is none.) All slots are in this: a floor also exists with no consumers, and is then `n`.
 //!
 //! *Why a joiner that has settled at `s` is safe.* Let F be a final floor, from refresh k. The fences of
 //! refresh k and of the joiner's last J2 are ordered one way or the other.
-//! If the joiner's comes first, R4 of refresh k reads its slot with `s` or later: either it is counted,
-//! and F <= s; or it is before the final floor F' of an earlier refresh j < k. Take the first such j: the
-//! joiner's fence came after the one of refresh j (else j would have counted it, and F' <= s), so at J3
-//! the joiner saw the floor word of refresh j, tentative or final, or a newer one, all of them >= F',
-//! and did not settle before it: a contradiction.
+//! If the joiner's comes first, R4 of refresh k reads its slot with some `t`, which is `s` or later, and all before
+//! `t` has been given back. Either the slot is counted, and F <= t; or `t` is before the final floor F' of an earlier
+//! refresh j < k. Take the first such j: the joiner's fence came after the one of refresh j (else j would have counted
+//! it, and F' <= t), so at J3 the joiner saw the floor word of refresh j, tentative or final, or a newer one, all of
+//! them >= F'. So s >= F' > t: a contradiction.
 //! If the joiner's comes second, J3 sees what refresh k stored, tentative or final, or newer, which is
 //! >= F: so s >= F.
+//!
+//! *Takeovers.* That proof is about the refreshes of one producer. The next producer begins with the floor `oldest`, so
+//! the word may fall; but nothing from `oldest` on has been retired. A joiner that settles at `s` has seen a word that is
+//! not over `s`. If an earlier producer stored that word, each later refresh of that producer counted the joiner, so
+//! nothing that the joiner still wants was retired, and `oldest` is not over it: the next producer counts the joiner,
+//! too. If the new producer stored it, the proof holds as it stands.
 //!
 //! *Why the epoch.* A slot of a dead owner is ignored by the value of its state word. The next claim
 //! raises the epoch, so what was decided about the dead cannot hit the living (R1 and R4 read `state`
@@ -183,7 +190,8 @@ pub(crate) struct Told {
 impl<'a> Credits<'a> {
     /// Starts with `floor`: everything before it is dead already.
     pub(crate) fn new(slots: Slots<'a>, floor: u64, word: &'a AtomicU64, credits: u64) -> Self {
-        // No fence: a floor over what is dead takes nothing from anyone. Release: as in `refresh`.
+        // No fence: nothing from `floor` on has been given up. The word may fall here: see the module. Release: as in
+        // `refresh`.
         word.store(floor, ordering("fctl.first_order", Release));
         Self {
             slots,
@@ -230,7 +238,8 @@ impl<'a> Credits<'a> {
             self.failures.set(failures.wrapping_add(1));
             return false;
         }
-        // R2. Release: who joins at this floor sees that what is before it is dead.
+        // R2. Release: a joiner that moves up to this floor, and so fences once more, sees all that was published before it
+        // was stored. (Without it, such a fragment may read as not there yet for a moment.)
         if intact("fctl.tentative") {
             self.word.store(candidate, ordering("fctl.tentative_order", Release));
         }

@@ -27,11 +27,10 @@ pub(crate) use nothing::{register, wake};
 #[cfg(all(feature = "shm", target_os = "linux", not(loom)))]
 mod linux {
     use core::time::Duration;
-    use std::sync::OnceLock;
 
     use nix::libc;
 
-    use crate::sync::AtomicU32;
+    use crate::sync::{AtomicU32, Relaxed, StaticU64};
 
     /// Sleeps while `word` is `expected`, at most for `longest`, until a [`wake`] on the same word. May
     /// return early for no reason.
@@ -53,6 +52,10 @@ mod linux {
         unsafe { libc::syscall(libc::SYS_futex, word.as_ptr(), libc::FUTEX_WAKE, i32::MAX) };
     }
 
+    const UNKNOWN: u64 = 0;
+    const NO: u64 = 1;
+    const YES: u64 = 2;
+
     /// From now on, [`barrier`] of any process fences this one's threads. False: the kernel does not
     /// offer it (before Linux 4.16, or a filter forbids it).
     pub(crate) fn register() -> bool {
@@ -60,8 +63,13 @@ mod linux {
         if cfg!(miri) {
             return false;
         }
-        static REGISTERED: OnceLock<bool> = OnceLock::new();
-        *REGISTERED.get_or_init(|| membarrier(libc::MEMBARRIER_CMD_REGISTER_GLOBAL_EXPEDITED))
+        // No lock: it could be held by another thread of a process that forks. Asked for twice, the kernel says the same.
+        static ANSWER: StaticU64 = StaticU64::new(UNKNOWN);
+        if ANSWER.load(Relaxed) == UNKNOWN {
+            let is_registered = membarrier(libc::MEMBARRIER_CMD_REGISTER_GLOBAL_EXPEDITED);
+            ANSWER.store(if is_registered { YES } else { NO }, Relaxed);
+        }
+        ANSWER.load(Relaxed) == YES
     }
 
     /// A full fence of this thread and of all threads of the processes that have registered. False: there

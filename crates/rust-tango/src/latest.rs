@@ -171,8 +171,13 @@ impl Latest {
     /// looks here.
     pub(crate) fn end(&self, next: u64) {
         if self.is_used() && intact("latest.end") {
-            self.meta[0].store(next.wrapping_sub(ENDED), Relaxed);
+            self.meta[0].store(Self::ended(next), Relaxed);
         }
+    }
+
+    /// The number that is there behind [`Self::end`].
+    pub(crate) const fn ended(next: u64) -> u64 {
+        next.wrapping_sub(ENDED)
     }
 
     /// Whether fragments like `next` are shown here. (If they are no more, at the next moment, a look says so.)

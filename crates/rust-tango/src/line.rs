@@ -14,7 +14,7 @@
 //!   seq = n - 1        a marker: the line of n, which nobody has used yet
 //! ```
 //!
-//! A marker for `n` reads as "behind n" to who waits for `n`. As `depth >= 2`, no marker has the residue of its
+//! A marker for `n` reads as "not there yet" to a reader that waits for `n`. As `depth >= 2`, no marker has the residue of its
 //! own line. Beside the ring, the producer keeps one word more:
 //!
 //! ```text
@@ -33,7 +33,8 @@
 //!
 //! 1. [`Line::look`]: `seq`, relaxed; only if it is `n`: `fence(Acquire)`
 //! 2. the words, relaxed
-//! 3. a reader that holds no credits copies the payload, then asks [`still`]: `fence(Acquire)`, and `oldest`,
+//! 3. a reader that copies (an observer, or an evictable consumer, whose credits may be ignored) copies the payload, then
+//!    asks [`still`]: `fence(Acquire)`, and `oldest`,
 //!    relaxed: it must not be behind `n` yet
 //!
 //! # Why it is right
@@ -49,7 +50,7 @@
 //! loaded that word and then ran the acquire fence of `still`. So the two fences synchronise, and the load of
 //! `oldest` returns that number or, as it never falls, one further on.
 //!
-//! *A reader with credits needs no second look.* The producer retires `n` only when every reliable
+//! *A reader in place needs no second look.* The producer retires `n` only when every reliable
 //! consumer has given its credit back for it (see [`fctl`](crate::fctl)), which happens after the last
 //! read of `n`. Neither the line nor the granules of `n` change while it is read. (So `oldest` is never behind the
 //! floor. A producer that takes over relies on that too: it begins with `oldest` for its floor.)
@@ -57,7 +58,8 @@
 //! *Nothing is written into the line before its turn.* A reader that waits for `n` looks at its line all the
 //! time, so each store there costs the producer the whole way to that reader and back. A marker in the line of
 //! `n`, before its payload, would double that (`bench/`: workload `throughput`). So `oldest` stands elsewhere, the
-//! payload is filled from its end ([`Line::fill`]), and the words beside `seq` come last, all at once.
+//! payload is filled from its end ([`Line::fill`]), and the words beside `seq` come last, all at once
+//! (those of a loan when its owner writes them).
 //!
 //! *An empty ring holds no phantom.* Before anyone reads, the lines hold the markers of the first
 //! `depth` numbers, whatever the first number is.
@@ -238,7 +240,7 @@ impl Line<'_> {
     /// The second half: makes fragment `n` visible, with all that has been stored for it.
     #[inline]
     pub(crate) fn show(&self, n: u64) {
-        // Pairs with the acquire fence in `look`.
+        // Pairs with the acquire fence in `look_and_see`.
         self.meta[0].store(n, ordering("line.publish", Release));
     }
 
@@ -253,7 +255,7 @@ impl Line<'_> {
     pub(crate) fn look_and_see(&self, n: u64) -> (Look, u64) {
         let seen = self.meta[0].load(Relaxed);
         let found = if seen == n {
-            // Pairs with the Release store in `publish`.
+            // Pairs with the Release store in `show`.
             fence(ordering("line.look", Acquire));
             Look::Ready
         } else if seq::is_before(seen, n) {

@@ -48,8 +48,8 @@ use crate::words::WORD;
 ///
 /// A link in shared memory stays with the process that opened it. In a child that was forked from that one, by the C
 /// library's `fork`, everything that it has inherited finds the link closed: readers get nothing, the bytes of a payload
-/// that was held are zeros, and what is published reaches nobody. Dropping it there is harmless. A child that wants to
-/// use the link opens it again. A link on the heap is copied with all other memory: the child has one of its own.
+/// that was held are zeros, and what is published reaches nobody. Dropping it there is harmless. The inherited handle
+/// returns errors; a child that wants to use the link, or to stop or remove it, opens it again. A link on the heap is copied with all other memory: the child has one of its own.
 #[derive(Debug, Clone)]
 pub struct Link {
     place: Place,
@@ -211,7 +211,8 @@ impl Link {
     /// then learn that it is closed.
     ///
     /// # Errors
-    /// In shared memory, [`LinkErrorKind::System`] if its control file cannot be written.
+    /// In shared memory, [`LinkErrorKind::System`] if its control file cannot be written, and
+    /// [`LinkErrorKind::Invalid`] in a forked child (see [`Link`]).
     pub fn stop(&self) -> Result<(), LinkError> {
         match &self.place {
             Place::Heap(link) => {
@@ -304,7 +305,8 @@ impl Link {
     ///
     /// # Errors
     /// [`LinkErrorKind::System`] if this user cannot write to the producer's file, [`LinkErrorKind::NotFound`] if the
-    /// link has been removed, or its file replaced, since it was opened. Then readers map it read-only, as before.
+    /// link has been removed, or its file replaced, since it was opened, [`LinkErrorKind::Invalid`] in a forked child (see
+    /// [`Link`]). Then readers map it read-only, as before.
     pub fn map_writable(&self) -> Result<(), LinkError> {
         match &self.place {
             Place::Heap(_) => Ok(()),
@@ -379,7 +381,8 @@ impl Link {
     /// On the heap, there is nothing to do.
     ///
     /// # Errors
-    /// [`LinkErrorKind::NotFound`] if it has been removed already; otherwise as [`Link::remove_named`].
+    /// [`LinkErrorKind::NotFound`] if it has been removed already; [`LinkErrorKind::Invalid`] in a forked child (see
+    /// [`Link`]); otherwise as [`Link::remove_named`].
     pub fn remove(&self) -> Result<(), LinkError> {
         match &self.place {
             Place::Heap(_) => Ok(()),

@@ -47,8 +47,8 @@ pub(crate) struct Head {
 #[repr(C)]
 #[derive(Debug)]
 pub(crate) struct Rare {
-    /// Boot: no producer has prepared the lines yet, so readers wait. Run: a producer lives, or died
-    /// without a word. Halt: the last producer has ended. Fail: it has ended in a panic.
+    /// Boot: nobody has prepared the lines yet, so readers wait. Run: they are prepared, and a producer lives, died without a
+    /// word, or has not come yet (`incarnation` is 0). Halt: the last producer has ended. Fail: it has ended in a panic.
     pub(crate) cnc: Cnc,
     /// The first sequence number of the link.
     pub(crate) start: AtomicU64,
@@ -374,7 +374,8 @@ impl<const DEPTH: usize> MCache<DEPTH> {
         let () = Self::CHECKED;
         #[cfg(loom)]
         return alloc::boxed::Box::new(Self::new());
-        // SAFETY: every field is made of `AtomicU64` only, for which zero is valid and is what `new` stores.
+        // SAFETY: every field is made of atomic integers and filling bytes, for which zero is valid; zero is what `new`
+        // stores.
         #[cfg(not(loom))]
         unsafe {
             boxed_zeroed()

@@ -35,7 +35,7 @@ mod tsan;
 #[cfg(tsan)]
 pub(crate) use tsan::{AtomicU32, AtomicU64};
 
-/// For counters that live in a `static` and are not part of the protocol.
+/// For words that models do not look at: statics, private words, hints, entries for forked children.
 pub(crate) use core::sync::atomic::AtomicU64 as StaticU64;
 
 #[cfg(feature = "alloc")]

@@ -7,8 +7,8 @@
 //! [`store`] and [`load`] are the copies, [`Block`] and [`load_few`] those of small payloads. Compilers do not vectorise
 //! loops over atomics; on x86-64 the copies therefore have a form in inline assembly, specified as what the portable loop
 //! does: relaxed accesses to the same aligned words, each once. A 16-byte vector access there is made of 8-byte parts
-//! that are single-copy atomic each (Intel and AMD promise it for naturally aligned eight bytes), and
-//! words are never read twice. Everywhere else, for the model checker, and with `--cfg portable` (for sanitizers,
+//! that are single-copy atomic each, and words are never read twice. (Intel and AMD promise it for accesses of eight
+//! aligned bytes; that a wider access is made of no smaller parts is what their processors do.) Everywhere else, for the model checker, and with `--cfg portable` (for sanitizers,
 //! which do not see into assembly), the portable loop runs.
 #![allow(unsafe_code)]
 
@@ -367,6 +367,15 @@ mod vector {
         }
     }
 }
+
+#[cfg(all(
+    test,
+    feature = "shm",
+    target_os = "linux",
+    target_arch = "x86_64",
+    not(any(miri, loom, portable))
+))]
+mod assembly;
 
 #[cfg(test)]
 mod tests {

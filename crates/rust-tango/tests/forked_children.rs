@@ -67,7 +67,7 @@ fn what_is_dropped_there_is_still_held_here() {
 fn readers_there_find_the_link_closed() {
     let place = Place::new();
     // From 0 on: the memory in the place of the link is zeros, and no fragment for that.
-    for start in [0, 1, 1000] {
+    for start in [0, 1, 1000, 1 << 63, u64::MAX, u64::MAX - 3] {
         for kind in 0..3 {
             let link = builder(&place).start(start).create("quotes").unwrap();
             let tx = link.producer().unwrap();
@@ -91,14 +91,48 @@ fn readers_there_find_the_link_closed() {
 #[test]
 fn a_reader_that_waits_when_its_process_forks() {
     let place = Place::new();
-    let link = builder(&place).start(0).create("quotes").unwrap();
-    let tx = link.producer().unwrap();
+    for start in [0, 1, 1 << 63, u64::MAX] {
+        let link = builder(&place).start(start).create("quotes").unwrap();
+        let tx = link.producer().unwrap();
+        for mut rx in kinds(&link) {
+            assert!((0..100).all(|_| rx.poll().unwrap().is_none()));
+            in_child("a reader that waits", || {
+                assert!((0..100).all(|_| rx.poll().unwrap().is_none()));
+                assert!(rx.is_closed());
+                drop(rx);
+            });
+        }
+        drop(tx);
+        link.remove().unwrap();
+    }
+}
+
+/// What has happened on a link before is not told again.
+#[test]
+fn a_link_with_a_past() {
+    let place = Place::new();
+    let link = builder(&place).start(u64::MAX - 20).create("quotes").unwrap();
+    for _ in 0..2 {
+        // Dies of a panic.
+        let tx = link.producer().unwrap();
+        let died = std::panic::catch_unwind(std::panic::AssertUnwindSafe(move || {
+            let _tx = tx;
+            std::panic::resume_unwind(Box::new(()));
+        }));
+        assert!(died.is_err());
+    }
+    let tx = link.producer().unwrap().with_patience(std::time::Duration::ZERO);
+    let lazy = link.evictable_consumer(Start::Next).unwrap();
+    for _ in 0..10 {
+        tx.send(b"past").unwrap();
+    }
+    drop(lazy);
+    assert_eq!((link.status().takeovers, link.status().evicted), (2, 1));
     for mut rx in kinds(&link) {
         assert!((0..100).all(|_| rx.poll().unwrap().is_none()));
-        in_child("a reader that waits", || {
+        in_child("a reader", || {
             assert!((0..100).all(|_| rx.poll().unwrap().is_none()));
-            assert!(rx.is_closed());
-            drop(rx);
+            assert!(rx.wait().unwrap().is_none() && rx.is_closed());
         });
     }
     drop(tx);
@@ -169,6 +203,9 @@ fn a_child_opens_the_link_again() {
             link.consumer().map(|_| ()).unwrap_err(),
             link.observer().map(|_| ()).unwrap_err(),
             link.evictable_consumer(Start::Next).map(|_| ()).unwrap_err(),
+            link.stop().unwrap_err(),
+            link.map_writable().unwrap_err(),
+            link.remove().unwrap_err(),
         ] {
             assert_eq!(error.kind(), LinkErrorKind::Invalid);
             assert!(

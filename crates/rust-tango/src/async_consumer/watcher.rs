@@ -24,6 +24,7 @@ use nix::sys::eventfd::{EfdFlags, EventFd};
 use crate::bell::{Bell, SLICE};
 use crate::consumer::{Question, Watch};
 use crate::error::LinkError;
+use crate::shm::Process;
 use crate::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use crate::wait::Naps;
 
@@ -37,7 +38,7 @@ pub(super) struct Watcher {
     /// There until `drop`.
     thread: Option<JoinHandle<()>>,
     /// The process that has the thread: a forked child has not.
-    process: u32,
+    process: Process,
 }
 
 /// What the reader and its watcher share.
@@ -96,7 +97,7 @@ impl Watcher {
             .name("tango-watcher".into())
             .spawn(move || watching.watch(question.as_ref()))
             .map_err(|error| LinkError::system("cannot start a thread", error))?;
-        Ok(Self { shared, thread: Some(thread), process: std::process::id() })
+        Ok(Self { shared, thread: Some(thread), process: Process::this() })
     }
 
     pub(super) fn descriptor(&self) -> BorrowedFd<'_> {
@@ -126,7 +127,7 @@ impl Watcher {
 impl Drop for Watcher {
     fn drop(&mut self) {
         let Some(thread) = self.thread.take() else { return };
-        if std::process::id() != self.process {
+        if !self.process.is_this() {
             // A forked child: there is no thread, and perhaps a lock that it held.
             core::mem::forget(thread);
             return;

@@ -30,7 +30,7 @@ impl<'a> Consumer<'a> {
             Start::Oldest => oldest,
             Start::At(seq) => seq,
         };
-        // Before the claim: an eviction that this reader does not know of can only be its own.
+        // Before the claim: an eviction of this reader comes behind that, so it is one that the reader does not know of.
         let evictions = parts.head.rare.evicted.load(Relaxed);
         if let Some(seat) = mode.seat() {
             seat.claim(next, mode.is_evictable());
@@ -197,7 +197,8 @@ impl<'a> Consumer<'a> {
     pub(super) fn ask_whether_replaced(&mut self) -> Result<(), TangoError> {
         let rare = &self.parts.head.rare;
         let takeovers = rare.takeovers.load(Relaxed);
-        if takeovers == self.takeovers {
+        // The count never falls, but for the memory of a forked child.
+        if !seq::is_before(self.takeovers, takeovers) {
             return Ok(());
         }
         self.takeovers = takeovers;
@@ -209,7 +210,8 @@ impl<'a> Consumer<'a> {
     /// Joins again if the producer does not wait for this reader any more. What was lost by it is in
     /// `missed` then.
     pub(super) fn ask_whether_evicted(&mut self) {
-        if !self.mode.is_evictable() {
+        // Not bound: in a forked child nobody evicts.
+        if !self.mode.is_evictable() || !self.parts.head.is_bound() {
             return;
         }
         let evictions = self.parts.head.rare.evicted.load(Relaxed);
@@ -306,7 +308,7 @@ impl Watch<'_> {
         let found = self.parts.ring.line(self.next).look(self.next);
         super::steps::believable(found, self.streak, self.next, &self.parts) != Look::Behind
             || ending(&self.parts, self.dead_producer).is_some()
-            || self.parts.head.rare.takeovers.load(Relaxed) != self.takeovers
+            || seq::is_before(self.takeovers, self.parts.head.rare.takeovers.load(Relaxed))
     }
 }
 

@@ -301,8 +301,11 @@ impl<'a> Consumer<'a> {
 /// before that is gone. Where it has not, and a reader has been sent on twice in a row already (or all the way
 /// round, whatever the producer says), the line holds something that was never published: it is about to be
 /// overwritten, or the link has ended in front of it. Otherwise a ring of such lines would send the reader on and on.
+/// And a reader that has joined finds the ring unbound only in the memory of a forked child, where nothing is published.
 pub(super) fn believable(found: Look, streak: u32, n: u64, parts: &Parts<'_>) -> Look {
-    let is_made_up = streak == super::life::ASTRAY || streak >= 2 && !seq::is_before(n, parts.extent().1);
+    let is_made_up = !parts.head.is_bound()
+        || streak == super::life::ASTRAY
+        || streak >= 2 && !seq::is_before(n, parts.extent().1);
     if found == Look::Gone && is_made_up { Look::Behind } else { found }
 }
 

@@ -4,7 +4,8 @@
 //! way that can matter, and with every value that a load may return by the C11 memory model, old ones
 //! included. These programs use the types that everybody uses. Under `cfg(loom)`, `sync.rs` gives them other
 //! atomics, cells and fences, `words` copies by its portable loop, and `payload` borrows what it hands out.
-//! Everything else is the code that is shipped.
+//! The rest is the code that is shipped, with smaller sizes and counts, except that models choose themselves where the
+//! newest fragment is shown.
 //!
 //! `.ci/models` runs all of it; `.ci/models --mutations` shows that it has teeth.
 //!

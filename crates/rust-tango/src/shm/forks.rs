@@ -3,7 +3,8 @@
 //! A child does not inherit mappings of link files: two processes would write as one. But it inherits everything
 //! that points into them, and drops some of it sooner or later (a payload on the stack of the thread that forked). So
 //! a child begins by putting memory of its own in their places, all zeros but for a few words that make the link look
-//! closed there. Nothing that it does with what it has inherited reaches another process.
+//! closed there. Nothing that a producer, a consumer, a payload or a batch does there reaches another process, and the
+//! handles of links ([`ShmLink`](super::ShmLink)) refuse.
 //!
 //! ```text
 //!   PLACES -> | start, len, words | -> | start, len, words | -> ...      entries are used again, and never freed
@@ -18,11 +19,51 @@
 
 use std::io;
 use std::ptr;
-use std::sync::OnceLock;
 
 use nix::libc;
 
 use crate::sync::{AcqRel, Acquire, AtomicPtr, AtomicU64, Relaxed, Release, StaticU64};
+
+/// How often a process that became this one by forks was forked since it first asked: tells a child from its parent.
+static FORKS: StaticU64 = StaticU64::new(0);
+
+/// The process that something belongs to.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Process {
+    id: u32,
+    forks: u64,
+}
+
+impl Process {
+    /// This one.
+    pub(crate) fn this() -> Self {
+        // Without it, a child in another namespace may have the id of its parent.
+        let _ = notice_forks();
+        Self { id: std::process::id(), forks: FORKS.load(Relaxed) }
+    }
+
+    /// False in a forked child.
+    pub(crate) fn is_this(self) -> bool {
+        self.id == std::process::id() && self.forks == FORKS.load(Relaxed)
+    }
+}
+
+/// From now on, forked children run [`in_child`] first.
+fn notice_forks() -> io::Result<()> {
+    // No lock: it could be held by another thread of a process that forks. Asked for twice, it is done twice, and the
+    // second time changes nothing.
+    static NOTICED: StaticU64 = StaticU64::new(0);
+    // Miri knows no forks.
+    if !cfg!(miri) && NOTICED.load(Relaxed) == 0 {
+        // SAFETY: `in_child` can be called at any time: it only looks at what lives for ever, and makes system calls.
+        let error = unsafe { libc::pthread_atfork(None, None, Some(in_child)) };
+        if error != 0 {
+            return Err(io::Error::from_raw_os_error(error));
+        }
+        NOTICED.store(1, Relaxed);
+    }
+    Ok(())
+}
 
 /// Words of a mapping that are not zero in a child: index and value.
 const WORDS: usize = 2;
@@ -54,13 +95,7 @@ fn places() -> impl Iterator<Item = &'static Place> {
 impl Place {
     /// Notes a mapping that was just made, of `len` bytes at `start`, and not inherited by children.
     pub(super) fn of(start: *const AtomicU64, len: usize) -> io::Result<&'static Self> {
-        static WATCHING: OnceLock<i32> = OnceLock::new();
-        // SAFETY: `in_child` is a function that can be called at any time: it only looks at what lives for ever,
-        // and makes system calls.
-        let error = *WATCHING.get_or_init(|| unsafe { libc::pthread_atfork(None, None, Some(in_child)) });
-        if error != 0 {
-            return Err(io::Error::from_raw_os_error(error));
-        }
+        notice_forks()?;
         let place = Self::free();
         place.start.store(start.addr() as u64, Relaxed);
         place.words.iter().for_each(|(index, _)| index.store(0, Relaxed));
@@ -113,6 +148,7 @@ impl Place {
 
 /// The first that a forked child does: memory in the place of all mappings that it has not got.
 extern "C" fn in_child() {
+    FORKS.fetch_add(1, Relaxed);
     for place in places() {
         let (start, len) = (place.start.load(Relaxed) as usize, place.len.load(Acquire) as usize);
         if len == 0 {

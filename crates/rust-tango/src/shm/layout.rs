@@ -135,7 +135,7 @@ pub(super) unsafe fn parts<'a>(tx: &Mapping, ctl: &Mapping, geometry: &Geometry)
     let region = &region[..geometry.region / WORD];
     // A forked child finds the link stopped, and in no line a fragment: not even number 0, as in zeros.
     let newest = (HEAD + core::mem::offset_of!(Head, latest)) / WORD;
-    tx.child_finds([Some((RING / WORD, u64::MAX)), Some((newest, u64::MAX))]);
+    tx.child_finds([Some((RING / WORD, u64::MAX)), Some((newest, Latest::ended(geometry.start)))]);
     ctl.child_finds([Some((COMMAND / WORD, 1)), None]);
     let head: *const Head = words[HEAD / WORD..][..size_of::<Head>() / WORD].as_ptr().cast();
     // SAFETY: `Head` is made of atomics and padding, so any bytes are valid; its place was sliced
@@ -167,9 +167,9 @@ pub(super) unsafe fn consumer_slot<'a>(rx: &Mapping) -> &'a ConsumerSlot {
 ///
 /// # Safety
 /// The mapping lives for 'a.
-pub(super) unsafe fn latest<'a>(tx: &Mapping) -> &'a Latest {
+pub(super) unsafe fn latest<'a>(tx: &Mapping, geometry: &Geometry) -> &'a Latest {
     let words = &tx.words()[LATEST / WORD..][..size_of::<Latest>() / WORD];
-    tx.child_finds([Some((LATEST / WORD, u64::MAX)), None]);
+    tx.child_finds([Some((LATEST / WORD, Latest::ended(geometry.start))), None]);
     // SAFETY: as for `Head` in `parts`.
     unsafe { &*words.as_ptr().cast() }
 }

@@ -279,6 +279,7 @@ impl ShmLink {
 
     /// Readers that are made from now on load through a mapping that could be written to.
     pub(crate) fn map_writable(&self) -> Result<(), LinkError> {
+        self.check_process()?;
         if self.writable.get().is_some() {
             return Ok(());
         }
@@ -339,7 +340,7 @@ impl ShmLink {
         // SAFETY: `files` move into the claim and `this` is kept there: all mappings live until the producer's
         // last field is dropped.
         let (mut parts, slots) = unsafe {
-            let latests = files.latest.iter().map(|map| Some(layout::latest(map)));
+            let latests = files.latest.iter().map(|map| Some(layout::latest(map, &this.geometry)));
             let slots = this.rx.iter().map(|(_, map)| layout::consumer_slot(map)).zip(latests);
             (layout::parts(&files.tx.map, &this.ctl_map, &this.geometry), Slots::watching(slots))
         };
@@ -389,7 +390,8 @@ impl ShmLink {
             layout::check_header(&latest_map, Kind::Latest, &shown)?;
             let parts = Self::parts(this);
             // SAFETY: both mappings move into the claim, which the consumer drops last.
-            let (words, latest) = unsafe { (layout::consumer_slot(&own.map), layout::latest(&latest_map)) };
+            let (words, latest) =
+                unsafe { (layout::consumer_slot(&own.map), layout::latest(&latest_map, &this.geometry)) };
             let mode = mode(Seat::new(words, Some(latest), parts.head));
             let _own = Some((own, latest_map));
             let claim = Attachment::Owned(Box::new(ShmConsumer { _own, link: this.clone() }));
@@ -421,6 +423,7 @@ impl ShmLink {
     }
 
     pub(crate) fn stop(&self) -> Result<(), LinkError> {
+        self.check_process()?;
         let path = self.folder.path.join("ctl").display().to_string();
         let file = self.folder.open_file("ctl", true)?;
         // A reader of another user may lock the file and keep it. All who have it to themselves here store the same, so
@@ -454,6 +457,7 @@ impl ShmLink {
     }
 
     pub(crate) fn remove(&self) -> Result<(), LinkError> {
+        self.check_process()?;
         staging::with_base_lock(&self.base, || {
             let there = Folder::open(&self.base, &self.folder.name)?;
             let identity = |folder: &Folder| {

@@ -8,8 +8,10 @@
 //! Invariants: a `Mapping` covers at least one word; the file was long enough when it was mapped; the
 //! memory stays mapped until the `Mapping` is dropped; a forked child has memory of its own there ([`forks`](super::forks)).
 //!
-//! Who writes: the process that holds the file's lock, through [`Mapping::read_write`]. Who reads: everybody, but
-//! with `Relaxed` loads alone, whose mapping may be [`Mapping::read_only`], and is unless asked otherwise. The
+//! Who writes `tx` and `rx.N`: the process that holds the file's lock, through [`Mapping::read_write`]. `tx.N`: the
+//! holder of `tx`, and the holder of `rx.N`. `ctl`: any process that stops the link, always the same value. Who reads:
+//! everybody, but with `Relaxed` loads alone, whose mapping may be [`Mapping::read_only`], and is unless asked
+//! otherwise. (The assembly in `words` and `cache` writes no memory that it reads either.) The
 //! standard library promises of accesses to read-only memory only that of a relaxed load no wider than a word;
 //! anything else may be compiled to an instruction that writes. Order is made with fences, which touch no memory.
 //!
@@ -29,7 +31,7 @@ use std::{io, slice};
 use nix::sys::mman::{MapFlags, MmapAdvise, ProtFlags, madvise, mmap, munmap};
 use nix::sys::statfs::{HUGETLBFS_MAGIC, fstatfs};
 
-use super::forks::{ChildWords, Place};
+use super::forks::{ChildWords, Place, Process};
 use crate::sync::AtomicU64;
 
 const WORD: usize = 8;
@@ -47,7 +49,7 @@ pub(crate) struct Mapping {
     /// Bytes really mapped, which is what the kernel wants to hear again at the end.
     mapped: NonZeroUsize,
     /// The process that made it.
-    process: u32,
+    process: Process,
     /// Where a forked child puts memory of its own.
     place: &'static Place,
 }
@@ -102,7 +104,7 @@ impl Mapping {
     /// False in a child that was forked from the process that made the mapping: what it has there is its own
     /// ([`forks`](super::forks)).
     pub(crate) fn is_of_this_process(&self) -> bool {
-        self.process == std::process::id()
+        self.process.is_this()
     }
 
     fn new(file: &File, len: usize, access: ProtFlags) -> io::Result<Self> {
@@ -135,7 +137,7 @@ impl Mapping {
             .and_then(|()| Place::of(start.cast().as_ptr(), mapped.get()));
         match prepared {
             Ok(place) => {
-                let (start, process) = (start.cast(), std::process::id());
+                let (start, process) = (start.cast(), Process::this());
                 Ok(Self { start, words: len / WORD, mapped, process, place })
             }
             Err(error) => {

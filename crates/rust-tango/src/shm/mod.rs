@@ -45,6 +45,7 @@ mod trust;
 #[cfg(all(test, not(miri)))]
 mod scratch;
 
+pub(crate) use forks::Process;
 pub use holders::{Holder, Holders, Party};
 pub(crate) use link::{
     Existing, Made, ShmLink, folder_of_links, holders, list, remove, remove_all_dead, remove_dead,
