@@ -55,7 +55,7 @@
 //! - A cycle of reliable links, each of whose parties waits for credits from the next.
 //!
 //! [`Producer::publish`] and [`Consumer::poll`] never wait.
-#![cfg_attr(not(feature = "std"), no_std)]
+#![cfg_attr(not(any(feature = "std", test)), no_std)]
 #![deny(unsafe_code)]
 
 #[cfg(not(all(target_pointer_width = "64", target_has_atomic = "64")))]

@@ -482,7 +482,7 @@ mod tests {
 
     #[test]
     fn lines_wrap_and_do_not_overlap() {
-        let cache = MCache::<4>::boxed();
+        let cache = MCache::<4>::new();
         let ring = cache.ring();
         assert_eq!((ring.depth(), ring.room()), (4, 96));
         for n in 0..4_u64 {

@@ -500,7 +500,7 @@ mod tests {
         for seed in if cfg!(miri) { &[1][..] } else { &[0, 1, 2, u64::MAX] } {
             let cache = Tcache::<1_000>::with_seed(*seed);
             let window = cache.window();
-            for stride in [1, 64, 1 << 20, 1 << 40] {
+            for stride in if cfg!(miri) { &[64][..] } else { &[1, 64, 1 << 20, 1 << 40] } {
                 let mut load = [0; 1_000];
                 for tag in 0..1_000u64 {
                     load[window.bucket(tag * stride)] += 1; // panics out of range

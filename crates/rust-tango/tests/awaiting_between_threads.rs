@@ -112,7 +112,7 @@ fn dropping_a_reader_that_waits_does_not_take_a_slice() {
             took += begin.elapsed();
             assert!(!is_asleep(&link, 0));
         }
-        assert!(took < TIMES * Duration::from_millis(20), "{TIMES} drops took {took:?}");
+        assert!(took < TIMES * Duration::from_millis(20) || cfg!(miri), "{TIMES} drops took {took:?}");
     });
 }
 

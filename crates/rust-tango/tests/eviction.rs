@@ -1,5 +1,6 @@
 //! An evictable consumer gets everything as long as it keeps up; one that keeps the producer waiting for too
 //! long is evicted, told what it has lost, and is in again. A zero-copy consumer never is, nor one that lives.
+#![cfg(feature = "std")]
 
 mod common;
 

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use common::{Random, assert_whole, in_time, publish, sig};
 use rust_tango::{Consumer, DCache, Fseq, Link, LinkBuilder, MCache, Producer, TangoError};
 
-const ENOUGH: u64 = common::few(2_000);
+const ENOUGH: u64 = if cfg!(miri) { FEW } else { 2_000 };
 const FEW: u64 = if cfg!(miri) { 2 } else { 10 };
 const A_WHILE: Duration = Duration::from_secs(1);
 
@@ -109,7 +109,7 @@ fn run(tx: Producer<'_>, observers: Vec<Consumer<'_>>, max: usize, depth: u64) {
         let mut random = Random::new(99);
         while done.load(Relaxed) < count && !readers.iter().any(|reader| reader.is_finished()) {
             // Bursts of all lengths: within the ring, and far over it.
-            for _ in 0..random.below(6 * depth) {
+            for _ in 0..random.below(if cfg!(miri) { 2 } else { 6 } * depth) {
                 publish(&tx, max).expect("nobody holds this producer back");
             }
             std::thread::yield_now();

@@ -1,5 +1,6 @@
 //! Storage of the borrowed API can be moved while nobody borrows it, with all that is published in it; and whatever
 //! its size, no reader finds a byte there that nobody has written. Natively, little of this can fail: it is for Miri.
+#![cfg(feature = "alloc")]
 
 use rust_tango::{Consumer, DCache, Fctl, Fseq, MCache, Producer};
 

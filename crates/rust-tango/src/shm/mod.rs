@@ -45,6 +45,7 @@ mod trust;
 #[cfg(all(test, not(miri)))]
 mod scratch;
 
+#[cfg(feature = "async")]
 pub(crate) use forks::Process;
 pub use holders::{Holder, Holders, Party};
 pub(crate) use link::{
