@@ -104,6 +104,12 @@ impl Cnc {
         CncState::from_word(word)
     }
 
+    /// Whether the word is as in zeroed memory. A look that orders nothing.
+    #[inline]
+    pub(crate) fn is_fresh(&self) -> bool {
+        self.words[0].load(Relaxed) == CncState::Boot as u64
+    }
+
     /// Stores a new state. For the one writer only: of two writers, the last one wins.
     #[inline]
     pub fn set_state(&self, state: CncState) {

@@ -211,7 +211,7 @@ impl<'a> Consumer<'a> {
     /// `missed` then.
     pub(super) fn ask_whether_evicted(&mut self) {
         // Not bound: in a forked child nobody evicts.
-        if !self.mode.is_evictable() || !self.parts.head.is_bound() {
+        if !self.mode.is_evictable() || self.parts.head.rare.cnc.is_fresh() {
             return;
         }
         let evictions = self.parts.head.rare.evicted.load(Relaxed);

@@ -303,10 +303,13 @@ impl<'a> Consumer<'a> {
 /// overwritten, or the link has ended in front of it. Otherwise a ring of such lines would send the reader on and on.
 /// And a reader that has joined finds the ring unbound only in the memory of a forked child, where nothing is published.
 pub(super) fn believable(found: Look, streak: u32, n: u64, parts: &Parts<'_>) -> Look {
-    let is_made_up = !parts.head.is_bound()
-        || streak == super::life::ASTRAY
-        || streak >= 2 && !seq::is_before(n, parts.extent().1);
-    if found == Look::Gone && is_made_up { Look::Behind } else { found }
+    if found != Look::Gone {
+        return found;
+    }
+    let is_made_up = streak == super::life::ASTRAY
+        || streak >= 2 && !seq::is_before(n, parts.extent().1)
+        || parts.head.rare.cnc.is_fresh();
+    if is_made_up { Look::Behind } else { Look::Gone }
 }
 
 #[cfg(all(test, not(loom), feature = "alloc"))]

@@ -86,7 +86,7 @@ impl Producer<'_> {
         }
         let shown = held_by.map_or(0, |slot| slot as u64 + 1);
         let held_by_word = &self.parts.head.credit.held_by;
-        if held_by_word.own() != shown {
+        if held_by_word.load(Relaxed) != shown {
             held_by_word.store(shown, Relaxed);
         }
         Err(TangoError::NoCredits { held_by })

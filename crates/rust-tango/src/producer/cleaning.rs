@@ -5,7 +5,7 @@ use super::Producer;
 use crate::cache;
 use crate::fctl::Told;
 use crate::seq;
-use crate::sync::{Own, Relaxed};
+use crate::sync::Relaxed;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Cleaning {
@@ -72,7 +72,7 @@ impl Producer<'_> {
         };
         self.cleaning.set(cleaning);
         let (sole, is_sole) = (&self.parts.head.credit.sole, u64::from(is_sole));
-        if sole.own() != is_sole {
+        if sole.load(Relaxed) != is_sole {
             sole.store(is_sole, Relaxed);
         }
     }

@@ -8,7 +8,7 @@ use std::task::{Context, Poll, Wake, Waker};
 use rust_tango::{AsyncConsumer, Consumer, Link, LinkError, Start};
 
 use super::assert_is;
-use super::waiting::{MTU, is_asleep, until};
+use super::waiting::{MTU, fast_asleep, is_asleep, until};
 
 type Kind = fn(&Link) -> Result<Consumer<'static>, LinkError>;
 /// All kinds of readers.
@@ -68,6 +68,7 @@ pub(crate) fn ends_wake(make: impl Fn() -> Link) {
         let readers = [link.consumer().unwrap(), link.observer().unwrap()].map(awaits_the_end);
         until(|| is_asleep(&link, 0));
         if stops {
+            fast_asleep();
             link.stop().unwrap();
         } else {
             tx = None; // closed

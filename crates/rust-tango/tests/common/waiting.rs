@@ -144,7 +144,7 @@ pub(crate) fn a_stop_wakes(make: impl Fn() -> Link) {
 
 /// Who stops a link may miss one that is just falling asleep, which then wakes by itself after a slice. Where the slice
 /// is long, wait until none is.
-fn fast_asleep() {
+pub(crate) fn fast_asleep() {
     if cfg!(long_slice) {
         std::thread::sleep(Duration::from_secs(1));
     }
