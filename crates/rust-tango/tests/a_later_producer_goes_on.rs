@@ -330,3 +330,27 @@ fn who_comes_after_a_death_is_announced_before_its_first_fragment() {
         assert!(told > GONE, "{told} deaths were told of");
     });
 }
+
+/// A reader that was told of a death waits until another producer has come, and no longer than it wants to.
+#[test]
+fn a_reader_waits_for_the_next_producer() {
+    in_time(|| {
+        let link = Link::builder().depth(8).mtu(MTU).consumers(1).build().unwrap();
+        let (tx, mut rx) = (link.producer().unwrap(), link.consumer().unwrap());
+        let died = std::panic::catch_unwind(std::panic::AssertUnwindSafe(move || {
+            let _tx = tx;
+            std::panic::resume_unwind(Box::new(()));
+        }));
+        assert!(died.is_err());
+        assert_eq!(rx.wait().unwrap_err(), rust_tango::TangoError::ProducerGone);
+        assert!(!rx.wait_for_producer(Some(std::time::Duration::from_millis(1))), "nobody has come");
+        let next = std::thread::spawn(move || {
+            std::thread::sleep(std::time::Duration::from_millis(30));
+            link.producer().unwrap()
+        });
+        assert!(rx.wait_for_producer(None));
+        publish(&next.join().unwrap(), MTU).unwrap();
+        assert!(matches!(rx.wait(), Err(rust_tango::TangoError::ProducerReplaced { first: 1 })));
+        assert_is(&rx.wait().unwrap().unwrap(), 1, MTU);
+    });
+}

@@ -24,7 +24,7 @@ use nix::libc;
 
 use crate::sync::{AcqRel, Acquire, AtomicPtr, AtomicU64, Relaxed, Release, StaticU64};
 
-/// How often a process that became this one by forks was forked since it first asked: tells a child from its parent.
+/// How many forks lie between this process and the one that asked first: tells a child from its parent.
 static FORKS: StaticU64 = StaticU64::new(0);
 
 /// The process that something belongs to.
