@@ -86,6 +86,9 @@ pub(super) struct Place {
 
 static PLACES: AtomicPtr<Place> = AtomicPtr::new(ptr::null_mut());
 
+/// How many entries are free, or about to be.
+static FREE: StaticU64 = StaticU64::new(0);
+
 fn places() -> impl Iterator<Item = &'static Place> {
     // SAFETY: null, or an entry that was leaked, hence valid for ever, and is only ever shared.
     let newest = unsafe { PLACES.load(Acquire).as_ref() };
@@ -106,8 +109,12 @@ impl Place {
     /// An entry that nobody else has.
     fn free() -> &'static Self {
         let take = |place: &&Self| place.taken.compare_exchange(0, 1, Acquire, Relaxed).is_ok();
-        if let Some(place) = places().find(take) {
-            return place;
+        // Not a walk through all that are taken, for each of many mappings.
+        if FREE.load(Relaxed) != 0 {
+            if let Some(place) = places().find(take) {
+                FREE.fetch_sub(1, Relaxed);
+                return place;
+            }
         }
         const fn zero() -> StaticU64 {
             StaticU64::new(0)
@@ -142,6 +149,8 @@ impl Place {
     /// The mapping is about to go. Before that: what comes to lie there later is nothing to children.
     pub(super) fn forget(&self) {
         self.len.store(0, Release);
+        // Counted before it is free, so that the count is never below zero.
+        FREE.fetch_add(1, Relaxed);
         self.taken.store(0, Release);
     }
 }
