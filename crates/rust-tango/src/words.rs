@@ -174,8 +174,7 @@ impl Block {
         }
         #[cfg(not(all(target_arch = "x86_64", not(miri), not(loom), not(portable))))]
         {
-            let (words, _) = bytes.as_chunks::<WORD>();
-            Self(core::array::from_fn(|at| u64::from_ne_bytes(words[at])))
+            Self(full(bytes))
         }
     }
 
