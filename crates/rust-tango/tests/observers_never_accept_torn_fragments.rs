@@ -135,6 +135,7 @@ fn observe_link(link: LinkBuilder, depth: usize, max: usize) {
 }
 
 #[test]
+#[cfg_attr(miri, ignore = "takes an interpreter too long; `stress` laps observers there")]
 fn payloads_in_slots() {
     in_time(|| observe_link(Link::builder(), 2, 96));
     in_time(|| observe_link(Link::builder(), 8, 96));
@@ -145,6 +146,7 @@ fn payloads_in_slots() {
 }
 
 #[test]
+#[cfg_attr(miri, ignore = "takes an interpreter too long; `stress` laps observers there")]
 fn payloads_in_a_region() {
     in_time(|| observe_link(Link::builder(), 2, 500));
     if !cfg!(miri) {
@@ -155,6 +157,7 @@ fn payloads_in_a_region() {
 
 /// Payloads are overwritten long before their lines are.
 #[test]
+#[cfg_attr(miri, ignore = "takes an interpreter too long; `stress` laps observers there")]
 fn payloads_in_a_small_region() {
     in_time(|| observe_link(Link::builder().region(64 * 11), 8, 300));
     if !cfg!(miri) {
@@ -163,6 +166,7 @@ fn payloads_in_a_small_region() {
 }
 
 #[test]
+#[cfg_attr(miri, ignore = "takes an interpreter too long; `stress` laps observers there")]
 fn borrowed_storage() {
     in_time(|| {
         let (mcache, dcache, fseq) = (MCache::<8>::new(), DCache::<8, 200>::new(), Fseq::new(1));
