@@ -27,7 +27,7 @@ impl Fseq {
 
     /// The sequence number that is published next. Can be behind by the time it is looked at.
     pub fn current(&self) -> u64 {
-        // Pairs with the Release store in `set`: what was published before is there for who reads this.
+        // Pairs with the Release store in `set`: a reader of this number sees what was published before it.
         self.next.load(ordering("fseq.current", Acquire))
     }
 

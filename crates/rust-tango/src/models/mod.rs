@@ -20,7 +20,7 @@
 //! | `endings` | that a closed, stopped or dead link ends before its last fragment; that a next producer does not begin exactly behind the one before, or is announced with another number |
 //! | `takeovers` | that a next producer overwrites what a consumer has not finished with: one that was there before, or one that joins meanwhile; that an observer takes what was being overwritten for whole |
 //! | `parking` | a sleeper that is not woken: by a fragment, a batch, a loan, a credit, leaving, the end, the next owner of a slot; a sleeper that is left to the rule of an owner that is gone |
-//! | `words` | that who reads a heartbeat, a published number, the stop of a link, a count, or the progress of a slot does not see what was stored before it |
+//! | `words` | that a thread that reads a heartbeat, a published number, the stop of a link, a count, or the progress of a slot does not see what was stored before it |
 //! | `storage` | the same on `MCache`, `DCache`, `Fseq`, `Fctl`; a producer that waits for nobody together with a consumer that reads in place |
 //!
 //! *Payload in place is plain memory.* Each word of payload has a loom `UnsafeCell` beside it, which each store of

@@ -50,8 +50,8 @@ impl Process {
 
 /// From now on, forked children run [`in_child`] first.
 fn notice_forks() -> io::Result<()> {
-    // No lock: it could be held by another thread of a process that forks. Asked for twice, it is done twice, and the
-    // second time changes nothing.
+    // No lock: it could be held by another thread of a process that forks. Asked for by two threads at once, it is done
+    // twice: the count rises by two with each fork then, and the memory is there already the second time.
     static NOTICED: StaticU64 = StaticU64::new(0);
     // Miri knows no forks.
     if !cfg!(miri) && NOTICED.load(Relaxed) == 0 {
