@@ -113,13 +113,7 @@ fn a_link_with_a_past() {
     let place = Place::new();
     let link = builder(&place).start(u64::MAX - 20).create("quotes").unwrap();
     for _ in 0..2 {
-        // Dies of a panic.
-        let tx = link.producer().unwrap();
-        let died = std::panic::catch_unwind(std::panic::AssertUnwindSafe(move || {
-            let _tx = tx;
-            std::panic::resume_unwind(Box::new(()));
-        }));
-        assert!(died.is_err());
+        common::dies(link.producer().unwrap());
     }
     let tx = link.producer().unwrap().with_patience(std::time::Duration::ZERO);
     let lazy = link.evictable_consumer(Start::Next).unwrap();

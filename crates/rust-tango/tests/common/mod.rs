@@ -42,6 +42,15 @@ pub(crate) fn in_time(test: impl FnOnce() + Send + 'static) {
     }
 }
 
+/// The producer dies of a panic, without a word on the error output.
+pub(crate) fn dies(producer: Producer<'_>) {
+    let died = std::panic::catch_unwind(std::panic::AssertUnwindSafe(move || {
+        let _producer = producer;
+        std::panic::resume_unwind(Box::new(()));
+    }));
+    assert!(died.is_err());
+}
+
 /// Deterministic pseudo-random numbers.
 pub(crate) struct Random(u64);
 
