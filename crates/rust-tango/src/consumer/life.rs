@@ -3,18 +3,18 @@
 
 use super::pace::Pace;
 use super::{Attachment, Consumer, Mode, Start};
-#[cfg(all(feature = "async", target_os = "linux"))]
-use crate::bell::Bell;
 use crate::error::TangoError;
-use crate::latest::Copied;
+use crate::memory::parts::{Ending, Parts};
+use crate::ring::hot_slot::Copied;
 #[cfg(any(feature = "std", loom))]
-use crate::line::Look;
-use crate::parts::{Ending, Parts};
-use crate::seq;
+use crate::ring::line::Look;
+use crate::ring::seq;
 use crate::sync::{Acquire, Relaxed, fence, intact, ordering};
-use crate::wait::Wait;
+#[cfg(all(feature = "async", target_os = "linux"))]
+use crate::waiting::eventcount::Bell;
+use crate::waiting::wait::Wait;
 #[cfg(feature = "std")]
-use crate::wait::Waiting;
+use crate::waiting::wait::Waiting;
 
 /// The `streak` of a reader that has been sent past every number there is. No link has carried so many: words that
 /// were made up would send it round for ever.
@@ -268,7 +268,7 @@ impl<'a> Consumer<'a> {
             dead_producer: self.dead_producer,
             takeovers: self.takeovers,
             #[cfg(all(feature = "async", target_os = "linux"))]
-            bells: self.mode.seat().map(crate::fctl::Seat::bells),
+            bells: self.mode.seat().map(crate::credits::seat::Seat::bells),
         }
     }
 

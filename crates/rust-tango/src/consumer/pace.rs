@@ -6,16 +6,16 @@
 //! - in a stream of fragments that are there when it looks, stays some way behind ([`Consumer::at_gate`]), and if it is
 //!   the only one, *cleans* what it has read: writes it back, or has it leave the caches (see [`cache`]);
 //! - behind a run of fragments, pauses before it looks again ([`Consumer::end_of_run`]);
-//! - that waits for one fragment after the other, *follows*: see [`latest`](crate::latest).
+//! - that waits for one fragment after the other, *follows*: see [`latest`](crate::ring::hot_slot).
 
 mod following;
 
 use super::Consumer;
-use crate::cache;
-use crate::fctl::Hints;
-use crate::line::Look;
-use crate::parts::Parts;
-use crate::seq;
+use crate::cpu::cache;
+use crate::credits::slot::Hints;
+use crate::memory::parts::Parts;
+use crate::ring::line::Look;
+use crate::ring::seq;
 use crate::sync::{Relaxed, pause, spin_loop};
 
 /// Most spins after an empty look that ends a run: half as many as the run had fragments. The producer gets ahead by
@@ -74,7 +74,7 @@ const OFF: u64 = 1 << 62;
 
 /// What a reader remembers of its looks.
 pub(crate) struct Pace {
-    /// It looks for the next fragment where the newest is shown, and not in the ring: see [`latest`](crate::latest).
+    /// It looks for the next fragment where the newest is shown, and not in the ring: see [`latest`](crate::ring::hot_slot).
     pub(super) follows: bool,
     /// What the producer has been told: `follows` also if it did not long ago.
     told: Hints,

@@ -1,15 +1,15 @@
 //! The steps of reading: a look at the next line, what it may mean, and taking what is there.
 
 use super::Consumer;
+use crate::consumer::payload::{Fragment, Payload};
 use crate::error::TangoError;
-use crate::frag::FragmentMetadata;
-use crate::latest::Found;
-use crate::line::{Line, Look};
-use crate::parts::{Ending, Parts};
-use crate::payload::{Fragment, Payload};
-use crate::seq;
+use crate::memory::parts::{Ending, Parts};
+use crate::ring::hot_slot::Found;
+use crate::ring::line::{Line, Look};
+use crate::ring::metadata::FragmentMetadata;
+use crate::ring::seq;
 use crate::sync::{AtomicU64, intact};
-use crate::wait::{Due, Waiting};
+use crate::waiting::wait::{Due, Waiting};
 
 /// What a look at the next line leads to.
 pub(crate) enum Next<'a> {

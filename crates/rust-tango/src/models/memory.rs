@@ -6,21 +6,24 @@ use std::string::String;
 use std::sync::{Arc, Mutex};
 use std::vec::Vec;
 
-use crate::bell::Order;
-use crate::cnc::CncState;
+use crate::consumer::payload::{Fragment, Scratch};
 use crate::consumer::{Attachment, Consumer, ConsumerClaim, Mode, Start};
-use crate::dcache::{GRANULE, Granules};
+use crate::cpu::words::WORD;
+use crate::credits::floor::Slots;
+use crate::credits::seat::Seat;
+use crate::credits::slot::{ConsumerSlot, SlotReport};
 use crate::error::TangoError;
-use crate::fctl::{ConsumerSlot, Seat, SlotReport, Slots};
-use crate::frag::FragmentMetadata;
-use crate::latest::Latest;
-use crate::line::{Content, META_WORDS};
-use crate::mcache::{Head, Ring};
-use crate::parts::Parts;
-use crate::payload::{Fragment, Scratch};
+use crate::memory::cnc::CncState;
+use crate::memory::head::Head;
+use crate::memory::parts::Parts;
 use crate::producer::{Claim, Producer, ProducerClaim};
+use crate::ring::hot_slot::Latest;
+use crate::ring::line::{Content, META_WORDS};
+use crate::ring::metadata::FragmentMetadata;
+use crate::ring::region::{GRANULE, Granules};
+use crate::ring::slots::Ring;
 use crate::sync::{AtomicU64, Relaxed, begin_execution, mutation};
-use crate::words::WORD;
+use crate::waiting::eventcount::Order;
 
 /// What a model's link is like.
 #[derive(Clone, Copy)]
@@ -163,7 +166,7 @@ impl Memory {
     /// A slot as its owner has it. Who calls this keeps the memory for longer.
     pub(super) fn seat(self: &Arc<Self>, slot: usize) -> Seat<'static> {
         let (slot, apart) = self.slots().nth(slot).expect("the shape has so many");
-        Seat::new(slot, apart, self.parts().head)
+        Seat::new(slot, apart, &self.parts().head.bell)
     }
 
     pub(super) fn observer(self: &Arc<Self>, start: Start) -> Consumer<'static> {

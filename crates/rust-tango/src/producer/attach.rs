@@ -3,16 +3,16 @@
 use super::cleaning::Cleaning;
 use super::showing::Showing;
 use super::{Claim, Producer};
-use crate::bell::Order;
-use crate::cache;
-use crate::cnc::CncState;
-use crate::dcache::Placement;
-use crate::fctl::{Credits, Slots};
-use crate::line;
-use crate::parts::Parts;
-use crate::seq;
+use crate::cpu::cache;
+use crate::credits::floor::{Credits, Slots};
+use crate::memory::cnc::CncState;
+use crate::memory::parts::Parts;
+use crate::producer::placement::Placement;
+use crate::ring::line;
+use crate::ring::seq;
 use crate::sync::{Cell, Own, Relaxed, Release, intact, ordering};
-use crate::wait::Wait;
+use crate::waiting::eventcount::Order;
+use crate::waiting::wait::Wait;
 
 /// One part in so many of the ring is retired at once, if not more for a batch.
 const RETIRE_PART: u64 = 32;

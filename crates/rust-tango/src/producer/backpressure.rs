@@ -9,11 +9,11 @@
 use super::Claim;
 use super::Producer;
 use crate::error::TangoError;
-use crate::frag::FragmentMetadata;
+use crate::ring::metadata::FragmentMetadata;
 use crate::sync::{Own, Relaxed};
-use crate::wait::{Due, Waiting};
+use crate::waiting::wait::{Due, Waiting};
 #[cfg(feature = "std")]
-use crate::{bell, dcache::granules};
+use crate::{ring::region::granules, waiting::eventcount as bell};
 #[cfg(feature = "std")]
 use core::time::Duration;
 #[cfg(feature = "std")]

@@ -2,9 +2,9 @@
 //! they come into this processor's. What of it helps depends on who reads: see [`cache`].
 
 use super::Producer;
-use crate::cache;
-use crate::fctl::Told;
-use crate::seq;
+use crate::cpu::cache;
+use crate::credits::floor::Told;
+use crate::ring::seq;
 use crate::sync::Relaxed;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -81,7 +81,7 @@ impl Producer<'_> {
 #[cfg(all(test, not(loom), feature = "alloc"))]
 mod tests {
     use super::*;
-    use crate::fctl::Hints;
+    use crate::credits::slot::Hints;
     use crate::{Consumer, Link};
 
     fn publish_and_read(tx: &Producer<'_>, readers: &mut [Consumer<'_>], fragments: usize) {

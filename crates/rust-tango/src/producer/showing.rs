@@ -1,10 +1,10 @@
-//! Where a producer shows the newest fragment once more, to who waits for it: see [`latest`](crate::latest).
+//! Where a producer shows the newest fragment once more, to who waits for it: see [`latest`](crate::ring::hot_slot).
 
 use super::Producer;
-use crate::fctl::Told;
-use crate::frag::FragmentMetadata;
-use crate::latest::Latest;
-use crate::line::Content;
+use crate::credits::floor::Told;
+use crate::ring::hot_slot::Latest;
+use crate::ring::line::Content;
+use crate::ring::metadata::FragmentMetadata;
 
 /// To whom the newest fragment is shown whole.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -91,12 +91,13 @@ impl<'a> Producer<'a> {
 #[cfg(all(test, not(loom), feature = "alloc"))]
 mod tests {
     use super::*;
-    use crate::bell::Order;
-    use crate::dcache::Granules;
-    use crate::fctl::{ConsumerSlot, Hints, Slots};
-    use crate::mcache::MCache;
-    use crate::parts::Parts;
+    use crate::borrowed::mcache::MCache;
+    use crate::credits::floor::Slots;
+    use crate::credits::slot::{ConsumerSlot, Hints};
+    use crate::memory::parts::Parts;
     use crate::producer::{Claim, ProducerClaim};
+    use crate::ring::region::Granules;
+    use crate::waiting::eventcount::Order;
     use alloc::boxed::Box;
 
     /// Says that the owner of slot 0 is dead.

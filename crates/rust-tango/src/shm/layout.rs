@@ -18,15 +18,16 @@
 #![allow(unsafe_code)]
 
 use super::map::Mapping;
-use crate::dcache::Granules;
+use crate::cpu::words::WORD;
+use crate::credits::slot::ConsumerSlot;
 use crate::error::{LinkError, LinkErrorKind};
-use crate::fctl::ConsumerSlot;
-use crate::geometry::Geometry;
-use crate::latest::Latest;
-use crate::mcache::{Head, Ring};
-use crate::parts::Parts;
+use crate::memory::geometry::Geometry;
+use crate::memory::head::Head;
+use crate::memory::parts::Parts;
+use crate::ring::hot_slot::Latest;
+use crate::ring::region::Granules;
+use crate::ring::slots::Ring;
 use crate::sync::{AtomicU64, Relaxed};
-use crate::words::WORD;
 
 /// "tango" and the kind of file.
 const MAGIC: u64 = u64::from_be_bytes(*b"\0\0\0tango");

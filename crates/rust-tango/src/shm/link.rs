@@ -16,12 +16,14 @@ use super::map::Mapping;
 use super::staging::{self, Removed, Staging};
 use super::{lock, trust};
 use crate::consumer::{Attachment, Consumer, ConsumerClaim, Mode, Start};
+use crate::credits::floor::Slots;
+use crate::credits::seat::Seat;
+use crate::credits::slot::ConsumerSlot;
 use crate::error::{LinkError, LinkErrorKind, TangoError};
-use crate::fctl::{ConsumerSlot, Seat, Slots};
-use crate::geometry::Geometry;
-use crate::parts::Parts;
+use crate::memory::geometry::Geometry;
+use crate::memory::parts::Parts;
+use crate::memory::status::LinkStatus;
 use crate::producer::{self, Claim, Producer, ProducerClaim};
-use crate::status::LinkStatus;
 use crate::sync::{Arc, Mutex, PoisonError, Relaxed, Release, ordering};
 
 /// A link as a process sees it: everything mapped read-only. Producer and consumers add mappings that
@@ -392,7 +394,7 @@ impl ShmLink {
             // SAFETY: both mappings move into the claim, which the consumer drops last.
             let (words, latest) =
                 unsafe { (layout::consumer_slot(&own.map), layout::latest(&latest_map, &this.geometry)) };
-            let mode = mode(Seat::new(words, Some(latest), parts.head));
+            let mode = mode(Seat::new(words, Some(latest), &parts.head.bell));
             let _own = Some((own, latest_map));
             let claim = Attachment::Owned(Box::new(ShmConsumer { _own, link: this.clone() }));
             return Ok(Consumer::attach(parts, mode, start, claim));

@@ -1,12 +1,12 @@
-//! A reader that *follows* looks where the newest fragment is shown, and not in the ring: see [`latest`](crate::latest).
+//! A reader that *follows* looks where the newest fragment is shown, and not in the ring: see [`latest`](crate::ring::hot_slot).
 //! When it begins to is in [`Consumer::pace_idle_look`] and [`Consumer::end_of_run`].
 
 use super::{FOLLOW_MOST, FOLLOW_PROMPT, LOOKS_BEHIND_NEWEST, PACE_STEP, Pace};
 use crate::consumer::Consumer;
-use crate::fctl::Hints;
-use crate::latest::Latest;
-use crate::line::Look;
-use crate::seq;
+use crate::credits::slot::Hints;
+use crate::ring::hot_slot::Latest;
+use crate::ring::line::Look;
+use crate::ring::seq;
 
 /// Who has found `AWAY_MOST` fragments in a row announced only follows no more for `AWAY_FOR` fragments: the way there
 /// costs it more than it saves. (An observer beside consumers that do not follow; or they come in batches of one.)
