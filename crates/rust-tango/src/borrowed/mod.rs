@@ -198,7 +198,7 @@ impl<'a> Consumer<'a> {
         let attachment = mcache.bind(dcache.identity(), Some(fctl.identity()), None, |seats| {
             seats.enter_consumer().map(|()| Attachment::Borrowed(seats))
         })?;
-        let seat = Seat::new(fctl.slot(), None, &mcache.head().bell);
+        let seat = Seat::new(fctl.slot(), None, &mcache.head().eventcount);
         Ok(Self::attach(parts, Mode::Reliable(seat), Start::At(initial_seq), attachment))
     }
 }

@@ -8,7 +8,7 @@ use crate::cpu::cache;
 use crate::cpu::words::{self, WORD};
 use crate::error::TangoError;
 use crate::memory::parts::Parts;
-use crate::ring::line::{Look, META_WORDS};
+use crate::ring::line::{LineState, META_WORDS};
 use crate::ring::metadata::FragmentMetadata;
 use crate::sync::intact;
 
@@ -75,7 +75,7 @@ impl<'a> Consumer<'a> {
         while there.len < max {
             let n = first.wrapping_add(there.len);
             let line = parts.ring.line(n);
-            if line.look(n) != Look::Ready {
+            if line.state(n) != LineState::Ready {
                 break;
             }
             let place = line.place();
@@ -97,7 +97,7 @@ impl<'a> Consumer<'a> {
         while there.len < max {
             let n = first.wrapping_add(there.len);
             let line = parts.ring.line(n);
-            if line.look(n) != Look::Ready {
+            if line.state(n) != LineState::Ready {
                 break;
             }
             let meta = line.metadata(n);
@@ -108,7 +108,7 @@ impl<'a> Consumer<'a> {
             let (place, control) = meta.pack();
             to[..META_WORDS].copy_from_slice(&[n, meta.sig, place, control]);
             words::load(payload.unwrap_or_default(), &mut to[META_WORDS..]);
-            if intact("batch.still") && !parts.still(n) {
+            if intact("batch.is_valid") && !parts.is_valid(n) {
                 there.stopped_by = Some(Self::overrun);
                 break;
             }

@@ -3,7 +3,7 @@
 //! One type reads in three modes, chosen when it is made:
 //!
 //! - *reliable*: it holds credits, so the producer waits for it, and what it hands out is a slice of
-//!   the ring itself (of a small fragment that it has waited for, a copy: see [`latest`](crate::ring::hot_slot)). It
+//!   the ring itself (of a small fragment that it has waited for, a copy: see [`hot_slot`](crate::ring::hot_slot)). It
 //!   finishes with a fragment when the [`Payload`](crate::Payload) is dropped.
 //! - *observing*: the producer does not know of it and laps it. It copies, validates the copy, and
 //!   hands that out.
@@ -31,8 +31,8 @@ use crate::consumer::payload::Fragment;
 use crate::error::TangoError;
 use crate::memory::parts::{Ending, Parts};
 use crate::metrics::{Counter, Metrics};
-use crate::ring::hot_slot::{Copied, Latest};
-use crate::ring::line::Look;
+use crate::ring::hot_slot::{HotCopy, HotSlot};
+use crate::ring::line::LineState;
 use crate::ring::metadata::FragmentMetadata;
 use crate::sync::intact;
 use crate::waiting::wait::{Wait, Waiting};
@@ -80,8 +80,8 @@ pub struct Consumer<'a> {
     pub(crate) next: u64,
     pub(crate) pace: Pace,
     /// Where it looks for the next fragment if it follows: [`Consumer::where_shown`].
-    shown: &'a Latest,
-    copied: Copied,
+    shown: &'a HotSlot,
+    copied: HotCopy,
     /// The lines were prepared, and the place in them has been settled.
     joined: bool,
     /// A fragment that is there may be taken without further questions.
@@ -171,7 +171,7 @@ impl<'a> Consumer<'a> {
         for _ in 0..self.parts.ring.depth() {
             let Next::Fragment(line) = self.look()? else { return Ok(None) };
             let sig = line.sig();
-            if self.mode.scratch().is_some() && intact("filter.still") && !self.parts.still(self.next) {
+            if self.mode.scratch().is_some() && intact("filter.is_valid") && !self.parts.is_valid(self.next) {
                 return Err(self.overrun());
             }
             if accept(sig) {
@@ -238,7 +238,7 @@ impl<'a> Consumer<'a> {
         }
         self.missed == 0
             && self.ending() == Some(Ending::Closed)
-            && (self.believable(self.parts.ring.line(self.next).look(self.next)) == Look::Behind
+            && (self.believable(self.parts.ring.line(self.next).state(self.next)) == LineState::NotYet
                 || !intact("consumer.closed"))
     }
 

@@ -63,18 +63,18 @@
 #[cfg(any(feature = "std", loom))]
 use crate::credits::slot::{ACTIVE, EVICTABLE};
 use crate::credits::slot::{ConsumerSlot, Hints};
-use crate::ring::hot_slot::Latest;
+use crate::ring::hot_slot::HotSlot;
 use crate::ring::seq;
 use crate::sync::{Acquire, AtomicU64, Cell, Release, SeqCst, fence, intact, ordering, pause};
 #[cfg(any(feature = "std", loom))]
-use crate::waiting::eventcount::Bell;
+use crate::waiting::eventcount::Eventcount;
 
 /// A slot as the producer sees it.
 #[derive(Debug)]
 pub(crate) struct Watched<'a> {
     slot: &'a ConsumerSlot,
     /// Where the newest fragment can be shown to its owner apart.
-    latest: Option<&'a Latest>,
+    hot_slot: Option<&'a HotSlot>,
     /// The state word of an owner that is proven dead, or was evicted: ignored as long as the slot shows it.
     dead: Cell<u64>,
     /// What the owner's bell said when it was last looked at closely.
@@ -96,8 +96,8 @@ pub(crate) struct Slots<'a> {
 }
 
 impl<'a> Watched<'a> {
-    fn new(slot: &'a ConsumerSlot, latest: Option<&'a Latest>) -> Self {
-        Self { slot, latest, dead: Cell::new(0), seen: Cell::new(0), hints: Cell::new(0) }
+    fn new(slot: &'a ConsumerSlot, hot_slot: Option<&'a HotSlot>) -> Self {
+        Self { slot, hot_slot, dead: Cell::new(0), seen: Cell::new(0), hints: Cell::new(0) }
     }
 
     /// What the owner told when its signals were last looked at closely, unless it is ignored by now.
@@ -110,7 +110,7 @@ impl<'a> Watched<'a> {
     /// Whether its owner's signals are not what they were when they were last looked at closely.
     #[inline(always)]
     fn has_changed(&self) -> bool {
-        (self.slot.bell().asleep() != self.seen.get()) | (self.slot.hints() != self.hints.get())
+        (self.slot.eventcount().asleep() != self.seen.get()) | (self.slot.hints() != self.hints.get())
     }
 }
 
@@ -127,8 +127,8 @@ impl<'a> Slots<'a> {
 
     /// The slots of a `Link`, each with the place where the newest fragment can be shown to its owner apart.
     #[cfg(feature = "alloc")]
-    pub(crate) fn watching(slots: impl Iterator<Item = (&'a ConsumerSlot, Option<&'a Latest>)>) -> Self {
-        let mut slots = slots.map(|(slot, latest)| Watched::new(slot, latest));
+    pub(crate) fn watching(slots: impl Iterator<Item = (&'a ConsumerSlot, Option<&'a HotSlot>)>) -> Self {
+        let mut slots = slots.map(|(slot, hot_slot)| Watched::new(slot, hot_slot));
         Self { first: slots.next(), rest: slots.collect(), is_awaited: false }
     }
 
@@ -145,8 +145,8 @@ impl<'a> Slots<'a> {
     }
 
     /// The places where the newest fragment can be shown to one consumer apart.
-    pub(crate) fn latests(&self) -> impl Iterator<Item = &'a Latest> {
-        self.iter().filter_map(|watched| watched.latest)
+    pub(crate) fn hot_slots(&self) -> impl Iterator<Item = &'a HotSlot> {
+        self.iter().filter_map(|watched| watched.hot_slot)
     }
 }
 
@@ -174,7 +174,7 @@ pub(crate) struct Told {
     /// Somebody may look for fragments where the newest is shown.
     pub(crate) followed: bool,
     /// The slot of the one consumer that does, if it is one.
-    pub(crate) sole_follower: Option<usize>,
+    pub(crate) single_hot_reader: Option<usize>,
     /// Somebody has lines that were read leave the caches.
     pub(crate) evicted: bool,
 }
@@ -184,7 +184,7 @@ impl<'a> Credits<'a> {
     pub(crate) fn new(slots: Slots<'a>, floor: u64, word: &'a AtomicU64, credits: u64) -> Self {
         // No fence: nothing from `floor` on has been given up. The word may fall here: see the module. Release: as in
         // `refresh`.
-        word.store(floor, ordering("fctl.first_order", Release));
+        word.store(floor, ordering("credits.first_order", Release));
         Self {
             slots,
             floor: Cell::new(floor),
@@ -232,19 +232,19 @@ impl<'a> Credits<'a> {
         }
         // R2. Release: a joiner that moves up to this floor, and so fences once more, sees all that was published before it
         // was stored. (Without it, such a fragment may read as not there yet for a moment.)
-        if intact("fctl.tentative") {
-            self.word.store(candidate, ordering("fctl.tentative_order", Release));
+        if intact("credits.tentative") {
+            self.word.store(candidate, ordering("credits.tentative_order", Release));
         }
         // R3: pairs with the fence in `ConsumerSlot::settle`.
-        fence(ordering("fctl.refresh_fence", SeqCst));
+        fence(ordering("credits.refresh_fence", SeqCst));
         // R4: not below the last final floor, for `least_demand` ignores who is; and not over the candidate, for
         // a joiner that has seen that one may stand there.
-        let floor = if intact("fctl.second_read") { self.least_demand(n) } else { candidate };
-        let floor = if intact("fctl.candidate") { seq::earlier(candidate, floor) } else { floor };
-        self.word.store(floor, ordering("fctl.final_order", Release));
+        let floor = if intact("credits.second_read") { self.least_demand(n) } else { candidate };
+        let floor = if intact("credits.candidate") { seq::earlier(candidate, floor) } else { floor };
+        self.word.store(floor, ordering("credits.final_order", Release));
         // Pairs with the Release stores in `ConsumerSlot::release` and `leave`: their reads happen
         // before our writes.
-        fence(ordering("fctl.credits", Acquire));
+        fence(ordering("credits.credits", Acquire));
         self.floor.set(floor);
         let rose = seq::is_before(old, floor);
         self.failures.set(if rose { 0 } else { failures.wrapping_add(1) });
@@ -267,7 +267,7 @@ impl<'a> Credits<'a> {
                 None => continue,
             };
             counted += 1;
-            let settled = !seq::is_before(next, floor) || !intact("fctl.before_floor");
+            let settled = !seq::is_before(next, floor) || !intact("credits.before_floor");
             if settled && seq::is_before(next, least) {
                 least = next;
                 self.held_by.set(Some(index));
@@ -302,24 +302,24 @@ impl<'a> Credits<'a> {
     /// Looks closely: true if there is a sleeper that has not been rung for.
     #[cold]
     pub(crate) fn look_closely(&self) -> bool {
-        let mut needs_ringing = false;
+        let mut needs_notify = false;
         for watched in self.slots.iter() {
             watched.hints.set(watched.slot.hints());
             let mut seen = watched.seen.get();
-            if watched.slot.bell().asleep() != seen {
-                needs_ringing |= watched.slot.bell().needs_ringing(&mut seen);
+            if watched.slot.eventcount().asleep() != seen {
+                needs_notify |= watched.slot.eventcount().needs_notify(&mut seen);
                 watched.seen.set(seen);
             }
         }
-        needs_ringing
+        needs_notify
     }
 
     /// Where the newest fragment can be shown to the owner of a slot apart.
     #[inline(always)]
-    pub(crate) fn latest(&self, slot: usize) -> Option<&'a Latest> {
+    pub(crate) fn hot_slot(&self, slot: usize) -> Option<&'a HotSlot> {
         match slot.checked_sub(1) {
-            None => self.slots.first.as_ref()?.latest,
-            Some(behind_first) => self.slots.rest().get(behind_first)?.latest,
+            None => self.slots.first.as_ref()?.hot_slot,
+            Some(behind_first) => self.slots.rest().get(behind_first)?.hot_slot,
         }
     }
 
@@ -336,15 +336,15 @@ impl<'a> Credits<'a> {
         }
         Told {
             followed: followers != 0 || self.counted.get() == 0,
-            sole_follower: (followers == 1).then_some(last),
+            single_hot_reader: (followers == 1).then_some(last),
             evicted,
         }
     }
 
     /// The bell of the owner of a slot.
     #[cfg(any(feature = "std", loom))]
-    pub(crate) fn bell(&self, slot: usize) -> Option<&'a Bell> {
-        self.slots.iter().nth(slot).map(|watched| watched.slot.bell())
+    pub(crate) fn eventcount(&self, slot: usize) -> Option<&'a Eventcount> {
+        self.slots.iter().nth(slot).map(|watched| watched.slot.eventcount())
     }
 
     /// The state word of the consumer that held the last refresh back, if it may be evicted.
@@ -372,14 +372,14 @@ impl<'a> Credits<'a> {
     /// Asks `lives` about the owners of all slots, and ignores those that do not live from now on.
     /// `lives` must be certain: it frees memory that the owner may have slices of. Says how many died.
     #[cfg(feature = "alloc")]
-    pub(crate) fn bury_dead(&self, lives: impl Fn(usize) -> bool) -> u64 {
+    pub(crate) fn reap_dead(&self, lives: impl Fn(usize) -> bool) -> u64 {
         let mut dead = 0;
         for (index, watched) in self.slots.iter().enumerate() {
             // The state is read first: an owner that is dead afterwards was the owner of this state, or
             // an earlier one.
             let (state, demand) = watched.slot.demand();
             if demand.is_some() && state != watched.dead.get() && !lives(index) {
-                let state = if intact("fctl.buried_before") { state } else { watched.slot.demand().0 };
+                let state = if intact("credits.reaped_before") { state } else { watched.slot.demand().0 };
                 watched.dead.set(state);
                 dead += 1;
             }
@@ -399,7 +399,7 @@ impl<'a> Credits<'a> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::waiting::eventcount::Order;
+    use crate::waiting::eventcount::Barrier;
 
     #[test]
     fn the_floor_follows_the_slowest_and_never_falls() {
@@ -407,7 +407,7 @@ mod tests {
         let slots = Slots::awaiting(Some(&a));
         let credits = Credits::new(slots, 10, &word, 8);
         assert!(!credits.refresh(14), "before its first consumer, an Fctl holds the producer");
-        a.claim(10, false, Order::ByFence);
+        a.claim(10, false, Barrier::Fence);
         assert_eq!(a.settle(3, &word, usize::MAX), 10, "a start before the floor moves up");
         a.release(12);
         assert!(credits.refresh(14));
@@ -425,24 +425,24 @@ mod tests {
         let (a, b, word) = (ConsumerSlot::new(), ConsumerSlot::new(), AtomicU64::new(0));
         let credits = Credits::new(Slots::watching([(&a, None), (&b, None)].into_iter()), 0, &word, 8);
         for slot in [&a, &b] {
-            slot.claim(0, false, Order::ByFence);
+            slot.claim(0, false, Barrier::Fence);
             slot.hint(Hints { follows: true, evicts: true });
         }
         credits.look_closely();
-        assert_eq!(credits.told().sole_follower, None, "there are two");
-        assert_eq!(credits.bury_dead(|slot| slot != 0), 1);
-        assert_eq!(credits.told().sole_follower, Some(1));
+        assert_eq!(credits.told().single_hot_reader, None, "there are two");
+        assert_eq!(credits.reap_dead(|slot| slot != 0), 1);
+        assert_eq!(credits.told().single_hot_reader, Some(1));
         b.release(1);
         assert!(credits.refresh(8));
         b.hint(Hints::default());
         credits.look_closely();
         let told = credits.told();
-        assert_eq!((told.sole_follower, told.followed, told.evicted), (None, false, false));
+        assert_eq!((told.single_hot_reader, told.followed, told.evicted), (None, false, false));
         // Its slot has another owner: known by what that tells, before credits are asked for.
-        a.claim(1, false, Order::ByFence);
+        a.claim(1, false, Barrier::Fence);
         a.hint(Hints { follows: true, evicts: false });
         credits.look_closely();
-        assert_eq!(credits.told().sole_follower, Some(0));
+        assert_eq!(credits.told().single_hot_reader, Some(0));
     }
 
     #[cfg(feature = "alloc")]
@@ -457,7 +457,7 @@ mod tests {
             credits.told().followed
         };
         assert!(is_followed(), "there may be observers, and nobody else");
-        a.claim(0, false, Order::ByFence);
+        a.claim(0, false, Barrier::Fence);
         a.release(1);
         assert!(credits.refresh(8));
         assert!(!is_followed());
@@ -466,7 +466,7 @@ mod tests {
         a.hint(Hints::default());
         assert!(!is_followed());
         a.hint(Hints { follows: true, evicts: false });
-        a.claim(1, false, Order::ByFence);
+        a.claim(1, false, Barrier::Fence);
         assert!(!is_followed());
         a.hint(Hints { follows: true, evicts: false });
         a.leave();
@@ -481,16 +481,16 @@ mod tests {
         let (a, b, word) = (ConsumerSlot::new(), ConsumerSlot::new(), AtomicU64::new(0));
         let slots = Slots::watching([(&a, None), (&b, None)].into_iter());
         let credits = Credits::new(slots, 0, &word, 8);
-        a.claim(2, false, Order::ByFence);
-        b.claim(5, false, Order::ByFence);
+        a.claim(2, false, Barrier::Fence);
+        b.claim(5, false, Barrier::Fence);
         assert!(credits.refresh(8));
         assert_eq!(credits.limit(), 10);
         assert!(!credits.refresh(8));
         assert_eq!(credits.held_by(), Some(0));
-        credits.bury_dead(|slot| slot != 0);
+        credits.reap_dead(|slot| slot != 0);
         assert!(credits.refresh(8));
         assert_eq!(credits.limit(), 13);
-        a.claim(6, false, Order::ByFence);
+        a.claim(6, false, Barrier::Fence);
         a.settle(6, &word, usize::MAX);
         b.leave();
         assert!(credits.refresh(8));

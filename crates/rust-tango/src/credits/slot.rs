@@ -4,7 +4,7 @@ use crate::ring::seq;
 use crate::sync::{
     Acquire, AtomicU64, Own, Padded, Relaxed, Release, SeqCst, StaticU64, fence, intact, ordering,
 };
-use crate::waiting::eventcount::{Bell, Order};
+use crate::waiting::eventcount::{Barrier, Eventcount};
 
 pub(crate) const ACTIVE: u64 = 1;
 pub(crate) const EVICTABLE: u64 = 2;
@@ -27,7 +27,7 @@ pub(crate) struct ConsumerSlot {
 #[repr(C)]
 #[derive(Debug)]
 struct Signals {
-    bell: Bell,
+    eventcount: Eventcount,
     /// Any of [`Hints`]. What they say is about time only, and so not in models.
     hints: StaticU64,
 }
@@ -91,14 +91,14 @@ impl ConsumerSlot {
         Self {
             progress: Padded::new(Progress { state: zero(), next: zero(), base: zero() }),
             counts: Padded::new(Counts { overruns: zero(), lost: zero() }),
-            signals: Padded::new(Signals { bell: Bell::new(), hints: StaticU64::new(0) }),
+            signals: Padded::new(Signals { eventcount: Eventcount::new(), hints: StaticU64::new(0) }),
         }
     }
 
     /// The owner dies while it sleeps: nobody says that it is awake again.
     #[cfg(all(loom, test))]
     pub(crate) fn dies_asleep(&self) {
-        self.signals.bell.fall_asleep();
+        self.signals.eventcount.fall_asleep();
     }
 
     /// Makes the words exist for the model checker.
@@ -109,16 +109,16 @@ impl ConsumerSlot {
         for word in [state, next, base, overruns, lost] {
             word.touch();
         }
-        self.signals.bell.touch();
+        self.signals.eventcount.touch();
     }
 
     /// Takes the slot for a new owner, which owns it exclusively; [`Self::settle`] must follow before
     /// anything is read in place.
-    pub(crate) fn claim(&self, start: u64, evictable: bool, order: Order) {
+    pub(crate) fn claim(&self, start: u64, evictable: bool, order: Barrier) {
         self.counts.overruns.store(0, Relaxed);
         self.counts.lost.store(0, Relaxed);
         self.progress.base.store(start, Relaxed);
-        self.signals.bell.take(order);
+        self.signals.eventcount.take_over(order);
         self.hint(Hints::default());
         self.begin_epoch(start, evictable);
     }
@@ -128,11 +128,11 @@ impl ConsumerSlot {
         let Progress { state, next, .. } = &*self.progress;
         let epoch = state.own() & !(ACTIVE | EVICTABLE);
         // Release: a producer that still sees the epoch before takes this for a credit given back.
-        next.store(start, ordering("fctl.claim_next", Release));
+        next.store(start, ordering("credits.claim_next", Release));
         let evictable = if evictable { EVICTABLE } else { 0 };
         // Release: who sees the new epoch active sees its `next`; pairs with the fence in `demand`.
-        let epoch = if intact("fctl.epoch") { epoch.wrapping_add(EPOCH) } else { epoch };
-        state.store(epoch | evictable | ACTIVE, ordering("fctl.claim_state", Release));
+        let epoch = if intact("credits.epoch") { epoch.wrapping_add(EPOCH) } else { epoch };
+        state.store(epoch | evictable | ACTIVE, ordering("credits.claim_state", Release));
     }
 
     /// Moves to `start`, or up to the floor if that is behind it (J2, J3). The fragments between the
@@ -143,21 +143,21 @@ impl ConsumerSlot {
     pub(crate) fn settle(&self, start: u64, floor: &AtomicU64, rounds: usize) -> u64 {
         let mut at = start;
         for _ in 0..rounds {
-            self.progress.next.store(at, ordering("fctl.settle_next", Release));
+            self.progress.next.store(at, ordering("credits.settle_next", Release));
             // Pairs with the fence in `Credits::refresh`: either the producer sees the line above, or
             // the floor that it stored is seen below.
-            fence(ordering("fctl.settle_fence", SeqCst));
+            fence(ordering("credits.settle_fence", SeqCst));
             let floor = floor.load(Relaxed);
-            if !seq::is_before(at, floor) || !intact("fctl.settle_check") {
+            if !seq::is_before(at, floor) || !intact("credits.settle_check") {
                 return at;
             }
             at = floor;
-            if !intact("fctl.settle_again") {
+            if !intact("credits.settle_again") {
                 break;
             }
         }
         // By copy, so wherever it stands. Release: as any credit that is given back.
-        self.progress.next.store(at, ordering("fctl.settle_last", Release));
+        self.progress.next.store(at, ordering("credits.settle_last", Release));
         at
     }
 
@@ -165,7 +165,7 @@ impl ConsumerSlot {
     #[inline]
     pub(crate) fn release(&self, next: u64) {
         // Pairs with the acquire fence at the end of `Credits::refresh`.
-        self.progress.next.store(next, ordering("fctl.release", Release));
+        self.progress.next.store(next, ordering("credits.release", Release));
     }
 
     /// Counts what is consumed from `start` on.
@@ -193,7 +193,7 @@ impl ConsumerSlot {
         self.hint(Hints::default());
         let state = &self.progress.state;
         // Release: what was read happens before what the producer writes over it.
-        state.store(state.own() & !ACTIVE, ordering("fctl.leave", Release));
+        state.store(state.own() & !ACTIVE, ordering("credits.leave", Release));
     }
 
     /// Whether the owner has claimed it as evictable.
@@ -201,23 +201,23 @@ impl ConsumerSlot {
         self.progress.state.own() & EVICTABLE != 0
     }
 
-    /// Wakes a producer that waits for this consumer, on behalf of somebody else; see [`Bell::shake`].
+    /// Wakes a producer that waits for this consumer, on behalf of somebody else; see [`Eventcount::wake_all`].
     #[cfg(feature = "alloc")]
-    pub(crate) fn shake(&self) {
-        self.signals.bell.shake();
+    pub(crate) fn wake_all(&self) {
+        self.signals.eventcount.wake_all();
     }
 
     /// For people and metrics: a look at the slot from any thread or process.
     pub(crate) fn report(&self) -> SlotReport {
         let state = self.progress.state.load(Relaxed);
         // Pairs with the Release store of the state in `begin_epoch`: what is told of an owner is not older than it.
-        fence(ordering("fctl.report", Acquire));
+        fence(ordering("credits.report", Acquire));
         let next = self.progress.next.load(Relaxed);
         let consumed = next.wrapping_sub(self.progress.base.load(Relaxed));
         SlotReport {
             active: state & ACTIVE != 0,
             evictable: state & EVICTABLE != 0,
-            asleep: self.signals.bell.asleep() % 2 == 1,
+            asleep: self.signals.eventcount.asleep() % 2 == 1,
             next,
             consumed: if seq::distance(0, consumed) < 0 { 0 } else { consumed },
             overruns: self.counts.overruns.load(Relaxed),
@@ -227,8 +227,8 @@ impl ConsumerSlot {
 
     /// What the owner sleeps on.
     #[inline]
-    pub(super) fn bell(&self) -> &Bell {
-        &self.signals.bell
+    pub(super) fn eventcount(&self) -> &Eventcount {
+        &self.signals.eventcount
     }
 
     /// What the owner has told, as a word.
@@ -242,7 +242,7 @@ impl ConsumerSlot {
     pub(super) fn demand(&self) -> (u64, Option<u64>) {
         let state = self.progress.state.load(Relaxed);
         // Pairs with the Release store in `claim`.
-        fence(ordering("fctl.demand", Acquire));
+        fence(ordering("credits.demand", Acquire));
         (state, (state & ACTIVE != 0).then(|| self.progress.next.load(Relaxed)))
     }
 }

@@ -197,9 +197,9 @@ impl Link {
 
     /// For models: producers show the newest fragment where followers look.
     #[cfg(all(loom, test))]
-    pub(crate) fn shows_latest(&self) {
+    pub(crate) fn uses_hot_slot(&self) {
         match &self.place {
-            Place::Heap(link) => link.head.latest.is_used_from_now_on(true),
+            Place::Heap(link) => link.head.hot_slot.is_used_from_now_on(true),
         }
     }
 
@@ -223,8 +223,8 @@ impl Link {
             Place::Heap(link) => {
                 // Pairs with the acquire fence in `Parts::ending`.
                 link.stop.store(1, ordering("link.stop", Release));
-                link.head.bell.shake();
-                link.consumers.iter().for_each(ConsumerSlot::shake);
+                link.head.eventcount.wake_all();
+                link.consumers.iter().for_each(ConsumerSlot::wake_all);
                 Ok(())
             }
             #[cfg(all(feature = "shm", target_os = "linux"))]
@@ -535,7 +535,7 @@ impl HeapLink {
         let slot = this.taken.iter().position(free).ok_or(TangoError::ConsumerTaken)?;
         let claim = Attachment::Owned(Box::new(HeapConsumer { link: this.clone(), slot: Some(slot) }));
         let kept = Self::kept(this);
-        let mode = mode(Seat::new(&kept.consumers[slot], None, &kept.head.bell));
+        let mode = mode(Seat::new(&kept.consumers[slot], None, &kept.head.eventcount));
         Ok(Consumer::attach(Self::parts(this), mode, start, claim))
     }
 }

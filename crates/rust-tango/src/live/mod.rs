@@ -16,7 +16,7 @@
 //!
 //! Invariants:
 //! - *No wakeup is lost.* An order says for what the reader has looked in vain. The watcher looks for just
-//!   that itself before it sleeps, by the rules of [`bell`](crate::waiting::eventcount). An order stays until its news has
+//!   that itself before it sleeps, by the rules of [`eventcount`](crate::waiting::eventcount). An order stays until its news has
 //!   been told, or a later one of the same reader takes its place.
 //! - *The descriptor is readable unless an order stands that asks for it.* Who has polled until there is
 //!   nothing can wait for it, whatever happened before.
@@ -138,7 +138,7 @@ impl AsyncConsumer {
     /// # Errors
     /// As [`AsyncConsumer::recv`].
     pub fn poll(&mut self) -> Result<Option<Fragment<'_>>, TangoError> {
-        match self.look(None)? {
+        match self.find(None)? {
             Found::Fragment(line) => self.consumer.take(line),
             Found::End | Found::Nothing => Ok(None),
         }
@@ -162,7 +162,7 @@ impl AsyncConsumer {
             cx.waker().wake_by_ref();
             return Poll::Pending;
         }
-        match self.look(Some(cx.waker())) {
+        match self.find(Some(cx.waker())) {
             Ok(Found::Fragment(line)) => {
                 self.streak += 1;
                 Poll::Ready(Ok(Some(line)))
@@ -179,7 +179,7 @@ impl AsyncConsumer {
     /// Looks for the next fragment. If there is none, has the watcher look out for it, and tell the task of
     /// that waker, or (`None`) by the descriptor.
     #[inline]
-    fn look(&mut self, task: Option<&Waker>) -> Result<Found, TangoError> {
+    fn find(&mut self, task: Option<&Waker>) -> Result<Found, TangoError> {
         loop {
             match self.consumer.look_closely()? {
                 Next::Fragment(line) => return Ok(Found::Fragment(line)),

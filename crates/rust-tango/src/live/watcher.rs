@@ -25,7 +25,7 @@ use crate::consumer::{Question, Watch};
 use crate::error::LinkError;
 use crate::shm::Process;
 use crate::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
-use crate::waiting::eventcount::{Bell, SLICE};
+use crate::waiting::eventcount::{Eventcount, SLICE};
 use crate::waiting::wait::Naps;
 
 /// Between two attempts to wake the thread so that it ends: an attempt may come just before it falls asleep.
@@ -53,7 +53,7 @@ struct Shared {
 
 #[derive(Debug)]
 struct State {
-    order: Option<Order>,
+    order: Option<Barrier>,
     /// Counts the orders.
     serial: u64,
     /// False only while an order stands that asks for the descriptor.
@@ -65,13 +65,13 @@ struct State {
     over: bool,
 }
 
-struct Order {
+struct Barrier {
     watch: Watch<'static>,
     /// Who is told; `None`: who waits for the descriptor.
     task: Option<Waker>,
 }
 
-impl core::fmt::Debug for Order {
+impl core::fmt::Debug for Barrier {
     fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
         f.debug_struct("Order").field("task", &self.task).finish_non_exhaustive()
     }
@@ -108,7 +108,7 @@ impl Watcher {
     ///
     /// The memory that the watch is a view of must outlive this watcher.
     pub(super) fn order(&self, watch: Watch<'static>, task: Option<&Waker>) -> Receipt {
-        let order = Order { watch, task: task.cloned() };
+        let order = Barrier { watch, task: task.cloned() };
         let mut state = self.shared.lock();
         if core::mem::take(&mut state.suspicion) {
             return Receipt::AskFirst;
@@ -144,9 +144,9 @@ impl Drop for Watcher {
             // before it called.
             return;
         }
-        let producer = order.as_ref().and_then(|order| order.watch.bells).map(|(_, producer)| producer);
+        let producer = order.as_ref().and_then(|order| order.watch.eventcounts).map(|(_, producer)| producer);
         while !thread.is_finished() {
-            producer.into_iter().for_each(Bell::shake);
+            producer.into_iter().for_each(Eventcount::wake_all);
             thread::sleep(SHAKES);
         }
         // It has caught what foreign code may have done to it.
@@ -209,7 +209,7 @@ impl Shared {
         if watch.has_news() {
             return Outcome::News;
         }
-        let slept = watch.bells.is_some_and(|(own, producer)| {
+        let slept = watch.eventcounts.is_some_and(|(own, producer)| {
             own.sleep_on(producer, SLICE, || self.lock().over || watch.has_news())
         });
         let is_due = slept || self.nap(naps);

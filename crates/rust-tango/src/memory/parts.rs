@@ -64,7 +64,7 @@ impl<'a> Parts<'a> {
         let stopped = self.is_stopped();
         // Pairs with the Release store of the stop word.
         fence(ordering("parts.ending", Acquire));
-        match self.head.rare.cnc.state() {
+        match self.head.lifecycle.cnc.state() {
             _ if stopped => Some(Ending::Closed),
             CncState::Halt => Some(Ending::Closed),
             CncState::Fail => Some(Ending::Died),
@@ -79,9 +79,9 @@ impl<'a> Parts<'a> {
         (seq::later(by_lines, self.head.oldest.load(Relaxed)), next)
     }
 
-    /// See [`line::still`].
+    /// See [`line::is_valid`].
     #[inline]
-    pub(crate) fn still(&self, n: u64) -> bool {
-        line::still(&self.head.oldest, n)
+    pub(crate) fn is_valid(&self, n: u64) -> bool {
+        line::is_valid(&self.head.oldest, n)
     }
 }

@@ -31,7 +31,7 @@ pub struct LinkStatus {
     /// The slot of the consumer for which the producer waits, or did when it last tried to publish.
     pub held_by: Option<usize>,
     /// How many consumers died attached and hold the producer back no more.
-    pub buried: u64,
+    pub reaped: u64,
     /// How many consumers have been evicted.
     pub evicted: u64,
     /// How many producers came after one that had died.
@@ -88,17 +88,17 @@ impl LinkStatus {
         });
         Self {
             producer,
-            closed: parts.head.rare.cnc.state() == CncState::Halt,
-            heartbeat: parts.head.rare.cnc.heartbeat(),
+            closed: parts.head.lifecycle.cnc.state() == CncState::Halt,
+            heartbeat: parts.head.lifecycle.cnc.heartbeat(),
             stopped: parts.is_stopped(),
-            start: parts.head.rare.start.load(Relaxed),
+            start: parts.head.lifecycle.start.load(Relaxed),
             next,
             oldest,
             backpressure: parts.head.credit.stalls.load(Relaxed),
             held_by: (parts.head.credit.held_by.load(Relaxed) as usize).checked_sub(1),
-            buried: parts.head.rare.buried.load(Relaxed),
-            evicted: parts.head.rare.evicted.load(Relaxed),
-            takeovers: parts.head.rare.takeovers.load(Relaxed),
+            reaped: parts.head.lifecycle.reaped.load(Relaxed),
+            evicted: parts.head.lifecycle.evicted.load(Relaxed),
+            takeovers: parts.head.lifecycle.takeovers.load(Relaxed),
             consumers: consumers.collect(),
         }
     }

@@ -31,7 +31,7 @@ use crate::ring::metadata::FragmentMetadata;
 use crate::ring::region::granules;
 use crate::ring::seq;
 use crate::sync::{AtomicU64, Cell, Relaxed, Release, intact, ordering};
-use crate::waiting::eventcount::Order;
+use crate::waiting::eventcount::Barrier;
 use crate::waiting::wait::Wait;
 #[cfg(feature = "std")]
 use core::time::Duration;
@@ -80,7 +80,7 @@ pub struct Producer<'a> {
     placement: Placement,
     credits: Credits<'a>,
     /// How a publish is ordered before the look at who sleeps.
-    order: Order,
+    order: Barrier,
     wait: Wait,
     /// How long it waits for an evictable consumer.
     #[cfg(feature = "std")]
@@ -161,8 +161,8 @@ impl Drop for Producer<'_> {
         #[cfg(not(feature = "std"))]
         let panics = false;
         // Who sees the end sees what came before: `Cnc` orders it, `Parts::ending` asks.
-        self.parts.head.rare.cnc.set_state(if panics { CncState::Fail } else { CncState::Halt });
-        self.parts.head.bell.ring();
+        self.parts.head.lifecycle.cnc.set_state(if panics { CncState::Fail } else { CncState::Halt });
+        self.parts.head.eventcount.notify();
     }
 }
 
@@ -194,7 +194,7 @@ impl<'a> Producer<'a> {
         self.prefetch_newest(payload.len());
         let meta = FragmentMetadata::in_slot(n, payload.len(), sig, ctl, ts);
         let (line, content) = (self.parts.ring.line(n), Content::of(payload));
-        let fits = line.fill(content);
+        let fits = line.write_payload(content);
         debug_assert!(fits, "`in_slot` is no more than a slot has room for");
         line.publish(&meta);
         self.show_newest(&meta, content);
@@ -246,15 +246,15 @@ impl<'a> Producer<'a> {
                 break;
             }
             let line = ring.line(n);
-            let fits = line.fill(Content::of(payload));
+            let fits = line.write_payload(Content::of(payload));
             debug_assert!(fits, "as in `publish`");
-            line.describe(&FragmentMetadata::in_slot(n, payload.len(), sig, ctl, ts));
+            line.write_metadata(&FragmentMetadata::in_slot(n, payload.len(), sig, ctl, ts));
             n = n.wrapping_add(1);
         }
         let count = n.wrapping_sub(first);
         for offset in 0..count {
             let n = first.wrapping_add(offset);
-            ring.line(n).show(n);
+            ring.line(n).commit(n);
         }
         if count != 0 {
             self.announce(n.wrapping_sub(1));
@@ -275,9 +275,9 @@ impl<'a> Producer<'a> {
             let Ok(block) = <&[u8; 64]>::try_from(*payload) else { return at };
             let n = first.wrapping_add(at as u64);
             let line = ring.line(n);
-            let fits = line.fill(Content::Block(words::Block::load(block)));
+            let fits = line.write_payload(Content::Block(words::Block::load(block)));
             debug_assert!(fits, "as the first");
-            line.describe(&FragmentMetadata::in_slot(n, 64, sig, ctl, ts));
+            line.write_metadata(&FragmentMetadata::in_slot(n, 64, sig, ctl, ts));
         }
         payloads.len()
     }
@@ -355,7 +355,7 @@ impl<'a> Producer<'a> {
     /// How many reliable consumers are attached and live at this moment; asks about each (in shared memory a system
     /// call). Others may come and go meanwhile.
     pub fn consumers(&self) -> usize {
-        self.bury_dead();
+        self.reap_dead();
         self.credits.attached().count()
     }
 
@@ -368,7 +368,7 @@ impl<'a> Producer<'a> {
     /// asks whether they live (as [`Producer::consumers`]).
     pub fn is_drained(&self) -> bool {
         self.seems_drained() || {
-            self.bury_dead();
+            self.reap_dead();
             self.seems_drained()
         }
     }
@@ -393,7 +393,7 @@ impl<'a> Producer<'a> {
     /// Shows `now`, of a clock and in a unit that readers know, as the producer's heartbeat
     /// (`LinkStatus::heartbeat`). It is for people to look at: nothing is decided by it.
     pub fn beat(&self, now: u64) {
-        self.parts.head.rare.cnc.beat(now);
+        self.parts.head.lifecycle.cnc.beat(now);
     }
 
     /// How blocking calls wait from now on.
@@ -562,16 +562,16 @@ impl<'a> Producer<'a> {
     /// Wakes the consumers that sleep, now that there is something for them.
     #[inline]
     fn wake_sleepers(&self) {
-        self.order.before_looking();
+        self.order.before_check();
         if self.credits.signals_changed() {
-            self.look_at_signals();
+            self.heed_signals();
         }
     }
 
     #[cold]
-    fn look_at_signals(&self) {
+    fn heed_signals(&self) {
         if self.credits.look_closely() {
-            self.parts.head.bell.ring();
+            self.parts.head.eventcount.notify();
         }
         self.heed_consumers();
     }

@@ -1,4 +1,4 @@
-//! [`Latest`]: the newest fragment once more, always in the same place, for a reader that waits.
+//! [`HotSlot`]: the newest fragment once more, always in the same place, for a reader that waits.
 //!
 //! A reader that waits for the next fragment could look at its line in the ring. But each is in another slot, and a
 //! slot that has not been touched for a whole lap is in no cache that is near: the producer stores into it only when
@@ -15,14 +15,14 @@
 //!
 //! The first fifteen words are a [`Line`], and mean what they mean there, in two cache lines, *near* and *far*. What is
 //! no longer than 32 bytes is in the near one only. The producer stores, behind all that it does in the ring for fragment
-//! `n` ([`Latest::publish`]):
+//! `n` ([`HotSlot::publish`]):
 //!
 //! 1. if there is a far part: `begun = n`, relaxed, and `fence(Release)`; then that part, relaxed
 //! 2. `seq = n` less [`UNDER_WAY`], relaxed, and `fence(Release)`; then the near part and the metadata, relaxed
 //! 3. `seq = n` with Release
 //!
-//! or a place that is no place, relaxed, and 3 ([`Latest::announce`]): the fragment is in the ring. A reader
-//! ([`Latest::look`], [`Latest::copy`]):
+//! or a place that is no place, relaxed, and 3 ([`HotSlot::announce`]): the fragment is in the ring. A reader
+//! ([`HotSlot::look`], [`HotSlot::copy`]):
 //!
 //! 1. `seq`, relaxed; only if it is `n`: `fence(Acquire)`. Ahead of `n`, or what is under way is: `n` is in the ring, or
 //!    was.
@@ -36,8 +36,8 @@
 //! consumer has another one, in a page that the producer and that consumer map, and both of them writable: through a
 //! read-only mapping, a load leaves the line shared on AMD's processors, and the producer waits when it stores there
 //! again (`bench/`: `round-trip`). If one consumer alone tells that it follows, fragments are shown *apart* to it, in its
-//! own, before they are shown to all. Otherwise its own is at its *end* ([`Latest::end`]): there is a number for which all
-//! is in the ring for who looks, and nobody begins to follow there ([`Latest::is_shown`]).
+//! own, before they are shown to all. Otherwise its own is at its *end* ([`HotSlot::end`]): there is a number for which all
+//! is in the ring for who looks, and nobody begins to follow there ([`HotSlot::is_shown`]).
 //!
 //! The consumer stores one thing there: that end, when it has taken its slot and before it looks, so that it is shown
 //! nothing that the owner before it has left there. (The producer may be showing something at this moment: that is then
@@ -61,7 +61,7 @@
 //! wherever fragments are shown. Where they are not any more, `end` is stored first, before the next one is shown
 //! anywhere, and a producer that begins stores it wherever its predecessor may have shown something apart: who waits
 //! there finds that all is in the ring. A producer that dies in front of its store of `seq` leaves a fragment in the
-//! ring that is not here; the next producer stores `seq` when it begins ([`Latest::begin`]), and who finds that a link
+//! ring that is not here; the next producer stores `seq` when it begins ([`HotSlot::begin`]), and who finds that a link
 //! has ended looks once more at the ring. Who sleeps, or is awaited, looks there too. So does, now and then, a follower
 //! that goes on polling: a producer may have been stopped between the two stores, and others may have the fragment
 //! already.
@@ -74,7 +74,7 @@
 
 use crate::cpu::cache;
 use crate::cpu::words::{self, WORD};
-use crate::ring::line::{BESIDE_META, Content, Line, Look, META_WORDS, NEAR};
+use crate::ring::line::{BESIDE_META, Content, Line, LineState, META_WORDS, NEAR};
 use crate::ring::metadata::{FragmentMetadata, Place};
 use crate::ring::seq;
 #[cfg(loom)]
@@ -84,7 +84,7 @@ use crate::sync::{Acquire, AtomicU64, Relaxed, Release, fence, intact, ordering}
 /// What is under way has a number so far before its own: nobody waits for that one.
 const UNDER_WAY: u64 = 1 << 62;
 /// Where nothing is shown any more, there is a number so far behind: nobody waits for that one either, and to
-/// [`Latest::look`] it is that of something under way which is newer than all.
+/// [`HotSlot::look`] it is that of something under way which is newer than all.
 const ENDED: u64 = 3 << 60;
 
 /// Words of payload: in both lines, and in the far one. (Models have one in each.)
@@ -97,7 +97,7 @@ const ELSEWHERE: Place = Place { chunk: FragmentMetadata::IN_SLOT, size: u32::MA
 /// The newest fragment: see the module. Written by the producer with every fragment.
 #[repr(C)]
 #[derive(Debug)]
-pub(crate) struct Latest {
+pub(crate) struct HotSlot {
     meta: [AtomicU64; META_WORDS],
     room: [AtomicU64; ROOM],
     /// Whose payload may be in the far cache line.
@@ -121,9 +121,9 @@ pub(crate) enum Found {
 /// A payload that was copied. Aligned, because it is copied by 16 bytes.
 #[repr(C, align(16))]
 #[derive(Debug)]
-pub(crate) struct Copied([u64; ROOM]);
+pub(crate) struct HotCopy([u64; ROOM]);
 
-impl Copied {
+impl HotCopy {
     pub(crate) const fn new() -> Self {
         Self([0; ROOM])
     }
@@ -134,7 +134,7 @@ impl Copied {
     }
 }
 
-impl Latest {
+impl HotSlot {
     pub(crate) const fn new() -> Self {
         Self {
             meta: [const { AtomicU64::new(0) }; META_WORDS],
@@ -161,28 +161,28 @@ impl Latest {
 
     /// A producer begins, behind `next - 1`: whoever waits for that one or an older one finds it in the ring.
     pub(crate) fn begin(&self, next: u64) {
-        if intact("latest.first") {
-            self.show_elsewhere(next.wrapping_sub(1));
+        if intact("hot_slot.begin") {
+            self.store_elsewhere(next.wrapping_sub(1));
         }
     }
 
     /// Nothing is shown here any more, until the next [`Self::publish`]. Who looks for `next`, or for anything within 2^60
     /// of it, finds it in the ring. Producer only; and where fragments are shown to one consumer apart, that one before it
     /// looks here.
-    pub(crate) fn end(&self, next: u64) {
-        if self.is_used() && intact("latest.end") {
-            self.meta[0].store(Self::ended(next), Relaxed);
+    pub(crate) fn close(&self, next: u64) {
+        if self.is_used() && intact("hot_slot.close") {
+            self.meta[0].store(Self::closed_mark(next), Relaxed);
         }
     }
 
-    /// The number that is there behind [`Self::end`].
-    pub(crate) const fn ended(next: u64) -> u64 {
+    /// The number that is there behind [`Self::close`].
+    pub(crate) const fn closed_mark(next: u64) -> u64 {
         next.wrapping_sub(ENDED)
     }
 
     /// Whether fragments like `next` are shown here. (If they are no more, at the next moment, a look says so.)
-    pub(crate) fn is_shown(&self, next: u64) -> bool {
-        self.is_used() && self.look(next) != Look::Gone
+    pub(crate) fn is_open(&self, next: u64) -> bool {
+        self.is_used() && self.state(next) != LineState::Overwritten
     }
 
     /// Shows fragment `meta.seq`, which is in the ring. Producer only.
@@ -211,38 +211,38 @@ impl Latest {
         let content = if content.words() <= ROOM { content } else { Content::Apart };
         let is_wide = content.words() > BESIDE_META;
         if is_wide {
-            if intact("latest.begun") {
+            if intact("hot_slot.begun") {
                 self.begun.store(n, Relaxed);
             }
             // Pairs with the acquire fence in `copy`.
-            fence(ordering("latest.begun_fence", Release));
+            fence(ordering("hot_slot.begun_fence", Release));
         }
-        self.line().fill_far(content);
-        if is_wide && !intact("latest.begun") {
+        self.line().write_far(content);
+        if is_wide && !intact("hot_slot.begun") {
             self.begun.store(n, Relaxed);
         }
-        if intact("latest.under_way") {
+        if intact("hot_slot.under_way") {
             self.meta[0].store(n.wrapping_sub(UNDER_WAY), Relaxed);
         }
         // Pairs with the acquire fence in `copy`.
-        fence(ordering("latest.under_way_fence", Release));
-        self.line().fill_near(content);
+        fence(ordering("hot_slot.under_way_fence", Release));
+        self.line().write_near(content);
     }
 
     /// Shows that fragment `n` is in the ring, and all before it. Producer only.
     #[inline]
     pub(crate) fn announce(&self, n: u64) {
         if self.is_used() {
-            self.show_elsewhere(n);
+            self.store_elsewhere(n);
         }
     }
 
     #[inline]
-    fn show_elsewhere(&self, n: u64) {
-        if intact("latest.elsewhere") {
+    fn store_elsewhere(&self, n: u64) {
+        if intact("hot_slot.elsewhere") {
             self.meta[2].store(ELSEWHERE.pack(), Relaxed);
         }
-        self.line().show(n);
+        self.line().commit(n);
     }
 
     /// The number of the newest fragment, which is not far from `near`. A look and nothing more: what it says may be out
@@ -257,13 +257,13 @@ impl Latest {
     /// it. Has the second cache line fetched together with the first: to wait for the first before that would take
     /// the way to the producer twice.
     #[inline]
-    pub(crate) fn look(&self, n: u64) -> Look {
+    pub(crate) fn state(&self, n: u64) -> LineState {
         cache::prefetch(&self.begun);
-        let (found, seen) = self.line().look_and_see(n);
+        let (found, seen) = self.line().state_and_seq(n);
         // What is under way is newer than `n`, which is in the ring, then.
         let behind = n.wrapping_sub(seen);
-        if UNDER_WAY / 2 < behind && behind < UNDER_WAY && intact("latest.newer") {
-            Look::Gone
+        if UNDER_WAY / 2 < behind && behind < UNDER_WAY && intact("hot_slot.newer") {
+            LineState::Overwritten
         } else {
             found
         }
@@ -271,7 +271,7 @@ impl Latest {
 
     /// What is here of fragment `n`, of which `look` has said that it is ready; its payload is copied into `to`.
     #[inline(always)]
-    pub(crate) fn copy(&self, n: u64, mtu: usize, to: &mut Copied) -> Option<Found> {
+    pub(crate) fn copy(&self, n: u64, mtu: usize, to: &mut HotCopy) -> Option<Found> {
         let meta = self.line().metadata(n);
         let size = meta.size as usize;
         let is_whole = meta.chunk == FragmentMetadata::IN_SLOT && size <= mtu.min(ROOM * WORD);
@@ -285,11 +285,11 @@ impl Latest {
             }
         }
         // Pairs with the release fences in `begin_to_publish`.
-        fence(ordering("latest.copied", Acquire));
-        if self.meta[0].load(Relaxed) != n && intact("latest.still") {
+        fence(ordering("hot_slot.copied", Acquire));
+        if self.meta[0].load(Relaxed) != n && intact("hot_slot.is_valid") {
             return None;
         }
-        if is_wide && self.begun.load(Relaxed) != n && intact("latest.still_far") {
+        if is_wide && self.begun.load(Relaxed) != n && intact("hot_slot.is_valid_far") {
             return None;
         }
         if meta.place() == ELSEWHERE {
@@ -301,7 +301,7 @@ impl Latest {
 
 /// For models.
 #[cfg(all(loom, test))]
-impl Latest {
+impl HotSlot {
     /// Makes the words exist for the model checker.
     pub(crate) fn touch(&self) {
         self.meta.iter().chain(&self.room).chain([&self.begun]).for_each(AtomicU64::touch);
@@ -328,13 +328,13 @@ mod tests {
 
     #[test]
     fn a_small_fragment_is_here_whole_and_of_a_larger_one_its_metadata() {
-        let (latest, mut copied) = (Latest::new(), Copied::new());
+        let (hot_slot, mut copied) = (HotSlot::new(), HotCopy::new());
         let bytes: [u8; 96] = core::array::from_fn(|at| at as u8 + 1);
         for (n, size) in [0, 1, 8, 31, 32, 33, 63, 64, 65, 88, 89, 96].into_iter().enumerate() {
             let meta = meta(n as u64, size);
-            latest.publish(&meta, Content::of(&bytes[..size]));
-            assert_eq!(latest.look(meta.seq), Look::Ready);
-            match latest.copy(meta.seq, 300, &mut copied) {
+            hot_slot.publish(&meta, Content::of(&bytes[..size]));
+            assert_eq!(hot_slot.state(meta.seq), LineState::Ready);
+            match hot_slot.copy(meta.seq, 300, &mut copied) {
                 Some(Found::Whole(found)) => {
                     assert_eq!((found, size <= 88), (meta, true));
                     let words = copied.words().iter().flat_map(|word| word.to_ne_bytes());
@@ -345,47 +345,49 @@ mod tests {
             }
         }
         let apart = FragmentMetadata { chunk: 3, ..meta(12, 8) };
-        latest.publish(&apart, Content::Apart);
-        assert!(matches!(latest.copy(12, 300, &mut copied), Some(Found::Metadata(found)) if found == apart));
+        hot_slot.publish(&apart, Content::Apart);
+        assert!(
+            matches!(hot_slot.copy(12, 300, &mut copied), Some(Found::Metadata(found)) if found == apart)
+        );
         // A writer that follows no rules.
-        latest.publish(&meta(13, 9), Content::of(&bytes[..9]));
-        assert!(matches!(latest.copy(13, 8, &mut copied), Some(Found::Metadata(_))));
+        hot_slot.publish(&meta(13, 9), Content::of(&bytes[..9]));
+        assert!(matches!(hot_slot.copy(13, 8, &mut copied), Some(Found::Metadata(_))));
     }
 
     #[test]
     fn what_is_not_the_newest_or_not_whole_is_in_the_ring() {
-        let (latest, mut copied) = (Latest::new(), Copied::new());
+        let (hot_slot, mut copied) = (HotSlot::new(), HotCopy::new());
         for first in [7, u64::MAX] {
             let second = first.wrapping_add(1);
-            latest.begin(first);
-            assert_eq!(latest.look(first), Look::Behind);
-            latest.announce(first);
-            assert_eq!(latest.look(first), Look::Ready);
+            hot_slot.begin(first);
+            assert_eq!(hot_slot.state(first), LineState::NotYet);
+            hot_slot.announce(first);
+            assert_eq!(hot_slot.state(first), LineState::Ready);
             assert!(
-                matches!(latest.copy(first, 300, &mut copied), Some(Found::Elsewhere)),
+                matches!(hot_slot.copy(first, 300, &mut copied), Some(Found::Elsewhere)),
                 "nothing was stored"
             );
-            latest.publish(&meta(first, 8), Content::of(&[1; 8]));
+            hot_slot.publish(&meta(first, 8), Content::of(&[1; 8]));
             // The next one comes between the look and the copy.
-            assert_eq!(latest.look(first), Look::Ready);
-            latest.publish(&meta(second, 8), Content::of(&[2; 8]));
-            assert!(latest.copy(first, 300, &mut copied).is_none());
-            assert_eq!(latest.look(first), Look::Gone);
+            assert_eq!(hot_slot.state(first), LineState::Ready);
+            hot_slot.publish(&meta(second, 8), Content::of(&[2; 8]));
+            assert!(hot_slot.copy(first, 300, &mut copied).is_none());
+            assert_eq!(hot_slot.state(first), LineState::Overwritten);
             // Only told of.
             let third = second.wrapping_add(1);
-            latest.announce(third);
-            assert_eq!(latest.look(third), Look::Ready);
-            assert!(matches!(latest.copy(third, 300, &mut copied), Some(Found::Elsewhere)));
+            hot_slot.announce(third);
+            assert_eq!(hot_slot.state(third), LineState::Ready);
+            assert!(matches!(hot_slot.copy(third, 300, &mut copied), Some(Found::Elsewhere)));
             // The producer is killed in the midst of one, and the next begins behind it.
             let fourth = third.wrapping_add(1);
-            latest.begin_to_publish(fourth, Content::of(&[4; 8]));
-            assert_eq!(latest.look(third), Look::Gone, "it is in the ring");
-            assert_eq!(latest.look(fourth), Look::Behind);
-            assert_eq!(latest.look(fourth.wrapping_add(1)), Look::Behind);
-            assert_eq!(latest.newest(third), third);
-            latest.begin(fourth.wrapping_add(1));
-            assert_eq!(latest.look(fourth), Look::Ready);
-            assert!(matches!(latest.copy(fourth, 300, &mut copied), Some(Found::Elsewhere)));
+            hot_slot.begin_to_publish(fourth, Content::of(&[4; 8]));
+            assert_eq!(hot_slot.state(third), LineState::Overwritten, "it is in the ring");
+            assert_eq!(hot_slot.state(fourth), LineState::NotYet);
+            assert_eq!(hot_slot.state(fourth.wrapping_add(1)), LineState::NotYet);
+            assert_eq!(hot_slot.newest(third), third);
+            hot_slot.begin(fourth.wrapping_add(1));
+            assert_eq!(hot_slot.state(fourth), LineState::Ready);
+            assert!(matches!(hot_slot.copy(fourth, 300, &mut copied), Some(Found::Elsewhere)));
         }
     }
 }

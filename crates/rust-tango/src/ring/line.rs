@@ -31,7 +31,7 @@
 //!
 //! # Reading `n`
 //!
-//! 1. [`Line::look`]: `seq`, relaxed; only if it is `n`: `fence(Acquire)`
+//! 1. [`Line::state`]: `seq`, relaxed; only if it is `n`: `fence(Acquire)`
 //! 2. the words, relaxed
 //! 3. a reader that copies (an observer, or an evictable consumer, whose credits may be ignored) copies the payload, then
 //!    asks [`still`]: `fence(Acquire)`, and `oldest`,
@@ -58,7 +58,7 @@
 //! *Nothing is written into the line before its turn.* A reader that waits for `n` looks at its line all the
 //! time, so each store there costs the producer the whole way to that reader and back. A marker in the line of
 //! `n`, before its payload, would double that (`bench/`: workload `throughput`). So `oldest` stands elsewhere, the
-//! payload is filled from its end ([`Line::fill`]), and the words beside `seq` come last, all at once
+//! payload is filled from its end ([`Line::write_payload`]), and the words beside `seq` come last, all at once
 //! (those of a loan when its owner writes them).
 //!
 //! *An empty ring holds no phantom.* Before anyone reads, the lines hold the markers of the first
@@ -85,13 +85,13 @@ pub(crate) const NEAR: usize = BESIDE_META * words::WORD;
 
 /// What a reader that wants one fragment finds in its line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Look {
+pub(crate) enum LineState {
     /// The fragment is there; its words may be read.
     Ready,
     /// Not published yet.
-    Behind,
+    NotYet,
     /// Overwritten.
-    Gone,
+    Overwritten,
 }
 
 /// A payload that is stored in one slot or in two.
@@ -152,17 +152,17 @@ impl Line<'_> {
     /// Stores a payload in the slot; the part that shares the cache line of the metadata comes last. False:
     /// it does not fit. Producer only, behind [`retire`].
     #[inline(always)]
-    pub(crate) fn fill(&self, content: Content<'_>) -> bool {
-        let fits = self.fill_far(content);
+    pub(crate) fn write_payload(&self, content: Content<'_>) -> bool {
+        let fits = self.write_far(content);
         if fits {
-            self.fill_near(content);
+            self.write_near(content);
         }
         fits
     }
 
-    /// The first half of [`Self::fill`]: what is in other cache lines than the metadata. False: the whole does not fit.
+    /// The first half of [`Self::write_payload`]: what is in other cache lines than the metadata. False: the whole does not fit.
     #[inline(always)]
-    pub(crate) fn fill_far(&self, content: Content<'_>) -> bool {
+    pub(crate) fn write_far(&self, content: Content<'_>) -> bool {
         match content {
             Content::Block(block) => self.room.first_chunk().map(|room| block.store_far(room)).is_some(),
             Content::Few(_, words) => words <= self.room.len(),
@@ -186,7 +186,7 @@ impl Line<'_> {
 
     /// The second half.
     #[inline(always)]
-    pub(crate) fn fill_near(&self, content: Content<'_>) {
+    pub(crate) fn write_near(&self, content: Content<'_>) {
         match content {
             Content::Block(block) => {
                 if let Some(room) = self.room.first_chunk() {
@@ -224,13 +224,13 @@ impl Line<'_> {
     /// Producer only.
     #[inline]
     pub(crate) fn publish(&self, meta: &FragmentMetadata) {
-        self.describe(meta);
-        self.show(meta.seq);
+        self.write_metadata(meta);
+        self.commit(meta.seq);
     }
 
     /// The first half of [`Self::publish`]: stores the metadata, and shows nothing yet.
     #[inline]
-    pub(crate) fn describe(&self, meta: &FragmentMetadata) {
+    pub(crate) fn write_metadata(&self, meta: &FragmentMetadata) {
         let (place, control) = meta.pack();
         self.meta[1].store(meta.sig, Relaxed);
         self.meta[2].store(place, Relaxed);
@@ -239,29 +239,29 @@ impl Line<'_> {
 
     /// The second half: makes fragment `n` visible, with all that has been stored for it.
     #[inline]
-    pub(crate) fn show(&self, n: u64) {
-        // Pairs with the acquire fence in `look_and_see`.
+    pub(crate) fn commit(&self, n: u64) {
+        // Pairs with the acquire fence in `state_and_seq`.
         self.meta[0].store(n, ordering("line.publish", Release));
     }
 
-    /// What the line says about fragment `n`. After [`Look::Ready`], the words of `n` are visible.
+    /// What the line says about fragment `n`. After [`LineState::Ready`], the words of `n` are visible.
     #[inline]
-    pub(crate) fn look(&self, n: u64) -> Look {
-        self.look_and_see(n).0
+    pub(crate) fn state(&self, n: u64) -> LineState {
+        self.state_and_seq(n).0
     }
 
     /// [`Self::look`], with the word that it is about.
     #[inline]
-    pub(crate) fn look_and_see(&self, n: u64) -> (Look, u64) {
+    pub(crate) fn state_and_seq(&self, n: u64) -> (LineState, u64) {
         let seen = self.meta[0].load(Relaxed);
         let found = if seen == n {
             // Pairs with the Release store in `show`.
-            fence(ordering("line.look", Acquire));
-            Look::Ready
+            fence(ordering("line.state", Acquire));
+            LineState::Ready
         } else if seq::is_before(seen, n) {
-            Look::Behind
+            LineState::NotYet
         } else {
-            Look::Gone
+            LineState::Overwritten
         };
         (found, seen)
     }
@@ -278,7 +278,7 @@ impl Line<'_> {
         Place::unpack(self.meta[2].load(Relaxed))
     }
 
-    /// The metadata of fragment `n`, after [`Line::look`] said it is there.
+    /// The metadata of fragment `n`, after [`Line::state`] said it is there.
     #[inline]
     pub(crate) fn metadata(&self, n: u64) -> FragmentMetadata {
         FragmentMetadata::unpack(
@@ -307,13 +307,13 @@ pub(crate) fn retire(oldest: &AtomicU64, before: u64) {
     fence(ordering("line.retired", Release));
 }
 
-/// Whether everything that was loaded from fragment `n` since [`Line::look`] was of fragment `n`.
+/// Whether everything that was loaded from fragment `n` since [`Line::state`] was of fragment `n`.
 #[inline]
-pub(crate) fn still(oldest: &AtomicU64, n: u64) -> bool {
+pub(crate) fn is_valid(oldest: &AtomicU64, n: u64) -> bool {
     // Pairs with the release fence in `retire`: if a word of a later fragment was read, the number that
     // was stored before it, or one further on, is seen below.
-    fence(ordering("line.still_fence", Acquire));
-    !seq::is_before(n, oldest.load(Relaxed)) || !intact("line.still")
+    fence(ordering("line.is_valid_fence", Acquire));
+    !seq::is_before(n, oldest.load(Relaxed)) || !intact("line.is_valid")
 }
 
 #[cfg(test)]
@@ -330,21 +330,21 @@ mod tests {
             let memory = words();
             let line = Line { meta: &memory, room: &[] };
             line.prepare(n);
-            assert_eq!(line.look(n), Look::Behind);
-            assert_eq!(line.look(n.wrapping_sub(8)), Look::Gone);
+            assert_eq!(line.state(n), LineState::NotYet);
+            assert_eq!(line.state(n.wrapping_sub(8)), LineState::Overwritten);
             let meta = FragmentMetadata { seq: n, sig: 9, chunk: 1, size: 2, ctl: 3, reserved: 0, ts: 4 };
             line.publish(&meta);
-            assert_eq!(line.look(n), Look::Ready);
+            assert_eq!(line.state(n), LineState::Ready);
             assert_eq!(line.metadata(n), meta);
-            assert_eq!(line.look(n.wrapping_add(8)), Look::Behind);
+            assert_eq!(line.state(n.wrapping_add(8)), LineState::NotYet);
             let oldest = AtomicU64::new(n.wrapping_sub(3));
-            assert!(still(&oldest, n));
+            assert!(is_valid(&oldest, n));
             retire(&oldest, n);
-            assert!(still(&oldest, n));
+            assert!(is_valid(&oldest, n));
             retire(&oldest, n.wrapping_add(1));
-            assert!(!still(&oldest, n));
+            assert!(!is_valid(&oldest, n));
             line.publish(&FragmentMetadata { seq: n.wrapping_add(8), ..meta });
-            assert_eq!(line.look(n), Look::Gone);
+            assert_eq!(line.state(n), LineState::Overwritten);
         }
     }
 
@@ -356,13 +356,13 @@ mod tests {
         for len in [0, 1, 8, 16, 24, 31, 32, 33, 63, 64, 65, 88, 95, 96] {
             room.iter().for_each(|word| word.store(u64::MAX, Relaxed));
             let payload: Vec<u8> = (1..=len as u8).collect();
-            assert!(line.fill(Content::of(&payload)));
+            assert!(line.write_payload(Content::of(&payload)));
             let bytes: Vec<u8> = room.iter().flat_map(|word| word.load(Relaxed).to_ne_bytes()).collect();
             assert_eq!(&bytes[..len], payload);
             assert!(bytes[len.next_multiple_of(8)..].iter().all(|byte| *byte == 0xff), "{len}");
         }
-        assert!(!line.fill(Content::of(&[0; 97])));
-        assert!(!Line { meta, room: &room[..1] }.fill(Content::of(&[0; 16])));
+        assert!(!line.write_payload(Content::of(&[0; 97])));
+        assert!(!Line { meta, room: &room[..1] }.write_payload(Content::of(&[0; 16])));
         assert!(meta.iter().all(|word| word.load(Relaxed) == u64::MAX));
     }
 

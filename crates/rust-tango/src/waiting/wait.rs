@@ -6,7 +6,7 @@
 //!   Park    spin (64 looks), yield until the time is up, sleep, sleep ...
 //! ```
 //!
-//! How a party that sleeps is woken, and why it cannot be missed: [`bell`](crate::waiting::eventcount).
+//! How a party that sleeps is woken, and why it cannot be missed: [`eventcount`](crate::waiting::eventcount).
 
 use crate::sync::spin_loop;
 #[cfg(feature = "std")]

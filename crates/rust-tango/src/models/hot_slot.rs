@@ -14,7 +14,7 @@ const SHAPE: Shape = Shape { depth: 2, granules: 0, slots: 1, first: FIRST };
 
 fn memory(shape: Shape) -> Arc<Memory> {
     let memory = Memory::new(shape);
-    memory.shows_latest(true);
+    memory.uses_hot_slot(true);
     memory
 }
 
@@ -416,7 +416,7 @@ fn the_last_of_the_dead_is_read() {
                 }
             }
         });
-        memory.shows_latest(false);
+        memory.uses_hot_slot(false);
         publish_all(&producer, 1);
         memory.fails(producer);
         reader.join().unwrap();
@@ -430,10 +430,10 @@ fn a_follower_goes_on(depth: usize, put: impl Fn(&Producer<'_>)) {
     let mut consumer = memory.consumer(0, Start::Next).following();
     publish_all(&producer, 1);
     read_through(&mut consumer, FIRST);
-    memory.shows_latest(false);
+    memory.uses_hot_slot(false);
     publish_all(&producer, 1);
     memory.dies_showing(FIRST + 1, producer);
-    memory.shows_latest(true);
+    memory.uses_hot_slot(true);
     let producer = memory.producer();
     put(&producer);
     // Each look that finds nothing is one too many, but for the one that the next producer is announced by.
@@ -465,7 +465,7 @@ fn a_fresh_link_shows_nothing() {
     for first in [0, 1, u64::MAX] {
         Model::exhaustive(1).check(move |_| {
             let link = Link::builder().depth(2).mtu(PAYLOAD).consumers(1).start(first).build().unwrap();
-            link.shows_latest();
+            link.uses_hot_slot();
             let mut consumer = link.consumer().unwrap().following();
             assert!(consumer.poll().unwrap().is_none());
             let producer = link.producer().unwrap();
