@@ -77,6 +77,8 @@ mod credits;
 
 mod memory;
 
+mod timing;
+
 mod metrics;
 mod tcache;
 pub mod timestamp;
@@ -113,8 +115,7 @@ pub use consumer::{Consumer, Start};
 pub use error::TangoError;
 pub use memory::cnc::{Cnc, CncState};
 pub use metrics::{Metrics, MetricsSnapshot};
-pub use producer::Producer;
-pub use producer::loan::Loan;
+pub use producer::{Loan, Producer};
 pub use ring::metadata::{Control, FragmentMetadata};
 pub use tcache::Tcache;
 pub use waiting::wait::Wait;
@@ -122,7 +123,7 @@ pub use waiting::wait::Wait;
 #[cfg(feature = "alloc")]
 pub use borrowed::channel::{Channel, ChannelBuilder};
 #[cfg(feature = "alloc")]
-pub use consumer::batch::ConsumerIter;
+pub use consumer::ConsumerIter;
 #[cfg(feature = "alloc")]
 pub use consumer::payload::OwnedFragment;
 #[cfg(feature = "alloc")]

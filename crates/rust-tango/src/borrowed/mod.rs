@@ -24,7 +24,7 @@ use crate::credits::floor::Slots;
 use crate::credits::seat::Seat;
 use crate::error::TangoError;
 use crate::memory::parts::Parts;
-use crate::producer::{Claim, Producer};
+use crate::producer::{Begin, Claim, Producer};
 
 impl<'a> Producer<'a> {
     /// A producer without flow control: it never waits, and laps readers that are too slow. All readers
@@ -95,7 +95,8 @@ impl<'a> Producer<'a> {
         let depth = parts.ring.depth();
         let credits = fctl.map_or(depth, |fctl| fctl.credits().min(depth));
         let slots = Slots::awaiting(fctl.map(Fctl::slot));
-        let producer = Self::attach(parts, slots, credits, true, fseq.current(), claim);
+        let begin = Begin { credits, ample: true, first: fseq.current(), claim };
+        let producer = Self::attach(parts, slots, core::iter::empty(), begin);
         let oldest = producer.oldest();
         Ok(producer.followed_by(fseq.word(), fctl.map(|fctl| fctl.producer_word(oldest))))
     }
@@ -131,7 +132,7 @@ impl<'a> Consumer<'a> {
         let parts = Parts::of_storage(mcache, dcache)?;
         mcache.bind(dcache.identity(), None, None, |_| Ok(()))?;
         let mode = Mode::Observing(Scratch::boxed(SIZE));
-        Ok(Self::attach(parts, mode, Start::At(initial_seq), Attachment::None))
+        Ok(Self::attach(parts, mode, None, Start::At(initial_seq), Attachment::None))
     }
 
     /// [`Consumer::new`] with a scratch buffer of the caller's: at least 4 words, and `SIZE` bytes.
@@ -165,7 +166,7 @@ impl<'a> Consumer<'a> {
         }
         mcache.bind(dcache.identity(), None, None, |_| Ok(()))?;
         let mode = Mode::Observing(Scratch::Borrowed(scratch));
-        Ok(Self::attach(parts, mode, Start::At(initial_seq), Attachment::None))
+        Ok(Self::attach(parts, mode, None, Start::At(initial_seq), Attachment::None))
     }
 
     /// The reliable consumer of `fctl`, starting with fragment `initial_seq`, or with the first one that
@@ -198,8 +199,8 @@ impl<'a> Consumer<'a> {
         let attachment = mcache.bind(dcache.identity(), Some(fctl.identity()), None, |seats| {
             seats.enter_consumer().map(|()| Attachment::Borrowed(seats))
         })?;
-        let seat = Seat::new(fctl.slot(), None, &mcache.head().eventcount);
-        Ok(Self::attach(parts, Mode::Reliable(seat), Start::At(initial_seq), attachment))
+        let seat = Seat::new(fctl.slot(), &mcache.head().eventcount);
+        Ok(Self::attach(parts, Mode::Reliable(seat), None, Start::At(initial_seq), attachment))
     }
 }
 

@@ -1,9 +1,11 @@
-//! [`Batch`]: several fragments under one credit; and iteration that owns what it yields.
+//! [`Batch`]: several fragments under one credit.
 
 #[cfg(feature = "alloc")]
-use crate::consumer::payload::OwnedFragment;
-use crate::consumer::payload::{Credit, Fragment, Payload};
-use crate::consumer::{Consumer, Mode, Next};
+use super::mode::Mode;
+#[cfg(feature = "alloc")]
+use super::payload::OwnedFragment;
+use super::payload::{Credit, Fragment, Payload};
+use super::poll::{Consumer, Next};
 use crate::cpu::cache;
 use crate::cpu::words::{self, WORD};
 use crate::error::TangoError;
@@ -40,7 +42,7 @@ impl<'a> Consumer<'a> {
     /// As [`Consumer::poll`], if that is what the first fragment leads to. Behind the first, an error
     /// ends the batch, and the next call reports it.
     pub fn poll_batch(&mut self, max: usize) -> Result<Batch<'_>, TangoError> {
-        let found = if max == 0 { Next::Nothing } else { self.look()? };
+        let found = if max == 0 { Next::Nothing } else { self.find_next()? };
         if let Next::Nothing | Next::Closed = found {
             return Ok(Batch { source: Source::Copies(&[]), len: 0, _credit: None });
         }
@@ -217,38 +219,6 @@ impl IntoIterator for Batch<'_> {
 
     fn into_iter(self) -> Self::IntoIter {
         self.iter().map(OwnedFragment::from).collect::<alloc::vec::Vec<_>>().into_iter()
-    }
-}
-
-/// Iterates over what a consumer reads, until the link is closed and drained. Waits like
-/// [`Consumer::wait`]; each fragment is a copy that owns its bytes. Behind [`TangoError::ProducerGone`] it
-/// ends, unless there is a new producer by then.
-#[cfg(feature = "alloc")]
-#[derive(Debug)]
-pub struct ConsumerIter<'a> {
-    consumer: Consumer<'a>,
-    /// The death of the producer has been told: once is enough.
-    gone: bool,
-}
-
-#[cfg(feature = "alloc")]
-impl Iterator for ConsumerIter<'_> {
-    type Item = Result<OwnedFragment, TangoError>;
-
-    fn next(&mut self) -> Option<Self::Item> {
-        let found = self.consumer.wait().map(|fragment| fragment.map(OwnedFragment::from));
-        let is_told = core::mem::replace(&mut self.gone, found == Err(TangoError::ProducerGone));
-        if self.gone && is_told { None } else { found.transpose() }
-    }
-}
-
-#[cfg(feature = "alloc")]
-impl<'a> IntoIterator for Consumer<'a> {
-    type Item = Result<OwnedFragment, TangoError>;
-    type IntoIter = ConsumerIter<'a>;
-
-    fn into_iter(self) -> ConsumerIter<'a> {
-        ConsumerIter { consumer: self, gone: false }
     }
 }
 

@@ -1,6 +1,6 @@
 //! [`Mode`]: how a consumer reads; and [`Attachment`]: what it holds on to meanwhile.
 
-use crate::consumer::payload::{Credit, Scratch};
+use super::payload::{Credit, Scratch};
 use crate::credits::seat::Seat;
 use crate::memory::occupants::Occupants;
 

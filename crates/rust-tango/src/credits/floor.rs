@@ -12,7 +12,7 @@
 //! `t` when `t` is before the floor. (The limit is `floor + credits`, and credits are `depth` or fewer. The producer
 //! retires nothing from the floor on, and what is not retired has to wait too: see [`line`](crate::ring::line).) The floor is re-read from
 //! the consumers' words only when it is reached. (What the producer does look at with each fragment are two words of
-//! each slot that seldom change: whether its owner sleeps, and its [`Hints`].)
+//! each slot that seldom change: whether its owner sleeps, and its hints.)
 //!
 //! # Returning a credit
 //!
@@ -60,12 +60,11 @@
 //! reads by validated copy, so nothing it holds can change under it, and it finds out: it is lapped, or sees
 //! the count of evictions change. Either way it claims its slot anew, hence with a new epoch, and joins.
 
+use crate::credits::slot::ConsumerSlot;
 #[cfg(any(feature = "std", loom))]
 use crate::credits::slot::{ACTIVE, EVICTABLE};
-use crate::credits::slot::{ConsumerSlot, Hints};
-use crate::ring::hot_slot::HotSlot;
 use crate::ring::seq;
-use crate::sync::{Acquire, AtomicU64, Cell, Release, SeqCst, fence, intact, ordering, pause};
+use crate::sync::{Acquire, AtomicU64, Cell, Release, SeqCst, fence, intact, ordering};
 #[cfg(any(feature = "std", loom))]
 use crate::waiting::eventcount::Eventcount;
 
@@ -73,8 +72,6 @@ use crate::waiting::eventcount::Eventcount;
 #[derive(Debug)]
 pub(crate) struct Watched<'a> {
     slot: &'a ConsumerSlot,
-    /// Where the newest fragment can be shown to its owner apart.
-    hot_slot: Option<&'a HotSlot>,
     /// The state word of an owner that is proven dead, or was evicted: ignored as long as the slot shows it.
     dead: Cell<u64>,
     /// What the owner's bell said when it was last looked at closely.
@@ -96,15 +93,15 @@ pub(crate) struct Slots<'a> {
 }
 
 impl<'a> Watched<'a> {
-    fn new(slot: &'a ConsumerSlot, hot_slot: Option<&'a HotSlot>) -> Self {
-        Self { slot, hot_slot, dead: Cell::new(0), seen: Cell::new(0), hints: Cell::new(0) }
+    fn new(slot: &'a ConsumerSlot) -> Self {
+        Self { slot, dead: Cell::new(0), seen: Cell::new(0), hints: Cell::new(0) }
     }
 
-    /// What the owner told when its signals were last looked at closely, unless it is ignored by now.
-    fn hints(&self) -> Hints {
+    /// The owner's hints of when its signals were last read; 0 if it is ignored by now.
+    fn hints(&self) -> u64 {
         let dead = self.dead.get();
         let is_ignored = dead != 0 && self.slot.demand().0 == dead;
-        if is_ignored { Hints::default() } else { Hints::unpack(self.hints.get()) }
+        if is_ignored { 0 } else { self.hints.get() }
     }
 
     /// Whether its owner's signals are not what they were when they were last looked at closely.
@@ -118,17 +115,17 @@ impl<'a> Slots<'a> {
     /// The one of an `Fctl`; without it, there is no flow control.
     pub(crate) fn awaiting(slot: Option<&'a ConsumerSlot>) -> Self {
         Self {
-            first: slot.map(|slot| Watched::new(slot, None)),
+            first: slot.map(Watched::new),
             #[cfg(feature = "alloc")]
             rest: alloc::boxed::Box::default(),
             is_awaited: true,
         }
     }
 
-    /// The slots of a `Link`, each with the place where the newest fragment can be shown to its owner apart.
+    /// The slots of a `Link`.
     #[cfg(feature = "alloc")]
-    pub(crate) fn watching(slots: impl Iterator<Item = (&'a ConsumerSlot, Option<&'a HotSlot>)>) -> Self {
-        let mut slots = slots.map(|(slot, hot_slot)| Watched::new(slot, hot_slot));
+    pub(crate) fn watching(slots: impl Iterator<Item = &'a ConsumerSlot>) -> Self {
+        let mut slots = slots.map(Watched::new);
         Self { first: slots.next(), rest: slots.collect(), is_awaited: false }
     }
 
@@ -142,11 +139,6 @@ impl<'a> Slots<'a> {
 
     fn iter(&self) -> impl Iterator<Item = &Watched<'a>> {
         self.first.iter().chain(self.rest())
-    }
-
-    /// The places where the newest fragment can be shown to one consumer apart.
-    pub(crate) fn hot_slots(&self) -> impl Iterator<Item = &'a HotSlot> {
-        self.iter().filter_map(|watched| watched.hot_slot)
     }
 }
 
@@ -166,17 +158,6 @@ pub(crate) struct Credits<'a> {
     held_by: Cell<Option<usize>>,
     /// How many consumers the last refresh has counted.
     counted: Cell<usize>,
-}
-
-/// What all consumers together tell.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Told {
-    /// Somebody may look for fragments where the newest is shown.
-    pub(crate) followed: bool,
-    /// The slot of the one consumer that does, if it is one.
-    pub(crate) single_hot_reader: Option<usize>,
-    /// Somebody has lines that were read leave the caches.
-    pub(crate) evicted: bool,
 }
 
 impl<'a> Credits<'a> {
@@ -216,13 +197,9 @@ impl<'a> Credits<'a> {
     }
 
     /// Reads how far the consumers are, up to `n`, which is published next; true if the floor rose.
-    ///
-    /// After failures in a row it pauses first, longer each time (up to about a microsecond): a
-    /// producer that spins on a full ring must not pull the consumer's line away with every turn.
     #[cold]
     pub(crate) fn refresh(&self, n: u64) -> bool {
         let failures = self.failures.get();
-        pause((1 << failures.min(6)) >> 1);
         let old = self.floor.get();
         // R1
         let candidate = self.least_demand(n);
@@ -301,7 +278,7 @@ impl<'a> Credits<'a> {
 
     /// Looks closely: true if there is a sleeper that has not been rung for.
     #[cold]
-    pub(crate) fn look_closely(&self) -> bool {
+    pub(crate) fn read_signals(&self) -> bool {
         let mut needs_notify = false;
         for watched in self.slots.iter() {
             watched.hints.set(watched.slot.hints());
@@ -314,31 +291,9 @@ impl<'a> Credits<'a> {
         needs_notify
     }
 
-    /// Where the newest fragment can be shown to the owner of a slot apart.
-    #[inline(always)]
-    pub(crate) fn hot_slot(&self, slot: usize) -> Option<&'a HotSlot> {
-        match slot.checked_sub(1) {
-            None => self.slots.first.as_ref()?.hot_slot,
-            Some(behind_first) => self.slots.rest().get(behind_first)?.hot_slot,
-        }
-    }
-
-    /// What consumers told when they were last looked at closely. Observers cannot say that they follow: they count where
-    /// they are alone.
-    pub(crate) fn told(&self) -> Told {
-        let (mut followers, mut last, mut evicted) = (0, 0, false);
-        for (slot, watched) in self.slots.iter().enumerate() {
-            let Hints { follows, evicts } = watched.hints();
-            if follows {
-                (followers, last) = (followers + 1, slot);
-            }
-            evicted |= evicts;
-        }
-        Told {
-            followed: followers != 0 || self.counted.get() == 0,
-            single_hot_reader: (followers == 1).then_some(last),
-            evicted,
-        }
+    /// The hints of each slot's owner, in order, as they were when its signals were last read.
+    pub(crate) fn hints(&self) -> impl Iterator<Item = u64> {
+        self.slots.iter().map(Watched::hints)
     }
 
     /// The bell of the owner of a slot.
@@ -421,65 +376,41 @@ mod tests {
 
     #[cfg(feature = "alloc")]
     #[test]
-    fn what_the_dead_have_told_does_not_count() {
+    fn hints_of_the_dead_do_not_count() {
         let (a, b, word) = (ConsumerSlot::new(), ConsumerSlot::new(), AtomicU64::new(0));
-        let credits = Credits::new(Slots::watching([(&a, None), (&b, None)].into_iter()), 0, &word, 8);
+        let credits = Credits::new(Slots::watching([&a, &b].into_iter()), 0, &word, 8);
+        let read = || {
+            let changed = credits.signals_changed();
+            credits.read_signals();
+            (changed, credits.hints().collect::<Vec<_>>())
+        };
         for slot in [&a, &b] {
             slot.claim(0, false, Barrier::Fence);
-            slot.hint(Hints { follows: true, evicts: true });
+            slot.hint(7);
         }
-        credits.look_closely();
-        assert_eq!(credits.told().single_hot_reader, None, "there are two");
+        assert_eq!(read(), (true, vec![7, 7]));
+        assert_eq!(read(), (false, vec![7, 7]));
         assert_eq!(credits.reap_dead(|slot| slot != 0), 1);
-        assert_eq!(credits.told().single_hot_reader, Some(1));
+        assert_eq!(credits.hints().collect::<Vec<_>>(), [0, 7]);
         b.release(1);
         assert!(credits.refresh(8));
-        b.hint(Hints::default());
-        credits.look_closely();
-        let told = credits.told();
-        assert_eq!((told.single_hot_reader, told.followed, told.evicted), (None, false, false));
-        // Its slot has another owner: known by what that tells, before credits are asked for.
+        assert_eq!(credits.counted(), 1);
+        b.hint(0);
+        assert_eq!(read(), (true, vec![0, 0]));
+        // Its slot has another owner: known by that one's hints, before credits are asked for.
         a.claim(1, false, Barrier::Fence);
-        a.hint(Hints { follows: true, evicts: false });
-        credits.look_closely();
-        assert_eq!(credits.told().single_hot_reader, Some(0));
-    }
-
-    #[cfg(feature = "alloc")]
-    #[test]
-    fn who_follows_is_known_and_who_comes_or_goes_does_not() {
-        let (a, word) = (ConsumerSlot::new(), AtomicU64::new(0));
-        let credits = Credits::new(Slots::watching([(&a, None)].into_iter()), 0, &word, 8);
-        let is_followed = || {
-            if credits.signals_changed() {
-                credits.look_closely();
-            }
-            credits.told().followed
-        };
-        assert!(is_followed(), "there may be observers, and nobody else");
-        a.claim(0, false, Barrier::Fence);
-        a.release(1);
-        assert!(credits.refresh(8));
-        assert!(!is_followed());
-        a.hint(Hints { follows: true, evicts: false });
-        assert!(is_followed());
-        a.hint(Hints::default());
-        assert!(!is_followed());
-        a.hint(Hints { follows: true, evicts: false });
-        a.claim(1, false, Barrier::Fence);
-        assert!(!is_followed());
-        a.hint(Hints { follows: true, evicts: false });
+        assert_eq!(read(), (true, vec![0, 0]));
+        a.hint(3);
+        assert_eq!(read(), (true, vec![3, 0]));
         a.leave();
-        assert!(!is_followed());
-        assert!(credits.refresh(8));
-        assert!(is_followed(), "nobody else again");
+        assert_eq!(read(), (true, vec![0, 0]));
     }
 
     #[cfg(feature = "alloc")]
     #[test]
     fn a_dead_owner_is_ignored_until_the_next_claim() {
         let (a, b, word) = (ConsumerSlot::new(), ConsumerSlot::new(), AtomicU64::new(0));
-        let slots = Slots::watching([(&a, None), (&b, None)].into_iter());
+        let slots = Slots::watching([&a, &b].into_iter());
         let credits = Credits::new(slots, 0, &word, 8);
         a.claim(2, false, Barrier::Fence);
         b.claim(5, false, Barrier::Fence);

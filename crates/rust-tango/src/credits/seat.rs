@@ -1,7 +1,6 @@
 //! A consumer's slot as its owner has it.
 
 use crate::credits::slot::{ConsumerSlot, ROUNDS_BY_COPY};
-use crate::ring::hot_slot::HotSlot;
 use crate::sync::{AtomicU64, Relaxed, StaticU64, intact};
 use crate::waiting::eventcount::{Barrier, Eventcount};
 
@@ -9,8 +8,6 @@ use crate::waiting::eventcount::{Barrier, Eventcount};
 #[derive(Debug)]
 pub(crate) struct Seat<'a> {
     slot: &'a ConsumerSlot,
-    /// Where the newest fragment may be shown to it apart.
-    hot_slot: Option<&'a HotSlot>,
     producer: &'a Eventcount,
     /// What the producer's bell said when it was last looked at closely. Not shared: the consumer's own,
     /// wherever that is moved to.
@@ -19,13 +16,9 @@ pub(crate) struct Seat<'a> {
 }
 
 impl<'a> Seat<'a> {
-    pub(crate) fn new(
-        slot: &'a ConsumerSlot,
-        hot_slot: Option<&'a HotSlot>,
-        producer: &'a Eventcount,
-    ) -> Self {
+    pub(crate) fn new(slot: &'a ConsumerSlot, producer: &'a Eventcount) -> Self {
         let order = Barrier::of_this_process();
-        Self { slot, hot_slot, producer, seen: StaticU64::new(0), order }
+        Self { slot, producer, seen: StaticU64::new(0), order }
     }
 
     /// Takes the slot: see [`ConsumerSlot::claim`].
@@ -90,17 +83,5 @@ impl<'a> Seat<'a> {
 
     pub(crate) fn slot(&self) -> &'a ConsumerSlot {
         self.slot
-    }
-
-    /// What was shown apart to the owner before is not for this one, which begins with fragment `next`.
-    pub(crate) fn close_hot_slot(&self, next: u64) {
-        if let Some(hot_slot) = self.hot_slot.filter(|_| intact("hot_slot.claim")) {
-            hot_slot.close(next);
-        }
-    }
-
-    /// Where fragments like `next` are shown to its owner apart, if they are.
-    pub(crate) fn hot_slot(&self, next: u64) -> Option<&'a HotSlot> {
-        self.hot_slot.filter(|hot_slot| hot_slot.is_open(next))
     }
 }

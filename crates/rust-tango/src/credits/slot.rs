@@ -28,28 +28,8 @@ pub(crate) struct ConsumerSlot {
 #[derive(Debug)]
 struct Signals {
     eventcount: Eventcount,
-    /// Any of [`Hints`]. What they say is about time only, and so not in models.
+    /// About time only, and so not in models. Only [`timing`](crate::timing) knows what it means. 0: nothing.
     hints: StaticU64,
-}
-
-/// What a consumer tells the producer about its ways.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub(crate) struct Hints {
-    /// It may look for its next fragment where the newest is shown.
-    pub(crate) follows: bool,
-    /// It has the lines that it has read leave the caches.
-    pub(crate) evicts: bool,
-}
-
-impl Hints {
-    /// A bit for each.
-    const fn pack(self) -> u64 {
-        self.follows as u64 | (self.evicts as u64) << 1
-    }
-
-    pub(super) const fn unpack(word: u64) -> Self {
-        Self { follows: word & 1 != 0, evicts: word & 2 != 0 }
-    }
 }
 
 #[repr(C)]
@@ -119,7 +99,7 @@ impl ConsumerSlot {
         self.counts.lost.store(0, Relaxed);
         self.progress.base.store(start, Relaxed);
         self.signals.eventcount.take_over(order);
-        self.hint(Hints::default());
+        self.hint(0);
         self.begin_epoch(start, evictable);
     }
 
@@ -183,14 +163,14 @@ impl ConsumerSlot {
     }
 
     /// Tells the producer about its owner.
-    pub(crate) fn hint(&self, hints: Hints) {
-        self.signals.hints.store(hints.pack(), Relaxed);
+    pub(crate) fn hint(&self, hints: u64) {
+        self.signals.hints.store(hints, Relaxed);
     }
 
     /// Leaves: the slot no longer holds the producer back. (That of an `Fctl` is never left.)
     #[cfg(feature = "alloc")]
     pub(crate) fn leave(&self) {
-        self.hint(Hints::default());
+        self.hint(0);
         let state = &self.progress.state;
         // Release: what was read happens before what the producer writes over it.
         state.store(state.own() & !ACTIVE, ordering("credits.leave", Release));

@@ -18,7 +18,7 @@ use crate::memory::geometry::Geometry;
 use crate::memory::head::Head;
 use crate::memory::parts::Parts;
 use crate::memory::status::LinkStatus;
-use crate::producer::{self, Claim, Producer, ProducerClaim};
+use crate::producer::{self, Begin, Claim, Producer, ProducerClaim};
 use crate::ring::region::{GRANULE, Granules};
 use crate::ring::slots::{Ring, SLOT};
 use crate::sync::{AcqRel, Acquire, Arc, AtomicU64, Padded, Relaxed, Release, ordering};
@@ -171,7 +171,7 @@ impl Link {
         match &self.place {
             Place::Heap(link) => {
                 let claim = Attachment::Owned(Box::new(HeapConsumer { link: link.clone(), slot: None }));
-                Ok(Consumer::attach(HeapLink::parts(link), mode, start, claim))
+                Ok(Consumer::attach(HeapLink::parts(link), mode, None, start, claim))
             }
             #[cfg(all(feature = "shm", target_os = "linux"))]
             Place::Shared(link, _) => crate::shm::ShmLink::observer(link, mode, start),
@@ -520,8 +520,9 @@ impl HeapLink {
         }
         let claim = Claim::Owned(Box::new(HeapProducer { link: this.clone() }));
         let Geometry { credits, start, .. } = this.geometry;
-        let slots = Slots::watching(Self::kept(this).consumers.iter().map(|slot| (slot, None)));
-        Ok(Producer::attach(Self::parts(this), slots, credits, this.geometry.is_ample(), start, claim))
+        let slots = Slots::watching(Self::kept(this).consumers.iter());
+        let begin = Begin { credits, ample: this.geometry.is_ample(), first: start, claim };
+        Ok(Producer::attach(Self::parts(this), slots, core::iter::empty(), begin))
     }
 
     /// A consumer with a slot.
@@ -535,8 +536,8 @@ impl HeapLink {
         let slot = this.taken.iter().position(free).ok_or(TangoError::ConsumerTaken)?;
         let claim = Attachment::Owned(Box::new(HeapConsumer { link: this.clone(), slot: Some(slot) }));
         let kept = Self::kept(this);
-        let mode = mode(Seat::new(&kept.consumers[slot], None, &kept.head.eventcount));
-        Ok(Consumer::attach(Self::parts(this), mode, start, claim))
+        let mode = mode(Seat::new(&kept.consumers[slot], &kept.head.eventcount));
+        Ok(Consumer::attach(Self::parts(this), mode, None, start, claim))
     }
 }
 

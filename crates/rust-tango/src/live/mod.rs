@@ -32,7 +32,7 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
 use std::task::{Context, Poll, Waker};
 
 use crate::consumer::payload::Fragment;
-use crate::consumer::{Consumer, Next};
+use crate::consumer::{Consumer, Next, Place};
 use crate::error::{LinkError, TangoError};
 use crate::ring::line::Line;
 use watcher::{Receipt, Watcher};
@@ -94,7 +94,7 @@ impl Consumer<'static> {
 
 /// What a look has found.
 enum Found {
-    Fragment(Line<'static>),
+    Fragment(Line<'static>, Place),
     /// The link is closed and drained.
     End,
     /// There is an order now.
@@ -112,7 +112,7 @@ impl AsyncConsumer {
     /// producer has come: look again after a while.
     pub async fn recv(&mut self) -> Result<Option<Fragment<'_>>, TangoError> {
         match poll_fn(|cx| self.poll_line(cx)).await? {
-            Some(line) => self.consumer.take(line),
+            Some((line, place)) => self.consumer.take(line, place),
             None => Ok(None),
         }
     }
@@ -121,7 +121,7 @@ impl AsyncConsumer {
     /// there is something; of several tasks, the last that called.
     pub fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Fragment<'_>>, TangoError>> {
         match self.poll_line(cx) {
-            Poll::Ready(Ok(Some(line))) => Poll::Ready(self.consumer.take(line)),
+            Poll::Ready(Ok(Some((line, place)))) => Poll::Ready(self.consumer.take(line, place)),
             Poll::Ready(Ok(None)) => Poll::Ready(Ok(None)),
             Poll::Ready(Err(error)) => Poll::Ready(Err(error)),
             Poll::Pending => Poll::Pending,
@@ -139,7 +139,7 @@ impl AsyncConsumer {
     /// As [`AsyncConsumer::recv`].
     pub fn poll(&mut self) -> Result<Option<Fragment<'_>>, TangoError> {
         match self.find(None)? {
-            Found::Fragment(line) => self.consumer.take(line),
+            Found::Fragment(line, place) => self.consumer.take(line, place),
             Found::End | Found::Nothing => Ok(None),
         }
     }
@@ -156,16 +156,19 @@ impl AsyncConsumer {
         consumer
     }
 
-    fn poll_line(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Line<'static>>, TangoError>> {
+    fn poll_line(
+        &mut self,
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<Option<(Line<'static>, Place)>, TangoError>> {
         if self.streak >= TURN {
             self.streak = 0;
             cx.waker().wake_by_ref();
             return Poll::Pending;
         }
         match self.find(Some(cx.waker())) {
-            Ok(Found::Fragment(line)) => {
+            Ok(Found::Fragment(line, place)) => {
                 self.streak += 1;
-                Poll::Ready(Ok(Some(line)))
+                Poll::Ready(Ok(Some((line, place))))
             }
             Ok(Found::End) => Poll::Ready(Ok(None)),
             Ok(Found::Nothing) => {
@@ -181,8 +184,8 @@ impl AsyncConsumer {
     #[inline]
     fn find(&mut self, task: Option<&Waker>) -> Result<Found, TangoError> {
         loop {
-            match self.consumer.look_closely()? {
-                Next::Fragment(line) => return Ok(Found::Fragment(line)),
+            match self.consumer.find_next_before_sleep()? {
+                Next::Fragment(line, place) => return Ok(Found::Fragment(line, place)),
                 Next::Closed => return Ok(Found::End),
                 Next::Nothing => {}
             }

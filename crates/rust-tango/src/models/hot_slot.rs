@@ -22,7 +22,7 @@ fn memory(shape: Shape) -> Arc<Memory> {
 const SHORT: usize = PAYLOAD / 2;
 
 /// Where fragments of one by one are read.
-const EITHER: &[&str] = &["copied", "in the ring"];
+const EITHER: &[&str] = &["copied", "ring"];
 
 /// Two fragments, the first of them, or both, as `put` publishes them; `check` is told
 /// what is read and which it must be.
@@ -45,7 +45,7 @@ fn all_arrive_by(
     model.check(move |seen| {
         let memory = memory();
         let mut producer = memory.producer();
-        let mut consumer = memory.consumer(0, Start::Next).following();
+        let mut consumer = memory.consumer(0, Start::Next).in_hot_slot();
         let reader = thread::spawn({
             let seen = seen.clone();
             move || {
@@ -55,7 +55,7 @@ fn all_arrive_by(
                             Some(fragment) => {
                                 check(&fragment, n);
                                 let in_place = fragment.payload.is_in_place();
-                                seen.note(if in_place { "in the ring" } else { "copied" });
+                                seen.note(if in_place { "ring" } else { "copied" });
                             }
                             None => thread::yield_now(),
                         }
@@ -121,7 +121,7 @@ fn a_batch_arrives() {
     let put = |producer: &mut Producer<'_>| {
         assert_eq!(producer.publish_batch(&[&payload(FIRST), &payload(FIRST + 1)], 0, 0), 2);
     };
-    all_arrive(10, &["in the ring"], put, is_of);
+    all_arrive(10, &["ring"], put, is_of);
 }
 
 #[test]
@@ -140,18 +140,18 @@ fn all_arrive_apart(least: usize, first: bool, must_see: &'static [&'static str]
     model.check(move |seen| {
         let memory = memory_apart(Shape { depth: 4, ..SHAPE });
         let producer = memory.producer();
-        let mut consumer = memory.consumer(0, Start::Next).following();
+        let mut consumer = memory.consumer(0, Start::Next).in_hot_slot();
         let reader = thread::spawn({
             let seen = seen.clone();
             move || {
                 for n in FIRST..FIRST + 2 {
                     read(&mut consumer, n);
-                    seen.note(consumer.shown());
+                    seen.note(consumer.polls());
                 }
             }
         });
         for turn in 0..2 {
-            producer.shows_apart((turn == 0) == first);
+            producer.mirrors_privately((turn == 0) == first);
             publish_all(&producer, 1);
         }
         reader.join().unwrap();
@@ -160,12 +160,12 @@ fn all_arrive_apart(least: usize, first: bool, must_see: &'static [&'static str]
 
 #[test]
 fn all_arrive_while_the_place_changes() {
-    all_arrive_apart(48043, true, &["to all", "apart"]);
+    all_arrive_apart(48043, true, &["shared", "private"]);
 }
 
 #[test]
 fn all_arrive_while_the_place_changes_back() {
-    all_arrive_apart(46111, false, &["to all", "apart"]);
+    all_arrive_apart(46111, false, &["shared", "private"]);
 }
 
 /// Where a follower was shown a fragment alone, it finds what comes next, once `change` has ended that.
@@ -174,13 +174,13 @@ fn a_follower_finds_what_is_shown_elsewhere(
 ) {
     let memory = memory_apart(Shape { depth: 4, ..SHAPE });
     let mut producer = memory.producer();
-    producer.shows_apart(true);
+    producer.mirrors_privately(true);
     let mut consumer = memory.consumer(0, Start::Next);
     publish_all(&producer, 1);
-    consumer = consumer.following();
-    assert_eq!(consumer.shown(), "apart");
+    consumer = consumer.in_hot_slot();
+    assert_eq!(consumer.polls(), "private");
     is_of(&consumer.poll().unwrap().unwrap(), FIRST);
-    assert_eq!(consumer.shown(), "apart");
+    assert_eq!(consumer.polls(), "private");
     producer = change(&memory, producer);
     publish_all(&producer, 1);
     loop {
@@ -197,7 +197,7 @@ fn a_follower_finds_what_is_shown_elsewhere(
 fn who_was_shown_the_last_one_alone_finds_the_next() {
     Model::exhaustive(1).check(|_| {
         a_follower_finds_what_is_shown_elsewhere(|_, producer| {
-            producer.shows_apart(false);
+            producer.mirrors_privately(false);
             producer
         });
     });
@@ -224,7 +224,7 @@ fn memory_apart(shape: Shape) -> Arc<Memory> {
 #[test]
 fn all_arrive_apart_behind_a_batch() {
     let put = |producer: &mut Producer<'_>| {
-        producer.shows_apart(true);
+        producer.mirrors_privately(true);
         announce(producer);
     };
     all_arrive_by(Model::bounded(2, 7152).must_see(EITHER), || memory_apart(SHAPE), put, is_of);
@@ -234,22 +234,22 @@ fn all_arrive_apart_behind_a_batch() {
 /// then, and the model checker may keep the last store of the producer from the reader for ever.)
 #[test]
 fn the_next_owner_reads_what_is_published() {
-    let model = Model::bounded(1, 113419).must_see(&["to all", "apart", "in the ring"]);
+    let model = Model::bounded(1, 113419).must_see(&["shared", "private", "ring"]);
     model.check(|seen| {
         let memory = memory_apart(Shape { depth: 4, ..SHAPE });
         let producer = memory.producer();
-        producer.shows_apart(true);
+        producer.mirrors_privately(true);
         drop(memory.consumer(0, Start::Next));
         let reader = thread::spawn({
             let (seen, memory) = (seen.clone(), memory.clone());
             move || {
-                let mut consumer = memory.consumer(0, Start::Oldest).following();
+                let mut consumer = memory.consumer(0, Start::Oldest).in_hot_slot();
                 for _ in 0..3 {
                     let n = consumer.next_seq();
                     let found = consumer.poll().expect("nothing is lost").map(|fragment| whole(&fragment));
                     if let Some(found) = found {
                         assert_eq!(found, n);
-                        seen.note(consumer.shown());
+                        seen.note(consumer.polls());
                     }
                 }
             }
@@ -266,11 +266,11 @@ fn what_was_shown_to_the_owner_before_is_not_read() {
         let memory = memory_apart(SHAPE);
         let producer = memory.producer();
         memory.is_misled(FIRST);
-        let mut consumer = memory.consumer(0, Start::Next).following();
+        let mut consumer = memory.consumer(0, Start::Next).in_hot_slot();
         assert!(consumer.poll().unwrap().is_none());
-        producer.shows_apart(true);
+        producer.mirrors_privately(true);
         publish_all(&producer, 1);
-        is_of(&consumer.following().poll().unwrap().unwrap(), FIRST);
+        is_of(&consumer.in_hot_slot().poll().unwrap().unwrap(), FIRST);
     });
 }
 
@@ -287,7 +287,7 @@ fn an_observer_follows_two(least: usize, sizes: [usize; 2]) {
                 .expect("nobody holds it back")
         };
         publish(0);
-        let mut observer = memory.observer(Start::At(FIRST)).following();
+        let mut observer = memory.observer(Start::At(FIRST)).in_hot_slot();
         let reader = thread::spawn({
             let seen = seen.clone();
             move || {
@@ -339,7 +339,7 @@ fn an_observer_follows_over_a_takeover() {
         let memory = memory(Shape { slots: 0, ..SHAPE });
         let producer = memory.producer();
         publish_all(&producer, 1);
-        let mut observer = memory.observer(Start::At(FIRST)).following();
+        let mut observer = memory.observer(Start::At(FIRST)).in_hot_slot();
         let reader = thread::spawn({
             let seen = seen.clone();
             move || {
@@ -359,20 +359,20 @@ fn an_observer_follows_over_a_takeover() {
 /// The same, of a consumer that was shown fragments alone by the producer that dies.
 #[test]
 fn a_consumer_follows_over_a_takeover() {
-    let model = Model::bounded(2, 62180).must_see(&["to all", "apart", "in the ring"]);
+    let model = Model::bounded(2, 62180).must_see(&["shared", "private", "ring"]);
     model.check(|seen| {
         let memory = memory_apart(Shape { depth: 4, ..SHAPE });
         let producer = memory.producer();
         let mut consumer = memory.consumer(0, Start::Next);
-        producer.shows_apart(true);
+        producer.mirrors_privately(true);
         publish_all(&producer, 1);
         let reader = thread::spawn({
             let seen = seen.clone();
             move || {
-                consumer = consumer.following();
+                consumer = consumer.in_hot_slot();
                 for n in FIRST..FIRST + 2 {
                     read_through(&mut consumer, n);
-                    seen.note(consumer.shown());
+                    seen.note(consumer.polls());
                 }
             }
         });
@@ -388,12 +388,12 @@ fn the_one_before_is_found() {
     Model::exhaustive(1).check(|_| {
         let memory = memory(Shape { depth: 4, ..SHAPE });
         let producer = memory.producer();
-        let mut consumer = memory.consumer(0, Start::Next).following();
+        let mut consumer = memory.consumer(0, Start::Next).in_hot_slot();
         publish_all(&producer, 2);
         memory.stops_showing(FIRST + 2);
         for n in FIRST..FIRST + 2 {
             is_of(&consumer.poll().unwrap().expect("it is in the ring"), n);
-            consumer = consumer.following();
+            consumer = consumer.in_hot_slot();
         }
     });
 }
@@ -405,7 +405,7 @@ fn the_last_of_the_dead_is_read() {
     model.check(|_| {
         let memory = memory(SHAPE);
         let producer = memory.producer();
-        let mut consumer = memory.consumer(0, Start::Next).following();
+        let mut consumer = memory.consumer(0, Start::Next).in_hot_slot();
         let reader = thread::spawn(move || {
             read_through(&mut consumer, FIRST);
             loop {
@@ -427,7 +427,7 @@ fn the_last_of_the_dead_is_read() {
 fn a_follower_goes_on(depth: usize, put: impl Fn(&Producer<'_>)) {
     let memory = memory(Shape { depth, ..SHAPE });
     let producer = memory.producer();
-    let mut consumer = memory.consumer(0, Start::Next).following();
+    let mut consumer = memory.consumer(0, Start::Next).in_hot_slot();
     publish_all(&producer, 1);
     read_through(&mut consumer, FIRST);
     memory.uses_hot_slot(false);
@@ -466,7 +466,7 @@ fn a_fresh_link_shows_nothing() {
         Model::exhaustive(1).check(move |_| {
             let link = Link::builder().depth(2).mtu(PAYLOAD).consumers(1).start(first).build().unwrap();
             link.uses_hot_slot();
-            let mut consumer = link.consumer().unwrap().following();
+            let mut consumer = link.consumer().unwrap().in_hot_slot();
             assert!(consumer.poll().unwrap().is_none());
             let producer = link.producer().unwrap();
             assert!(consumer.poll().unwrap().is_none());

@@ -16,7 +16,7 @@ use crate::error::TangoError;
 use crate::memory::cnc::CncState;
 use crate::memory::head::Head;
 use crate::memory::parts::Parts;
-use crate::producer::{Claim, Producer, ProducerClaim};
+use crate::producer::{Begin, Claim, Producer, ProducerClaim};
 use crate::ring::hot_slot::HotSlot;
 use crate::ring::line::{Content, META_WORDS};
 use crate::ring::metadata::FragmentMetadata;
@@ -147,31 +147,49 @@ impl Memory {
     /// The producer. Who calls this has made sure that there is no other.
     pub(super) fn producer(self: &Arc<Self>) -> Producer<'static> {
         let claim = Claim::Owned(Box::new(Keep(self.clone())));
-        let slots = Slots::watching(self.slots());
-        Producer::attach(self.parts(), slots, self.shape.depth as u64, false, self.shape.first, claim)
+        let slots = Slots::watching(self.slots().map(|(slot, _)| slot));
+        let private = self.slots().map(|(_, private)| private);
+        let begin = Begin { credits: self.shape.depth as u64, ample: false, first: self.shape.first, claim };
+        Producer::attach(self.parts(), slots, private, begin)
     }
 
     /// The reliable consumer of a slot. Who calls this has made sure that there is no other.
     pub(super) fn consumer(self: &Arc<Self>, slot: usize, start: Start) -> Consumer<'static> {
         let mode = Mode::Reliable(self.seat(slot));
-        Consumer::attach(self.parts(), mode, start, Attachment::Owned(Box::new(Keep(self.clone()))))
+        Consumer::attach(
+            self.parts(),
+            mode,
+            self.private(slot),
+            start,
+            Attachment::Owned(Box::new(Keep(self.clone()))),
+        )
     }
 
     /// The evictable consumer of a slot. As for [`Self::consumer`].
     pub(super) fn evictable(self: &Arc<Self>, slot: usize, start: Start) -> Consumer<'static> {
         let mode = Mode::Evictable(self.seat(slot), Scratch::boxed(PAYLOAD));
-        Consumer::attach(self.parts(), mode, start, Attachment::Owned(Box::new(Keep(self.clone()))))
+        Consumer::attach(
+            self.parts(),
+            mode,
+            self.private(slot),
+            start,
+            Attachment::Owned(Box::new(Keep(self.clone()))),
+        )
     }
 
     /// A slot as its owner has it. Who calls this keeps the memory for longer.
     pub(super) fn seat(self: &Arc<Self>, slot: usize) -> Seat<'static> {
-        let (slot, apart) = self.slots().nth(slot).expect("the shape has so many");
-        Seat::new(slot, apart, &self.parts().head.eventcount)
+        let (slot, _) = self.slots().nth(slot).expect("the shape has so many");
+        Seat::new(slot, &self.parts().head.eventcount)
+    }
+
+    fn private(self: &Arc<Self>, slot: usize) -> Option<&'static HotSlot> {
+        self.slots().nth(slot).and_then(|(_, private)| private)
     }
 
     pub(super) fn observer(self: &Arc<Self>, start: Start) -> Consumer<'static> {
         let mode = Mode::Observing(Scratch::boxed(PAYLOAD));
-        Consumer::attach(self.parts(), mode, start, Attachment::Owned(Box::new(Keep(self.clone()))))
+        Consumer::attach(self.parts(), mode, None, start, Attachment::Owned(Box::new(Keep(self.clone()))))
     }
 
     /// The producer dies of a panic: it publishes nothing more, and says so.

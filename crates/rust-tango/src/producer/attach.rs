@@ -1,82 +1,76 @@
 //! How a producer begins: on a fresh link, or where another one has ended.
 
-use super::cleaning::Cleaning;
-use super::showing::Showing;
-use super::{Claim, Producer};
-use crate::cpu::cache;
-use crate::credits::floor::{Credits, Slots};
+use super::backpressure::Backpressure;
+use super::claim::Claim;
+use super::hot_slots::HotSlots;
+use super::placement::Placement;
+use super::publish::Producer;
+use crate::credits::floor::Slots;
 use crate::memory::cnc::CncState;
 use crate::memory::parts::Parts;
-use crate::producer::placement::Placement;
-use crate::ring::line;
+use crate::ring::hot_slot::HotSlot;
+use crate::ring::line::{self, LineState};
 use crate::ring::seq;
 use crate::sync::{Cell, Own, Relaxed, Release, intact, ordering};
+use crate::timing::writing::LinesAhead;
 use crate::waiting::eventcount::Barrier;
 use crate::waiting::wait::Wait;
 
 /// One part in so many of the ring is retired at once, if not more for a batch.
 const RETIRE_PART: u64 = 32;
 
+/// How a producer begins.
+pub(crate) struct Begin<'a> {
+    /// How many fragments may be under way, 1 to the depth of the ring.
+    pub(crate) credits: u64,
+    /// As in [`Placement::new`].
+    pub(crate) ample: bool,
+    /// The first number, if the link is fresh.
+    pub(crate) first: u64,
+    /// The caller has made sure that there is no other producer.
+    pub(crate) claim: Claim<'a>,
+}
+
 impl<'a> Producer<'a> {
-    /// Begins to produce into `parts`: a fresh link starts with `first`, one that has been used goes on
-    /// behind what its lines hold. `ample` as in [`Placement::new`].
-    ///
-    /// The caller has made sure that there is no other producer: `claim`.
+    /// Begins to produce into `parts`: one that has been used goes on behind what its lines hold. `private` are the hot
+    /// slots of the consumer slots, in their order.
     pub(crate) fn attach(
         parts: Parts<'a>,
         slots: Slots<'a>,
-        credits: u64,
-        ample: bool,
-        first: u64,
-        claim: Claim<'a>,
+        private: impl Iterator<Item = Option<&'a HotSlot>>,
+        begin: Begin<'a>,
     ) -> Self {
+        let Begin { credits, ample, first, claim } = begin;
         let depth = parts.ring.depth();
         let placement = Placement::new(parts.granules.count(), depth, ample);
         let head = parts.head;
-        let order = Barrier::of_this_process();
-        head.eventcount.take_over(order);
-        let lifecycle = &head.lifecycle;
+        let hot_slots = HotSlots::new(&head.hot_slot, private);
+        let barrier = Barrier::of_this_process();
+        head.eventcount.take_over(barrier);
         let (oldest, next) = if !head.is_bound() {
             prepare(&parts, first);
-            lifecycle.incarnation.store(1, Relaxed);
+            head.lifecycle.incarnation.store(1, Relaxed);
             (first, first)
         } else {
             let (oldest, next) = survey(&parts);
-            // Before anybody is told of the takeover: who waits for the last fragment of the dead finds it.
+            // Before anybody can see the takeover: a reader that waits for the predecessor's last fragment finds it.
             head.hot_slot.begin(next);
             if intact("attach.close_private") {
-                slots.hot_slots().for_each(|hot_slot| hot_slot.close(next));
+                hot_slots.close_private(next);
             }
             placement.rebuild(&parts.ring, oldest, next);
-            let incarnation = lifecycle.incarnation.own();
-            let died = incarnation != 0 && lifecycle.cnc.state() != CncState::Halt;
-            // Before anybody sees that a producer runs: who does must not take this one for the dead one.
-            if intact("attach.incarnation") {
-                lifecycle.incarnation.store(incarnation.wrapping_add(1), Relaxed);
-            }
-            lifecycle.cnc.set_state(CncState::Run);
-            if !intact("attach.incarnation") {
-                lifecycle.incarnation.store(incarnation.wrapping_add(1), Relaxed);
-            }
-            if died {
-                lifecycle.taken_over_at.store(next, Relaxed);
-                // Release: pairs with the fence in `Consumer::ask_whether_replaced`.
-                lifecycle
-                    .takeovers
-                    .store(lifecycle.takeovers.own().wrapping_add(1), ordering("attach.takeover", Release));
-            }
+            take_over(&parts, next);
             (oldest, next)
         };
         head.next.store(next, Relaxed);
-        // Not lower than it was: `survey`. With the fence of this thread: what was retired by another producer
-        // already is overwritten without being retired again.
+        // Not lower than it was: `survey`. With the fence of this thread: what another producer has retired already is
+        // overwritten without being retired again.
         if intact("attach.retire") {
             line::retire(&head.oldest, oldest);
         }
-        let credits = Credits::new(slots, oldest, &head.credit.floor, credits);
-        head.credit.held_by.store(0, Relaxed);
+        let backpressure = Backpressure::new(slots, head, oldest, credits);
         head.credit.single_consumer.store(0, Relaxed);
-        // Who has slept since before this producer was there knows nothing of its `order`.
+        // A consumer that has slept since before this producer came knows nothing of its barrier.
         if intact("attach.ring") {
             head.eventcount.notify();
         }
@@ -84,27 +78,42 @@ impl<'a> Producer<'a> {
             next: Cell::new(next),
             limit: Cell::new(next),
             in_slot: parts.in_slot(),
-            clean_ahead: if cache::evicting_helps(depth, parts.ring.bytes()) { depth / 32 } else { 0 },
+            hot_slots,
+            lines_ahead: LinesAhead::new(depth, parts.ring.bytes()),
             retire_ahead: depth / RETIRE_PART,
             parts,
             oldest: Cell::new(oldest),
-            cleaning: Cell::new(Cleaning::None),
-            showing: Cell::new(Showing::All),
-            stalled: Cell::new(None),
             placement,
-            credits,
-            order,
+            backpressure,
+            barrier,
             wait: Wait::default(),
-            #[cfg(feature = "std")]
-            patience: super::backpressure::PATIENCE,
-            #[cfg(feature = "std")]
-            held_since: Cell::new(None),
             followers: None,
             claim,
         };
         producer.set_limit();
-        producer.heed_consumers();
+        producer.heed_hints();
         producer
+    }
+}
+
+/// Counts this producer, whose first fragment is `next`, and says that one runs.
+fn take_over(parts: &Parts<'_>, next: u64) {
+    let lifecycle = &parts.head.lifecycle;
+    let incarnation = lifecycle.incarnation.own();
+    let died = incarnation != 0 && lifecycle.cnc.state() != CncState::Halt;
+    // Before anybody sees that a producer runs: whoever does must not take this one for its predecessor.
+    if intact("attach.incarnation") {
+        lifecycle.incarnation.store(incarnation.wrapping_add(1), Relaxed);
+    }
+    lifecycle.cnc.set_state(CncState::Run);
+    if !intact("attach.incarnation") {
+        lifecycle.incarnation.store(incarnation.wrapping_add(1), Relaxed);
+    }
+    if died {
+        lifecycle.taken_over_at.store(next, Relaxed);
+        // Release: pairs with the fence in `ProducerWatch::ask_whether_replaced`.
+        let takeovers = lifecycle.takeovers.own().wrapping_add(1);
+        lifecycle.takeovers.store(takeovers, ordering("attach.takeover", Release));
     }
 }
 
@@ -142,7 +151,7 @@ fn survey(parts: &Parts<'_>) -> (u64, u64) {
     // Ends after `depth` lines at the latest: the next holds another number.
     while seq::is_before(retired, oldest) || !intact("attach.retired") {
         let before = oldest.wrapping_sub(1);
-        if parts.ring.line(before).state(before) != line::LineState::Ready {
+        if parts.ring.line(before).state(before) != LineState::Ready {
             break;
         }
         oldest = before;

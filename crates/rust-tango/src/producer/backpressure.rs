@@ -1,74 +1,91 @@
-//! What a producer does without credits: refuse, look who is in the way, wait.
+//! What a producer does without credits: read the consumers' progress, see who holds it back, reap, evict, refuse.
 //!
 //! ```text
-//!   no credit ---> refresh ---> still none ---> is somebody dead? ---> is somebody to be evicted? ---> NoCredits
-//!                                                     in between, for who waits: spin, yield, sleep
+//!   no credit ---> refresh ---> still none ---> has a consumer died? ---> is one to be evicted? ---> refused
 //! ```
 
-#[cfg(feature = "alloc")]
-use super::Claim;
-use super::Producer;
-use crate::error::TangoError;
-use crate::ring::metadata::FragmentMetadata;
-use crate::sync::{Own, Relaxed};
-use crate::waiting::wait::{Due, Waiting};
-#[cfg(feature = "std")]
-use crate::{ring::region::granules, waiting::eventcount};
+use super::claim::Claim;
+use crate::credits::floor::{Credits, Slots};
+use crate::memory::head::Head;
+use crate::sync::{Cell, Own, Relaxed, pause};
+use crate::timing;
 #[cfg(feature = "std")]
 use core::time::Duration;
 #[cfg(feature = "std")]
 use std::time::Instant;
 
-/// Default of [`Producer::with_patience`].
+/// Default of `Producer::with_patience`.
 #[cfg(feature = "std")]
-pub(super) const PATIENCE: Duration = Duration::from_secs(1);
+const PATIENCE: Duration = Duration::from_secs(1);
 
-impl Producer<'_> {
-    /// [`Producer::publish_blocking`] with an end to the waiting: it takes no longer than `timeout`, or a little.
-    ///
-    /// # Errors
-    /// [`TangoError::NoCredits`] if there are none when the time is up, with the slot of who holds the producer
-    /// back; otherwise as [`Producer::publish_blocking`]. In each case nothing was published.
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// use std::time::Duration;
-    /// use rust_tango::{Link, TangoError};
-    ///
-    /// let link = Link::builder().depth(2).mtu(64).build()?;
-    /// let (tx, _slow) = (link.producer()?, link.consumer()?);
-    /// tx.send(b"one")?;
-    /// tx.send(b"two")?;
-    /// let late = tx.publish_timeout(b"three", 0, 0, 0, Duration::from_millis(5));
-    /// assert_eq!(late, Err(TangoError::NoCredits { held_by: Some(0) }));
-    /// # Ok::<(), Box<dyn std::error::Error>>(())
-    /// ```
+/// The credits of a producer, and what it knows of the consumer that holds it back.
+#[derive(Debug)]
+pub(super) struct Backpressure<'a> {
+    credits: Credits<'a>,
+    head: &'a Head,
+    /// The fragment that was last counted as stalled.
+    stalled: Cell<Option<u64>>,
+    /// How long an evictable consumer may hold the producer back.
     #[cfg(feature = "std")]
-    pub fn publish_timeout(
-        &self,
-        payload: &[u8],
-        sig: u64,
-        ctl: u16,
-        ts: u32,
-        timeout: Duration,
-    ) -> Result<FragmentMetadata, TangoError> {
-        match self.publish(payload, sig, ctl, ts) {
-            Err(TangoError::NoCredits { .. }) => {
-                self.publish_until_over(payload, sig, ctl, ts, Waiting::until(self.wait, Some(timeout)))
-            }
-            done => done,
+    patience: Duration,
+    #[cfg(feature = "std")]
+    held: Cell<Option<Held>>,
+}
+
+/// The evictable consumer that holds the producer back.
+#[cfg(feature = "std")]
+#[derive(Debug, Clone, Copy)]
+struct Held {
+    slot: usize,
+    /// The slot's state word.
+    state: u64,
+    /// The fragment that waits.
+    fragment: u64,
+    since: Instant,
+}
+
+/// Refused: the consumer in this slot holds the producer back.
+#[derive(Debug)]
+pub(super) struct Refused {
+    pub(super) held_by: Option<usize>,
+    /// This fragment was not refused before.
+    pub(super) is_new: bool,
+}
+
+impl<'a> Backpressure<'a> {
+    /// Of a producer that begins. Everything before `oldest` may be overwritten; up to `credits` fragments may be under
+    /// way.
+    pub(super) fn new(slots: Slots<'a>, head: &'a Head, oldest: u64, credits: u64) -> Self {
+        head.credit.held_by.store(0, Relaxed);
+        Self {
+            credits: Credits::new(slots, oldest, &head.credit.floor, credits),
+            head,
+            stalled: Cell::new(None),
+            #[cfg(feature = "std")]
+            patience: PATIENCE,
+            #[cfg(feature = "std")]
+            held: Cell::new(None),
         }
     }
 
-    /// Refreshes the credits; an error if fragment `n`, which kills `victim`, still has none.
+    #[inline]
+    pub(super) fn credits(&self) -> &Credits<'a> {
+        &self.credits
+    }
+
+    #[cfg(feature = "std")]
+    pub(super) fn set_patience(&mut self, patience: Duration) {
+        self.patience = patience;
+    }
+
+    /// Obtains a credit for fragment `n`, which overwrites fragment `victim` and its line's old content.
     #[cold]
-    pub(super) fn await_credit(&self, n: u64, victim: Option<u64>) -> Result<(), TangoError> {
+    pub(super) fn obtain(&self, n: u64, victim: Option<u64>, claim: &Claim<'_>) -> Result<(), Refused> {
         self.refresh(n, victim);
         // A consumer that has not moved for a while may be dead: ask, more seldom as time goes by.
         let failures = self.credits.failures();
         if failures >= 4 && (failures.is_power_of_two() || failures % 1024 == 0) {
-            self.reap_dead();
+            self.reap_dead(claim);
             self.refresh(n, victim);
         }
         if self.credits.allow(n, victim) || self.evict_until_allowed(n, victim) {
@@ -76,53 +93,80 @@ impl Producer<'_> {
             return Ok(());
         }
         let held_by = self.credits.held_by();
-        if self.stalled.get() != Some(n) {
-            self.stalled.set(Some(n));
-            let stalls = &self.parts.head.credit.stalls;
+        let is_new = self.stalled.replace(Some(n)) != Some(n);
+        if is_new {
+            let stalls = &self.head.credit.stalls;
             stalls.store(stalls.own().wrapping_add(1), Relaxed);
-            if let Some(metrics) = self.followers.as_ref().and_then(|followers| followers.metrics.as_ref()) {
-                metrics.event();
-            }
         }
         let shown = held_by.map_or(0, |slot| slot as u64 + 1);
-        let held_by_word = &self.parts.head.credit.held_by;
-        if held_by_word.load(Relaxed) != shown {
-            held_by_word.store(shown, Relaxed);
+        let word = &self.head.credit.held_by;
+        if word.load(Relaxed) != shown {
+            word.store(shown, Relaxed);
         }
-        Err(TangoError::NoCredits { held_by })
+        Err(Refused { held_by, is_new })
     }
 
-    /// Refreshes the credits, again after each rise that is not enough: whoever was in the way at the first of
-    /// the two looks of a refresh may have gone on at the second, and then nobody would be named.
+    /// Whether fragment `n` has a credit now. Reads the consumers' progress.
+    #[cfg(feature = "std")]
+    pub(super) fn has_credit(&self, n: u64, victim: Option<u64>) -> bool {
+        self.refresh(n, victim);
+        let allowed = self.credits.allow(n, victim);
+        if allowed {
+            self.resume();
+        }
+        allowed
+    }
+
+    /// Reads the consumers' progress, again after each rise that is not enough: the consumer that was last at the first of
+    /// the two reads of a refresh may have gone on at the second, and then no consumer would be named.
     fn refresh(&self, n: u64, victim: Option<u64>) {
-        while self.credits.refresh(n) && !self.credits.allow(n, victim) {}
-        self.set_limit();
-        self.heed_consumers();
+        loop {
+            pause(timing::spins_before_refresh(self.credits.failures()));
+            if !self.credits.refresh(n) || self.credits.allow(n, victim) {
+                return;
+            }
+        }
     }
 
     /// There is credit again.
     fn resume(&self) {
         if self.stalled.take().is_some() {
-            self.parts.head.credit.held_by.store(0, Relaxed);
+            self.head.credit.held_by.store(0, Relaxed);
         }
         #[cfg(feature = "std")]
-        self.held_since.set(None);
+        self.held.set(None);
     }
 
-    /// Evicts the consumers that stand in the way of fragment `n`, if they are evictable and patience with
-    /// them is at its end. True if `n` has credit then.
+    /// No longer counts consumers whose death is proven. True if there were any.
+    pub(super) fn reap_dead(&self, claim: &Claim<'_>) -> bool {
+        // A consumer on borrowed storage lives.
+        #[cfg(feature = "alloc")]
+        if let Claim::Owned(claim) = claim {
+            let dead = self.credits.reap_dead(|slot| claim.consumer_lives(slot));
+            if dead > 0 {
+                let reaped = &self.head.lifecycle.reaped;
+                reaped.store(reaped.own().wrapping_add(dead), Relaxed);
+                return true;
+            }
+        }
+        let _ = claim;
+        false
+    }
+
+    /// Evicts the consumers that hold fragment `n` back, if they are evictable and have had their time. True if `n` has
+    /// credit then.
     #[cfg(feature = "std")]
     fn evict_until_allowed(&self, n: u64, victim: Option<u64>) -> bool {
         // At most once for each slot: also if the words of one change all the time.
         for _ in 0..self.credits.slots() {
-            let Some(waited) = self.waited_for_evictable() else { return false };
+            let Some(waited) = self.waited_for_evictable(n) else { return false };
             if waited < self.patience {
                 return false;
             }
-            if let Some((_, state, ..)) = self.held_since.take() {
-                self.credits.evict(state);
+            if let Some(held) = self.held.take() {
+                self.credits.evict(held.state);
             }
-            let evicted = &self.parts.head.lifecycle.evicted;
+            let evicted = &self.head.lifecycle.evicted;
             evicted.store(evicted.own().wrapping_add(1), Relaxed);
             self.refresh(n, victim);
             if self.credits.allow(n, victim) {
@@ -132,133 +176,34 @@ impl Producer<'_> {
         false
     }
 
-    /// For how long the evictable consumer that holds the producer back has done so; `None` if it is none.
-    #[cfg(feature = "std")]
-    fn waited_for_evictable(&self) -> Option<Duration> {
-        let holder = self.credits.held_by_evictable().zip(self.credits.held_by());
-        let Some((state, slot)) = holder else {
-            self.held_since.set(None);
-            return None;
-        };
-        match self.held_since.get() {
-            Some((held_by, known, next, since))
-                if (held_by, known, next) == (slot, state, self.next.get()) =>
-            {
-                Some(since.elapsed())
-            }
-            _ => {
-                self.held_since.set(Some((slot, state, self.next.get(), Instant::now())));
-                Some(Duration::ZERO)
-            }
-        }
-    }
-
     #[cfg(not(feature = "std"))]
     fn evict_until_allowed(&self, _n: u64, _victim: Option<u64>) -> bool {
         false
     }
 
-    /// Stops waiting for consumers whose death is proven.
-    pub(super) fn reap_dead(&self) {
-        #[cfg(feature = "alloc")]
-        if let Claim::Owned(claim) = &self.claim {
-            let dead = self.credits.reap_dead(|slot| claim.consumer_lives(slot));
-            if dead > 0 {
-                let reaped = &self.parts.head.lifecycle.reaped;
-                reaped.store(reaped.own().wrapping_add(dead), Relaxed);
-                self.heed_consumers();
-            }
-        }
-    }
-
-    #[cold]
-    pub(super) fn publish_waiting(
-        &self,
-        payload: &[u8],
-        sig: u64,
-        ctl: u16,
-        ts: u32,
-    ) -> Result<FragmentMetadata, TangoError> {
-        self.publish_until_over(payload, sig, ctl, ts, Waiting::new(self.wait))
-    }
-
-    /// Tries again and again; `NoCredits` when the wait is over.
-    #[cold]
-    fn publish_until_over(
-        &self,
-        payload: &[u8],
-        sig: u64,
-        ctl: u16,
-        ts: u32,
-        mut waiting: Waiting,
-    ) -> Result<FragmentMetadata, TangoError> {
-        loop {
-            if self.parts.is_stopped() {
-                return Err(TangoError::Closed);
-            }
-            match waiting.pause() {
-                Due::Look | Due::Question => {}
-                #[cfg(feature = "std")]
-                Due::Sleep => self.sleep_for_credit(payload.len(), &mut waiting),
-            }
-            match self.publish(payload, sig, ctl, ts) {
-                Err(TangoError::NoCredits { .. }) if !waiting.is_over() => {}
-                done => return done,
-            }
-        }
-    }
-
-    /// Sleeps until the consumer that holds the producer back gives something up; at most for a slice.
+    /// For how long an evictable consumer has held fragment `n` back; `None` if it is no evictable one that does.
     #[cfg(feature = "std")]
-    fn sleep_for_credit(&self, size: usize, waiting: &mut Waiting) {
-        let held_by = self.credits.held_by();
-        let slept = held_by.and_then(|slot| self.credits.eventcount(slot)).is_some_and(|eventcount| {
-            let longest = match self.waited_for_evictable() {
-                Some(waited) => self.patience.saturating_sub(waited),
-                None => eventcount::SLICE,
-            };
-            self.parts.head.eventcount.sleep_on(eventcount, longest.min(waiting.longest_sleep()), || {
-                // Somebody else may be the last now.
-                self.has_credit(size) || self.credits.held_by() != held_by || self.parts.is_stopped()
-            })
-        });
-        let is_due = if slept { !self.has_credit(size) } else { waiting.nap() };
-        if is_due {
-            self.reap_dead();
+    fn waited_for_evictable(&self, n: u64) -> Option<Duration> {
+        let holder = self.credits.held_by_evictable().zip(self.credits.held_by());
+        let Some((state, slot)) = holder else {
+            self.held.set(None);
+            return None;
+        };
+        match self.held.get() {
+            Some(held) if (held.slot, held.state, held.fragment) == (slot, state, n) => {
+                Some(held.since.elapsed())
+            }
+            _ => {
+                self.held.set(Some(Held { slot, state, fragment: n, since: Instant::now() }));
+                Some(Duration::ZERO)
+            }
         }
     }
 
-    /// Whether a payload of `size` bytes could be published now.
+    /// How much longer fragment `n` waits for the consumer that holds it back before that is evicted. `None`: it is not
+    /// evictable.
     #[cfg(feature = "std")]
-    fn has_credit(&self, size: usize) -> bool {
-        let n = self.next.get();
-        let victim = (size > self.in_slot)
-            .then(|| self.placement.spot(granules(size)))
-            .and_then(|spot| self.placement.victim(&spot, n, self.parts.ring.depth()));
-        self.refresh(n, victim);
-        let allowed = self.credits.allow(n, victim);
-        if allowed {
-            self.resume();
-        }
-        allowed
-    }
-
-    #[cfg(feature = "std")]
-    pub(super) fn wait_until(&self, timeout: Option<Duration>, done: impl Fn() -> bool) -> bool {
-        let mut waiting = Waiting::until(self.wait, timeout);
-        loop {
-            if done() {
-                return true;
-            }
-            if self.parts.is_stopped() || waiting.is_over() {
-                return done();
-            }
-            match waiting.pause() {
-                Due::Look => {}
-                Due::Question => self.reap_dead(),
-                Due::Sleep if waiting.nap() => self.reap_dead(),
-                Due::Sleep => {}
-            }
-        }
+    pub(super) fn patience_left(&self, n: u64) -> Option<Duration> {
+        self.waited_for_evictable(n).map(|waited| self.patience.saturating_sub(waited))
     }
 }

@@ -1,9 +1,9 @@
 //! [`Loan`]: a payload that is written where it will lie.
 #![allow(unsafe_code)]
 
+use super::publish::{Producer, Reserved};
 use crate::cpu::words;
 use crate::error::TangoError;
-use crate::producer::{Producer, Reserved};
 use crate::ring::line;
 use crate::ring::metadata::FragmentMetadata;
 use crate::sync::AtomicU64;
@@ -86,7 +86,7 @@ impl Loan<'_> {
     /// The bytes themselves, on a link that was built without observers
     /// (`Link::builder().observers(false)`); `None` on others, whose observers may be looking.
     pub fn as_mut_slice(&mut self) -> Option<&mut [u8]> {
-        if self.producer.may_have_observers() {
+        if self.producer.parts.observers {
             return None;
         }
         // SAFETY: nobody else accesses these words until they are published: nobody who reads by copy
@@ -114,7 +114,9 @@ impl Loan<'_> {
     /// Publishes what has been written.
     #[inline(always)]
     pub fn commit(self, sig: u64, ctl: u16, ts: u32) -> FragmentMetadata {
-        self.producer.commit(self.reserved, self.len, sig, ctl, ts)
+        let meta = self.producer.commit_reserved(self.reserved, self.len, sig, ctl, ts);
+        self.producer.wake_sleepers();
+        meta
     }
 }
 

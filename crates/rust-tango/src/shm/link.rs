@@ -23,7 +23,7 @@ use crate::error::{LinkError, LinkErrorKind, TangoError};
 use crate::memory::geometry::Geometry;
 use crate::memory::parts::Parts;
 use crate::memory::status::LinkStatus;
-use crate::producer::{self, Claim, Producer, ProducerClaim};
+use crate::producer::{self, Begin, Claim, Producer, ProducerClaim};
 use crate::sync::{Arc, Mutex, PoisonError, Relaxed, Release, ordering};
 
 /// A link as a process sees it: everything mapped read-only. Producer and consumers add mappings that
@@ -341,16 +341,18 @@ impl ShmLink {
         };
         // SAFETY: `files` move into the claim and `this` is kept there: all mappings live until the producer's
         // last field is dropped.
-        let (mut parts, slots) = unsafe {
-            let hot_slots = files.hot_slot.iter().map(|map| Some(layout::hot_slot(map, &this.geometry)));
-            let slots = this.rx.iter().map(|(_, map)| layout::consumer_slot(map)).zip(hot_slots);
-            (layout::parts(&files.tx.map, &this.ctl_map, &this.geometry), Slots::watching(slots))
+        let (mut parts, slots, private) = unsafe {
+            let private = files.hot_slot.iter().map(|map| Some(layout::hot_slot(map, &this.geometry)));
+            let slots = this.rx.iter().map(|(_, map)| layout::consumer_slot(map));
+            let parts = layout::parts(&files.tx.map, &this.ctl_map, &this.geometry);
+            (parts, Slots::watching(slots), private.collect::<Vec<_>>())
         };
         // Where somebody else can write, nobody gets a `&mut [u8]` (`Loan::as_mut_slice`).
         parts.observers |= this.check_trust().is_err();
         let Geometry { credits, start, .. } = this.geometry;
         let claim = Claim::Owned(Box::new(ShmProducer { files, link: this.clone() }));
-        Ok(Producer::attach(parts, slots, credits, this.geometry.is_ample(), start, claim))
+        let begin = Begin { credits, ample: this.geometry.is_ample(), first: start, claim };
+        Ok(Producer::attach(parts, slots, private.into_iter(), begin))
     }
 
     pub(crate) fn consumer(this: &Arc<Self>, start: Start) -> Result<Consumer<'static>, LinkError> {
@@ -394,10 +396,10 @@ impl ShmLink {
             // SAFETY: both mappings move into the claim, which the consumer drops last.
             let (words, hot_slot) =
                 unsafe { (layout::consumer_slot(&own.map), layout::hot_slot(&hot_slot_map, &this.geometry)) };
-            let mode = mode(Seat::new(words, Some(hot_slot), &parts.head.eventcount));
+            let mode = mode(Seat::new(words, &parts.head.eventcount));
             let _own = Some((own, hot_slot_map));
             let claim = Attachment::Owned(Box::new(ShmConsumer { _own, link: this.clone() }));
-            return Ok(Consumer::attach(parts, mode, start, claim));
+            return Ok(Consumer::attach(parts, mode, Some(hot_slot), start, claim));
         }
         Err(TangoError::ConsumerTaken.into())
     }
@@ -409,7 +411,7 @@ impl ShmLink {
     ) -> Result<Consumer<'static>, LinkError> {
         this.check_process()?;
         let claim = Attachment::Owned(Box::new(ShmConsumer { _own: None, link: this.clone() }));
-        Ok(Consumer::attach(Self::parts(this), mode, start, claim))
+        Ok(Consumer::attach(Self::parts(this), mode, None, start, claim))
     }
 
     pub(crate) fn geometry(&self) -> Geometry {
@@ -623,7 +625,7 @@ mod tests {
     fn shown(tx: &Producer<'_>, rx: &mut Consumer<'_>) -> Option<usize> {
         (0..10).for_each(|_| assert!(rx.poll().unwrap().is_none()));
         let n = tx.publish(&[7; 24], 0, 0, 0).unwrap().seq;
-        let (place, ring) = (rx.shown_at(), rx.parts.ring.line(n).room.as_ptr().addr());
+        let (place, ring) = (rx.hot_slot_address(), rx.parts.ring.line(n).room.as_ptr().addr());
         let fragment = rx.poll().unwrap().unwrap();
         assert_eq!((fragment.meta.seq, fragment.payload.as_slice()), (n, &[7; 24][..]));
         (fragment.payload.as_slice().as_ptr().addr() != ring).then_some(place)

@@ -1,0 +1,69 @@
+//! The hot slots that a reader polls: the shared one, or its private one. See [`hot_slot`](crate::ring::hot_slot).
+
+use crate::ring::hot_slot::{Found, HotCopy, HotSlot};
+use crate::ring::line::LineState;
+use crate::sync::intact;
+
+/// Polls hot slots for one reader.
+#[derive(Debug)]
+pub(super) struct HotReader<'a> {
+    shared: &'a HotSlot,
+    /// That of its consumer slot, in shared memory.
+    private: Option<&'a HotSlot>,
+    /// The one that it polls.
+    polled: &'a HotSlot,
+    copy: HotCopy,
+}
+
+impl<'a> HotReader<'a> {
+    pub(super) fn new(shared: &'a HotSlot, private: Option<&'a HotSlot>) -> Self {
+        Self { shared, private, polled: shared, copy: HotCopy::new() }
+    }
+
+    /// Closes the private one: what was mirrored there for the slot's owner before is not for this one, which begins with
+    /// fragment `next`.
+    pub(super) fn close_private(&self, next: u64) {
+        if let Some(private) = self.private.filter(|_| intact("hot_slot.claim")) {
+            private.close(next);
+        }
+    }
+
+    /// Polls the private one from now on if fragments like `next` are mirrored there, otherwise the shared one.
+    pub(super) fn choose(&mut self, next: u64) {
+        self.polled = self.private.filter(|private| private.is_open(next)).unwrap_or(self.shared);
+    }
+
+    /// Whether there is a hot slot to poll: always, but in models that are not about it.
+    pub(super) fn is_used(&self) -> bool {
+        self.shared.is_used()
+    }
+
+    #[inline]
+    pub(super) fn state(&self, n: u64) -> LineState {
+        self.polled.state(n)
+    }
+
+    /// See [`HotSlot::copy`].
+    #[inline(always)]
+    pub(super) fn copy(&mut self, n: u64, mtu: usize) -> Option<Found> {
+        self.polled.copy(n, mtu, &mut self.copy)
+    }
+
+    /// The words of the payload that was copied last.
+    #[inline]
+    pub(super) fn words(&self) -> &[u64] {
+        self.copy.words()
+    }
+
+    /// Whether it polls the private one.
+    #[cfg(all(loom, test))]
+    pub(super) fn is_private(&self) -> bool {
+        !core::ptr::eq(self.polled, self.shared)
+    }
+
+    /// Where that lies.
+    #[cfg(all(test, not(loom), feature = "shm", target_os = "linux"))]
+    pub(super) fn address(&self) -> usize {
+        core::ptr::from_ref(self.polled).addr()
+    }
+}

@@ -1,0 +1,744 @@
+//! [`Consumer`], and the way of a fragment through it.
+//!
+//! ```text
+//!   poll    peek_in_place: a look at the line, and nothing else ---------------------> take_in_place
+//!           find_next: hot slot, or gate and line --> there --> take: from the hot slot, in place, by copy
+//!                       |                                             | overwritten meanwhile
+//!                       '-- not there, or not ready --> find_next_slow: joins, reports what was lost,
+//!                                                       heeds timing, asks whether the producer lives
+//! ```
+
+use super::hot_reader::HotReader;
+use super::losses::Losses;
+use super::mode::{Attachment, Mode};
+use super::payload::{Fragment, Payload};
+use super::producer_watch::ProducerWatch;
+use crate::cpu::cache;
+use crate::error::TangoError;
+use crate::memory::parts::{Ending, Parts};
+use crate::metrics::{Counter, Metrics};
+use crate::ring::hot_slot::Found;
+use crate::ring::line::{Line, LineState};
+use crate::ring::metadata::FragmentMetadata;
+use crate::ring::seq;
+use crate::sync::{AtomicU64, Relaxed, intact, pause};
+use crate::timing::cleaning::{Clean, ProducerSignals};
+use crate::timing::hints::ReaderHints;
+use crate::timing::processor;
+use crate::timing::reading::{Advice, ReaderTiming};
+use crate::waiting::wait::Wait;
+
+/// Reads the fragments of a link, in order.
+///
+/// A fragment is borrowed from its consumer, so it has to go before the next one comes:
+///
+/// ```compile_fail,E0499
+/// # use rust_tango::*;
+/// # let (mcache, dcache) = (MCache::<8>::new(), DCache::<8, 64>::new());
+/// let mut consumer = Consumer::new(&mcache, &dcache, 1);
+/// let first = consumer.poll().unwrap();
+/// let second = consumer.poll().unwrap(); // `first` still borrows `consumer`
+/// drop(first);
+/// ```
+///
+/// and its bytes do not outlive it, because with it goes the credit:
+///
+/// ```compile_fail,E0597
+/// # use rust_tango::*;
+/// # let (mcache, dcache) = (MCache::<8>::new(), DCache::<8, 64>::new());
+/// let mut consumer = Consumer::new(&mcache, &dcache, 1);
+/// let bytes = {
+///     let fragment = consumer.poll().unwrap().unwrap();
+///     fragment.payload.as_slice() // borrowed from `fragment`, which ends here
+/// };
+/// println!("{bytes:?}");
+/// ```
+pub struct Consumer<'a> {
+    /// The fragment that is read next.
+    pub(crate) next: u64,
+    /// A fragment before this may be taken with nothing but a look at its line: see [`Consumer::peek_in_place`].
+    pub(super) in_place_until: u64,
+    pub(crate) parts: Parts<'a>,
+    pub(crate) mode: Mode<'a>,
+    pub(super) timing: ReaderTiming,
+    pub(super) hot: HotReader<'a>,
+    /// The lines were prepared, and the place in them has been settled.
+    pub(super) joined: bool,
+    /// A fragment that is there may be taken without further questions.
+    pub(super) ready: bool,
+    /// What was gone before this consumer had joined, or joined again: reported by the next look.
+    pub(super) missed: u64,
+    /// It was gone because this consumer had been evicted.
+    pub(super) missed_evicted: bool,
+    pub(super) losses: Losses,
+    pub(super) producer: ProducerWatch,
+    /// The evictions that this reader has taken notice of.
+    pub(super) evictions: u64,
+    pub(super) wait: Wait,
+    pub(super) metrics: Option<Counter<'a>>,
+    /// Last, so that it is dropped last: it may own the memory that everything above is a view of.
+    pub(super) attachment: Attachment<'a>,
+}
+
+/// What was found.
+pub(crate) enum Next<'a> {
+    /// The next fragment is there: its line, and where it was found.
+    Fragment(Line<'a>, Place),
+    /// Not yet.
+    Nothing,
+    /// Nor will there be, unless another producer comes.
+    Closed,
+}
+
+/// Where a fragment was found.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Place {
+    Ring,
+    HotSlot,
+}
+
+/// The way of a fragment.
+impl<'a> Consumer<'a> {
+    /// The next fragment, if it is there. Never blocks. (In a stream of fragments that come fast, it may spin for some
+    /// microseconds now and then, so that the producer gets ahead: both are faster so.)
+    ///
+    /// `Ok(None)` says that there is nothing yet, or nothing any more: [`Consumer::is_closed`] tells.
+    ///
+    /// # Errors
+    /// [`TangoError::Overrun`] when the producer has lapped this reader, [`TangoError::Evicted`] when it did
+    /// so after having waited; [`TangoError::Corrupt`] when a fragment's metadata points outside of the link:
+    /// these have been stepped over, call again. [`TangoError::ProducerGone`] when the producer has died and
+    /// all that it published has been read; [`TangoError::ProducerReplaced`], once, when another one has come
+    /// after that.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use rust_tango::{Consumer, TangoError};
+    ///
+    /// /// Reads until the link is closed. A producer that died is an error.
+    /// fn run(rx: &mut Consumer<'_>) -> Result<(), TangoError> {
+    ///     loop {
+    ///         if let Some(fragment) = rx.poll()? {
+    ///             println!("{}: {} bytes", fragment.meta.seq, fragment.payload.len());
+    ///         } else if rx.is_closed() {
+    ///             return Ok(());
+    ///         }
+    ///     }
+    /// }
+    /// # let link = rust_tango::Link::builder().build().unwrap();
+    /// # let mut rx = link.consumer().unwrap();
+    /// # link.producer().unwrap().send(b"one").unwrap();
+    /// # run(&mut rx).unwrap();
+    /// ```
+    #[inline(always)] // from memory, the result would take as long as the rest
+    pub fn poll(&mut self) -> Result<Option<Fragment<'_>>, TangoError> {
+        if let Some((line, meta)) = self.peek_in_place() {
+            return Ok(Some(self.take_in_place(line, meta)));
+        }
+        match self.find_next()? {
+            Next::Fragment(line, place) => self.take(line, place),
+            Next::Nothing | Next::Closed => Ok(None),
+        }
+    }
+
+    /// The next fragment, if it is there and nothing but that has to be asked: this reader is ready, reads in place and
+    /// in the ring, has no metrics, and is not at its gate; and the payload is in the slot. In a stream, all but a few.
+    #[inline(always)]
+    fn peek_in_place(&self) -> Option<(Line<'a>, FragmentMetadata)> {
+        let n = self.next;
+        // For a reader by copy, `in_place_until` only says that it is not now: a producer that follows no rules may
+        // send it half around, to where it would mean the opposite.
+        if !seq::is_before(n, self.in_place_until) || !self.mode.is_in_place() {
+            return None;
+        }
+        let line = self.parts.ring.line(n);
+        if line.state(n) != LineState::Ready {
+            return None;
+        }
+        let meta = line.metadata(n);
+        // As in `Parts::payload`.
+        let is_in_slot =
+            meta.chunk == FragmentMetadata::IN_SLOT && meta.size as usize <= self.parts.in_slot();
+        is_in_slot.then_some((line, meta))
+    }
+
+    /// Takes the fragment that `peek_in_place` has found.
+    #[inline(always)]
+    fn take_in_place(&mut self, line: Line<'a>, meta: FragmentMetadata) -> Fragment<'_> {
+        let next = self.next.wrapping_add(1);
+        self.next = next;
+        // As in `take_from_ring`.
+        Fragment { meta, payload: Payload::lent(line.room, meta.size, self.mode.credit(next)) }
+    }
+
+    /// Something has changed on which [`Self::peek_in_place`] depends.
+    pub(super) fn update_fast_path(&mut self) {
+        let is_open =
+            self.ready && self.mode.is_in_place() && !self.timing.is_in_hot_slot() && self.metrics.is_none();
+        self.in_place_until = if is_open { self.timing.gate() } else { self.next };
+    }
+
+    /// Finds the next fragment.
+    #[inline(always)]
+    pub(crate) fn find_next(&mut self) -> Result<Next<'a>, TangoError> {
+        let line = self.parts.ring.line(self.next);
+        let state = match self.state_in_hot_slot() {
+            Some(LineState::Ready) if self.ready => return Ok(Next::Fragment(line, Place::HotSlot)),
+            Some(state) => state,
+            None => match self.state_in_ring(&line) {
+                LineState::Ready if self.ready => return Ok(Next::Fragment(line, Place::Ring)),
+                state => state,
+            },
+        };
+        // Mostly asks for nothing but the line: a reader that waits for it sees it the sooner.
+        if state == LineState::NotYet && self.ready && self.timing.count_quick_poll(self.next) {
+            return Ok(Next::Nothing);
+        }
+        self.find_next_slow(state)
+    }
+
+    /// What the hot slot says of the next fragment, if this reader polls it. `None`: ask the ring.
+    #[inline(always)]
+    fn state_in_hot_slot(&self) -> Option<LineState> {
+        if !self.timing.is_in_hot_slot() {
+            return None;
+        }
+        // What is not the newest any more is in the ring.
+        Some(self.hot.state(self.next)).filter(|state| *state != LineState::Overwritten)
+    }
+
+    #[inline(always)]
+    fn state_in_ring(&mut self, line: &Line<'a>) -> LineState {
+        self.leave_hot_slot();
+        if self.timing.is_at_gate(self.next) {
+            self.at_gate();
+        }
+        line.state(self.next)
+    }
+
+    /// Takes the fragment that [`Self::find_next`] has found.
+    #[inline(always)]
+    pub(crate) fn take(&mut self, line: Line<'a>, place: Place) -> Result<Option<Fragment<'_>>, TangoError> {
+        if place == Place::Ring {
+            return self.take_from_ring(&line, line.metadata(self.next));
+        }
+        match self.hot.copy(self.next, self.parts.mtu) {
+            Some(Found::Whole(meta)) => Ok(Some(self.take_hot_copy(meta))),
+            Some(Found::Metadata(meta)) => {
+                self.timing.found_in_hot_slot();
+                self.take_from_ring(&line, meta)
+            }
+            Some(Found::Elsewhere) => {
+                self.found_announced();
+                self.take_from_ring(&line, line.metadata(self.next))
+            }
+            // Overwritten by the next one.
+            None => self.take_from_ring(&line, line.metadata(self.next)),
+        }
+    }
+
+    /// Takes a fragment that the hot slot had whole. The ring still has its line, so it is credited as any other.
+    #[inline(always)]
+    fn take_hot_copy(&mut self, meta: FragmentMetadata) -> Fragment<'_> {
+        let next = self.next.wrapping_add(1);
+        self.timing.found_in_hot_slot();
+        let stays = self.timing.found_whole(self.next);
+        self.consumed(next);
+        if !stays {
+            self.leave_hot_slot_now();
+        }
+        if self.mode.is_evictable() {
+            self.copied_up_to(next);
+        }
+        Fragment { meta, payload: Payload::copied(self.hot.words(), meta.size, self.mode.credit(next)) }
+    }
+
+    /// Takes a fragment of the ring, with this metadata.
+    #[inline(always)]
+    fn take_from_ring(
+        &mut self,
+        line: &Line<'a>,
+        meta: FragmentMetadata,
+    ) -> Result<Option<Fragment<'_>>, TangoError> {
+        let words = self.parts.payload(line, meta.place());
+        if !self.mode.is_in_place() {
+            return self.take_by_copy(meta, words);
+        }
+        let Some(words) = words else { return Err(self.corrupt()) };
+        let next = self.next.wrapping_add(1);
+        self.consumed(next);
+        // Nobody writes these words before the credit is given back, which the payload does.
+        Ok(Some(Fragment { meta, payload: Payload::lent(words, meta.size, self.mode.credit(next)) }))
+    }
+
+    /// Takes a fragment that its producer may overwrite.
+    #[inline(always)]
+    fn take_by_copy(
+        &mut self,
+        meta: FragmentMetadata,
+        words: Option<&'a [AtomicU64]>,
+    ) -> Result<Option<Fragment<'_>>, TangoError> {
+        let next = self.next.wrapping_add(1);
+        let copied =
+            words.is_some_and(|words| self.mode.scratch().is_some_and(|scratch| scratch.fill(words)));
+        if !self.parts.is_valid(self.next) {
+            return Err(self.overrun());
+        }
+        if !copied {
+            return Err(self.corrupt());
+        }
+        self.consumed(next);
+        if self.mode.is_evictable() {
+            self.copied_up_to(next);
+        }
+        // It was there above.
+        let Some(scratch) = self.mode.scratch() else { return Ok(None) };
+        Ok(Some(Fragment { meta, payload: Payload::copied(scratch.words(), meta.size, None) }))
+    }
+
+    /// Moves on to `next`: what is before it has been read.
+    #[inline]
+    pub(super) fn consumed(&mut self, next: u64) {
+        if let Some(metrics) = &self.metrics {
+            metrics.fragments(next.wrapping_sub(self.next));
+        }
+        self.next = next;
+    }
+
+    /// An evictable consumer has copied everything before `next`.
+    pub(super) fn copied_up_to(&mut self, next: u64) {
+        if let Some(seat) = self.mode.seat() {
+            seat.release(next);
+        }
+        self.ask_whether_evicted();
+    }
+
+    /// [`Consumer::poll`], but only fragments whose `sig` is accepted: the others are finished with
+    /// before anything else of them is read. At most as many as the link is deep are skipped in one
+    /// call; then, or when there are no more, the result is `Ok(None)`.
+    ///
+    /// # Errors
+    /// As [`Consumer::poll`].
+    pub fn poll_if(
+        &mut self,
+        mut accept: impl FnMut(u64) -> bool,
+    ) -> Result<Option<Fragment<'_>>, TangoError> {
+        for _ in 0..self.parts.ring.depth() {
+            let Next::Fragment(line, place) = self.find_next()? else { return Ok(None) };
+            let sig = line.sig();
+            if !self.mode.is_in_place() && intact("filter.is_valid") && !self.parts.is_valid(self.next) {
+                return Err(self.overrun());
+            }
+            if accept(sig) {
+                return self.take(line, place);
+            }
+            self.consumed(self.next.wrapping_add(1));
+            if let Some(seat) = self.mode.seat() {
+                seat.release(self.next);
+            }
+        }
+        Ok(None)
+    }
+}
+
+/// When there is no fragment, or there is something to be reported before it.
+impl<'a> Consumer<'a> {
+    #[cold]
+    fn find_next_slow(&mut self, state: LineState) -> Result<Next<'a>, TangoError> {
+        if !self.ready {
+            if !self.joined {
+                if !self.parts.head.is_bound() {
+                    self.count_slow_poll();
+                    if self.producer.knows_of_a_death() {
+                        return Err(TangoError::ProducerGone);
+                    }
+                    return Ok(if self.parts.is_stopped() { Next::Closed } else { Next::Nothing });
+                }
+                self.settle(true);
+                return self.find_next();
+            }
+            // Asked behind the look: the producer that published what that found had come before.
+            self.producer.ask_whether_replaced(&self.parts)?;
+            if self.missed != 0 {
+                return Err(self.report_missed());
+            }
+            self.ready = state == LineState::Ready;
+            self.update_fast_path();
+        }
+        match self.believe(state) {
+            LineState::Overwritten => Err(self.overrun()),
+            LineState::Ready => Ok(self.next_fragment()),
+            LineState::NotYet => {
+                self.after_empty_poll();
+                self.count_slow_poll();
+                self.ask_whether_evicted();
+                if self.missed != 0 {
+                    return Err(self.report_missed());
+                }
+                self.producer.ask_whether_replaced(&self.parts)?;
+                match self.producer.ending(&self.parts) {
+                    None => Ok(Next::Nothing),
+                    Some(ending) => self.recheck_after_end(ending),
+                }
+            }
+        }
+    }
+
+    /// The next fragment, which is there.
+    fn next_fragment(&self) -> Next<'a> {
+        let place = if self.timing.is_in_hot_slot() { Place::HotSlot } else { Place::Ring };
+        Next::Fragment(self.parts.ring.line(self.next), place)
+    }
+
+    /// The link has ended: looks once more, now that all that was published before its end is visible.
+    pub(super) fn recheck_after_end(&mut self, ending: Ending) -> Result<Next<'a>, TangoError> {
+        let line = self.parts.ring.line(self.next);
+        // A producer may have died before it mirrored its last fragment.
+        self.leave_hot_slot();
+        let state = if intact("consumer.recheck") { line.state(self.next) } else { LineState::NotYet };
+        match (self.believe(state), ending) {
+            (LineState::Ready, _) => self.find_next(),
+            (LineState::Overwritten, _) => Err(self.overrun()),
+            (LineState::NotYet, Ending::Closed) => {
+                // It may have been closed by a producer that came since that was asked.
+                self.producer.ask_whether_replaced(&self.parts)?;
+                Ok(Next::Closed)
+            }
+            (LineState::NotYet, Ending::Died) => {
+                // The next producer is reported before its first fragment.
+                self.ready = false;
+                self.update_fast_path();
+                Err(TangoError::ProducerGone)
+            }
+        }
+    }
+
+    /// [`Self::find_next`] for a reader that sleeps if it finds nothing: looks in the ring, and has asked for everything
+    /// else when it says that there is nothing.
+    #[cfg(all(feature = "async", target_os = "linux"))]
+    #[inline]
+    pub(crate) fn find_next_before_sleep(&mut self) -> Result<Next<'a>, TangoError> {
+        self.leave_hot_slot();
+        match self.find_next()? {
+            Next::Nothing => self.find_next_slow(LineState::NotYet),
+            found => Ok(found),
+        }
+    }
+
+    /// See [`Losses::believe`].
+    pub(super) fn believe(&self, state: LineState) -> LineState {
+        self.losses.believe(state, self.next, &self.parts)
+    }
+
+    /// Counts an empty poll that was not a quick one. Now and then, asks whether the producer lives, and looks in the
+    /// ring behind the hot slot.
+    fn count_slow_poll(&mut self) {
+        if self.timing.count_slow_poll() {
+            self.ask_whether_producer_lives();
+            let is_due = self.timing.ring_check_is_due();
+            if is_due && self.parts.ring.line(self.next).state(self.next) != LineState::NotYet {
+                self.leave_hot_slot_now();
+            }
+        }
+    }
+
+    pub(crate) fn ask_whether_producer_lives(&mut self) {
+        self.producer.ask_whether_it_lives(&self.parts, &self.attachment);
+    }
+
+    /// Joins again if the producer does not wait for this reader any more. What was lost by it is in
+    /// `missed` then.
+    fn ask_whether_evicted(&mut self) {
+        // Not bound: in a forked child nobody evicts.
+        if !self.mode.is_evictable() || self.parts.head.lifecycle.cnc.is_fresh() {
+            return;
+        }
+        let evictions = self.parts.head.lifecycle.evicted.load(Relaxed);
+        if self.evictions != evictions {
+            // Perhaps it was another consumer. Joining again is harmless then.
+            self.evictions = evictions;
+            let next = self.next;
+            self.next = self.join_again(next);
+            self.missed = self.next.wrapping_sub(next);
+            self.missed_evicted = true;
+            self.ready &= self.missed == 0;
+        }
+    }
+
+    /// Settles a reliable consumer in its place, now that there are lines. What is gone of what it
+    /// asked for is reported, or (`exact` false) was not asked for that exactly.
+    pub(super) fn settle(&mut self, exact: bool) {
+        if let Some(seat) = self.mode.seat() {
+            let start = self.next;
+            self.next = seat.settle(start, &self.parts.head.credit.floor);
+            self.hot.close_private(self.next);
+            if exact {
+                self.missed = self.next.wrapping_sub(start);
+            } else {
+                seat.slot().count_from(self.next);
+            }
+        }
+        self.joined = true;
+    }
+
+    /// Claims the slot once more, at `start` or behind what is gone. Returns where it stands.
+    fn join_again(&self, start: u64) -> u64 {
+        self.mode.seat().map_or(start, |seat| {
+            seat.claim_again(start);
+            seat.settle(start, &self.parts.head.credit.floor)
+        })
+    }
+
+    #[cold]
+    fn report_missed(&mut self) -> TangoError {
+        let lost = core::mem::take(&mut self.missed);
+        let evicted = core::mem::take(&mut self.missed_evicted);
+        self.count_lost(lost);
+        if let Some(metrics) = &self.metrics {
+            metrics.event();
+        }
+        self.lost(lost, evicted)
+    }
+
+    /// The next fragment is gone: goes on behind the gap.
+    #[cold]
+    pub(super) fn overrun(&mut self) -> TangoError {
+        let n = self.next;
+        let mut target = self.losses.resume_after(n, &self.parts);
+        let evictable = self.mode.is_evictable();
+        if evictable {
+            self.evictions = self.parts.head.lifecycle.evicted.load(Relaxed);
+            target = self.join_again(target);
+        } else if let Some(seat) = self.mode.seat() {
+            target = seat.settle(target, &self.parts.head.credit.floor);
+        }
+        let lost = target.wrapping_sub(n);
+        self.count_lost(lost);
+        self.losses.resumed(target, lost);
+        self.next = target;
+        if let Some(metrics) = &self.metrics {
+            metrics.event();
+        }
+        self.lost(lost, evictable)
+    }
+
+    fn count_lost(&self, lost: u64) {
+        if let Some(seat) = self.mode.seat() {
+            seat.slot().count_lost(lost);
+        }
+    }
+
+    fn lost(&self, lost: u64, evicted: bool) -> TangoError {
+        let next = self.next;
+        if evicted { TangoError::Evicted { lost, next } } else { TangoError::Overrun { lost, next } }
+    }
+
+    /// Steps over the next fragment, whose metadata is wrong.
+    #[cold]
+    pub(super) fn corrupt(&mut self) -> TangoError {
+        let seq = self.next;
+        self.next = seq.wrapping_add(1);
+        if let Some(seat) = self.mode.seat() {
+            seat.release(self.next);
+            seat.slot().count_lost(1);
+        }
+        TangoError::Corrupt { seq }
+    }
+}
+
+/// What [`timing`](crate::timing) advises.
+impl Consumer<'_> {
+    /// A poll that was not a quick one has found nothing.
+    fn after_empty_poll(&mut self) {
+        if self.timing.is_in_hot_slot() {
+            // The producer may have taken notice of that since.
+            self.hot.choose(self.next);
+        }
+        let parts = self.parts;
+        let advice = self.timing.after_empty_poll(
+            self.next,
+            || producer_signals(&parts),
+            || processor::is_near(&parts.head.next),
+        );
+        self.act(advice);
+    }
+
+    #[cold]
+    fn at_gate(&mut self) {
+        let parts = self.parts;
+        let advice = self.timing.at_gate(
+            self.next,
+            || producer_signals(&parts),
+            || processor::is_near(&parts.head.next),
+        );
+        self.update_fast_path();
+        self.act(advice);
+    }
+
+    fn act(&mut self, advice: Advice) {
+        let Advice { hints, clean, run_ended, enter_hot_slot, spins, wait_for } = advice;
+        self.hint(hints);
+        if let Some(Clean { first, count, write_back }) = clean {
+            let ring = self.parts.ring;
+            // The others mostly have the size of the last one. (A hint, whatever the lines say by now.)
+            let len = ring.line(self.next.wrapping_sub(1)).place().size_in_slot();
+            let lines = (0..count).map(|offset| ring.line(first.wrapping_add(offset)));
+            if write_back {
+                lines.for_each(|line| line.for_cache_lines(len, cache::write_back));
+            } else {
+                lines.for_each(|line| line.for_cache_lines(len, cache::evict));
+            }
+        }
+        if run_ended {
+            // Credits of payloads that were forgotten: nobody has a slice while `self` is borrowed.
+            if let Some(seat) = self.mode.seat() {
+                seat.release(self.next);
+            }
+        }
+        if enter_hot_slot && self.hot.is_used() {
+            self.enter_hot_slot();
+        }
+        pause(spins);
+        if let Some(last) = wait_for {
+            let (ring, head) = (self.parts.ring, self.parts.head);
+            let is_there = || ring.line(last).state(last) != LineState::NotYet;
+            self.timing.wait_for_distance(self.next, is_there, |next| head.hot_slot.newest(next));
+        }
+    }
+
+    fn hint(&self, hints: Option<ReaderHints>) {
+        if let (Some(hints), Some(seat)) = (hints, self.mode.seat()) {
+            seat.slot().hint(hints.pack());
+        }
+    }
+
+    pub(super) fn enter_hot_slot(&mut self) {
+        let hints = self.timing.enter_hot_slot();
+        self.hot.choose(self.next);
+        self.update_fast_path();
+        self.hint(hints);
+    }
+
+    /// Looks in the ring from now on.
+    #[inline(always)]
+    pub(super) fn leave_hot_slot(&mut self) {
+        if self.timing.is_in_hot_slot() {
+            self.leave_hot_slot_now();
+        }
+    }
+
+    #[cold]
+    fn leave_hot_slot_now(&mut self) {
+        self.timing.leave_hot_slot(self.next);
+        self.update_fast_path();
+    }
+
+    #[cold]
+    fn found_announced(&mut self) {
+        if self.timing.found_announced(self.next) {
+            self.leave_hot_slot_now();
+        }
+    }
+}
+
+fn producer_signals(parts: &Parts<'_>) -> ProducerSignals {
+    let credit = &parts.head.credit;
+    ProducerSignals {
+        stalls: credit.stalls.load(Relaxed),
+        single_consumer: credit.single_consumer.load(Relaxed) != 0,
+    }
+}
+
+/// Questions and settings.
+impl<'a> Consumer<'a> {
+    /// The sequence number that is read next.
+    pub fn next_seq(&self) -> u64 {
+        self.next
+    }
+
+    /// Whether the producer waits for this consumer (if it is evictable: not for ever).
+    pub fn is_reliable(&self) -> bool {
+        self.mode.seat().is_some()
+    }
+
+    /// Whether nothing more will come: the link was stopped, or its producer has closed it, and everything
+    /// that was published has been read. A new producer can open the link again. That the producer has died
+    /// is not this: it is an error of the calls that read ([`TangoError::ProducerGone`]).
+    pub fn is_closed(&self) -> bool {
+        if !self.joined && !self.parts.head.is_bound() {
+            return self.parts.is_stopped();
+        }
+        self.missed == 0
+            && self.producer.ending(&self.parts) == Some(Ending::Closed)
+            && (self.believe(self.parts.ring.line(self.next).state(self.next)) == LineState::NotYet
+                || !intact("consumer.closed"))
+    }
+
+    /// Counts into `metrics` from now on: fragments consumed, and overruns.
+    ///
+    /// # Panics
+    /// If seven other consumers count into these metrics.
+    #[must_use]
+    pub fn with_metrics(mut self, metrics: &'a Metrics) -> Self {
+        self.metrics = Some(metrics.consumer().expect("seven consumers count into these Metrics already"));
+        self.update_fast_path();
+        self
+    }
+}
+
+impl Drop for Consumer<'_> {
+    fn drop(&mut self) {
+        // The consumer of an `Fctl` stays on record, so that the producer goes on to wait for the next.
+        #[cfg(feature = "alloc")]
+        if let (Some(seat), Attachment::Owned(claim)) = (self.mode.seat(), &self.attachment) {
+            if claim.is_of_this_process() {
+                seat.leave();
+            }
+        }
+    }
+}
+
+impl core::fmt::Debug for Consumer<'_> {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.debug_struct("Consumer")
+            .field("next_seq", &self.next)
+            .field("reliable", &self.is_reliable())
+            .finish_non_exhaustive()
+    }
+}
+
+/// For models and tests of other files.
+#[cfg(test)]
+impl Consumer<'_> {
+    /// Whether it has found out that a producer is dead.
+    #[cfg(loom)]
+    pub(crate) fn knows_of_a_death(&self) -> bool {
+        self.producer.knows_of_a_death()
+    }
+
+    /// Polls the hot slot from now on, as if it had waited.
+    #[cfg(loom)]
+    pub(crate) fn in_hot_slot(mut self) -> Self {
+        let _ = self.timing.enter_hot_slot();
+        self.hot.choose(self.next);
+        self.update_fast_path();
+        self
+    }
+
+    /// Where this reader polls.
+    #[cfg(loom)]
+    pub(crate) fn polls(&self) -> &'static str {
+        match (self.timing.is_in_hot_slot(), self.hot.is_private()) {
+            (true, true) => "private",
+            (true, false) => "shared",
+            (false, _) => "ring",
+        }
+    }
+
+    /// The address of the hot slot that it polls.
+    #[cfg(all(not(loom), feature = "shm", target_os = "linux"))]
+    pub(crate) fn hot_slot_address(&self) -> usize {
+        self.hot.address()
+    }
+}

@@ -1,0 +1,98 @@
+//! A consumer on a link whose producer does not follow the protocol, and at the end of one that does.
+
+use crate::error::TangoError;
+use crate::metrics::Metrics;
+use crate::ring::metadata::FragmentMetadata;
+use crate::ring::seq;
+use crate::sync::Relaxed;
+use crate::{Consumer, Link, Start};
+
+/// A made-up fragment lies where a made-up overrun has sent the reader: half around.
+#[test]
+fn a_reader_by_copy_is_lent_nothing_wherever_it_is_sent() {
+    let link = Link::builder().depth(8).mtu(64).consumers(1).build().unwrap();
+    let _tx = link.producer().unwrap();
+    for mut rx in [link.observer().unwrap(), link.evictable_consumer(Start::Next).unwrap()] {
+        rx.next = rx.in_place_until.wrapping_add((1 << 63) + 10);
+        let line = rx.parts.ring.line(rx.next);
+        rx.parts.head.oldest.store(rx.next, Relaxed);
+        line.publish(&FragmentMetadata::in_slot(rx.next, 8, 0, 0, 0));
+        let in_the_ring = line.room.as_ptr_range();
+        let fragment = rx.poll().unwrap().unwrap();
+        assert_eq!(fragment.payload.len(), 8);
+        assert!(!in_the_ring.contains(&fragment.payload.as_slice().as_ptr().cast()), "lent");
+    }
+}
+
+/// From behind what is there to half around, and from there back to what is there: each time a way forward.
+#[test]
+fn a_reader_that_is_sent_all_the_way_round_comes_to_rest() {
+    let link = Link::builder().depth(8).mtu(64).consumers(1).start(1).build().unwrap();
+    let tx = link.producer().unwrap();
+    for _ in 1..=4 {
+        tx.send(b"there").unwrap();
+    }
+    let mut rx = link.consumer_from(Start::Oldest).unwrap();
+    rx.parts.head.next.store(1, Relaxed);
+    rx.parts.head.credit.floor.store((1 << 63) + 1, Relaxed);
+    rx.parts.ring.line(5).publish(&FragmentMetadata::in_slot(5 + (1 << 62), 8, 0, 0, 0));
+    let (mut fragments, mut overruns) = (0, 0);
+    loop {
+        match rx.poll() {
+            Ok(Some(_)) => fragments += 1,
+            Ok(None) => break,
+            Err(_) => overruns += 1,
+        }
+        assert!(overruns <= 10, "round and round");
+    }
+    assert!(fragments > 4, "never round: {fragments} fragments, {overruns} overruns");
+    assert!((0..9).all(|_| matches!(rx.poll(), Ok(None))));
+}
+
+/// A successor that came, and closed the link, between the two questions.
+#[test]
+#[cfg(feature = "std")]
+fn a_successor_is_reported_before_the_end_that_it_made() {
+    use crate::memory::parts::Ending;
+
+    let link = Link::builder().depth(8).mtu(64).consumers(1).build().unwrap();
+    let (tx, mut rx) = (link.producer().unwrap(), link.consumer().unwrap());
+    let died = std::panic::catch_unwind(std::panic::AssertUnwindSafe(move || {
+        let _tx = tx;
+        std::panic::resume_unwind(std::boxed::Box::new(()));
+    }));
+    assert!(died.is_err());
+    drop(link.producer().unwrap());
+    let reported = rx.recheck_after_end(Ending::Closed).map(|_| ()).unwrap_err();
+    assert!(matches!(reported, TangoError::ProducerReplaced { .. }), "{reported}");
+    assert!(matches!(rx.poll(), Ok(None)));
+    assert!(rx.is_closed());
+}
+
+#[test]
+fn a_size_over_the_mtu_is_corrupt_in_the_midst_of_a_run_too() {
+    let link = Link::builder().depth(8).mtu(40).consumers(1).build().unwrap();
+    let (tx, mut rx) = (link.producer().unwrap(), link.consumer().unwrap());
+    tx.send(b"good").unwrap();
+    assert!(rx.poll().unwrap().is_some());
+    assert!(seq::is_before(rx.next, rx.in_place_until));
+    // Over the MTU, and yet the slot has room for it.
+    let line = rx.parts.ring.line(rx.next);
+    line.publish(&FragmentMetadata::in_slot(rx.next, 41, 0, 0, 0));
+    assert_eq!(rx.poll().unwrap_err(), TangoError::Corrupt { seq: rx.next.wrapping_sub(1) });
+}
+
+#[test]
+fn metrics_count_from_when_they_are_added() {
+    let metrics = Metrics::new();
+    let link = Link::builder().depth(8).mtu(64).consumers(1).build().unwrap();
+    let (tx, mut rx) = (link.producer().unwrap(), link.consumer().unwrap());
+    let one = |rx: &mut Consumer<'_>| {
+        tx.send(b"counted").unwrap();
+        assert!(rx.poll().unwrap().is_some());
+    };
+    (0..3).for_each(|_| one(&mut rx));
+    let mut rx = rx.with_metrics(&metrics);
+    (0..4).for_each(|_| one(&mut rx));
+    assert_eq!(metrics.snapshot().consumed, 4);
+}

@@ -1,0 +1,117 @@
+//! Consumers heed the policy of [`timing`](crate::timing).
+
+use std::vec::Vec;
+
+use crate::ring::metadata::FragmentMetadata;
+use crate::timing::idle::POLLS_PER_RING_CHECK;
+use crate::timing::place::{
+    ANNOUNCED_MOST, ANNOUNCED_PAUSE, HINT_KEPT_FOR, PROMPT_MOST, STEADY, STEADY_WAITED,
+};
+use crate::{Consumer, Link, Producer};
+
+/// More empty polls than it takes to change to the hot slot.
+const POLLS: u32 = 32;
+
+fn link() -> (Producer<'static>, Consumer<'static>) {
+    let link = Link::builder().depth(8).mtu(64).consumers(1).build().unwrap();
+    (link.producer().unwrap(), link.consumer().unwrap())
+}
+
+/// Whether it polls the hot slot after many empty polls.
+fn waits_in_hot_slot(rx: &mut Consumer<'_>) -> bool {
+    (0..POLLS).for_each(|_| assert!(rx.poll().unwrap().is_none()));
+    rx.timing.is_in_hot_slot()
+}
+
+#[test]
+fn an_observer_beside_consumers_in_the_ring_gives_the_hot_slot_up() {
+    let link = Link::builder().depth(8).mtu(64).consumers(1).build().unwrap();
+    let (tx, mut rx, mut observer) =
+        (link.producer().unwrap(), link.consumer().unwrap(), link.observer().unwrap());
+    let mut publish = |observer: &mut Consumer<'_>| {
+        tx.send(b"to both").unwrap();
+        assert!(rx.poll().unwrap().is_some());
+        assert_eq!(observer.poll().unwrap().unwrap().payload.as_slice(), b"to both");
+    };
+    // After some laps the producer knows that it has a consumer.
+    (0..32).for_each(|_| publish(&mut observer));
+    for _ in 0..ANNOUNCED_MOST {
+        assert!(waits_in_hot_slot(&mut observer));
+        publish(&mut observer);
+    }
+    assert!(!waits_in_hot_slot(&mut observer));
+    (0..ANNOUNCED_PAUSE).for_each(|_| publish(&mut observer));
+    assert!(waits_in_hot_slot(&mut observer));
+}
+
+/// As a producer leaves it that is stopped between two stores: in the ring, and not in the hot slot.
+#[test]
+fn a_fragment_that_is_in_the_ring_only_is_found() {
+    let (tx, mut rx) = link();
+    tx.send(b"whole").unwrap();
+    assert!(rx.poll().unwrap().is_some());
+    assert!(waits_in_hot_slot(&mut rx));
+    let meta = FragmentMetadata::in_slot(rx.next, 0, 7, 0, 0);
+    rx.parts.ring.line(rx.next).publish(&meta);
+    // For an interpreter, a few.
+    let skipped = if cfg!(miri) { POLLS_PER_RING_CHECK - 1024 } else { 0 };
+    rx.timing.skip_polls(skipped);
+    let polls = POLLS_PER_RING_CHECK + 1 - skipped;
+    let found = (0..polls).find_map(|_| rx.poll().unwrap().map(|found| found.meta.sig));
+    assert_eq!(found, Some(7));
+}
+
+#[test]
+fn a_reader_that_waits_a_little_for_each_polls_the_hot_slot_soon() {
+    let (tx, mut rx) = link();
+    let mut one = |polls: u32| {
+        (0..polls).for_each(|_| assert!(rx.poll().unwrap().is_none()));
+        tx.send(b"one by one").unwrap();
+        assert!(rx.poll().unwrap().is_some());
+        rx.timing.is_in_hot_slot()
+    };
+    assert!((0..100).all(|_| !one(STEADY_WAITED - 1)));
+    let unsteady = |at: u32| if at % STEADY == 0 { 0 } else { STEADY_WAITED };
+    assert!((0..100).all(|at| !one(unsteady(at))));
+    let steady = (0..100).position(|_| one(STEADY_WAITED)).unwrap();
+    assert!((1..=STEADY as usize + 1).contains(&steady), "{steady}");
+    assert!((0..100).all(|_| one(STEADY_WAITED)), "and goes on");
+}
+
+#[test]
+fn the_hint_is_taken_back_some_time_after_the_hot_slot_was_left() {
+    let (tx, mut rx) = link();
+    assert!(waits_in_hot_slot(&mut rx));
+    assert!(rx.timing.hints().reads_hot_slot);
+    let mut read = |fragments: u64| {
+        for _ in 0..fragments {
+            tx.send(b"one by one").unwrap();
+            assert!(rx.poll().unwrap().is_some());
+        }
+        assert!(rx.poll().unwrap().is_none());
+        (rx.timing.is_in_hot_slot(), rx.timing.hints().reads_hot_slot)
+    };
+    assert_eq!(read(1), (true, true));
+    assert_eq!(read(u64::from(PROMPT_MOST)), (false, true));
+    assert_eq!(read(HINT_KEPT_FOR), (false, false));
+}
+
+/// The hints of a consumer reach the producer, with the fragment that follows.
+#[test]
+fn the_producer_mirrors_for_a_consumer_that_polls_the_hot_slot() {
+    let (tx, mut rx) = link();
+    let mut found = Vec::new();
+    for _ in 0..64 {
+        tx.send(b"stream").unwrap();
+        assert!(rx.poll().unwrap().is_some());
+    }
+    for _ in 0..3 {
+        assert!(waits_in_hot_slot(&mut rx));
+        tx.send(b"awaited").unwrap();
+        let in_the_ring = rx.parts.ring.line(rx.next).room.as_ptr().addr();
+        let fragment = rx.poll().unwrap().unwrap();
+        found.push(fragment.payload.as_slice().as_ptr().addr() == in_the_ring);
+    }
+    // The first was announced: the producer found the hint with it.
+    assert_eq!(found, [true, false, false]);
+}

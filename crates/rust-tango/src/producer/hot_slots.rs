@@ -1,0 +1,115 @@
+//! The hot slots that a producer writes: one for all readers, and a private one for each consumer slot of a link in
+//! shared memory. See [`hot_slot`](crate::ring::hot_slot) for what they are.
+
+use crate::ring::hot_slot::HotSlot;
+use crate::ring::line::Content;
+use crate::ring::metadata::FragmentMetadata;
+use crate::sync::Cell;
+use crate::timing::hints::ConsumerHints;
+use crate::timing::writing::Mirror;
+
+/// All hot slots of a link, and which of them get the newest fragment whole.
+#[derive(Debug)]
+pub(super) struct HotSlots<'a> {
+    shared: &'a HotSlot,
+    /// Of the consumer slots, by their index.
+    #[cfg(feature = "alloc")]
+    private: alloc::boxed::Box<[Option<&'a HotSlot>]>,
+    mirror: Cell<Mirror>,
+}
+
+impl<'a> HotSlots<'a> {
+    pub(super) fn new(shared: &'a HotSlot, private: impl Iterator<Item = Option<&'a HotSlot>>) -> Self {
+        #[cfg(not(feature = "alloc"))]
+        let _ = private;
+        Self {
+            shared,
+            #[cfg(feature = "alloc")]
+            private: private.collect(),
+            mirror: Cell::new(Mirror::FIRST),
+        }
+    }
+
+    /// The private hot slot of a consumer slot.
+    #[inline(always)]
+    fn private(&self, slot: usize) -> Option<&'a HotSlot> {
+        #[cfg(feature = "alloc")]
+        return self.private.get(slot).copied().flatten();
+        #[cfg(not(feature = "alloc"))]
+        {
+            let _ = slot;
+            None
+        }
+    }
+
+    /// The private one that gets fragments.
+    #[inline(always)]
+    fn chosen(&self) -> Option<&'a HotSlot> {
+        match self.mirror.get() {
+            Mirror::PrivateFirst(slot) => self.private(slot),
+            Mirror::Announce | Mirror::Shared => None,
+        }
+    }
+
+    /// Closes every private one, where another producer may have mirrored something.
+    pub(super) fn close_private(&self, next: u64) {
+        #[cfg(feature = "alloc")]
+        self.private.iter().flatten().for_each(|hot_slot| hot_slot.close(next));
+        #[cfg(not(feature = "alloc"))]
+        let _ = next;
+    }
+
+    /// Has the processor fetch the lines that a payload of `len` bytes will be mirrored to, if it will. A reader polls
+    /// them all the time, so they take the way from there and back; the ring is written meanwhile.
+    #[inline(always)]
+    pub(super) fn prefetch(&self, len: usize) {
+        if self.mirror.get() != Mirror::Announce {
+            self.chosen().unwrap_or(self.shared).prefetch_for_writing(len);
+        }
+    }
+
+    /// Mirrors fragment `meta.seq`, which is in the ring, or announces it.
+    #[inline(always)] // out of line, the content would go through memory
+    pub(super) fn mirror(&self, meta: &FragmentMetadata, content: Content<'_>) {
+        if self.mirror.get() == Mirror::Announce {
+            self.shared.announce(meta.seq);
+            return;
+        }
+        if let Some(chosen) = self.chosen() {
+            chosen.publish(meta, content);
+        }
+        self.shared.publish(meta, content);
+    }
+
+    /// Says that fragment `n` is in the ring, and all before it.
+    #[inline]
+    pub(super) fn announce(&self, n: u64) {
+        if let Some(chosen) = self.chosen() {
+            chosen.announce(n);
+        }
+        self.shared.announce(n);
+    }
+
+    /// Chooses anew, now that consumers or their hints have changed. `next` is published next.
+    pub(super) fn choose(&self, hints: &ConsumerHints, next: u64) {
+        // Models choose themselves.
+        if !cfg!(loom) {
+            self.set(Mirror::choose(hints, |slot| self.private(slot).is_some()), next);
+        }
+    }
+
+    /// Mirrors by `mirror` from fragment `next` on.
+    pub(super) fn set(&self, mirror: Mirror, next: u64) {
+        let before = self.chosen();
+        if self.mirror.replace(mirror) != mirror {
+            if let Some(before) = before {
+                before.close(next);
+            }
+        }
+    }
+
+    #[cfg(all(test, not(loom), not(no_hints), feature = "alloc"))]
+    pub(super) fn mirror_mode(&self) -> Mirror {
+        self.mirror.get()
+    }
+}

@@ -1,0 +1,599 @@
+//! [`Producer`], and the way of a fragment through it.
+//!
+//! ```text
+//!   publish         credit? -> write payload -> commit line -> mirror -> next -> touch lines -> wake sleepers
+//!   larger          reserve (place, credit) -> write ------^
+//!   loan            reserve -> the caller writes ----------^
+//!   publish_batch   credits? -> write all -> commit all -> announce the last -> next -> touch lines -> wake
+//! ```
+
+use super::backpressure::{Backpressure, Refused};
+use super::claim::Claim;
+use super::hot_slots::HotSlots;
+use super::placement::{Placement, Spot};
+use crate::cpu::{cache, words};
+use crate::error::TangoError;
+use crate::memory::cnc::CncState;
+use crate::memory::parts::Parts;
+use crate::metrics::{Counter, Metrics};
+use crate::ring::line::{self, Content, Line};
+use crate::ring::metadata::FragmentMetadata;
+use crate::ring::region::granules;
+use crate::ring::seq;
+use crate::sync::{AtomicU64, Cell, Relaxed, Release, intact, ordering};
+use crate::timing::hints::ConsumerHints;
+use crate::timing::writing::{Lines, LinesAhead};
+use crate::waiting::eventcount::Barrier;
+use crate::waiting::wait::Wait;
+
+/// Publishes fragments into a link. There is one at a time.
+///
+/// It can move to another thread, and publishes through `&self`, but cannot be shared between threads
+/// or copied, so two threads cannot publish at once:
+///
+/// ```compile_fail,E0277
+/// # use rust_tango::*;
+/// fn share<T: Sync>(_: &T) {}
+/// let (mcache, dcache, fseq) = (MCache::<8>::new(), DCache::<8, 64>::new(), Fseq::new(1));
+/// share(&Producer::new(&mcache, &dcache, &fseq)); // `Producer` is not `Sync`
+/// ```
+///
+/// ```compile_fail,E0599
+/// # use rust_tango::*;
+/// let (mcache, dcache, fseq) = (MCache::<8>::new(), DCache::<8, 64>::new(), Fseq::new(1));
+/// let first = Producer::new(&mcache, &dcache, &fseq);
+/// let second = first.clone(); // `Producer` is not `Clone`
+/// ```
+///
+/// Dropping it ends the link for its readers, once they have drained it, until another producer comes. If a panic of
+/// its thread drops it, they get [`TangoError::ProducerGone`] instead.
+///
+/// # Examples
+///
+/// ```
+/// use rust_tango::{Link, TangoError};
+///
+/// let link = Link::builder().depth(2).mtu(64).build()?;
+/// let (tx, mut rx) = (link.producer()?, link.consumer()?);
+/// tx.publish(b"bid 101.25", 7, 0, 0)?; // never blocks
+/// tx.publish(b"bid 101.50", 7, 0, 0)?;
+/// assert_eq!(tx.publish(b"bid 101.75", 7, 0, 0), Err(TangoError::NoCredits { held_by: Some(0) }));
+/// drop(rx.poll()?); // the consumer is done with the first
+/// tx.publish(b"bid 101.75", 7, 0, 0)?;
+/// # Ok::<(), rust_tango::LinkError>(())
+/// ```
+pub struct Producer<'a> {
+    /// What is published next.
+    pub(super) next: Cell<u64>,
+    /// The first number that needs more than to be written: a credit, or something to be retired.
+    pub(super) limit: Cell<u64>,
+    pub(super) parts: Parts<'a>,
+    /// Largest payload that travels in its slot, in bytes.
+    pub(super) in_slot: usize,
+    pub(super) hot_slots: HotSlots<'a>,
+    pub(super) lines_ahead: LinesAhead,
+    /// How many fragments more than needed are retired at once.
+    pub(super) retire_ahead: u64,
+    /// Everything before this is retired: its line or its granules may be overwritten.
+    pub(super) oldest: Cell<u64>,
+    pub(super) placement: Placement,
+    pub(super) backpressure: Backpressure<'a>,
+    /// How a publish is ordered before the check who sleeps.
+    pub(super) barrier: Barrier,
+    pub(super) wait: Wait,
+    /// Words of the borrowed API that follow the producer, and metrics.
+    pub(super) followers: Option<Followers<'a>>,
+    /// Last, so that it is dropped last: it may own the memory that everything above is a view of.
+    pub(super) claim: Claim<'a>,
+}
+
+/// What moves on with the producer.
+#[derive(Default)]
+pub(super) struct Followers<'a> {
+    /// See `Fseq`.
+    fseq: Option<&'a AtomicU64>,
+    /// See `Fctl::available`.
+    fctl: Option<&'a AtomicU64>,
+    metrics: Option<Counter<'a>>,
+}
+
+/// So many fragments of a batch are written before they are committed; and of a small ring, one part in so many.
+const BATCH: usize = 32;
+const BATCH_PART: u64 = 8;
+
+/// A fragment that is under way: its number, its place, and what it has retired.
+#[derive(Debug)]
+pub(super) struct Reserved {
+    n: u64,
+    size: usize,
+    spot: Option<Spot>,
+    victim: Option<u64>,
+}
+
+impl Reserved {
+    pub(super) fn is_in_slot(&self) -> bool {
+        self.spot.is_none()
+    }
+}
+
+/// One fragment.
+impl<'a> Producer<'a> {
+    /// Publishes a payload. Never blocks.
+    ///
+    /// `sig`, `ctl` and `ts` travel with it as they are: see [`FragmentMetadata`] for what they mean.
+    ///
+    /// # Errors
+    /// [`TangoError::TooLarge`] over the MTU; [`TangoError::NoCredits`] while a reliable consumer has
+    /// not finished with what this would overwrite. In both cases nothing was published.
+    #[inline(always)]
+    pub fn publish(
+        &self,
+        payload: &[u8],
+        sig: u64,
+        ctl: u16,
+        ts: u32,
+    ) -> Result<FragmentMetadata, TangoError> {
+        if payload.len() > self.in_slot {
+            return self.publish_in_region(payload, sig, ctl, ts);
+        }
+        let n = self.next.get();
+        if !seq::is_before(n, self.limit.get()) {
+            self.make_room(n, None, 1)?;
+        }
+        self.hot_slots.prefetch(payload.len());
+        let meta = FragmentMetadata::in_slot(n, payload.len(), sig, ctl, ts);
+        let (line, content) = (self.parts.ring.line(n), Content::of(payload));
+        let fits = line.write_payload(content);
+        debug_assert!(fits, "`in_slot` is no more than a slot has room for");
+        self.commit_line(line, &meta, content, payload.len());
+        self.wake_sleepers();
+        Ok(meta)
+    }
+
+    /// Publishes a payload that does not fit its slot.
+    #[inline]
+    fn publish_in_region(
+        &self,
+        payload: &[u8],
+        sig: u64,
+        ctl: u16,
+        ts: u32,
+    ) -> Result<FragmentMetadata, TangoError> {
+        let meta = self.put_in_region(payload, sig, ctl, ts)?;
+        self.wake_sleepers();
+        Ok(meta)
+    }
+
+    fn put_in_region(
+        &self,
+        payload: &[u8],
+        sig: u64,
+        ctl: u16,
+        ts: u32,
+    ) -> Result<FragmentMetadata, TangoError> {
+        let reserved = self.reserve(payload.len())?;
+        words::store(self.words(&reserved), payload);
+        Ok(self.commit_reserved(reserved, payload.len(), sig, ctl, ts))
+    }
+
+    /// Finds a place for a payload of `size` bytes, and retires what it overwrites.
+    #[inline(always)]
+    pub(super) fn reserve(&self, size: usize) -> Result<Reserved, TangoError> {
+        if size > self.parts.mtu {
+            return Err(TangoError::TooLarge { size, max: self.parts.mtu });
+        }
+        let n = self.next.get();
+        let (spot, victim) = self.place(n, size);
+        if victim.is_some() || !seq::is_before(n, self.limit.get()) {
+            self.make_room(n, victim, 1)?;
+        }
+        Ok(Reserved { n, size, spot, victim })
+    }
+
+    /// Where a payload of `size` bytes goes as fragment `n`, if not into its slot; and the newest fragment that this
+    /// overwrites, besides the one of its line.
+    #[inline(always)]
+    fn place(&self, n: u64, size: usize) -> (Option<Spot>, Option<u64>) {
+        if size <= self.in_slot {
+            return (None, None);
+        }
+        let spot = self.placement.spot(granules(size));
+        (Some(spot), self.placement.victim(&spot, n, self.parts.ring.depth()))
+    }
+
+    /// The words that a reserved payload goes to.
+    #[inline(always)]
+    pub(super) fn words(&self, reserved: &Reserved) -> &'a [AtomicU64] {
+        match reserved.spot {
+            // A spot is inside of the region: `Placement::spot`.
+            Some(spot) => self.parts.granules.payload(spot.chunk, reserved.size).unwrap_or_default(),
+            None => &self.parts.ring.line(reserved.n).room[..reserved.size.div_ceil(words::WORD)],
+        }
+    }
+
+    /// Publishes a reserved payload, of which the first `size` bytes are in place. Does not wake.
+    #[inline(always)]
+    pub(super) fn commit_reserved(
+        &self,
+        reserved: Reserved,
+        size: usize,
+        sig: u64,
+        ctl: u16,
+        ts: u32,
+    ) -> FragmentMetadata {
+        let Reserved { n, spot, victim, .. } = reserved;
+        let chunk = spot.map_or(FragmentMetadata::IN_SLOT, |spot| spot.chunk);
+        let meta = FragmentMetadata { seq: n, sig, chunk, size: size as u32, ctl, reserved: 0, ts };
+        let line = self.parts.ring.line(n);
+        let content = match spot {
+            Some(_) => Content::Apart,
+            None => Content::Slot(line, size.div_ceil(words::WORD)),
+        };
+        if let Some(spot) = spot {
+            self.placement.take(&spot, n, victim);
+        }
+        self.commit_line(line, &meta, content, meta.place().size_in_slot());
+        meta
+    }
+
+    /// Publishes a fragment whose payload is in place; `len` bytes of it in its slot. Does not wake.
+    #[inline(always)]
+    fn commit_line(&self, line: Line<'_>, meta: &FragmentMetadata, content: Content<'_>, len: usize) {
+        line.publish(meta);
+        self.hot_slots.mirror(meta, content);
+        self.advance(meta.seq, 1);
+        self.touch_lines(meta.seq, len);
+    }
+
+    /// `count` fragments up to `n` are published: moves on.
+    #[inline]
+    fn advance(&self, n: u64, count: u64) {
+        let next = n.wrapping_add(1);
+        self.next.set(next);
+        self.parts.head.next.store(next, Relaxed);
+        if let Some(followers) = &self.followers {
+            if let Some(fseq) = followers.fseq {
+                store_published(fseq, next);
+            }
+            if let Some(fctl) = followers.fctl {
+                fctl.store(next, Relaxed);
+            }
+            if let Some(metrics) = &followers.metrics {
+                metrics.fragments(count);
+            }
+        }
+    }
+
+    /// Evicts or prefetches lines that are used soon after fragment `n`, of `len` bytes, if that pays.
+    #[inline]
+    fn touch_lines(&self, n: u64, len: usize) {
+        let ring = self.parts.ring;
+        if let Some(Lines { evict, prefetch }) =
+            self.lines_ahead.after(n, || self.backpressure.credits().floor())
+        {
+            if let Some(far) = evict {
+                ring.line(far).for_cache_lines(len, cache::evict);
+            }
+            if let Some(near) = prefetch {
+                ring.line(near).for_cache_lines(len, cache::prefetch_for_writing);
+            }
+        }
+    }
+
+    /// Wakes the consumers that sleep, now that there is something for them.
+    #[inline]
+    pub(super) fn wake_sleepers(&self) {
+        self.barrier.before_check();
+        if self.backpressure.credits().signals_changed() {
+            self.read_signals();
+        }
+    }
+
+    #[cold]
+    fn read_signals(&self) {
+        if self.backpressure.credits().read_signals() {
+            self.parts.head.eventcount.notify();
+        }
+        self.heed_hints();
+    }
+}
+
+/// Several fragments.
+impl Producer<'_> {
+    /// Publishes payloads in order, all with the same `sig` and `ctl` and with timestamp 0, until all
+    /// are published or one fails, and says how many went. Never blocks.
+    ///
+    /// Why it stopped early is what publishing the next payload says.
+    #[must_use = "fewer may have been published than were given"]
+    pub fn publish_batch(&self, payloads: &[&[u8]], sig: u64, ctl: u16) -> usize {
+        self.publish_batch_at(payloads, sig, ctl, 0)
+    }
+
+    /// [`Producer::publish_batch`] with one timestamp for the whole batch.
+    #[must_use = "fewer may have been published than were given"]
+    pub fn publish_batch_at(&self, payloads: &[&[u8]], sig: u64, ctl: u16, ts: u32) -> usize {
+        let mut count = 0;
+        while let Some(payload) = payloads.get(count) {
+            let put = if payload.len() > self.in_slot {
+                usize::from(self.put_in_region(payload, sig, ctl, ts).is_ok())
+            } else {
+                self.put_several(&payloads[count..], sig, ctl, ts)
+            };
+            if put == 0 {
+                break;
+            }
+            count += put;
+        }
+        self.wake_sleepers();
+        count
+    }
+
+    /// Publishes as many payloads from the start of `payloads` as have room and fit their slots, at most
+    /// [`BATCH`]. First all are written, then all are committed, in order: a reader that waits for the first does not
+    /// take each line away while the next is being written (`bench/`: rows of batches). Returns how many.
+    #[inline]
+    fn put_several(&self, payloads: &[&[u8]], sig: u64, ctl: u16, ts: u32) -> usize {
+        let first = self.next.get();
+        let most = payloads.len().min(BATCH) as u64;
+        // Only here, before anything is written: credits are counted up to what is committed, and a consumer that joins
+        // meanwhile must not find the floor behind that. Retires for all of them at once: of a batch in two parts, the
+        // reader would take the lines of the second away while they are written.
+        if seq::is_before(self.limit.get(), first.wrapping_add(most)) {
+            let small =
+                || payloads.iter().take(BATCH).take_while(|payload| payload.len() <= self.in_slot).count();
+            // Not more than will be overwritten; in a large ring, as many are retired ahead anyway.
+            let count = if self.retire_ahead < most { small() as u64 } else { most };
+            if self.make_room(first, None, count).is_err() {
+                return 0;
+            }
+        }
+        let room = self.limit.get().wrapping_sub(first).min(most) as usize;
+        let ring = self.parts.ring;
+        let blocks = self.write_blocks(first, &payloads[..room], sig, ctl, ts);
+        let mut n = first.wrapping_add(blocks as u64);
+        for payload in &payloads[blocks..room] {
+            if payload.len() > self.in_slot {
+                break;
+            }
+            let line = ring.line(n);
+            let fits = line.write_payload(Content::of(payload));
+            debug_assert!(fits, "as in `publish`");
+            line.write_metadata(&FragmentMetadata::in_slot(n, payload.len(), sig, ctl, ts));
+            n = n.wrapping_add(1);
+        }
+        let count = n.wrapping_sub(first);
+        for offset in 0..count {
+            let n = first.wrapping_add(offset);
+            ring.line(n).commit(n);
+        }
+        if count != 0 {
+            self.hot_slots.announce(n.wrapping_sub(1));
+            self.advance(n.wrapping_sub(1), count);
+        }
+        if self.lines_ahead.touches_after_batch() {
+            for (payload, offset) in payloads.iter().zip(0..count) {
+                self.touch_lines(first.wrapping_add(offset), payload.len());
+            }
+        }
+        count as usize
+    }
+
+    /// Writes payloads from the start of `payloads`, for `first` and those behind it, as long as they have 64 bytes: the
+    /// most frequent size by far, so in a loop of their own, which needs no calls. The first is known to fit its slot, so
+    /// these do. Returns how many.
+    #[inline]
+    fn write_blocks(&self, first: u64, payloads: &[&[u8]], sig: u64, ctl: u16, ts: u32) -> usize {
+        // A copy, which stays in registers.
+        let ring = self.parts.ring;
+        for (at, payload) in payloads.iter().enumerate() {
+            let Ok(block) = <&[u8; 64]>::try_from(*payload) else { return at };
+            let n = first.wrapping_add(at as u64);
+            let line = ring.line(n);
+            let fits = line.write_payload(Content::Block(words::Block::load(block)));
+            debug_assert!(fits, "as the first");
+            line.write_metadata(&FragmentMetadata::in_slot(n, 64, sig, ctl, ts));
+        }
+        payloads.len()
+    }
+}
+
+/// Room for fragments.
+impl Producer<'_> {
+    /// Makes sure that fragment `n` has a credit, and that what it overwrites is retired: the fragment whose line it
+    /// takes, and all up to `victim`; and the same for the `count` that begin there, as far as there is credit.
+    #[inline(never)]
+    fn make_room(&self, n: u64, victim: Option<u64>, count: u64) -> Result<(), TangoError> {
+        if !self.backpressure.credits().allow(n, victim) {
+            self.await_credit(n, victim)?;
+        }
+        let (depth, credits) = (self.parts.ring.depth(), self.backpressure.credits());
+        // A batch that overwrites much of a small ring is cut into pieces: observers should find something.
+        let most = (depth / BATCH_PART).max(1);
+        let count = count.min(credits.limit().wrapping_sub(n)).min(most);
+        let by_line = n.wrapping_sub(depth).wrapping_add(1);
+        // The lines of the next few at once, but nothing that a consumer may still want.
+        let ahead = by_line.wrapping_add(self.retire_ahead.max(count - 1));
+        let mut dead = if intact("producer.cap") { seq::earlier(ahead, credits.floor()) } else { ahead };
+        if let Some(victim) = victim.filter(|_| intact("producer.victims")) {
+            dead = seq::later(dead, victim.wrapping_add(1));
+        }
+        if seq::is_before(self.oldest.get(), dead) {
+            self.oldest.set(dead);
+            line::retire(&self.parts.head.oldest, dead);
+        }
+        self.set_limit();
+        Ok(())
+    }
+
+    /// Fragments before the limit have a credit, and their lines are free.
+    pub(super) fn set_limit(&self) {
+        let by_lines = self.oldest.get().wrapping_add(self.parts.ring.depth());
+        self.limit.set(seq::earlier(self.backpressure.credits().limit(), by_lines));
+    }
+
+    #[cold]
+    fn await_credit(&self, n: u64, victim: Option<u64>) -> Result<(), TangoError> {
+        let obtained = self.backpressure.obtain(n, victim, &self.claim);
+        self.set_limit();
+        self.heed_hints();
+        obtained.map_err(|Refused { held_by, is_new }| {
+            if is_new {
+                if let Some(metrics) =
+                    self.followers.as_ref().and_then(|followers| followers.metrics.as_ref())
+                {
+                    metrics.event();
+                }
+            }
+            TangoError::NoCredits { held_by }
+        })
+    }
+
+    /// Whether a payload of `size` bytes could be published now. Reads the consumers' progress.
+    #[cfg(feature = "std")]
+    pub(super) fn has_credit(&self, size: usize) -> bool {
+        let n = self.next.get();
+        let (_, victim) = self.place(n, size);
+        let allowed = self.backpressure.has_credit(n, victim);
+        self.set_limit();
+        self.heed_hints();
+        allowed
+    }
+
+    /// No longer counts consumers whose death is proven.
+    pub(super) fn reap_dead(&self) {
+        if self.backpressure.reap_dead(&self.claim) {
+            self.heed_hints();
+        }
+    }
+
+    /// The consumers have changed, or their hints.
+    pub(super) fn heed_hints(&self) {
+        let credits = self.backpressure.credits();
+        let hints = ConsumerHints::of(credits.hints(), credits.counted());
+        self.lines_ahead.choose(&hints);
+        self.hot_slots.choose(&hints, self.next.get());
+        let (word, is_single) = (&self.parts.head.credit.single_consumer, u64::from(hints.single_consumer));
+        if word.load(Relaxed) != is_single {
+            word.store(is_single, Relaxed);
+        }
+    }
+}
+
+/// Questions and settings.
+impl<'a> Producer<'a> {
+    /// The sequence number that is published next.
+    pub fn next_seq(&self) -> u64 {
+        self.next.get()
+    }
+
+    /// The largest payload of one fragment, in bytes.
+    pub fn mtu(&self) -> usize {
+        self.parts.mtu
+    }
+
+    /// How many reliable consumers are attached and live at this moment; asks about each (in shared memory a system
+    /// call). Others may come and go meanwhile.
+    pub fn consumers(&self) -> usize {
+        self.reap_dead();
+        self.backpressure.credits().attached().count()
+    }
+
+    /// The slot of the reliable consumer that held the producer back when it last ran out of credits.
+    pub fn held_by(&self) -> Option<usize> {
+        self.backpressure.credits().held_by()
+    }
+
+    /// Whether every reliable consumer that is attached has finished with all that was published. Where one has not,
+    /// asks whether they live (as [`Producer::consumers`]).
+    pub fn is_drained(&self) -> bool {
+        self.seems_drained() || {
+            self.reap_dead();
+            self.seems_drained()
+        }
+    }
+
+    /// [`Self::is_drained`], but consumers that have died may count.
+    pub(super) fn seems_drained(&self) -> bool {
+        self.backpressure.credits().attached().all(|(_, next)| !seq::is_before(next, self.next.get()))
+    }
+
+    /// Counts into `metrics` from now on: fragments published, and those that had to wait for credits.
+    ///
+    /// # Panics
+    /// If another producer counts into these metrics.
+    #[must_use]
+    pub fn with_metrics(mut self, metrics: &'a Metrics) -> Self {
+        let counter = metrics.producer().expect("another producer counts into these Metrics");
+        self.followers.get_or_insert_default().metrics = Some(counter);
+        self
+    }
+
+    /// Shows `now`, of a clock and in a unit that readers know, as the producer's heartbeat
+    /// (`LinkStatus::heartbeat`). It is for people to look at: nothing is decided by it.
+    pub fn beat(&self, now: u64) {
+        self.parts.head.lifecycle.cnc.beat(now);
+    }
+
+    /// Keeps these words of the borrowed API at the producer's place from now on.
+    pub(crate) fn followed_by(mut self, fseq: &'a AtomicU64, fctl: Option<&'a AtomicU64>) -> Self {
+        self.followers = Some(Followers { fseq: Some(fseq), fctl, metrics: None });
+        let next = self.next.get();
+        self.advance(next.wrapping_sub(1), 0);
+        self
+    }
+
+    /// Everything before this may be overwritten.
+    pub(crate) fn oldest(&self) -> u64 {
+        self.oldest.get()
+    }
+}
+
+/// Stores the number that is published next where `Fseq::current` loads it.
+#[inline]
+pub(crate) fn store_published(word: &AtomicU64, next: u64) {
+    // Pairs with the Acquire load in `Fseq::current`.
+    word.store(next, ordering("fseq.set", Release));
+}
+
+/// For models.
+#[cfg(all(loom, test))]
+impl Producer<'_> {
+    /// Retires so many fragments more than needed: the rings of models are too small for any.
+    pub(crate) fn retiring_ahead(mut self, fragments: u64) -> Self {
+        self.retire_ahead = fragments;
+        self
+    }
+
+    /// Mirrors to the consumer in slot 0 privately from now on, or to all alike.
+    pub(crate) fn mirrors_privately(&self, privately: bool) {
+        use crate::timing::writing::Mirror;
+        let mirror = if privately { Mirror::PrivateFirst(0) } else { Mirror::Shared };
+        self.hot_slots.set(mirror, self.next.get());
+    }
+}
+
+impl Drop for Producer<'_> {
+    fn drop(&mut self) {
+        if !self.claim.is_of_this_process() {
+            return;
+        }
+        // A panic may have come between two fragments that belong together: readers should know.
+        #[cfg(feature = "std")]
+        let panics = std::thread::panicking();
+        #[cfg(not(feature = "std"))]
+        let panics = false;
+        // A reader that sees the end sees what came before: `Cnc` orders it, `Parts::ending` asks.
+        self.parts.head.lifecycle.cnc.set_state(if panics { CncState::Fail } else { CncState::Halt });
+        self.parts.head.eventcount.notify();
+    }
+}
+
+impl core::fmt::Debug for Producer<'_> {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.debug_struct("Producer")
+            .field("next_seq", &self.next.get())
+            .field("limit", &self.limit.get())
+            .field("mtu", &self.parts.mtu)
+            .finish_non_exhaustive()
+    }
+}
