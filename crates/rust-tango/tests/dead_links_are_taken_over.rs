@@ -1,5 +1,5 @@
-//! What `create` and `create_or_take_over` make of a link that is there: one that is dead is replaced or taken
-//! over, as asked; for one in use, the error says who holds it.
+//! What `create` and `create_or_take_over` do when the link exists: a dead link is replaced or taken over; for a link in
+//! use, the error names its holders.
 #![cfg(all(feature = "shm", target_os = "linux", not(miri)))]
 
 mod common;
@@ -24,7 +24,7 @@ fn taken_over(place: &Path) -> Link {
     builder(place).create_or_take_over("quotes").unwrap()
 }
 
-/// What the children of these tests do, until they are killed.
+/// The roles of the child processes, which play them until they are killed.
 #[test]
 fn child() {
     let Some((role, place)) = role() else { return };
@@ -70,16 +70,10 @@ fn child() {
     }
 }
 
-fn started(role: &str, place: &Place) -> Child {
-    let mut child = Child::start(role, place);
-    assert_eq!(child.hear(), "ready");
-    child
-}
-
-/// A link whose producer has published ten fragments and then was killed.
+/// A link whose producer has published ten fragments and was then killed.
 fn dead_link() -> Place {
     let place = Place::new();
-    started("producer of ten", &place).kill();
+    Child::start_ready("producer of ten", &place).kill();
     place
 }
 
@@ -91,7 +85,7 @@ fn first_of_new_producer(error: TangoError) -> u64 {
     }
 }
 
-/// Reads fragments `from..to`; where new producers that it was told of have begun.
+/// Reads fragments `from..to`. Returns where new producers began, as far as the reader was told.
 fn read(rx: &mut Consumer<'_>, from: u64, to: u64) -> Vec<u64> {
     let mut told = Vec::new();
     let mut next = from;
@@ -102,7 +96,7 @@ fn read(rx: &mut Consumer<'_>, from: u64, to: u64) -> Vec<u64> {
                 next += 1;
             }
             Err(TangoError::ProducerReplaced { first }) => told.push(first),
-            // Between the death of one and the coming of the next.
+            // Between the death of a producer and the arrival of the next one.
             Err(TangoError::ProducerGone) => std::thread::yield_now(),
             other => panic!("at {next}: {other:?}"),
         }
@@ -114,7 +108,7 @@ fn read(rx: &mut Consumer<'_>, from: u64, to: u64) -> Vec<u64> {
 fn readers_stay_attached_and_lose_nothing() {
     in_time(|| {
         let place = Place::new();
-        let child = started("producer of ten", &place);
+        let child = Child::start_ready("producer of ten", &place);
         let link = Link::open_in(place.path(), "quotes").unwrap();
         let mut rx = link.consumer_from(Start::Oldest).unwrap();
         let mut ob = link.observer_from(Start::Oldest).unwrap();
@@ -125,7 +119,7 @@ fn readers_stay_attached_and_lose_nothing() {
         assert_eq!(
             error.kind(),
             LinkErrorKind::InUse,
-            "a living consumer is not left with a link of its own"
+            "a living consumer must not be left on a replaced link"
         );
         let holder =
             format!("link quotes is in use by the consumer in slot 0 (rx.0, process {}", std::process::id());
@@ -137,10 +131,10 @@ fn readers_stay_attached_and_lose_nothing() {
         while publish(&tx, MTU).is_ok() {
             sent += 1;
         }
-        assert_eq!(sent, 3 + DEPTH, "what the consumer has not read still counts");
+        assert_eq!(sent, 3 + DEPTH, "unread fragments still hold credits");
         let mut told = read(&mut rx, 4, sent + 1);
         told.extend(rx.poll().err().map(first_of_new_producer));
-        assert_eq!(told, [11], "at the latest when everything is read");
+        assert_eq!(told, [11], "reported at the latest when everything is read");
         assert_eq!(
             ob.poll().unwrap_err(),
             TangoError::Overrun { lost: sent - DEPTH, next: sent + 1 - DEPTH }
@@ -148,16 +142,16 @@ fn readers_stay_attached_and_lose_nothing() {
         let mut told = read(&mut ob, sent + 1 - DEPTH, sent + 1);
         told.extend(ob.poll().err().map(first_of_new_producer));
         assert_eq!(told, [11]);
-        assert!(rx.poll().unwrap().is_none() && ob.poll().unwrap().is_none(), "and once");
+        assert!(rx.poll().unwrap().is_none() && ob.poll().unwrap().is_none(), "reported once");
     });
 }
 
 #[test]
-fn without_a_link_one_is_made() {
+fn a_missing_link_is_created() {
     let place = Place::new();
     let link = builder(place.path()).start(77).create_or_take_over("quotes").unwrap();
     assert_eq!(link.producer().unwrap().next_seq(), 77);
-    // Ended in good order, and with another start asked for: goes on all the same.
+    // After an orderly end, the link continues, even when another start is asked for.
     publish(&link.producer().unwrap(), MTU).unwrap();
     drop(link);
     let link = taken_over(place.path());
@@ -168,7 +162,7 @@ fn without_a_link_one_is_made() {
 }
 
 #[test]
-fn who_takes_over_has_the_producer_until_the_link_is_dropped() {
+fn a_takeover_reserves_the_producer_until_the_link_is_dropped() {
     in_time(|| {
         let place = dead_link();
         let link = taken_over(place.path());
@@ -181,11 +175,11 @@ fn who_takes_over_has_the_producer_until_the_link_is_dropped() {
 }
 
 #[test]
-fn a_link_in_use_says_who_holds_it() {
+fn the_error_for_a_link_in_use_names_its_holders() {
     in_time(|| {
         let place = Place::new();
-        let producer = started("producer of ten", &place);
-        let consumers = [started("consumer", &place), started("consumer", &place)];
+        let producer = Child::start_ready("producer of ten", &place);
+        let consumers = [Child::start_ready("consumer", &place), Child::start_ready("consumer", &place)];
         let holders = format!(
             "its producer (tx, process {}), the consumer in slot 0 (rx.0, process {}) and the consumer in slot 1 (rx.1, process {})",
             producer.id(),
@@ -222,7 +216,7 @@ fn taken_over_error(place: &Path) -> rust_tango::LinkError {
 }
 
 #[test]
-fn what_was_not_asked_for_is_named_and_not_taken() {
+fn a_link_with_other_settings_is_not_taken_over_and_they_are_named() {
     in_time(|| {
         let place = dead_link();
         let asked = [
@@ -240,9 +234,9 @@ fn what_was_not_asked_for_is_named_and_not_taken() {
             let error = builder.create_or_take_over("quotes").expect_err(difference);
             assert_eq!(error.kind(), LinkErrorKind::Incompatible, "{error}");
             assert!(error.to_string().contains(difference), "{difference}: {error}");
-            assert!(Link::holders(Some(place.path()), "quotes").unwrap().is_empty(), "nothing is kept of it");
+            assert!(Link::holders(Some(place.path()), "quotes").unwrap().is_empty(), "no lock may be left");
         }
-        // Somebody has let the group in by hand: not what was asked for either.
+        // A mode that somebody has changed by hand differs from the settings, too.
         fs::set_permissions(place.path().join("quotes/tx"), Permissions::from_mode(0o640)).unwrap();
         assert!(taken_over_error(place.path()).to_string().contains("mode 640 instead of 600"));
         fs::set_permissions(place.path().join("quotes/tx"), Permissions::from_mode(0o600)).unwrap();
@@ -289,11 +283,11 @@ fn a_broken_link_is_replaced_and_not_taken_over() {
 }
 
 #[test]
-fn of_many_that_come_at_once_one_takes_over() {
+fn one_of_many_simultaneous_takeovers_succeeds() {
     in_time(|| {
         for _ in 0..10 {
             let place = dead_link();
-            let mut takers: Vec<Child> = (0..4).map(|_| started("one of many", &place)).collect();
+            let mut takers: Vec<Child> = (0..4).map(|_| Child::start_ready("one of many", &place)).collect();
             fs::write(place.path().join("go"), "").unwrap();
             let mut answers: Vec<String> = takers.iter_mut().map(Child::hear).collect();
             answers.sort();
@@ -302,9 +296,8 @@ fn of_many_that_come_at_once_one_takes_over() {
     });
 }
 
-/// Producers are killed while they publish, each at another point, and followed by the next. A consumer that
-/// stays attached gets every number once, and hears where new producers began (of the last one, if it has
-/// not been idle in between).
+/// One producer after the other is killed while it publishes, each at another point, and replaced. A consumer that stays
+/// attached gets every number once, and learns where new producers began. It may miss some of those, but not the last.
 #[test]
 fn producers_killed_one_after_the_other_leave_no_gap() {
     in_time(|| {
@@ -312,7 +305,7 @@ fn producers_killed_one_after_the_other_leave_no_gap() {
         let mut child = Child::start("producer without end", &place);
         assert_eq!(child.hear(), "1");
         let link = Link::open_in(place.path(), "quotes").unwrap();
-        let mut rx = link.consumer().unwrap(); // nobody has been waited for so far
+        let mut rx = link.consumer().unwrap(); // the producer has waited for no consumer so far
         let mut next = rx.next_seq();
         let (mut firsts, mut told) = (Vec::new(), Vec::new());
         for round in 0..20 {
@@ -336,17 +329,21 @@ fn producers_killed_one_after_the_other_leave_no_gap() {
                 Err(error) => break assert_eq!(error, TangoError::ProducerGone),
             }
         }
-        assert_eq!(taken_over(place.path()).producer().unwrap().next_seq(), next, "everything was read");
+        assert_eq!(
+            taken_over(place.path()).producer().unwrap().next_seq(),
+            next,
+            "everything must have been read"
+        );
         assert_eq!(told.last(), firsts.last());
         let mut all = firsts.iter();
         assert!(told.iter().all(|first| all.any(|other| other == first)), "{told:?} of {firsts:?}");
     });
 }
 
-/// Of one who joins a dead link and one who removes it, or makes it anew, at the same moment, one succeeds and the
-/// other is told: nobody ends up on a link that nobody else will find.
+/// One party joins a dead link, and another removes or replaces it at the same moment. One of them succeeds and the other
+/// gets an error. Nobody ends up on a link that nobody else can find.
 #[test]
-fn nobody_joins_a_link_that_is_taken_away() {
+fn nobody_joins_a_link_that_is_removed() {
     in_time(|| {
         let place = Place::new();
         let (mut joined, mut removed) = (0, 0);
@@ -375,21 +372,21 @@ fn nobody_joins_a_link_that_is_taken_away() {
                     joined += 1;
                 }
                 (Err(error), Ok(())) => {
-                    let told = [LinkErrorKind::Taken, LinkErrorKind::NotFound];
-                    assert!(told.contains(&error.kind()), "{error}");
+                    let expected = [LinkErrorKind::Taken, LinkErrorKind::NotFound];
+                    assert!(expected.contains(&error.kind()), "{error}");
                     removed += 1;
                 }
                 both => panic!("round {round}: {both:?}"),
             }
         }
-        assert!(joined > 0 && removed > 0, "both come first now and then: {joined}, {removed}");
+        assert!(joined > 0 && removed > 0, "each must come first now and then: {joined}, {removed}");
     });
 }
 
-/// Who is refused because a link is in use, by `create` or when clearing up, is in nobody's way meanwhile: what
-/// is free in it can be taken at any moment.
+/// A call of `create` or `remove_dead` that is refused because the link is in use is in nobody's way: free parts of the
+/// link can be claimed at any moment.
 #[test]
-fn a_refusal_disturbs_nobody_who_joins() {
+fn a_refusal_does_not_disturb_joiners() {
     in_time(|| {
         let place = Place::new();
         let make = || Link::builder().depth(8).mtu(64).consumers(2).dir(place.path()).create("quotes");

@@ -1,6 +1,6 @@
-//! A producer may be killed (SIGKILL) at any point: in the midst of a fragment, asleep, while it takes a link
-//! over. Readers get whole fragments, each number once, and the next producer goes on behind the last. One that
-//! is only stopped (SIGSTOP) is never taken for dead.
+//! A producer may be killed (SIGKILL) at any point: in the middle of a fragment, asleep, or while it takes a link over.
+//! Readers get whole fragments, each number once, and the next producer continues after the last one. A producer
+//! that is only stopped (SIGSTOP) is never taken for dead.
 #![cfg(all(feature = "shm", target_os = "linux", not(miri)))]
 
 mod common;
@@ -11,16 +11,14 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::channel;
 use std::time::{Duration, Instant};
 
-use common::process::{Child, Place, killed_in, role, say, warm_up};
+use common::process::{Child, Place, die_after, role, say, warm_up};
+use common::waiting::AT_ONCE;
 use common::{Random, assert_is, assert_whole, in_time, payload, publish, publish_blocking, sig};
 use nix::sys::signal::Signal;
 use nix::time::{ClockId, clock_gettime};
 use rust_tango::{Consumer, Fragment, Link, LinkBuilder, LinkErrorKind, Producer, Start, TangoError, Wait};
 
-/// Sleeps without a look first: so that every wait in a test is a sleep.
-const AT_ONCE: Wait = Wait::ParkAfter(Duration::ZERO);
-
-/// Sizes of a link, and how its producer publishes.
+/// The sizes of a link, and how its producer publishes.
 struct Case {
     name: &'static str,
     depth: usize,
@@ -35,11 +33,11 @@ struct Case {
 enum How {
     OneByOne,
     Loans,
-    /// Of as many as the library shows at once. They have no tags.
+    /// In batches of as many fragments as the library publishes at once. These fragments have no tags.
     Batches,
 }
 
-/// Fragments of one batch.
+/// Fragments per batch.
 const BATCH: u64 = 32;
 
 const CASES: [Case; 7] = [
@@ -53,8 +51,8 @@ const CASES: [Case; 7] = [
 ];
 
 impl Case {
-    /// So many fragments at most may be in the ring and not yet noted beside it.
-    fn unnoted(&self) -> u64 {
+    /// How many fragments may be in the ring and not yet counted in the head.
+    fn uncounted(&self) -> u64 {
         if self.how == How::Batches { BATCH } else { 1 }
     }
 
@@ -71,7 +69,7 @@ fn case(name: &str) -> &'static Case {
     CASES.iter().find(|case| case.name == name).unwrap()
 }
 
-/// Publishes fragment `seq` by a loan, in pieces; before that, one in four times, lets one go.
+/// Publishes fragment `seq` by a loan, in two parts. One time in four, drops another loan before that.
 fn publish_by_loan(tx: &mut Producer<'_>, seq: u64, bytes: &[u8], random: &mut Random) {
     let mtu = tx.mtu();
     if random.below(4) == 0 {
@@ -79,7 +77,7 @@ fn publish_by_loan(tx: &mut Producer<'_>, seq: u64, bytes: &[u8], random: &mut R
             loan.write_at(0, &[0xee; 64][..loan.len().min(64)]);
         }
     }
-    // More than is needed, sometimes.
+    // Sometimes more than is needed.
     let room = (bytes.len() + random.below(200) as usize).min(mtu);
     let mut loan = loop {
         match tx.loan(room) {
@@ -95,8 +93,8 @@ fn publish_by_loan(tx: &mut Producer<'_>, seq: u64, bytes: &[u8], random: &mut R
     assert_eq!(loan.commit(sig(seq), sig(seq) as u16, seq as u32).seq, seq);
 }
 
-/// Publishes them in batches: in one, if there are credits.
-fn publish_at_once(tx: &Producer<'_>, batch: &[(u64, Vec<u8>)]) {
+/// Publishes the fragments in one batch if there are credits, otherwise in several.
+fn publish_batches(tx: &Producer<'_>, batch: &[(u64, Vec<u8>)]) {
     let payloads: Vec<_> = batch.iter().map(|(_, bytes)| &bytes[..]).collect();
     let mut rest = &payloads[..];
     while !rest.is_empty() {
@@ -109,15 +107,15 @@ fn child() {
     let Some((role, place)) = role() else { return };
     let words: Vec<_> = role.split(',').collect();
     match words[..] {
-        // Takes the link over, says where it goes on, and publishes until it is killed.
+        // Takes the link over, reports where it continues, and publishes until it is killed.
         ["publish", name, seed] => {
             let case = case(name);
             let mut random = Random::new(seed.parse().unwrap());
             let wait = if random.below(2) == 0 { AT_ONCE } else { Wait::Yield };
             let mut tx = Link::open_in(&place, "quotes").unwrap().producer().unwrap().with_wait(wait);
             say(tx.next_seq());
-            // Two runs of fragments that are ready, so that most of the time is that of publishing. The first
-            // is for the clock; in the second it is killed.
+            // Two runs of prepared fragments, so that most of the time is spent in publishing. The first run measures
+            // the time. The child is killed in the second.
             let mut longest = Duration::ZERO;
             for run in 0..2 {
                 let next = tx.next_seq();
@@ -126,11 +124,11 @@ fn child() {
                 assert!(tx.wait_until_drained(None));
                 let begin = Instant::now();
                 if run == 1 {
-                    killed_in(Duration::from_nanos(random.below(longest.as_nanos() as u64 + 1)));
+                    die_after(Duration::from_nanos(random.below(longest.as_nanos() as u64 + 1)));
                 }
                 for batch in ready.chunks(BATCH as usize) {
                     if case.how == How::Batches {
-                        publish_at_once(&tx, batch);
+                        publish_batches(&tx, batch);
                         continue;
                     }
                     for (seq, bytes) in batch {
@@ -155,13 +153,13 @@ fn child() {
             warm_up();
             say("ready");
             let longest = [60_000, 800_000][random.below(2) as usize];
-            killed_in(Duration::from_nanos(random.below(longest)));
+            die_after(Duration::from_nanos(random.below(longest)));
             let tx = link.producer().unwrap().with_wait(AT_ONCE);
             loop {
                 publish_blocking(&tx, case.mtu);
             }
         }
-        // Sleeps for want of credits, at some time.
+        // Falls asleep sooner or later, for lack of credits.
         ["sleep", name] => {
             let case = case(name);
             let tx = Link::open_in(&place, "quotes").unwrap().producer().unwrap().with_wait(AT_ONCE);
@@ -178,7 +176,7 @@ fn child() {
                 publish_blocking(&tx, case(name).mtu);
             }
         }
-        // Publishes one fragment each time that a consumer sleeps, with the time of its clock.
+        // Publishes a fragment whenever all consumers sleep, with the current time as its `sig`.
         ["beat", count] => {
             let link = Link::open_in(&place, "quotes").unwrap();
             let tx = link.producer().unwrap();
@@ -196,18 +194,18 @@ fn child() {
     }
 }
 
-/// What a reader has read.
+/// A reader, and what it has read so far.
 struct Reading {
     rx: Consumer<'static>,
     mtu: usize,
-    /// Fragments may be of a batch.
+    /// Fragments may have been published in batches, without tags.
     untagged: bool,
-    /// The next fragment; of an observer, unless it is lapped.
+    /// The next fragment to read. An observer may be lapped, and then skips some.
     next: u64,
     read: u64,
     lost: u64,
     replaced: u64,
-    /// Where it was told that the producer is dead, if it was told of no other one since.
+    /// Where it was told that the producer is dead, unless it was told of a new one since.
     gone: Option<u64>,
 }
 
@@ -217,7 +215,7 @@ impl Reading {
         Self { rx, mtu, untagged: false, next, read: 0, lost: 0, replaced: 0, gone: None }
     }
 
-    /// The next fragment, to be held; `None` also if there is something to be told.
+    /// The next fragment, to be held; `None` also if there was an event of the producer instead.
     fn take(&mut self) -> Option<Fragment<'_>> {
         match self.rx.poll() {
             Ok(found) => {
@@ -237,7 +235,7 @@ impl Reading {
         }
     }
 
-    /// Reads all there is; true if the producer is gone.
+    /// Reads everything there is. Returns true if the producer is gone.
     fn drain(&mut self) -> bool {
         let lossy = !self.rx.is_reliable();
         loop {
@@ -261,7 +259,11 @@ impl Reading {
                     self.lost += lost;
                 }
                 Err(TangoError::ProducerReplaced { first }) => {
-                    assert!(self.gone.is_none_or(|at| first >= at), "{first}, and gone was {:?}", self.gone);
+                    assert!(
+                        self.gone.is_none_or(|at| first >= at),
+                        "the new producer begins at {first}, but the old one was gone at {:?}",
+                        self.gone
+                    );
                     self.gone = None;
                     self.replaced += 1;
                 }
@@ -275,8 +277,8 @@ impl Reading {
     }
 }
 
-/// Says how many of them were killed in the midst of a fragment; where payloads push out older ones, that
-/// cannot be told for sure.
+/// Kills `kills` producers. Returns how many of them were killed in the middle of a fragment; where payloads overwrite
+/// older ones, that number is not exact.
 fn kill_while_it_publishes(case: &Case, kills: u64) -> u64 {
     let place = Place::new();
     let link = case.builder(place.path()).create("quotes").unwrap();
@@ -305,11 +307,14 @@ fn kill_while_it_publishes(case: &Case, kills: u64) -> u64 {
                 let first: u64 = child.hear().parse().unwrap();
                 let status = child.ends();
                 assert_eq!(status.signal(), Some(Signal::SIGKILL as i32), "{status}");
-                // What was published last may not have been noted beside the ring.
+                // The last fragment may not have been counted in the head.
                 let next = fragments + 1;
-                assert!(at == 0 || (next..=next + case.unnoted()).contains(&first), "{first} behind {next}");
+                assert!(
+                    at == 0 || (next..=next + case.uncounted()).contains(&first),
+                    "continues at {first}, and {next} is next"
+                );
                 fragments = link.status().next - 1;
-                // What the next fragment overwrites is dead when it begins, or some fragments before.
+                // The fragment that the next one overwrites is marked as overwritten when the next one begins, or some earlier.
                 if let Some(oldest) =
                     (fragments + 1).checked_sub(case.depth as u64).filter(|oldest| *oldest > 0)
                 {
@@ -325,35 +330,39 @@ fn kill_while_it_publishes(case: &Case, kills: u64) -> u64 {
         let (rx, ob) = (rx.join().unwrap(), ob.join().unwrap());
         assert_eq!((rx.next, rx.read, rx.lost), (ob.next, ob.next - 1, 0));
         assert_eq!(ob.read + ob.lost, rx.read);
-        assert!(rx.read >= fragments && rx.read <= fragments + case.unnoted(), "{} of {fragments}", rx.read);
+        assert!(
+            rx.read >= fragments && rx.read <= fragments + case.uncounted(),
+            "{} of {fragments}",
+            rx.read
+        );
         let status = link.status();
-        // The first one came after one that had left.
+        // The first producer followed one that had left in an orderly way.
         assert_eq!(status.takeovers, kills - 1);
         assert!(rx.replaced > kills / 2 && rx.replaced < kills, "{} times", rx.replaced);
         println!(
-            "{}: {kills} killed, {} fragments, {} of them seen by an observer; {begun} times another had begun",
+            "{}: {kills} killed, {} fragments, {} of them seen by an observer; {begun} killed in the middle of a fragment",
             case.name, rx.read, ob.read
         );
         assert!(rx.read > 2 * kills && ob.read > 0);
         let tx = link.producer().unwrap();
-        assert_eq!(tx.next_seq(), rx.next, "goes on behind the last");
+        assert_eq!(tx.next_seq(), rx.next, "continues after the last");
         begun
     })
 }
 
 #[test]
-fn a_producer_may_be_killed_in_the_midst_of_a_fragment() {
+fn a_producer_may_be_killed_in_the_middle_of_a_fragment() {
     in_time(|| {
         let begun = CASES.iter().map(|case| {
             let begun = kill_while_it_publishes(case, 20);
             if case.region.is_none() { begun } else { 0 }
         });
         let begun: u64 = begun.sum();
-        assert!(begun > 5, "only {begun} were killed in the midst of a fragment");
+        assert!(begun > 5, "only {begun} were killed in the middle of a fragment");
     });
 }
 
-/// With a ring that is all but full, of which a reader holds one fragment at a time in place.
+/// The ring is almost full, and a reader holds one fragment at a time in place.
 #[test]
 fn a_producer_may_be_killed_while_it_takes_over() {
     in_time(|| {
@@ -387,8 +396,7 @@ fn a_producer_may_be_killed_while_it_takes_over() {
                 early += u64::from(after.takeovers == before.takeovers && after.next == before.next);
             }
             println!("{}: {early} of {KILLS} killed before they had taken over", case.name);
-            // Of a fragment whose producer was killed before its publish returned, who polls may learn some polls after
-            // another one does.
+            // If a producer was killed before its publish returned, one reader may find that fragment some polls later than another.
             loop {
                 slow.drain();
                 fast.drain();
@@ -397,7 +405,7 @@ fn a_producer_may_be_killed_while_it_takes_over() {
                 }
             }
             let tx = link.producer().unwrap();
-            assert_eq!(tx.next_seq(), slow.next, "goes on behind the last");
+            assert_eq!(tx.next_seq(), slow.next, "continues after the last");
             for _ in 0..3 * case.depth {
                 publish(&tx, case.mtu).unwrap();
                 assert!(!slow.drain() && !fast.drain());
@@ -431,7 +439,7 @@ fn a_producer_may_be_killed_asleep() {
                     std::thread::sleep(Duration::from_millis(1));
                 }
                 std::thread::sleep(Duration::from_millis(random.below(20)));
-                // It gets up now and then, for a look who lives.
+                // It wakes now and then to check who lives.
                 while child.state() != 'S' {
                     std::thread::yield_now();
                 }
@@ -446,8 +454,7 @@ fn a_producer_may_be_killed_asleep() {
     });
 }
 
-/// One that is only stopped (SIGSTOP), in the midst of a fragment or not, lives: readers wait for it, and nobody
-/// gets its place.
+/// A stopped producer (SIGSTOP) is alive, even in the middle of a fragment: readers wait for it, and nobody can replace it.
 #[test]
 fn a_stopped_producer_is_not_taken_for_dead() {
     in_time(|| {
@@ -465,7 +472,7 @@ fn a_stopped_producer_is_not_taken_for_dead() {
             }
             producer.stop();
             let begin = Instant::now();
-            // Longer than a sleep lasts without a look who lives, and more polls than between two such looks.
+            // Longer than a slice of sleep, and more polls than lie between two checks who lives.
             for _ in 0..10_000 {
                 assert!(!rx.drain() && !ob.drain());
             }
@@ -495,13 +502,13 @@ fn a_stopped_producer_is_not_taken_for_dead() {
     });
 }
 
-/// Nanoseconds of the clock that all processes share.
+/// Nanoseconds of the monotonic clock, which all processes share.
 fn now() -> u64 {
     let now: Duration = clock_gettime(ClockId::CLOCK_MONOTONIC).unwrap().into();
     now.as_nanos() as u64
 }
 
-/// Who sleeps while its producer is killed and another one comes is woken by what that one publishes.
+/// A reader that sleeps while its producer is killed and replaced is woken by the new producer's fragments.
 #[test]
 fn no_wakeup_is_lost_between_producers() {
     in_time(|| {
@@ -517,7 +524,7 @@ fn no_wakeup_is_lost_between_producers() {
         let (mut child, _) = start();
         let link = Link::open_in(place.path(), "quotes").unwrap();
         let (told, events) = channel();
-        // The observer first: the producer begins when the two others sleep.
+        // The observer first, because the producer begins when the two others sleep.
         let readers = [Wait::Yield, Wait::Park, AT_ONCE].map(|wait| {
             let rx = match wait {
                 AT_ONCE => link.consumer(),
@@ -543,13 +550,16 @@ fn no_wakeup_is_lost_between_producers() {
                     match error {
                         TangoError::ProducerGone => {
                             gone += 1;
-                            // The last one ends at once, perhaps before this reader looks: it has closed the link.
+                            // The last producer ends at once, perhaps before this reader checks; then the link is closed.
                             assert!(rx.wait_for_producer(None) || next == 1 + (KILLS + 1) * EACH, "{next}");
                         }
                         TangoError::ProducerReplaced { first } => {
-                            assert!(first <= next, "{first}, and {next} is read next");
+                            assert!(
+                                first <= next,
+                                "the new producer begins at {first}, and {next} is read next"
+                            );
                             replaced += 1;
-                            let _ = told.send(next); // the last time, nobody waits for it
+                            let _ = told.send(next); // nobody receives the last one
                         }
                         error => panic!("{error}"),
                     }
@@ -558,7 +568,7 @@ fn no_wakeup_is_lost_between_producers() {
         });
         drop(told);
         let mut random = Random::new(5);
-        // Of two takeovers between two of its calls, a reader learns as one.
+        // If two producers take over between two calls of a reader, it learns of one takeover.
         let all_know = |taken_over: bool| {
             (0..3 * (EACH + u64::from(taken_over))).for_each(|_| assert!(events.recv().is_ok()))
         };
@@ -567,7 +577,7 @@ fn no_wakeup_is_lost_between_producers() {
             while link.status().consumers.iter().any(|consumer| !consumer.asleep) {
                 std::thread::yield_now();
             }
-            // Long enough, sometimes, for them to look who lives meanwhile.
+            // Sometimes long enough for the readers to check who lives meanwhile.
             let pause = if random.below(3) == 0 { random.below(120) } else { 0 };
             child.kill();
             std::thread::sleep(Duration::from_millis(pause));
@@ -577,12 +587,12 @@ fn no_wakeup_is_lost_between_producers() {
         }
         all_know(true);
         child.kill();
-        // An orderly one, so that they end.
+        // An orderly end, so that the readers end.
         drop(link.producer().unwrap());
         for (reader, wait) in readers.into_iter().zip([
-            "an observer yields",
-            "an evictable one parks",
-            "a reliable one sleeps at once",
+            "an observer that yields",
+            "an evictable consumer that parks",
+            "a reliable consumer that sleeps at once",
         ]) {
             let (mut late, gone, replaced) = reader.join().unwrap();
             assert_eq!(late.len() as u64, (KILLS + 1) * EACH);
@@ -595,7 +605,7 @@ fn no_wakeup_is_lost_between_producers() {
             assert!(half < Duration::from_millis(10), "{late:?}");
             assert!(slices < late.len() / 10, "{late:?}");
             assert!(replaced > KILLS && replaced <= KILLS + 1, "{replaced} times");
-            // Who sleeps is replaced before it looks, at times.
+            // At times the producer of a sleeping reader is replaced before the reader checks.
             assert!(gone < KILLS || wait.contains("yields"), "{wait}: {gone} times gone");
         }
     });

@@ -1,43 +1,25 @@
-//! Files of a link are private, and whatever is in them when somebody opens them, the answer is an
-//! error and never a crash.
+//! The files of a link are private. Whatever they contain when somebody opens them, the answer is an error and never a
+//! crash.
 #![cfg(all(feature = "shm", target_os = "linux", not(miri)))]
 
 mod common;
 
 use std::fs::{self, OpenOptions, Permissions};
-use std::os::unix::fs::{FileExt, PermissionsExt, symlink};
+use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 
+use common::hostile::{MTU, dead_link, overwrite};
 use common::process::Place;
 use common::{Random, publish};
 use rust_tango::{Link, LinkErrorKind, Start, TangoError};
-
-const MTU: usize = 300;
-
-/// A link in a place of its own, with something in it, and nobody attached.
-fn dead_link() -> (Place, PathBuf) {
-    let place = Place::new();
-    let link =
-        Link::builder().depth(8).mtu(MTU).slot(128).consumers(2).dir(place.path()).create("quotes").unwrap();
-    let tx = link.producer().unwrap();
-    for _ in 0..5 {
-        publish(&tx, MTU).unwrap();
-    }
-    let path = place.path().join("quotes");
-    (place, path)
-}
 
 fn mode(path: PathBuf) -> u32 {
     fs::metadata(path).unwrap().permissions().mode() & 0o7777
 }
 
-fn overwrite(path: PathBuf, offset: u64, bytes: &[u8]) {
-    OpenOptions::new().write(true).open(path).unwrap().write_all_at(bytes, offset).unwrap();
-}
-
 #[test]
-fn nobody_else_can_read_or_write_them() {
-    let (place, path) = dead_link();
+fn other_users_can_neither_read_nor_write_them() {
+    let (place, path) = dead_link(true);
     assert_eq!(mode(path.clone()), 0o700);
     let mut files: Vec<_> = fs::read_dir(&path).unwrap().map(|file| file.unwrap().file_name()).collect();
     files.sort();
@@ -52,7 +34,7 @@ fn nobody_else_can_read_or_write_them() {
 
 #[test]
 fn a_folder_that_others_can_write_is_not_trusted() {
-    let (place, path) = dead_link();
+    let (place, path) = dead_link(true);
     let link = Link::open_in(place.path(), "quotes").unwrap();
     link.consumer().unwrap();
     let set = |path: &PathBuf, mode| fs::set_permissions(path, Permissions::from_mode(mode)).unwrap();
@@ -69,18 +51,18 @@ fn a_folder_that_others_can_write_is_not_trusted() {
         let refused = link.consumer().unwrap_err();
         assert_eq!(refused.kind(), LinkErrorKind::Untrusted, "{changed:?} {open:o}: {refused}");
         assert!(refused.to_string().contains(changed.to_str().unwrap()), "{refused}");
-        assert!(refused.to_string().contains("observer"), "it says what to do instead: {refused}");
+        assert!(refused.to_string().contains("observer"), "it must say what to do instead: {refused}");
         let mut ob = link.observer_from(Start::Oldest).unwrap();
         common::assert_is(&ob.poll().unwrap().unwrap(), 1, MTU);
-        assert!(link.status().consumers.is_empty(), "no slot was taken");
+        assert!(link.status().consumers.is_empty(), "no slot may be claimed");
         set(changed, safe);
         link.consumer().unwrap();
     }
 }
 
 #[test]
-fn what_is_no_link_is_not_opened() {
-    let (place, path) = dead_link();
+fn things_that_are_not_links_are_not_opened() {
+    let (place, path) = dead_link(true);
     symlink("quotes", place.path().join("alias")).unwrap();
     assert_eq!(Link::open_in(place.path(), "alias").unwrap_err().kind(), LinkErrorKind::Incompatible);
     fs::write(place.path().join("file"), "x").unwrap();
@@ -90,7 +72,7 @@ fn what_is_no_link_is_not_opened() {
     assert_eq!(Link::open_in(place.path(), "quotes").unwrap_err().kind(), LinkErrorKind::Untrusted);
 }
 
-/// Magic, version, and each size in each header, one after the other.
+/// The magic number, the version and each size in each header, one at a time.
 #[test]
 fn damaged_headers_are_incompatible() {
     let bad: [(&str, usize, &[u64]); 14] = [
@@ -111,8 +93,8 @@ fn damaged_headers_are_incompatible() {
     ];
     for (file, word, values) in bad {
         for value in values {
-            let (place, path) = dead_link();
-            overwrite(path.join(file), word as u64 * 8, &value.to_ne_bytes());
+            let (place, path) = dead_link(true);
+            overwrite(&path.join(file), word as u64 * 8, &value.to_ne_bytes());
             let error = Link::open_in(place.path(), "quotes").expect_err(file);
             assert_eq!(error.kind(), LinkErrorKind::Incompatible, "{file} word {word} = {value}: {error}");
             assert!(error.to_string().contains(file), "{error}");
@@ -123,7 +105,7 @@ fn damaged_headers_are_incompatible() {
 #[test]
 fn truncated_files_are_incompatible() {
     for file in ["tx", "ctl", "rx.0", "tx.0"] {
-        let (place, path) = dead_link();
+        let (place, path) = dead_link(true);
         let full = fs::metadata(path.join(file)).unwrap().len();
         for len in [full - 1, full / 2, 100, 8, 0] {
             OpenOptions::new().write(true).open(path.join(file)).unwrap().set_len(len).unwrap();
@@ -133,9 +115,9 @@ fn truncated_files_are_incompatible() {
     }
 }
 
-/// Who has made a link has all that it takes to be its producer, whatever becomes of the files. Who comes later finds out.
+/// The maker of a link has everything that it needs to produce, whatever happens to the files. A later producer notices.
 #[test]
-fn the_maker_of_a_link_can_be_its_producer_and_a_later_one_looks_again() {
+fn the_maker_can_produce_on_damaged_files_and_a_later_producer_is_refused() {
     type Damage = fn(&Path);
     let damages: [Damage; 4] = [
         |file| fs::remove_file(file).unwrap(),
@@ -164,16 +146,15 @@ fn the_maker_of_a_link_can_be_its_producer_and_a_later_one_looks_again() {
     }
 }
 
-/// Words in the slots and beside them, anything at all: errors perhaps, but no crash, and only payloads
-/// of a possible size.
+/// With any words in the slots and beside them there may be errors, but no crash, and only payloads of a possible size.
 #[test]
 fn any_bytes_in_the_rings_are_survived() {
     let mut random = Random::new(5);
     for _ in 0..300 {
-        let (place, path) = dead_link();
+        let (place, path) = dead_link(true);
         for _ in 0..1 + random.below(20) {
             let (file, offset) = match random.below(4) {
-                0 => ("tx", 4096 + random.below(64) * 8), // what the producer keeps beside the ring
+                0 => ("tx", 4096 + random.below(64) * 8), // the head
                 1 => ("tx", 8192 + random.below(8) * 128 + random.below(4) * 8), // metadata of a slot
                 2 => ("tx", 8192 + random.below(500) * 8),
                 _ => (
@@ -187,7 +168,7 @@ fn any_bytes_in_the_rings_are_survived() {
                 2 => u64::MAX - random.below(20),
                 _ => random.below(1 << 12) << 32 | random.below(100),
             };
-            overwrite(path.join(file), offset, &value.to_ne_bytes());
+            overwrite(&path.join(file), offset, &value.to_ne_bytes());
         }
         let link = Link::open_in(place.path(), "quotes").unwrap();
         let mut readers = [
@@ -218,7 +199,7 @@ fn any_bytes_in_the_rings_are_survived() {
     }
 }
 
-/// Metadata that points outside is reported and stepped over.
+/// Metadata with an invalid location is reported, and the fragment is skipped.
 #[test]
 fn corrupt_fragments_are_skipped() {
     for (place_word, why) in [
@@ -226,11 +207,11 @@ fn corrupt_fragments_are_skipped() {
         ((MTU as u64 + 1) << 32, "size"),
         (u64::from(u32::MAX) | 97 << 32, "slot"),
     ] {
-        let (place, path) = dead_link();
+        let (place, path) = dead_link(true);
         let link = Link::open_in(place.path(), "quotes").unwrap();
         let readers =
             [link.consumer_from(Start::Oldest).unwrap(), link.observer_from(Start::Oldest).unwrap()];
-        overwrite(path.join("tx"), 8192 + 2 * 128 + 16, &place_word.to_ne_bytes()); // fragment 2
+        overwrite(&path.join("tx"), 8192 + 2 * 128 + 16, &place_word.to_ne_bytes()); // fragment 2
         for mut reader in readers {
             common::assert_is(&reader.poll().unwrap().unwrap(), 1, MTU);
             assert_eq!(reader.poll().unwrap_err(), TangoError::Corrupt { seq: 2 }, "{why}");
@@ -252,7 +233,7 @@ fn a_link_that_others_can_write_lends_no_mutable_slice() {
     fs::set_permissions(place.path().join("open/tx"), Permissions::from_mode(0o666)).unwrap();
     let mut tx = link.producer().unwrap();
     let mut loan = tx.loan(200).unwrap();
-    assert!(loan.as_mut_slice().is_none(), "somebody else could change it");
+    assert!(loan.as_mut_slice().is_none(), "another user could change it");
     loan.write_at(0, &[1; 200]);
     loan.commit(0, 0, 0);
 }
@@ -260,16 +241,16 @@ fn a_link_that_others_can_write_lends_no_mutable_slice() {
 #[test]
 fn opening_does_not_fill_the_holes_of_a_sparse_file() {
     use std::os::unix::fs::MetadataExt;
-    let (_place, path) = dead_link();
+    let (_place, path) = dead_link(true);
     let region = 256_u64 << 20;
     let tx = OpenOptions::new().write(true).open(path.join("tx")).unwrap();
     tx.set_len(8192 + 8 * 128 + region).unwrap();
-    // The fourth size in the header, behind magic and version.
-    overwrite(path.join("tx"), 5 * 8, &region.to_ne_bytes());
+    // The fourth size in the header, after the magic number and the version.
+    overwrite(&path.join("tx"), 5 * 8, &region.to_ne_bytes());
     let before = tx.metadata().unwrap().blocks();
     let link = Link::open_in(path.parent().unwrap(), "quotes").unwrap();
     assert_eq!(link.geometry().region as u64, region);
     let mut observer = link.observer_from(Start::Oldest).unwrap();
     while observer.poll().unwrap().is_some() {}
-    assert!(tx.metadata().unwrap().blocks() < before + 1024, "opening has filled it");
+    assert!(tx.metadata().unwrap().blocks() < before + 1024, "opening must not fill it");
 }

@@ -1,5 +1,5 @@
-//! Who publishes and who reads asks nothing of the kernel as long as nobody sleeps and there is something to do:
-//! neither for a fragment nor for a batch of them. Shown by a kernel that ends who asks (SIGSYS).
+//! As long as nobody sleeps and there is something to do, publishing and reading make no system call, neither for a
+//! fragment nor for a batch. The kernel is told to kill a process that makes one (SIGSYS).
 #![cfg(all(feature = "shm", target_os = "linux", not(miri)))]
 
 mod common;
@@ -16,9 +16,9 @@ use rust_tango::{Consumer, Link, Producer, Start};
 
 const MTU: usize = 700;
 const DEPTH: usize = 256;
-/// Rounds before a system call is fatal, and after.
+/// Rounds before a system call is fatal, and after that.
 const ROUNDS: [u64; 2] = [2, 100];
-/// Fragments in a round: of the kind that all tests have, and all together.
+/// The fragments of a round that have the content of all tests, and all fragments of a round.
 const WHOLE: u64 = 50;
 const ROUND: u64 = WHOLE + 5;
 
@@ -33,7 +33,7 @@ fn child() {
     let mut readers =
         [link.consumer().unwrap(), link.evictable_consumer(Start::Next).unwrap(), link.observer().unwrap()];
     let mut sleeper = link.consumer().unwrap();
-    // Made before: more memory is had by a system call.
+    // Allocated before, because an allocation may be a system call.
     let payloads: Vec<_> = (0..=ROUND * (ROUNDS[0] + ROUNDS[1])).map(|seq| payload(seq, MTU)).collect();
     let mut round = |first| {
         publish_all(&mut tx, first, &payloads);
@@ -42,7 +42,7 @@ fn child() {
     };
     let mut firsts = (0..ROUNDS[0] + ROUNDS[1]).map(|at| 1 + at * ROUND);
     firsts.by_ref().take(ROUNDS[0] as usize).for_each(&mut round);
-    // To say the end, and to end.
+    // To report the end, and to exit.
     if let Err(error) = allow_only(&[libc::SYS_write, libc::SYS_exit_group]) {
         return say(format!("no filter: {error}"));
     }
@@ -52,11 +52,11 @@ fn child() {
         let _ = sleeper.wait_timeout(Duration::from_millis(1));
     }
     say("done");
-    // SAFETY: ends the process, without what Rust does at its end.
+    // SAFETY: ends the process without the usual cleanup of a Rust program.
     unsafe { libc::_exit(0) }
 }
 
-/// Everything that publishes; there is always credit.
+/// Every publishing method. There are always enough credits.
 fn publish_all(tx: &mut Producer<'_>, first: u64, payloads: &[Vec<u8>]) {
     for seq in first..first + WHOLE {
         tx.publish(&payloads[seq as usize], sig(seq), sig(seq) as u16, seq as u32).unwrap();
@@ -70,7 +70,7 @@ fn publish_all(tx: &mut Producer<'_>, first: u64, payloads: &[Vec<u8>]) {
     assert_eq!(tx.next_seq(), first + ROUND);
 }
 
-/// Everything that reads; there is always a fragment.
+/// Every reading method. There is always a fragment.
 fn read_all(rx: &mut Consumer<'_>, first: u64) {
     for seq in first..first + WHOLE {
         let found = if seq % 2 == 0 { rx.poll() } else { rx.wait() };
@@ -82,7 +82,7 @@ fn read_all(rx: &mut Consumer<'_>, first: u64) {
 }
 
 #[test]
-fn neither_on_the_heap_nor_between_processes() {
+fn publishing_and_reading_make_no_system_call() {
     in_time(|| {
         for role in ["heap", "shared"] {
             let place = Place::new();
@@ -95,9 +95,9 @@ fn neither_on_the_heap_nor_between_processes() {
     });
 }
 
-/// One sleep is a system call: the kernel does end who asks.
+/// A single sleep is a system call. This shows that the filter works.
 #[test]
-fn who_sleeps_asks() {
+fn sleeping_makes_a_system_call() {
     in_time(|| {
         let place = Place::new();
         let mut child = Child::start("shared, sleeps", &place);

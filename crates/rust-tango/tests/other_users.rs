@@ -1,6 +1,7 @@
-//! A link is its owner's alone unless a mode lets others read it; then they can be observers, and nothing else.
+//! A link belongs to its owner alone, unless its mode lets other users read it. Then they can be observers and nothing
+//! else.
 //!
-//! Needs root, to become the users: without it, the tests say that they are skipped.
+//! Needs root, to become other users. Without it, the tests report that they are skipped.
 #![cfg(all(feature = "shm", target_os = "linux", not(miri)))]
 
 mod common;
@@ -16,11 +17,11 @@ use nix::unistd::{Gid, Uid, setgid, setgroups, setuid};
 use rust_tango::{Link, LinkBuilder, LinkError, LinkErrorKind, Start};
 
 const MTU: usize = 300;
-/// Users that need no entry anywhere, each with a group of the same number.
+/// Users that need no entry anywhere. Each has a group of the same number.
 const OWNER: u32 = 61_001;
 const MEMBER: u32 = 61_002;
 const STRANGER: u32 = 61_003;
-/// The group that `OWNER` and `MEMBER` are in, besides.
+/// An additional group of `OWNER` and `MEMBER`.
 const GROUP: u32 = 61_500;
 
 fn builder(place: &Path) -> LinkBuilder {
@@ -40,10 +41,10 @@ fn become_user(user: u32) {
     setgroups(groups).unwrap();
     setgid(Gid::from_raw(user)).unwrap();
     setuid(Uid::from_raw(user)).unwrap();
-    assert!(setuid(Uid::from_raw(0)).is_err(), "there is no way back");
+    assert!(setuid(Uid::from_raw(0)).is_err(), "root cannot be regained");
 }
 
-/// What the children of these tests do: `USER ACT`.
+/// The roles of the child processes: `USER ACT`.
 #[test]
 fn child() {
     let Some((role, place)) = role() else { return };
@@ -91,7 +92,7 @@ fn child() {
     }
 }
 
-/// Whoever may only read cannot be more than an observer, and is told why.
+/// A user who may only read can only be an observer, and the error says so.
 fn refused_as_a_party(link: &Link, place: &Path, reason: &str) {
     let refused = link.consumer().unwrap_err().to_string();
     assert!(refused.contains(reason) && refused.contains("observer"), "no {reason:?} in {refused}");
@@ -109,7 +110,7 @@ fn refused_as_a_party(link: &Link, place: &Path, reason: &str) {
     let base = place.join("base");
     assert_eq!(builder(place).create("mine").unwrap_err().kind(), LinkErrorKind::System);
     assert_eq!(link.remove().unwrap_err().kind(), LinkErrorKind::System);
-    // Who it is that has the lock is seen, but not the owner's processes.
+    // It is visible that the producer's lock is held, but not by which process.
     assert_eq!(Link::holders(Some(&base), "quotes").unwrap().to_string(), "its producer (tx)");
 }
 
@@ -128,12 +129,6 @@ fn set_mode(path: &Path, mode: u32) {
     fs::set_permissions(path, Permissions::from_mode(mode)).unwrap();
 }
 
-fn started(role: &str, place: &Place) -> Child {
-    let mut child = Child::start(role, place);
-    assert_eq!(child.hear(), "ready");
-    child
-}
-
 fn as_root(test: fn()) {
     if Uid::effective().is_root() {
         in_time(test);
@@ -143,10 +138,10 @@ fn as_root(test: fn()) {
 }
 
 #[test]
-fn by_default_nobody_else_can_open_it() {
+fn by_default_no_other_user_can_open_a_link() {
     as_root(|| {
         let (place, base) = place(OWNER, 0o2711);
-        let _maker = started(&format!("{OWNER} makes"), &place);
+        let _maker = Child::start_ready(&format!("{OWNER} makes"), &place);
         let found = fs::metadata(base.join("quotes/tx")).unwrap();
         assert_eq!((found.uid(), found.mode() & 0o777), (OWNER, 0o600));
         for user in [MEMBER, STRANGER] {
@@ -160,7 +155,7 @@ fn with_0640_the_group_can_observe_and_others_cannot() {
     as_root(|| {
         // The group can search the folder of links, but not list it.
         let (place, base) = place(OWNER, 0o2710);
-        let maker = started(&format!("{OWNER} makes 640"), &place);
+        let maker = Child::start_ready(&format!("{OWNER} makes 640"), &place);
         let of = |path: &str| {
             let found = fs::metadata(base.join(path)).unwrap();
             (found.uid(), found.gid(), found.mode() & 0o777)
@@ -173,10 +168,10 @@ fn with_0640_the_group_can_observe_and_others_cannot() {
             .succeeds();
         set_mode(&base, 0o2711);
         Child::start(&format!("{STRANGER} is kept out"), &place).succeeds();
-        // Whoever takes the dead one away makes the file that is locked for it.
+        // Removing a dead link creates the file that is locked for it.
         drop(maker);
-        let _next = started(&format!("{OWNER} makes 640"), &place);
-        assert_eq!(of(".lock").2 & 0o044, 0, "nobody can keep its owner from it");
+        let _next = Child::start_ready(&format!("{OWNER} makes 640"), &place);
+        assert_eq!(of(".lock").2 & 0o044, 0, "no other user may be able to lock it");
     });
 }
 
@@ -185,29 +180,29 @@ fn with_0604_and_0644_everybody_can_observe() {
     as_root(|| {
         for mode in ["644", "604"] {
             let (place, _) = place(OWNER, 0o755);
-            let _maker = started(&format!("{OWNER} makes {mode}"), &place);
+            let _maker = Child::start_ready(&format!("{OWNER} makes {mode}"), &place);
             Child::start(&format!("{STRANGER} reads belongs to user {OWNER}, neither root nor you"), &place)
                 .succeeds();
         }
     });
 }
 
-/// Root is trusted not to write into what others read, but its links cannot be written by them either.
+/// Root is trusted not to write into links, but other users cannot write into its links either.
 #[test]
 fn a_link_of_root_can_be_observed_and_not_joined() {
     as_root(|| {
         let (place, _) = place(0, 0o2750);
-        let _maker = started("0 makes 640", &place);
+        let _maker = Child::start_ready("0 makes 640", &place);
         Child::start(&format!("{MEMBER} reads rx.0 for writing"), &place).succeeds();
     });
 }
 
-/// Root may write anywhere, and still does not read in place what another user can change.
+/// Root may write anywhere. Nevertheless it does not read in place what another user can change.
 #[test]
-fn root_is_no_consumer_of_a_users_link() {
+fn root_cannot_be_a_consumer_of_a_users_link() {
     as_root(|| {
         let (place, _) = place(OWNER, 0o700);
-        let _maker = started(&format!("{OWNER} makes"), &place);
+        let _maker = Child::start_ready(&format!("{OWNER} makes"), &place);
         let link = open(place.path()).unwrap();
         let refused = link.consumer().unwrap_err();
         assert_eq!(refused.kind(), LinkErrorKind::Untrusted);

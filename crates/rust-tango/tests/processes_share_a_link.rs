@@ -1,5 +1,5 @@
-//! A link in shared memory does between processes what one on the heap does between threads: every
-//! byte arrives, nobody but its owner can write a file, and ends are noticed.
+//! A link in shared memory does between processes what a link on the heap does between threads: every byte arrives, only
+//! the owner of a file can write it, and ends are noticed.
 #![cfg(all(feature = "shm", target_os = "linux", not(miri)))]
 
 mod common;
@@ -18,7 +18,7 @@ fn builder(place: &Path) -> LinkBuilder {
     Link::builder().depth(32).mtu(MTU).region(8192).consumers(3).dir(place)
 }
 
-/// Reads all fragments of a reliable consumer until the link is closed; how many.
+/// Reads all fragments of a reliable consumer until the link is closed. Returns how many there were.
 fn read_all(rx: &mut Consumer<'_>) -> u64 {
     let mut next = rx.next_seq();
     let first = next;
@@ -30,7 +30,7 @@ fn read_all(rx: &mut Consumer<'_>) -> u64 {
     next - first
 }
 
-/// Reads what an observer can get until the link is closed: accepted and lost.
+/// Reads what an observer gets until the link is closed. Returns how many fragments it accepted and lost.
 fn observe_all(ob: &mut Consumer<'_>) -> (u64, u64) {
     let (mut accepted, mut all_lost) = (0, 0);
     loop {
@@ -46,7 +46,7 @@ fn observe_all(ob: &mut Consumer<'_>) -> (u64, u64) {
     }
 }
 
-/// What the children of these tests do.
+/// The roles of the child processes.
 #[test]
 fn child() {
     let Some((role, place)) = role() else { return };
@@ -97,7 +97,7 @@ fn child() {
             assert_eq!(
                 written.len(),
                 own.len(),
-                "its own words, and where it alone is shown something: {maps}"
+                "only its own words and its private hot slot may be writable: {maps}"
             );
         }
         "stopper" => Link::open_in(&place, "quotes").unwrap().stop().unwrap(),
@@ -177,7 +177,7 @@ fn another_process_can_stop_the_link() {
         reader.join().unwrap();
         let mut seen = 0;
         idle.for_each(|_, _| seen += 1).unwrap();
-        assert_eq!(seen, 32, "the ring was full, and nothing in it is lost");
+        assert_eq!(seen, 32, "nothing in the full ring may be lost");
         assert!(link.status().stopped && idle.is_closed());
     });
 }
@@ -212,22 +212,22 @@ fn a_link_in_use_is_not_replaced() {
         assert!(error.to_string().contains("quotes"));
     };
     let link = create().unwrap();
-    refused("its maker has it");
+    refused("its maker has reserved the producer");
     let tx = link.producer().unwrap();
     refused("it has a producer");
     let mut rx = Link::open_in(place.path(), "quotes").unwrap().consumer().unwrap();
     publish(&tx, MTU).unwrap();
     drop((tx, link));
     refused("it has a consumer");
-    assert_eq!(read_all(&mut rx), 1, "which is not disturbed");
+    assert_eq!(read_all(&mut rx), 1, "the consumer must not be disturbed");
     drop(rx);
-    // Dead now: made again, afresh.
+    // The link is dead now, so it is created anew.
     let link = create().unwrap();
     assert_eq!((link.status().next, link.status().producer), (1, true));
 }
 
 #[test]
-fn who_is_attached_when_a_link_is_removed_goes_on() {
+fn attached_parties_continue_after_a_link_is_removed() {
     let place = Place::new();
     let link = builder(place.path()).create("quotes").unwrap();
     let tx = link.producer().unwrap();
@@ -236,7 +236,7 @@ fn who_is_attached_when_a_link_is_removed_goes_on() {
     link.remove().unwrap();
     assert!(link.remove().unwrap_err().is_not_found());
     assert!(Link::open_in(place.path(), "quotes").unwrap_err().is_not_found());
-    // Another one of that name is not mixed up with it.
+    // Another link of the same name is not confused with it.
     let other = builder(place.path()).create("quotes").unwrap();
     assert!(link.remove().unwrap_err().is_not_found());
     assert_eq!(other.status().next, 1);
@@ -249,13 +249,13 @@ fn who_is_attached_when_a_link_is_removed_goes_on() {
 }
 
 #[test]
-fn a_later_producer_goes_on_where_the_one_before_ended() {
+fn a_later_producer_continues_where_the_previous_one_ended() {
     let place = Place::new();
     let link = builder(place.path()).create("quotes").unwrap();
     let mut rx = link.consumer().unwrap();
     for round in 0..20 {
         let tx = Link::open_in(place.path(), "quotes").and_then(|other| match round {
-            0 => link.producer(), // the maker has the right until it takes it
+            0 => link.producer(), // reserved for the maker until it becomes the producer
             _ => other.producer(),
         });
         let tx = tx.unwrap();
@@ -272,12 +272,16 @@ fn a_later_producer_goes_on_where_the_one_before_ended() {
 }
 
 #[test]
-fn who_makes_a_link_and_only_reads_leaves_the_producer_to_others() {
+fn a_maker_that_only_reads_leaves_the_producer_to_others() {
     let place = Place::new();
     let link = Link::builder().depth(8).dir(place.path()).create("quotes").unwrap();
     let mut rx = link.consumer().unwrap();
     let other = Link::open_in(place.path(), "quotes").unwrap();
-    assert_eq!(other.producer().unwrap_err().kind(), LinkErrorKind::Taken, "its maker still has the right");
+    assert_eq!(
+        other.producer().unwrap_err().kind(),
+        LinkErrorKind::Taken,
+        "the producer is still reserved for the maker"
+    );
     drop(link);
     let tx = other.producer().unwrap();
     tx.send(b"hello").unwrap();
@@ -289,12 +293,12 @@ fn a_forked_child_takes_nothing_from_its_parent() {
     let place = Place::new();
     let link = Link::builder().depth(8).dir(place.path()).create("quotes").unwrap();
     let mut rx = link.consumer().unwrap();
-    // SAFETY: the child drops what it has got, and ends without returning.
+    // SAFETY: the child drops what it has inherited, and ends without returning.
     match unsafe { nix::unistd::fork() }.unwrap() {
         nix::unistd::ForkResult::Child => {
             drop(rx);
             drop(link);
-            // SAFETY: ends this process at once, without running anything of the parent's.
+            // SAFETY: ends this process at once, without running any code of the parent's.
             unsafe { nix::libc::_exit(0) }
         }
         nix::unistd::ForkResult::Parent { child } => {

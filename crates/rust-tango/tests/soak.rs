@@ -1,14 +1,16 @@
-//! One link for a while, whose parties are killed, stopped, asked to leave and started again at random moments,
-//! its producer included; now and then all of them go, and the link is made anew under its name.
+//! One link is used for a while. Its processes, the producer included, are killed, stopped, asked to leave and
+//! started again at random moments. Now and then all of them end, and the link is created anew under its name.
 //!
-//! The test is the supervisor, and one reliable consumer, the witness, that lives as long as the link. The
-//! others are processes. Everything that anybody reads is checked: its content, which follows from its number
-//! and from who published it; that a reliable consumer gets each number once, in order, from where it joined;
-//! that what others lose is what they are told they have lost; and at the end, that all saw one producer after
-//! another begin at the same number.
+//! The test process is the supervisor. One of its threads is the witness, a reliable consumer that lives as long as
+//! the link. All other parties are processes. Everything that is read is checked:
 //!
-//! `TANGO_SOAK_SECONDS` says how long (8 if it does not), `TANGO_SOAK_SEED` what is chosen. The seed is printed.
-//! It repeats the choices, but not the moments at which the machine lets them happen.
+//! - the content, which follows from the fragment's number and from its producer;
+//! - that a reliable consumer gets each number once, in order, from where it joined;
+//! - that what other readers miss is what they were told they have lost;
+//! - at the end, that all readers saw each producer begin at the same number.
+//!
+//! `TANGO_SOAK_SECONDS` sets the duration (default: 8), `TANGO_SOAK_SEED` the seed of all choices. The seed is printed.
+//! The same seed repeats the choices, but not their timing.
 #![cfg(all(feature = "shm", target_os = "linux", not(miri)))]
 
 mod common;
@@ -24,22 +26,22 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use common::process::{Child, Place, die_with_parent, is_told, role, say};
+use common::process::{Child, Place, die_with_parent, entries, is_told, role, say};
 use common::{Random, assert_whole, payload, sig};
 use nix::sys::signal::Signal;
 use rust_tango::{Consumer, FragmentMetadata, Link, LinkBuilder, LinkErrorKind, Start, TangoError, Wait};
 
 const MTU: usize = 1500;
 const DEPTH: u64 = 32;
-/// The witness, and four others.
+/// Consumer slots: the witness, and four others.
 const SLOTS: usize = 5;
 const OBSERVERS: usize = 2;
-/// How far a producer lets an evictable consumer fall behind in time.
+/// How long a producer waits for an evictable consumer.
 const PATIENCE: Duration = Duration::from_millis(4);
-/// Nothing moves for so long, and so many looks: then something hangs. Generous: the machine may be busy, and
-/// all of this may be stopped meanwhile, which the number of looks shows.
+/// Without progress for this long, and for this many checks, the test hangs and fails. Generous, because the machine
+/// may be busy. The number of checks covers the case that the whole test is suspended meanwhile.
 const HANGS: (Duration, u32) = (Duration::from_secs(45), 3000);
-/// A link that is made anew leaves out so many numbers.
+/// A link that is created anew skips this many numbers.
 const GAP: u64 = 1000;
 
 fn builder(place: &Path) -> LinkBuilder {
@@ -55,7 +57,7 @@ fn wait_by(random: &mut Random) -> Wait {
     }
 }
 
-/// Publishes until it is told to leave. Its number travels as the timestamp of its fragments.
+/// Publishes until it is asked to leave. Each fragment has the number of its producer as timestamp.
 fn produce(place: &Path, id: u32, make: Option<u64>, mut random: Random) {
     let link = match make {
         Some(start) => builder(place).start(start).create("quotes"),
@@ -87,7 +89,7 @@ fn produce(place: &Path, id: u32, make: Option<u64>, mut random: Random) {
             assert_eq!(meta.seq, seq);
         }
         if random.below(300) == 0 {
-            // So that readers run dry, and fall asleep.
+            // So that readers run out of fragments and fall asleep.
             std::thread::sleep(Duration::from_micros(random.below(3000)));
         }
     }
@@ -115,14 +117,14 @@ impl Kind {
     }
 }
 
-/// How a reader hears of its supervisor, and is heard.
+/// How a reader and the supervisor talk.
 trait Contact {
     fn is_told(&self, word: &str) -> bool;
     fn say(&self, word: String);
     fn progress(&self) {}
 }
 
-/// What is counted of a reader.
+/// What a reader has counted.
 #[derive(Debug, Clone, Copy, Default)]
 struct Sums {
     read: u64,
@@ -147,30 +149,35 @@ impl fmt::Display for Sums {
     }
 }
 
-/// One that reads, and what it expects.
+/// A reader, and what it expects to read.
 struct Reader<'c> {
     kind: Kind,
     contact: &'c dyn Contact,
     next: u64,
-    /// Who published what was read last; 0: nothing was.
+    /// The producer of the last fragment read; 0 if nothing was read.
     producer: u32,
-    /// Where it was told that the producer is gone, if it was told of no other since.
+    /// Where it was told that the producer is gone, unless it was told of a new one since.
     gone: Option<u64>,
-    /// Nothing was lost since what was read last.
+    /// Nothing was lost since the last fragment read.
     whole: bool,
-    /// It has just joined at a number that may have been gone.
+    /// It has just joined at a number that may be overwritten already.
     joined: bool,
     sums: Sums,
 }
 
 impl Reader<'_> {
     fn take(&mut self, meta: &FragmentMetadata, bytes: &[u8]) {
-        assert!(self.gone.is_none(), "{:?}: number {} of who was not announced", self.kind, meta.seq);
+        assert!(
+            self.gone.is_none(),
+            "{:?}: number {} is of a producer that was not announced",
+            self.kind,
+            meta.seq
+        );
         assert_eq!(meta.seq, self.next, "{:?}", self.kind);
         assert_whole(&FragmentMetadata { ts: meta.seq as u32, ..*meta }, bytes, MTU);
         if meta.ts != self.producer {
             assert!(meta.ts > self.producer, "{} after {}", meta.ts, self.producer);
-            // Who has lost something may have lost the beginning.
+            // After a loss, the fragments before this one may be of the new producer, too.
             let after = if self.whole { self.producer } else { 0 };
             self.contact.say(format!("turn {after} {} {}", meta.ts, meta.seq));
             self.producer = meta.ts;
@@ -181,7 +188,7 @@ impl Reader<'_> {
         self.contact.progress();
     }
 
-    fn bear(&mut self, error: TangoError) {
+    fn handle_error(&mut self, error: TangoError) {
         let (lost, next) = match error {
             TangoError::ProducerGone => {
                 self.sums.gone += 1;
@@ -189,7 +196,11 @@ impl Reader<'_> {
                 return;
             }
             TangoError::ProducerReplaced { first } => {
-                assert!(self.gone.is_none_or(|at| first >= at), "{first}, but gone was {:?}", self.gone);
+                assert!(
+                    self.gone.is_none_or(|at| first >= at),
+                    "the new producer begins at {first}, but the old one was gone at {:?}",
+                    self.gone
+                );
                 self.sums.replaced += 1;
                 self.gone = None;
                 self.contact.say(format!("replaced {first}"));
@@ -211,8 +222,8 @@ impl Reader<'_> {
         (self.joined, self.whole) = (false, false);
     }
 
-    /// Reads until it is told to leave, or this is the end of the link and it was told so, or (an observer, which
-    /// may outlive a link) the name belongs to another one.
+    /// Reads until it is asked to leave, or until the link has ended and the supervisor has said so. An observer, which may
+    /// outlive a link, also ends when the name belongs to another link.
     fn read(&mut self, link: &Link, start: Start, random: &mut Random) {
         let mut rx = self.kind.join(link, start).with_wait(wait_by(random));
         self.next = rx.next_seq();
@@ -239,7 +250,7 @@ impl Reader<'_> {
                     found.as_ref().is_some_and(|found| {
                         self.take(&found.meta, found.payload.as_slice());
                         if random.below(200) == 0 {
-                            // With the fragment in its hands.
+                            // Held for a while.
                             std::thread::sleep(Duration::from_micros(random.below(1500)));
                             let meta = FragmentMetadata { ts: found.meta.seq as u32, ..found.meta };
                             assert_whole(&meta, found.payload.as_slice(), MTU);
@@ -259,7 +270,7 @@ impl Reader<'_> {
                 }
                 Err(error) => error,
             };
-            self.bear(error);
+            self.handle_error(error);
             if error == TangoError::ProducerGone {
                 if is_over(self.contact) {
                     break;
@@ -269,18 +280,22 @@ impl Reader<'_> {
                 }
             }
         }
-        // What was lost at the last moment, or before the first one, it has not been told of.
-        let untold = rx.next_seq().wrapping_sub(self.next);
-        assert!(untold == 0 || self.joined || self.kind == Kind::Evictable, "{untold} at {}", self.next);
+        // Losses at the very end, or before the first fragment, have not been reported to it.
+        let unreported = rx.next_seq().wrapping_sub(self.next);
+        assert!(
+            unreported == 0 || self.joined || self.kind == Kind::Evictable,
+            "{unreported} unreported at {}",
+            self.next
+        );
     }
 }
 
-/// What tells a folder from others that have had its name.
+/// Tells a folder apart from other folders that have had its name.
 fn identity(folder: &Path) -> Option<u64> {
     std::fs::metadata(folder).ok().map(|found| found.ino())
 }
 
-/// A reader in a process of its own.
+/// The contact of a reader in a process of its own.
 struct Remote;
 
 impl Contact for Remote {
@@ -293,7 +308,7 @@ impl Contact for Remote {
     }
 }
 
-/// The witness: a thread of this process.
+/// The contact of the witness, a thread of this process.
 #[derive(Clone)]
 struct Local {
     end: Arc<AtomicBool>,
@@ -338,7 +353,7 @@ fn child() {
         _ => Start::At(0),
     };
     while !is_told("leave") && !is_told("end") {
-        // There is none for a moment, while it is made anew.
+        // There is no link for a moment while it is created anew.
         let Ok(link) = Link::open_in(&place, "quotes") else {
             assert!(kind == Kind::Observer);
             std::thread::sleep(Duration::from_millis(1));
@@ -353,10 +368,10 @@ fn child() {
     say(format!("left {} {}", reader.next, reader.sums));
 }
 
-/// The number of who said it, and what; `None`: it has ended.
+/// The number of a party, and its message; `None` when it has ended.
 type Event = (u32, Option<String>);
 
-/// A process.
+/// A party in a process of its own.
 struct Party {
     number: u32,
     /// `None`: the producer.
@@ -379,7 +394,7 @@ struct Counts {
     refused: u32,
     takeovers: u64,
     evictions: u64,
-    buried: u64,
+    reaped: u64,
     remade: u32,
 }
 
@@ -389,7 +404,7 @@ struct Witness {
 }
 
 impl Witness {
-    /// Joins a link whose first number is `first`, and of which nothing has been read yet.
+    /// Joins a new link, whose first number is `first`.
     fn join(link: &Link, first: u64, events: &Sender<Event>, seed: u64) -> Self {
         let contact = Local { end: Arc::default(), progress: Arc::default(), events: events.clone() };
         let (link, theirs) = (link.clone(), contact.clone());
@@ -406,24 +421,24 @@ impl Witness {
 struct Supervisor {
     place: Place,
     random: Random,
-    /// The link as it is now, and its witness.
+    /// The present link and its witness.
     now: Option<(Link, Witness)>,
     parties: Vec<Party>,
     events: Receiver<Event>,
     sender: Sender<Event>,
     counts: Counts,
     sums: Sums,
-    /// All that were started to be producers.
+    /// Every party that was started as a producer.
     producers: Vec<u32>,
-    /// The first number of each producer that came to say it.
+    /// The first number of each producer that lived to report it.
     firsts: BTreeMap<u32, u64>,
-    /// After which producer which other one was read, from where on.
+    /// Changes of the producer that readers have seen: from, to, and the first number read of the new one.
     turns: Vec<(u32, u32, u64)>,
-    /// The first numbers that readers were told of.
-    told: Vec<u64>,
-    /// Where those stood who ended by themselves.
+    /// The first numbers of new producers that readers were told of.
+    replacements: Vec<u64>,
+    /// The position at which each party ended by itself.
     left: BTreeMap<u32, u64>,
-    /// What the witness had read when that was last seen to be more, when that was, and looks since then.
+    /// For the detection of hangs: what the witness had read at its last progress, the time of that, and checks since then.
     watch: (u64, Instant, u32),
 }
 
@@ -442,13 +457,13 @@ impl Supervisor {
             producers: Vec::new(),
             firsts: BTreeMap::new(),
             turns: Vec::new(),
-            told: Vec::new(),
+            replacements: Vec::new(),
             left: BTreeMap::new(),
             watch: (0, Instant::now(), 0),
         }
     }
 
-    /// Starts a producer (`None`), which makes the link if it is told from which number on, or a reader.
+    /// Starts a reader, or a producer (`None`). With `make`, the producer creates the link with that first number.
     fn start(&mut self, kind: Option<Kind>, make: Option<u64>) -> u32 {
         self.counts.started += 1;
         let number = self.counts.started;
@@ -465,24 +480,24 @@ impl Supervisor {
         number
     }
 
-    /// Has the link made, from number `first` on, and joins it.
+    /// Has the link created with first number `first`, and joins it.
     fn make(&mut self, first: u64) {
         let maker = self.start(None, Some(first));
         self.until("the link is made", |this| this.firsts.contains_key(&maker));
         assert_eq!(self.firsts[&maker], first);
         let link = Link::open_in(self.place.path(), "quotes").unwrap();
         let witness = Witness::join(&link, first, &self.sender, self.random.next());
-        // From now on, the link is in use.
+        // From here on, the link is in use.
         self.until("the witness joins", |_| link.status().consumers.iter().any(|consumer| consumer.alive));
         self.now = Some((link, witness));
         self.watch = (0, Instant::now(), 0);
     }
 
-    /// Hears what there is to be heard.
-    fn hear(&mut self) {
+    /// Processes all messages that have arrived.
+    fn process_messages(&mut self) {
         while let Ok((number, word)) = self.events.try_recv() {
             let Some(word) = word else {
-                // Who was killed is not among them any more.
+                // Killed parties are no longer in the list.
                 if let Some(at) = self.parties.iter().position(|party| party.number == number) {
                     let party = self.parties.remove(at);
                     let status = party.child.ends();
@@ -497,7 +512,7 @@ impl Supervisor {
             match (what, &numbers[..]) {
                 ("first", &[first]) => drop(self.firsts.insert(number, first)),
                 ("turn", &[before, after, seq]) => self.turns.push((before as u32, after as u32, seq)),
-                ("replaced", &[first]) => self.told.push(first),
+                ("replaced", &[first]) => self.replacements.push(first),
                 ("next", &[next]) => drop(self.left.insert(number, next)),
                 ("left", &[next, ref sums @ ..]) => {
                     self.left.insert(number, next);
@@ -510,11 +525,11 @@ impl Supervisor {
         }
     }
 
-    /// Looks after everyone until something is so.
+    /// Supervises until `done`.
     fn until(&mut self, what: &str, done: impl Fn(&Self) -> bool) {
         let (begin, mut looks) = (Instant::now(), 0);
         loop {
-            self.hear();
+            self.process_messages();
             self.continue_the_stopped(Instant::now());
             if done(self) {
                 return;
@@ -554,7 +569,7 @@ impl Supervisor {
         }
     }
 
-    /// Does something to somebody.
+    /// Does a random thing to a random party.
     fn act(&mut self) {
         let readers =
             self.parties.iter().filter(|party| party.kind.is_some_and(|kind| kind != Kind::Observer));
@@ -591,7 +606,7 @@ impl Supervisor {
             80..90 if chosen < self.parties.len() => self.ask_to_leave(chosen),
             90..94 => {
                 let (link, _) = self.now.as_ref().unwrap();
-                // The witness uses it, so it is in nobody's power to replace it.
+                // The witness uses it, so nobody can replace it.
                 let error = builder(self.place.path()).create("quotes").unwrap_err();
                 assert_eq!(error.kind(), LinkErrorKind::InUse, "{error}");
                 assert!(link.status().consumers.iter().any(|consumer| consumer.alive));
@@ -608,7 +623,7 @@ impl Supervisor {
         self.counts.killed_while_stopped += u32::from(party.stopped_until.is_some());
         party.child.signal(Signal::SIGKILL);
         let status = party.child.ends();
-        // One that was asked to leave may have been faster.
+        // A party that was asked to leave may have ended before the kill.
         let left = party.leaves && status.success();
         assert!(left || status.signal() == Some(Signal::SIGKILL as i32), "{:?}: {status}", party.kind);
     }
@@ -623,10 +638,10 @@ impl Supervisor {
         }
     }
 
-    /// Panics if the witness has read nothing for too long.
+    /// Fails if the witness has read nothing for too long.
     fn watch(&mut self) {
         let Some((_, witness)) = &self.now else { return };
-        assert!(!witness.thread.is_finished(), "the witness has ended, see above");
+        assert!(!witness.thread.is_finished(), "the witness has ended, its panic is above");
         let read = witness.contact.progress.load(Ordering::Relaxed);
         if read != self.watch.0 || self.parties.iter().all(|party| party.kind.is_some()) {
             self.watch = (read, Instant::now(), 0);
@@ -637,9 +652,9 @@ impl Supervisor {
         }
     }
 
-    /// The end of this link: the producer goes, and those who read drain it and go.
+    /// Ends this link: the producer ends, and the readers drain the link and end.
     fn end(&mut self, in_order: bool, observers_too: bool) -> u64 {
-        // Everybody is there to see it.
+        // Stopped parties must run again to take part in this.
         self.until("no one is stopped", |this| {
             this.parties.iter().all(|party| party.stopped_until.is_none())
         });
@@ -673,46 +688,46 @@ impl Supervisor {
             *sum += *more;
         }
         for number in ending {
-            // Unless it was told before it had begun.
-            assert!([0, next].contains(&self.left[&number]), "{number} has drained the link up to {next}");
+            // A reader that was told before it began has read nothing.
+            assert!([0, next].contains(&self.left[&number]), "{number} must drain the link up to {next}");
         }
         let status = link.status();
         assert!(status.next == next || status.next + 1 == next && !in_order, "{next}: {status:?}");
         assert!(!status.producer && status.consumers.iter().all(|consumer| !consumer.alive), "{status:?}");
         self.counts.takeovers += status.takeovers;
         self.counts.evictions += status.evicted;
-        self.counts.buried += status.buried;
+        self.counts.reaped += status.buried;
         next
     }
 
-    /// Asserts that all readers agree about who published what.
+    /// Asserts that all readers agree on the producer of each fragment.
     fn agree(&self) {
         for &(before, after, seq) in &self.turns {
             assert!(seq >= self.firsts[&after], "{seq} of {after}, which began at {}", self.firsts[&after]);
-            // Who came in between has published nothing.
+            // Producers between these two have published nothing.
             let firsts = self.firsts.range(before + 1..=after).map(|(_, first)| *first);
             assert!(before == 0 || firsts.into_iter().all(|first| first == seq), "{before} {after} {seq}");
             let later = self.firsts.range(after + 1..).next();
             assert!(later.is_none_or(|(_, first)| seq < *first), "{seq} of {after}, before {later:?}");
         }
-        // Some were killed between taking over and saying so.
+        // Some producers were killed between taking over and reporting it.
         let silent = || self.producers.iter().filter(|number| !self.firsts.contains_key(number));
         let may_have_begun_at = |first: u64, producer: u32| {
             let (before, mut after) = (self.firsts.range(..producer), self.firsts.range(producer..));
             before.last().is_none_or(|(_, last)| *last <= first)
                 && after.next().is_none_or(|(_, next)| first <= *next)
         };
-        for &first in &self.told {
+        for &first in &self.replacements {
             let is_known = self.firsts.values().any(|known| *known == first);
             assert!(
                 is_known || silent().any(|producer| may_have_begun_at(first, *producer)),
-                "told of {first}: {:?}",
+                "a reader was told of a producer that begins at {first}: {:?}",
                 self.firsts
             );
         }
     }
 
-    /// Whether enough of everything has happened that this test says something.
+    /// Whether enough of everything has happened for the test to be meaningful.
     fn has_seen_all(&self) -> bool {
         let Counts { killed, producers_killed, killed_while_stopped, stopped, .. } = self.counts;
         let Counts { asked_to_leave, producers_asked_to_leave, refused, remade, .. } = self.counts;
@@ -727,13 +742,13 @@ impl Supervisor {
             && remade >= 2
             && self.counts.takeovers + status.takeovers >= 3
             && self.counts.evictions + status.evicted >= 1
-            && self.counts.buried + status.buried >= 1
+            && self.counts.reaped + status.buried >= 1
     }
 }
 
 fn from_environment(name: &str) -> Option<u64> {
     let value = std::env::var(name).ok()?;
-    Some(value.parse().unwrap_or_else(|_| panic!("{name} is a number, not {value:?}")))
+    Some(value.parse().unwrap_or_else(|_| panic!("{name} must be a number, not {value:?}")))
 }
 
 #[test]
@@ -753,7 +768,7 @@ fn nothing_is_lost_while_parties_come_and_go() {
         assert!(begin.elapsed() < time + 2 * HANGS.0, "too little happens: {:#?}", all.counts);
         let pause = Duration::from_micros(all.random.below(12_000));
         std::thread::sleep(pause);
-        all.hear();
+        all.process_messages();
         all.continue_the_stopped(Instant::now());
         all.watch();
         if begin.elapsed() >= remake_at {
@@ -766,7 +781,7 @@ fn nothing_is_lost_while_parties_come_and_go() {
             all.act();
         }
     }
-    // One more producer, if the last one is about to leave, so that the end is one in order.
+    // If the last producer is about to leave, start one more, so that the link ends in an orderly way.
     all.until("a producer leaves", |all| {
         !all.parties.iter().any(|party| party.kind.is_none() && party.leaves)
     });
@@ -782,13 +797,14 @@ fn nothing_is_lost_while_parties_come_and_go() {
     all.agree();
     assert!(all.parties.is_empty());
     link.remove().unwrap();
-    let left: Vec<_> =
-        std::fs::read_dir(all.place.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
-    assert_eq!(left, [".lock"]);
+    assert_eq!(entries(all.place.path()), [".lock"]);
     let Sums { read, lost, overruns, evictions, gone, replaced } = all.sums;
     println!("{:#?}", all.counts);
     println!(
-        "read by those who lived to say so: {read}, and {lost} lost in {overruns} overruns and {evictions} evictions"
+        "read by parties that lived to report it: {read}, and {lost} lost in {overruns} overruns and {evictions} evictions"
     );
-    println!("{gone} times told of a death, {replaced} times of a takeover; {} turns", all.turns.len());
+    println!(
+        "readers were told of {gone} deaths and {replaced} takeovers, and saw {} changes of the producer",
+        all.turns.len()
+    );
 }
