@@ -1,5 +1,5 @@
-//! A producer that attaches to used storage continues from the state of the ring: with the next number, with the
-//! fragments that are intact, and without overwriting payloads that readers still hold.
+//! A producer that attaches to used storage continues from the state of the ring: with the next number, with
+//! the fragments that are intact, and without overwriting payloads that readers still hold.
 #![cfg(feature = "std")]
 
 mod common;
@@ -197,8 +197,8 @@ fn producers_relay_with_random_payloads() {
     });
 }
 
-/// While there is no consumer, a producer with flow control publishes what the remaining credits allow and then waits,
-/// even if a producer without flow control was there in between.
+/// While there is no consumer, a producer with flow control publishes what the remaining credits allow and
+/// then waits, even if a producer without flow control was there in between.
 #[test]
 fn flow_control_holds_again_after_a_producer_without_it() {
     for consumer_was_there in [false, true] {
@@ -256,8 +256,8 @@ fn a_takeover_hides_no_loss() {
     }
 }
 
-/// A reader that learned of the death of one producer learns of the next producer before its first fragment, whatever the
-/// timing, and learns nothing more of earlier deaths after that.
+/// A reader that learned of the death of one producer learns of the next producer before its first fragment,
+/// whatever the timing, and learns nothing more of earlier deaths after that.
 #[test]
 fn a_producer_after_a_death_is_announced_before_its_first_fragment() {
     in_time(|| {

@@ -1,6 +1,6 @@
-//! Between processes, fragments can be awaited under any executor, and the descriptor of a reader can be polled. No
-//! wakeup is lost, even when a future is dropped. Ends, deaths and takeovers wake a reader, too. An idle reader takes
-//! no processor time. For links on the heap, see `awaiting_between_threads`.
+//! Between processes, fragments can be awaited under any executor, and the descriptor of a reader can be
+//! polled. No wakeup is lost, even when a future is dropped. Ends, deaths and takeovers wake a reader, too.
+//! An idle reader takes no processor time. For links on the heap, see `awaiting_between_threads`.
 #![cfg(all(feature = "async", target_os = "linux", not(miri)))]
 
 mod common;
@@ -66,8 +66,8 @@ fn child() {
     }
 }
 
-/// Every exchange involves four threads, and each of them must be woken. A task that is not woken would hang. A watcher
-/// that is not woken would cause a pause of 50 ms.
+/// Every exchange involves four threads, and each of them must be woken. A task that is not woken would hang.
+/// A watcher that is not woken would cause a pause of 50 ms.
 #[test]
 fn exchanges_between_processes_lose_no_wakeup() {
     in_time(|| {
@@ -235,7 +235,8 @@ fn the_descriptor_is_readable_when_there_is_something_to_read() {
         let link = Link::open_in(place.path(), "quotes").unwrap();
         let mut rx = link.consumer().unwrap().into_async().unwrap();
         let patience = Duration::from_secs(30);
-        // Long enough for the watcher to check whether the producer lives. That check alone must not wake the reader.
+        // Long enough for the watcher to check whether the producer lives. That check alone must not wake the
+        // reader.
         let moment = Duration::from_millis(120);
 
         assert!(is_readable(&rx, Duration::ZERO), "before the first poll");

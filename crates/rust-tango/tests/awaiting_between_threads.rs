@@ -1,5 +1,5 @@
-//! Fragments of links on the heap can be awaited. An async reader can be dropped at any time and can go back to
-//! blocking, and its wakers may do what they want. Between processes, see `awaiting`.
+//! Fragments of links on the heap can be awaited. An async reader can be dropped at any time and can go back
+//! to blocking, and its wakers may do what they want. Between processes, see `awaiting`.
 #![cfg(all(feature = "async", target_os = "linux"))]
 
 mod common;

@@ -1,5 +1,5 @@
-//! After the producer has gone or somebody has stopped the link, readers drain it and then learn that it is closed.
-//! Waiting readers return.
+//! After the producer has gone or somebody has stopped the link, readers drain it and then learn that it is
+//! closed. Waiting readers return.
 #![cfg(feature = "std")]
 
 mod common;

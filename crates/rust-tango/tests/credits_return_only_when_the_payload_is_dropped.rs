@@ -1,5 +1,5 @@
-//! The credit of a reliable consumer returns when the payload is dropped: not when the payload is read, moved or swapped.
-//! The credit of a leaked payload returns later.
+//! The credit of a reliable consumer returns when the payload is dropped: not when the payload is read, moved
+//! or swapped. The credit of a leaked payload returns later.
 #![cfg(feature = "std")]
 
 mod common;

@@ -1,5 +1,5 @@
-//! What `create` and `create_or_take_over` do when the link exists: a dead link is replaced or taken over; for a link in
-//! use, the error names its holders.
+//! What `create` and `create_or_take_over` do when the link exists: a dead link is replaced or taken over;
+//! for a link in use, the error names its holders.
 #![cfg(all(feature = "shm", target_os = "linux", not(miri)))]
 
 mod common;
@@ -296,8 +296,9 @@ fn one_of_many_simultaneous_takeovers_succeeds() {
     });
 }
 
-/// One producer after the other is killed while it publishes, each at another point, and replaced. A consumer that stays
-/// attached gets every number once, and learns where new producers began. It may miss some of those, but not the last.
+/// One producer after the other is killed while it publishes, each at another point, and replaced. A consumer
+/// that stays attached gets every number once, and learns where new producers began. It may miss some of
+/// those, but not the last.
 #[test]
 fn producers_killed_one_after_the_other_leave_no_gap() {
     in_time(|| {
@@ -340,8 +341,8 @@ fn producers_killed_one_after_the_other_leave_no_gap() {
     });
 }
 
-/// One party joins a dead link, and another removes or replaces it at the same moment. One of them succeeds and the other
-/// gets an error. Nobody ends up on a link that nobody else can find.
+/// One party joins a dead link, and another removes or replaces it at the same moment. One of them succeeds
+/// and the other gets an error. Nobody ends up on a link that nobody else can find.
 #[test]
 fn nobody_joins_a_link_that_is_removed() {
     in_time(|| {
@@ -383,8 +384,8 @@ fn nobody_joins_a_link_that_is_removed() {
     });
 }
 
-/// A call of `create` or `remove_dead` that is refused because the link is in use is in nobody's way: free parts of the
-/// link can be claimed at any moment.
+/// A call of `create` or `remove_dead` that is refused because the link is in use is in nobody's way: free
+/// parts of the link can be claimed at any moment.
 #[test]
 fn a_refusal_does_not_disturb_joiners() {
     in_time(|| {

@@ -1,5 +1,6 @@
-//! A process that is killed (SIGKILL) blocks nobody. Readers of a dead producer drain the link, learn of the death, and
-//! later learn of the next producer. A dead consumer's credits return. What the dead leave behind can be taken over.
+//! A process that is killed (SIGKILL) blocks nobody. Readers of a dead producer drain the link, learn of the
+//! death, and later learn of the next producer. A dead consumer's credits return. What the dead leave behind
+//! can be taken over.
 #![cfg(all(feature = "shm", target_os = "linux", not(miri)))]
 
 mod common;
@@ -143,7 +144,8 @@ fn a_producer_killed_while_it_publishes_leaves_whole_fragments() {
             for reader in [&mut rx, &mut late] {
                 assert!(reader.wait_for_producer(None));
             }
-            // Reported before the first fragment of the new producer, to a reader that had read everything of the old one.
+            // Reported before the first fragment of the new producer, to a reader that had read everything of
+            // the old one.
             assert_eq!(rx.poll().unwrap_err(), TangoError::ProducerReplaced { first: next });
             for seq in next..next + DEPTH {
                 assert_is(&late.poll().unwrap().unwrap(), seq, MTU);

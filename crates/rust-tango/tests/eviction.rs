@@ -1,5 +1,5 @@
-//! An evictable consumer gets everything as long as it keeps up. If it keeps the producer waiting for too long, it is
-//! evicted, learns what it has lost, and joins again. A zero-copy consumer is never evicted.
+//! An evictable consumer gets everything as long as it keeps up. If it keeps the producer waiting for too
+//! long, it is evicted, learns what it has lost, and joins again. A zero-copy consumer is never evicted.
 #![cfg(feature = "std")]
 
 mod common;
@@ -203,7 +203,8 @@ fn a_takeover_does_not_hide_an_eviction() {
     assert_eq!(link.status().evicted, 0);
     publish(&tx, MTU).unwrap();
     assert_eq!(link.status().evicted, 1);
-    // It reads a fragment that is intact, learns of the eviction, and joins again after the fragments that it has lost.
+    // It reads a fragment that is intact, learns of the eviction, and joins again after the fragments that it
+    // has lost.
     assert_is(&rx.poll().unwrap().unwrap(), 1, MTU);
     assert_eq!(rx.poll().unwrap_err(), TangoError::ProducerReplaced { first: 2 });
     assert_eq!(rx.poll().unwrap_err(), TangoError::Evicted { lost: 3, next: 5 });
@@ -211,8 +212,8 @@ fn a_takeover_does_not_hide_an_eviction() {
     assert!(rx.poll().unwrap().is_none());
 }
 
-/// Evicted again and again at random moments, it accepts no torn fragment, and what it gets and what it was told it has
-/// lost add up.
+/// Evicted again and again at random moments, it accepts no torn fragment, and what it gets and what it was
+/// told it has lost add up.
 #[test]
 fn received_and_lost_fragments_add_up() {
     in_time(|| {
@@ -256,8 +257,8 @@ fn received_and_lost_fragments_add_up() {
     });
 }
 
-/// The patience is counted for each consumer, not for each fragment: a consumer that joins while another one holds the
-/// producer back has all of it.
+/// The patience is counted for each consumer, not for each fragment: a consumer that joins while another one
+/// holds the producer back has all of it.
 #[test]
 fn a_joiner_is_not_evicted_for_the_delay_of_another() {
     let link = link();

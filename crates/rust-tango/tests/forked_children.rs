@@ -1,5 +1,5 @@
-//! A forked child inherits everything that its parent has of a link, and may use and drop it. The child does not crash
-//! and finds the link closed, and the parent is not disturbed.
+//! A forked child inherits everything that its parent has of a link, and may use and drop it. The child does
+//! not crash and finds the link closed, and the parent is not disturbed.
 #![cfg(all(feature = "shm", target_os = "linux", not(miri)))]
 
 mod common;
@@ -66,7 +66,8 @@ fn a_payload_dropped_in_the_child_is_still_held_in_the_parent() {
 #[test]
 fn readers_in_the_child_find_the_link_closed() {
     let place = Place::new();
-    // The child sees zeros instead of the link's memory. They must not be taken for a fragment, whatever the first number is.
+    // The child sees zeros instead of the link's memory. They must not be taken for a fragment, whatever the
+    // first number is.
     for start in [0, 1, 1000, 1 << 63, u64::MAX, u64::MAX - 3] {
         for kind in 0..3 {
             let link = builder(&place).start(start).create("quotes").unwrap();
@@ -234,7 +235,8 @@ fn an_async_reader_in_the_child_finds_the_link_closed() {
     });
 }
 
-/// The list of mappings reuses the entries of removed links, and later memory at their addresses is left alone in a child.
+/// The list of mappings reuses the entries of removed links, and later memory at their addresses is left
+/// alone in a child.
 #[test]
 fn removed_links_have_no_effect_in_the_child() {
     let place = Place::new();

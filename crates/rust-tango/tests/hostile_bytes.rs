@@ -1,6 +1,6 @@
-//! Any bytes in any file of a link lead to an error, or to fragments that are reported lost. They never cause a crash, a
-//! read outside of the link's memory, or a call that does not return. Here the files do not change during the calls; in
-//! `hostile_writer` they do.
+//! Any bytes in any file of a link lead to an error, or to fragments that are reported lost. They never cause
+//! a crash, a read outside of the link's memory, or a call that does not return. Here the files do not change
+//! during the calls; in `hostile_writer` they do.
 #![cfg(all(feature = "shm", target_os = "linux", not(miri)))]
 
 mod common;
@@ -65,8 +65,8 @@ fn any_words_anywhere_are_survived() {
     });
 }
 
-/// All lines say that their fragments are overwritten by later ones, which were never published. A reader reports a few
-/// losses and then finds nothing. It must not skip ahead forever.
+/// All lines say that their fragments are overwritten by later ones, which were never published. A reader
+/// reports a few losses and then finds nothing. It must not skip ahead forever.
 #[test]
 fn lines_from_the_future_cause_no_endless_loop() {
     for closed in [true, false] {
@@ -96,7 +96,8 @@ fn lines_from_the_future_cause_no_endless_loop() {
     }
 }
 
-/// The same ring, with a producer that continues: a reader that was sent to a wrong number gets what is published there.
+/// The same ring, with a producer that continues: a reader that was sent to a wrong number gets what is
+/// published there.
 #[test]
 fn wrong_lines_ahead_of_the_producer_hide_no_later_fragments() {
     let place = common::process::Place::new();
@@ -123,8 +124,8 @@ fn wrong_lines_ahead_of_the_producer_hide_no_later_fragments() {
     }
 }
 
-/// The state word says that there has never been a producer. A created link is never in that state, so a reader must not
-/// wait.
+/// The state word says that there has never been a producer. A created link is never in that state, so a
+/// reader must not wait.
 #[test]
 fn a_head_without_a_first_producer_causes_no_endless_wait() {
     in_time(|| {
@@ -141,7 +142,8 @@ fn a_head_without_a_first_producer_causes_no_endless_wait() {
     });
 }
 
-/// Lines that point outside of the region are not followed. The slices of a reliable consumer lie in the mapping of `tx`.
+/// Lines that point outside of the region are not followed. The slices of a reliable consumer lie in the
+/// mapping of `tx`.
 #[test]
 fn slices_lie_inside_the_mapping() {
     let mut random = Random::new(72);

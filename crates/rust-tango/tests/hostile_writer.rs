@@ -1,8 +1,9 @@
-//! Somebody writes random words into all files of a link in use, through a mapping of its own, while all parties work.
-//! Nobody crashes, every call returns soon, and after the writes the link delivers fragments again.
+//! Somebody writes random words into all files of a link in use, through a mapping of its own, while all
+//! parties work. Nobody crashes, every call returns soon, and after the writes the link delivers fragments
+//! again.
 //!
-//! There is no reliable consumer: its slices lie in that memory, and the documentation of links requires that nobody
-//! else writes there.
+//! There is no reliable consumer: its slices lie in that memory, and the documentation of links requires that
+//! nobody else writes there.
 #![cfg(all(feature = "shm", target_os = "linux", not(miri)))]
 
 mod common;
@@ -24,8 +25,8 @@ use rust_tango::{Assembler, Consumer, Link, Producer, Start, Wait};
 
 /// How long the files are overwritten.
 const OVERWRITING: Duration = Duration::from_millis(1500);
-/// The longest that a call may take which waits for nothing, or for a few milliseconds. Generous, because the machine may
-/// be busy, and an error would show as a call that never returns.
+/// The longest that a call may take which waits for nothing, or for a few milliseconds. Generous, because the
+/// machine may be busy, and an error would show as a call that never returns.
 const SOON: Duration = Duration::from_secs(20);
 /// The timeout of calls that have one.
 const SHORT: Duration = Duration::from_millis(2);
@@ -38,8 +39,8 @@ impl Mapped {
         let file = OpenOptions::new().read(true).write(true).open(file).unwrap();
         let len = NonZeroUsize::new(file.metadata().unwrap().len() as usize).unwrap();
         let access = ProtFlags::PROT_READ | ProtFlags::PROT_WRITE;
-        // SAFETY: a new mapping of a file that keeps its length. It is used as atomics only, and stays until `drop`, which
-        // nothing outlives.
+        // SAFETY: a new mapping of a file that keeps its length. It is used as atomics only, and stays until
+        // `drop`, which nothing outlives.
         let words = unsafe {
             let start = mmap(None, len, access, MapFlags::MAP_SHARED, &file, 0).unwrap();
             std::slice::from_raw_parts(start.as_ptr().cast(), len.get() / 8)
@@ -56,7 +57,8 @@ impl Drop for Mapped {
     }
 }
 
-/// Overwrites words for a while. With `everything`, also the state of the producer, the stop word and the headers.
+/// Overwrites words for a while. With `everything`, also the state of the producer, the stop word and the
+/// headers.
 fn overwrite_at_random(path: &Path, seed: u64, everything: bool) {
     let files = ["tx", "rx.0", "rx.1", "ctl", "tx.0", "tx.1"].map(|file| Mapped::new(&path.join(file)));
     let mut random = Random::new(seed);

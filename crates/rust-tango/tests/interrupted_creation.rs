@@ -1,5 +1,5 @@
-//! A process that dies while it creates, replaces or removes a link leaves nothing that blocks the next one or takes
-//! space forever.
+//! A process that dies while it creates, replaces or removes a link leaves nothing that blocks the next one
+//! or takes space forever.
 #![cfg(all(feature = "shm", target_os = "linux", not(miri)))]
 
 mod common;
@@ -66,7 +66,8 @@ struct Left {
     nothing: usize,
 }
 
-/// Kills a child in this role `rounds` times, each time at another point, and checks that a link can be created and used.
+/// Kills a child in this role `rounds` times, each time at another point, and checks that a link can be
+/// created and used.
 fn kill_repeatedly(role: &'static str, rounds: usize) -> Left {
     let place = Place::new();
     let mut random = Random::new(rounds as u64);
@@ -155,7 +156,8 @@ fn other_links_are_not_blocked() {
     });
 }
 
-/// A process may be stopped (SIGSTOP, a debugger) while it creates or removes a link. Others can create theirs meanwhile.
+/// A process may be stopped (SIGSTOP, a debugger) while it creates or removes a link. Others can create
+/// theirs meanwhile.
 #[test]
 fn a_stopped_process_blocks_nobody() {
     in_time(|| {

@@ -1,5 +1,5 @@
-//! Consumers join and leave while the producer runs, without its help. Each reads a sequence without gaps from its first
-//! fragment on, and a consumer that has left holds nobody back.
+//! Consumers join and leave while the producer runs, without its help. Each reads a sequence without gaps
+//! from its first fragment on, and a consumer that has left holds nobody back.
 #![cfg(feature = "std")]
 
 mod common;

@@ -1,6 +1,7 @@
-//! A consumer may be killed (SIGKILL) at any point: while it joins, reads or leaves. The producer gets its credits back,
-//! nobody else loses anything, and its slot can be claimed again. A consumer that is only stopped (SIGSTOP) is never
-//! taken for dead. If it is evictable, it may be evicted, and then learns what it has lost.
+//! A consumer may be killed (SIGKILL) at any point: while it joins, reads or leaves. The producer gets its
+//! credits back, nobody else loses anything, and its slot can be claimed again. A consumer that is only
+//! stopped (SIGSTOP) is never taken for dead. If it is evictable, it may be evicted, and then learns what it
+//! has lost.
 #![cfg(all(feature = "shm", target_os = "linux", not(miri)))]
 
 mod common;
@@ -312,8 +313,8 @@ fn a_stopped_consumer_is_not_taken_for_dead() {
     });
 }
 
-/// The producer also waits for a stopped consumer that is evictable, but only within its patience. When that consumer
-/// continues, it learns what it has lost and joins again.
+/// The producer also waits for a stopped consumer that is evictable, but only within its patience. When that
+/// consumer continues, it learns what it has lost and joins again.
 #[test]
 fn a_stopped_evictable_consumer_is_evicted_and_learns_its_loss() {
     in_time(|| {

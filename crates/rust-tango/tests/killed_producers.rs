@@ -1,106 +1,27 @@
-//! A producer may be killed (SIGKILL) at any point: in the middle of a fragment, asleep, or while it takes a link over.
-//! Readers get whole fragments, each number once, and the next producer continues after the last one. A producer
-//! that is only stopped (SIGSTOP) is never taken for dead.
+//! A producer may be killed (SIGKILL) at any point: in the middle of a fragment, asleep, or while it takes a
+//! link over. Readers get whole fragments, each number once, and the next producer continues after the last
+//! one. A producer that is only stopped (SIGSTOP) is never taken for dead.
 #![cfg(all(feature = "shm", target_os = "linux", not(miri)))]
 
+#[path = "killed_producers/cases.rs"]
+mod cases;
 mod common;
+#[path = "killed_producers/reading.rs"]
+mod reading;
 
 use std::os::unix::process::ExitStatusExt;
-use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::channel;
 use std::time::{Duration, Instant};
 
+use cases::{BATCH, CASES, Case, How, case, publish_batches, publish_by_loan};
 use common::process::{Child, Place, die_after, role, say, warm_up};
 use common::waiting::AT_ONCE;
-use common::{Random, assert_is, assert_whole, in_time, payload, publish, publish_blocking, sig};
+use common::{Random, assert_is, in_time, payload, publish, publish_blocking, sig};
 use nix::sys::signal::Signal;
 use nix::time::{ClockId, clock_gettime};
-use rust_tango::{Consumer, Fragment, Link, LinkBuilder, LinkErrorKind, Producer, Start, TangoError, Wait};
-
-/// The sizes of a link, and how its producer publishes.
-struct Case {
-    name: &'static str,
-    depth: usize,
-    mtu: usize,
-    slot: usize,
-    region: Option<usize>,
-    how: How,
-}
-
-/// How a producer publishes.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum How {
-    OneByOne,
-    Loans,
-    /// In batches of as many fragments as the library publishes at once. These fragments have no tags.
-    Batches,
-}
-
-/// Fragments per batch.
-const BATCH: u64 = 32;
-
-const CASES: [Case; 7] = [
-    Case { name: "slots", depth: 1024, mtu: 96, slot: 128, region: None, how: How::OneByOne },
-    Case { name: "large slots", depth: 64, mtu: 8000, slot: 8192, region: None, how: How::OneByOne },
-    Case { name: "ample granules", depth: 128, mtu: 4000, slot: 128, region: None, how: How::OneByOne },
-    Case { name: "few granules", depth: 32, mtu: 3000, slot: 128, region: Some(4500), how: How::OneByOne },
-    Case { name: "room for one", depth: 16, mtu: 2000, slot: 128, region: Some(2000), how: How::OneByOne },
-    Case { name: "loans", depth: 16, mtu: 1500, slot: 128, region: Some(5000), how: How::Loans },
-    Case { name: "batches", depth: 1024, mtu: 96, slot: 128, region: None, how: How::Batches },
-];
-
-impl Case {
-    /// How many fragments may be in the ring and not yet counted in the head.
-    fn uncounted(&self) -> u64 {
-        if self.how == How::Batches { BATCH } else { 1 }
-    }
-
-    fn builder(&self, place: &Path) -> LinkBuilder {
-        let builder = Link::builder().depth(self.depth).mtu(self.mtu).slot(self.slot).consumers(2).dir(place);
-        match self.region {
-            Some(bytes) => builder.region(bytes),
-            None => builder,
-        }
-    }
-}
-
-fn case(name: &str) -> &'static Case {
-    CASES.iter().find(|case| case.name == name).unwrap()
-}
-
-/// Publishes fragment `seq` by a loan, in two parts. One time in four, drops another loan before that.
-fn publish_by_loan(tx: &mut Producer<'_>, seq: u64, bytes: &[u8], random: &mut Random) {
-    let mtu = tx.mtu();
-    if random.below(4) == 0 {
-        if let Ok(mut loan) = tx.loan(random.below(mtu as u64 + 1) as usize) {
-            loan.write_at(0, &[0xee; 64][..loan.len().min(64)]);
-        }
-    }
-    // Sometimes more than is needed.
-    let room = (bytes.len() + random.below(200) as usize).min(mtu);
-    let mut loan = loop {
-        match tx.loan(room) {
-            Ok(loan) => break loan,
-            Err(TangoError::NoCredits { .. }) => std::thread::yield_now(),
-            Err(error) => panic!("{error}"),
-        }
-    };
-    let middle = bytes.len() / 3;
-    loan.write_at(middle, &bytes[middle..]);
-    loan.write_at(0, &bytes[..middle]);
-    loan.truncate(bytes.len());
-    assert_eq!(loan.commit(sig(seq), sig(seq) as u16, seq as u32).seq, seq);
-}
-
-/// Publishes the fragments in one batch if there are credits, otherwise in several.
-fn publish_batches(tx: &Producer<'_>, batch: &[(u64, Vec<u8>)]) {
-    let payloads: Vec<_> = batch.iter().map(|(_, bytes)| &bytes[..]).collect();
-    let mut rest = &payloads[..];
-    while !rest.is_empty() {
-        rest = &rest[tx.publish_batch(rest, 0, 0)..];
-    }
-}
+use reading::Reading;
+use rust_tango::{Link, LinkErrorKind, Start, TangoError, Wait};
 
 #[test]
 fn child() {
@@ -114,8 +35,8 @@ fn child() {
             let wait = if random.below(2) == 0 { AT_ONCE } else { Wait::Yield };
             let mut tx = Link::open_in(&place, "quotes").unwrap().producer().unwrap().with_wait(wait);
             say(tx.next_seq());
-            // Two runs of prepared fragments, so that most of the time is spent in publishing. The first run measures
-            // the time. The child is killed in the second.
+            // Two runs of prepared fragments, so that most of the time is spent in publishing. The first run
+            // measures the time. The child is killed in the second.
             let mut longest = Duration::ZERO;
             for run in 0..2 {
                 let next = tx.next_seq();
@@ -194,91 +115,8 @@ fn child() {
     }
 }
 
-/// A reader, and what it has read so far.
-struct Reading {
-    rx: Consumer<'static>,
-    mtu: usize,
-    /// Fragments may have been published in batches, without tags.
-    untagged: bool,
-    /// The next fragment to read. An observer may be lapped, and then skips some.
-    next: u64,
-    read: u64,
-    lost: u64,
-    replaced: u64,
-    /// Where it was told that the producer is dead, unless it was told of a new one since.
-    gone: Option<u64>,
-}
-
-impl Reading {
-    fn new(rx: Consumer<'static>, mtu: usize) -> Self {
-        let next = rx.next_seq();
-        Self { rx, mtu, untagged: false, next, read: 0, lost: 0, replaced: 0, gone: None }
-    }
-
-    /// The next fragment, to be held; `None` also if there was an event of the producer instead.
-    fn take(&mut self) -> Option<Fragment<'_>> {
-        match self.rx.poll() {
-            Ok(found) => {
-                self.next += u64::from(found.is_some());
-                self.read += u64::from(found.is_some());
-                found
-            }
-            Err(TangoError::ProducerReplaced { .. }) => {
-                self.gone = None;
-                None
-            }
-            Err(TangoError::ProducerGone) => {
-                self.gone = Some(self.next);
-                None
-            }
-            Err(error) => panic!("{error}"),
-        }
-    }
-
-    /// Reads everything there is. Returns true if the producer is gone.
-    fn drain(&mut self) -> bool {
-        let lossy = !self.rx.is_reliable();
-        loop {
-            match self.rx.poll() {
-                Ok(None) => return false,
-                Ok(Some(fragment)) => {
-                    assert!(self.gone.is_none(), "a fragment of a producer that was not announced");
-                    assert_eq!(fragment.meta.seq, self.next);
-                    let mut meta = fragment.meta;
-                    if self.untagged && (meta.sig, meta.ctl, meta.ts) == (0, 0, 0) {
-                        (meta.sig, meta.ctl, meta.ts) =
-                            (sig(meta.seq), sig(meta.seq) as u16, meta.seq as u32);
-                    }
-                    assert_whole(&meta, fragment.payload.as_slice(), self.mtu);
-                    self.next += 1;
-                    self.read += 1;
-                }
-                Err(TangoError::Overrun { lost, next }) if lossy => {
-                    assert_eq!(next, self.next + lost);
-                    self.next = next;
-                    self.lost += lost;
-                }
-                Err(TangoError::ProducerReplaced { first }) => {
-                    assert!(
-                        self.gone.is_none_or(|at| first >= at),
-                        "the new producer begins at {first}, but the old one was gone at {:?}",
-                        self.gone
-                    );
-                    self.gone = None;
-                    self.replaced += 1;
-                }
-                Err(TangoError::ProducerGone) => {
-                    self.gone.get_or_insert(self.next);
-                    return true;
-                }
-                Err(error) => panic!("{error}"),
-            }
-        }
-    }
-}
-
-/// Kills `kills` producers. Returns how many of them were killed in the middle of a fragment; where payloads overwrite
-/// older ones, that number is not exact.
+/// Kills `kills` producers. Returns how many of them were killed in the middle of a fragment; where payloads
+/// overwrite older ones, that number is not exact.
 fn kill_while_it_publishes(case: &Case, kills: u64) -> u64 {
     let place = Place::new();
     let link = case.builder(place.path()).create("quotes").unwrap();
@@ -314,7 +152,8 @@ fn kill_while_it_publishes(case: &Case, kills: u64) -> u64 {
                     "continues at {first}, and {next} is next"
                 );
                 fragments = link.status().next - 1;
-                // The fragment that the next one overwrites is marked as overwritten when the next one begins, or some earlier.
+                // The fragment that the next one overwrites is marked as overwritten when the next one
+                // begins, or some earlier.
                 if let Some(oldest) =
                     (fragments + 1).checked_sub(case.depth as u64).filter(|oldest| *oldest > 0)
                 {
@@ -396,7 +235,8 @@ fn a_producer_may_be_killed_while_it_takes_over() {
                 early += u64::from(after.takeovers == before.takeovers && after.next == before.next);
             }
             println!("{}: {early} of {KILLS} killed before they had taken over", case.name);
-            // If a producer was killed before its publish returned, one reader may find that fragment some polls later than another.
+            // If a producer was killed before its publish returned, one reader may find that fragment some
+            // polls later than another.
             loop {
                 slow.drain();
                 fast.drain();
@@ -454,7 +294,8 @@ fn a_producer_may_be_killed_asleep() {
     });
 }
 
-/// A stopped producer (SIGSTOP) is alive, even in the middle of a fragment: readers wait for it, and nobody can replace it.
+/// A stopped producer (SIGSTOP) is alive, even in the middle of a fragment: readers wait for it, and nobody
+/// can replace it.
 #[test]
 fn a_stopped_producer_is_not_taken_for_dead() {
     in_time(|| {
@@ -550,7 +391,8 @@ fn no_wakeup_is_lost_between_producers() {
                     match error {
                         TangoError::ProducerGone => {
                             gone += 1;
-                            // The last producer ends at once, perhaps before this reader checks; then the link is closed.
+                            // The last producer ends at once, perhaps before this reader checks; then the
+                            // link is closed.
                             assert!(rx.wait_for_producer(None) || next == 1 + (KILLS + 1) * EACH, "{next}");
                         }
                         TangoError::ProducerReplaced { first } => {

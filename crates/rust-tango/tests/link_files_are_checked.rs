@@ -1,5 +1,5 @@
-//! The files of a link are private. Whatever they contain when somebody opens them, the answer is an error and never a
-//! crash.
+//! The files of a link are private. Whatever they contain when somebody opens them, the answer is an error
+//! and never a crash.
 #![cfg(all(feature = "shm", target_os = "linux", not(miri)))]
 
 mod common;
@@ -115,7 +115,8 @@ fn truncated_files_are_incompatible() {
     }
 }
 
-/// The maker of a link has everything that it needs to produce, whatever happens to the files. A later producer notices.
+/// The maker of a link has everything that it needs to produce, whatever happens to the files. A later
+/// producer notices.
 #[test]
 fn the_maker_can_produce_on_damaged_files_and_a_later_producer_is_refused() {
     type Damage = fn(&Path);
@@ -146,7 +147,8 @@ fn the_maker_can_produce_on_damaged_files_and_a_later_producer_is_refused() {
     }
 }
 
-/// With any words in the slots and beside them there may be errors, but no crash, and only payloads of a possible size.
+/// With any words in the slots and beside them there may be errors, but no crash, and only payloads of a
+/// possible size.
 #[test]
 fn any_bytes_in_the_rings_are_survived() {
     let mut random = Random::new(5);

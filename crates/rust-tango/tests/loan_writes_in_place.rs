@@ -1,5 +1,5 @@
-//! A loan is filled where the payload will lie. It publishes exactly what was written, and nothing unless it is
-//! committed.
+//! A loan is filled where the payload will lie. It publishes exactly what was written, and nothing unless it
+//! is committed.
 #![cfg(feature = "std")]
 
 mod common;

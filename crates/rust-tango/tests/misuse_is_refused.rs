@@ -1,5 +1,5 @@
-//! Calls that would break the protocol, or make no sense, are refused with an error that says what is wrong. Valid users
-//! are not disturbed.
+//! Calls that would break the protocol, or make no sense, are refused with an error that says what is wrong.
+//! Valid users are not disturbed.
 #![cfg(feature = "std")]
 
 mod common;

@@ -1,5 +1,5 @@
-//! As long as nobody sleeps and there is something to do, publishing and reading make no system call, neither for a
-//! fragment nor for a batch. The kernel is told to kill a process that makes one (SIGSYS).
+//! As long as nobody sleeps and there is something to do, publishing and reading make no system call, neither
+//! for a fragment nor for a batch. The kernel is told to kill a process that makes one (SIGSYS).
 #![cfg(all(feature = "shm", target_os = "linux", not(miri)))]
 
 mod common;

@@ -1,5 +1,5 @@
-//! An observer may be lapped at any moment. Every fragment that it accepts is whole, it knows exactly how many it has
-//! lost, and it continues.
+//! An observer may be lapped at any moment. Every fragment that it accepts is whole, it knows exactly how
+//! many it has lost, and it continues.
 #![cfg(feature = "std")]
 
 mod common;
@@ -44,8 +44,8 @@ fn is_wanted(sig: u64) -> bool {
     sig % 2 == 0
 }
 
-/// Reads until the link is closed. Increments `done` once it has accepted `ENOUGH` fragments and was lapped. That may take
-/// long on a busy machine, so after `A_WHILE` it needs `FEW` only.
+/// Reads until the link is closed. Increments `done` once it has accepted `ENOUGH` fragments and was lapped.
+/// That may take long on a busy machine, so after `A_WHILE` it needs `FEW` only.
 fn observe(mut ob: Consumer<'_>, max: usize, seed: u64, done: &AtomicUsize) -> Tally {
     assert!(!ob.is_reliable());
     let (mut tally, mut random, mut told) = (Tally::default(), Random::new(seed), false);
@@ -71,7 +71,8 @@ fn observe(mut ob: Consumer<'_>, max: usize, seed: u64, done: &AtomicUsize) -> T
                 });
                 let lost = if let Err(TangoError::Overrun { lost, .. }) = found { lost } else { 0 };
                 let end = ob.next_seq() - lost;
-                // Skipped fragments were judged by their own tags, not by the tags of fragments that have overwritten them.
+                // Skipped fragments were judged by their own tags, not by the tags of fragments that have
+                // overwritten them.
                 let passed = before..if let Ok(Some(seq)) = found { seq } else { end };
                 assert!(passed.clone().all(|seq| !is_wanted(sig(seq))), "skipped {passed:?}");
                 tally.accepted += end - before;
@@ -127,7 +128,8 @@ fn run(tx: Producer<'_>, observers: Vec<Consumer<'_>>, max: usize, depth: u64) {
 }
 
 fn observe_link(link: LinkBuilder, depth: usize, max: usize) {
-    // Most payloads lie in the region, but are only a little too long for a slot, because every byte takes time.
+    // Most payloads lie in the region, but are only a little too long for a slot, because every byte takes
+    // time.
     let max = if cfg!(miri) { max.min(100) } else { max };
     let link = link.depth(if cfg!(miri) { depth.min(8) } else { depth }).mtu(max).build().unwrap();
     let observers = (0..if cfg!(miri) { 1 } else { 2 }).map(|_| link.observer().unwrap()).collect();

@@ -1,5 +1,5 @@
-//! A link belongs to its owner alone, unless its mode lets other users read it. Then they can be observers and nothing
-//! else.
+//! A link belongs to its owner alone, unless its mode lets other users read it. Then they can be observers
+//! and nothing else.
 //!
 //! Needs root, to become other users. Without it, the tests report that they are skipped.
 #![cfg(all(feature = "shm", target_os = "linux", not(miri)))]

@@ -1,8 +1,9 @@
-//! Each file of a link can be written by the process that holds it and by no other. The page tables of the running
-//! processes enforce this: a store into another party's file is a segmentation fault. There are two exceptions:
+//! Each file of a link can be written by the process that holds it and by no other. The page tables of the
+//! running processes enforce this: a store into another party's file is a segmentation fault. There are two
+//! exceptions:
 //!
-//! - `tx.N`, the private hot slot of the consumer in slot N, is writable for the producer and for that consumer. Nobody
-//!   else maps it.
+//! - `tx.N`, the private hot slot of the consumer in slot N, is writable for the producer and for that
+//!   consumer. Nobody else maps it.
 //! - A reader that asks for it also has the producer's file writable, and only that one.
 #![cfg(all(feature = "shm", target_os = "linux", not(miri)))]
 

@@ -1,6 +1,6 @@
-//! A process that has nothing to do sleeps in the kernel and takes no processor time. It is woken by what it waits for,
-//! by the end of the link, and within a bounded time by the death of the other side. No wakeup is lost. For threads of
-//! one process, see `threads_wake_each_other`.
+//! A process that has nothing to do sleeps in the kernel and takes no processor time. It is woken by what it
+//! waits for, by the end of the link, and within a bounded time by the death of the other side. No wakeup is
+//! lost. For threads of one process, see `threads_wake_each_other`.
 #![cfg(all(feature = "shm", target_os = "linux", not(miri)))]
 
 mod common;
@@ -20,8 +20,8 @@ fn builder(place: &Path) -> LinkBuilder {
     Link::builder().depth(8).mtu(MTU).consumers(2).dir(place)
 }
 
-/// Sends questions by `there` and gets the answers by `back`, both of which exist. Another process is the producer of
-/// `back`.
+/// Sends questions by `there` and gets the answers by `back`, both of which exist. Another process is the
+/// producer of `back`.
 fn ask(there: &Link, back: Link) {
     let tx = there.producer().unwrap();
     let mut rx = back.consumer().unwrap().with_wait(AT_ONCE);
@@ -114,8 +114,8 @@ fn child() {
     }
 }
 
-/// Every exchange needs two wakeups, in two processes. A lost one costs a slice of 50 ms, so many of them would exceed the
-/// bound.
+/// Every exchange needs two wakeups, in two processes. A lost one costs a slice of 50 ms, so many of them
+/// would exceed the bound.
 #[test]
 fn exchanges_between_processes_lose_no_wakeup() {
     in_time(|| {
@@ -165,8 +165,8 @@ fn what_a_fence_costs() {
     }
 }
 
-/// Without membarrier, a party runs its own fences. It cannot sleep while the other side relies on membarrier, so it
-/// naps.
+/// Without membarrier, a party runs its own fences. It cannot sleep while the other side relies on
+/// membarrier, so it naps.
 #[test]
 fn no_wakeup_is_lost_without_the_kernel_barrier() {
     in_time(|| {
@@ -206,7 +206,8 @@ fn a_party_relies_on_the_barrier_only_if_it_has_registered() {
                 "ready" => {}
                 why => return skip(why),
             }
-            // The word `relies` in the producer's eventcount: `Head` begins at 4096, and the eventcount is its second pair of lines.
+            // The word `relies` in the producer's eventcount: `Head` begins at 4096, and the eventcount is
+            // its second pair of lines.
             let tx = std::fs::read(place.path().join("there/tx")).unwrap();
             let word = u64::from_ne_bytes(tx[4096 + 128 + 8..][..8].try_into().unwrap());
             assert_eq!(word != 0, relies, "{role}");
@@ -214,7 +215,8 @@ fn a_party_relies_on_the_barrier_only_if_it_has_registered() {
     });
 }
 
-/// A reader without membarrier naps beside a producer that relies on it, because nobody would wake it in the kernel.
+/// A reader without membarrier naps beside a producer that relies on it, because nobody would wake it in the
+/// kernel.
 #[test]
 fn a_reader_without_the_barrier_naps_beside_a_producer_that_relies_on_it() {
     in_time(|| {
@@ -325,7 +327,8 @@ fn the_death_of_the_other_side_wakes() {
     });
 }
 
-/// A process that is killed asleep leaves its words in that state. The next owner of the slot is woken nevertheless.
+/// A process that is killed asleep leaves its words in that state. The next owner of the slot is woken
+/// nevertheless.
 #[test]
 fn a_new_owner_does_not_inherit_the_sleep_of_a_dead_one() {
     in_time(|| {

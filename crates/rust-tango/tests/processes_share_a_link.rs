@@ -1,5 +1,5 @@
-//! A link in shared memory does between processes what a link on the heap does between threads: every byte arrives, only
-//! the owner of a file can write it, and ends are noticed.
+//! A link in shared memory does between processes what a link on the heap does between threads: every byte
+//! arrives, only the owner of a file can write it, and ends are noticed.
 #![cfg(all(feature = "shm", target_os = "linux", not(miri)))]
 
 mod common;

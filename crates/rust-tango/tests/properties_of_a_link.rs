@@ -1,4 +1,5 @@
-//! After any sequence of operations, a link is in the state that the simple model in `common/model.rs` predicts.
+//! After any sequence of operations, a link is in the state that the simple model in `common/model.rs`
+//! predicts.
 #![cfg(feature = "std")]
 
 #[path = "common/model.rs"]

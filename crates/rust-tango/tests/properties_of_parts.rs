@@ -1,5 +1,6 @@
-//! Properties of parts beside the link: the duplicate filter against an ordered set, 32-bit timestamps, control bits, and
-//! messages that are split and assembled. Properties of private functions are tested in their own files.
+//! Properties of parts beside the link: the duplicate filter against an ordered set, 32-bit timestamps,
+//! control bits, and messages that are split and assembled. Properties of private functions are tested in
+//! their own files.
 #![cfg(feature = "std")]
 
 use std::collections::{BTreeMap, HashMap};
@@ -169,8 +170,8 @@ proptest! {
         prop_assert!(assemblers.values().all(|assembler| assembler.dropped() == 0));
     }
 
-    /// Fragments of several origins, interleaved. An assembler needs each message in one piece, so it reports an interrupted
-    /// message as lost, once, and returns the next whole one.
+    /// Fragments of several origins, interleaved. An assembler needs each message in one piece, so it reports
+    /// an interrupted message as lost, once, and returns the next whole one.
     #[test]
     fn an_interrupted_message_is_lost_and_the_next_is_not(
         mtu in 1..50_usize,

@@ -1,4 +1,5 @@
-//! Code that was written for the published crate compiles and does the same as there. The borrowed API, call by call.
+//! Code that was written for the published crate compiles and does the same as there. The borrowed API, call
+//! by call.
 #![cfg(feature = "std")]
 
 use rust_tango::{

@@ -1,5 +1,5 @@
-//! Every reliable consumer gets every fragment, once, in order, with every byte, however fast it is and wherever payloads
-//! lie.
+//! Every reliable consumer gets every fragment, once, in order, with every byte, however fast it is and
+//! wherever payloads lie.
 #![cfg(feature = "std")]
 
 mod common;

@@ -1,5 +1,6 @@
-//! Storage of the borrowed API can be moved while nobody borrows it, together with everything published in it. Whatever
-//! its size, readers find no byte there that nobody has written. Mostly for Miri: natively, little of this can fail.
+//! Storage of the borrowed API can be moved while nobody borrows it, together with everything published in
+//! it. Whatever its size, readers find no byte there that nobody has written. Mostly for Miri: natively,
+//! little of this can fail.
 #![cfg(feature = "alloc")]
 
 use rust_tango::{Consumer, DCache, Fctl, Fseq, MCache, Producer};

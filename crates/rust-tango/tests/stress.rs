@@ -1,5 +1,5 @@
-//! Many short runs with random shapes and delays, in which all content is checked. They look for reorderings that some
-//! processors allow and a developer's machine does not show. Takes a few seconds by default.
+//! Many short runs with random shapes and delays, in which all content is checked. They look for reorderings
+//! that some processors allow and a developer's machine does not show. Takes a few seconds by default.
 //!
 //! ```sh
 //! # An hour for each test, on any machine. Most useful on 64-bit Arm, which has a weak memory model:
@@ -28,7 +28,8 @@ fn number(variable: &str) -> Option<u64> {
     std::env::var(variable).ok().map(|text| text.parse().expect("a number"))
 }
 
-/// Calls `run` with one seed after the other, at least three times, until the time is over. Under Miri, only once.
+/// Calls `run` with one seed after the other, at least three times, until the time is over. Under Miri, only
+/// once.
 fn repeat(name: &'static str, run: fn(&mut Random)) {
     let time = number("TANGO_STRESS_SECONDS").map(Duration::from_secs);
     let first = number("TANGO_STRESS_SEED").unwrap_or(match time {
@@ -62,8 +63,8 @@ fn pause_at_random(random: &mut Random) {
     }
 }
 
-/// A link of random shape, and its MTU: payloads in slots, granules or both, with ample or scarce granules and credits.
-/// Numbers often start just before the wrap.
+/// A link of random shape, and its MTU: payloads in slots, granules or both, with ample or scarce granules
+/// and credits. Numbers often start just before the wrap.
 fn shape(random: &mut Random) -> (LinkBuilder, usize) {
     let mtu = [8, 40, 96, 300, 700][random.below(5) as usize];
     let depth = 2 << random.below(4);
@@ -92,8 +93,8 @@ struct Tally {
     replaced: u64,
 }
 
-/// Reads until the link is closed, or `enough` fragments are read. Checks every payload twice, with a pause in between
-/// in which a producer that takes the payload for released would overwrite it.
+/// Reads until the link is closed, or `enough` fragments are read. Checks every payload twice, with a pause
+/// in between in which a producer that takes the payload for released would overwrite it.
 fn read(mut rx: Consumer<'_>, mtu: usize, mut random: Random, enough: u64) -> Tally {
     // `next_seq` would not do: that of an evictable consumer moves before the eviction is reported.
     let (mut tally, mut expected) = (Tally::default(), rx.next_seq());
@@ -282,8 +283,8 @@ fn evictions(random: &mut Random) {
     });
 }
 
-/// Producers end by panics, one after the other, each in a thread of its own. A reliable consumer loses nothing that
-/// was published.
+/// Producers end by panics, one after the other, each in a thread of its own. A reliable consumer loses
+/// nothing that was published.
 fn takeovers(random: &mut Random) {
     const PRODUCERS: u64 = 4;
     let (link, mtu) = shape(random);
@@ -316,8 +317,8 @@ fn takeovers(random: &mut Random) {
     });
 }
 
-/// Questions and answers between two threads that sleep whenever they have nothing to do. A lost wakeup costs a slice of
-/// 50 ms, so many of them would exceed the bound.
+/// Questions and answers between two threads that sleep whenever they have nothing to do. A lost wakeup costs
+/// a slice of 50 ms, so many of them would exceed the bound.
 fn wakeups(random: &mut Random) {
     let [there, back] = [0, 1].map(|_| Link::builder().depth(2).mtu(8).consumers(1).build().unwrap());
     let (tx, echo) = (there.producer().unwrap(), back.producer().unwrap().with_wait(AT_ONCE));

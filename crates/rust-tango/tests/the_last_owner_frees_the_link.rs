@@ -1,5 +1,5 @@
-//! The part of a link that is dropped last frees the memory, even inside a function that got it by value: no reference
-//! that is passed along promises more than that. Mostly for Miri: natively, this can hardly fail.
+//! The part of a link that is dropped last frees the memory, even inside a function that got it by value: no
+//! reference that is passed along promises more than that. Mostly for Miri: natively, this can hardly fail.
 #![cfg(feature = "std")]
 
 use rust_tango::{Consumer, Link, Producer, Start};

@@ -1,5 +1,5 @@
-//! Threads that have nothing to do sleep, and are woken by what they wait for. No wakeup is lost. Between processes, see
-//! `parking`.
+//! Threads that have nothing to do sleep, and are woken by what they wait for. No wakeup is lost. Between
+//! processes, see `parking`.
 #![cfg(feature = "std")]
 
 mod common;

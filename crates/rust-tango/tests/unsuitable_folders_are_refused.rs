@@ -1,8 +1,8 @@
-//! Where a link cannot be created, `create` fails at once, with the path and the reason: no space, no permission, no such
-//! folder. It leaves nothing behind, and no party gets a signal later.
+//! Where a link cannot be created, `create` fails at once, with the path and the reason: no space, no
+//! permission, no such folder. It leaves nothing behind, and no party gets a signal later.
 //!
-//! Some tests mount filesystems in a mount namespace of their own. That needs root; without it they report that they are
-//! skipped.
+//! Some tests mount filesystems in a mount namespace of their own. That needs root; without it they report
+//! that they are skipped.
 #![cfg(all(feature = "shm", target_os = "linux", not(miri)))]
 
 mod common;

@@ -1,5 +1,6 @@
-//! A reader that has waited finds the next fragment in the hot slot, and other readers find it in the ring. Both get the
-//! same: every fragment, whole and in order, by whatever call and whichever producer it was published.
+//! A reader that has waited finds the next fragment in the hot slot, and other readers find it in the ring.
+//! Both get the same: every fragment, whole and in order, by whatever call and whichever producer it was
+//! published.
 #![cfg(feature = "std")]
 
 mod common;
@@ -125,8 +126,8 @@ fn all_readers_in_shared_memory() {
     });
 }
 
-/// The next owner of a consumer slot sees neither the private hot slot of the previous owner, nor what is stored there in
-/// the meantime.
+/// The next owner of a consumer slot sees neither the private hot slot of the previous owner, nor what is
+/// stored there in the meantime.
 #[cfg(all(feature = "shm", target_os = "linux", not(miri)))]
 #[test]
 fn a_new_owner_of_a_slot_sees_nothing_of_the_previous_one() {
@@ -157,7 +158,8 @@ fn a_new_owner_of_a_slot_sees_nothing_of_the_previous_one() {
     }
 }
 
-/// A consumer may ask for any earlier number, beside a consumer that waits. It starts with the oldest possible one.
+/// A consumer may ask for any earlier number, beside a consumer that waits. It starts with the oldest
+/// possible one.
 #[cfg(all(feature = "shm", target_os = "linux", not(miri)))]
 #[test]
 fn a_consumer_that_starts_with_a_lost_fragment_waits_like_others() {
@@ -225,8 +227,8 @@ fn assert_empty(link: &Link, first: u64) {
     get(&mut rx, 0);
 }
 
-/// The producer ends or dies, and another one comes while a reader waits. The hot slot of the previous producer is not
-/// taken for a fragment of the next one.
+/// The producer ends or dies, and another one comes while a reader waits. The hot slot of the previous
+/// producer is not taken for a fragment of the next one.
 #[test]
 fn fragments_of_the_next_producer_are_read() {
     for dies in [false, true] {
@@ -290,8 +292,8 @@ fn no_payload_is_longer_than_the_link_allows() {
     drop(tx);
 }
 
-/// A producer is stopped when its fragment is in the ring but not yet in the hot slot. A reader that goes to sleep finds
-/// it.
+/// A producer is stopped when its fragment is in the ring but not yet in the hot slot. A reader that goes to
+/// sleep finds it.
 #[cfg(all(feature = "shm", target_os = "linux", not(miri)))]
 #[test]
 fn a_reader_checks_the_ring_before_it_sleeps() {

@@ -42,7 +42,8 @@ pub(crate) fn tokio_on_this_thread() -> tokio::runtime::Runtime {
     tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap()
 }
 
-/// Polls `recv` once and drops the future. Checks the fragment if there was one, and returns whether there was.
+/// Polls `recv` once and drops the future. Checks the fragment if there was one, and returns whether there
+/// was.
 pub(crate) async fn poll_once(rx: &mut AsyncConsumer, seq: u64) -> bool {
     poll_fn(|cx| {
         let mut found = false;

@@ -2,9 +2,10 @@
 
 use rust_tango::{Consumer, Link, Start, TangoError};
 
-/// Reads everything by every reading method and passes every byte to `look`. The files do not change meanwhile, so
-/// after a bounded number of calls there must be nothing left to read. The bound has some slack: now and then a
-/// reader asks whether its producer lives and then polls again, which may fall into the last calls.
+/// Reads everything by every reading method and passes every byte to `look`. The files do not change
+/// meanwhile, so after a bounded number of calls there must be nothing left to read. The bound has some
+/// slack: now and then a reader asks whether its producer lives and then polls again, which may fall into the
+/// last calls.
 #[track_caller]
 pub(crate) fn comes_to_rest(reader: &mut Consumer<'_>, depth: usize, mut look: impl FnMut(&[u8])) {
     let calls = 40 * depth;

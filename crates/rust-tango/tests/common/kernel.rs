@@ -46,7 +46,8 @@ fn filter(calls: &[libc::c_long], for_these: Answer, for_others: Answer) -> Resu
         jf: 0,
         k: value,
     };
-    // Load the number of the call, which is the first field that a filter sees. Compare it with each of `calls`.
+    // Load the number of the call, which is the first field that a filter sees. Compare it with each of
+    // `calls`.
     let mut program = vec![step(libc::BPF_LD | libc::BPF_W | libc::BPF_ABS, 0, 0)];
     for (index, call) in calls.iter().enumerate() {
         let to_the_last = (calls.len() - index) as u8;

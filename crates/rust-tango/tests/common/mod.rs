@@ -1,5 +1,5 @@
-//! Shared by all tests: fragments whose content follows from their number, deterministic random numbers, and a
-//! limit on how long a test may hang.
+//! Shared by all tests: fragments whose content follows from their number, deterministic random numbers, and
+//! a limit on how long a test may hang.
 
 #![allow(dead_code)] // each test uses only a part of this
 
@@ -29,8 +29,8 @@ pub(crate) const fn few(count: u64) -> u64 {
     if cfg!(miri) && count > 24 { 24 } else { count }
 }
 
-/// Runs a test in a thread and fails if it does not finish in time. For tests that would hang if the library were
-/// wrong.
+/// Runs a test in a thread and fails if it does not finish in time. For tests that would hang if the library
+/// were wrong.
 pub(crate) fn in_time(test: impl FnOnce() + Send + 'static) {
     let (done, is_done) = channel();
     let body = std::thread::spawn(move || {

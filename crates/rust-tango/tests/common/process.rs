@@ -71,7 +71,8 @@ pub(crate) fn processor_time(of: UsageWho) -> Duration {
         .sum()
 }
 
-/// A child process that plays a role. It is killed when this is dropped, and exits by itself if its parent dies.
+/// A child process that plays a role. It is killed when this is dropped, and exits by itself if its parent
+/// dies.
 pub(crate) struct Child {
     process: std::process::Child,
     /// What the child prints, until `listen` takes it.
@@ -85,7 +86,8 @@ impl Child {
             .args(["child", "--exact", "--nocapture"])
             .env(ROLE, role)
             .env(PLACE, place.path())
-            // A value set by the caller of the tests must not reach the child, which tests the default folder.
+            // A value set by the caller of the tests must not reach the child, which tests the default
+            // folder.
             .env_remove("TANGO_DIR")
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
@@ -230,7 +232,8 @@ pub(crate) fn is_told(word: &str) -> bool {
     TOLD.lock().unwrap().iter().any(|told| told == word)
 }
 
-/// Has the kernel kill this process (SIGKILL) after `time`, wherever it is then. A panic before that cancels it.
+/// Has the kernel kill this process (SIGKILL) after `time`, wherever it is then. A panic before that cancels
+/// it.
 pub(crate) fn die_after(time: Duration) {
     let event = SigEvent::new(SigevNotify::SigevSignal { signal: Signal::SIGKILL, si_value: 0 });
     let mut timer = Timer::new(ClockId::CLOCK_MONOTONIC, event).unwrap();

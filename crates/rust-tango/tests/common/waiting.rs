@@ -97,7 +97,8 @@ pub(crate) fn producer_timeouts_are_kept(make: impl Fn() -> Link) {
     }
 }
 
-/// A consumer, which is woken, and an observer, which naps. Each thread returns whether its reader saw the end.
+/// A consumer, which is woken, and an observer, which naps. Each thread returns whether its reader saw the
+/// end.
 fn start_waiting_readers(link: &Link) -> [JoinHandle<bool>; 2] {
     let readers = [link.consumer().unwrap(), link.observer().unwrap()];
     let readers =
@@ -142,8 +143,8 @@ pub(crate) fn a_stop_wakes(make: impl Fn() -> Link) {
     drop(rx);
 }
 
-/// A stop may miss a party that is just falling asleep; that party wakes at the end of its slice. With long slices,
-/// this waits until everybody is asleep.
+/// A stop may miss a party that is just falling asleep; that party wakes at the end of its slice. With long
+/// slices, this waits until everybody is asleep.
 pub(crate) fn allow_time_to_fall_asleep() {
     if cfg!(long_slice) {
         std::thread::sleep(Duration::from_secs(1));
