@@ -241,16 +241,19 @@ fn a_takeover_hides_no_loss() {
     assert!(!rx.is_closed(), "a panic is not an orderly end");
     let tx = link.producer().unwrap();
     tx.send(b"y").unwrap();
-    let mut told = Vec::new();
+    let mut reported = Vec::new();
     let first = loop {
         match rx.poll() {
             Ok(fragment) => break fragment.unwrap().meta.seq,
-            Err(error) => told.push(error),
+            Err(error) => reported.push(error),
         }
     };
     let lost = TangoError::Overrun { lost: first - 1, next: first };
-    assert!(told.contains(&lost) && told.contains(&TangoError::ProducerReplaced { first: 11 }), "{told:?}");
-    assert_eq!(told.len(), 2);
+    assert!(
+        reported.contains(&lost) && reported.contains(&TangoError::ProducerReplaced { first: 11 }),
+        "{reported:?}"
+    );
+    assert_eq!(reported.len(), 2);
     while let Some(fragment) = rx.poll().unwrap() {
         assert_eq!(fragment.payload.as_slice(), if fragment.meta.seq < 11 { b"x" } else { b"y" });
     }
@@ -294,7 +297,7 @@ fn a_producer_after_a_death_is_announced_before_its_first_fragment() {
             lives
         });
         // Where each reader learned of a death, unless it has learned of a new producer since.
-        let (mut gone, mut replaced, mut told) = ([None; 3], [0_u64; 3], 0_u64);
+        let (mut gone, mut replaced, mut reported) = ([None; 3], [0_u64; 3], 0_u64);
         while !readers.iter().all(Consumer::is_closed) || !producing.is_finished() {
             for (at, rx) in readers.iter_mut().enumerate() {
                 let next = rx.next_seq();
@@ -309,7 +312,7 @@ fn a_producer_after_a_death_is_announced_before_its_first_fragment() {
                         assert_is(&fragment, next, MTU);
                     }
                     Err(TangoError::ProducerGone) => {
-                        told += u64::from(gone[at].is_none());
+                        reported += u64::from(gone[at].is_none());
                         gone[at].get_or_insert(next);
                     }
                     Err(TangoError::ProducerReplaced { first }) => {
@@ -321,12 +324,12 @@ fn a_producer_after_a_death_is_announced_before_its_first_fragment() {
                     Err(error) => panic!("{error}"),
                 }
             }
-            let have_seen_enough = told > GONE && replaced.iter().all(|count| *count > REPLACED);
+            let have_seen_enough = reported > GONE && replaced.iter().all(|count| *count > REPLACED);
             is_enough.store(have_seen_enough, Ordering::Relaxed);
         }
         let lives = producing.join().unwrap();
         assert!(replaced.iter().all(|count| *count > REPLACED && *count <= lives), "{replaced:?}");
-        assert!(told > GONE, "only {told} deaths were seen");
+        assert!(reported > GONE, "only {reported} deaths were seen");
     });
 }
 

@@ -10,7 +10,7 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use common::executor::{self, KINDS, block_on, poll_once, tokio_on_this_thread};
-use common::process::{Child, Place, processor_time, role, say};
+use common::process::{Child, TestFolder, processor_time, role, say};
 use common::waiting::{MTU, is_asleep, until};
 use common::{Random, assert_is, in_time, publish, publish_blocking};
 use nix::poll::{PollFd, PollFlags, PollTimeout};
@@ -21,26 +21,26 @@ use rust_tango::{AsyncConsumer, Link, LinkBuilder, Start, TangoError};
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 
-fn builder(place: &Path) -> LinkBuilder {
-    Link::builder().depth(8).mtu(MTU).consumers(2).dir(place)
+fn builder(folder: &Path) -> LinkBuilder {
+    Link::builder().depth(8).mtu(MTU).consumers(2).dir(folder)
 }
 
 #[test]
 fn child() {
-    let Some((role, place)) = role() else { return };
+    let Some((role, folder)) = role() else { return };
     match role.as_str() {
         // Answers each fragment of `there` by one of `back`.
         "echo" => block_on(async {
-            let rx = Link::open_in(&place, "there").unwrap().consumer().unwrap();
+            let rx = Link::open_in(&folder, "there").unwrap().consumer().unwrap();
             let mut rx = rx.into_async().unwrap();
-            let tx = Link::open_in(&place, "back").unwrap().producer().unwrap();
+            let tx = Link::open_in(&folder, "back").unwrap().producer().unwrap();
             say("ready");
             while let Some(fragment) = rx.recv().await.unwrap() {
                 tx.send(fragment.payload.as_slice()).unwrap();
             }
         }),
         "producer" => {
-            let link = builder(&place).create("quotes").unwrap();
+            let link = builder(&folder).create("quotes").unwrap();
             let tx = link.producer().unwrap();
             say("ready");
             assert!(tx.wait_for_consumers(1, None));
@@ -51,7 +51,7 @@ fn child() {
         // In a process of its own, because the processor time of the watcher counts, too.
         "idle" => {
             const IDLE: Duration = Duration::from_secs(2);
-            let link = Link::open_in(&place, "quotes").unwrap();
+            let link = Link::open_in(&folder, "quotes").unwrap();
             let runtime = tokio_on_this_thread();
             for kind in KINDS {
                 let mut rx = kind(&link).unwrap().into_async().unwrap();
@@ -71,13 +71,13 @@ fn child() {
 #[test]
 fn exchanges_between_processes_lose_no_wakeup() {
     in_time(|| {
-        let place = Place::new();
-        let there = builder(place.path()).create("there").unwrap();
-        let back = builder(place.path()).create("back").unwrap();
+        let folder = TestFolder::new();
+        let there = builder(folder.path()).create("there").unwrap();
+        let back = builder(folder.path()).create("back").unwrap();
         let tx = there.producer().unwrap();
         let mut rx = back.consumer().unwrap().into_async().unwrap();
         drop(back); // so that the child can be its producer
-        let child = Child::start_ready("echo", &place);
+        let child = Child::start_ready("echo", &folder);
         let mut random = Random::new(7);
         let mut late = 0;
         const ROUNDS: u64 = 4000;
@@ -106,12 +106,12 @@ fn exchanges_between_processes_lose_no_wakeup() {
 fn readers_that_stop_waiting_lose_nothing() {
     const COUNT: u64 = 4000;
     in_time(|| {
-        let place = Place::new();
+        let folder = TestFolder::new();
         let links = [
             executor::on_heap(),
             executor::on_heap(),
-            builder(place.path()).create("a").unwrap(),
-            builder(place.path()).create("b").unwrap(),
+            builder(folder.path()).create("a").unwrap(),
+            builder(folder.path()).create("b").unwrap(),
         ];
         let runtime =
             tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
@@ -176,8 +176,8 @@ async fn read_with_interruptions(mut rx: AsyncConsumer, seed: u64, count: u64) {
 fn tokio_watches_the_descriptor() {
     const COUNT: u64 = 4000;
     in_time(|| {
-        let place = Place::new();
-        let link = builder(place.path()).create("quotes").unwrap();
+        let folder = TestFolder::new();
+        let link = builder(folder.path()).create("quotes").unwrap();
         let tx = link.producer().unwrap();
         let readers = [link.consumer().unwrap(), link.evictable_consumer(Start::Next).unwrap()];
         let producer = std::thread::spawn(move || {
@@ -230,9 +230,9 @@ fn is_readable(rx: &AsyncConsumer, within: Duration) -> bool {
 #[test]
 fn the_descriptor_is_readable_when_there_is_something_to_read() {
     in_time(|| {
-        let place = Place::new();
-        let child = Child::start_ready("producer", &place);
-        let link = Link::open_in(place.path(), "quotes").unwrap();
+        let folder = TestFolder::new();
+        let child = Child::start_ready("producer", &folder);
+        let link = Link::open_in(folder.path(), "quotes").unwrap();
         let mut rx = link.consumer().unwrap().into_async().unwrap();
         let patience = Duration::from_secs(30);
         // Long enough for the watcher to check whether the producer lives. That check alone must not wake the
@@ -277,9 +277,9 @@ fn the_descriptor_is_readable_when_there_is_something_to_read() {
 #[test]
 fn a_takeover_between_polls_is_reported() {
     in_time(|| {
-        let place = Place::new();
-        let child = Child::start_ready("producer", &place);
-        let link = Link::open_in(place.path(), "quotes").unwrap();
+        let folder = TestFolder::new();
+        let child = Child::start_ready("producer", &folder);
+        let link = Link::open_in(folder.path(), "quotes").unwrap();
         let mut rx = link.consumer().unwrap().into_async().unwrap();
         block_on(async { assert_is(&rx.recv().await.unwrap().unwrap(), 1, MTU) });
         child.kill();
@@ -295,11 +295,11 @@ fn a_takeover_between_polls_is_reported() {
 #[test]
 fn ends_and_deaths_wake_async_readers() {
     in_time(|| {
-        let place = Place::new();
-        executor::ends_wake_readers(|| builder(place.path()).create("quotes").unwrap());
+        let folder = TestFolder::new();
+        executor::ends_wake_readers(|| builder(folder.path()).create("quotes").unwrap());
 
-        let child = Child::start_ready("producer", &place);
-        let link = Link::open_in(place.path(), "quotes").unwrap();
+        let child = Child::start_ready("producer", &folder);
+        let link = Link::open_in(folder.path(), "quotes").unwrap();
         let mut rx = link.consumer().unwrap().into_async().unwrap();
         let mut observer = link.observer_from(Start::At(2)).unwrap().into_async().unwrap();
         block_on(async { assert_is(&rx.recv().await.unwrap().unwrap(), 1, MTU) });
@@ -319,8 +319,8 @@ fn ends_and_deaths_wake_async_readers() {
 #[test]
 fn a_forked_child_can_drop_a_reader() {
     in_time(|| {
-        let place = Place::new();
-        let link = builder(place.path()).create("quotes").unwrap();
+        let folder = TestFolder::new();
+        let link = builder(folder.path()).create("quotes").unwrap();
         let tx = link.producer().unwrap();
         let mut rx = link.consumer().unwrap().into_async().unwrap();
         assert!(rx.poll().unwrap().is_none());
@@ -346,8 +346,8 @@ fn a_forked_child_can_drop_a_reader() {
 
 #[test]
 fn an_idle_reader_takes_less_than_a_hundredth_of_a_core() {
-    let place = Place::new();
-    let link = builder(place.path()).create("quotes").unwrap();
+    let folder = TestFolder::new();
+    let link = builder(folder.path()).create("quotes").unwrap();
     let _tx = link.producer().unwrap();
-    Child::start("idle", &place).succeeds();
+    Child::start("idle", &folder).succeeds();
 }

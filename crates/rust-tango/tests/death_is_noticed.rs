@@ -8,45 +8,45 @@ mod common;
 use std::path::Path;
 use std::time::Duration;
 
-use common::process::{Child, Place, role, say};
+use common::process::{Child, TestFolder, role, say};
 use common::{assert_is, in_time, publish, publish_blocking};
 use rust_tango::{Link, LinkBuilder, LinkErrorKind, Start, TangoError};
 
 const MTU: usize = 300;
 const DEPTH: u64 = 16;
 
-fn builder(place: &Path) -> LinkBuilder {
-    Link::builder().depth(DEPTH as usize).mtu(MTU).consumers(2).dir(place)
+fn builder(folder: &Path) -> LinkBuilder {
+    Link::builder().depth(DEPTH as usize).mtu(MTU).consumers(2).dir(folder)
 }
 
 /// The roles of the child processes, which play them until they are killed.
 #[test]
 fn child() {
-    let Some((role, place)) = role() else { return };
+    let Some((role, folder)) = role() else { return };
     let holding = match role.as_str() {
         "producer of ten" => {
-            let tx = builder(&place).create("quotes").unwrap().producer().unwrap();
+            let tx = builder(&folder).create("quotes").unwrap().producer().unwrap();
             for _ in 0..10 {
                 publish(&tx, MTU).unwrap();
             }
             Some(tx)
         }
         "producer without end" => {
-            let tx = builder(&place).create("quotes").unwrap().producer().unwrap();
+            let tx = builder(&folder).create("quotes").unwrap().producer().unwrap();
             say("ready");
             loop {
                 publish_blocking(&tx, MTU);
             }
         }
         "maker" => {
-            let link = builder(&place).create("quotes").unwrap();
+            let link = builder(&folder).create("quotes").unwrap();
             say("ready");
             std::thread::sleep(common::PATIENCE);
             drop(link);
             None
         }
         "consumer" => {
-            let mut rx = Link::open_in(&place, "quotes").unwrap().consumer_from(Start::Oldest).unwrap();
+            let mut rx = Link::open_in(&folder, "quotes").unwrap().consumer_from(Start::Oldest).unwrap();
             let held = rx.poll().unwrap();
             say("ready");
             std::thread::sleep(common::PATIENCE);
@@ -63,9 +63,9 @@ fn child() {
 #[test]
 fn readers_of_a_killed_producer_drain_and_end() {
     in_time(|| {
-        let place = Place::new();
-        let child = Child::start_ready("producer of ten", &place);
-        let link = Link::open_in(place.path(), "quotes").unwrap();
+        let folder = TestFolder::new();
+        let child = Child::start_ready("producer of ten", &folder);
+        let link = Link::open_in(folder.path(), "quotes").unwrap();
         let mut rx = link.consumer_from(Start::Oldest).unwrap();
         let mut ob = link.observer_from(Start::Oldest).unwrap();
         let mut waits = link.consumer().unwrap();
@@ -97,9 +97,9 @@ fn readers_of_a_killed_producer_drain_and_end() {
 #[test]
 fn polling_readers_learn_of_the_death() {
     in_time(|| {
-        let place = Place::new();
-        let child = Child::start_ready("producer of ten", &place);
-        let mut ob = Link::open_in(place.path(), "quotes").unwrap().observer_from(Start::At(11)).unwrap();
+        let folder = TestFolder::new();
+        let child = Child::start_ready("producer of ten", &folder);
+        let mut ob = Link::open_in(folder.path(), "quotes").unwrap().observer_from(Start::At(11)).unwrap();
         assert!(ob.poll().unwrap().is_none() && !ob.is_closed());
         child.kill();
         let error = loop {
@@ -117,9 +117,9 @@ fn polling_readers_learn_of_the_death() {
 fn a_producer_killed_while_it_publishes_leaves_whole_fragments() {
     in_time(|| {
         for round in 0..5 {
-            let place = Place::new();
-            let child = Child::start_ready("producer without end", &place);
-            let link = Link::open_in(place.path(), "quotes").unwrap();
+            let folder = TestFolder::new();
+            let child = Child::start_ready("producer without end", &folder);
+            let link = Link::open_in(folder.path(), "quotes").unwrap();
             let mut rx = link.consumer_from(Start::Oldest).unwrap();
             let mut next = rx.next_seq();
             for _ in 0..500 + 100 * round {
@@ -163,9 +163,9 @@ fn a_producer_killed_while_it_publishes_leaves_whole_fragments() {
 #[test]
 fn a_link_whose_maker_dies_before_it_produces_is_closed() {
     in_time(|| {
-        let place = Place::new();
-        let child = Child::start_ready("maker", &place);
-        let link = Link::open_in(place.path(), "quotes").unwrap();
+        let folder = TestFolder::new();
+        let child = Child::start_ready("maker", &folder);
+        let link = Link::open_in(folder.path(), "quotes").unwrap();
         let mut rx = link.consumer().unwrap();
         assert!(rx.wait_timeout(Duration::from_millis(20)).unwrap().is_none() && !rx.is_closed());
         child.kill();
@@ -180,9 +180,9 @@ fn a_link_whose_maker_dies_before_it_produces_is_closed() {
 #[test]
 fn after_a_death_a_new_producer_opens_the_link_again() {
     in_time(|| {
-        let place = Place::new();
-        let child = Child::start_ready("producer of ten", &place);
-        let link = Link::open_in(place.path(), "quotes").unwrap();
+        let folder = TestFolder::new();
+        let child = Child::start_ready("producer of ten", &folder);
+        let link = Link::open_in(folder.path(), "quotes").unwrap();
         let mut rx = link.consumer().unwrap();
         let mut ob = link.observer().unwrap();
         child.kill();
@@ -206,11 +206,11 @@ fn after_a_death_a_new_producer_opens_the_link_again() {
 #[test]
 fn a_killed_consumer_returns_its_credits() {
     in_time(|| {
-        let place = Place::new();
-        let link = builder(place.path()).create("quotes").unwrap();
+        let folder = TestFolder::new();
+        let link = builder(folder.path()).create("quotes").unwrap();
         let tx = link.producer().unwrap();
         publish(&tx, MTU).unwrap();
-        let child = Child::start_ready("consumer", &place);
+        let child = Child::start_ready("consumer", &folder);
         for _ in 1..DEPTH {
             publish(&tx, MTU).unwrap();
         }
@@ -245,10 +245,10 @@ fn a_killed_consumer_returns_its_credits() {
 #[test]
 fn the_producer_does_not_wait_for_the_dead_to_drain() {
     in_time(|| {
-        let place = Place::new();
-        let tx = builder(place.path()).create("quotes").unwrap().producer().unwrap();
+        let folder = TestFolder::new();
+        let tx = builder(folder.path()).create("quotes").unwrap().producer().unwrap();
         publish(&tx, MTU).unwrap();
-        let child = Child::start_ready("consumer", &place);
+        let child = Child::start_ready("consumer", &folder);
         assert!(!tx.wait_until_drained(Some(Duration::from_millis(10))));
         child.kill();
         assert!(tx.wait_until_drained(None));
@@ -258,10 +258,10 @@ fn the_producer_does_not_wait_for_the_dead_to_drain() {
 #[test]
 fn a_dead_link_is_created_again() {
     in_time(|| {
-        let place = Place::new();
-        let child = Child::start_ready("producer of ten", &place);
-        let create = || builder(place.path()).create("quotes");
-        let reader = Link::open_in(place.path(), "quotes").unwrap();
+        let folder = TestFolder::new();
+        let child = Child::start_ready("producer of ten", &folder);
+        let create = || builder(folder.path()).create("quotes");
+        let reader = Link::open_in(folder.path(), "quotes").unwrap();
         let mut ob = reader.observer_from(Start::Oldest).unwrap();
         assert_eq!(create().unwrap_err().kind(), LinkErrorKind::InUse);
         child.kill();
@@ -279,8 +279,8 @@ fn a_dead_link_is_created_again() {
 #[test]
 fn an_orderly_hand_over_is_no_death() {
     in_time(|| {
-        let place = Place::new();
-        let link = builder(place.path()).create("quotes").unwrap();
+        let folder = TestFolder::new();
+        let link = builder(folder.path()).create("quotes").unwrap();
         let mut rx = link.consumer().unwrap();
         let reader = std::thread::spawn(move || {
             let mut seen = 0;

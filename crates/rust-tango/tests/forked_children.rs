@@ -4,15 +4,15 @@
 
 mod common;
 
-use common::process::Place;
+use common::process::TestFolder;
 use nix::sys::wait::{WaitStatus, waitpid};
 use nix::unistd::ForkResult;
 use rust_tango::{Consumer, Link, LinkBuilder, LinkErrorKind, Start};
 
 const INSIDE: usize = 150;
 
-fn builder(place: &Place) -> LinkBuilder {
-    Link::builder().depth(8).mtu(200).consumers(2).dir(place.path())
+fn builder(folder: &TestFolder) -> LinkBuilder {
+    Link::builder().depth(8).mtu(200).consumers(2).dir(folder.path())
 }
 
 /// Runs `act` in a forked child, which must end in an orderly way, not by a signal or a panic.
@@ -44,8 +44,8 @@ fn kinds(link: &Link) -> [Consumer<'static>; 3] {
 
 #[test]
 fn a_payload_dropped_in_the_child_is_still_held_in_the_parent() {
-    let place = Place::new();
-    let link = builder(&place).depth(2).create("quotes").unwrap();
+    let folder = TestFolder::new();
+    let link = builder(&folder).depth(2).create("quotes").unwrap();
     let (tx, mut rx) = (link.producer().unwrap(), link.consumer().unwrap());
     tx.send(&[1; INSIDE]).unwrap();
     tx.send(&[2; INSIDE]).unwrap();
@@ -65,12 +65,12 @@ fn a_payload_dropped_in_the_child_is_still_held_in_the_parent() {
 
 #[test]
 fn readers_in_the_child_find_the_link_closed() {
-    let place = Place::new();
+    let folder = TestFolder::new();
     // The child sees zeros instead of the link's memory. They must not be taken for a fragment, whatever the
     // first number is.
     for start in [0, 1, 1000, 1 << 63, u64::MAX, u64::MAX - 3] {
         for kind in 0..3 {
-            let link = builder(&place).start(start).create("quotes").unwrap();
+            let link = builder(&folder).start(start).create("quotes").unwrap();
             let tx = link.producer().unwrap();
             let [reliable, observer, evictable] = kinds(&link);
             let mut rx = [reliable, observer, evictable].into_iter().nth(kind).unwrap();
@@ -91,9 +91,9 @@ fn readers_in_the_child_find_the_link_closed() {
 
 #[test]
 fn a_waiting_reader_in_the_child_finds_the_link_closed() {
-    let place = Place::new();
+    let folder = TestFolder::new();
     for start in [0, 1, 1 << 63, u64::MAX] {
-        let link = builder(&place).start(start).create("quotes").unwrap();
+        let link = builder(&folder).start(start).create("quotes").unwrap();
         let tx = link.producer().unwrap();
         for mut rx in kinds(&link) {
             assert!((0..100).all(|_| rx.poll().unwrap().is_none()));
@@ -111,8 +111,8 @@ fn a_waiting_reader_in_the_child_finds_the_link_closed() {
 /// Earlier deaths and evictions on the link are not reported again.
 #[test]
 fn earlier_events_are_not_reported_in_the_child() {
-    let place = Place::new();
-    let link = builder(&place).start(u64::MAX - 20).create("quotes").unwrap();
+    let folder = TestFolder::new();
+    let link = builder(&folder).start(u64::MAX - 20).create("quotes").unwrap();
     for _ in 0..2 {
         common::die_by_panic(link.producer().unwrap());
     }
@@ -135,8 +135,8 @@ fn earlier_events_are_not_reported_in_the_child() {
 
 #[test]
 fn both_ends_are_dropped_by_a_panic_in_the_child() {
-    let place = Place::new();
-    let link = builder(&place).create("quotes").unwrap();
+    let folder = TestFolder::new();
+    let link = builder(&folder).create("quotes").unwrap();
     let (tx, mut rx) = (link.producer().unwrap(), link.consumer().unwrap());
     tx.send(&[1; INSIDE]).unwrap();
     in_child("a panic", || {
@@ -151,8 +151,8 @@ fn both_ends_are_dropped_by_a_panic_in_the_child() {
 
 #[test]
 fn the_parent_is_not_disturbed() {
-    let place = Place::new();
-    let link = builder(&place).create("quotes").unwrap();
+    let folder = TestFolder::new();
+    let link = builder(&folder).create("quotes").unwrap();
     let (mut tx, mut rx) = (link.producer().unwrap(), link.consumer().unwrap());
     tx.send(b"before").unwrap();
     for _ in 0..3 {
@@ -188,8 +188,8 @@ fn the_parent_is_not_disturbed() {
 /// The error of the parent's handle says what to do. A handle that the child opens works normally.
 #[test]
 fn a_child_opens_the_link_again() {
-    let place = Place::new();
-    let link = builder(&place).create("quotes").unwrap();
+    let folder = TestFolder::new();
+    let link = builder(&folder).create("quotes").unwrap();
     let (tx, mut rx) = (link.producer().unwrap(), link.consumer().unwrap());
     tx.send(b"for two").unwrap();
     in_child("a handle", || {
@@ -209,7 +209,7 @@ fn a_child_opens_the_link_again() {
             );
         }
         assert!(link.status().stopped);
-        let link = Link::open_in(place.path(), "quotes").unwrap();
+        let link = Link::open_in(folder.path(), "quotes").unwrap();
         let mut own = link.consumer_from(Start::Oldest).unwrap();
         assert_eq!(own.poll().unwrap().unwrap().payload.as_slice(), b"for two");
         // The child's own handle is closed in a child of the child.
@@ -223,8 +223,8 @@ fn a_child_opens_the_link_again() {
 #[cfg(feature = "async")]
 #[test]
 fn an_async_reader_in_the_child_finds_the_link_closed() {
-    let place = Place::new();
-    let link = builder(&place).create("quotes").unwrap();
+    let folder = TestFolder::new();
+    let link = builder(&folder).create("quotes").unwrap();
     let _tx = link.producer().unwrap();
     let mut rx = link.consumer().unwrap().into_async().unwrap();
     assert!(rx.poll().unwrap().is_none());
@@ -239,9 +239,9 @@ fn an_async_reader_in_the_child_finds_the_link_closed() {
 /// alone in a child.
 #[test]
 fn removed_links_have_no_effect_in_the_child() {
-    let place = Place::new();
+    let folder = TestFolder::new();
     for _ in 0..50 {
-        let link = builder(&place).create("quotes").unwrap();
+        let link = builder(&folder).create("quotes").unwrap();
         let (tx, mut rx) = (link.producer().unwrap(), link.consumer().unwrap());
         tx.send(b"short").unwrap();
         assert!(rx.poll().unwrap().is_some());

@@ -33,9 +33,9 @@ fn any_word_of_the_head_is_survived() {
         let values = [0, 1, 2, 3, 4, 6, 14, 1 << 31, 1 << 62, 1 << 63, (1 << 63) + 6, u64::MAX - 7, u64::MAX];
         for word in 0..HEAD_WORDS {
             for (round, value) in values.into_iter().enumerate() {
-                let (place, path) = dead_link(round % 2 == 0);
+                let (folder, path) = dead_link(round % 2 == 0);
                 store(&path.join("tx"), HEAD + word, value);
-                use_it_all(&Link::open_in(place.path(), NAME).unwrap(), read_bytes);
+                use_it_all(&Link::open_in(folder.path(), NAME).unwrap(), read_bytes);
             }
         }
     });
@@ -47,7 +47,7 @@ fn any_words_anywhere_are_survived() {
     in_time(|| {
         let mut random = Random::new(71);
         for round in 0..600 {
-            let (place, path) = dead_link(round % 2 == 0);
+            let (folder, path) = dead_link(round % 2 == 0);
             for _ in 0..1 + random.below(40) {
                 let (file, word) = match random.below(9) {
                     0 | 1 => ("tx", HEAD + random.below(HEAD_WORDS)),
@@ -60,7 +60,7 @@ fn any_words_anywhere_are_survived() {
                 };
                 store(&path.join(file), word, hostile_value(&mut random));
             }
-            use_it_all(&Link::open_in(place.path(), NAME).unwrap(), read_bytes);
+            use_it_all(&Link::open_in(folder.path(), NAME).unwrap(), read_bytes);
         }
     });
 }
@@ -70,11 +70,11 @@ fn any_words_anywhere_are_survived() {
 #[test]
 fn lines_from_the_future_cause_no_endless_loop() {
     for closed in [true, false] {
-        let (place, path) = dead_link(closed);
+        let (folder, path) = dead_link(closed);
         for index in 0..DEPTH {
             store(&path.join("tx"), RING + index * SLOT_WORDS, (1 << 62) + index);
         }
-        let link = Link::open_in(place.path(), NAME).unwrap();
+        let link = Link::open_in(folder.path(), NAME).unwrap();
         for mut reader in
             [link.observer_from(Start::Oldest), link.consumer_from(Start::Oldest)].map(Result::unwrap)
         {
@@ -100,8 +100,8 @@ fn lines_from_the_future_cause_no_endless_loop() {
 /// published there.
 #[test]
 fn wrong_lines_ahead_of_the_producer_hide_no_later_fragments() {
-    let place = common::process::Place::new();
-    let link = builder(place.path()).create(NAME).unwrap();
+    let folder = common::process::TestFolder::new();
+    let link = builder(folder.path()).create(NAME).unwrap();
     let tx = link.producer().unwrap();
     let mut ob = link.observer().unwrap();
     for seq in 1..=3 {
@@ -109,7 +109,7 @@ fn wrong_lines_ahead_of_the_producer_hide_no_later_fragments() {
         assert_is(&ob.poll().unwrap().unwrap(), seq, MTU);
     }
     for index in 4..8 {
-        store(&place.path().join(NAME).join("tx"), RING + index * SLOT_WORDS, (1 << 62) + index);
+        store(&folder.path().join(NAME).join("tx"), RING + index * SLOT_WORDS, (1 << 62) + index);
     }
     let mut at = 4;
     while let Err(TangoError::Overrun { next, .. }) = ob.poll() {
@@ -129,8 +129,8 @@ fn wrong_lines_ahead_of_the_producer_hide_no_later_fragments() {
 #[test]
 fn a_head_without_a_first_producer_causes_no_endless_wait() {
     in_time(|| {
-        let (place, path) = dead_link(true);
-        let link = Link::open_in(place.path(), NAME).unwrap();
+        let (folder, path) = dead_link(true);
+        let link = Link::open_in(folder.path(), NAME).unwrap();
         let mut early = link.observer_from(Start::Oldest).unwrap();
         store(&path.join("tx"), HEAD, 0);
         let mut late = link.observer_from(Start::Oldest).unwrap();
@@ -149,11 +149,11 @@ fn slices_lie_inside_the_mapping() {
     let mut random = Random::new(72);
     let mut slices = 0;
     for _ in 0..200 {
-        let (place, path) = dead_link(true);
+        let (folder, path) = dead_link(true);
         for n in 1..=5_u64 {
             store(&path.join("tx"), RING + (n % DEPTH) * SLOT_WORDS + 2, hostile_value(&mut random));
         }
-        let link = Link::open_in(place.path(), NAME).unwrap();
+        let link = Link::open_in(folder.path(), NAME).unwrap();
         let maps = mappings(&path.join("tx"));
         assert!(!maps.is_empty());
         let mut rx = link.consumer_from(Start::Oldest).unwrap();
@@ -184,8 +184,8 @@ fn mappings(file: &Path) -> Vec<(usize, usize)> {
 fn any_progress_of_consumers_is_survived() {
     let mut random = Random::new(73);
     for round in 0..300 {
-        let (place, path) = dead_link(true);
-        let link = Link::open_in(place.path(), NAME).unwrap();
+        let (folder, path) = dead_link(true);
+        let link = Link::open_in(folder.path(), NAME).unwrap();
         let held = link.consumer().unwrap();
         let tx = link.producer().unwrap();
         let mut refused = 0;
@@ -219,8 +219,8 @@ fn any_progress_of_consumers_is_survived() {
 /// Counters wrap at the end of their range. Nothing depends on their values.
 #[test]
 fn counters_wrap() {
-    let (place, path) = dead_link(true);
-    let link = Link::open_in(place.path(), NAME).unwrap();
+    let (folder, path) = dead_link(true);
+    let link = Link::open_in(folder.path(), NAME).unwrap();
     let mut rx = link.consumer_from(Start::Oldest).unwrap();
     for counter in [CONSUMER + 2, CONSUMER + 16, CONSUMER + 17] {
         store(&path.join("rx.0"), counter, u64::MAX);
@@ -235,8 +235,8 @@ fn counters_wrap() {
 #[test]
 fn files_truncated_before_they_are_claimed_are_refused() {
     for file in ["tx", "rx.0", "tx.0"] {
-        let (place, path) = dead_link(true);
-        let link = Link::open_in(place.path(), NAME).unwrap();
+        let (folder, path) = dead_link(true);
+        let link = Link::open_in(folder.path(), NAME).unwrap();
         OpenOptions::new().write(true).open(path.join(file)).unwrap().set_len(8).unwrap();
         let produced = (file != "rx.0").then(|| link.producer().map(drop));
         let consumed = (file != "tx").then(|| link.consumer().map(drop));
@@ -244,7 +244,7 @@ fn files_truncated_before_they_are_claimed_are_refused() {
             let refused = refused.unwrap_err();
             assert!(refused.to_string().contains(file), "{refused}");
         }
-        assert_eq!(Link::open_in(place.path(), NAME).unwrap_err().kind(), LinkErrorKind::Incompatible);
+        assert_eq!(Link::open_in(folder.path(), NAME).unwrap_err().kind(), LinkErrorKind::Incompatible);
     }
 }
 
@@ -253,9 +253,9 @@ fn files_truncated_before_they_are_claimed_are_refused() {
 fn holes_are_filled_before_they_are_written() {
     use std::os::unix::fs::{FileExt, MetadataExt};
     const REGION: u64 = 1 << 20;
-    let place = common::process::Place::new();
-    drop(builder(place.path()).region(REGION as usize).create(NAME).unwrap());
-    let path = |file: &str| place.path().join(NAME).join(file);
+    let folder = common::process::TestFolder::new();
+    drop(builder(folder.path()).region(REGION as usize).create(NAME).unwrap());
+    let path = |file: &str| folder.path().join(NAME).join(file);
     for file in ["tx", "rx.0", "tx.0"] {
         let content = fs::read(path(file)).unwrap();
         let sparse = OpenOptions::new().write(true).open(path(file)).unwrap();
@@ -265,7 +265,7 @@ fn holes_are_filled_before_they_are_written() {
         sparse.write_all_at(&content[..128], 0).unwrap();
     }
     let bytes = |file: &str| fs::metadata(path(file)).unwrap().blocks() * 512;
-    let link = Link::open_in(place.path(), NAME).unwrap();
+    let link = Link::open_in(folder.path(), NAME).unwrap();
     assert!(bytes("tx") < REGION);
     let (tx, mut rx) = (link.producer().unwrap(), link.consumer().unwrap());
     assert!(bytes("tx") > REGION);
@@ -288,11 +288,11 @@ fn other_file_types_are_refused() {
                 ("nothing", |_, _| {}),
             ];
             for (what, replace) in replacements {
-                let (place, path) = dead_link(true);
-                let (at, old) = (path.join(file), place.path().join("old"));
+                let (folder, path) = dead_link(true);
+                let (at, old) = (path.join(file), folder.path().join("old"));
                 fs::rename(&at, &old).unwrap();
                 replace(&at, &old);
-                let error = Link::open_in(place.path(), NAME).expect_err(what);
+                let error = Link::open_in(folder.path(), NAME).expect_err(what);
                 let expected = match what {
                     "a symbolic link" | "a second name" => LinkErrorKind::Untrusted,
                     "nothing" => LinkErrorKind::NotFound,
@@ -302,12 +302,12 @@ fn other_file_types_are_refused() {
                 assert!(error.to_string().contains(file), "{what} for {file}: {error}");
             }
             if Uid::effective().is_root() {
-                let (place, path) = dead_link(true);
+                let (folder, path) = dead_link(true);
                 fs::remove_file(path.join(file)).unwrap();
                 // /dev/zero, which can be mapped and read without end.
                 let made = mknod(&path.join(file), SFlag::S_IFCHR, Mode::S_IRWXU, makedev(1, 5));
                 if made.is_ok() {
-                    let error = Link::open_in(place.path(), NAME).expect_err("a device");
+                    let error = Link::open_in(folder.path(), NAME).expect_err("a device");
                     assert_eq!(error.kind(), LinkErrorKind::Incompatible, "a device for {file}: {error}");
                 }
             }
@@ -318,15 +318,15 @@ fn other_file_types_are_refused() {
 /// A file that is replaced between opening the link and joining it is checked again.
 #[test]
 fn a_file_that_is_replaced_before_it_is_claimed_is_refused() {
-    let (place, path) = dead_link(true);
-    let link = Link::open_in(place.path(), NAME).unwrap();
-    fs::rename(path.join("rx.0"), place.path().join("old")).unwrap();
-    symlink(place.path().join("old"), path.join("rx.0")).unwrap();
+    let (folder, path) = dead_link(true);
+    let link = Link::open_in(folder.path(), NAME).unwrap();
+    fs::rename(path.join("rx.0"), folder.path().join("old")).unwrap();
+    symlink(folder.path().join("old"), path.join("rx.0")).unwrap();
     assert_eq!(link.consumer().unwrap_err().kind(), LinkErrorKind::Untrusted);
     fs::remove_file(path.join("rx.0")).unwrap();
     fs::write(path.join("rx.0"), [7; 4096]).unwrap();
     assert_eq!(link.consumer().unwrap_err().kind(), LinkErrorKind::Incompatible);
-    fs::rename(path.join("tx"), place.path().join("old tx")).unwrap();
+    fs::rename(path.join("tx"), folder.path().join("old tx")).unwrap();
     mkfifo(&path.join("tx"), Mode::S_IRWXU).unwrap();
     assert_eq!(link.producer().unwrap_err().kind(), LinkErrorKind::Incompatible);
 }
@@ -334,8 +334,8 @@ fn a_file_that_is_replaced_before_it_is_claimed_is_refused() {
 /// Every call that takes a name refuses names that lead elsewhere or need quoting in a shell.
 #[test]
 fn names_that_lead_elsewhere_are_refused() {
-    let (place, _) = dead_link(true);
-    let inner = place.path().join("inner");
+    let (folder, _) = dead_link(true);
+    let inner = folder.path().join("inner");
     fs::create_dir(&inner).unwrap();
     let long = "x".repeat(201);
     let names = [
@@ -358,7 +358,7 @@ fn names_that_lead_elsewhere_are_refused() {
         long.as_str(),
     ];
     for name in names {
-        for dir in [place.path(), &inner] {
+        for dir in [folder.path(), &inner] {
             let refused = [
                 Link::open_in(dir, name).map(drop),
                 builder(dir).create(name).map(drop),
@@ -370,10 +370,10 @@ fn names_that_lead_elsewhere_are_refused() {
             }
         }
     }
-    assert_eq!(Link::list(Some(place.path())).unwrap(), [NAME]);
+    assert_eq!(Link::list(Some(folder.path())).unwrap(), [NAME]);
     for name in ["a", "a.b", "A-1_z", "0", &long[..200]] {
-        builder(place.path()).create(name).unwrap();
-        Link::open_in(place.path(), name).unwrap();
+        builder(folder.path()).create(name).unwrap();
+        Link::open_in(folder.path(), name).unwrap();
     }
 }
 
@@ -382,7 +382,7 @@ fn names_that_lead_elsewhere_are_refused() {
 fn files_of_random_bytes_are_survived() {
     let mut random = Random::new(74);
     for round in 0..300 {
-        let (place, path) = dead_link(true);
+        let (folder, path) = dead_link(true);
         let file = path.join(["tx", "rx.0", "tx.0", "ctl"][round % 4]);
         let mut noise: Vec<u8> = (0..random.below(12_000)).map(|_| random.next() as u8).collect();
         if random.below(2) == 0 {
@@ -392,7 +392,7 @@ fn files_of_random_bytes_are_survived() {
             noise[..len].copy_from_slice(&kept[..len]);
         }
         fs::write(&file, &noise).unwrap();
-        match Link::open_in(place.path(), NAME) {
+        match Link::open_in(folder.path(), NAME) {
             Ok(link) => {
                 assert_ne!(round % 4, 0, "random bytes cannot form a valid header");
                 use_it_all(&link, read_bytes);

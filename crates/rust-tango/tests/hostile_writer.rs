@@ -18,7 +18,7 @@ use common::hostile::{
     CONSUMER, CONSUMER_WORDS, DEPTH, HEAD, HEAD_WORDS, HOT_SLOT, HOT_SLOT_WORDS, MTU, NAME, RING, SLOT_WORDS,
     builder, hostile_value,
 };
-use common::process::Place;
+use common::process::TestFolder;
 use common::{Random, assert_whole, in_time, publish};
 use nix::sys::mman::{MapFlags, ProtFlags, mmap, munmap};
 use rust_tango::{Assembler, Consumer, Link, Producer, Start, Wait};
@@ -146,10 +146,10 @@ fn read(rx: &mut Consumer<'_>, assembler: &mut Assembler, call: u64) {
 }
 
 /// All parties work while the files are overwritten. Returns the producer.
-fn all_parties_work(place: &Path, seed: u64, everything: bool) -> (Link, Producer<'static>) {
-    let link = builder(place).create(NAME).unwrap();
+fn all_parties_work(folder: &Path, seed: u64, everything: bool) -> (Link, Producer<'static>) {
+    let link = builder(folder).create(NAME).unwrap();
     let mut tx = link.producer().unwrap().with_patience(SHORT).with_wait(Wait::ParkAfter(SHORT / 4));
-    let (path, over) = (place.join(NAME), AtomicBool::new(false));
+    let (path, over) = (folder.join(NAME), AtomicBool::new(false));
     std::thread::scope(|scope| {
         let producing = scope.spawn(|| repeat(&over, "producer", |call| produce(&mut tx, call)));
         let readers = [
@@ -168,7 +168,7 @@ fn all_parties_work(place: &Path, seed: u64, everything: bool) -> (Link, Produce
             repeat(&over, "joining", |call| {
                 let start = [Start::Oldest, Start::Next, Start::At(call)][call as usize % 3];
                 let mut assembler = Assembler::new(1 << 16);
-                let again = Link::open_in(place, NAME);
+                let again = Link::open_in(folder, NAME);
                 let link = again.as_ref().unwrap_or(&link);
                 for mut rx in
                     [link.observer_from(start), link.evictable_consumer(start)].into_iter().flatten()
@@ -193,8 +193,8 @@ fn all_parties_work(place: &Path, seed: u64, everything: bool) -> (Link, Produce
 fn everything_is_overwritten() {
     in_time(|| {
         for seed in 0..3 {
-            let place = Place::new();
-            let (link, tx) = all_parties_work(place.path(), seed, true);
+            let folder = TestFolder::new();
+            let (link, tx) = all_parties_work(folder.path(), seed, true);
             // A later producer can take over the link, whatever its state.
             drop(tx);
             let tx = link.producer().unwrap();
@@ -209,8 +209,8 @@ fn everything_is_overwritten() {
 fn the_link_works_again_after_the_writes() {
     in_time(|| {
         for seed in 3..6 {
-            let place = Place::new();
-            let (link, tx) = all_parties_work(place.path(), seed, false);
+            let folder = TestFolder::new();
+            let (link, tx) = all_parties_work(folder.path(), seed, false);
             // All consumers have gone. A new one gets everything from now on.
             for _ in 0..2 * DEPTH {
                 let begin = Instant::now();

@@ -8,7 +8,7 @@ use std::fs;
 use std::path::Path;
 use std::time::Duration;
 
-use common::process::{Child, Place, entries, role, say};
+use common::process::{Child, TestFolder, entries, role, say};
 use common::{Random, assert_is, in_time, publish};
 use nix::fcntl::{FcntlArg, fcntl};
 use nix::libc;
@@ -16,43 +16,46 @@ use rust_tango::{Link, LinkBuilder, LinkErrorKind};
 
 const MTU: usize = 300;
 
-fn builder(place: &Path) -> LinkBuilder {
-    Link::builder().depth(8).mtu(MTU).consumers(3).dir(place)
+fn builder(folder: &Path) -> LinkBuilder {
+    Link::builder().depth(8).mtu(MTU).consumers(3).dir(folder)
 }
 
 /// What the child processes repeat until they are killed.
 #[test]
 fn child() {
-    let Some((role, place)) = role() else { return };
+    let Some((role, folder)) = role() else { return };
     let act: fn(&Path) = match role.as_str() {
-        "makes and removes" => |place| {
-            let link = builder(place).create("quotes").unwrap();
+        "makes and removes" => |folder| {
+            let link = builder(folder).create("quotes").unwrap();
             link.remove().unwrap();
         },
-        "remakes" => |place| drop(builder(place).create("quotes").unwrap()),
-        "takes over" => |place| {
-            let tx = builder(place).create_or_take_over("quotes").unwrap().producer().unwrap();
+        "remakes" => |folder| drop(builder(folder).create("quotes").unwrap()),
+        "takes over" => |folder| {
+            let tx = builder(folder).create_or_take_over("quotes").unwrap().producer().unwrap();
             publish(&tx, MTU).unwrap();
         },
-        "clears up" => |place| {
-            drop(builder(place).create("quotes").unwrap());
-            Link::remove_all_dead(Some(place)).unwrap().into_iter().for_each(|(_, removed)| removed.unwrap());
+        "clears up" => |folder| {
+            drop(builder(folder).create("quotes").unwrap());
+            Link::remove_all_dead(Some(folder))
+                .unwrap()
+                .into_iter()
+                .for_each(|(_, removed)| removed.unwrap());
         },
         // Both use one name, so each may find the other's link in its way, or its own link gone.
-        "one of two" => |place| {
-            let done = builder(place).create("quotes").and_then(|link| link.remove());
+        "one of two" => |folder| {
+            let done = builder(folder).create("quotes").and_then(|link| link.remove());
             if let Err(error) = done {
                 if ![LinkErrorKind::InUse, LinkErrorKind::NotFound].contains(&error.kind()) {
-                    fs::write(place.join("unexpected"), error.to_string()).unwrap();
+                    fs::write(folder.join("unexpected"), error.to_string()).unwrap();
                 }
             }
         },
         other => panic!("no role {other}"),
     };
-    act(&place);
+    act(&folder);
     say("ready");
     loop {
-        act(&place);
+        act(&folder);
     }
 }
 
@@ -69,16 +72,16 @@ struct Left {
 /// Kills a child in this role `rounds` times, each time at another point, and checks that a link can be
 /// created and used.
 fn kill_repeatedly(role: &'static str, rounds: usize) -> Left {
-    let place = Place::new();
+    let folder = TestFolder::new();
     let mut random = Random::new(rounds as u64);
     let mut left = Left::default();
     for round in 0..rounds {
         // Whatever the previous round has left is a valid starting point.
-        let mut child = Child::start(role, &place);
+        let mut child = Child::start(role, &folder);
         assert_eq!(child.hear(), "ready");
         std::thread::sleep(Duration::from_micros(random.below(700)));
         child.kill();
-        let found = entries(place.path());
+        let found = entries(folder.path());
         if found.iter().any(|name| name.starts_with(".new-") || name.starts_with(".old-")) {
             left.hidden += 1;
         } else if found.iter().any(|name| name == "quotes") {
@@ -87,16 +90,16 @@ fn kill_repeatedly(role: &'static str, rounds: usize) -> Left {
             left.nothing += 1;
         }
 
-        let made = builder(place.path());
+        let made = builder(folder.path());
         let link = if round % 2 == 0 { made.create("quotes") } else { made.create_or_take_over("quotes") };
         let link = link.unwrap_or_else(|error| panic!("{role}, {found:?}: {error}"));
-        assert_eq!(entries(place.path()), [".lock", "quotes"], "{role}");
+        assert_eq!(entries(folder.path()), [".lock", "quotes"], "{role}");
         let (tx, mut rx) = (link.producer().unwrap(), link.consumer().unwrap());
         let sent = publish(&tx, MTU).unwrap();
         assert_is(&rx.poll().unwrap().unwrap(), sent.seq, MTU);
         if round % 3 == 0 {
             link.remove().unwrap();
-            assert_eq!(entries(place.path()), [".lock"], "{role}");
+            assert_eq!(entries(folder.path()), [".lock"], "{role}");
         }
     }
     println!("{role}: {left:?}");
@@ -141,18 +144,18 @@ fn killed_while_clearing_up() {
 #[test]
 fn other_links_are_not_blocked() {
     in_time(|| {
-        let place = Place::new();
+        let folder = TestFolder::new();
         for round in 0..60 {
-            let mut children = [0, 1].map(|_| Child::start("one of two", &place));
+            let mut children = [0, 1].map(|_| Child::start("one of two", &folder));
             children.iter_mut().for_each(|child| assert_eq!(child.hear(), "ready"));
             let name = format!("mine{}", round % 3);
-            let link = builder(place.path()).create(&name).unwrap();
+            let link = builder(folder.path()).create(&name).unwrap();
             std::thread::sleep(Duration::from_micros(round * 11));
             children.into_iter().for_each(Child::kill);
             link.remove().unwrap();
         }
-        drop(builder(place.path()).create("quotes").unwrap());
-        assert_eq!(entries(place.path()), [".lock", "quotes"]);
+        drop(builder(folder.path()).create("quotes").unwrap());
+        assert_eq!(entries(folder.path()), [".lock", "quotes"]);
     });
 }
 
@@ -161,22 +164,22 @@ fn other_links_are_not_blocked() {
 #[test]
 fn a_stopped_process_blocks_nobody() {
     in_time(|| {
-        let place = Place::new();
+        let folder = TestFolder::new();
         let mut random = Random::new(7);
         let mut locked = 0;
         for role in ["makes and removes", "remakes", "clears up"] {
             for round in 0..60 {
-                let mut child = Child::start(role, &place);
+                let mut child = Child::start(role, &folder);
                 assert_eq!(child.hear(), "ready");
                 std::thread::sleep(Duration::from_micros(random.below(700)));
                 child.stop();
-                locked += u32::from(is_locked(&place.path().join(".lock")));
+                locked += u32::from(is_locked(&folder.path().join(".lock")));
                 let name = format!("mine{}", round % 3);
-                let tx = builder(place.path()).create(&name).unwrap().producer().unwrap();
-                assert!(Link::open_in(place.path(), &name).unwrap().status().producer);
+                let tx = builder(folder.path()).create(&name).unwrap().producer().unwrap();
+                assert!(Link::open_in(folder.path(), &name).unwrap().status().producer);
                 drop(tx);
                 child.kill();
-                Link::remove_dead(Some(place.path()), &name).unwrap();
+                Link::remove_dead(Some(folder.path()), &name).unwrap();
             }
         }
         assert!(locked > 0, "none was stopped while it held the lock of the folder");

@@ -11,7 +11,7 @@ use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use common::process::{Child, Place, die_after, is_told, role, say, warm_up};
+use common::process::{Child, TestFolder, die_after, is_told, role, say, warm_up};
 use common::{Random, assert_is, in_time, publish, publish_blocking};
 use nix::sys::signal::Signal;
 use rust_tango::{Link, LinkBuilder, Start, TangoError, Wait};
@@ -20,15 +20,15 @@ const MTU: usize = 700;
 const DEPTH: u64 = 16;
 const SLOTS: usize = 4;
 
-fn builder(place: &Path) -> LinkBuilder {
+fn builder(folder: &Path) -> LinkBuilder {
     // A small region, so that large payloads run out of granules before they run out of lines.
-    Link::builder().depth(DEPTH as usize).mtu(MTU).region(4000).consumers(SLOTS).dir(place)
+    Link::builder().depth(DEPTH as usize).mtu(MTU).region(4000).consumers(SLOTS).dir(folder)
 }
 
 /// Joins, reads a little and leaves, again and again, until it is killed.
-fn come_and_go(place: &Path, seed: u64) {
+fn come_and_go(folder: &Path, seed: u64) {
     let mut random = Random::new(seed);
-    let link = Link::open_in(place, "quotes").unwrap();
+    let link = Link::open_in(folder, "quotes").unwrap();
     warm_up();
     say("ready");
     die_after(Duration::from_nanos(random.below(4_000_000)));
@@ -67,14 +67,14 @@ fn come_and_go(place: &Path, seed: u64) {
 
 #[test]
 fn child() {
-    let Some((role, place)) = role() else { return };
+    let Some((role, folder)) = role() else { return };
     let mut words = role.split(' ');
     match (words.next().unwrap(), words.next()) {
-        ("churn", Some(seed)) => come_and_go(&place, seed.parse().unwrap()),
+        ("churn", Some(seed)) => come_and_go(&folder, seed.parse().unwrap()),
         // Holds fragment `seq` until it is told to check it again.
         ("hold", Some(seq)) => {
             let seq = seq.parse().unwrap();
-            let link = Link::open_in(&place, "quotes").unwrap();
+            let link = Link::open_in(&folder, "quotes").unwrap();
             let mut rx = link.consumer_from(Start::At(seq)).unwrap();
             let held = rx.poll().unwrap().unwrap();
             assert_is(&held, seq, MTU);
@@ -93,7 +93,7 @@ fn child() {
         }
         // Reads and reports until the link is closed.
         ("evictable", None) => {
-            let link = Link::open_in(&place, "quotes").unwrap();
+            let link = Link::open_in(&folder, "quotes").unwrap();
             let mut rx = link.evictable_consumer(Start::Next).unwrap();
             say("ready");
             let mut next = rx.next_seq();
@@ -121,12 +121,12 @@ fn child() {
 #[test]
 fn dead_consumers_are_not_counted_and_hold_no_fragments() {
     in_time(|| {
-        let place = Place::new();
-        let link = builder(place.path()).create("quotes").unwrap();
+        let folder = TestFolder::new();
+        let link = builder(folder.path()).create("quotes").unwrap();
         let tx = link.producer().unwrap();
         let none = Some(Duration::ZERO);
         let kill_one = |tx: &rust_tango::Producer<'_>| {
-            let child = Child::start_ready("evictable", &place);
+            let child = Child::start_ready("evictable", &folder);
             assert!(tx.consumers() == 1 && tx.wait_for_consumers(1, none));
             child.stop();
             publish(tx, MTU).unwrap();
@@ -151,8 +151,8 @@ fn dead_consumers_are_not_counted_and_hold_no_fragments() {
 
 /// Kills `kills` consumers, two at a time, while a producer that waits by `wait` publishes.
 fn kill_many(kills: u64, wait: Wait) {
-    let place = Place::new();
-    let link = builder(place.path()).create("quotes").unwrap();
+    let folder = TestFolder::new();
+    let link = builder(folder.path()).create("quotes").unwrap();
     // No living consumer delays it for that long.
     let tx = link.producer().unwrap().with_wait(wait).with_patience(Duration::from_secs(60));
     let mut steady = link.consumer().unwrap();
@@ -195,11 +195,11 @@ fn kill_many(kills: u64, wait: Wait) {
             }
         });
         let killers = [1_u64, 2].map(|half| {
-            let (place, killed) = (&place, &killed);
+            let (folder, killed) = (&folder, &killed);
             scope.spawn(move || {
                 for at in 0..kills / 2 {
                     let role = format!("churn {}", half * 1_000_000 + at);
-                    let status = Child::start_ready(&role, place).ends();
+                    let status = Child::start_ready(&role, folder).ends();
                     assert_eq!(status.signal(), Some(Signal::SIGKILL as i32), "{status}");
                     killed.fetch_add(1, Ordering::Relaxed);
                 }
@@ -265,15 +265,15 @@ fn a_sleeping_producer_reaps_dead_consumers() {
 fn a_stopped_consumer_is_not_taken_for_dead() {
     in_time(|| {
         for large in [false, true] {
-            let place = Place::new();
-            let link = builder(place.path()).create("quotes").unwrap();
+            let folder = TestFolder::new();
+            let link = builder(folder.path()).create("quotes").unwrap();
             let tx = link.producer().unwrap().with_patience(Duration::ZERO);
             let mut seq = 1;
             while (publish(&tx, MTU).unwrap().size > 96) != large {
                 seq += 1;
             }
-            let mut holder = Child::start_ready(&format!("hold {seq}"), &place);
-            let dead = Child::start_ready(&format!("hold {seq}"), &place);
+            let mut holder = Child::start_ready(&format!("hold {seq}"), &folder);
+            let dead = Child::start_ready(&format!("hold {seq}"), &folder);
             holder.stop();
             dead.kill();
             // A call that blocks must behave like one that tries again and again.
@@ -319,12 +319,12 @@ fn a_stopped_consumer_is_not_taken_for_dead() {
 fn a_stopped_evictable_consumer_is_evicted_and_learns_its_loss() {
     in_time(|| {
         const PATIENCE: Duration = Duration::from_millis(150);
-        let place = Place::new();
-        let link = builder(place.path()).create("quotes").unwrap();
+        let folder = TestFolder::new();
+        let link = builder(folder.path()).create("quotes").unwrap();
         let wait = Wait::ParkAfter(Duration::ZERO);
         let tx = link.producer().unwrap().with_patience(PATIENCE).with_wait(wait);
         let mut steady = link.consumer().unwrap();
-        let mut evictable = Child::start_ready("evictable", &place);
+        let mut evictable = Child::start_ready("evictable", &folder);
         let mut publish_and_read = |seq| {
             publish_blocking(&tx, MTU);
             assert_is(&steady.poll().unwrap().unwrap(), seq, MTU);

@@ -15,7 +15,7 @@ use std::sync::mpsc::channel;
 use std::time::{Duration, Instant};
 
 use cases::{BATCH, CASES, Case, How, case, publish_batches, publish_by_loan};
-use common::process::{Child, Place, die_after, role, say, warm_up};
+use common::process::{Child, TestFolder, die_after, role, say, warm_up};
 use common::waiting::AT_ONCE;
 use common::{Random, assert_is, in_time, payload, publish, publish_blocking, sig};
 use nix::sys::signal::Signal;
@@ -25,7 +25,7 @@ use rust_tango::{Link, LinkErrorKind, Start, TangoError, Wait};
 
 #[test]
 fn child() {
-    let Some((role, place)) = role() else { return };
+    let Some((role, folder)) = role() else { return };
     let words: Vec<_> = role.split(',').collect();
     match words[..] {
         // Takes the link over, reports where it continues, and publishes until it is killed.
@@ -33,7 +33,7 @@ fn child() {
             let case = case(name);
             let mut random = Random::new(seed.parse().unwrap());
             let wait = if random.below(2) == 0 { AT_ONCE } else { Wait::Yield };
-            let mut tx = Link::open_in(&place, "quotes").unwrap().producer().unwrap().with_wait(wait);
+            let mut tx = Link::open_in(&folder, "quotes").unwrap().producer().unwrap().with_wait(wait);
             say(tx.next_seq());
             // Two runs of prepared fragments, so that most of the time is spent in publishing. The first run
             // measures the time. The child is killed in the second.
@@ -70,7 +70,7 @@ fn child() {
         ["take over", name, seed] => {
             let case = case(name);
             let mut random = Random::new(seed.parse().unwrap());
-            let link = Link::open_in(&place, "quotes").unwrap();
+            let link = Link::open_in(&folder, "quotes").unwrap();
             warm_up();
             say("ready");
             let longest = [60_000, 800_000][random.below(2) as usize];
@@ -83,7 +83,7 @@ fn child() {
         // Falls asleep sooner or later, for lack of credits.
         ["sleep", name] => {
             let case = case(name);
-            let tx = Link::open_in(&place, "quotes").unwrap().producer().unwrap().with_wait(AT_ONCE);
+            let tx = Link::open_in(&folder, "quotes").unwrap().producer().unwrap().with_wait(AT_ONCE);
             say(tx.next_seq());
             loop {
                 publish_blocking(&tx, case.mtu);
@@ -91,7 +91,7 @@ fn child() {
         }
         // Publishes until it is killed.
         ["endless", name] => {
-            let tx = Link::open_in(&place, "quotes").unwrap().producer().unwrap().with_wait(AT_ONCE);
+            let tx = Link::open_in(&folder, "quotes").unwrap().producer().unwrap().with_wait(AT_ONCE);
             say(tx.next_seq());
             loop {
                 publish_blocking(&tx, case(name).mtu);
@@ -99,7 +99,7 @@ fn child() {
         }
         // Publishes a fragment whenever all consumers sleep, with the current time as its `sig`.
         ["beat", count] => {
-            let link = Link::open_in(&place, "quotes").unwrap();
+            let link = Link::open_in(&folder, "quotes").unwrap();
             let tx = link.producer().unwrap();
             say(tx.next_seq());
             for _ in 0..count.parse().unwrap() {
@@ -118,12 +118,12 @@ fn child() {
 /// Kills `kills` producers. Returns how many of them were killed in the middle of a fragment; where payloads
 /// overwrite older ones, that number is not exact.
 fn kill_while_it_publishes(case: &Case, kills: u64) -> u64 {
-    let place = Place::new();
-    let link = case.builder(place.path()).create("quotes").unwrap();
+    let folder = TestFolder::new();
+    let link = case.builder(folder.path()).create("quotes").unwrap();
     let rx = Reading::new(link.consumer().unwrap(), case.mtu);
     let ob = Reading::new(link.observer().unwrap(), case.mtu);
     drop(link.producer().unwrap());
-    let link = Link::open_in(place.path(), "quotes").unwrap();
+    let link = Link::open_in(folder.path(), "quotes").unwrap();
     let done = AtomicBool::new(false);
     std::thread::scope(|scope| {
         let [rx, ob] = [rx, ob].map(|mut reading| {
@@ -141,7 +141,7 @@ fn kill_while_it_publishes(case: &Case, kills: u64) -> u64 {
         let killer = scope.spawn(|| {
             let (mut fragments, mut begun) = (0, 0);
             for at in 0..kills {
-                let mut child = Child::start(&format!("publish,{},{at}", case.name), &place);
+                let mut child = Child::start(&format!("publish,{},{at}", case.name), &folder);
                 let first: u64 = child.hear().parse().unwrap();
                 let status = child.ends();
                 assert_eq!(status.signal(), Some(Signal::SIGKILL as i32), "{status}");
@@ -206,8 +206,8 @@ fn a_producer_may_be_killed_in_the_middle_of_a_fragment() {
 fn a_producer_may_be_killed_while_it_takes_over() {
     in_time(|| {
         for case in &CASES {
-            let place = Place::new();
-            let link = case.builder(place.path()).create("quotes").unwrap();
+            let folder = TestFolder::new();
+            let link = case.builder(folder.path()).create("quotes").unwrap();
             let mut slow = Reading::new(link.consumer().unwrap(), case.mtu);
             let mut fast = Reading::new(link.consumer().unwrap(), case.mtu);
             let tx = link.producer().unwrap();
@@ -225,7 +225,7 @@ fn a_producer_may_be_killed_while_it_takes_over() {
                     assert_is(held, next, case.mtu);
                     held.payload.as_slice().to_vec()
                 });
-                let mut child = Child::start(&format!("take over,{},{at}", case.name), &place);
+                let mut child = Child::start(&format!("take over,{},{at}", case.name), &folder);
                 assert_eq!(child.hear(), "ready");
                 let before = link.status();
                 let status = child.ends();
@@ -259,14 +259,14 @@ fn a_producer_may_be_killed_while_it_takes_over() {
 fn a_producer_may_be_killed_asleep() {
     in_time(|| {
         for case in &CASES {
-            let place = Place::new();
-            let link = case.builder(place.path()).create("quotes").unwrap();
+            let folder = TestFolder::new();
+            let link = case.builder(folder.path()).create("quotes").unwrap();
             let mut slow = Reading::new(link.consumer().unwrap(), case.mtu);
             let mut fast = Reading::new(link.consumer().unwrap(), case.mtu);
             drop(link.producer().unwrap());
             let mut random = Random::new(case.depth as u64);
             for _ in 0..6 {
-                let mut child = Child::start(&format!("sleep,{}", case.name), &place);
+                let mut child = Child::start(&format!("sleep,{}", case.name), &folder);
                 let first: u64 = child.hear().parse().unwrap();
                 assert!(first <= link.status().next);
                 for _ in 0..random.below(2 * case.depth as u64) {
@@ -300,12 +300,12 @@ fn a_producer_may_be_killed_asleep() {
 fn a_stopped_producer_is_not_taken_for_dead() {
     in_time(|| {
         let case = case("few granules");
-        let place = Place::new();
-        let link = case.builder(place.path()).create("quotes").unwrap();
+        let folder = TestFolder::new();
+        let link = case.builder(folder.path()).create("quotes").unwrap();
         let rx = link.consumer().unwrap().with_wait(AT_ONCE);
         let (mut rx, mut ob) = (Reading::new(rx, case.mtu), Reading::new(link.observer().unwrap(), case.mtu));
         drop(link.producer().unwrap());
-        let mut producer = Child::start(&format!("endless,{}", case.name), &place);
+        let mut producer = Child::start(&format!("endless,{}", case.name), &folder);
         assert_eq!(producer.hear(), "1");
         for round in 1..=5 {
             while rx.next < 200 * round {
@@ -322,9 +322,9 @@ fn a_stopped_producer_is_not_taken_for_dead() {
             assert_eq!(link.producer().unwrap_err().kind(), LinkErrorKind::Taken);
             let holder = format!("its producer (tx, process {})", producer.id());
             for refused in [
-                case.builder(place.path()).create("quotes").map(drop),
-                case.builder(place.path()).create_or_take_over("quotes").map(drop),
-                Link::remove_dead(Some(place.path()), "quotes"),
+                case.builder(folder.path()).create("quotes").map(drop),
+                case.builder(folder.path()).create_or_take_over("quotes").map(drop),
+                Link::remove_dead(Some(folder.path()), "quotes"),
             ] {
                 let error = refused.unwrap_err();
                 assert!(
@@ -355,16 +355,16 @@ fn no_wakeup_is_lost_between_producers() {
     in_time(|| {
         const KILLS: u64 = 40;
         const EACH: u64 = 3;
-        let place = Place::new();
+        let folder = TestFolder::new();
         let start = || {
-            let mut child = Child::start(&format!("beat,{EACH}"), &place);
+            let mut child = Child::start(&format!("beat,{EACH}"), &folder);
             let first = child.hear().parse::<u64>().unwrap();
             (child, first)
         };
-        drop(case("slots").builder(place.path()).create("quotes").unwrap());
+        drop(case("slots").builder(folder.path()).create("quotes").unwrap());
         let (mut child, _) = start();
-        let link = Link::open_in(place.path(), "quotes").unwrap();
-        let (told, events) = channel();
+        let link = Link::open_in(folder.path(), "quotes").unwrap();
+        let (progress, events) = channel();
         // The observer first, because the producer begins when the two others sleep.
         let readers = [Wait::Yield, Wait::Park, AT_ONCE].map(|wait| {
             let rx = match wait {
@@ -372,7 +372,7 @@ fn no_wakeup_is_lost_between_producers() {
                 Wait::Park => link.evictable_consumer(Start::Next),
                 _ => link.observer(),
             };
-            let (mut rx, told) = (rx.unwrap().with_wait(wait), told.clone());
+            let (mut rx, progress) = (rx.unwrap().with_wait(wait), progress.clone());
             std::thread::spawn(move || {
                 let (mut next, mut gone, mut replaced) = (1, 0, 0);
                 let mut late = Vec::new();
@@ -382,7 +382,7 @@ fn no_wakeup_is_lost_between_producers() {
                             late.push(Duration::from_nanos(now() - fragment.meta.sig));
                             assert_eq!(fragment.meta.seq, next);
                             next += 1;
-                            told.send(next).unwrap();
+                            progress.send(next).unwrap();
                             continue;
                         }
                         Ok(None) => break (late, gone, replaced),
@@ -401,14 +401,14 @@ fn no_wakeup_is_lost_between_producers() {
                                 "the new producer begins at {first}, and {next} is read next"
                             );
                             replaced += 1;
-                            let _ = told.send(next); // nobody receives the last one
+                            let _ = progress.send(next); // nobody receives the last one
                         }
                         error => panic!("{error}"),
                     }
                 }
             })
         });
-        drop(told);
+        drop(progress);
         let mut random = Random::new(5);
         // If two producers take over between two calls of a reader, it learns of one takeover.
         let all_know = |taken_over: bool| {

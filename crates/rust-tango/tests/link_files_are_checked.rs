@@ -9,7 +9,7 @@ use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 
 use common::hostile::{MTU, dead_link, overwrite};
-use common::process::Place;
+use common::process::TestFolder;
 use common::{Random, publish};
 use rust_tango::{Link, LinkErrorKind, Start, TangoError};
 
@@ -19,7 +19,7 @@ fn mode(path: PathBuf) -> u32 {
 
 #[test]
 fn other_users_can_neither_read_nor_write_them() {
-    let (place, path) = dead_link(true);
+    let (folder, path) = dead_link(true);
     assert_eq!(mode(path.clone()), 0o700);
     let mut files: Vec<_> = fs::read_dir(&path).unwrap().map(|file| file.unwrap().file_name()).collect();
     files.sort();
@@ -27,18 +27,18 @@ fn other_users_can_neither_read_nor_write_them() {
     for file in files {
         assert_eq!(mode(path.join(file)), 0o600);
     }
-    let base = place.path().join("made/for/it");
+    let base = folder.path().join("made/for/it");
     Link::builder().dir(&base).create("quotes").unwrap();
     assert_eq!(mode(base), 0o700);
 }
 
 #[test]
 fn a_folder_that_others_can_write_is_not_trusted() {
-    let (place, path) = dead_link(true);
-    let link = Link::open_in(place.path(), "quotes").unwrap();
+    let (folder, path) = dead_link(true);
+    let link = Link::open_in(folder.path(), "quotes").unwrap();
     link.consumer().unwrap();
     let set = |path: &PathBuf, mode| fs::set_permissions(path, Permissions::from_mode(mode)).unwrap();
-    let base = place.path().to_path_buf();
+    let base = folder.path().to_path_buf();
     for (changed, open, safe) in [
         (&path, 0o770, 0o700),
         (&path, 0o702, 0o700),
@@ -47,7 +47,7 @@ fn a_folder_that_others_can_write_is_not_trusted() {
         (&base, 0o777, 0o700),
     ] {
         set(changed, open);
-        let link = Link::open_in(place.path(), "quotes").unwrap();
+        let link = Link::open_in(folder.path(), "quotes").unwrap();
         let refused = link.consumer().unwrap_err();
         assert_eq!(refused.kind(), LinkErrorKind::Untrusted, "{changed:?} {open:o}: {refused}");
         assert!(refused.to_string().contains(changed.to_str().unwrap()), "{refused}");
@@ -62,14 +62,14 @@ fn a_folder_that_others_can_write_is_not_trusted() {
 
 #[test]
 fn things_that_are_not_links_are_not_opened() {
-    let (place, path) = dead_link(true);
-    symlink("quotes", place.path().join("alias")).unwrap();
-    assert_eq!(Link::open_in(place.path(), "alias").unwrap_err().kind(), LinkErrorKind::Incompatible);
-    fs::write(place.path().join("file"), "x").unwrap();
-    assert_eq!(Link::open_in(place.path(), "file").unwrap_err().kind(), LinkErrorKind::Incompatible);
+    let (folder, path) = dead_link(true);
+    symlink("quotes", folder.path().join("alias")).unwrap();
+    assert_eq!(Link::open_in(folder.path(), "alias").unwrap_err().kind(), LinkErrorKind::Incompatible);
+    fs::write(folder.path().join("file"), "x").unwrap();
+    assert_eq!(Link::open_in(folder.path(), "file").unwrap_err().kind(), LinkErrorKind::Incompatible);
     fs::rename(path.join("ctl"), path.join("ctl.bak")).unwrap();
     symlink("ctl.bak", path.join("ctl")).unwrap();
-    assert_eq!(Link::open_in(place.path(), "quotes").unwrap_err().kind(), LinkErrorKind::Untrusted);
+    assert_eq!(Link::open_in(folder.path(), "quotes").unwrap_err().kind(), LinkErrorKind::Untrusted);
 }
 
 /// The magic number, the version and each size in each header, one at a time.
@@ -93,9 +93,9 @@ fn damaged_headers_are_incompatible() {
     ];
     for (file, word, values) in bad {
         for value in values {
-            let (place, path) = dead_link(true);
+            let (folder, path) = dead_link(true);
             overwrite(&path.join(file), word as u64 * 8, &value.to_ne_bytes());
-            let error = Link::open_in(place.path(), "quotes").expect_err(file);
+            let error = Link::open_in(folder.path(), "quotes").expect_err(file);
             assert_eq!(error.kind(), LinkErrorKind::Incompatible, "{file} word {word} = {value}: {error}");
             assert!(error.to_string().contains(file), "{error}");
         }
@@ -105,11 +105,11 @@ fn damaged_headers_are_incompatible() {
 #[test]
 fn truncated_files_are_incompatible() {
     for file in ["tx", "ctl", "rx.0", "tx.0"] {
-        let (place, path) = dead_link(true);
+        let (folder, path) = dead_link(true);
         let full = fs::metadata(path.join(file)).unwrap().len();
         for len in [full - 1, full / 2, 100, 8, 0] {
             OpenOptions::new().write(true).open(path.join(file)).unwrap().set_len(len).unwrap();
-            let error = Link::open_in(place.path(), "quotes").expect_err(file);
+            let error = Link::open_in(folder.path(), "quotes").expect_err(file);
             assert_eq!(error.kind(), LinkErrorKind::Incompatible, "{file} of {len} bytes: {error}");
         }
     }
@@ -130,9 +130,10 @@ fn the_maker_can_produce_on_damaged_files_and_a_later_producer_is_refused() {
         |file| fs::remove_dir_all(file.parent().unwrap()).unwrap(),
     ];
     for (which, damage) in damages.into_iter().enumerate() {
-        let place = Place::new();
-        let link = Link::builder().depth(8).mtu(MTU).consumers(2).dir(place.path()).create("quotes").unwrap();
-        damage(&place.path().join("quotes/tx.1"));
+        let folder = TestFolder::new();
+        let link =
+            Link::builder().depth(8).mtu(MTU).consumers(2).dir(folder.path()).create("quotes").unwrap();
+        damage(&folder.path().join("quotes/tx.1"));
         let tx = link.producer().unwrap();
         publish(&tx, MTU).unwrap();
         drop(tx);
@@ -141,7 +142,7 @@ fn the_maker_can_produce_on_damaged_files_and_a_later_producer_is_refused() {
             assert!(refused.to_string().contains(if which == 3 { "tx" } else { "tx.1" }), "{refused}");
         }
         if which < 3 {
-            let holders = Link::holders(Some(place.path()), "quotes").unwrap();
+            let holders = Link::holders(Some(folder.path()), "quotes").unwrap();
             assert!(holders.is_empty(), "{holders}");
         }
     }
@@ -153,7 +154,7 @@ fn the_maker_can_produce_on_damaged_files_and_a_later_producer_is_refused() {
 fn any_bytes_in_the_rings_are_survived() {
     let mut random = Random::new(5);
     for _ in 0..300 {
-        let (place, path) = dead_link(true);
+        let (folder, path) = dead_link(true);
         for _ in 0..1 + random.below(20) {
             let (file, offset) = match random.below(4) {
                 0 => ("tx", 4096 + random.below(64) * 8), // the head
@@ -172,7 +173,7 @@ fn any_bytes_in_the_rings_are_survived() {
             };
             overwrite(&path.join(file), offset, &value.to_ne_bytes());
         }
-        let link = Link::open_in(place.path(), "quotes").unwrap();
+        let link = Link::open_in(folder.path(), "quotes").unwrap();
         let mut readers = [
             link.consumer_from(Start::Oldest).unwrap(),
             link.consumer_from(Start::At(1)).unwrap(),
@@ -209,8 +210,8 @@ fn corrupt_fragments_are_skipped() {
         ((MTU as u64 + 1) << 32, "size"),
         (u64::from(u32::MAX) | 97 << 32, "slot"),
     ] {
-        let (place, path) = dead_link(true);
-        let link = Link::open_in(place.path(), "quotes").unwrap();
+        let (folder, path) = dead_link(true);
+        let link = Link::open_in(folder.path(), "quotes").unwrap();
         let readers =
             [link.consumer_from(Start::Oldest).unwrap(), link.observer_from(Start::Oldest).unwrap()];
         overwrite(&path.join("tx"), 8192 + 2 * 128 + 16, &place_word.to_ne_bytes()); // fragment 2
@@ -226,13 +227,13 @@ fn corrupt_fragments_are_skipped() {
 
 #[test]
 fn a_link_that_others_can_write_lends_no_mutable_slice() {
-    let place = Place::new();
-    let builder = || Link::builder().depth(8).mtu(MTU).slot(128).observers(false).dir(place.path());
+    let folder = TestFolder::new();
+    let builder = || Link::builder().depth(8).mtu(MTU).slot(128).observers(false).dir(folder.path());
     let mut tx = builder().create("mine").unwrap().producer().unwrap();
     assert!(tx.loan(200).unwrap().as_mut_slice().is_some());
 
     let link = builder().create("open").unwrap();
-    fs::set_permissions(place.path().join("open/tx"), Permissions::from_mode(0o666)).unwrap();
+    fs::set_permissions(folder.path().join("open/tx"), Permissions::from_mode(0o666)).unwrap();
     let mut tx = link.producer().unwrap();
     let mut loan = tx.loan(200).unwrap();
     assert!(loan.as_mut_slice().is_none(), "another user could change it");

@@ -244,9 +244,9 @@ fn sizes_out_of_range_are_named() {
         (new().mtu(1000).region(usize::MAX), &usize::MAX.to_string()),
     ];
     for (builder, value) in wrong {
-        let shown = format!("{builder:?}");
-        let error = builder.build().expect_err(&shown);
-        assert_eq!(error.kind(), LinkErrorKind::Invalid, "{shown}");
+        let settings = format!("{builder:?}");
+        let error = builder.build().expect_err(&settings);
+        assert_eq!(error.kind(), LinkErrorKind::Invalid, "{settings}");
         assert!(error.to_string().contains(value), "{error} does not name {value}");
     }
 }

@@ -8,7 +8,7 @@ use std::os::unix::process::ExitStatusExt;
 use std::time::Duration;
 
 use common::kernel::allow_only;
-use common::process::{Child, Place, role, say, skip};
+use common::process::{Child, TestFolder, role, say, skip};
 use common::{assert_is, in_time, payload, sig};
 use nix::libc;
 use nix::sys::signal::Signal;
@@ -24,10 +24,10 @@ const ROUND: u64 = WHOLE + 5;
 
 #[test]
 fn child() {
-    let Some((role, place)) = role() else { return };
+    let Some((role, folder)) = role() else { return };
     let (what, and) = role.split_once(", ").unwrap_or((&role, ""));
     let builder = Link::builder().depth(DEPTH).mtu(MTU).consumers(3);
-    let link = if what == "heap" { builder.build() } else { builder.dir(&place).create("quotes") };
+    let link = if what == "heap" { builder.build() } else { builder.dir(&folder).create("quotes") };
     let link = link.unwrap();
     let mut tx = link.producer().unwrap();
     let mut readers =
@@ -85,8 +85,8 @@ fn read_all(rx: &mut Consumer<'_>, first: u64) {
 fn publishing_and_reading_make_no_system_call() {
     in_time(|| {
         for role in ["heap", "shared"] {
-            let place = Place::new();
-            let mut child = Child::start(role, &place);
+            let folder = TestFolder::new();
+            let mut child = Child::start(role, &folder);
             match child.hear().as_str() {
                 "done" => child.succeeds(),
                 why => skip(why),
@@ -99,8 +99,8 @@ fn publishing_and_reading_make_no_system_call() {
 #[test]
 fn sleeping_makes_a_system_call() {
     in_time(|| {
-        let place = Place::new();
-        let mut child = Child::start("shared, sleeps", &place);
+        let folder = TestFolder::new();
+        let mut child = Child::start("shared, sleeps", &folder);
         let said = child.hear_or_end();
         let status = child.ends();
         match said {

@@ -13,7 +13,7 @@ use std::fs;
 use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
 
-use common::process::{Child, Place, role, say};
+use common::process::{Child, TestFolder, role, say};
 use common::{assert_is, in_time, publish};
 use nix::errno::Errno;
 use nix::libc;
@@ -22,8 +22,8 @@ use rust_tango::{Link, LinkBuilder, Start};
 
 const MTU: usize = 300;
 
-fn builder(place: &Path) -> LinkBuilder {
-    Link::builder().depth(8).mtu(MTU).consumers(2).dir(place)
+fn builder(folder: &Path) -> LinkBuilder {
+    Link::builder().depth(8).mtu(MTU).consumers(2).dir(folder)
 }
 
 /// A mapping of a file of the link.
@@ -74,20 +74,20 @@ fn write_into(file: &str, writable: bool) {
 /// The roles of the child processes.
 #[test]
 fn child() {
-    let Some((role, place)) = role() else { return };
+    let Some((role, folder)) = role() else { return };
     let (party, rest) = role.split_once(' ').unwrap_or((&role, ""));
     let (tx, mut rx, mut ob) = match party {
-        "producer" => (Some(builder(&place).create("quotes").unwrap().producer().unwrap()), None, None),
+        "producer" => (Some(builder(&folder).create("quotes").unwrap().producer().unwrap()), None, None),
         "consumer" => {
-            let link = Link::open_in(&place, "quotes").unwrap();
+            let link = Link::open_in(&folder, "quotes").unwrap();
             (None, Some(link.consumer_from(Start::Oldest).unwrap()), None)
         }
         "observer" => {
-            let link = Link::open_in(&place, "quotes").unwrap();
+            let link = Link::open_in(&folder, "quotes").unwrap();
             (None, None, Some(link.observer_from(Start::Oldest).unwrap()))
         }
         "both" => {
-            let link = Link::open_in(&place, "quotes").unwrap();
+            let link = Link::open_in(&folder, "quotes").unwrap();
             // Made before the call, so it keeps its mapping.
             let ob = link.observer_from(Start::Oldest).unwrap();
             for handle in [&link, &link.clone()] {
@@ -117,12 +117,12 @@ fn child() {
 #[test]
 fn running_processes_map_files_of_others_read_only() {
     in_time(|| {
-        let place = Place::new();
-        let producer = Child::start_ready("producer", &place);
+        let folder = TestFolder::new();
+        let producer = Child::start_ready("producer", &folder);
         let readers = [
-            Child::start_ready("consumer", &place),
-            Child::start_ready("consumer", &place),
-            Child::start_ready("observer", &place),
+            Child::start_ready("consumer", &folder),
+            Child::start_ready("consumer", &folder),
+            Child::start_ready("observer", &folder),
         ];
         let own: [&[&str]; 4] = [&["tx", "tx.0", "tx.1"], &["rx.0", "tx.0"], &["rx.1", "tx.1"], &[]];
         for (child, own) in [&producer].into_iter().chain(&readers).zip(own) {
@@ -134,8 +134,8 @@ fn running_processes_map_files_of_others_read_only() {
                 mapped.iter().filter(|mapped| mapped.writable).map(|mapped| mapped.file.as_str()).collect();
             written.sort_unstable();
             assert_eq!(written, own, "{mapped:?}");
-            let mut shown = mapped.iter().filter(|mapped| mapped.file.starts_with("tx."));
-            assert!(shown.all(|mapped| own.contains(&mapped.file.as_str())), "{mapped:?}");
+            let mut hot_slots = mapped.iter().filter(|mapped| mapped.file.starts_with("tx."));
+            assert!(hot_slots.all(|mapped| own.contains(&mapped.file.as_str())), "{mapped:?}");
             assert!(!mapped.iter().any(|mapped| mapped.executable), "{mapped:?}");
         }
     });
@@ -144,9 +144,9 @@ fn running_processes_map_files_of_others_read_only() {
 #[test]
 fn readers_that_ask_for_it_map_the_producers_file_writable_and_no_other() {
     in_time(|| {
-        let place = Place::new();
-        let _producer = Child::start_ready("producer", &place);
-        let reader = Child::start_ready("both", &place);
+        let folder = TestFolder::new();
+        let _producer = Child::start_ready("producer", &folder);
+        let reader = Child::start_ready("both", &folder);
         let mapped = maps(&reader.id().to_string());
         for (file, times, writable) in
             [("tx", 2, 1), ("ctl", 1, 0), ("rx.0", 2, 1), ("rx.1", 1, 0), ("tx.0", 1, 1), ("tx.1", 0, 0)]
@@ -156,15 +156,15 @@ fn readers_that_ask_for_it_map_the_producers_file_writable_and_no_other() {
             assert_eq!((of_it.len(), found), (times, writable), "{file}: {mapped:?}");
         }
         // The reader loads through that mapping, so the page tables do not keep it from writing there.
-        Child::start("both writes tx", &place).succeeds();
+        Child::start("both writes tx", &folder).succeeds();
     });
 }
 
 /// `map_writable` on a link whose files are removed, and on a link on the heap.
 #[test]
 fn map_writable_fails_on_a_removed_link_and_does_nothing_on_the_heap() {
-    let place = Place::new();
-    let link = builder(place.path()).create("quotes").unwrap();
+    let folder = TestFolder::new();
+    let link = builder(folder.path()).create("quotes").unwrap();
     let tx = link.producer().unwrap();
     link.remove().unwrap();
     let error = link.map_writable().unwrap_err();
@@ -178,18 +178,18 @@ fn map_writable_fails_on_a_removed_link_and_does_nothing_on_the_heap() {
 #[test]
 fn a_store_into_a_file_of_another_party_is_a_segmentation_fault() {
     in_time(|| {
-        let place = Place::new();
+        let folder = TestFolder::new();
         // Before there are other parties: the producer writes into the files of readers and of the operator.
         for file in ["rx.0", "rx.1", "ctl", "tx"] {
-            expect_segmentation_fault(&format!("producer spoils {file}"), &place);
+            expect_segmentation_fault(&format!("producer spoils {file}"), &folder);
         }
-        let producer = Child::start_ready("producer", &place);
-        let before = fs::read(place.path().join("quotes/tx")).unwrap();
+        let producer = Child::start_ready("producer", &folder);
+        let before = fs::read(folder.path().join("quotes/tx")).unwrap();
         for file in ["tx", "rx.1", "ctl", "rx.0"] {
-            expect_segmentation_fault(&format!("consumer spoils {file}"), &place);
-            expect_segmentation_fault(&format!("observer spoils {file}"), &place);
+            expect_segmentation_fault(&format!("consumer spoils {file}"), &folder);
+            expect_segmentation_fault(&format!("observer spoils {file}"), &folder);
         }
-        assert!(before == fs::read(place.path().join("quotes/tx")).unwrap(), "no byte may change");
+        assert!(before == fs::read(folder.path().join("quotes/tx")).unwrap(), "no byte may change");
         drop(producer);
     });
 }
@@ -198,17 +198,17 @@ fn a_store_into_a_file_of_another_party_is_a_segmentation_fault() {
 #[test]
 fn a_store_into_its_own_file_succeeds() {
     in_time(|| {
-        let place = Place::new();
-        Child::start("producer writes tx", &place).succeeds();
-        let mut producer = Child::start("producer", &place);
+        let folder = TestFolder::new();
+        Child::start("producer writes tx", &folder).succeeds();
+        let mut producer = Child::start("producer", &folder);
         assert_eq!(producer.hear(), "ready");
-        Child::start("consumer writes rx.0", &place).succeeds();
-        assert_eq!(fs::read(place.path().join("quotes/rx.0")).unwrap()[120..128], [0xff; 8]);
+        Child::start("consumer writes rx.0", &folder).succeeds();
+        assert_eq!(fs::read(folder.path().join("quotes/rx.0")).unwrap()[120..128], [0xff; 8]);
     });
 }
 
-fn expect_segmentation_fault(role: &str, place: &Place) {
-    let mut child = Child::start(role, place);
+fn expect_segmentation_fault(role: &str, folder: &TestFolder) {
+    let mut child = Child::start(role, folder);
     assert_eq!(child.hear(), "now", "{role}");
     let status = child.ends();
     assert_eq!(status.signal(), Some(Signal::SIGSEGV as i32), "{role}: {status}");

@@ -9,15 +9,15 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use common::kernel::forget;
-use common::process::{Child, Place, processor_time, role, say, skip};
+use common::process::{Child, TestFolder, processor_time, role, say, skip};
 use common::waiting::{self, AT_ONCE, MTU, exchange_between_sleeping_threads, is_asleep, read, until};
 use common::{Random, assert_is, in_time, publish, publish_blocking};
 use nix::libc;
 use nix::sys::resource::UsageWho;
 use rust_tango::{Link, LinkBuilder, Producer, Start, TangoError, Wait};
 
-fn builder(place: &Path) -> LinkBuilder {
-    Link::builder().depth(8).mtu(MTU).consumers(2).dir(place)
+fn builder(folder: &Path) -> LinkBuilder {
+    Link::builder().depth(8).mtu(MTU).consumers(2).dir(folder)
 }
 
 /// Sends questions by `there` and gets the answers by `back`, both of which exist. Another process is the
@@ -46,7 +46,7 @@ fn ask(there: &Link, back: Link) {
 
 #[test]
 fn child() {
-    let Some((role, place)) = role() else { return };
+    let Some((role, folder)) = role() else { return };
     // A kernel without membarrier, or a filter that forbids it.
     let role = match role.strip_suffix(" without the barrier") {
         None => role.as_str(),
@@ -59,7 +59,7 @@ fn child() {
     };
     match role {
         "ask" => {
-            ask(&builder(&place).create("there").unwrap(), builder(&place).create("back").unwrap());
+            ask(&builder(&folder).create("there").unwrap(), builder(&folder).create("back").unwrap());
         }
         "threads" => {
             say("ready");
@@ -67,27 +67,27 @@ fn child() {
         }
         "publish" => say(time_of_publishing()),
         "produce" => {
-            let _tx = builder(&place).create("there").unwrap().producer().unwrap();
+            let _tx = builder(&folder).create("there").unwrap().producer().unwrap();
             say("ready");
             std::thread::sleep(common::PATIENCE);
         }
         "wait" => {
-            let mut rx = Link::open_in(&place, "there").unwrap().consumer().unwrap().with_wait(AT_ONCE);
+            let mut rx = Link::open_in(&folder, "there").unwrap().consumer().unwrap().with_wait(AT_ONCE);
             say("ready");
             say(nix::unistd::gettid());
             read(&mut rx, 1);
         }
         // Answers each fragment of `there` by one of `back`.
         "echo" => {
-            let mut rx = Link::open_in(&place, "there").unwrap().consumer().unwrap().with_wait(AT_ONCE);
-            let tx = Link::open_in(&place, "back").unwrap().producer().unwrap().with_wait(AT_ONCE);
+            let mut rx = Link::open_in(&folder, "there").unwrap().consumer().unwrap().with_wait(AT_ONCE);
+            let tx = Link::open_in(&folder, "back").unwrap().producer().unwrap().with_wait(AT_ONCE);
             say("ready");
             while let Some(fragment) = rx.wait().unwrap() {
                 tx.send(fragment.payload.as_slice()).unwrap();
             }
         }
         "producer" => {
-            let link = builder(&place).create("quotes").unwrap();
+            let link = builder(&folder).create("quotes").unwrap();
             let tx = link.producer().unwrap();
             say("ready");
             assert!(tx.wait_for_consumers(1, None));
@@ -96,7 +96,7 @@ fn child() {
             std::thread::sleep(common::PATIENCE);
         }
         "blocked producer" => {
-            let link = builder(&place).create("quotes").unwrap();
+            let link = builder(&folder).create("quotes").unwrap();
             let tx = link.producer().unwrap().with_wait(AT_ONCE);
             say("ready");
             assert!(tx.wait_for_consumers(1, None));
@@ -105,7 +105,7 @@ fn child() {
             }
         }
         "consumer" => {
-            let rx = Link::open_in(&place, "quotes").unwrap().consumer().unwrap();
+            let rx = Link::open_in(&folder, "quotes").unwrap().consumer().unwrap();
             say("ready");
             std::thread::sleep(common::PATIENCE);
             drop(rx);
@@ -119,9 +119,9 @@ fn child() {
 #[test]
 fn exchanges_between_processes_lose_no_wakeup() {
     in_time(|| {
-        let place = Place::new();
-        let asking = Child::start_ready("ask", &place);
-        let answering = Child::start_ready("echo", &place);
+        let folder = TestFolder::new();
+        let asking = Child::start_ready("ask", &folder);
+        let answering = Child::start_ready("echo", &folder);
         asking.succeeds();
         answering.succeeds();
     });
@@ -159,9 +159,9 @@ fn time_of_publishing() -> String {
 #[test]
 #[ignore = "measures"]
 fn what_a_fence_costs() {
-    let place = Place::new();
+    let folder = TestFolder::new();
     for role in ["publish", "publish without the barrier"] {
-        println!("{role}: {}", Child::start(role, &place).hear());
+        println!("{role}: {}", Child::start(role, &folder).hear());
     }
 }
 
@@ -172,10 +172,10 @@ fn no_wakeup_is_lost_without_the_kernel_barrier() {
     in_time(|| {
         const WITHOUT: &str = " without the barrier";
         for (asks, answers) in [(WITHOUT, WITHOUT), (WITHOUT, ""), ("", WITHOUT)] {
-            let place = Place::new();
+            let folder = TestFolder::new();
             let mut parties = Vec::new();
             for role in [format!("ask{asks}"), format!("echo{answers}")] {
-                let mut party = Child::start(&role, &place);
+                let mut party = Child::start(&role, &folder);
                 match party.hear().as_str() {
                     "ready" => parties.push(party),
                     why => return skip(why),
@@ -183,8 +183,8 @@ fn no_wakeup_is_lost_without_the_kernel_barrier() {
             }
             parties.into_iter().for_each(Child::succeeds);
         }
-        let place = Place::new();
-        Child::start_ready("threads without the barrier", &place).succeeds();
+        let folder = TestFolder::new();
+        Child::start_ready("threads without the barrier", &folder).succeeds();
     });
 }
 
@@ -200,15 +200,15 @@ fn has_barrier() -> bool {
 fn a_party_relies_on_the_barrier_only_if_it_has_registered() {
     in_time(|| {
         for (role, relies) in [("produce", has_barrier()), ("produce without the barrier", false)] {
-            let place = Place::new();
-            let mut child = Child::start(role, &place);
+            let folder = TestFolder::new();
+            let mut child = Child::start(role, &folder);
             match child.hear().as_str() {
                 "ready" => {}
                 why => return skip(why),
             }
             // The word `relies` in the producer's eventcount: `Head` begins at 4096, and the eventcount is
             // its second pair of lines.
-            let tx = std::fs::read(place.path().join("there/tx")).unwrap();
+            let tx = std::fs::read(folder.path().join("there/tx")).unwrap();
             let word = u64::from_ne_bytes(tx[4096 + 128 + 8..][..8].try_into().unwrap());
             assert_eq!(word != 0, relies, "{role}");
         }
@@ -221,10 +221,10 @@ fn a_party_relies_on_the_barrier_only_if_it_has_registered() {
 fn a_reader_without_the_barrier_naps_beside_a_producer_that_relies_on_it() {
     in_time(|| {
         for (role, sleeps) in [("wait", true), ("wait without the barrier", false)] {
-            let place = Place::new();
-            let link = builder(place.path()).create("there").unwrap();
+            let folder = TestFolder::new();
+            let link = builder(folder.path()).create("there").unwrap();
             let tx = link.producer().unwrap();
-            let mut child = Child::start(role, &place);
+            let mut child = Child::start(role, &folder);
             match child.hear().as_str() {
                 "ready" => {}
                 why => return skip(why),
@@ -251,9 +251,9 @@ fn a_reader_without_the_barrier_naps_beside_a_producer_that_relies_on_it() {
 #[test]
 fn a_producer_sleeps_until_it_has_credits() {
     in_time(|| {
-        let place = Place::new();
-        let child = Child::start_ready("blocked producer", &place);
-        let link = Link::open_in(place.path(), "quotes").unwrap();
+        let folder = TestFolder::new();
+        let child = Child::start_ready("blocked producer", &folder);
+        let link = Link::open_in(folder.path(), "quotes").unwrap();
         let mut rx = link.consumer().unwrap();
         until(|| link.status().next == 9);
         for seq in 1..=40 {
@@ -268,33 +268,33 @@ fn a_producer_sleeps_until_it_has_credits() {
 #[test]
 fn timeouts_of_a_producer_are_kept() {
     in_time(|| {
-        let place = Place::new();
-        waiting::producer_timeouts_are_kept(|| builder(place.path()).create("quotes").unwrap());
+        let folder = TestFolder::new();
+        waiting::producer_timeouts_are_kept(|| builder(folder.path()).create("quotes").unwrap());
     });
 }
 
 #[test]
 fn the_end_wakes_everyone() {
     in_time(|| {
-        let place = Place::new();
-        waiting::the_end_wakes(|| builder(place.path()).create("quotes").unwrap());
+        let folder = TestFolder::new();
+        waiting::the_end_wakes(|| builder(folder.path()).create("quotes").unwrap());
     });
 }
 
 #[test]
 fn a_stop_wakes_everyone() {
     in_time(|| {
-        let place = Place::new();
-        waiting::a_stop_wakes(|| builder(place.path()).create("quotes").unwrap());
+        let folder = TestFolder::new();
+        waiting::a_stop_wakes(|| builder(folder.path()).create("quotes").unwrap());
     });
 }
 
 #[test]
 fn the_death_of_the_other_side_wakes() {
     in_time(|| {
-        let place = Place::new();
-        let child = Child::start_ready("producer", &place);
-        let link = Link::open_in(place.path(), "quotes").unwrap();
+        let folder = TestFolder::new();
+        let child = Child::start_ready("producer", &folder);
+        let link = Link::open_in(folder.path(), "quotes").unwrap();
         let mut rx = link.consumer().unwrap().with_wait(AT_ONCE);
         read(&mut rx, 1);
         let waiting = std::thread::spawn(move || rx.wait().unwrap_err());
@@ -302,9 +302,9 @@ fn the_death_of_the_other_side_wakes() {
         child.kill();
         assert_eq!(waiting.join().unwrap(), TangoError::ProducerGone);
 
-        let link = builder(place.path()).create("quotes").unwrap();
+        let link = builder(folder.path()).create("quotes").unwrap();
         let tx = link.producer().unwrap().with_wait(AT_ONCE);
-        let child = Child::start_ready("consumer", &place);
+        let child = Child::start_ready("consumer", &folder);
         let blocked = std::thread::spawn(move || {
             for _ in 0..20 {
                 publish_blocking(&tx, MTU);
@@ -319,7 +319,7 @@ fn the_death_of_the_other_side_wakes() {
 
         // A producer that waits with a timeout reaps dead consumers, too.
         let tx = link.producer().unwrap().with_wait(AT_ONCE);
-        let child = Child::start_ready("consumer", &place);
+        let child = Child::start_ready("consumer", &folder);
         while publish(&tx, MTU).is_ok() {}
         child.kill();
         tx.publish_timeout(b"", 0, 0, 0, Duration::from_secs(100)).unwrap();
@@ -332,12 +332,12 @@ fn the_death_of_the_other_side_wakes() {
 #[test]
 fn a_new_owner_does_not_inherit_the_sleep_of_a_dead_one() {
     in_time(|| {
-        let place = Place::new();
-        let link = builder(place.path()).create("there").unwrap();
+        let folder = TestFolder::new();
+        let link = builder(folder.path()).create("there").unwrap();
         let tx = link.producer().unwrap();
-        let back = builder(place.path()).create("back").unwrap();
+        let back = builder(folder.path()).create("back").unwrap();
         drop(back);
-        let child = Child::start_ready("echo", &place);
+        let child = Child::start_ready("echo", &folder);
         until(|| is_asleep(&link, 0));
         child.kill();
         assert!(is_asleep(&link, 0), "its words still say so");
@@ -361,8 +361,8 @@ fn a_new_owner_does_not_inherit_the_sleep_of_a_dead_one() {
 fn an_idle_party_takes_less_than_a_hundredth_of_a_core() {
     in_time(|| {
         const IDLE: Duration = Duration::from_secs(2);
-        let place = Place::new();
-        let link = builder(place.path()).create("quotes").unwrap();
+        let folder = TestFolder::new();
+        let link = builder(folder.path()).create("quotes").unwrap();
         let tx = link.producer().unwrap().with_wait(Wait::Park);
         let readers = [
             link.consumer().unwrap(),

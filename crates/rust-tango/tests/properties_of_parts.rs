@@ -204,7 +204,7 @@ proptest! {
                 .iter()
                 .filter(|got| matches!(got, Got::Message(sig, _) | Got::Error(sig, _) if *sig == origin as u64))
                 .collect();
-            prop_assert_eq!(of_this.len(), 1, "told once");
+            prop_assert_eq!(of_this.len(), 1, "reported once");
             match of_this[0] {
                 Got::Message(_, bytes) => prop_assert!(in_one_piece && *bytes == message),
                 Got::Error(_, error) => {

@@ -38,8 +38,8 @@ const PATIENCE: Duration = Duration::from_millis(4);
 /// A link that is created anew skips this many numbers.
 const GAP: u64 = 1000;
 
-fn builder(place: &Path) -> LinkBuilder {
-    Link::builder().depth(DEPTH as usize).mtu(MTU).region(6 * MTU).consumers(SLOTS).dir(place)
+fn builder(folder: &Path) -> LinkBuilder {
+    Link::builder().depth(DEPTH as usize).mtu(MTU).region(6 * MTU).consumers(SLOTS).dir(folder)
 }
 
 fn wait_by(random: &mut Random) -> Wait {
@@ -52,10 +52,10 @@ fn wait_by(random: &mut Random) -> Wait {
 }
 
 /// Publishes until it is asked to leave. Each fragment has the number of its producer as timestamp.
-fn produce(place: &Path, id: u32, make: Option<u64>, mut random: Random) {
+fn produce(folder: &Path, id: u32, make: Option<u64>, mut random: Random) {
     let link = match make {
-        Some(start) => builder(place).start(start).create("quotes"),
-        None => Link::open_in(place, "quotes"),
+        Some(start) => builder(folder).start(start).create("quotes"),
+        None => Link::open_in(folder, "quotes"),
     };
     let wait = wait_by(&mut random);
     let mut tx = link.unwrap().producer().unwrap().with_wait(wait).with_patience(PATIENCE);
@@ -92,13 +92,13 @@ fn produce(place: &Path, id: u32, make: Option<u64>, mut random: Random) {
 
 #[test]
 fn child() {
-    let Some((role, place)) = role() else { return };
+    let Some((role, folder)) = role() else { return };
     die_with_parent();
     let words: Vec<_> = role.split(' ').collect();
     let [what, number, make, seed] = words[..] else { panic!("no role {role}") };
     let mut random = Random::new(seed.parse().unwrap());
     if what == "Producer" {
-        return produce(&place, number.parse().unwrap(), make.parse().ok(), random);
+        return produce(&folder, number.parse().unwrap(), make.parse().ok(), random);
     }
     let kind = *Kind::ALL.iter().find(|kind| format!("{kind:?}") == what).unwrap();
     let mut reader = Reader::new(kind, &Remote);
@@ -109,7 +109,7 @@ fn child() {
     };
     while !is_told("leave") && !is_told("end") {
         // There is no link for a moment while it is created anew.
-        let Ok(link) = Link::open_in(&place, "quotes") else {
+        let Ok(link) = Link::open_in(&folder, "quotes") else {
             assert!(kind == Kind::Observer);
             std::thread::sleep(Duration::from_millis(1));
             continue;
@@ -174,7 +174,7 @@ fn nothing_is_lost_while_parties_come_and_go() {
     all.agree();
     assert!(all.parties.is_empty());
     link.remove().unwrap();
-    assert_eq!(entries(all.place.path()), [".lock"]);
+    assert_eq!(entries(all.folder.path()), [".lock"]);
     let Sums { read, lost, overruns, evictions, gone, replaced } = all.sums;
     println!("{:#?}", all.counts);
     println!(

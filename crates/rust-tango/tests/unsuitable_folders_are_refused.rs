@@ -11,7 +11,7 @@ use std::fs;
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 
-use common::process::{Child, Place, entries, role, say, skip};
+use common::process::{Child, TestFolder, entries, role, say, skip};
 use common::{assert_is, in_time, publish};
 use nix::mount::{MsFlags, mount};
 use nix::sched::{CloneFlags, unshare};
@@ -57,8 +57,8 @@ fn works(builder: LinkBuilder) {
 /// The roles of the child processes. Each has a mount namespace, limits and an environment to itself.
 #[test]
 fn child() {
-    let Some((role, place)) = role() else { return };
-    let base = place.join("base");
+    let Some((role, folder)) = role() else { return };
+    let base = folder.join("base");
     let mounts =
         ["full", "full, exactly", "room for one", "no inodes", "read-only", "no shared memory", "huge pages"];
     if mounts.contains(&role.as_str()) {
@@ -259,8 +259,8 @@ fn mounted(kind: &str, path: &Path, flags: MsFlags, options: &str) {
 /// Runs the child in this role.
 fn run_in_child(role: &'static str) {
     in_time(move || {
-        let place = Place::new();
-        let mut child = Child::start(role, &place);
+        let folder = TestFolder::new();
+        let mut child = Child::start(role, &folder);
         let said = child.hear();
         let status = child.ends();
         assert!(status.success(), "{role}: {status}, signal {:?}", status.signal());
@@ -324,17 +324,17 @@ fn a_limit_on_memory() {
 
 #[test]
 fn a_folder_that_cannot_be_made() {
-    let place = Place::new();
-    let file = place.path().join("file");
+    let folder = TestFolder::new();
+    let file = folder.path().join("file");
     fs::write(&file, "").unwrap();
     for base in
-        [file.clone(), file.join("below"), PathBuf::from("/proc/links"), place.path().join("n".repeat(300))]
+        [file.clone(), file.join("below"), PathBuf::from("/proc/links"), folder.path().join("n".repeat(300))]
     {
         let error = builder(&base).create("quotes").unwrap_err();
         assert_eq!(error.kind(), LinkErrorKind::System, "{error}");
         assert!(error.to_string().contains(&base.display().to_string()), "{error}");
     }
-    let missing = place.path().join("made/with/what/is/above");
+    let missing = folder.path().join("made/with/what/is/above");
     works(builder(&missing));
 }
 

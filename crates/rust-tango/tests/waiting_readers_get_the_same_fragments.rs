@@ -115,8 +115,8 @@ fn all_readers_on_the_heap() {
 #[test]
 fn all_readers_in_shared_memory() {
     in_time(|| {
-        let place = common::process::Place::new();
-        let link = builder().dir(place.path()).create("quotes").unwrap();
+        let folder = common::process::TestFolder::new();
+        let link = builder().dir(folder.path()).create("quotes").unwrap();
         exchange_with_all_kinds(&link);
         // A consumer that is the only one has a private hot slot.
         exchange(&link, &mut [link.consumer().unwrap()]);
@@ -132,10 +132,10 @@ fn all_readers_in_shared_memory() {
 #[test]
 fn a_new_owner_of_a_slot_sees_nothing_of_the_previous_one() {
     use common::hostile::{HOT_SLOT, store};
-    let place = common::process::Place::new();
-    let link = builder().consumers(1).dir(place.path()).create("quotes").unwrap();
+    let folder = common::process::TestFolder::new();
+    let link = builder().consumers(1).dir(folder.path()).create("quotes").unwrap();
     let tx = link.producer().unwrap();
-    let file = place.path().join("quotes").join("tx.0");
+    let file = folder.path().join("quotes").join("tx.0");
     for round in 0..20 {
         let n = tx.next_seq();
         match round % 3 {
@@ -163,9 +163,9 @@ fn a_new_owner_of_a_slot_sees_nothing_of_the_previous_one() {
 #[cfg(all(feature = "shm", target_os = "linux", not(miri)))]
 #[test]
 fn a_consumer_that_starts_with_a_lost_fragment_waits_like_others() {
-    let place = common::process::Place::new();
+    let folder = common::process::TestFolder::new();
     for first in [1 << 60, 1 << 61, 3 << 60, 1 << 62, 5 << 60, (1 << 63) - 30] {
-        let link = builder().start(first).dir(place.path()).create("quotes").unwrap();
+        let link = builder().start(first).dir(folder.path()).create("quotes").unwrap();
         let tx = link.producer().unwrap();
         let mut readers = [link.consumer().unwrap(), link.consumer_from(Start::At(0)).unwrap()];
         assert!(
@@ -187,9 +187,9 @@ fn a_consumer_that_starts_with_a_lost_fragment_waits_like_others() {
 #[cfg(all(feature = "shm", target_os = "linux", not(miri)))]
 #[test]
 fn a_consumer_that_starts_far_ahead_gets_nothing() {
-    let place = common::process::Place::new();
+    let folder = common::process::TestFolder::new();
     for first in [0, 1, u64::MAX] {
-        let link = builder().start(first).dir(place.path()).create("quotes").unwrap();
+        let link = builder().start(first).dir(folder.path()).create("quotes").unwrap();
         let tx = link.producer().unwrap();
         for far in [1, 1 << 60, 1 << 61, 3 << 60, 1 << 62, (1 << 63) - 1] {
             let mut rx = link.consumer_from(Start::At(first.wrapping_add(far))).unwrap();
@@ -208,8 +208,8 @@ fn a_new_link_is_empty() {
     }
     #[cfg(all(feature = "shm", target_os = "linux", not(miri)))]
     for first in [0, 1, u64::MAX] {
-        let place = common::process::Place::new();
-        assert_empty(&builder().start(first).dir(place.path()).create("fresh").unwrap(), first);
+        let folder = common::process::TestFolder::new();
+        assert_empty(&builder().start(first).dir(folder.path()).create("fresh").unwrap(), first);
     }
 }
 
@@ -275,10 +275,10 @@ fn is_change_of_producer(error: &TangoError) -> bool {
 #[test]
 fn no_payload_is_longer_than_the_link_allows() {
     use common::hostile::{HEAD, HEAD_WORDS, store};
-    let place = common::process::Place::new();
-    let link = Link::builder().depth(8).mtu(16).consumers(1).dir(place.path()).create("small").unwrap();
+    let folder = common::process::TestFolder::new();
+    let link = Link::builder().depth(8).mtu(16).consumers(1).dir(folder.path()).create("small").unwrap();
     let tx = link.producer().unwrap();
-    let file = place.path().join("small").join("tx");
+    let file = folder.path().join("small").join("tx");
     for mut rx in [link.observer().unwrap(), link.consumer().unwrap()] {
         wait(&mut rx);
         let n = rx.next_seq();
@@ -299,16 +299,16 @@ fn no_payload_is_longer_than_the_link_allows() {
 fn a_reader_checks_the_ring_before_it_sleeps() {
     use common::hostile::{HEAD, HEAD_WORDS, HOT_SLOT, store};
     use std::time::{Duration, Instant};
-    let place = common::process::Place::new();
-    let link = Link::builder().depth(8).mtu(16).consumers(1).dir(place.path()).create("stopped").unwrap();
+    let folder = common::process::TestFolder::new();
+    let link = Link::builder().depth(8).mtu(16).consumers(1).dir(folder.path()).create("stopped").unwrap();
     let (tx, mut rx) = (link.producer().unwrap(), link.consumer().unwrap());
-    let folder = place.path().join("stopped");
+    let link_folder = folder.path().join("stopped");
     for round in 0..3 {
         wait(&mut rx);
         let n = rx.next_seq();
         tx.publish(b"the last", round, 0, 0).unwrap();
-        store(&folder.join("tx"), HEAD + HEAD_WORDS - 16, n.wrapping_sub(1));
-        store(&folder.join("tx.0"), HOT_SLOT, n.wrapping_sub(1));
+        store(&link_folder.join("tx"), HEAD + HEAD_WORDS - 16, n.wrapping_sub(1));
+        store(&link_folder.join("tx.0"), HOT_SLOT, n.wrapping_sub(1));
         assert!(rx.poll().unwrap().is_none(), "it must poll the hot slot");
         let begin = Instant::now();
         let fragment = rx.wait_timeout(common::PATIENCE).unwrap().expect("it is in the ring");

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use rust_tango::{Link, LinkBuilder};
 
-use super::process::Place;
+use super::process::TestFolder;
 use super::{Random, publish};
 
 pub(crate) const MTU: usize = 300;
@@ -24,24 +24,24 @@ pub(crate) const CONSUMER_WORDS: u64 = 48;
 pub(crate) const HOT_SLOT: u64 = 16;
 pub(crate) const HOT_SLOT_WORDS: u64 = 16;
 
-pub(crate) fn builder(place: &Path) -> LinkBuilder {
-    Link::builder().depth(DEPTH as usize).mtu(MTU).slot(128).consumers(2).dir(place)
+pub(crate) fn builder(folder: &Path) -> LinkBuilder {
+    Link::builder().depth(DEPTH as usize).mtu(MTU).slot(128).consumers(2).dir(folder)
 }
 
 /// A link in a folder of its own, with five fragments in it and nobody attached. With `closed`, its producer
 /// ended in an orderly way; otherwise it looks as if the producer had died.
-pub(crate) fn dead_link(closed: bool) -> (Place, PathBuf) {
-    let place = Place::new();
-    let tx = builder(place.path()).create(NAME).unwrap().producer().unwrap();
+pub(crate) fn dead_link(closed: bool) -> (TestFolder, PathBuf) {
+    let folder = TestFolder::new();
+    let tx = builder(folder.path()).create(NAME).unwrap().producer().unwrap();
     for _ in 0..5 {
         publish(&tx, MTU).unwrap();
     }
     drop(tx);
-    let path = place.path().join(NAME);
+    let path = folder.path().join(NAME);
     if !closed {
         store(&path.join("tx"), HEAD, 1);
     }
-    (place, path)
+    (folder, path)
 }
 
 /// Overwrites bytes of a file.

@@ -29,9 +29,9 @@ pub(crate) fn skip(why: &str) {
 }
 
 /// A private folder in memory that is deleted when this is dropped.
-pub(crate) struct Place(PathBuf);
+pub(crate) struct TestFolder(PathBuf);
 
-impl Place {
+impl TestFolder {
     pub(crate) fn new() -> Self {
         static COUNT: AtomicU32 = AtomicU32::new(0);
         let count = COUNT.fetch_add(1, Ordering::Relaxed);
@@ -45,7 +45,7 @@ impl Place {
     }
 }
 
-impl Drop for Place {
+impl Drop for TestFolder {
     fn drop(&mut self) {
         let _ = std::fs::remove_dir_all(&self.0);
     }
@@ -81,11 +81,11 @@ pub(crate) struct Child {
 
 impl Child {
     /// Starts this test binary again. The child runs its test `child`, which calls [`role`].
-    pub(crate) fn start(role: &str, place: &Place) -> Self {
+    pub(crate) fn start(role: &str, folder: &TestFolder) -> Self {
         let mut process = Command::new(std::env::current_exe().unwrap())
             .args(["child", "--exact", "--nocapture"])
             .env(ROLE, role)
-            .env(PLACE, place.path())
+            .env(PLACE, folder.path())
             // A value set by the caller of the tests must not reach the child, which tests the default
             // folder.
             .env_remove("TANGO_DIR")
@@ -99,8 +99,8 @@ impl Child {
 
     /// [`Child::start`], and waits until the child reports that it is ready.
     #[track_caller]
-    pub(crate) fn start_ready(role: &str, place: &Place) -> Self {
-        let mut child = Self::start(role, place);
+    pub(crate) fn start_ready(role: &str, folder: &TestFolder) -> Self {
+        let mut child = Self::start(role, folder);
         assert_eq!(child.hear(), "ready", "{role}");
         child
     }
@@ -210,14 +210,14 @@ impl Drop for Child {
 /// In a child process: its role and the folder of its parent.
 pub(crate) fn role() -> Option<(String, PathBuf)> {
     let role = std::env::var(ROLE).ok()?;
-    let place = std::env::var_os(PLACE)?;
+    let folder = std::env::var_os(PLACE)?;
     std::thread::spawn(|| {
         for word in std::io::stdin().lines().map_while(Result::ok) {
             TOLD.lock().unwrap().push(word);
         }
         std::process::exit(9); // the parent is gone
     });
-    Some((role, place.into()))
+    Some((role, folder.into()))
 }
 
 /// Has the kernel kill this process when the thread that started it ends, even while this process is stopped.

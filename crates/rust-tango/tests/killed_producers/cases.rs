@@ -44,8 +44,9 @@ impl Case {
         if self.how == How::Batches { BATCH } else { 1 }
     }
 
-    pub(crate) fn builder(&self, place: &Path) -> LinkBuilder {
-        let builder = Link::builder().depth(self.depth).mtu(self.mtu).slot(self.slot).consumers(2).dir(place);
+    pub(crate) fn builder(&self, folder: &Path) -> LinkBuilder {
+        let builder =
+            Link::builder().depth(self.depth).mtu(self.mtu).slot(self.slot).consumers(2).dir(folder);
         match self.region {
             Some(bytes) => builder.region(bytes),
             None => builder,

@@ -12,7 +12,7 @@ use nix::sys::signal::Signal;
 use rust_tango::{Link, LinkErrorKind, Start};
 
 use crate::common::Random;
-use crate::common::process::{Child, Place};
+use crate::common::process::{Child, TestFolder};
 use crate::reader::{Contact, Kind, Reader, Sums};
 use crate::{SLOTS, builder};
 
@@ -94,7 +94,7 @@ impl Witness {
 }
 
 pub(crate) struct Supervisor {
-    pub(crate) place: Place,
+    pub(crate) folder: TestFolder,
     pub(crate) random: Random,
     /// The present link and its witness.
     pub(crate) now: Option<(Link, Witness)>,
@@ -122,7 +122,7 @@ impl Supervisor {
     pub(crate) fn new(seed: u64) -> Self {
         let (sender, events) = channel();
         Self {
-            place: Place::new(),
+            folder: TestFolder::new(),
             random: Random::new(seed),
             now: None,
             parties: Vec::new(),
@@ -147,7 +147,7 @@ impl Supervisor {
         let what = kind.map_or("Producer".to_owned(), |kind| format!("{kind:?}"));
         let make = make.map_or("-".to_owned(), |first| first.to_string());
         let seed = self.random.next();
-        let mut child = Child::start(&format!("{what} {number} {make} {seed}"), &self.place);
+        let mut child = Child::start(&format!("{what} {number} {make} {seed}"), &self.folder);
         let sender = self.sender.clone();
         child.listen(move |word| drop(sender.send((number, word))));
         if kind.is_none() {
@@ -162,7 +162,7 @@ impl Supervisor {
         let maker = self.start(None, Some(first));
         self.until("the link is made", |this| this.firsts.contains_key(&maker));
         assert_eq!(self.firsts[&maker], first);
-        let link = Link::open_in(self.place.path(), "quotes").unwrap();
+        let link = Link::open_in(self.folder.path(), "quotes").unwrap();
         let witness = Witness::join(&link, first, &self.sender, self.random.next());
         // From here on, the link is in use.
         self.until("the witness joins", |_| link.status().consumers.iter().any(|consumer| consumer.alive));
@@ -284,7 +284,7 @@ impl Supervisor {
             90..94 => {
                 let (link, _) = self.now.as_ref().unwrap();
                 // The witness uses it, so nobody can replace it.
-                let error = builder(self.place.path()).create("quotes").unwrap_err();
+                let error = builder(self.folder.path()).create("quotes").unwrap_err();
                 assert_eq!(error.kind(), LinkErrorKind::InUse, "{error}");
                 assert!(link.status().consumers.iter().any(|consumer| consumer.alive));
                 self.counts.refused += 1;
