@@ -76,7 +76,7 @@ struct Record {
     ctl: u16,
     ts: u32,
     /// Virtual position of its first granule, if it has any.
-    place: Option<u64>,
+    position: Option<u64>,
 }
 
 impl Record {
@@ -206,7 +206,7 @@ impl Model {
     }
 
     /// Where a payload of `len` bytes goes, and the newest fragment that it overwrites.
-    fn place(&self, len: usize) -> (Option<u64>, Option<u64>) {
+    fn placement(&self, len: usize) -> (Option<u64>, Option<u64>) {
         if len <= self.shape.in_slot() {
             return (None, None);
         }
@@ -214,11 +214,11 @@ impl Model {
         let left = self.region - self.head % self.region;
         let start = if granules <= left { self.head } else { self.head + left };
         let living = self.oldest.max((self.next() + 1).saturating_sub(self.shape.depth as u64))..self.next();
-        let dies = |number: &u64| {
-            let place = self.published[*number as usize].place;
-            place.is_some_and(|place| start + granules - place > self.region)
+        let is_overwritten = |number: &u64| {
+            let position = self.published[*number as usize].position;
+            position.is_some_and(|position| start + granules - position > self.region)
         };
-        (Some(start), living.rev().find(dies))
+        (Some(start), living.rev().find(is_overwritten))
     }
 
     /// Whether the next fragment, which overwrites `victim`, has credits. Checks the consumers only if
@@ -243,22 +243,22 @@ impl Model {
         }
     }
 
-    fn record(&self, len: usize, place: Option<u64>) -> Record {
+    fn record(&self, len: usize, position: Option<u64>) -> Record {
         let number = self.next();
-        Record { len, sig: number * 3, ctl: number as u16, ts: !number as u32, place }
+        Record { len, sig: number * 3, ctl: number as u16, ts: !number as u32, position }
     }
 
     fn take(&mut self, record: Record, granules: usize) {
-        if let Some(place) = record.place {
-            self.head = place + granules as u64;
+        if let Some(position) = record.position {
+            self.head = position + granules as u64;
         }
         self.published.push(record);
     }
 
     fn publish(&mut self, amount: usize, seen: &mut Seen) {
         let len = amount % (self.shape.mtu + 3);
-        let (place, victim) = if len <= self.shape.mtu { self.place(len) } else { (None, None) };
-        let record = self.record(len, place);
+        let (position, victim) = if len <= self.shape.mtu { self.placement(len) } else { (None, None) };
+        let record = self.record(len, position);
         let number = self.next();
         let Some(tx) = &self.tx else { return };
         assert_eq!(tx.next_seq(), self.seq(number));
@@ -281,10 +281,10 @@ impl Model {
     /// Loans a payload, fills it, and then commits a part of it or nothing.
     fn loan(&mut self, amount: usize, truncate: Option<usize>, seen: &mut Seen) {
         let len = amount % (self.shape.mtu + 1);
-        let (place, victim) = self.place(len);
+        let (position, victim) = self.placement(len);
         let number = self.next();
         let kept = truncate.map_or(len, |kept| kept.min(len));
-        let record = self.record(kept, place);
+        let record = self.record(kept, position);
         let Some(mut tx) = self.tx.take() else { return };
         let lent = tx.loan(len).map(|mut loan| {
             let bytes = record.bytes(number);
@@ -324,14 +324,14 @@ impl Model {
         let count = tx.publish_batch_at(&all, sig, 9, 11);
         self.tx = Some(tx);
         for (at, len) in lens.into_iter().enumerate() {
-            let (place, victim) = self.place(len);
+            let (position, victim) = self.placement(len);
             if !self.has_credit(victim) {
                 assert_eq!(count, at, "a batch ends where the credits end");
                 seen.refused += 1;
                 return;
             }
             self.make_room(victim);
-            self.take(Record { len, sig, ctl: 9, ts: 11, place }, len.div_ceil(GRANULE));
+            self.take(Record { len, sig, ctl: 9, ts: 11, position }, len.div_ceil(GRANULE));
             seen.published += 1;
         }
         assert_eq!(count, amount % 12);
@@ -350,9 +350,9 @@ impl Model {
         // The new producer derives the payload position from the intact payloads and their real lengths.
         let living = self.published.iter().skip(self.oldest as usize);
         let mut placed =
-            living.filter(|record| record.len > 0).filter_map(|record| Some((record, record.place?)));
+            living.filter(|record| record.len > 0).filter_map(|record| Some((record, record.position?)));
         self.head =
-            placed.next_back().map_or(0, |(record, place)| place + record.len.div_ceil(GRANULE) as u64);
+            placed.next_back().map_or(0, |(record, position)| position + record.len.div_ceil(GRANULE) as u64);
     }
 
     /// Compares everything that can be observed without a change.

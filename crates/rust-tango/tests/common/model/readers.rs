@@ -34,15 +34,15 @@ impl Model {
             return;
         }
         // A consumer starts at or after the producer's floor, and reports what it missed by that.
-        let stands = if holds { at.max(self.floor) } else { at };
-        let missed = if matches!(start, Start::At(_)) { stands - at } else { 0 };
+        let joined_at = if holds { at.max(self.floor) } else { at };
+        let missed = if matches!(start, Start::At(_)) { joined_at - at } else { 0 };
         let rx = joined.unwrap();
         self.readers.push(Reader {
             rx,
             holds,
             lends,
-            at: stands,
-            released: stands,
+            at: joined_at,
+            released: joined_at,
             missed,
             overruns: 0,
             overrun_at: (0, 0),
@@ -62,12 +62,12 @@ impl Model {
     fn lost(&mut self, at: usize, error: TangoError, seen: &mut Seen) {
         let (start, next, oldest) = (self.shape.start, self.next(), self.oldest);
         let reader = &mut self.readers[at];
-        let TangoError::Overrun { lost, next: goes_on } = error else { panic!("{error:?}") };
+        let TangoError::Overrun { lost, next: continues_at } = error else { panic!("{error:?}") };
         seen.overruns += 1;
-        let goes_on = goes_on.wrapping_sub(start);
+        let continues_at = continues_at.wrapping_sub(start);
         if reader.missed > 0 {
             assert_eq!(
-                (lost, goes_on),
+                (lost, continues_at),
                 (reader.missed, reader.at),
                 "fragments that were lost before it joined"
             );
@@ -75,10 +75,10 @@ impl Model {
             return;
         }
         assert!(!reader.holds, "a consumer that the producer waits for has lost {lost}");
-        assert_eq!(reader.at + lost, goes_on);
-        assert!(lost > 0 && goes_on <= next, "continues at {goes_on}, which is after {next}");
-        assert!(goes_on >= oldest, "continues at {goes_on}, but {oldest} is the oldest intact one");
-        reader.at = goes_on;
+        assert_eq!(reader.at + lost, continues_at);
+        assert!(lost > 0 && continues_at <= next, "continues at {continues_at}, which is after {next}");
+        assert!(continues_at >= oldest, "continues at {continues_at}, but {oldest} is the oldest intact one");
+        reader.at = continues_at;
         let now = (next, oldest);
         reader.overruns =
             if std::mem::replace(&mut reader.overrun_at, now) == now { reader.overruns + 1 } else { 1 };
