@@ -1,5 +1,6 @@
-//! Fragments can be awaited under any executor, and the descriptor of a reader can be watched. No wakeup is lost,
-//! whoever gives up in between; ends, deaths and takeovers wake too; waiting takes no processor.
+//! Between processes, fragments can be awaited under any executor, and the descriptor of a reader can be
+//! polled. No wakeup is lost, even when a future is dropped. Ends, deaths and takeovers wake a reader, too.
+//! An idle reader takes no processor time. For links on the heap, see `awaiting_between_threads`.
 #![cfg(all(feature = "async", target_os = "linux", not(miri)))]
 
 mod common;
@@ -8,38 +9,38 @@ use std::os::fd::AsFd;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use common::executor::{self, KINDS, block_on, glance, tokio_on_this_thread};
-use common::process::{Child, Place, role, say};
+use common::executor::{self, KINDS, block_on, poll_once, tokio_on_this_thread};
+use common::process::{Child, TestFolder, processor_time, role, say};
 use common::waiting::{MTU, is_asleep, until};
 use common::{Random, assert_is, in_time, publish, publish_blocking};
 use nix::poll::{PollFd, PollFlags, PollTimeout};
-use nix::sys::resource::{UsageWho, getrusage};
+use nix::sys::resource::UsageWho;
 use nix::sys::wait::{WaitStatus, waitpid};
 use nix::unistd::ForkResult;
 use rust_tango::{AsyncConsumer, Link, LinkBuilder, Start, TangoError};
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 
-fn builder(place: &Path) -> LinkBuilder {
-    Link::builder().depth(8).mtu(MTU).consumers(2).dir(place)
+fn builder(folder: &Path) -> LinkBuilder {
+    Link::builder().depth(8).mtu(MTU).consumers(2).dir(folder)
 }
 
 #[test]
 fn child() {
-    let Some((role, place)) = role() else { return };
+    let Some((role, folder)) = role() else { return };
     match role.as_str() {
-        // Answers each fragment of `there` by one in `back`.
+        // Answers each fragment of `there` by one of `back`.
         "echo" => block_on(async {
-            let rx = Link::open_in(&place, "there").unwrap().consumer().unwrap();
+            let rx = Link::open_in(&folder, "there").unwrap().consumer().unwrap();
             let mut rx = rx.into_async().unwrap();
-            let tx = Link::open_in(&place, "back").unwrap().producer().unwrap();
+            let tx = Link::open_in(&folder, "back").unwrap().producer().unwrap();
             say("ready");
             while let Some(fragment) = rx.recv().await.unwrap() {
                 tx.send(fragment.payload.as_slice()).unwrap();
             }
         }),
         "producer" => {
-            let link = builder(&place).create("quotes").unwrap();
+            let link = builder(&folder).create("quotes").unwrap();
             let tx = link.producer().unwrap();
             say("ready");
             assert!(tx.wait_for_consumers(1, None));
@@ -47,17 +48,17 @@ fn child() {
             publish(&tx, MTU).unwrap();
             std::thread::sleep(common::PATIENCE);
         }
-        // In a process of its own, because the watcher counts too.
+        // In a process of its own, because the processor time of the watcher counts, too.
         "idle" => {
             const IDLE: Duration = Duration::from_secs(2);
-            let link = Link::open_in(&place, "quotes").unwrap();
+            let link = Link::open_in(&folder, "quotes").unwrap();
             let runtime = tokio_on_this_thread();
             for kind in KINDS {
                 let mut rx = kind(&link).unwrap().into_async().unwrap();
-                let before = used();
+                let before = processor_time(UsageWho::RUSAGE_SELF);
                 let timeout = async { tokio::time::timeout(IDLE, rx.recv()).await.is_err() };
                 assert!(runtime.block_on(timeout));
-                let used = used() - before;
+                let used = processor_time(UsageWho::RUSAGE_SELF) - before;
                 assert!(used < IDLE / 100, "{rx:?} used {used:?} in {IDLE:?}");
             }
         }
@@ -65,33 +66,18 @@ fn child() {
     }
 }
 
-fn started(role: &str, place: &Place) -> Child {
-    let mut child = Child::start(role, place);
-    assert_eq!(child.hear(), "ready");
-    child
-}
-
-/// Processor time of this process.
-fn used() -> Duration {
-    let usage = getrusage(UsageWho::RUSAGE_SELF).unwrap();
-    [usage.user_time(), usage.system_time()]
-        .into_iter()
-        .map(|time| Duration::new(time.tv_sec() as u64, time.tv_usec() as u32 * 1000))
-        .sum()
-}
-
-/// Four threads take part in every exchange, and each has to be woken. A task that is not told would hang; a
-/// watcher that is not rung for would show as a pause of 50 ms.
+/// Every exchange involves four threads, and each of them must be woken. A task that is not woken would hang.
+/// A watcher that is not woken would cause a pause of 50 ms.
 #[test]
 fn exchanges_between_processes_lose_no_wakeup() {
     in_time(|| {
-        let place = Place::new();
-        let there = builder(place.path()).create("there").unwrap();
-        let back = builder(place.path()).create("back").unwrap();
+        let folder = TestFolder::new();
+        let there = builder(folder.path()).create("there").unwrap();
+        let back = builder(folder.path()).create("back").unwrap();
         let tx = there.producer().unwrap();
         let mut rx = back.consumer().unwrap().into_async().unwrap();
         drop(back); // so that the child can be its producer
-        let child = started("echo", &place);
+        let child = Child::start_ready("echo", &folder);
         let mut random = Random::new(7);
         let mut late = 0;
         const ROUNDS: u64 = 4000;
@@ -103,7 +89,7 @@ fn exchanges_between_processes_lose_no_wakeup() {
                 assert_eq!(answer.payload.as_slice(), round.to_le_bytes());
                 late += u64::from(begin.elapsed() >= Duration::from_millis(45));
                 drop(answer);
-                // Meet the other one, and both watchers, at all stages of falling asleep.
+                // Meet the other process, and both watchers, at all stages of falling asleep.
                 for _ in 0..random.below(3000) {
                     std::hint::spin_loop();
                 }
@@ -115,17 +101,17 @@ fn exchanges_between_processes_lose_no_wakeup() {
     });
 }
 
-/// Readers on several threads of one runtime, which give up waiting at random and in all ways.
+/// Readers on several threads of one runtime give up waiting at random, in every possible way.
 #[test]
-fn who_gives_up_loses_nothing() {
+fn readers_that_stop_waiting_lose_nothing() {
     const COUNT: u64 = 4000;
     in_time(|| {
-        let place = Place::new();
+        let folder = TestFolder::new();
         let links = [
             executor::on_heap(),
             executor::on_heap(),
-            builder(place.path()).create("a").unwrap(),
-            builder(place.path()).create("b").unwrap(),
+            builder(folder.path()).create("a").unwrap(),
+            builder(folder.path()).create("b").unwrap(),
         ];
         let runtime =
             tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
@@ -169,7 +155,7 @@ async fn read_with_interruptions(mut rx: AsyncConsumer, seed: u64, count: u64) {
                     seq += 1;
                 }
             }
-            1 => seq += u64::from(glance(&mut rx, seq).await),
+            1 => seq += u64::from(poll_once(&mut rx, seq).await),
             2 => {
                 if let Some(fragment) = rx.poll().unwrap() {
                     assert_is(&fragment, seq, MTU);
@@ -190,8 +176,8 @@ async fn read_with_interruptions(mut rx: AsyncConsumer, seed: u64, count: u64) {
 fn tokio_watches_the_descriptor() {
     const COUNT: u64 = 4000;
     in_time(|| {
-        let place = Place::new();
-        let link = builder(place.path()).create("quotes").unwrap();
+        let folder = TestFolder::new();
+        let link = builder(folder.path()).create("quotes").unwrap();
         let tx = link.producer().unwrap();
         let readers = [link.consumer().unwrap(), link.evictable_consumer(Start::Next).unwrap()];
         let producer = std::thread::spawn(move || {
@@ -207,7 +193,7 @@ fn tokio_watches_the_descriptor() {
         tokio_on_this_thread().block_on(async {
             let tasks = readers.map(|rx| {
                 let rx = rx.into_async().unwrap();
-                // SAFETY: a reader has one descriptor, and closes it when it is dropped and no sooner.
+                // SAFETY: a reader has one descriptor, and closes it only when it is dropped.
                 let rx = unsafe { AsyncFd::register_with_interest(rx, Interest::READABLE) };
                 tokio::spawn(read_by_descriptor(rx.unwrap()))
             });
@@ -219,7 +205,7 @@ fn tokio_watches_the_descriptor() {
     });
 }
 
-/// How many fragments came until the link was closed.
+/// Returns how many fragments came until the link was closed.
 async fn read_by_descriptor(mut rx: AsyncFd<AsyncConsumer>) -> u64 {
     let mut seq = 1;
     loop {
@@ -235,24 +221,25 @@ async fn read_by_descriptor(mut rx: AsyncFd<AsyncConsumer>) -> u64 {
     }
 }
 
-/// Whether the descriptor is readable now, or gets so within the time.
+/// Whether the descriptor is readable now, or becomes readable within the time.
 fn is_readable(rx: &AsyncConsumer, within: Duration) -> bool {
     let mut descriptors = [PollFd::new(rx.as_fd(), PollFlags::POLLIN)];
     nix::poll::poll(&mut descriptors, PollTimeout::try_from(within).unwrap()).unwrap() == 1
 }
 
 #[test]
-fn the_descriptor_is_readable_when_there_is_something_to_look_at() {
+fn the_descriptor_is_readable_when_there_is_something_to_read() {
     in_time(|| {
-        let place = Place::new();
-        let child = started("producer", &place);
-        let link = Link::open_in(place.path(), "quotes").unwrap();
+        let folder = TestFolder::new();
+        let child = Child::start_ready("producer", &folder);
+        let link = Link::open_in(folder.path(), "quotes").unwrap();
         let mut rx = link.consumer().unwrap().into_async().unwrap();
         let patience = Duration::from_secs(30);
-        // Long enough for the watcher to ask whether the producer lives: that alone tells nobody.
+        // Long enough for the watcher to check whether the producer lives. That check alone must not wake the
+        // reader.
         let moment = Duration::from_millis(120);
 
-        assert!(is_readable(&rx, Duration::ZERO), "before the first look");
+        assert!(is_readable(&rx, Duration::ZERO), "before the first poll");
         assert!(rx.poll().unwrap().is_none());
         assert!(is_readable(&rx, patience), "a fragment");
         assert_is(&rx.poll().unwrap().unwrap(), 1, MTU);
@@ -265,14 +252,14 @@ fn the_descriptor_is_readable_when_there_is_something_to_look_at() {
         assert!(is_readable(&rx, patience), "a death");
         assert_eq!(rx.poll().unwrap_err(), TangoError::ProducerGone);
         let tx = link.producer().unwrap();
-        assert!(is_readable(&rx, Duration::ZERO), "behind an error");
+        assert!(is_readable(&rx, Duration::ZERO), "after an error");
         assert_eq!(rx.poll().unwrap_err(), TangoError::ProducerReplaced { first: 2 });
         assert!(rx.poll().unwrap().is_none());
         assert!(!is_readable(&rx, moment), "a new producer, but nothing new from it");
 
-        // Who awaits goes by its waker; the descriptor says nothing then.
-        block_on(async { assert!(!glance(&mut rx, 2).await) });
-        assert!(is_readable(&rx, Duration::ZERO), "somebody else's turn");
+        // While a task awaits, its waker is used, and the descriptor is not.
+        block_on(async { assert!(!poll_once(&mut rx, 2).await) });
+        assert!(is_readable(&rx, Duration::ZERO), "after the task has stopped waiting");
         assert!(rx.poll().unwrap().is_none());
         assert!(!is_readable(&rx, Duration::ZERO));
 
@@ -283,16 +270,16 @@ fn the_descriptor_is_readable_when_there_is_something_to_look_at() {
         drop(tx);
         assert!(is_readable(&rx, patience), "the end");
         assert!(rx.poll().unwrap().is_none() && rx.get_ref().is_closed());
-        assert!(is_readable(&rx, Duration::ZERO), "the end lasts");
+        assert!(is_readable(&rx, Duration::ZERO), "and stays readable");
     });
 }
 
 #[test]
-fn a_takeover_while_nobody_looks_is_told() {
+fn a_takeover_between_polls_is_reported() {
     in_time(|| {
-        let place = Place::new();
-        let child = started("producer", &place);
-        let link = Link::open_in(place.path(), "quotes").unwrap();
+        let folder = TestFolder::new();
+        let child = Child::start_ready("producer", &folder);
+        let link = Link::open_in(folder.path(), "quotes").unwrap();
         let mut rx = link.consumer().unwrap().into_async().unwrap();
         block_on(async { assert_is(&rx.recv().await.unwrap().unwrap(), 1, MTU) });
         child.kill();
@@ -306,13 +293,13 @@ fn a_takeover_while_nobody_looks_is_told() {
 }
 
 #[test]
-fn ends_and_deaths_wake_who_awaits() {
+fn ends_and_deaths_wake_async_readers() {
     in_time(|| {
-        let place = Place::new();
-        executor::ends_wake(|| builder(place.path()).create("quotes").unwrap());
+        let folder = TestFolder::new();
+        executor::ends_wake_readers(|| builder(folder.path()).create("quotes").unwrap());
 
-        let child = started("producer", &place);
-        let link = Link::open_in(place.path(), "quotes").unwrap();
+        let child = Child::start_ready("producer", &folder);
+        let link = Link::open_in(folder.path(), "quotes").unwrap();
         let mut rx = link.consumer().unwrap().into_async().unwrap();
         let mut observer = link.observer_from(Start::At(2)).unwrap().into_async().unwrap();
         block_on(async { assert_is(&rx.recv().await.unwrap().unwrap(), 1, MTU) });
@@ -328,21 +315,21 @@ fn ends_and_deaths_wake_who_awaits() {
     });
 }
 
-/// A forked child has the reader, but not its thread: it may drop it, and its parent does not notice.
+/// A forked child has the reader but not its thread. It may drop the reader without effect on the parent.
 #[test]
 fn a_forked_child_can_drop_a_reader() {
     in_time(|| {
-        let place = Place::new();
-        let link = builder(place.path()).create("quotes").unwrap();
+        let folder = TestFolder::new();
+        let link = builder(folder.path()).create("quotes").unwrap();
         let tx = link.producer().unwrap();
         let mut rx = link.consumer().unwrap().into_async().unwrap();
         assert!(rx.poll().unwrap().is_none());
         until(|| is_asleep(&link, 0));
-        // SAFETY: the child drops what it has got, and ends without returning.
+        // SAFETY: the child drops what it has inherited, and ends without returning.
         match unsafe { nix::unistd::fork() }.unwrap() {
             ForkResult::Child => {
                 drop(rx);
-                // SAFETY: ends this process at once, without running anything of the parent's.
+                // SAFETY: ends this process at once, without running any code of the parent's.
                 unsafe { nix::libc::_exit(7) }
             }
             ForkResult::Parent { child } => {
@@ -359,8 +346,8 @@ fn a_forked_child_can_drop_a_reader() {
 
 #[test]
 fn an_idle_reader_takes_less_than_a_hundredth_of_a_core() {
-    let place = Place::new();
-    let link = builder(place.path()).create("quotes").unwrap();
+    let folder = TestFolder::new();
+    let link = builder(folder.path()).create("quotes").unwrap();
     let _tx = link.producer().unwrap();
-    Child::start("idle", &place).succeeds();
+    Child::start("idle", &folder).succeeds();
 }

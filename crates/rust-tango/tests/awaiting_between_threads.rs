@@ -1,5 +1,5 @@
-//! Fragments of links on the heap can be awaited; a reader that awaits can be dropped at any time, go back to blocking,
-//! and has wakers that do what they want. (Between processes: `awaiting`.)
+//! Fragments of links on the heap can be awaited. An async reader can be dropped at any time and can go back
+//! to blocking, and its wakers may do what they want. Between processes, see `awaiting`.
 #![cfg(all(feature = "async", target_os = "linux"))]
 
 mod common;
@@ -9,14 +9,14 @@ use std::sync::{Arc, Mutex};
 use std::task::{Context, Wake, Waker};
 use std::time::{Duration, Instant};
 
-use common::executor::{self, KINDS, block_on, glance, on_heap, tokio_on_this_thread};
+use common::executor::{self, KINDS, block_on, on_heap, poll_once, tokio_on_this_thread};
 use common::waiting::{AT_ONCE, MTU, is_asleep, until};
 use common::{assert_is, few, in_time, publish, publish_blocking};
 use rust_tango::{AsyncConsumer, Link, Producer, Start, TangoError};
 
 #[test]
-fn ends_wake_who_awaits() {
-    in_time(|| executor::ends_wake(on_heap));
+fn ends_wake_async_readers() {
+    in_time(|| executor::ends_wake_readers(on_heap));
 }
 
 #[test]
@@ -40,7 +40,7 @@ fn timeouts_of_the_executor_are_kept() {
 }
 
 #[test]
-fn losses_are_told() {
+fn losses_are_reported() {
     in_time(|| {
         let link = on_heap();
         let tx: Producer<'_> = link.producer().unwrap().with_patience(Duration::ZERO);
@@ -67,7 +67,7 @@ fn losses_are_told() {
     });
 }
 
-/// What is there already must not keep the executor from its other tasks.
+/// A reader that always has a fragment must not keep the executor from its other tasks.
 #[test]
 fn other_tasks_get_their_turn() {
     in_time(|| {
@@ -92,7 +92,7 @@ fn other_tasks_get_their_turn() {
     });
 }
 
-/// Its watcher sleeps on the producer's bell, which is not rung for this.
+/// The watcher sleeps on the producer's eventcount, which a drop does not signal.
 #[test]
 fn dropping_a_reader_that_waits_does_not_take_a_slice() {
     in_time(|| {
@@ -101,7 +101,7 @@ fn dropping_a_reader_that_waits_does_not_take_a_slice() {
         let _tx = link.producer().unwrap();
         let mut took = Duration::ZERO;
         for round in 0..TIMES {
-            // Its slot is free again each time.
+            // Its slot is free again after each drop.
             let mut rx = link.consumer().unwrap().into_async().unwrap();
             if round % 4 != 0 {
                 assert!(rx.poll().unwrap().is_none());
@@ -125,7 +125,7 @@ fn a_consumer_can_go_back_to_blocking() {
         for seq in 1..=few(50) {
             let mut awaiting = rx.into_async().unwrap();
             if seq % 2 == 0 {
-                block_on(async { assert!(!glance(&mut awaiting, seq).await) });
+                block_on(async { assert!(!poll_once(&mut awaiting, seq).await) });
             }
             rx = awaiting.into_inner();
             let reader = std::thread::spawn(move || {
@@ -141,7 +141,7 @@ fn a_consumer_can_go_back_to_blocking() {
     });
 }
 
-/// Wakers are foreign code: they run on the watcher's thread.
+/// Wakers are foreign code that runs on the watcher's thread.
 #[test]
 fn wakers_may_panic_and_may_drop_the_reader() {
     struct Bad {
@@ -157,7 +157,7 @@ fn wakers_may_panic_and_may_drop_the_reader() {
         }
     }
     let bad = |panics| Arc::new(Bad { woken: AtomicU32::new(0), reader: Mutex::new(None), panics });
-    let order = |rx: &mut AsyncConsumer, bad: &Arc<Bad>| {
+    let register = |rx: &mut AsyncConsumer, bad: &Arc<Bad>| {
         let waker = Waker::from(bad.clone());
         assert!(rx.poll_next(&mut Context::from_waker(&waker)).is_pending());
     };
@@ -166,31 +166,31 @@ fn wakers_may_panic_and_may_drop_the_reader() {
         let tx = link.producer().unwrap();
         let mut rx = link.consumer().unwrap().into_async().unwrap();
         let panics = bad(true);
-        order(&mut rx, &panics);
+        register(&mut rx, &panics);
         publish(&tx, MTU).unwrap();
         until(|| panics.woken.load(Ordering::SeqCst) == 1);
         block_on(async {
             assert_is(&rx.recv().await.unwrap().unwrap(), 1, MTU);
-            assert!(!glance(&mut rx, 2).await);
+            assert!(!poll_once(&mut rx, 2).await);
         });
 
-        // The lock keeps the reader from being taken before it is there.
+        // The lock keeps the waker from taking the reader before it is there.
         let drops = bad(false);
         let mut place = drops.reader.lock().unwrap();
-        order(&mut rx, &drops);
+        register(&mut rx, &drops);
         *place = Some(rx);
         drop(place);
         publish(&tx, MTU).unwrap();
         until(|| drops.woken.load(Ordering::SeqCst) == 1);
-        let mut rx = link.consumer().unwrap().into_async().unwrap(); // its slot is free
+        let mut rx = link.consumer().unwrap().into_async().unwrap(); // the slot is free
         publish(&tx, MTU).unwrap();
         block_on(async { assert_is(&rx.recv().await.unwrap().unwrap(), 3, MTU) });
     });
 }
 
-/// As an executor does that puts its tasks away under a lock, for which its wakers wait.
+/// Some executors drop tasks under a lock that their wakers wait for.
 #[test]
-fn a_reader_is_dropped_while_its_waker_waits_for_who_drops_it() {
+fn a_reader_is_dropped_while_its_waker_waits_for_the_dropping_thread() {
     struct Waits {
         called: AtomicU32,
         lock: Mutex<()>,
@@ -213,7 +213,7 @@ fn a_reader_is_dropped_while_its_waker_waits_for_who_drops_it() {
         publish(&tx, MTU).unwrap();
         until(|| waits.called.load(Ordering::SeqCst) == 1);
         drop(rx);
-        assert!(link.consumer().is_ok(), "its slot is free");
+        assert!(link.consumer().is_ok(), "the slot must be free");
         drop(lock);
         until(|| waits.called.load(Ordering::SeqCst) == 2);
     });

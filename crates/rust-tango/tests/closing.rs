@@ -1,5 +1,5 @@
-//! After the producer has gone, or somebody has stopped the link, readers drain what is there and then
-//! learn that it is closed; whoever waits comes back.
+//! After the producer has gone or somebody has stopped the link, readers drain it and then learn that it is
+//! closed. Waiting readers return.
 #![cfg(feature = "std")]
 
 mod common;
@@ -35,7 +35,7 @@ fn readers_drain_and_then_the_link_is_closed() {
         assert!(rx.is_closed());
         assert!(rx.poll().unwrap().is_none());
         assert!(rx.wait().unwrap().is_none());
-        assert!(rx.wait_timeout(common::PATIENCE).unwrap().is_none(), "and does not wait for that");
+        assert!(rx.wait_timeout(common::PATIENCE).unwrap().is_none(), "it must not wait");
         assert!(rx.poll_batch(8).unwrap().is_empty());
         rx.for_each(|_, _| panic!("nothing is left")).unwrap();
     }
@@ -70,7 +70,7 @@ fn iteration_ends_with_the_link() {
 }
 
 #[test]
-fn who_waits_comes_back() {
+fn waiting_readers_return() {
     in_time(|| {
         for (wait, stop) in
             [(Wait::Yield, false), (Wait::Spin, false), (Wait::Yield, true), (Wait::Spin, true)]
@@ -92,7 +92,7 @@ fn who_waits_comes_back() {
                 })
                 .collect();
             publish(&tx, MTU).unwrap();
-            std::thread::sleep(Duration::from_millis(2)); // so that they do wait, most of the time
+            std::thread::sleep(Duration::from_millis(2)); // so that the readers wait, most of the time
             if stop {
                 link.stop().unwrap();
                 readers.into_iter().for_each(|reader| assert_eq!(reader.join().unwrap(), 1));
@@ -105,7 +105,7 @@ fn who_waits_comes_back() {
     });
 }
 
-/// What is published last is never lost to the news that the link has ended.
+/// The last fragment is never hidden by the end of the link.
 #[test]
 fn the_last_fragment_is_not_lost() {
     in_time(|| {
@@ -151,7 +151,7 @@ fn a_stopped_link_ends_blocking_calls_of_its_producer() {
         let (blocked, sent, message, next) = producer.join().unwrap();
         assert_eq!(blocked, Err(TangoError::Closed));
         assert_eq!((sent, message), (Err(TangoError::Closed), Err(TangoError::Closed)));
-        assert_eq!(next, 9, "and nothing was published");
+        assert_eq!(next, 9, "nothing was published");
         for seq in 1..=8 {
             assert!(!rx.is_closed());
             assert_is(&rx.poll().unwrap().unwrap(), seq, MTU);
@@ -196,7 +196,7 @@ fn waiting_with_a_timeout() {
             let begin = std::time::Instant::now();
             assert!(rx.wait_timeout(Duration::from_millis(20)).unwrap().is_none());
             assert!(begin.elapsed() >= Duration::from_millis(20));
-            assert!(!rx.is_closed(), "it was the time");
+            assert!(!rx.is_closed(), "only the timeout was over");
             assert!(rx.wait_timeout(Duration::ZERO).unwrap().is_none());
             publish(&tx, MTU).unwrap();
             assert!(rx.wait_timeout(Duration::ZERO).unwrap().is_some());
@@ -205,7 +205,7 @@ fn waiting_with_a_timeout() {
 }
 
 #[test]
-fn a_link_with_nothing_in_it_closes_too() {
+fn an_empty_link_closes() {
     let link = link();
     let mut early = link.consumer().unwrap();
     assert!(!early.is_closed(), "no producer has come yet");
@@ -216,7 +216,7 @@ fn a_link_with_nothing_in_it_closes_too() {
 }
 
 #[test]
-fn borrowed_storage_closes_too() {
+fn borrowed_storage_closes() {
     in_time(|| {
         let (mcache, dcache, fseq, fctl, _) = ChannelBuilder::<8, 8, MTU>::new().with_flow_control().build();
         let fctl = fctl.unwrap();
@@ -232,7 +232,7 @@ fn borrowed_storage_closes_too() {
     });
 }
 
-/// A reader must not wait for ever for a producer that will never come.
+/// A reader must not wait forever for a producer that will never come.
 #[test]
 fn storage_that_is_stopped_before_its_first_producer_is_closed() {
     in_time(|| {

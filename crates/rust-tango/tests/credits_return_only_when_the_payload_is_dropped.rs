@@ -1,5 +1,5 @@
-//! A reliable consumer's credit goes back when the payload is dropped: not when it is read, moved or
-//! swapped, and not sooner for a payload that is forgotten.
+//! The credit of a reliable consumer returns when the payload is dropped: not when the payload is read, moved
+//! or swapped. The credit of a leaked payload returns later.
 #![cfg(feature = "std")]
 
 mod common;
@@ -15,12 +15,12 @@ fn pair() -> (Producer<'static>, Consumer<'static>) {
     (link.producer().unwrap(), link.consumer().unwrap())
 }
 
-/// Publishes until the credits are gone; how many went.
+/// Publishes until the credits are used up. Returns how many fragments went.
 #[track_caller]
 fn fill(tx: &Producer<'_>) -> u64 {
     let mut count = 0;
     loop {
-        assert!(count <= DEPTH, "more go than the ring has lines");
+        assert!(count <= DEPTH, "more than the ring has lines");
         match publish(tx, MTU) {
             Ok(_) => count += 1,
             Err(error) => {
@@ -46,7 +46,7 @@ fn a_held_fragment_holds_its_line() {
 }
 
 #[test]
-fn reading_gives_nothing_back() {
+fn reading_returns_no_credit() {
     let (tx, mut rx) = pair();
     assert_eq!(fill(&tx), DEPTH);
     let held = rx.poll().unwrap().unwrap();
@@ -55,7 +55,7 @@ fn reading_gives_nothing_back() {
 }
 
 #[test]
-fn the_credit_is_in_the_payload_wherever_it_goes() {
+fn the_credit_moves_with_the_payload() {
     let (tx, mut rx) = pair();
     assert_eq!(fill(&tx), DEPTH);
     let moved = {
@@ -80,7 +80,7 @@ fn swapped_payloads_keep_their_own_credits() {
     let mut a = rx_a.poll().unwrap().unwrap();
     let mut b = rx_b.poll().unwrap().unwrap();
     std::mem::swap(&mut a.payload, &mut b.payload);
-    drop(a); // with what came from b
+    drop(a); // together with the payload of b
     assert_eq!((fill(&tx_a), fill(&tx_b)), (0, 1));
     assert_eq!(b.payload.as_slice(), common::payload(1, MTU));
     drop(b);
@@ -88,7 +88,7 @@ fn swapped_payloads_keep_their_own_credits() {
 }
 
 #[test]
-fn a_forgotten_payload_only_delays() {
+fn a_forgotten_payload_only_delays_its_credit() {
     let (tx, mut rx) = pair();
     assert_eq!(fill(&tx), DEPTH);
     std::mem::forget(rx.poll().unwrap().unwrap());
@@ -96,11 +96,11 @@ fn a_forgotten_payload_only_delays() {
     assert_eq!(rx.next_seq(), 3);
     assert_eq!(fill(&tx), 0);
     assert_is(&rx.poll().unwrap().unwrap(), 3, MTU);
-    assert_eq!(fill(&tx), 3, "the next one gives all three back");
+    assert_eq!(fill(&tx), 3, "the next one returns all three");
 }
 
 #[test]
-fn a_batch_gives_all_back_at_once() {
+fn a_batch_returns_all_credits_at_once() {
     let (tx, mut rx) = pair();
     assert_eq!(fill(&tx), DEPTH);
     let batch = rx.poll_batch(5).unwrap();
@@ -122,7 +122,7 @@ fn a_batch_gives_all_back_at_once() {
     assert_eq!(fill(&tx), 0);
 }
 
-/// Lines are free, but the bytes are not.
+/// Lines are free, but granules are not.
 #[test]
 fn a_held_payload_holds_its_part_of_the_region() {
     // Room for four payloads of 256 bytes.
@@ -148,7 +148,7 @@ fn a_held_payload_holds_its_part_of_the_region() {
     assert_eq!(tx.publish(&[0; 256], 0, 0, 0).unwrap().seq, 7);
 }
 
-/// The tail that a payload skips is not free either.
+/// The granules that a payload skips at the end of the region are not free either.
 #[test]
 fn a_payload_is_contiguous() {
     let link = Link::builder().depth(64).mtu(640).region(1024).build().unwrap();
@@ -174,7 +174,7 @@ fn borrowed_storage_and_fewer_credits_than_lines() {
             (MCache::<{ DEPTH as usize }>::new(), DCache::<{ DEPTH as usize }, MTU>::new());
         let (fseq, fctl) = (Fseq::new(1), Fctl::new(credits));
         let tx = Producer::with_flow_control(&mcache, &dcache, &fseq, &fctl);
-        assert_eq!(fill(&tx), expected, "also before the consumer is there");
+        assert_eq!(fill(&tx), expected, "even before the consumer is there");
         let mut rx = Consumer::with_flow_control(&mcache, &dcache, &fctl, 1);
         let Some(held) = rx.poll().unwrap() else {
             assert_eq!(credits, 0);
@@ -186,15 +186,15 @@ fn borrowed_storage_and_fewer_credits_than_lines() {
         assert_eq!(fill(&tx), 1);
         rx.poll().unwrap().unwrap();
         drop(rx);
-        assert_eq!(fill(&tx), 1, "what was given back");
+        assert_eq!(fill(&tx), 1, "the credits that were returned");
         let mut rx = Consumer::with_flow_control(&mcache, &dcache, &fctl, 3);
         assert_is(&rx.poll().unwrap().unwrap(), 3, MTU);
-        assert_eq!(fill(&tx), 1, "nobody was overwritten while no consumer was there");
+        assert_eq!(fill(&tx), 1, "nothing was overwritten while there was no consumer");
     }
 }
 
 #[test]
-fn a_forgotten_last_credit_comes_back_with_the_next_look() {
+fn a_forgotten_last_credit_comes_back_with_the_next_poll() {
     let link = Link::builder().depth(DEPTH as usize).mtu(MTU).credits(1).build().unwrap();
     let (tx, mut rx) = (link.producer().unwrap(), link.consumer().unwrap());
     for _ in 0..3 {
@@ -203,7 +203,7 @@ fn a_forgotten_last_credit_comes_back_with_the_next_look() {
         assert_eq!(
             publish(&tx, MTU),
             Err(TangoError::NoCredits { held_by: Some(0) }),
-            "the bytes could still be in use"
+            "the payload could still be in use"
         );
         assert!(rx.poll().unwrap().is_none());
     }

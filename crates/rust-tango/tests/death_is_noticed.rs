@@ -1,5 +1,6 @@
-//! A process that is killed (SIGKILL) hangs nobody: readers of a dead producer drain, are told, and are told
-//! of the next one; a dead consumer gives its credits back; and what they have left can be taken over.
+//! A process that is killed (SIGKILL) blocks nobody. Readers of a dead producer drain the link, learn of the
+//! death, and later learn of the next producer. A dead consumer's credits return. What the dead leave behind
+//! can be taken over.
 #![cfg(all(feature = "shm", target_os = "linux", not(miri)))]
 
 mod common;
@@ -7,45 +8,45 @@ mod common;
 use std::path::Path;
 use std::time::Duration;
 
-use common::process::{Child, Place, role, say};
+use common::process::{Child, TestFolder, role, say};
 use common::{assert_is, in_time, publish, publish_blocking};
 use rust_tango::{Link, LinkBuilder, LinkErrorKind, Start, TangoError};
 
 const MTU: usize = 300;
 const DEPTH: u64 = 16;
 
-fn builder(place: &Path) -> LinkBuilder {
-    Link::builder().depth(DEPTH as usize).mtu(MTU).consumers(2).dir(place)
+fn builder(folder: &Path) -> LinkBuilder {
+    Link::builder().depth(DEPTH as usize).mtu(MTU).consumers(2).dir(folder)
 }
 
-/// What the children of these tests do, until they are killed.
+/// The roles of the child processes, which play them until they are killed.
 #[test]
 fn child() {
-    let Some((role, place)) = role() else { return };
+    let Some((role, folder)) = role() else { return };
     let holding = match role.as_str() {
         "producer of ten" => {
-            let tx = builder(&place).create("quotes").unwrap().producer().unwrap();
+            let tx = builder(&folder).create("quotes").unwrap().producer().unwrap();
             for _ in 0..10 {
                 publish(&tx, MTU).unwrap();
             }
             Some(tx)
         }
         "producer without end" => {
-            let tx = builder(&place).create("quotes").unwrap().producer().unwrap();
+            let tx = builder(&folder).create("quotes").unwrap().producer().unwrap();
             say("ready");
             loop {
                 publish_blocking(&tx, MTU);
             }
         }
         "maker" => {
-            let link = builder(&place).create("quotes").unwrap();
+            let link = builder(&folder).create("quotes").unwrap();
             say("ready");
             std::thread::sleep(common::PATIENCE);
             drop(link);
             None
         }
         "consumer" => {
-            let mut rx = Link::open_in(&place, "quotes").unwrap().consumer_from(Start::Oldest).unwrap();
+            let mut rx = Link::open_in(&folder, "quotes").unwrap().consumer_from(Start::Oldest).unwrap();
             let held = rx.poll().unwrap();
             say("ready");
             std::thread::sleep(common::PATIENCE);
@@ -59,31 +60,29 @@ fn child() {
     drop(holding);
 }
 
-fn started(role: &str, place: &Place) -> Child {
-    let mut child = Child::start(role, place);
-    assert_eq!(child.hear(), "ready");
-    child
-}
-
 #[test]
 fn readers_of_a_killed_producer_drain_and_end() {
     in_time(|| {
-        let place = Place::new();
-        let child = started("producer of ten", &place);
-        let link = Link::open_in(place.path(), "quotes").unwrap();
+        let folder = TestFolder::new();
+        let child = Child::start_ready("producer of ten", &folder);
+        let link = Link::open_in(folder.path(), "quotes").unwrap();
         let mut rx = link.consumer_from(Start::Oldest).unwrap();
         let mut ob = link.observer_from(Start::Oldest).unwrap();
         let mut waits = link.consumer().unwrap();
         let waiting = std::thread::spawn(move || waits.wait().unwrap_err());
         assert!(link.status().producer);
         child.kill();
-        assert_eq!(waiting.join().unwrap(), TangoError::ProducerGone, "who waits comes back");
+        assert_eq!(waiting.join().unwrap(), TangoError::ProducerGone, "a waiting reader must return");
         for reader in [&mut rx, &mut ob] {
             for seq in 1..=10 {
                 assert_is(&reader.wait().unwrap().unwrap(), seq, MTU);
             }
             assert_eq!(reader.wait().unwrap_err(), TangoError::ProducerGone);
-            assert_eq!(reader.poll().unwrap_err(), TangoError::ProducerGone, "as long as there is none");
+            assert_eq!(
+                reader.poll().unwrap_err(),
+                TangoError::ProducerGone,
+                "as long as there is no producer"
+            );
             assert_eq!(reader.poll_batch(4).unwrap_err(), TangoError::ProducerGone);
             assert_eq!(reader.wait_timeout(Duration::ZERO).unwrap_err(), TangoError::ProducerGone);
             assert!(!reader.is_closed(), "nobody has closed it");
@@ -94,13 +93,13 @@ fn readers_of_a_killed_producer_drain_and_end() {
     });
 }
 
-/// By polling alone, too.
+/// A reader that only polls learns of the death, too.
 #[test]
-fn who_only_polls_learns_of_the_death() {
+fn polling_readers_learn_of_the_death() {
     in_time(|| {
-        let place = Place::new();
-        let child = started("producer of ten", &place);
-        let mut ob = Link::open_in(place.path(), "quotes").unwrap().observer_from(Start::At(11)).unwrap();
+        let folder = TestFolder::new();
+        let child = Child::start_ready("producer of ten", &folder);
+        let mut ob = Link::open_in(folder.path(), "quotes").unwrap().observer_from(Start::At(11)).unwrap();
         assert!(ob.poll().unwrap().is_none() && !ob.is_closed());
         child.kill();
         let error = loop {
@@ -118,9 +117,9 @@ fn who_only_polls_learns_of_the_death() {
 fn a_producer_killed_while_it_publishes_leaves_whole_fragments() {
     in_time(|| {
         for round in 0..5 {
-            let place = Place::new();
-            let child = started("producer without end", &place);
-            let link = Link::open_in(place.path(), "quotes").unwrap();
+            let folder = TestFolder::new();
+            let child = Child::start_ready("producer without end", &folder);
+            let link = Link::open_in(folder.path(), "quotes").unwrap();
             let mut rx = link.consumer_from(Start::Oldest).unwrap();
             let mut next = rx.next_seq();
             for _ in 0..500 + 100 * round {
@@ -145,12 +144,13 @@ fn a_producer_killed_while_it_publishes_leaves_whole_fragments() {
             for reader in [&mut rx, &mut late] {
                 assert!(reader.wait_for_producer(None));
             }
-            // Before the first fragment of the new producer, to who had read all of the old one's.
+            // Reported before the first fragment of the new producer, to a reader that had read everything of
+            // the old one.
             assert_eq!(rx.poll().unwrap_err(), TangoError::ProducerReplaced { first: next });
             for seq in next..next + DEPTH {
                 assert_is(&late.poll().unwrap().unwrap(), seq, MTU);
             }
-            // To who lagged behind, when it has caught up.
+            // Reported when it has caught up, to a reader that lagged behind.
             assert_eq!(late.poll().unwrap_err(), TangoError::ProducerReplaced { first: next });
             assert_eq!(publish(&tx, MTU), Err(TangoError::NoCredits { held_by: Some(0) }));
             for seq in next..next + DEPTH {
@@ -163,9 +163,9 @@ fn a_producer_killed_while_it_publishes_leaves_whole_fragments() {
 #[test]
 fn a_link_whose_maker_dies_before_it_produces_is_closed() {
     in_time(|| {
-        let place = Place::new();
-        let child = started("maker", &place);
-        let link = Link::open_in(place.path(), "quotes").unwrap();
+        let folder = TestFolder::new();
+        let child = Child::start_ready("maker", &folder);
+        let link = Link::open_in(folder.path(), "quotes").unwrap();
         let mut rx = link.consumer().unwrap();
         assert!(rx.wait_timeout(Duration::from_millis(20)).unwrap().is_none() && !rx.is_closed());
         child.kill();
@@ -176,13 +176,13 @@ fn a_link_whose_maker_dies_before_it_produces_is_closed() {
     });
 }
 
-/// Who has seen the death of one producer is told of the next, once, and works with it from then on.
+/// A reader that saw the death of one producer learns of the next one, once, and continues with it.
 #[test]
 fn after_a_death_a_new_producer_opens_the_link_again() {
     in_time(|| {
-        let place = Place::new();
-        let child = started("producer of ten", &place);
-        let link = Link::open_in(place.path(), "quotes").unwrap();
+        let folder = TestFolder::new();
+        let child = Child::start_ready("producer of ten", &folder);
+        let link = Link::open_in(folder.path(), "quotes").unwrap();
         let mut rx = link.consumer().unwrap();
         let mut ob = link.observer().unwrap();
         child.kill();
@@ -204,13 +204,13 @@ fn after_a_death_a_new_producer_opens_the_link_again() {
 }
 
 #[test]
-fn a_killed_consumer_gives_its_credits_back() {
+fn a_killed_consumer_returns_its_credits() {
     in_time(|| {
-        let place = Place::new();
-        let link = builder(place.path()).create("quotes").unwrap();
+        let folder = TestFolder::new();
+        let link = builder(folder.path()).create("quotes").unwrap();
         let tx = link.producer().unwrap();
         publish(&tx, MTU).unwrap();
-        let child = started("consumer", &place);
+        let child = Child::start_ready("consumer", &folder);
         for _ in 1..DEPTH {
             publish(&tx, MTU).unwrap();
         }
@@ -222,14 +222,14 @@ fn a_killed_consumer_gives_its_credits_back() {
             tx
         });
         std::thread::sleep(Duration::from_millis(30));
-        assert!(!producer.is_finished(), "a living consumer is waited for, however slow it is");
+        assert!(!producer.is_finished(), "a living consumer must be waited for, however slow it is");
         assert_eq!(link.status().next, 1 + DEPTH);
         child.kill();
         let tx = producer.join().unwrap();
         assert_eq!((tx.consumers(), link.status().next), (0, 1 + 4 * DEPTH));
         assert!(link.status().consumers.iter().all(|consumer| !consumer.alive));
         assert!(tx.wait_until_drained(Some(Duration::ZERO)));
-        // Its slot can be taken, and the new owner is not mistaken for the dead one.
+        // Its slot can be claimed, and the new owner is not taken for the dead one.
         let mut rx = link.consumer().unwrap();
         assert_eq!((tx.consumers(), link.status().consumers[0].slot), (1, 0));
         for _ in 0..DEPTH {
@@ -245,10 +245,10 @@ fn a_killed_consumer_gives_its_credits_back() {
 #[test]
 fn the_producer_does_not_wait_for_the_dead_to_drain() {
     in_time(|| {
-        let place = Place::new();
-        let tx = builder(place.path()).create("quotes").unwrap().producer().unwrap();
+        let folder = TestFolder::new();
+        let tx = builder(folder.path()).create("quotes").unwrap().producer().unwrap();
         publish(&tx, MTU).unwrap();
-        let child = started("consumer", &place);
+        let child = Child::start_ready("consumer", &folder);
         assert!(!tx.wait_until_drained(Some(Duration::from_millis(10))));
         child.kill();
         assert!(tx.wait_until_drained(None));
@@ -256,18 +256,18 @@ fn the_producer_does_not_wait_for_the_dead_to_drain() {
 }
 
 #[test]
-fn a_dead_link_is_made_again() {
+fn a_dead_link_is_created_again() {
     in_time(|| {
-        let place = Place::new();
-        let child = started("producer of ten", &place);
-        let create = || builder(place.path()).create("quotes");
-        let reader = Link::open_in(place.path(), "quotes").unwrap();
+        let folder = TestFolder::new();
+        let child = Child::start_ready("producer of ten", &folder);
+        let create = || builder(folder.path()).create("quotes");
+        let reader = Link::open_in(folder.path(), "quotes").unwrap();
         let mut ob = reader.observer_from(Start::Oldest).unwrap();
         assert_eq!(create().unwrap_err().kind(), LinkErrorKind::InUse);
         child.kill();
         let link = create().unwrap();
         assert_eq!(link.status().next, 1);
-        // Who reads the old one reads on.
+        // A reader of the old link continues with it.
         for seq in 1..=10 {
             assert_is(&ob.wait().unwrap().unwrap(), seq, MTU);
         }
@@ -275,12 +275,12 @@ fn a_dead_link_is_made_again() {
     });
 }
 
-/// Producers that come and go in good order: nobody is told of a death.
+/// Producers come and go in an orderly way, and no reader is told of a death.
 #[test]
 fn an_orderly_hand_over_is_no_death() {
     in_time(|| {
-        let place = Place::new();
-        let link = builder(place.path()).create("quotes").unwrap();
+        let folder = TestFolder::new();
+        let link = builder(folder.path()).create("quotes").unwrap();
         let mut rx = link.consumer().unwrap();
         let reader = std::thread::spawn(move || {
             let mut seen = 0;

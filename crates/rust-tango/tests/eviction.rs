@@ -1,5 +1,5 @@
-//! An evictable consumer gets everything as long as it keeps up; one that keeps the producer waiting for too
-//! long is evicted, told what it has lost, and is in again. A zero-copy consumer never is, nor one that lives.
+//! An evictable consumer gets everything as long as it keeps up. If it keeps the producer waiting for too
+//! long, it is evicted, learns what it has lost, and joins again. A zero-copy consumer is never evicted.
 #![cfg(feature = "std")]
 
 mod common;
@@ -18,7 +18,7 @@ fn link() -> Link {
 }
 
 #[test]
-fn who_keeps_up_gets_everything() {
+fn a_consumer_that_keeps_up_gets_everything() {
     in_time(|| {
         let link = link();
         let tx = link.producer().unwrap().with_patience(Duration::from_secs(60));
@@ -46,7 +46,7 @@ fn who_keeps_up_gets_everything() {
 }
 
 #[test]
-fn its_credit_comes_back_with_the_copy() {
+fn the_credit_returns_with_the_copy() {
     let link = link();
     let tx = link.producer().unwrap();
     let mut rx = link.evictable_consumer(Start::Next).unwrap();
@@ -68,7 +68,7 @@ fn its_credit_comes_back_with_the_copy() {
         assert_is(&fragment, seq, MTU);
     }
     drop(batch);
-    assert!(rx.poll_if(|_| false).unwrap().is_none(), "skips all that is there");
+    assert!(rx.poll_if(|_| false).unwrap().is_none(), "it skips everything there is");
     for _ in 0..DEPTH {
         publish(&tx, MTU).unwrap();
     }
@@ -76,7 +76,7 @@ fn its_credit_comes_back_with_the_copy() {
 }
 
 #[test]
-fn who_does_not_is_evicted_and_told() {
+fn a_slow_consumer_is_evicted_and_learns_its_loss() {
     in_time(|| {
         for wait in [Wait::Spin, Wait::Yield, Wait::ParkAfter(Duration::ZERO)] {
             let link = link();
@@ -88,15 +88,15 @@ fn who_does_not_is_evicted_and_told() {
                 publish_blocking(&tx, MTU);
                 assert_is(&busy.poll().unwrap().unwrap(), seq, MTU);
             }
-            assert!(begin.elapsed() >= PATIENCE, "the producer has waited first");
+            assert!(begin.elapsed() >= PATIENCE, "the producer must wait first");
             let status = link.status();
             assert_eq!((status.evicted, status.held_by), (1, None));
-            // It finds out when it wakes up, loses nothing that is still there, and counts again.
+            // With its next call it learns of the eviction, loses nothing that is intact, and counts again.
             let error = lazy.poll().unwrap_err();
             let TangoError::Evicted { lost, next } = error else { panic!("{error}") };
             assert_eq!((lost, next), (next - 1, lazy.next_seq()));
             assert!(lost >= DEPTH, "{lost}");
-            // It is not to be evicted once more, however long this takes.
+            // It must not be evicted once more, however long this takes.
             let tx = tx.with_patience(Duration::MAX);
             for _ in 0..DEPTH - 1 {
                 if publish(&tx, MTU).is_ok() {
@@ -104,7 +104,11 @@ fn who_does_not_is_evicted_and_told() {
                 }
             }
             let error = publish(&tx, MTU).unwrap_err();
-            assert_eq!(error, TangoError::NoCredits { held_by: Some(0) }, "it is waited for again");
+            assert_eq!(
+                error,
+                TangoError::NoCredits { held_by: Some(0) },
+                "the producer must wait for it again"
+            );
             assert_is(&lazy.poll().unwrap().unwrap(), next, MTU);
             publish(&tx, MTU).unwrap();
             assert_eq!(link.status().consumers[0].lost, lost);
@@ -112,9 +116,9 @@ fn who_does_not_is_evicted_and_told() {
     });
 }
 
-/// What others hold is still there for it.
+/// Fragments that other consumers hold are still there for the evicted one.
 #[test]
-fn who_comes_back_loses_only_what_is_overwritten() {
+fn an_evicted_consumer_loses_only_overwritten_fragments() {
     let link = link();
     let tx = link.producer().unwrap().with_patience(Duration::ZERO);
     let mut rx = link.evictable_consumer(Start::Next).unwrap();
@@ -132,7 +136,7 @@ fn who_comes_back_loses_only_what_is_overwritten() {
     assert_eq!(link.status().evicted, 1);
     assert_eq!(publish(&tx, MTU), Err(TangoError::NoCredits { held_by: Some(1) }));
     let error = rx.poll().unwrap_err();
-    assert_eq!(error, TangoError::Evicted { lost: 1, next: 3 }, "2 was overwritten by the last one");
+    assert_eq!(error, TangoError::Evicted { lost: 1, next: 3 }, "the last fragment has overwritten 2");
     for seq in 3..=10 {
         assert_is(&rx.poll().unwrap().unwrap(), seq, MTU);
     }
@@ -140,9 +144,9 @@ fn who_comes_back_loses_only_what_is_overwritten() {
     assert_eq!((link.status().evicted, tx.consumers()), (1, 2));
 }
 
-/// One that is behind, but not lapped, when it is evicted, notices and counts again, without a loss.
+/// A consumer that is evicted before it is lapped learns of it and counts again, without a loss.
 #[test]
-fn who_is_not_lapped_loses_nothing() {
+fn an_evicted_consumer_that_is_not_lapped_loses_nothing() {
     let link = Link::builder().depth(16).credits(4).mtu(MTU).consumers(2).build().unwrap();
     let tx = link.producer().unwrap().with_patience(Duration::ZERO);
     let mut rx = link.evictable_consumer(Start::Next).unwrap();
@@ -159,11 +163,11 @@ fn who_is_not_lapped_loses_nothing() {
     }
     assert!(rx.poll().unwrap().is_none());
     assert_eq!(link.status().consumers[0].lost, 0);
-    assert_eq!(tx.consumers(), 2, "it counts");
+    assert_eq!(tx.consumers(), 2, "it must count again");
 }
 
 #[test]
-fn others_are_never_evicted() {
+fn zero_copy_consumers_are_never_evicted() {
     let link = link();
     let tx = link.producer().unwrap().with_patience(Duration::ZERO);
     let mut rx = link.consumer().unwrap();
@@ -180,7 +184,7 @@ fn others_are_never_evicted() {
     assert_is(&rx.poll().unwrap().unwrap(), 1, MTU);
 }
 
-/// One that has to be told of a new producer, too, is told of both before it goes on behind the gap.
+/// A consumer that was evicted and has a new producer learns of both before it continues after the gap.
 #[test]
 fn a_takeover_does_not_hide_an_eviction() {
     let link = Link::builder().depth(16).credits(4).mtu(MTU).consumers(2).build().unwrap();
@@ -188,7 +192,7 @@ fn a_takeover_does_not_hide_an_eviction() {
     let mut rx = link.evictable_consumer(Start::Next).unwrap();
     let mut other = link.consumer().unwrap();
     publish(&tx, MTU).unwrap();
-    common::dies(tx);
+    common::die_by_panic(tx);
     let tx = link.producer().unwrap().with_patience(Duration::ZERO);
     for _ in 2..5 {
         publish(&tx, MTU).unwrap();
@@ -199,7 +203,8 @@ fn a_takeover_does_not_hide_an_eviction() {
     assert_eq!(link.status().evicted, 0);
     publish(&tx, MTU).unwrap();
     assert_eq!(link.status().evicted, 1);
-    // It finds out with what it copies, which is still there, and joins again behind what the producer gave up.
+    // It reads a fragment that is intact, learns of the eviction, and joins again after the fragments that it
+    // has lost.
     assert_is(&rx.poll().unwrap().unwrap(), 1, MTU);
     assert_eq!(rx.poll().unwrap_err(), TangoError::ProducerReplaced { first: 2 });
     assert_eq!(rx.poll().unwrap_err(), TangoError::Evicted { lost: 3, next: 5 });
@@ -207,10 +212,10 @@ fn a_takeover_does_not_hide_an_eviction() {
     assert!(rx.poll().unwrap().is_none());
 }
 
-/// Evicted again and again, at random moments: nothing that it accepts is torn, and what it gets and what it
-/// is told it has lost add up.
+/// Evicted again and again at random moments, it accepts no torn fragment, and what it gets and what it was
+/// told it has lost add up.
 #[test]
-fn what_it_gets_and_what_it_loses_add_up() {
+fn received_and_lost_fragments_add_up() {
     in_time(|| {
         for round in 0..4 {
             let link = link();
@@ -252,10 +257,10 @@ fn what_it_gets_and_what_it_loses_add_up() {
     });
 }
 
-/// Patience is with a consumer, not with a fragment: who comes while another one holds the producer back has
-/// all of it.
+/// The patience is counted for each consumer, not for each fragment: a consumer that joins while another one
+/// holds the producer back has all of it.
 #[test]
-fn a_joiner_is_not_evicted_for_what_another_one_did() {
+fn a_joiner_is_not_evicted_for_the_delay_of_another() {
     let link = link();
     let tx = link.producer().unwrap().with_patience(Duration::from_secs(60));
     let mut slow = link.consumer().unwrap();
@@ -273,9 +278,9 @@ fn a_joiner_is_not_evicted_for_what_another_one_did() {
     publish(&tx, MTU).unwrap();
 }
 
-/// Without observers the producer is lent the ring as plain memory, and nobody may look at it meanwhile.
+/// Without observers, loans lend the ring as plain memory, so nobody may read it at the same time.
 #[test]
-fn not_on_a_link_without_observers() {
+fn links_without_observers_refuse_evictable_consumers() {
     let link = Link::builder().depth(8).mtu(MTU).observers(false).build().unwrap();
     let error = link.evictable_consumer(Start::Next).unwrap_err();
     assert_eq!(error.kind(), rust_tango::LinkErrorKind::Invalid);

@@ -1,4 +1,4 @@
-//! `poll_if` picks fragments by their `sig`, finishes with the others, and sees through overruns.
+//! `poll_if` selects fragments by their `sig`, releases the others, and reports overruns.
 #![cfg(feature = "std")]
 
 mod common;
@@ -13,7 +13,7 @@ fn link(depth: usize) -> Link {
 }
 
 #[test]
-fn only_what_is_accepted_comes() {
+fn only_accepted_fragments_are_returned() {
     let link = link(64);
     let tx = link.producer().unwrap();
     for join in [Link::consumer, Link::observer] {
@@ -33,14 +33,18 @@ fn only_what_is_accepted_comes() {
             assert_is(&fragment.unwrap().unwrap(), *seq, MTU);
         }
         assert!(rx.poll_if(|sig| sig % 3 == 0).unwrap().is_none());
-        assert_eq!(rx.next_seq(), first + 50, "what is not wanted is passed over");
+        assert_eq!(rx.next_seq(), first + 50, "the other fragments are skipped");
         asked.extend((asked.len() as u64..50).map(|at| sig(first + at)));
-        assert_eq!(asked, (first..first + 50).map(sig).collect::<Vec<_>>(), "each is asked for once");
+        assert_eq!(
+            asked,
+            (first..first + 50).map(sig).collect::<Vec<_>>(),
+            "the filter must see each fragment once"
+        );
     }
 }
 
 #[test]
-fn what_is_skipped_gives_its_credit_back() {
+fn skipped_fragments_return_their_credit() {
     let link = link(8);
     let (tx, mut rx) = (link.producer().unwrap(), link.consumer().unwrap());
     for _ in 0..8 {
@@ -53,7 +57,7 @@ fn what_is_skipped_gives_its_credit_back() {
     assert_eq!(
         publish(&tx, MTU),
         Err(TangoError::NoCredits { held_by: Some(0) }),
-        "the accepted one is held"
+        "the accepted fragment is held"
     );
     assert_is(&held, 6, MTU);
     drop(held);
@@ -64,7 +68,7 @@ fn what_is_skipped_gives_its_credit_back() {
     }
 }
 
-/// A call comes back although the producer never pauses.
+/// A call returns although the producer never pauses.
 #[test]
 fn one_call_skips_no_more_than_the_ring_holds() {
     let link = link(8);
@@ -84,7 +88,7 @@ fn one_call_skips_no_more_than_the_ring_holds() {
 }
 
 #[test]
-fn an_observer_hears_of_what_it_has_lost() {
+fn an_observer_learns_what_it_has_lost() {
     let link = link(8);
     let (tx, mut ob) = (link.producer().unwrap(), link.observer().unwrap());
     for _ in 0..20 {

@@ -1,29 +1,29 @@
-//! A forked child inherits all that its parent has of a link, and may drop and use it: it does not die of that, finds
-//! the link closed, and its parent does not notice.
+//! A forked child inherits everything that its parent has of a link, and may use and drop it. The child does
+//! not crash and finds the link closed, and the parent is not disturbed.
 #![cfg(all(feature = "shm", target_os = "linux", not(miri)))]
 
 mod common;
 
-use common::process::Place;
+use common::process::TestFolder;
 use nix::sys::wait::{WaitStatus, waitpid};
 use nix::unistd::ForkResult;
 use rust_tango::{Consumer, Link, LinkBuilder, LinkErrorKind, Start};
 
 const INSIDE: usize = 150;
 
-fn builder(place: &Place) -> LinkBuilder {
-    Link::builder().depth(8).mtu(200).consumers(2).dir(place.path())
+fn builder(folder: &TestFolder) -> LinkBuilder {
+    Link::builder().depth(8).mtu(200).consumers(2).dir(folder.path())
 }
 
-/// Runs it in a child, which must end in order, and not by a signal or a panic.
+/// Runs `act` in a forked child, which must end in an orderly way, not by a signal or a panic.
 fn in_child(what: &str, act: impl FnOnce()) {
     // SAFETY: the child runs `act`, which only uses what it has inherited, and ends without returning.
     match unsafe { nix::unistd::fork() }.unwrap() {
         ForkResult::Child => {
-            // Ends one that hangs, by a signal.
+            // Kills a child that hangs.
             nix::unistd::alarm::set(60);
             let done = std::panic::catch_unwind(std::panic::AssertUnwindSafe(act));
-            // SAFETY: ends this process at once, without running anything of the parent's.
+            // SAFETY: ends this process at once, without running any code of the parent's.
             unsafe { nix::libc::_exit(if done.is_ok() { 7 } else { 1 }) }
         }
         ForkResult::Parent { child } => {
@@ -32,7 +32,7 @@ fn in_child(what: &str, act: impl FnOnce()) {
     }
 }
 
-/// Drops it in a child, which has a copy of it as of all memory; here it stays.
+/// Drops the child's copy of a value. The parent keeps its own.
 fn drop_in_child<T>(what: &str, value: &T) {
     // SAFETY: runs in the child alone, which ends without dropping the value again.
     in_child(what, || drop(unsafe { std::ptr::read(value) }));
@@ -43,33 +43,34 @@ fn kinds(link: &Link) -> [Consumer<'static>; 3] {
 }
 
 #[test]
-fn what_is_dropped_there_is_still_held_here() {
-    let place = Place::new();
-    let link = builder(&place).depth(2).create("quotes").unwrap();
+fn a_payload_dropped_in_the_child_is_still_held_in_the_parent() {
+    let folder = TestFolder::new();
+    let link = builder(&folder).depth(2).create("quotes").unwrap();
     let (tx, mut rx) = (link.producer().unwrap(), link.consumer().unwrap());
     tx.send(&[1; INSIDE]).unwrap();
     tx.send(&[2; INSIDE]).unwrap();
     let held = rx.poll().unwrap().unwrap();
     drop_in_child("a payload", &held.payload);
     drop_in_child("a payload, again", &held.payload);
-    assert!(tx.publish(&[3; INSIDE], 0, 0, 0).is_err(), "the credit has not come back");
+    assert!(tx.publish(&[3; INSIDE], 0, 0, 0).is_err(), "the credit must not return");
     assert_eq!(held.payload.as_slice(), [1; INSIDE]);
     drop(held);
     tx.publish(&[3; INSIDE], 0, 0, 0).unwrap();
     let batch = rx.poll_batch(2).unwrap();
     assert_eq!(batch.len(), 2);
     drop_in_child("a batch", &batch);
-    assert!(tx.publish(&[4; INSIDE], 0, 0, 0).is_err(), "nor has this one");
+    assert!(tx.publish(&[4; INSIDE], 0, 0, 0).is_err(), "nor this one");
     assert_eq!(batch.iter().nth(1).unwrap().payload.as_slice(), [3; INSIDE]);
 }
 
 #[test]
-fn readers_there_find_the_link_closed() {
-    let place = Place::new();
-    // From 0 on: the memory in the place of the link is zeros, and no fragment for that.
+fn readers_in_the_child_find_the_link_closed() {
+    let folder = TestFolder::new();
+    // The child sees zeros instead of the link's memory. They must not be taken for a fragment, whatever the
+    // first number is.
     for start in [0, 1, 1000, 1 << 63, u64::MAX, u64::MAX - 3] {
         for kind in 0..3 {
-            let link = builder(&place).start(start).create("quotes").unwrap();
+            let link = builder(&folder).start(start).create("quotes").unwrap();
             let tx = link.producer().unwrap();
             let [reliable, observer, evictable] = kinds(&link);
             let mut rx = [reliable, observer, evictable].into_iter().nth(kind).unwrap();
@@ -78,7 +79,7 @@ fn readers_there_find_the_link_closed() {
                 assert!(rx.is_closed());
                 assert!(rx.poll_batch(8).unwrap().is_empty());
                 assert!(rx.wait().unwrap().is_none());
-                // One that waits looks elsewhere.
+                // A waiting reader switches to the hot slot.
                 assert!((0..100).all(|_| rx.poll().unwrap().is_none()));
                 drop(rx);
             });
@@ -89,10 +90,10 @@ fn readers_there_find_the_link_closed() {
 }
 
 #[test]
-fn a_reader_that_waits_when_its_process_forks() {
-    let place = Place::new();
+fn a_waiting_reader_in_the_child_finds_the_link_closed() {
+    let folder = TestFolder::new();
     for start in [0, 1, 1 << 63, u64::MAX] {
-        let link = builder(&place).start(start).create("quotes").unwrap();
+        let link = builder(&folder).start(start).create("quotes").unwrap();
         let tx = link.producer().unwrap();
         for mut rx in kinds(&link) {
             assert!((0..100).all(|_| rx.poll().unwrap().is_none()));
@@ -107,13 +108,13 @@ fn a_reader_that_waits_when_its_process_forks() {
     }
 }
 
-/// What has happened on a link before is not told again.
+/// Earlier deaths and evictions on the link are not reported again.
 #[test]
-fn a_link_with_a_past() {
-    let place = Place::new();
-    let link = builder(&place).start(u64::MAX - 20).create("quotes").unwrap();
+fn earlier_events_are_not_reported_in_the_child() {
+    let folder = TestFolder::new();
+    let link = builder(&folder).start(u64::MAX - 20).create("quotes").unwrap();
     for _ in 0..2 {
-        common::dies(link.producer().unwrap());
+        common::die_by_panic(link.producer().unwrap());
     }
     let tx = link.producer().unwrap().with_patience(std::time::Duration::ZERO);
     let lazy = link.evictable_consumer(Start::Next).unwrap();
@@ -133,9 +134,9 @@ fn a_link_with_a_past() {
 }
 
 #[test]
-fn halves_are_dropped_there_while_the_thread_panics() {
-    let place = Place::new();
-    let link = builder(&place).create("quotes").unwrap();
+fn both_ends_are_dropped_by_a_panic_in_the_child() {
+    let folder = TestFolder::new();
+    let link = builder(&folder).create("quotes").unwrap();
     let (tx, mut rx) = (link.producer().unwrap(), link.consumer().unwrap());
     tx.send(&[1; INSIDE]).unwrap();
     in_child("a panic", || {
@@ -149,14 +150,14 @@ fn halves_are_dropped_there_while_the_thread_panics() {
 }
 
 #[test]
-fn the_parent_goes_on() {
-    let place = Place::new();
-    let link = builder(&place).create("quotes").unwrap();
+fn the_parent_is_not_disturbed() {
+    let folder = TestFolder::new();
+    let link = builder(&folder).create("quotes").unwrap();
     let (mut tx, mut rx) = (link.producer().unwrap(), link.consumer().unwrap());
     tx.send(b"before").unwrap();
     for _ in 0..3 {
         in_child("a child", || {
-            // More than there are slots: nobody is waited for, and nobody gets any of it.
+            // More than there are lines: nobody is waited for, and nobody gets any of it.
             for _ in 0..20 {
                 let _ = tx.publish(&[9; 20], 0, 0, 0);
                 let _ = tx.publish(&[9; INSIDE], 0, 0, 0);
@@ -174,8 +175,8 @@ fn the_parent_goes_on() {
         });
     }
     assert_eq!(rx.poll().unwrap().unwrap().payload.as_slice(), b"before");
-    tx.send(b"behind").unwrap();
-    assert_eq!(rx.poll().unwrap().unwrap().payload.as_slice(), b"behind");
+    tx.send(b"after").unwrap();
+    assert_eq!(rx.poll().unwrap().unwrap().payload.as_slice(), b"after");
     let mut loan = tx.loan(3).unwrap();
     loan.write_at(0, b"own");
     loan.commit(0, 0, 0);
@@ -184,11 +185,11 @@ fn the_parent_goes_on() {
     assert!(!rx.is_closed());
 }
 
-/// The handle of the parent says what to do; one that the child opens works as any.
+/// The error of the parent's handle says what to do. A handle that the child opens works normally.
 #[test]
 fn a_child_opens_the_link_again() {
-    let place = Place::new();
-    let link = builder(&place).create("quotes").unwrap();
+    let folder = TestFolder::new();
+    let link = builder(&folder).create("quotes").unwrap();
     let (tx, mut rx) = (link.producer().unwrap(), link.consumer().unwrap());
     tx.send(b"for two").unwrap();
     in_child("a handle", || {
@@ -208,10 +209,10 @@ fn a_child_opens_the_link_again() {
             );
         }
         assert!(link.status().stopped);
-        let link = Link::open_in(place.path(), "quotes").unwrap();
+        let link = Link::open_in(folder.path(), "quotes").unwrap();
         let mut own = link.consumer_from(Start::Oldest).unwrap();
         assert_eq!(own.poll().unwrap().unwrap().payload.as_slice(), b"for two");
-        // And what a child of the child inherits of that is closed to it.
+        // The child's own handle is closed in a child of the child.
         in_child("a grandchild", || assert!(own.poll().unwrap().is_none() && own.is_closed()));
         assert!(own.poll().unwrap().is_none() && !own.is_closed());
     });
@@ -221,9 +222,9 @@ fn a_child_opens_the_link_again() {
 
 #[cfg(feature = "async")]
 #[test]
-fn an_awaited_reader_finds_the_link_closed() {
-    let place = Place::new();
-    let link = builder(&place).create("quotes").unwrap();
+fn an_async_reader_in_the_child_finds_the_link_closed() {
+    let folder = TestFolder::new();
+    let link = builder(&folder).create("quotes").unwrap();
     let _tx = link.producer().unwrap();
     let mut rx = link.consumer().unwrap().into_async().unwrap();
     assert!(rx.poll().unwrap().is_none());
@@ -234,12 +235,13 @@ fn an_awaited_reader_finds_the_link_closed() {
     });
 }
 
-/// Entries of links that are gone are used again, and their memory is nothing to a child.
+/// The list of mappings reuses the entries of removed links, and later memory at their addresses is left
+/// alone in a child.
 #[test]
-fn links_that_are_gone_leave_nothing() {
-    let place = Place::new();
+fn removed_links_have_no_effect_in_the_child() {
+    let folder = TestFolder::new();
     for _ in 0..50 {
-        let link = builder(&place).create("quotes").unwrap();
+        let link = builder(&folder).create("quotes").unwrap();
         let (tx, mut rx) = (link.producer().unwrap(), link.consumer().unwrap());
         tx.send(b"short").unwrap();
         assert!(rx.poll().unwrap().is_some());

@@ -1,6 +1,6 @@
-//! Any bytes in any file of a link lead to an error or to fragments that are reported lost: never to a crash,
-//! a read outside of the link's memory, or a call that does not return. Here the files are still; in
-//! `hostile_writer.rs` they change.
+//! Any bytes in any file of a link lead to an error, or to fragments that are reported lost. They never cause
+//! a crash, a read outside of the link's memory, or a call that does not return. Here the files do not change
+//! during the calls; in `hostile_writer` they do.
 #![cfg(all(feature = "shm", target_os = "linux", not(miri)))]
 
 mod common;
@@ -11,43 +11,43 @@ use std::path::Path;
 
 use common::exercise::{comes_to_rest, use_it_all};
 use common::hostile::{
-    CONSUMER, CONSUMER_WORDS, DEPTH, HEAD, HEAD_WORDS, LATEST, LATEST_WORDS, MTU, NAME, RING, SLOT_WORDS,
-    builder, dead_link, store, value,
+    CONSUMER, CONSUMER_WORDS, DEPTH, HEAD, HEAD_WORDS, HOT_SLOT, HOT_SLOT_WORDS, MTU, NAME, RING, SLOT_WORDS,
+    builder, dead_link, hostile_value, store,
 };
 use common::{Random, assert_is, in_time, publish};
 use nix::sys::stat::{Mode, SFlag, makedev, mknod};
 use nix::unistd::{Uid, mkfifo};
 use rust_tango::{Link, LinkErrorKind, Start, TangoError};
 
-/// Touches every byte, and checks that there are not too many.
-fn look(bytes: &[u8]) {
+/// Reads every byte, and checks the length.
+fn read_bytes(bytes: &[u8]) {
     assert!(bytes.len() <= MTU, "a payload of {} bytes", bytes.len());
     let sum = bytes.iter().fold(0_u8, |sum, byte| sum.wrapping_add(*byte));
     std::hint::black_box(sum);
 }
 
-/// Every word beside the ring, alone, with every kind of value.
+/// Each word of the head, alone, with every kind of value.
 #[test]
-fn any_word_of_the_head() {
+fn any_word_of_the_head_is_survived() {
     in_time(|| {
         let values = [0, 1, 2, 3, 4, 6, 14, 1 << 31, 1 << 62, 1 << 63, (1 << 63) + 6, u64::MAX - 7, u64::MAX];
         for word in 0..HEAD_WORDS {
             for (round, value) in values.into_iter().enumerate() {
-                let (place, path) = dead_link(round % 2 == 0);
+                let (folder, path) = dead_link(round % 2 == 0);
                 store(&path.join("tx"), HEAD + word, value);
-                use_it_all(&Link::open_in(place.path(), NAME).unwrap(), look);
+                use_it_all(&Link::open_in(folder.path(), NAME).unwrap(), read_bytes);
             }
         }
     });
 }
 
-/// Many words at once, anywhere.
+/// Many words at once, at random places.
 #[test]
-fn any_words_anywhere() {
+fn any_words_anywhere_are_survived() {
     in_time(|| {
         let mut random = Random::new(71);
         for round in 0..600 {
-            let (place, path) = dead_link(round % 2 == 0);
+            let (folder, path) = dead_link(round % 2 == 0);
             for _ in 0..1 + random.below(40) {
                 let (file, word) = match random.below(9) {
                     0 | 1 => ("tx", HEAD + random.below(HEAD_WORDS)),
@@ -55,26 +55,26 @@ fn any_words_anywhere() {
                     4 => ("tx", RING + random.below(DEPTH * SLOT_WORDS + 400)),
                     5 => ("rx.0", CONSUMER + random.below(CONSUMER_WORDS)),
                     6 => ("rx.1", CONSUMER + random.below(CONSUMER_WORDS)),
-                    7 => ("tx.0", LATEST + random.below(LATEST_WORDS)),
+                    7 => ("tx.0", HOT_SLOT + random.below(HOT_SLOT_WORDS)),
                     _ => ("ctl", 16 + random.below(2)),
                 };
-                store(&path.join(file), word, value(&mut random));
+                store(&path.join(file), word, hostile_value(&mut random));
             }
-            use_it_all(&Link::open_in(place.path(), NAME).unwrap(), look);
+            use_it_all(&Link::open_in(folder.path(), NAME).unwrap(), read_bytes);
         }
     });
 }
 
-/// All lines say that their fragments are gone, and what comes instead has not been published either: a
-/// reader is told of losses a few times, and then there is nothing. It used to be sent on for ever.
+/// All lines say that their fragments are overwritten by later ones, which were never published. A reader
+/// reports a few losses and then finds nothing. It must not skip ahead forever.
 #[test]
-fn a_ring_of_lines_from_the_future_is_no_endless_loop() {
+fn lines_from_the_future_cause_no_endless_loop() {
     for closed in [true, false] {
-        let (place, path) = dead_link(closed);
+        let (folder, path) = dead_link(closed);
         for index in 0..DEPTH {
             store(&path.join("tx"), RING + index * SLOT_WORDS, (1 << 62) + index);
         }
-        let link = Link::open_in(place.path(), NAME).unwrap();
+        let link = Link::open_in(folder.path(), NAME).unwrap();
         for mut reader in
             [link.observer_from(Start::Oldest), link.consumer_from(Start::Oldest)].map(Result::unwrap)
         {
@@ -82,10 +82,10 @@ fn a_ring_of_lines_from_the_future_is_no_endless_loop() {
             while let Err(TangoError::Overrun { lost, .. }) = reader.poll() {
                 assert!(lost > 0);
                 overruns += 1;
-                assert!(overruns <= 4, "a reader is sent on and on");
+                assert!(overruns <= 4, "a reader skips again and again");
             }
-            assert!(overruns > 0, "that something is lost is said");
-            // Half of the questions go to the kernel only now and then.
+            assert!(overruns > 0, "a loss must be reported");
+            // Half of these calls ask the kernel only now and then.
             let ended = (0..5000).find_map(|_| match reader.poll().map(|found| found.is_none()) {
                 Ok(true) => reader.is_closed().then_some("closed"),
                 Err(TangoError::ProducerGone) => Some("gone"),
@@ -96,12 +96,12 @@ fn a_ring_of_lines_from_the_future_is_no_endless_loop() {
     }
 }
 
-/// The same ring, with a producer that goes on: a reader that waits in front of the wrong lines gets what
-/// is published into them.
+/// The same ring, with a producer that continues: a reader that was sent to a wrong number gets what is
+/// published there.
 #[test]
-fn wrong_lines_ahead_of_the_producer_cost_nothing_that_it_publishes_later() {
-    let place = common::process::Place::new();
-    let link = builder(place.path()).create(NAME).unwrap();
+fn wrong_lines_ahead_of_the_producer_hide_no_later_fragments() {
+    let folder = common::process::TestFolder::new();
+    let link = builder(folder.path()).create(NAME).unwrap();
     let tx = link.producer().unwrap();
     let mut ob = link.observer().unwrap();
     for seq in 1..=3 {
@@ -109,13 +109,13 @@ fn wrong_lines_ahead_of_the_producer_cost_nothing_that_it_publishes_later() {
         assert_is(&ob.poll().unwrap().unwrap(), seq, MTU);
     }
     for index in 4..8 {
-        store(&place.path().join(NAME).join("tx"), RING + index * SLOT_WORDS, (1 << 62) + index);
+        store(&folder.path().join(NAME).join("tx"), RING + index * SLOT_WORDS, (1 << 62) + index);
     }
     let mut at = 4;
     while let Err(TangoError::Overrun { next, .. }) = ob.poll() {
         at = next;
     }
-    assert!(at < 4 + 4, "it waits near the producer, not somewhere ahead: {at}");
+    assert!(at < 4 + 4, "it must wait near the producer, and waits at {at}");
     for seq in 4..40 {
         publish(&tx, MTU).unwrap();
         if seq >= at {
@@ -124,13 +124,13 @@ fn wrong_lines_ahead_of_the_producer_cost_nothing_that_it_publishes_later() {
     }
 }
 
-/// The state says that no producer has ever been there. A link that was made is never in that state, so a
-/// reader must not wait for it.
+/// The state word says that there has never been a producer. A created link is never in that state, so a
+/// reader must not wait.
 #[test]
-fn a_head_from_before_the_beginning_is_no_endless_wait() {
+fn a_head_without_a_first_producer_causes_no_endless_wait() {
     in_time(|| {
-        let (place, path) = dead_link(true);
-        let link = Link::open_in(place.path(), NAME).unwrap();
+        let (folder, path) = dead_link(true);
+        let link = Link::open_in(folder.path(), NAME).unwrap();
         let mut early = link.observer_from(Start::Oldest).unwrap();
         store(&path.join("tx"), HEAD, 0);
         let mut late = link.observer_from(Start::Oldest).unwrap();
@@ -142,17 +142,18 @@ fn a_head_from_before_the_beginning_is_no_endless_wait() {
     });
 }
 
-/// Lines that lead outside are not followed. What a reliable consumer gets lies in the mapping of `tx`.
+/// Lines that point outside of the region are not followed. The slices of a reliable consumer lie in the
+/// mapping of `tx`.
 #[test]
-fn slices_lie_inside_of_the_mapping() {
+fn slices_lie_inside_the_mapping() {
     let mut random = Random::new(72);
     let mut slices = 0;
     for _ in 0..200 {
-        let (place, path) = dead_link(true);
+        let (folder, path) = dead_link(true);
         for n in 1..=5_u64 {
-            store(&path.join("tx"), RING + (n % DEPTH) * SLOT_WORDS + 2, value(&mut random));
+            store(&path.join("tx"), RING + (n % DEPTH) * SLOT_WORDS + 2, hostile_value(&mut random));
         }
-        let link = Link::open_in(place.path(), NAME).unwrap();
+        let link = Link::open_in(folder.path(), NAME).unwrap();
         let maps = mappings(&path.join("tx"));
         assert!(!maps.is_empty());
         let mut rx = link.consumer_from(Start::Oldest).unwrap();
@@ -161,13 +162,13 @@ fn slices_lie_inside_of_the_mapping() {
             let inside = maps.iter().any(|(from, to)| *from <= range.start.addr() && range.end.addr() <= *to);
             assert!(inside || bytes.is_empty(), "{range:?} is outside of {maps:x?}");
             slices += 1;
-            look(bytes);
+            read_bytes(bytes);
         });
     }
-    assert!(slices > 100, "only {slices} slices were looked at");
+    assert!(slices > 100, "only {slices} slices were read");
 }
 
-/// Where a file is mapped in this process.
+/// The address ranges at which a file is mapped in this process.
 fn mappings(file: &Path) -> Vec<(usize, usize)> {
     let all = fs::read_to_string("/proc/self/maps").unwrap();
     let of_file = all.lines().filter(|line| line.ends_with(file.to_str().unwrap()));
@@ -178,22 +179,22 @@ fn mappings(file: &Path) -> Vec<(usize, usize)> {
     of_file.map(|line| range(line).unwrap()).collect()
 }
 
-/// Consumers' words that say anything: the producer goes on, or says who is in the way.
+/// With any values in the consumers' words, the producer continues or names the consumer that holds it back.
 #[test]
-fn any_progress_of_consumers() {
+fn any_progress_of_consumers_is_survived() {
     let mut random = Random::new(73);
     for round in 0..300 {
-        let (place, path) = dead_link(true);
-        let link = Link::open_in(place.path(), NAME).unwrap();
+        let (folder, path) = dead_link(true);
+        let link = Link::open_in(folder.path(), NAME).unwrap();
         let held = link.consumer().unwrap();
         let tx = link.producer().unwrap();
         let mut refused = 0;
         for _ in 0..100 {
             for file in ["rx.0", "rx.1"] {
-                // State (one that is held, one that nobody has), next, base, and the words for sleeping.
+                // The state (of a slot in use, and of a free one), next, base, and the words for sleeping.
                 let word = [0, 1, 1, 1, 2, 32, 33, 34][random.below(8) as usize];
                 let near = tx.next_seq().wrapping_add(random.below(20)).wrapping_sub(10);
-                let value = if random.below(2) == 0 { near } else { value(&mut random) };
+                let value = if random.below(2) == 0 { near } else { hostile_value(&mut random) };
                 store(&path.join(file), CONSUMER + word, value);
             }
             match publish(&tx, MTU) {
@@ -208,18 +209,18 @@ fn any_progress_of_consumers() {
         }
         assert!(refused < 100, "round {round}: nothing could be published");
         drop(held);
-        // Nobody is attached any more: what the words say holds nobody back for long.
+        // Nobody is attached any more, so the words hold the producer back for a short time only.
         for _ in 0..3 * DEPTH {
             assert!((0..100).any(|_| publish(&tx, MTU).is_ok()), "round {round}: {:?}", link.status());
         }
     }
 }
 
-/// Counters at the end of their range go round: they count, and decide nothing.
+/// Counters wrap at the end of their range. Nothing depends on their values.
 #[test]
-fn counters_go_round() {
-    let (place, path) = dead_link(true);
-    let link = Link::open_in(place.path(), NAME).unwrap();
+fn counters_wrap() {
+    let (folder, path) = dead_link(true);
+    let link = Link::open_in(folder.path(), NAME).unwrap();
     let mut rx = link.consumer_from(Start::Oldest).unwrap();
     for counter in [CONSUMER + 2, CONSUMER + 16, CONSUMER + 17] {
         store(&path.join("rx.0"), counter, u64::MAX);
@@ -230,12 +231,12 @@ fn counters_go_round() {
     assert_eq!((status.overruns, status.lost), (0, 0));
 }
 
-/// A file cut short after somebody has looked at the link, and before it is mapped to be written.
+/// A file is truncated after the link was opened, and before the file is mapped writable.
 #[test]
-fn files_truncated_before_they_are_claimed() {
+fn files_truncated_before_they_are_claimed_are_refused() {
     for file in ["tx", "rx.0", "tx.0"] {
-        let (place, path) = dead_link(true);
-        let link = Link::open_in(place.path(), NAME).unwrap();
+        let (folder, path) = dead_link(true);
+        let link = Link::open_in(folder.path(), NAME).unwrap();
         OpenOptions::new().write(true).open(path.join(file)).unwrap().set_len(8).unwrap();
         let produced = (file != "rx.0").then(|| link.producer().map(drop));
         let consumed = (file != "tx").then(|| link.consumer().map(drop));
@@ -243,19 +244,18 @@ fn files_truncated_before_they_are_claimed() {
             let refused = refused.unwrap_err();
             assert!(refused.to_string().contains(file), "{refused}");
         }
-        assert_eq!(Link::open_in(place.path(), NAME).unwrap_err().kind(), LinkErrorKind::Incompatible);
+        assert_eq!(Link::open_in(folder.path(), NAME).unwrap_err().kind(), LinkErrorKind::Incompatible);
     }
 }
 
-/// Holes in a file that a party is about to write are filled first, so that it finds out then that there is
-/// no space, by an error.
+/// Holes in a file that a party is about to write are filled first, so that a lack of space is an error then.
 #[test]
 fn holes_are_filled_before_they_are_written() {
     use std::os::unix::fs::{FileExt, MetadataExt};
     const REGION: u64 = 1 << 20;
-    let place = common::process::Place::new();
-    drop(builder(place.path()).region(REGION as usize).create(NAME).unwrap());
-    let path = |file: &str| place.path().join(NAME).join(file);
+    let folder = common::process::TestFolder::new();
+    drop(builder(folder.path()).region(REGION as usize).create(NAME).unwrap());
+    let path = |file: &str| folder.path().join(NAME).join(file);
     for file in ["tx", "rx.0", "tx.0"] {
         let content = fs::read(path(file)).unwrap();
         let sparse = OpenOptions::new().write(true).open(path(file)).unwrap();
@@ -265,7 +265,7 @@ fn holes_are_filled_before_they_are_written() {
         sparse.write_all_at(&content[..128], 0).unwrap();
     }
     let bytes = |file: &str| fs::metadata(path(file)).unwrap().blocks() * 512;
-    let link = Link::open_in(place.path(), NAME).unwrap();
+    let link = Link::open_in(folder.path(), NAME).unwrap();
     assert!(bytes("tx") < REGION);
     let (tx, mut rx) = (link.producer().unwrap(), link.consumer().unwrap());
     assert!(bytes("tx") > REGION);
@@ -273,9 +273,9 @@ fn holes_are_filled_before_they_are_written() {
     assert_is(&rx.poll().unwrap().unwrap(), 1, MTU);
 }
 
-/// In place of each file: a folder, a link, a pipe, a device, a second name, nothing.
+/// A folder, a link, a pipe, a device, a second name or nothing in place of each file.
 #[test]
-fn other_things_in_place_of_a_file() {
+fn other_file_types_are_refused() {
     in_time(|| {
         for file in ["tx", "rx.1", "tx.1", "ctl"] {
             type Replace = fn(&Path, &Path);
@@ -288,11 +288,11 @@ fn other_things_in_place_of_a_file() {
                 ("nothing", |_, _| {}),
             ];
             for (what, replace) in replacements {
-                let (place, path) = dead_link(true);
-                let (at, old) = (path.join(file), place.path().join("old"));
+                let (folder, path) = dead_link(true);
+                let (at, old) = (path.join(file), folder.path().join("old"));
                 fs::rename(&at, &old).unwrap();
                 replace(&at, &old);
-                let error = Link::open_in(place.path(), NAME).expect_err(what);
+                let error = Link::open_in(folder.path(), NAME).expect_err(what);
                 let expected = match what {
                     "a symbolic link" | "a second name" => LinkErrorKind::Untrusted,
                     "nothing" => LinkErrorKind::NotFound,
@@ -302,12 +302,12 @@ fn other_things_in_place_of_a_file() {
                 assert!(error.to_string().contains(file), "{what} for {file}: {error}");
             }
             if Uid::effective().is_root() {
-                let (place, path) = dead_link(true);
+                let (folder, path) = dead_link(true);
                 fs::remove_file(path.join(file)).unwrap();
                 // /dev/zero, which can be mapped and read without end.
                 let made = mknod(&path.join(file), SFlag::S_IFCHR, Mode::S_IRWXU, makedev(1, 5));
                 if made.is_ok() {
-                    let error = Link::open_in(place.path(), NAME).expect_err("a device");
+                    let error = Link::open_in(folder.path(), NAME).expect_err("a device");
                     assert_eq!(error.kind(), LinkErrorKind::Incompatible, "a device for {file}: {error}");
                 }
             }
@@ -315,27 +315,27 @@ fn other_things_in_place_of_a_file() {
     });
 }
 
-/// A file that is replaced between opening the link and joining it is looked at again.
+/// A file that is replaced between opening the link and joining it is checked again.
 #[test]
-fn a_file_that_is_replaced_before_it_is_claimed() {
-    let (place, path) = dead_link(true);
-    let link = Link::open_in(place.path(), NAME).unwrap();
-    fs::rename(path.join("rx.0"), place.path().join("old")).unwrap();
-    symlink(place.path().join("old"), path.join("rx.0")).unwrap();
+fn a_file_that_is_replaced_before_it_is_claimed_is_refused() {
+    let (folder, path) = dead_link(true);
+    let link = Link::open_in(folder.path(), NAME).unwrap();
+    fs::rename(path.join("rx.0"), folder.path().join("old")).unwrap();
+    symlink(folder.path().join("old"), path.join("rx.0")).unwrap();
     assert_eq!(link.consumer().unwrap_err().kind(), LinkErrorKind::Untrusted);
     fs::remove_file(path.join("rx.0")).unwrap();
     fs::write(path.join("rx.0"), [7; 4096]).unwrap();
     assert_eq!(link.consumer().unwrap_err().kind(), LinkErrorKind::Incompatible);
-    fs::rename(path.join("tx"), place.path().join("old tx")).unwrap();
+    fs::rename(path.join("tx"), folder.path().join("old tx")).unwrap();
     mkfifo(&path.join("tx"), Mode::S_IRWXU).unwrap();
     assert_eq!(link.producer().unwrap_err().kind(), LinkErrorKind::Incompatible);
 }
 
-/// Names that lead elsewhere, or that no shell likes, are refused by all that takes a name.
+/// Every call that takes a name refuses names that lead elsewhere or need quoting in a shell.
 #[test]
-fn names_lead_nowhere_else() {
-    let (place, _) = dead_link(true);
-    let inner = place.path().join("inner");
+fn names_that_lead_elsewhere_are_refused() {
+    let (folder, _) = dead_link(true);
+    let inner = folder.path().join("inner");
     fs::create_dir(&inner).unwrap();
     let long = "x".repeat(201);
     let names = [
@@ -358,7 +358,7 @@ fn names_lead_nowhere_else() {
         long.as_str(),
     ];
     for name in names {
-        for dir in [place.path(), &inner] {
+        for dir in [folder.path(), &inner] {
             let refused = [
                 Link::open_in(dir, name).map(drop),
                 builder(dir).create(name).map(drop),
@@ -370,32 +370,32 @@ fn names_lead_nowhere_else() {
             }
         }
     }
-    assert_eq!(Link::list(Some(place.path())).unwrap(), [NAME]);
+    assert_eq!(Link::list(Some(folder.path())).unwrap(), [NAME]);
     for name in ["a", "a.b", "A-1_z", "0", &long[..200]] {
-        builder(place.path()).create(name).unwrap();
-        Link::open_in(place.path(), name).unwrap();
+        builder(folder.path()).create(name).unwrap();
+        Link::open_in(folder.path(), name).unwrap();
     }
 }
 
-/// Whole files of noise, of every size around what is right.
+/// Files of random bytes, of many sizes.
 #[test]
-fn files_of_noise() {
+fn files_of_random_bytes_are_survived() {
     let mut random = Random::new(74);
     for round in 0..300 {
-        let (place, path) = dead_link(true);
+        let (folder, path) = dead_link(true);
         let file = path.join(["tx", "rx.0", "tx.0", "ctl"][round % 4]);
         let mut noise: Vec<u8> = (0..random.below(12_000)).map(|_| random.next() as u8).collect();
         if random.below(2) == 0 {
-            // The magic number and the version are right.
+            // Keep the magic number and the version.
             let kept = fs::read(&file).unwrap();
             let len = noise.len().min(16);
             noise[..len].copy_from_slice(&kept[..len]);
         }
         fs::write(&file, &noise).unwrap();
-        match Link::open_in(place.path(), NAME) {
+        match Link::open_in(folder.path(), NAME) {
             Ok(link) => {
-                assert_ne!(round % 4, 0, "no noise makes sizes that fit");
-                use_it_all(&link, look);
+                assert_ne!(round % 4, 0, "random bytes cannot form a valid header");
+                use_it_all(&link, read_bytes);
             }
             Err(error) => {
                 assert_eq!(error.kind(), LinkErrorKind::Incompatible, "{error}");

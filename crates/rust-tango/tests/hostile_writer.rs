@@ -1,9 +1,9 @@
-//! Somebody writes random words into all files of a living link, through a mapping of its own, while everybody
-//! else goes about their work: nobody crashes, every call returns soon, and when it is over, what is published
-//! gets through again.
+//! Somebody writes random words into all files of a link in use, through a mapping of its own, while all
+//! parties work. Nobody crashes, every call returns soon, and after the writes the link delivers fragments
+//! again.
 //!
-//! Without a reliable consumer: its slices are in that memory, and that nobody writes there is what the
-//! documentation of links asks for.
+//! There is no reliable consumer: its slices lie in that memory, and the documentation of links requires that
+//! nobody else writes there.
 #![cfg(all(feature = "shm", target_os = "linux", not(miri)))]
 
 mod common;
@@ -15,23 +15,23 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
 use common::hostile::{
-    CONSUMER, CONSUMER_WORDS, DEPTH, HEAD, HEAD_WORDS, LATEST, LATEST_WORDS, MTU, NAME, RING, SLOT_WORDS,
-    builder, value,
+    CONSUMER, CONSUMER_WORDS, DEPTH, HEAD, HEAD_WORDS, HOT_SLOT, HOT_SLOT_WORDS, MTU, NAME, RING, SLOT_WORDS,
+    builder, hostile_value,
 };
-use common::process::Place;
+use common::process::TestFolder;
 use common::{Random, assert_whole, in_time, publish};
 use nix::sys::mman::{MapFlags, ProtFlags, mmap, munmap};
 use rust_tango::{Assembler, Consumer, Link, Producer, Start, Wait};
 
-/// How long somebody writes.
-const SCRIBBLING: Duration = Duration::from_millis(1500);
-/// The longest that a call may take that waits for nothing, or for a few milliseconds. Generous, for the
-/// machine may be busy: what is wrong would take for ever.
+/// How long the files are overwritten.
+const OVERWRITING: Duration = Duration::from_millis(1500);
+/// The longest that a call may take which waits for nothing, or for a few milliseconds. Generous, because the
+/// machine may be busy, and an error would show as a call that never returns.
 const SOON: Duration = Duration::from_secs(20);
-/// What calls with a timeout get.
+/// The timeout of calls that have one.
 const SHORT: Duration = Duration::from_millis(2);
 
-/// A whole file, mapped to be written.
+/// A whole file, mapped writable.
 struct Mapped(&'static [AtomicU64]);
 
 impl Mapped {
@@ -39,7 +39,7 @@ impl Mapped {
         let file = OpenOptions::new().read(true).write(true).open(file).unwrap();
         let len = NonZeroUsize::new(file.metadata().unwrap().len() as usize).unwrap();
         let access = ProtFlags::PROT_READ | ProtFlags::PROT_WRITE;
-        // SAFETY: a new mapping of a file that keeps its length; it is used as atomics only, and stays until
+        // SAFETY: a new mapping of a file that keeps its length. It is used as atomics only, and stays until
         // `drop`, which nothing outlives.
         let words = unsafe {
             let start = mmap(None, len, access, MapFlags::MAP_SHARED, &file, 0).unwrap();
@@ -52,25 +52,26 @@ impl Mapped {
 impl Drop for Mapped {
     fn drop(&mut self) {
         let start = std::ptr::NonNull::from(self.0).cast();
-        // SAFETY: the mapping that `new` has made; the slice is not used any more.
+        // SAFETY: this is the mapping that `new` has made, and the slice is not used any more.
         unsafe { munmap(start, self.0.len() * 8) }.unwrap();
     }
 }
 
-/// Writes words for a while. `everything`: with the state of the producer, the stop word and the headers.
-fn scribble(path: &Path, seed: u64, everything: bool) {
+/// Overwrites words for a while. With `everything`, also the state of the producer, the stop word and the
+/// headers.
+fn overwrite_at_random(path: &Path, seed: u64, everything: bool) {
     let files = ["tx", "rx.0", "rx.1", "ctl", "tx.0", "tx.1"].map(|file| Mapped::new(&path.join(file)));
     let mut random = Random::new(seed);
     let begin = Instant::now();
-    while begin.elapsed() < SCRIBBLING {
+    while begin.elapsed() < OVERWRITING {
         for _ in 0..64 {
             let (file, word) = match random.below(if everything { 9 } else { 7 }) {
                 0 | 1 => (0, RING + random.below(DEPTH) * SLOT_WORDS + random.below(4)),
                 2 => (0, RING + random.below(DEPTH * SLOT_WORDS + 100)),
                 3 => (1 + random.below(2), CONSUMER + random.below(CONSUMER_WORDS)),
-                // The bell; floor, stalls, held_by, sole; oldest; next.
+                // The eventcount; floor, stalls, held_by, sole; oldest; next.
                 4 => (0, HEAD + 16 + random.below(HEAD_WORDS - 16)),
-                // Numbers that look right: a line of a fragment near the one that is published next.
+                // Plausible numbers: the line of a fragment near the next one.
                 5 => {
                     let near = files[0].0[(HEAD + 64) as usize].load(Relaxed).wrapping_add(random.below(32));
                     let n = near.wrapping_sub(16);
@@ -78,21 +79,21 @@ fn scribble(path: &Path, seed: u64, everything: bool) {
                     files[0].0[word as usize].store(n, Relaxed);
                     continue;
                 }
-                6 => (4 + random.below(2), LATEST + random.below(LATEST_WORDS)),
+                6 => (4 + random.below(2), HOT_SLOT + random.below(HOT_SLOT_WORDS)),
                 7 => (0, HEAD + random.below(16)),
                 _ => (random.below(6), [0, 1, 2, 3, 4, 5, 6, 16][random.below(8) as usize]),
             };
-            // The stop word ends everything at once, so it is written seldom.
+            // The stop word ends everything at once, so it is written rarely.
             if file != 3 || random.below(1000) == 0 {
-                files[file as usize].0[word as usize].store(value(&mut random), Relaxed);
+                files[file as usize].0[word as usize].store(hostile_value(&mut random), Relaxed);
             }
         }
         std::thread::yield_now();
     }
 }
 
-/// Runs calls until `over`, none of which may take long. Says how many there were.
-fn until(over: &AtomicBool, what: &str, mut call: impl FnMut(u64)) -> u64 {
+/// Repeats a call until `over`. No call may take long. Returns how many there were.
+fn repeat(over: &AtomicBool, what: &str, mut call: impl FnMut(u64)) -> u64 {
     let mut calls = 0;
     while !over.load(Relaxed) {
         let begin = Instant::now();
@@ -144,13 +145,13 @@ fn read(rx: &mut Consumer<'_>, assembler: &mut Assembler, call: u64) {
     }
 }
 
-/// Everybody at work while somebody scribbles; gives the producer back.
-fn everybody_works(place: &Path, seed: u64, everything: bool) -> (Link, Producer<'static>) {
-    let link = builder(place).create(NAME).unwrap();
+/// All parties work while the files are overwritten. Returns the producer.
+fn all_parties_work(folder: &Path, seed: u64, everything: bool) -> (Link, Producer<'static>) {
+    let link = builder(folder).create(NAME).unwrap();
     let mut tx = link.producer().unwrap().with_patience(SHORT).with_wait(Wait::ParkAfter(SHORT / 4));
-    let (path, over) = (place.join(NAME), AtomicBool::new(false));
+    let (path, over) = (folder.join(NAME), AtomicBool::new(false));
     std::thread::scope(|scope| {
-        let producing = scope.spawn(|| until(&over, "producer", |call| produce(&mut tx, call)));
+        let producing = scope.spawn(|| repeat(&over, "producer", |call| produce(&mut tx, call)));
         let readers = [
             link.observer_from(Start::Oldest).unwrap(),
             link.observer().unwrap().with_wait(Wait::Yield),
@@ -160,14 +161,14 @@ fn everybody_works(place: &Path, seed: u64, everything: bool) -> (Link, Producer
             let over = &over;
             scope.spawn(move || {
                 let mut assembler = Assembler::new(1 << 16);
-                until(over, "reader", |call| read(&mut rx, &mut assembler, call))
+                repeat(over, "reader", |call| read(&mut rx, &mut assembler, call))
             })
         });
         let joining = scope.spawn(|| {
-            until(&over, "joining", |call| {
+            repeat(&over, "joining", |call| {
                 let start = [Start::Oldest, Start::Next, Start::At(call)][call as usize % 3];
                 let mut assembler = Assembler::new(1 << 16);
-                let again = Link::open_in(place, NAME);
+                let again = Link::open_in(folder, NAME);
                 let link = again.as_ref().unwrap_or(&link);
                 for mut rx in
                     [link.observer_from(start), link.evictable_consumer(start)].into_iter().flatten()
@@ -176,11 +177,11 @@ fn everybody_works(place: &Path, seed: u64, everything: bool) -> (Link, Producer
                 }
             })
         });
-        let looking = scope.spawn(|| until(&over, "status", |_| drop(link.status())));
-        scribble(&path, seed, everything);
+        let reading_status = scope.spawn(|| repeat(&over, "status", |_| drop(link.status())));
+        overwrite_at_random(&path, seed, everything);
         over.store(true, Relaxed);
-        let calls = [producing.join(), joining.join(), looking.join()].map(|calls| calls.unwrap());
-        assert!(calls.iter().all(|calls| *calls > 1), "nothing has happened: {calls:?}");
+        let calls = [producing.join(), joining.join(), reading_status.join()].map(|calls| calls.unwrap());
+        assert!(calls.iter().all(|calls| *calls > 1), "too few calls: {calls:?}");
         for calls in reading.map(|reader| reader.join().unwrap()) {
             assert!(calls > 10, "a reader has made {calls} calls");
         }
@@ -189,12 +190,12 @@ fn everybody_works(place: &Path, seed: u64, everything: bool) -> (Link, Producer
 }
 
 #[test]
-fn everything_is_scribbled_over() {
+fn everything_is_overwritten() {
     in_time(|| {
         for seed in 0..3 {
-            let place = Place::new();
-            let (link, tx) = everybody_works(place.path(), seed, true);
-            // A later producer can take over what is left, whatever it is.
+            let folder = TestFolder::new();
+            let (link, tx) = all_parties_work(folder.path(), seed, true);
+            // A later producer can take over the link, whatever its state.
             drop(tx);
             let tx = link.producer().unwrap();
             for _ in 0..3 * DEPTH {
@@ -205,16 +206,20 @@ fn everything_is_scribbled_over() {
 }
 
 #[test]
-fn when_it_is_over_the_link_works_again() {
+fn the_link_works_again_after_the_writes() {
     in_time(|| {
         for seed in 3..6 {
-            let place = Place::new();
-            let (link, tx) = everybody_works(place.path(), seed, false);
-            // All consumers have gone. One that comes now gets all that comes now.
+            let folder = TestFolder::new();
+            let (link, tx) = all_parties_work(folder.path(), seed, false);
+            // All consumers have gone. A new one gets everything from now on.
             for _ in 0..2 * DEPTH {
                 let begin = Instant::now();
                 while publish(&tx, MTU).is_err() {
-                    assert!(begin.elapsed() < SOON, "the dead hold the producer back: {:?}", link.status());
+                    assert!(
+                        begin.elapsed() < SOON,
+                        "consumers that have gone hold the producer back: {:?}",
+                        link.status()
+                    );
                 }
             }
             let mut ob = link.observer().unwrap();

@@ -1,5 +1,5 @@
-//! Whoever dies while a link is made, remade or removed leaves nothing that stands in the way of the next one,
-//! and nothing that takes space for ever.
+//! A process that dies while it creates, replaces or removes a link leaves nothing that blocks the next one
+//! or takes space forever.
 #![cfg(all(feature = "shm", target_os = "linux", not(miri)))]
 
 mod common;
@@ -8,7 +8,7 @@ use std::fs;
 use std::path::Path;
 use std::time::Duration;
 
-use common::process::{Child, Place, role, say};
+use common::process::{Child, TestFolder, entries, role, say};
 use common::{Random, assert_is, in_time, publish};
 use nix::fcntl::{FcntlArg, fcntl};
 use nix::libc;
@@ -16,79 +16,72 @@ use rust_tango::{Link, LinkBuilder, LinkErrorKind};
 
 const MTU: usize = 300;
 
-fn builder(place: &Path) -> LinkBuilder {
-    Link::builder().depth(8).mtu(MTU).consumers(3).dir(place)
+fn builder(folder: &Path) -> LinkBuilder {
+    Link::builder().depth(8).mtu(MTU).consumers(3).dir(folder)
 }
 
-/// What the children do without end, until they are killed.
+/// What the child processes repeat until they are killed.
 #[test]
 fn child() {
-    let Some((role, place)) = role() else { return };
+    let Some((role, folder)) = role() else { return };
     let act: fn(&Path) = match role.as_str() {
-        "makes and removes" => |place| {
-            let link = builder(place).create("quotes").unwrap();
+        "makes and removes" => |folder| {
+            let link = builder(folder).create("quotes").unwrap();
             link.remove().unwrap();
         },
-        "remakes" => |place| drop(builder(place).create("quotes").unwrap()),
-        "takes over" => |place| {
-            let tx = builder(place).create_or_take_over("quotes").unwrap().producer().unwrap();
+        "remakes" => |folder| drop(builder(folder).create("quotes").unwrap()),
+        "takes over" => |folder| {
+            let tx = builder(folder).create_or_take_over("quotes").unwrap().producer().unwrap();
             publish(&tx, MTU).unwrap();
         },
-        "clears up" => |place| {
-            drop(builder(place).create("quotes").unwrap());
-            Link::remove_all_dead(Some(place)).unwrap().into_iter().for_each(|(_, removed)| removed.unwrap());
+        "clears up" => |folder| {
+            drop(builder(folder).create("quotes").unwrap());
+            Link::remove_all_dead(Some(folder))
+                .unwrap()
+                .into_iter()
+                .for_each(|(_, removed)| removed.unwrap());
         },
-        // Under one name: what one makes, the other finds in its way, or gone.
-        "one of two" => |place| {
-            let done = builder(place).create("quotes").and_then(|link| link.remove());
+        // Both use one name, so each may find the other's link in its way, or its own link gone.
+        "one of two" => |folder| {
+            let done = builder(folder).create("quotes").and_then(|link| link.remove());
             if let Err(error) = done {
                 if ![LinkErrorKind::InUse, LinkErrorKind::NotFound].contains(&error.kind()) {
-                    fs::write(place.join("unexpected"), error.to_string()).unwrap();
+                    fs::write(folder.join("unexpected"), error.to_string()).unwrap();
                 }
             }
         },
         other => panic!("no role {other}"),
     };
-    act(&place);
+    act(&folder);
     say("ready");
     loop {
-        act(&place);
+        act(&folder);
     }
 }
 
-/// What lies in the folder of links.
-fn entries(place: &Place) -> Vec<String> {
-    let mut names: Vec<String> = fs::read_dir(place.path())
-        .unwrap()
-        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
-        .collect();
-    names.sort_unstable();
-    names
-}
-
-/// What a death has left, by how far things had come.
+/// What the killed processes have left.
 #[derive(Debug, Default)]
 struct Left {
-    /// A folder that was being filled, or emptied.
+    /// A folder that was being filled or emptied.
     hidden: usize,
     /// A whole link.
     link: usize,
     nothing: usize,
 }
 
-/// Kills a child in this role `rounds` times, each time at another point, and looks whether a link can be made
-/// and used.
-fn killed(role: &'static str, rounds: usize) -> Left {
-    let place = Place::new();
+/// Kills a child in this role `rounds` times, each time at another point, and checks that a link can be
+/// created and used.
+fn kill_repeatedly(role: &'static str, rounds: usize) -> Left {
+    let folder = TestFolder::new();
     let mut random = Random::new(rounds as u64);
     let mut left = Left::default();
     for round in 0..rounds {
-        // The rest of what the one before has left is as good a beginning as any.
-        let mut child = Child::start(role, &place);
+        // Whatever the previous round has left is a valid starting point.
+        let mut child = Child::start(role, &folder);
         assert_eq!(child.hear(), "ready");
         std::thread::sleep(Duration::from_micros(random.below(700)));
         child.kill();
-        let found = entries(&place);
+        let found = entries(folder.path());
         if found.iter().any(|name| name.starts_with(".new-") || name.starts_with(".old-")) {
             left.hidden += 1;
         } else if found.iter().any(|name| name == "quotes") {
@@ -97,16 +90,16 @@ fn killed(role: &'static str, rounds: usize) -> Left {
             left.nothing += 1;
         }
 
-        let made = builder(place.path());
+        let made = builder(folder.path());
         let link = if round % 2 == 0 { made.create("quotes") } else { made.create_or_take_over("quotes") };
         let link = link.unwrap_or_else(|error| panic!("{role}, {found:?}: {error}"));
-        assert_eq!(entries(&place), [".lock", "quotes"], "{role}");
+        assert_eq!(entries(folder.path()), [".lock", "quotes"], "{role}");
         let (tx, mut rx) = (link.producer().unwrap(), link.consumer().unwrap());
         let sent = publish(&tx, MTU).unwrap();
         assert_is(&rx.poll().unwrap().unwrap(), sent.seq, MTU);
         if round % 3 == 0 {
             link.remove().unwrap();
-            assert_eq!(entries(&place), [".lock"], "{role}");
+            assert_eq!(entries(folder.path()), [".lock"], "{role}");
         }
     }
     println!("{role}: {left:?}");
@@ -118,81 +111,82 @@ const ROUNDS: usize = 150;
 #[test]
 fn killed_while_making_and_removing() {
     in_time(|| {
-        let left = killed("makes and removes", ROUNDS);
-        assert!(left.hidden > 0 && left.link > 0, "it was killed at all kinds of points: {left:?}");
+        let left = kill_repeatedly("makes and removes", ROUNDS);
+        assert!(left.hidden > 0 && left.link > 0, "it must be killed at different points: {left:?}");
     });
 }
 
 #[test]
 fn killed_while_remaking() {
     in_time(|| {
-        let left = killed("remakes", ROUNDS);
-        assert!(left.hidden > 0 && left.link > 0, "it was killed at all kinds of points: {left:?}");
+        let left = kill_repeatedly("remakes", ROUNDS);
+        assert!(left.hidden > 0 && left.link > 0, "it must be killed at different points: {left:?}");
     });
 }
 
 #[test]
 fn killed_while_taking_over() {
     in_time(|| {
-        let left = killed("takes over", ROUNDS);
-        assert_eq!((left.hidden, left.nothing), (0, 0), "a link that is taken over is not touched: {left:?}");
+        let left = kill_repeatedly("takes over", ROUNDS);
+        assert_eq!((left.hidden, left.nothing), (0, 0), "a takeover must leave the link in place: {left:?}");
     });
 }
 
 #[test]
 fn killed_while_clearing_up() {
     in_time(|| {
-        let left = killed("clears up", ROUNDS);
-        assert!(left.hidden > 0 && left.link > 0, "it was killed at all kinds of points: {left:?}");
+        let left = kill_repeatedly("clears up", ROUNDS);
+        assert!(left.hidden > 0 && left.link > 0, "it must be killed at different points: {left:?}");
     });
 }
 
-/// Others go on making and removing links of their own while children die beside them.
+/// Creating and removing other links works while children die.
 #[test]
-fn others_are_not_held_up() {
+fn other_links_are_not_blocked() {
     in_time(|| {
-        let place = Place::new();
+        let folder = TestFolder::new();
         for round in 0..60 {
-            let mut children = [0, 1].map(|_| Child::start("one of two", &place));
+            let mut children = [0, 1].map(|_| Child::start("one of two", &folder));
             children.iter_mut().for_each(|child| assert_eq!(child.hear(), "ready"));
             let name = format!("mine{}", round % 3);
-            let link = builder(place.path()).create(&name).unwrap();
+            let link = builder(folder.path()).create(&name).unwrap();
             std::thread::sleep(Duration::from_micros(round * 11));
             children.into_iter().for_each(Child::kill);
             link.remove().unwrap();
         }
-        drop(builder(place.path()).create("quotes").unwrap());
-        assert_eq!(entries(&place), [".lock", "quotes"]);
+        drop(builder(folder.path()).create("quotes").unwrap());
+        assert_eq!(entries(folder.path()), [".lock", "quotes"]);
     });
 }
 
-/// Who is stopped (SIGSTOP, a debugger) may be in the midst of making or removing a link: others make theirs meanwhile.
+/// A process may be stopped (SIGSTOP, a debugger) while it creates or removes a link. Others can create
+/// theirs meanwhile.
 #[test]
-fn a_stopped_one_holds_nobody_up() {
+fn a_stopped_process_blocks_nobody() {
     in_time(|| {
-        let place = Place::new();
+        let folder = TestFolder::new();
         let mut random = Random::new(7);
-        let mut kept = 0;
+        let mut locked = 0;
         for role in ["makes and removes", "remakes", "clears up"] {
             for round in 0..60 {
-                let mut child = Child::start(role, &place);
+                let mut child = Child::start(role, &folder);
                 assert_eq!(child.hear(), "ready");
                 std::thread::sleep(Duration::from_micros(random.below(700)));
                 child.stop();
-                kept += u32::from(is_locked(&place.path().join(".lock")));
+                locked += u32::from(is_locked(&folder.path().join(".lock")));
                 let name = format!("mine{}", round % 3);
-                let tx = builder(place.path()).create(&name).unwrap().producer().unwrap();
-                assert!(Link::open_in(place.path(), &name).unwrap().status().producer);
+                let tx = builder(folder.path()).create(&name).unwrap().producer().unwrap();
+                assert!(Link::open_in(folder.path(), &name).unwrap().status().producer);
                 drop(tx);
                 child.kill();
-                Link::remove_dead(Some(place.path()), &name).unwrap();
+                Link::remove_dead(Some(folder.path()), &name).unwrap();
             }
         }
-        assert!(kept > 0, "none was stopped while it had the folder to itself");
+        assert!(locked > 0, "none was stopped while it held the lock of the folder");
     });
 }
 
-/// Whether somebody else holds the lock of this file.
+/// Whether another process holds the lock of this file.
 fn is_locked(path: &Path) -> bool {
     let file = fs::File::options().write(true).open(path).unwrap();
     let mut answer = libc::flock {

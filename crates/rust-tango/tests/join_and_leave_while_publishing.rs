@@ -1,5 +1,5 @@
-//! Consumers come and go while the producer runs, without its help: each reads a sequence without gaps
-//! from its first fragment on, and one that has left holds nobody back.
+//! Consumers join and leave while the producer runs, without its help. Each reads a sequence without gaps
+//! from its first fragment on, and a consumer that has left holds nobody back.
 #![cfg(feature = "std")]
 
 mod common;
@@ -12,7 +12,7 @@ use rust_tango::{Link, LinkErrorKind, Start, TangoError};
 
 const NO_TIME: Option<Duration> = Some(Duration::ZERO);
 
-/// One consumer after the other, each at a random place and for a random while.
+/// One consumer after the other, each with a random start and for a random time.
 fn visit(link: &Link, max: usize, visits: u64, seed: u64, total: &AtomicU64) {
     let mut random = Random::new(seed);
     let mut done = 0;
@@ -72,8 +72,8 @@ fn visit(link: &Link, max: usize, visits: u64, seed: u64, total: &AtomicU64) {
     }
 }
 
-/// Three visitors for two slots, one observer, and a producer that never waits for anybody to come.
-fn busy_house(depth: usize, max: usize, region: usize, visits: u64) {
+/// Three visitors for two slots, an observer, and a producer that never waits for anybody to join.
+fn run_visitors(depth: usize, max: usize, region: usize, visits: u64) {
     let visits = if cfg!(miri) { 1 } else { visits };
     let link = Link::builder().depth(depth).mtu(max).region(region).consumers(2).build().unwrap();
     let (over, total) = (AtomicBool::new(false), AtomicU64::new(0));
@@ -104,18 +104,18 @@ fn busy_house(depth: usize, max: usize, region: usize, visits: u64) {
 }
 
 #[test]
-fn in_slots() {
-    in_time(|| busy_house(8, 96, 0, 300));
-    in_time(|| busy_house(2, 40, 0, 100));
+fn with_payloads_in_slots() {
+    in_time(|| run_visitors(8, 96, 0, 300));
+    in_time(|| run_visitors(2, 40, 0, 100));
 }
 
 #[test]
-fn in_a_small_region() {
-    in_time(|| busy_house(32, 600, 2048, 300));
+fn with_payloads_in_a_small_region() {
+    in_time(|| run_visitors(32, 600, 2048, 300));
 }
 
 #[test]
-fn where_to_begin() {
+fn a_consumer_starts_where_it_asks_to() {
     let link = Link::builder().depth(8).mtu(300).consumers(4).build().unwrap();
     let tx = link.producer().unwrap();
     for _ in 0..5 {
@@ -138,7 +138,7 @@ fn where_to_begin() {
 }
 
 #[test]
-fn who_asks_for_what_is_gone_is_told() {
+fn a_consumer_that_starts_with_a_lost_fragment_learns_its_loss() {
     let link = Link::builder().depth(4).mtu(64).start(100).build().unwrap();
     let tx = link.producer().unwrap();
     for _ in 0..10 {
@@ -157,7 +157,7 @@ fn who_asks_for_what_is_gone_is_told() {
 }
 
 #[test]
-fn who_leaves_frees_the_producer() {
+fn a_consumer_that_leaves_frees_the_producer() {
     let link = Link::builder().depth(4).mtu(300).consumers(2).build().unwrap();
     let tx = link.producer().unwrap();
     let idle = link.consumer().unwrap();
@@ -175,7 +175,7 @@ fn who_leaves_frees_the_producer() {
     assert_eq!(
         publish(&tx, 300),
         Err(TangoError::NoCredits { held_by: Some(1) }),
-        "the other one still counts"
+        "the other consumer still counts"
     );
     assert_eq!(tx.held_by(), Some(1));
     drop(busy);
@@ -185,7 +185,7 @@ fn who_leaves_frees_the_producer() {
 }
 
 #[test]
-fn slots_are_taken_and_given_back() {
+fn slots_are_claimed_and_released() {
     let link = Link::builder().consumers(2).build().unwrap();
     let tx = link.producer().unwrap();
     let (first, _second) = (link.consumer().unwrap(), link.consumer().unwrap());
@@ -206,7 +206,7 @@ fn slots_are_taken_and_given_back() {
 }
 
 #[test]
-fn the_producer_waits_until_all_have_come() {
+fn the_producer_waits_until_all_have_joined() {
     in_time(|| {
         let link = Link::builder().consumers(2).depth(8).mtu(64).build().unwrap();
         let tx = link.producer().unwrap();
@@ -234,7 +234,7 @@ fn the_producer_waits_until_all_have_come() {
         }
         drop(tx);
         for reader in readers {
-            assert_eq!(reader.join().unwrap(), 100, "a fragment was lost before the consumer came");
+            assert_eq!(reader.join().unwrap(), 100, "a consumer missed a fragment");
         }
     });
 }
@@ -244,13 +244,16 @@ fn the_producer_waits_until_all_have_read() {
     in_time(|| {
         let link = Link::builder().consumers(2).depth(8).mtu(64).build().unwrap();
         let tx = link.producer().unwrap();
-        assert!(tx.is_drained() && tx.wait_until_drained(None), "with nobody there, nothing is waited for");
+        assert!(
+            tx.is_drained() && tx.wait_until_drained(None),
+            "without consumers there is nothing to wait for"
+        );
         let (mut one, mut two) = (link.consumer().unwrap(), link.consumer().unwrap());
         publish(&tx, 64).unwrap();
         one.poll().unwrap().unwrap();
         assert!(!tx.is_drained() && !tx.wait_until_drained(NO_TIME));
         let held = two.poll().unwrap().unwrap();
-        assert!(!tx.is_drained(), "it is read, but not finished with");
+        assert!(!tx.is_drained(), "it is read, but still held");
         drop(held);
         assert!(tx.wait_until_drained(NO_TIME));
         publish(&tx, 64).unwrap();

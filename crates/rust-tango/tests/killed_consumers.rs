@@ -1,6 +1,7 @@
-//! A consumer may be killed (SIGKILL) at any point: joining, reading, leaving. The producer gets its credits
-//! back, nobody else loses anything, and its slot can be taken again. One that is only stopped (SIGSTOP) is
-//! never taken for dead; if it is evictable, it may be evicted, and is told.
+//! A consumer may be killed (SIGKILL) at any point: while it joins, reads or leaves. The producer gets its
+//! credits back, nobody else loses anything, and its slot can be claimed again. A consumer that is only
+//! stopped (SIGSTOP) is never taken for dead. If it is evictable, it may be evicted, and then learns what it
+//! has lost.
 #![cfg(all(feature = "shm", target_os = "linux", not(miri)))]
 
 mod common;
@@ -10,7 +11,7 @@ use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use common::process::{Child, Place, is_told, killed_in, role, say, warm_up};
+use common::process::{Child, TestFolder, die_after, is_told, role, say, warm_up};
 use common::{Random, assert_is, in_time, publish, publish_blocking};
 use nix::sys::signal::Signal;
 use rust_tango::{Link, LinkBuilder, Start, TangoError, Wait};
@@ -19,18 +20,18 @@ const MTU: usize = 700;
 const DEPTH: u64 = 16;
 const SLOTS: usize = 4;
 
-fn builder(place: &Path) -> LinkBuilder {
-    // A small region: large payloads run out of granules before they run out of lines.
-    Link::builder().depth(DEPTH as usize).mtu(MTU).region(4000).consumers(SLOTS).dir(place)
+fn builder(folder: &Path) -> LinkBuilder {
+    // A small region, so that large payloads run out of granules before they run out of lines.
+    Link::builder().depth(DEPTH as usize).mtu(MTU).region(4000).consumers(SLOTS).dir(folder)
 }
 
-/// Joins, reads a little, leaves, and again, until it is killed.
-fn come_and_go(place: &Path, seed: u64) {
+/// Joins, reads a little and leaves, again and again, until it is killed.
+fn come_and_go(folder: &Path, seed: u64) {
     let mut random = Random::new(seed);
-    let link = Link::open_in(place, "quotes").unwrap();
+    let link = Link::open_in(folder, "quotes").unwrap();
     warm_up();
     say("ready");
-    killed_in(Duration::from_nanos(random.below(4_000_000)));
+    die_after(Duration::from_nanos(random.below(4_000_000)));
     loop {
         let mut rx = match random.below(5) {
             0 => link.consumer(),
@@ -49,7 +50,7 @@ fn come_and_go(place: &Path, seed: u64) {
                     assert_is(&fragment, next, MTU);
                     next += 1;
                 }
-                // What was the oldest may be gone by now.
+                // The fragment that was the oldest may be overwritten by now.
                 Err(TangoError::Overrun { next: on, .. }) if next == first => assert_eq!(on, first),
                 Err(error) => panic!("{error}"),
             }
@@ -66,14 +67,14 @@ fn come_and_go(place: &Path, seed: u64) {
 
 #[test]
 fn child() {
-    let Some((role, place)) = role() else { return };
+    let Some((role, folder)) = role() else { return };
     let mut words = role.split(' ');
     match (words.next().unwrap(), words.next()) {
-        ("churn", Some(seed)) => come_and_go(&place, seed.parse().unwrap()),
-        // Holds fragment `seq` until it is told to look at it again.
+        ("churn", Some(seed)) => come_and_go(&folder, seed.parse().unwrap()),
+        // Holds fragment `seq` until it is told to check it again.
         ("hold", Some(seq)) => {
             let seq = seq.parse().unwrap();
-            let link = Link::open_in(&place, "quotes").unwrap();
+            let link = Link::open_in(&folder, "quotes").unwrap();
             let mut rx = link.consumer_from(Start::At(seq)).unwrap();
             let held = rx.poll().unwrap().unwrap();
             assert_is(&held, seq, MTU);
@@ -90,9 +91,9 @@ fn child() {
                 assert_is(&rx.wait().unwrap().unwrap(), next, MTU);
             }
         }
-        // Reads and tells, until the link is closed.
+        // Reads and reports until the link is closed.
         ("evictable", None) => {
-            let link = Link::open_in(&place, "quotes").unwrap();
+            let link = Link::open_in(&folder, "quotes").unwrap();
             let mut rx = link.evictable_consumer(Start::Next).unwrap();
             say("ready");
             let mut next = rx.next_seq();
@@ -116,16 +117,16 @@ fn child() {
     }
 }
 
-/// Nobody waits for them meanwhile, and no credits are missing.
+/// The producer does not wait for dead consumers, and gets all credits back.
 #[test]
-fn the_dead_are_not_counted_and_have_nothing_left_to_read() {
+fn dead_consumers_are_not_counted_and_hold_no_fragments() {
     in_time(|| {
-        let place = Place::new();
-        let link = builder(place.path()).create("quotes").unwrap();
+        let folder = TestFolder::new();
+        let link = builder(folder.path()).create("quotes").unwrap();
         let tx = link.producer().unwrap();
         let none = Some(Duration::ZERO);
         let kill_one = |tx: &rust_tango::Producer<'_>| {
-            let child = started("evictable", &place);
+            let child = Child::start_ready("evictable", &folder);
             assert!(tx.consumers() == 1 && tx.wait_for_consumers(1, none));
             child.stop();
             publish(tx, MTU).unwrap();
@@ -133,14 +134,14 @@ fn the_dead_are_not_counted_and_have_nothing_left_to_read() {
             child.kill();
         };
         kill_one(&tx);
-        assert!(tx.is_drained(), "who is dead reads no more");
+        assert!(tx.is_drained(), "nobody waits for a dead consumer");
         kill_one(&tx);
         assert!(tx.wait_until_drained(none));
         kill_one(&tx);
         assert_eq!(tx.consumers(), 0);
         kill_one(&tx);
-        assert!(!tx.wait_for_consumers(1, none), "the dead will get nothing");
-        // A producer that comes later knows of none of them.
+        assert!(!tx.wait_for_consumers(1, none), "dead consumers do not count");
+        // A later producer does not know of any of them.
         kill_one(&tx);
         drop(tx);
         let tx = link.producer().unwrap();
@@ -148,17 +149,11 @@ fn the_dead_are_not_counted_and_have_nothing_left_to_read() {
     });
 }
 
-fn started(role: &str, place: &Place) -> Child {
-    let mut child = Child::start(role, place);
-    assert_eq!(child.hear(), "ready");
-    child
-}
-
-/// Two at a time are killed, `kills` in all, while a producer that waits by `wait` publishes.
+/// Kills `kills` consumers, two at a time, while a producer that waits by `wait` publishes.
 fn kill_many(kills: u64, wait: Wait) {
-    let place = Place::new();
-    let link = builder(place.path()).create("quotes").unwrap();
-    // Nobody who lives keeps it waiting for that long.
+    let folder = TestFolder::new();
+    let link = builder(folder.path()).create("quotes").unwrap();
+    // No living consumer delays it for that long.
     let tx = link.producer().unwrap().with_wait(wait).with_patience(Duration::from_secs(60));
     let mut steady = link.consumer().unwrap();
     let mut observer = link.observer().unwrap();
@@ -200,11 +195,11 @@ fn kill_many(kills: u64, wait: Wait) {
             }
         });
         let killers = [1_u64, 2].map(|half| {
-            let (place, killed) = (&place, &killed);
+            let (folder, killed) = (&folder, &killed);
             scope.spawn(move || {
                 for at in 0..kills / 2 {
                     let role = format!("churn {}", half * 1_000_000 + at);
-                    let status = started(&role, place).ends();
+                    let status = Child::start_ready(&role, folder).ends();
                     assert_eq!(status.signal(), Some(Signal::SIGKILL as i32), "{status}");
                     killed.fetch_add(1, Ordering::Relaxed);
                 }
@@ -218,22 +213,28 @@ fn kill_many(kills: u64, wait: Wait) {
         }
         done.store(true, Ordering::Relaxed);
         let read = reader.join().unwrap();
-        assert_eq!(read, published.load(Ordering::Relaxed), "the steady one has got them all");
+        assert_eq!(read, published.load(Ordering::Relaxed), "the steady consumer must read everything");
         let (last, seen) = observer.join().unwrap();
         assert!(last <= read && seen > 0, "an observer saw {seen} up to {last} of {read}");
     });
     let status = link.status();
     println!(
-        "{} killed, {} buried; {} fragments, {} stalls, the longest of {} ms",
+        "{} killed, {} reaped; {} fragments, {} stalls, the longest of {} ms",
         killed.into_inner(),
         status.reaped,
         status.next - 1,
         status.backpressure,
         longest.into_inner()
     );
-    assert_eq!(status.evicted, 0, "the dead are not evicted, they are buried");
+<<<<<<< HEAD
+    assert_eq!(status.evicted, 0, "the dead are not evicted, they are reaped");
     // Most slots are taken again before the producer asks; how many depends on the machine.
     assert!(status.reaped > 0 && status.reaped <= kills, "{} of {kills}", status.reaped);
+=======
+    assert_eq!(status.evicted, 0, "dead consumers are reaped, not evicted");
+    // Most slots are claimed again before the producer checks. How many depends on the machine.
+    assert!(status.reaped > 0 && status.reaped <= kills, "{} of {kills}", status.reaped);
+>>>>>>> house-tests
     assert!(status.next > kills, "{status:?}");
     assert!(status.consumers.iter().all(|consumer| !consumer.alive), "{status:?}");
     assert_eq!(status.takeovers, 0);
@@ -259,29 +260,29 @@ fn a_consumer_may_be_killed_at_any_point() {
     in_time(|| kill_many(300, Wait::Yield));
 }
 
-/// A producer that sleeps finds the dead between its sleeps.
+/// A producer that sleeps reaps dead consumers between its sleeps.
 #[test]
-fn a_producer_that_sleeps_finds_the_dead() {
+fn a_sleeping_producer_reaps_dead_consumers() {
     in_time(|| kill_many(80, Wait::ParkAfter(Duration::ZERO)));
 }
 
-/// Stopped while it holds a fragment, in a slot or in granules.
+/// It is stopped while it holds a fragment, in a slot or in granules.
 #[test]
 fn a_stopped_consumer_is_not_taken_for_dead() {
     in_time(|| {
         for large in [false, true] {
-            let place = Place::new();
-            let link = builder(place.path()).create("quotes").unwrap();
+            let folder = TestFolder::new();
+            let link = builder(folder.path()).create("quotes").unwrap();
             let tx = link.producer().unwrap().with_patience(Duration::ZERO);
             let mut seq = 1;
             while (publish(&tx, MTU).unwrap().size > 96) != large {
                 seq += 1;
             }
-            let mut holder = started(&format!("hold {seq}"), &place);
-            let dead = started(&format!("hold {seq}"), &place);
+            let mut holder = Child::start_ready(&format!("hold {seq}"), &folder);
+            let dead = Child::start_ready(&format!("hold {seq}"), &folder);
             holder.stop();
             dead.kill();
-            // One that blocks is in the same place as one that tries and tries.
+            // A call that blocks must behave like one that tries again and again.
             while publish(&tx, MTU).is_ok() {}
             let full = tx.next_seq();
             assert!(full <= seq + DEPTH, "{full} after {seq}");
@@ -301,7 +302,11 @@ fn a_stopped_consumer_is_not_taken_for_dead() {
             assert!(!blocked.is_finished());
             let status = link.status();
             assert_eq!((status.held_by, status.next), (Some(0), full), "{status:?}");
+<<<<<<< HEAD
             assert_eq!((status.reaped, status.evicted), (1, 0), "the one that was killed, and nobody else");
+=======
+            assert_eq!((status.reaped, status.evicted), (1, 0), "only the killed consumer");
+>>>>>>> house-tests
             let [stopped, killed] = &status.consumers[..] else { panic!("{status:?}") };
             assert_eq!((stopped.slot, stopped.alive, killed.alive), (0, true, false));
             assert_eq!(stopped.next, seq);
@@ -318,18 +323,18 @@ fn a_stopped_consumer_is_not_taken_for_dead() {
     });
 }
 
-/// One that is evictable is waited for too when it is stopped, but only for as long as the producer says. When it
-/// wakes up, it is told what it has lost, and is in again.
+/// The producer also waits for a stopped consumer that is evictable, but only within its patience. When that
+/// consumer continues, it learns what it has lost and joins again.
 #[test]
-fn a_stopped_evictable_consumer_is_evicted_and_told() {
+fn a_stopped_evictable_consumer_is_evicted_and_learns_its_loss() {
     in_time(|| {
         const PATIENCE: Duration = Duration::from_millis(150);
-        let place = Place::new();
-        let link = builder(place.path()).create("quotes").unwrap();
+        let folder = TestFolder::new();
+        let link = builder(folder.path()).create("quotes").unwrap();
         let wait = Wait::ParkAfter(Duration::ZERO);
         let tx = link.producer().unwrap().with_patience(PATIENCE).with_wait(wait);
         let mut steady = link.consumer().unwrap();
-        let mut evictable = started("evictable", &place);
+        let mut evictable = Child::start_ready("evictable", &folder);
         let mut publish_and_read = |seq| {
             publish_blocking(&tx, MTU);
             assert_is(&steady.poll().unwrap().unwrap(), seq, MTU);
@@ -342,16 +347,16 @@ fn a_stopped_evictable_consumer_is_evicted_and_told() {
         let begin = Instant::now();
         let last = 5 + 3 * DEPTH;
         (6..=last).for_each(&mut publish_and_read);
-        assert!(begin.elapsed() >= PATIENCE, "it was waited for");
+        assert!(begin.elapsed() >= PATIENCE, "the producer must wait first");
         let status = link.status();
         assert_eq!((status.evicted, status.reaped, status.held_by), (1, 0, None), "{status:?}");
         let stopped = &status.consumers[1];
         assert_eq!((stopped.slot, stopped.alive, stopped.evictable), (1, true, true));
         assert_eq!(evictable.state(), 'T');
         evictable.signal(Signal::SIGCONT);
-        let told = evictable.hear();
-        assert!(told.contains("evict") && told.ends_with("from 6 on"), "{told}");
-        // It goes on with what is still there, and counts again.
+        let report = evictable.hear();
+        assert!(report.contains("evict") && report.ends_with("from 6 on"), "{report}");
+        // It continues with the oldest intact fragment, and counts again.
         let first: u64 = evictable.hear().parse().unwrap();
         assert!(first > 6 && first > last - DEPTH && first <= last, "{first}");
         for seq in first + 1..=last {

@@ -1,123 +1,42 @@
-//! A producer may be killed (SIGKILL) at any point: in the midst of a fragment, asleep, while it takes a link
-//! over. Readers get whole fragments, each number once, and the next producer goes on behind the last. One that
-//! is only stopped (SIGSTOP) is never taken for dead.
+//! A producer may be killed (SIGKILL) at any point: in the middle of a fragment, asleep, or while it takes a
+//! link over. Readers get whole fragments, each number once, and the next producer continues after the last
+//! one. A producer that is only stopped (SIGSTOP) is never taken for dead.
 #![cfg(all(feature = "shm", target_os = "linux", not(miri)))]
 
+#[path = "killed_producers/cases.rs"]
+mod cases;
 mod common;
+#[path = "killed_producers/reading.rs"]
+mod reading;
 
 use std::os::unix::process::ExitStatusExt;
-use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::channel;
 use std::time::{Duration, Instant};
 
-use common::process::{Child, Place, killed_in, role, say, warm_up};
-use common::{Random, assert_is, assert_whole, in_time, payload, publish, publish_blocking, sig};
+use cases::{BATCH, CASES, Case, How, case, publish_batches, publish_by_loan};
+use common::process::{Child, TestFolder, die_after, role, say, warm_up};
+use common::waiting::AT_ONCE;
+use common::{Random, assert_is, in_time, payload, publish, publish_blocking, sig};
 use nix::sys::signal::Signal;
 use nix::time::{ClockId, clock_gettime};
-use rust_tango::{Consumer, Fragment, Link, LinkBuilder, LinkErrorKind, Producer, Start, TangoError, Wait};
-
-/// Sleeps without a look first: so that every wait in a test is a sleep.
-const AT_ONCE: Wait = Wait::ParkAfter(Duration::ZERO);
-
-/// Sizes of a link, and how its producer publishes.
-struct Case {
-    name: &'static str,
-    depth: usize,
-    mtu: usize,
-    slot: usize,
-    region: Option<usize>,
-    how: How,
-}
-
-/// How a producer publishes.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum How {
-    OneByOne,
-    Loans,
-    /// Of as many as the library shows at once. They have no tags.
-    Batches,
-}
-
-/// Fragments of one batch.
-const BATCH: u64 = 32;
-
-const CASES: [Case; 7] = [
-    Case { name: "slots", depth: 1024, mtu: 96, slot: 128, region: None, how: How::OneByOne },
-    Case { name: "large slots", depth: 64, mtu: 8000, slot: 8192, region: None, how: How::OneByOne },
-    Case { name: "ample granules", depth: 128, mtu: 4000, slot: 128, region: None, how: How::OneByOne },
-    Case { name: "few granules", depth: 32, mtu: 3000, slot: 128, region: Some(4500), how: How::OneByOne },
-    Case { name: "room for one", depth: 16, mtu: 2000, slot: 128, region: Some(2000), how: How::OneByOne },
-    Case { name: "loans", depth: 16, mtu: 1500, slot: 128, region: Some(5000), how: How::Loans },
-    Case { name: "batches", depth: 1024, mtu: 96, slot: 128, region: None, how: How::Batches },
-];
-
-impl Case {
-    /// So many fragments at most may be in the ring and not yet noted beside it.
-    fn unnoted(&self) -> u64 {
-        if self.how == How::Batches { BATCH } else { 1 }
-    }
-
-    fn builder(&self, place: &Path) -> LinkBuilder {
-        let builder = Link::builder().depth(self.depth).mtu(self.mtu).slot(self.slot).consumers(2).dir(place);
-        match self.region {
-            Some(bytes) => builder.region(bytes),
-            None => builder,
-        }
-    }
-}
-
-fn case(name: &str) -> &'static Case {
-    CASES.iter().find(|case| case.name == name).unwrap()
-}
-
-/// Publishes fragment `seq` by a loan, in pieces; before that, one in four times, lets one go.
-fn publish_by_loan(tx: &mut Producer<'_>, seq: u64, bytes: &[u8], random: &mut Random) {
-    let mtu = tx.mtu();
-    if random.below(4) == 0 {
-        if let Ok(mut loan) = tx.loan(random.below(mtu as u64 + 1) as usize) {
-            loan.write_at(0, &[0xee; 64][..loan.len().min(64)]);
-        }
-    }
-    // More than is needed, sometimes.
-    let room = (bytes.len() + random.below(200) as usize).min(mtu);
-    let mut loan = loop {
-        match tx.loan(room) {
-            Ok(loan) => break loan,
-            Err(TangoError::NoCredits { .. }) => std::thread::yield_now(),
-            Err(error) => panic!("{error}"),
-        }
-    };
-    let middle = bytes.len() / 3;
-    loan.write_at(middle, &bytes[middle..]);
-    loan.write_at(0, &bytes[..middle]);
-    loan.truncate(bytes.len());
-    assert_eq!(loan.commit(sig(seq), sig(seq) as u16, seq as u32).seq, seq);
-}
-
-/// Publishes them in batches: in one, if there are credits.
-fn publish_at_once(tx: &Producer<'_>, batch: &[(u64, Vec<u8>)]) {
-    let payloads: Vec<_> = batch.iter().map(|(_, bytes)| &bytes[..]).collect();
-    let mut rest = &payloads[..];
-    while !rest.is_empty() {
-        rest = &rest[tx.publish_batch(rest, 0, 0)..];
-    }
-}
+use reading::Reading;
+use rust_tango::{Link, LinkErrorKind, Start, TangoError, Wait};
 
 #[test]
 fn child() {
-    let Some((role, place)) = role() else { return };
+    let Some((role, folder)) = role() else { return };
     let words: Vec<_> = role.split(',').collect();
     match words[..] {
-        // Takes the link over, says where it goes on, and publishes until it is killed.
+        // Takes the link over, reports where it continues, and publishes until it is killed.
         ["publish", name, seed] => {
             let case = case(name);
             let mut random = Random::new(seed.parse().unwrap());
             let wait = if random.below(2) == 0 { AT_ONCE } else { Wait::Yield };
-            let mut tx = Link::open_in(&place, "quotes").unwrap().producer().unwrap().with_wait(wait);
+            let mut tx = Link::open_in(&folder, "quotes").unwrap().producer().unwrap().with_wait(wait);
             say(tx.next_seq());
-            // Two runs of fragments that are ready, so that most of the time is that of publishing. The first
-            // is for the clock; in the second it is killed.
+            // Two runs of prepared fragments, so that most of the time is spent in publishing. The first run
+            // measures the time. The child is killed in the second.
             let mut longest = Duration::ZERO;
             for run in 0..2 {
                 let next = tx.next_seq();
@@ -126,11 +45,11 @@ fn child() {
                 assert!(tx.wait_until_drained(None));
                 let begin = Instant::now();
                 if run == 1 {
-                    killed_in(Duration::from_nanos(random.below(longest.as_nanos() as u64 + 1)));
+                    die_after(Duration::from_nanos(random.below(longest.as_nanos() as u64 + 1)));
                 }
                 for batch in ready.chunks(BATCH as usize) {
                     if case.how == How::Batches {
-                        publish_at_once(&tx, batch);
+                        publish_batches(&tx, batch);
                         continue;
                     }
                     for (seq, bytes) in batch {
@@ -151,20 +70,20 @@ fn child() {
         ["take over", name, seed] => {
             let case = case(name);
             let mut random = Random::new(seed.parse().unwrap());
-            let link = Link::open_in(&place, "quotes").unwrap();
+            let link = Link::open_in(&folder, "quotes").unwrap();
             warm_up();
             say("ready");
             let longest = [60_000, 800_000][random.below(2) as usize];
-            killed_in(Duration::from_nanos(random.below(longest)));
+            die_after(Duration::from_nanos(random.below(longest)));
             let tx = link.producer().unwrap().with_wait(AT_ONCE);
             loop {
                 publish_blocking(&tx, case.mtu);
             }
         }
-        // Sleeps for want of credits, at some time.
+        // Falls asleep sooner or later, for lack of credits.
         ["sleep", name] => {
             let case = case(name);
-            let tx = Link::open_in(&place, "quotes").unwrap().producer().unwrap().with_wait(AT_ONCE);
+            let tx = Link::open_in(&folder, "quotes").unwrap().producer().unwrap().with_wait(AT_ONCE);
             say(tx.next_seq());
             loop {
                 publish_blocking(&tx, case.mtu);
@@ -172,15 +91,15 @@ fn child() {
         }
         // Publishes until it is killed.
         ["endless", name] => {
-            let tx = Link::open_in(&place, "quotes").unwrap().producer().unwrap().with_wait(AT_ONCE);
+            let tx = Link::open_in(&folder, "quotes").unwrap().producer().unwrap().with_wait(AT_ONCE);
             say(tx.next_seq());
             loop {
                 publish_blocking(&tx, case(name).mtu);
             }
         }
-        // Publishes one fragment each time that a consumer sleeps, with the time of its clock.
+        // Publishes a fragment whenever all consumers sleep, with the current time as its `sig`.
         ["beat", count] => {
-            let link = Link::open_in(&place, "quotes").unwrap();
+            let link = Link::open_in(&folder, "quotes").unwrap();
             let tx = link.producer().unwrap();
             say(tx.next_seq());
             for _ in 0..count.parse().unwrap() {
@@ -196,94 +115,15 @@ fn child() {
     }
 }
 
-/// What a reader has read.
-struct Reading {
-    rx: Consumer<'static>,
-    mtu: usize,
-    /// Fragments may be of a batch.
-    untagged: bool,
-    /// The next fragment; of an observer, unless it is lapped.
-    next: u64,
-    read: u64,
-    lost: u64,
-    replaced: u64,
-    /// Where it was told that the producer is dead, if it was told of no other one since.
-    gone: Option<u64>,
-}
-
-impl Reading {
-    fn new(rx: Consumer<'static>, mtu: usize) -> Self {
-        let next = rx.next_seq();
-        Self { rx, mtu, untagged: false, next, read: 0, lost: 0, replaced: 0, gone: None }
-    }
-
-    /// The next fragment, to be held; `None` also if there is something to be told.
-    fn take(&mut self) -> Option<Fragment<'_>> {
-        match self.rx.poll() {
-            Ok(found) => {
-                self.next += u64::from(found.is_some());
-                self.read += u64::from(found.is_some());
-                found
-            }
-            Err(TangoError::ProducerReplaced { .. }) => {
-                self.gone = None;
-                None
-            }
-            Err(TangoError::ProducerGone) => {
-                self.gone = Some(self.next);
-                None
-            }
-            Err(error) => panic!("{error}"),
-        }
-    }
-
-    /// Reads all there is; true if the producer is gone.
-    fn drain(&mut self) -> bool {
-        let lossy = !self.rx.is_reliable();
-        loop {
-            match self.rx.poll() {
-                Ok(None) => return false,
-                Ok(Some(fragment)) => {
-                    assert!(self.gone.is_none(), "a fragment of a producer that was not announced");
-                    assert_eq!(fragment.meta.seq, self.next);
-                    let mut meta = fragment.meta;
-                    if self.untagged && (meta.sig, meta.ctl, meta.ts) == (0, 0, 0) {
-                        (meta.sig, meta.ctl, meta.ts) =
-                            (sig(meta.seq), sig(meta.seq) as u16, meta.seq as u32);
-                    }
-                    assert_whole(&meta, fragment.payload.as_slice(), self.mtu);
-                    self.next += 1;
-                    self.read += 1;
-                }
-                Err(TangoError::Overrun { lost, next }) if lossy => {
-                    assert_eq!(next, self.next + lost);
-                    self.next = next;
-                    self.lost += lost;
-                }
-                Err(TangoError::ProducerReplaced { first }) => {
-                    assert!(self.gone.is_none_or(|at| first >= at), "{first}, and gone was {:?}", self.gone);
-                    self.gone = None;
-                    self.replaced += 1;
-                }
-                Err(TangoError::ProducerGone) => {
-                    self.gone.get_or_insert(self.next);
-                    return true;
-                }
-                Err(error) => panic!("{error}"),
-            }
-        }
-    }
-}
-
-/// Says how many of them were killed in the midst of a fragment; where payloads push out older ones, that
-/// cannot be told for sure.
+/// Kills `kills` producers. Returns how many of them were killed in the middle of a fragment; where payloads
+/// overwrite older ones, that number is not exact.
 fn kill_while_it_publishes(case: &Case, kills: u64) -> u64 {
-    let place = Place::new();
-    let link = case.builder(place.path()).create("quotes").unwrap();
+    let folder = TestFolder::new();
+    let link = case.builder(folder.path()).create("quotes").unwrap();
     let rx = Reading::new(link.consumer().unwrap(), case.mtu);
     let ob = Reading::new(link.observer().unwrap(), case.mtu);
     drop(link.producer().unwrap());
-    let link = Link::open_in(place.path(), "quotes").unwrap();
+    let link = Link::open_in(folder.path(), "quotes").unwrap();
     let done = AtomicBool::new(false);
     std::thread::scope(|scope| {
         let [rx, ob] = [rx, ob].map(|mut reading| {
@@ -301,15 +141,19 @@ fn kill_while_it_publishes(case: &Case, kills: u64) -> u64 {
         let killer = scope.spawn(|| {
             let (mut fragments, mut begun) = (0, 0);
             for at in 0..kills {
-                let mut child = Child::start(&format!("publish,{},{at}", case.name), &place);
+                let mut child = Child::start(&format!("publish,{},{at}", case.name), &folder);
                 let first: u64 = child.hear().parse().unwrap();
                 let status = child.ends();
                 assert_eq!(status.signal(), Some(Signal::SIGKILL as i32), "{status}");
-                // What was published last may not have been noted beside the ring.
+                // The last fragment may not have been counted in the head.
                 let next = fragments + 1;
-                assert!(at == 0 || (next..=next + case.unnoted()).contains(&first), "{first} behind {next}");
+                assert!(
+                    at == 0 || (next..=next + case.uncounted()).contains(&first),
+                    "continues at {first}, and {next} is next"
+                );
                 fragments = link.status().next - 1;
-                // What the next fragment overwrites is dead when it begins, or some fragments before.
+                // The fragment that the next one overwrites is marked as overwritten when the next one
+                // begins, or some earlier.
                 if let Some(oldest) =
                     (fragments + 1).checked_sub(case.depth as u64).filter(|oldest| *oldest > 0)
                 {
@@ -325,41 +169,45 @@ fn kill_while_it_publishes(case: &Case, kills: u64) -> u64 {
         let (rx, ob) = (rx.join().unwrap(), ob.join().unwrap());
         assert_eq!((rx.next, rx.read, rx.lost), (ob.next, ob.next - 1, 0));
         assert_eq!(ob.read + ob.lost, rx.read);
-        assert!(rx.read >= fragments && rx.read <= fragments + case.unnoted(), "{} of {fragments}", rx.read);
+        assert!(
+            rx.read >= fragments && rx.read <= fragments + case.uncounted(),
+            "{} of {fragments}",
+            rx.read
+        );
         let status = link.status();
-        // The first one came after one that had left.
+        // The first producer followed one that had left in an orderly way.
         assert_eq!(status.takeovers, kills - 1);
         assert!(rx.replaced > kills / 2 && rx.replaced < kills, "{} times", rx.replaced);
         println!(
-            "{}: {kills} killed, {} fragments, {} of them seen by an observer; {begun} times another had begun",
+            "{}: {kills} killed, {} fragments, {} of them seen by an observer; {begun} killed in the middle of a fragment",
             case.name, rx.read, ob.read
         );
         assert!(rx.read > 2 * kills && ob.read > 0);
         let tx = link.producer().unwrap();
-        assert_eq!(tx.next_seq(), rx.next, "goes on behind the last");
+        assert_eq!(tx.next_seq(), rx.next, "continues after the last");
         begun
     })
 }
 
 #[test]
-fn a_producer_may_be_killed_in_the_midst_of_a_fragment() {
+fn a_producer_may_be_killed_in_the_middle_of_a_fragment() {
     in_time(|| {
         let begun = CASES.iter().map(|case| {
             let begun = kill_while_it_publishes(case, 20);
             if case.region.is_none() { begun } else { 0 }
         });
         let begun: u64 = begun.sum();
-        assert!(begun > 5, "only {begun} were killed in the midst of a fragment");
+        assert!(begun > 5, "only {begun} were killed in the middle of a fragment");
     });
 }
 
-/// With a ring that is all but full, of which a reader holds one fragment at a time in place.
+/// The ring is almost full, and a reader holds one fragment at a time in place.
 #[test]
 fn a_producer_may_be_killed_while_it_takes_over() {
     in_time(|| {
         for case in &CASES {
-            let place = Place::new();
-            let link = case.builder(place.path()).create("quotes").unwrap();
+            let folder = TestFolder::new();
+            let link = case.builder(folder.path()).create("quotes").unwrap();
             let mut slow = Reading::new(link.consumer().unwrap(), case.mtu);
             let mut fast = Reading::new(link.consumer().unwrap(), case.mtu);
             let tx = link.producer().unwrap();
@@ -377,7 +225,7 @@ fn a_producer_may_be_killed_while_it_takes_over() {
                     assert_is(held, next, case.mtu);
                     held.payload.as_slice().to_vec()
                 });
-                let mut child = Child::start(&format!("take over,{},{at}", case.name), &place);
+                let mut child = Child::start(&format!("take over,{},{at}", case.name), &folder);
                 assert_eq!(child.hear(), "ready");
                 let before = link.status();
                 let status = child.ends();
@@ -387,8 +235,8 @@ fn a_producer_may_be_killed_while_it_takes_over() {
                 early += u64::from(after.takeovers == before.takeovers && after.next == before.next);
             }
             println!("{}: {early} of {KILLS} killed before they had taken over", case.name);
-            // Of a fragment whose producer was killed before its publish returned, who polls may learn some polls after
-            // another one does.
+            // If a producer was killed before its publish returned, one reader may find that fragment some
+            // polls later than another.
             loop {
                 slow.drain();
                 fast.drain();
@@ -397,7 +245,7 @@ fn a_producer_may_be_killed_while_it_takes_over() {
                 }
             }
             let tx = link.producer().unwrap();
-            assert_eq!(tx.next_seq(), slow.next, "goes on behind the last");
+            assert_eq!(tx.next_seq(), slow.next, "continues after the last");
             for _ in 0..3 * case.depth {
                 publish(&tx, case.mtu).unwrap();
                 assert!(!slow.drain() && !fast.drain());
@@ -411,14 +259,14 @@ fn a_producer_may_be_killed_while_it_takes_over() {
 fn a_producer_may_be_killed_asleep() {
     in_time(|| {
         for case in &CASES {
-            let place = Place::new();
-            let link = case.builder(place.path()).create("quotes").unwrap();
+            let folder = TestFolder::new();
+            let link = case.builder(folder.path()).create("quotes").unwrap();
             let mut slow = Reading::new(link.consumer().unwrap(), case.mtu);
             let mut fast = Reading::new(link.consumer().unwrap(), case.mtu);
             drop(link.producer().unwrap());
             let mut random = Random::new(case.depth as u64);
             for _ in 0..6 {
-                let mut child = Child::start(&format!("sleep,{}", case.name), &place);
+                let mut child = Child::start(&format!("sleep,{}", case.name), &folder);
                 let first: u64 = child.hear().parse().unwrap();
                 assert!(first <= link.status().next);
                 for _ in 0..random.below(2 * case.depth as u64) {
@@ -431,7 +279,7 @@ fn a_producer_may_be_killed_asleep() {
                     std::thread::sleep(Duration::from_millis(1));
                 }
                 std::thread::sleep(Duration::from_millis(random.below(20)));
-                // It gets up now and then, for a look who lives.
+                // It wakes now and then to check who lives.
                 while child.state() != 'S' {
                     std::thread::yield_now();
                 }
@@ -446,18 +294,18 @@ fn a_producer_may_be_killed_asleep() {
     });
 }
 
-/// One that is only stopped (SIGSTOP), in the midst of a fragment or not, lives: readers wait for it, and nobody
-/// gets its place.
+/// A stopped producer (SIGSTOP) is alive, even in the middle of a fragment: readers wait for it, and nobody
+/// can replace it.
 #[test]
 fn a_stopped_producer_is_not_taken_for_dead() {
     in_time(|| {
         let case = case("few granules");
-        let place = Place::new();
-        let link = case.builder(place.path()).create("quotes").unwrap();
+        let folder = TestFolder::new();
+        let link = case.builder(folder.path()).create("quotes").unwrap();
         let rx = link.consumer().unwrap().with_wait(AT_ONCE);
         let (mut rx, mut ob) = (Reading::new(rx, case.mtu), Reading::new(link.observer().unwrap(), case.mtu));
         drop(link.producer().unwrap());
-        let mut producer = Child::start(&format!("endless,{}", case.name), &place);
+        let mut producer = Child::start(&format!("endless,{}", case.name), &folder);
         assert_eq!(producer.hear(), "1");
         for round in 1..=5 {
             while rx.next < 200 * round {
@@ -465,7 +313,7 @@ fn a_stopped_producer_is_not_taken_for_dead() {
             }
             producer.stop();
             let begin = Instant::now();
-            // Longer than a sleep lasts without a look who lives, and more polls than between two such looks.
+            // Longer than a slice of sleep, and more polls than lie between two checks who lives.
             for _ in 0..10_000 {
                 assert!(!rx.drain() && !ob.drain());
             }
@@ -474,9 +322,9 @@ fn a_stopped_producer_is_not_taken_for_dead() {
             assert_eq!(link.producer().unwrap_err().kind(), LinkErrorKind::Taken);
             let holder = format!("its producer (tx, process {})", producer.id());
             for refused in [
-                case.builder(place.path()).create("quotes").map(drop),
-                case.builder(place.path()).create_or_take_over("quotes").map(drop),
-                Link::remove_dead(Some(place.path()), "quotes"),
+                case.builder(folder.path()).create("quotes").map(drop),
+                case.builder(folder.path()).create_or_take_over("quotes").map(drop),
+                Link::remove_dead(Some(folder.path()), "quotes"),
             ] {
                 let error = refused.unwrap_err();
                 assert!(
@@ -495,36 +343,36 @@ fn a_stopped_producer_is_not_taken_for_dead() {
     });
 }
 
-/// Nanoseconds of the clock that all processes share.
+/// Nanoseconds of the monotonic clock, which all processes share.
 fn now() -> u64 {
     let now: Duration = clock_gettime(ClockId::CLOCK_MONOTONIC).unwrap().into();
     now.as_nanos() as u64
 }
 
-/// Who sleeps while its producer is killed and another one comes is woken by what that one publishes.
+/// A reader that sleeps while its producer is killed and replaced is woken by the new producer's fragments.
 #[test]
 fn no_wakeup_is_lost_between_producers() {
     in_time(|| {
         const KILLS: u64 = 40;
         const EACH: u64 = 3;
-        let place = Place::new();
+        let folder = TestFolder::new();
         let start = || {
-            let mut child = Child::start(&format!("beat,{EACH}"), &place);
+            let mut child = Child::start(&format!("beat,{EACH}"), &folder);
             let first = child.hear().parse::<u64>().unwrap();
             (child, first)
         };
-        drop(case("slots").builder(place.path()).create("quotes").unwrap());
+        drop(case("slots").builder(folder.path()).create("quotes").unwrap());
         let (mut child, _) = start();
-        let link = Link::open_in(place.path(), "quotes").unwrap();
-        let (told, events) = channel();
-        // The observer first: the producer begins when the two others sleep.
+        let link = Link::open_in(folder.path(), "quotes").unwrap();
+        let (progress, events) = channel();
+        // The observer first, because the producer begins when the two others sleep.
         let readers = [Wait::Yield, Wait::Park, AT_ONCE].map(|wait| {
             let rx = match wait {
                 AT_ONCE => link.consumer(),
                 Wait::Park => link.evictable_consumer(Start::Next),
                 _ => link.observer(),
             };
-            let (mut rx, told) = (rx.unwrap().with_wait(wait), told.clone());
+            let (mut rx, progress) = (rx.unwrap().with_wait(wait), progress.clone());
             std::thread::spawn(move || {
                 let (mut next, mut gone, mut replaced) = (1, 0, 0);
                 let mut late = Vec::new();
@@ -534,7 +382,7 @@ fn no_wakeup_is_lost_between_producers() {
                             late.push(Duration::from_nanos(now() - fragment.meta.sig));
                             assert_eq!(fragment.meta.seq, next);
                             next += 1;
-                            told.send(next).unwrap();
+                            progress.send(next).unwrap();
                             continue;
                         }
                         Ok(None) => break (late, gone, replaced),
@@ -543,22 +391,26 @@ fn no_wakeup_is_lost_between_producers() {
                     match error {
                         TangoError::ProducerGone => {
                             gone += 1;
-                            // The last one ends at once, perhaps before this reader looks: it has closed the link.
+                            // The last producer ends at once, perhaps before this reader checks; then the
+                            // link is closed.
                             assert!(rx.wait_for_producer(None) || next == 1 + (KILLS + 1) * EACH, "{next}");
                         }
                         TangoError::ProducerReplaced { first } => {
-                            assert!(first <= next, "{first}, and {next} is read next");
+                            assert!(
+                                first <= next,
+                                "the new producer begins at {first}, and {next} is read next"
+                            );
                             replaced += 1;
-                            let _ = told.send(next); // the last time, nobody waits for it
+                            let _ = progress.send(next); // nobody receives the last one
                         }
                         error => panic!("{error}"),
                     }
                 }
             })
         });
-        drop(told);
+        drop(progress);
         let mut random = Random::new(5);
-        // Of two takeovers between two of its calls, a reader learns as one.
+        // If two producers take over between two calls of a reader, it learns of one takeover.
         let all_know = |taken_over: bool| {
             (0..3 * (EACH + u64::from(taken_over))).for_each(|_| assert!(events.recv().is_ok()))
         };
@@ -567,7 +419,7 @@ fn no_wakeup_is_lost_between_producers() {
             while link.status().consumers.iter().any(|consumer| !consumer.asleep) {
                 std::thread::yield_now();
             }
-            // Long enough, sometimes, for them to look who lives meanwhile.
+            // Sometimes long enough for the readers to check who lives meanwhile.
             let pause = if random.below(3) == 0 { random.below(120) } else { 0 };
             child.kill();
             std::thread::sleep(Duration::from_millis(pause));
@@ -577,12 +429,12 @@ fn no_wakeup_is_lost_between_producers() {
         }
         all_know(true);
         child.kill();
-        // An orderly one, so that they end.
+        // An orderly end, so that the readers end.
         drop(link.producer().unwrap());
         for (reader, wait) in readers.into_iter().zip([
-            "an observer yields",
-            "an evictable one parks",
-            "a reliable one sleeps at once",
+            "an observer that yields",
+            "an evictable consumer that parks",
+            "a reliable consumer that sleeps at once",
         ]) {
             let (mut late, gone, replaced) = reader.join().unwrap();
             assert_eq!(late.len() as u64, (KILLS + 1) * EACH);
@@ -595,7 +447,7 @@ fn no_wakeup_is_lost_between_producers() {
             assert!(half < Duration::from_millis(10), "{late:?}");
             assert!(slices < late.len() / 10, "{late:?}");
             assert!(replaced > KILLS && replaced <= KILLS + 1, "{replaced} times");
-            // Who sleeps is replaced before it looks, at times.
+            // At times the producer of a sleeping reader is replaced before the reader checks.
             assert!(gone < KILLS || wait.contains("yields"), "{wait}: {gone} times gone");
         }
     });

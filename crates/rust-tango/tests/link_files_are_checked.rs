@@ -1,43 +1,25 @@
-//! Files of a link are private, and whatever is in them when somebody opens them, the answer is an
-//! error and never a crash.
+//! The files of a link are private. Whatever they contain when somebody opens them, the answer is an error
+//! and never a crash.
 #![cfg(all(feature = "shm", target_os = "linux", not(miri)))]
 
 mod common;
 
 use std::fs::{self, OpenOptions, Permissions};
-use std::os::unix::fs::{FileExt, PermissionsExt, symlink};
+use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 
-use common::process::Place;
+use common::hostile::{MTU, dead_link, overwrite};
+use common::process::TestFolder;
 use common::{Random, publish};
 use rust_tango::{Link, LinkErrorKind, Start, TangoError};
-
-const MTU: usize = 300;
-
-/// A link in a place of its own, with something in it, and nobody attached.
-fn dead_link() -> (Place, PathBuf) {
-    let place = Place::new();
-    let link =
-        Link::builder().depth(8).mtu(MTU).slot(128).consumers(2).dir(place.path()).create("quotes").unwrap();
-    let tx = link.producer().unwrap();
-    for _ in 0..5 {
-        publish(&tx, MTU).unwrap();
-    }
-    let path = place.path().join("quotes");
-    (place, path)
-}
 
 fn mode(path: PathBuf) -> u32 {
     fs::metadata(path).unwrap().permissions().mode() & 0o7777
 }
 
-fn overwrite(path: PathBuf, offset: u64, bytes: &[u8]) {
-    OpenOptions::new().write(true).open(path).unwrap().write_all_at(bytes, offset).unwrap();
-}
-
 #[test]
-fn nobody_else_can_read_or_write_them() {
-    let (place, path) = dead_link();
+fn other_users_can_neither_read_nor_write_them() {
+    let (folder, path) = dead_link(true);
     assert_eq!(mode(path.clone()), 0o700);
     let mut files: Vec<_> = fs::read_dir(&path).unwrap().map(|file| file.unwrap().file_name()).collect();
     files.sort();
@@ -45,18 +27,18 @@ fn nobody_else_can_read_or_write_them() {
     for file in files {
         assert_eq!(mode(path.join(file)), 0o600);
     }
-    let base = place.path().join("made/for/it");
+    let base = folder.path().join("made/for/it");
     Link::builder().dir(&base).create("quotes").unwrap();
     assert_eq!(mode(base), 0o700);
 }
 
 #[test]
 fn a_folder_that_others_can_write_is_not_trusted() {
-    let (place, path) = dead_link();
-    let link = Link::open_in(place.path(), "quotes").unwrap();
+    let (folder, path) = dead_link(true);
+    let link = Link::open_in(folder.path(), "quotes").unwrap();
     link.consumer().unwrap();
     let set = |path: &PathBuf, mode| fs::set_permissions(path, Permissions::from_mode(mode)).unwrap();
-    let base = place.path().to_path_buf();
+    let base = folder.path().to_path_buf();
     for (changed, open, safe) in [
         (&path, 0o770, 0o700),
         (&path, 0o702, 0o700),
@@ -65,32 +47,32 @@ fn a_folder_that_others_can_write_is_not_trusted() {
         (&base, 0o777, 0o700),
     ] {
         set(changed, open);
-        let link = Link::open_in(place.path(), "quotes").unwrap();
+        let link = Link::open_in(folder.path(), "quotes").unwrap();
         let refused = link.consumer().unwrap_err();
         assert_eq!(refused.kind(), LinkErrorKind::Untrusted, "{changed:?} {open:o}: {refused}");
         assert!(refused.to_string().contains(changed.to_str().unwrap()), "{refused}");
-        assert!(refused.to_string().contains("observer"), "it says what to do instead: {refused}");
+        assert!(refused.to_string().contains("observer"), "it must say what to do instead: {refused}");
         let mut ob = link.observer_from(Start::Oldest).unwrap();
         common::assert_is(&ob.poll().unwrap().unwrap(), 1, MTU);
-        assert!(link.status().consumers.is_empty(), "no slot was taken");
+        assert!(link.status().consumers.is_empty(), "no slot may be claimed");
         set(changed, safe);
         link.consumer().unwrap();
     }
 }
 
 #[test]
-fn what_is_no_link_is_not_opened() {
-    let (place, path) = dead_link();
-    symlink("quotes", place.path().join("alias")).unwrap();
-    assert_eq!(Link::open_in(place.path(), "alias").unwrap_err().kind(), LinkErrorKind::Incompatible);
-    fs::write(place.path().join("file"), "x").unwrap();
-    assert_eq!(Link::open_in(place.path(), "file").unwrap_err().kind(), LinkErrorKind::Incompatible);
+fn things_that_are_not_links_are_not_opened() {
+    let (folder, path) = dead_link(true);
+    symlink("quotes", folder.path().join("alias")).unwrap();
+    assert_eq!(Link::open_in(folder.path(), "alias").unwrap_err().kind(), LinkErrorKind::Incompatible);
+    fs::write(folder.path().join("file"), "x").unwrap();
+    assert_eq!(Link::open_in(folder.path(), "file").unwrap_err().kind(), LinkErrorKind::Incompatible);
     fs::rename(path.join("ctl"), path.join("ctl.bak")).unwrap();
     symlink("ctl.bak", path.join("ctl")).unwrap();
-    assert_eq!(Link::open_in(place.path(), "quotes").unwrap_err().kind(), LinkErrorKind::Untrusted);
+    assert_eq!(Link::open_in(folder.path(), "quotes").unwrap_err().kind(), LinkErrorKind::Untrusted);
 }
 
-/// Magic, version, and each size in each header, one after the other.
+/// The magic number, the version and each size in each header, one at a time.
 #[test]
 fn damaged_headers_are_incompatible() {
     let bad: [(&str, usize, &[u64]); 14] = [
@@ -111,9 +93,9 @@ fn damaged_headers_are_incompatible() {
     ];
     for (file, word, values) in bad {
         for value in values {
-            let (place, path) = dead_link();
-            overwrite(path.join(file), word as u64 * 8, &value.to_ne_bytes());
-            let error = Link::open_in(place.path(), "quotes").expect_err(file);
+            let (folder, path) = dead_link(true);
+            overwrite(&path.join(file), word as u64 * 8, &value.to_ne_bytes());
+            let error = Link::open_in(folder.path(), "quotes").expect_err(file);
             assert_eq!(error.kind(), LinkErrorKind::Incompatible, "{file} word {word} = {value}: {error}");
             assert!(error.to_string().contains(file), "{error}");
         }
@@ -123,19 +105,20 @@ fn damaged_headers_are_incompatible() {
 #[test]
 fn truncated_files_are_incompatible() {
     for file in ["tx", "ctl", "rx.0", "tx.0"] {
-        let (place, path) = dead_link();
+        let (folder, path) = dead_link(true);
         let full = fs::metadata(path.join(file)).unwrap().len();
         for len in [full - 1, full / 2, 100, 8, 0] {
             OpenOptions::new().write(true).open(path.join(file)).unwrap().set_len(len).unwrap();
-            let error = Link::open_in(place.path(), "quotes").expect_err(file);
+            let error = Link::open_in(folder.path(), "quotes").expect_err(file);
             assert_eq!(error.kind(), LinkErrorKind::Incompatible, "{file} of {len} bytes: {error}");
         }
     }
 }
 
-/// Who has made a link has all that it takes to be its producer, whatever becomes of the files. Who comes later finds out.
+/// The maker of a link has everything that it needs to produce, whatever happens to the files. A later
+/// producer notices.
 #[test]
-fn the_maker_of_a_link_can_be_its_producer_and_a_later_one_looks_again() {
+fn the_maker_can_produce_on_damaged_files_and_a_later_producer_is_refused() {
     type Damage = fn(&Path);
     let damages: [Damage; 4] = [
         |file| fs::remove_file(file).unwrap(),
@@ -147,9 +130,10 @@ fn the_maker_of_a_link_can_be_its_producer_and_a_later_one_looks_again() {
         |file| fs::remove_dir_all(file.parent().unwrap()).unwrap(),
     ];
     for (which, damage) in damages.into_iter().enumerate() {
-        let place = Place::new();
-        let link = Link::builder().depth(8).mtu(MTU).consumers(2).dir(place.path()).create("quotes").unwrap();
-        damage(&place.path().join("quotes/tx.1"));
+        let folder = TestFolder::new();
+        let link =
+            Link::builder().depth(8).mtu(MTU).consumers(2).dir(folder.path()).create("quotes").unwrap();
+        damage(&folder.path().join("quotes/tx.1"));
         let tx = link.producer().unwrap();
         publish(&tx, MTU).unwrap();
         drop(tx);
@@ -158,22 +142,22 @@ fn the_maker_of_a_link_can_be_its_producer_and_a_later_one_looks_again() {
             assert!(refused.to_string().contains(if which == 3 { "tx" } else { "tx.1" }), "{refused}");
         }
         if which < 3 {
-            let holders = Link::holders(Some(place.path()), "quotes").unwrap();
+            let holders = Link::holders(Some(folder.path()), "quotes").unwrap();
             assert!(holders.is_empty(), "{holders}");
         }
     }
 }
 
-/// Words in the slots and beside them, anything at all: errors perhaps, but no crash, and only payloads
-/// of a possible size.
+/// With any words in the slots and beside them there may be errors, but no crash, and only payloads of a
+/// possible size.
 #[test]
 fn any_bytes_in_the_rings_are_survived() {
     let mut random = Random::new(5);
     for _ in 0..300 {
-        let (place, path) = dead_link();
+        let (folder, path) = dead_link(true);
         for _ in 0..1 + random.below(20) {
             let (file, offset) = match random.below(4) {
-                0 => ("tx", 4096 + random.below(64) * 8), // what the producer keeps beside the ring
+                0 => ("tx", 4096 + random.below(64) * 8), // the head
                 1 => ("tx", 8192 + random.below(8) * 128 + random.below(4) * 8), // metadata of a slot
                 2 => ("tx", 8192 + random.below(500) * 8),
                 _ => (
@@ -187,9 +171,9 @@ fn any_bytes_in_the_rings_are_survived() {
                 2 => u64::MAX - random.below(20),
                 _ => random.below(1 << 12) << 32 | random.below(100),
             };
-            overwrite(path.join(file), offset, &value.to_ne_bytes());
+            overwrite(&path.join(file), offset, &value.to_ne_bytes());
         }
-        let link = Link::open_in(place.path(), "quotes").unwrap();
+        let link = Link::open_in(folder.path(), "quotes").unwrap();
         let mut readers = [
             link.consumer_from(Start::Oldest).unwrap(),
             link.consumer_from(Start::At(1)).unwrap(),
@@ -218,7 +202,7 @@ fn any_bytes_in_the_rings_are_survived() {
     }
 }
 
-/// Metadata that points outside is reported and stepped over.
+/// Metadata with an invalid location is reported, and the fragment is skipped.
 #[test]
 fn corrupt_fragments_are_skipped() {
     for (place_word, why) in [
@@ -226,11 +210,11 @@ fn corrupt_fragments_are_skipped() {
         ((MTU as u64 + 1) << 32, "size"),
         (u64::from(u32::MAX) | 97 << 32, "slot"),
     ] {
-        let (place, path) = dead_link();
-        let link = Link::open_in(place.path(), "quotes").unwrap();
+        let (folder, path) = dead_link(true);
+        let link = Link::open_in(folder.path(), "quotes").unwrap();
         let readers =
             [link.consumer_from(Start::Oldest).unwrap(), link.observer_from(Start::Oldest).unwrap()];
-        overwrite(path.join("tx"), 8192 + 2 * 128 + 16, &place_word.to_ne_bytes()); // fragment 2
+        overwrite(&path.join("tx"), 8192 + 2 * 128 + 16, &place_word.to_ne_bytes()); // fragment 2
         for mut reader in readers {
             common::assert_is(&reader.poll().unwrap().unwrap(), 1, MTU);
             assert_eq!(reader.poll().unwrap_err(), TangoError::Corrupt { seq: 2 }, "{why}");
@@ -243,16 +227,16 @@ fn corrupt_fragments_are_skipped() {
 
 #[test]
 fn a_link_that_others_can_write_lends_no_mutable_slice() {
-    let place = Place::new();
-    let builder = || Link::builder().depth(8).mtu(MTU).slot(128).observers(false).dir(place.path());
+    let folder = TestFolder::new();
+    let builder = || Link::builder().depth(8).mtu(MTU).slot(128).observers(false).dir(folder.path());
     let mut tx = builder().create("mine").unwrap().producer().unwrap();
     assert!(tx.loan(200).unwrap().as_mut_slice().is_some());
 
     let link = builder().create("open").unwrap();
-    fs::set_permissions(place.path().join("open/tx"), Permissions::from_mode(0o666)).unwrap();
+    fs::set_permissions(folder.path().join("open/tx"), Permissions::from_mode(0o666)).unwrap();
     let mut tx = link.producer().unwrap();
     let mut loan = tx.loan(200).unwrap();
-    assert!(loan.as_mut_slice().is_none(), "somebody else could change it");
+    assert!(loan.as_mut_slice().is_none(), "another user could change it");
     loan.write_at(0, &[1; 200]);
     loan.commit(0, 0, 0);
 }
@@ -260,16 +244,16 @@ fn a_link_that_others_can_write_lends_no_mutable_slice() {
 #[test]
 fn opening_does_not_fill_the_holes_of_a_sparse_file() {
     use std::os::unix::fs::MetadataExt;
-    let (_place, path) = dead_link();
+    let (_place, path) = dead_link(true);
     let region = 256_u64 << 20;
     let tx = OpenOptions::new().write(true).open(path.join("tx")).unwrap();
     tx.set_len(8192 + 8 * 128 + region).unwrap();
-    // The fourth size in the header, behind magic and version.
-    overwrite(path.join("tx"), 5 * 8, &region.to_ne_bytes());
+    // The fourth size in the header, after the magic number and the version.
+    overwrite(&path.join("tx"), 5 * 8, &region.to_ne_bytes());
     let before = tx.metadata().unwrap().blocks();
     let link = Link::open_in(path.parent().unwrap(), "quotes").unwrap();
     assert_eq!(link.geometry().region as u64, region);
     let mut observer = link.observer_from(Start::Oldest).unwrap();
     while observer.poll().unwrap().is_some() {}
-    assert!(tx.metadata().unwrap().blocks() < before + 1024, "opening has filled it");
+    assert!(tx.metadata().unwrap().blocks() < before + 1024, "opening must not fill it");
 }

@@ -1,5 +1,5 @@
-//! A loan is filled where the payload will lie, publishes exactly what was written, and nothing at all
-//! unless it is committed.
+//! A loan is filled where the payload will lie. It publishes exactly what was written, and nothing unless it
+//! is committed.
 #![cfg(feature = "std")]
 
 mod common;
@@ -10,7 +10,7 @@ use common::{assert_is, bytes, publish};
 use rust_tango::{Link, Start, TangoError};
 
 #[test]
-fn what_is_written_is_published() {
+fn a_loan_publishes_exactly_what_was_written() {
     for observers in [false, true] {
         for len in [0, 1, 7, 8, 9, 95, 96, 97, 500, 777, 1000] {
             let link = Link::builder().depth(8).mtu(1000).observers(observers).build().unwrap();
@@ -18,7 +18,7 @@ fn what_is_written_is_published() {
             let expected = bytes(len as u64, len);
             let mut loan = tx.loan(len).unwrap();
             assert_eq!((loan.len(), loan.is_empty()), (len, len == 0));
-            // In pieces, from the back to the front, at odd places.
+            // In pieces, from the end to the beginning, at odd offsets.
             let mut end = len;
             for piece in (1..).map(|n| n * 13 % 37 + 1) {
                 let start = end.saturating_sub(piece);
@@ -40,7 +40,7 @@ fn what_is_written_is_published() {
 }
 
 #[test]
-fn as_a_writer() {
+fn a_loan_is_a_writer() {
     let link = Link::builder().depth(8).mtu(1000).build().unwrap();
     let (mut tx, mut rx) = (link.producer().unwrap(), link.consumer().unwrap());
     let mut loan = tx.loan(200).unwrap();
@@ -49,7 +49,7 @@ fn as_a_writer() {
     loan.flush().unwrap();
     loan.write_at(0, b"PRICE");
     loan.truncate(14);
-    loan.truncate(100); // not longer again
+    loan.truncate(100); // cannot grow again
     assert_eq!(loan.len(), 14);
     loan.commit(0, 0, 0);
     assert_eq!(rx.poll().unwrap().unwrap().payload.as_slice(), b"PRICE 101.25; ");
@@ -64,7 +64,7 @@ fn as_a_writer() {
 }
 
 #[test]
-fn as_a_writer_after_it_was_truncated_below_what_was_written() {
+fn a_truncated_loan_is_a_writer_up_to_its_new_end() {
     let link = Link::builder().depth(8).mtu(100).build().unwrap();
     let (mut tx, mut rx) = (link.producer().unwrap(), link.consumer().unwrap());
     let mut loan = tx.loan(100).unwrap();
@@ -77,14 +77,14 @@ fn as_a_writer_after_it_was_truncated_below_what_was_written() {
 
 #[test]
 #[should_panic(expected = "outside of a loan of 100 bytes")]
-fn writing_outside_is_a_panic() {
+fn writing_outside_of_a_loan_panics() {
     let mut tx = Link::builder().mtu(200).build().unwrap().producer().unwrap();
     tx.loan(100).unwrap().write_at(90, &[0; 11]);
 }
 
 #[test]
 #[should_panic(expected = "outside of a loan of 10 bytes")]
-fn writing_behind_the_truncated_end_is_a_panic() {
+fn writing_after_the_truncated_end_panics() {
     let mut tx = Link::builder().mtu(200).build().unwrap().producer().unwrap();
     let mut loan = tx.loan(100).unwrap();
     loan.truncate(10);
@@ -92,7 +92,7 @@ fn writing_behind_the_truncated_end_is_a_panic() {
 }
 
 #[test]
-fn the_bytes_themselves_are_lent_only_where_nobody_observes() {
+fn a_mutable_slice_is_lent_only_without_observers() {
     let watched = Link::builder().depth(8).mtu(300).build().unwrap();
     assert!(watched.producer().unwrap().loan(300).unwrap().as_mut_slice().is_none());
     let link = Link::builder().depth(8).mtu(300).observers(false).build().unwrap();
@@ -122,14 +122,14 @@ fn without_a_commit_nothing_is_published() {
             assert_eq!(tx.next_seq(), seq);
             assert!(rx.poll().unwrap().is_none() && ob.poll().unwrap().is_none());
         }
-        assert_eq!(publish(&tx, 300).unwrap().seq, seq, "the number is used again");
+        assert_eq!(publish(&tx, 300).unwrap().seq, seq, "the number must be used again");
         assert_is(&rx.poll().unwrap().unwrap(), seq, 300);
         assert_is(&ob.poll().unwrap().unwrap(), seq, 300);
     }
 }
 
 #[test]
-fn a_loan_needs_a_credit_and_keeps_what_others_hold() {
+fn a_loan_needs_a_credit_and_overwrites_nothing_that_is_held() {
     let link = Link::builder().depth(4).mtu(256).region(512).build().unwrap();
     let (mut tx, mut rx) = (link.producer().unwrap(), link.consumer().unwrap());
     tx.publish(&bytes(1, 256), 0, 0, 0).unwrap();
@@ -146,7 +146,7 @@ fn a_loan_needs_a_credit_and_keeps_what_others_hold() {
     assert_eq!(rx.poll().unwrap().unwrap().payload.as_slice(), bytes(2, 256));
 }
 
-/// What a loan overwrites is gone for observers before the first byte of it is.
+/// Before a loan is written, observers no longer accept what it overwrites.
 #[test]
 fn observers_see_nothing_of_a_loan_before_it_is_committed() {
     let link = Link::builder().depth(4).mtu(256).region(512).build().unwrap();

@@ -1,4 +1,4 @@
-//! A message of any length arrives whole, or not at all and with a reason.
+//! A message of any length arrives whole, or it does not arrive and the reason is reported.
 #![cfg(feature = "std")]
 
 mod common;
@@ -13,7 +13,7 @@ fn pair(depth: usize) -> (Producer<'static>, Consumer<'static>) {
     (link.producer().unwrap(), link.consumer().unwrap())
 }
 
-/// Everything that the assembler makes of what is there: messages, and errors.
+/// Everything that the assembler returns for the available fragments: messages and errors.
 fn assemble(rx: &mut Consumer<'_>, assembler: &mut Assembler) -> Vec<Result<Vec<u8>, MessageError>> {
     let mut results = Vec::new();
     while let Some(fragment) = rx.poll().unwrap() {
@@ -28,7 +28,11 @@ fn around_the_multiples_of_the_mtu() {
         let (tx, mut rx) = pair(8);
         let message = bytes(len as u64, len);
         let fragments = tx.send_message(&message, 77).unwrap();
-        assert_eq!(fragments as usize, len.div_ceil(MTU).max(1), "no empty fragment at the end of {len}");
+        assert_eq!(
+            fragments as usize,
+            len.div_ceil(MTU).max(1),
+            "a message of {len} bytes must not end with an empty fragment"
+        );
         assert_eq!(tx.next_seq(), 1 + fragments);
         let mut assembler = Assembler::new(800);
         for at in 0..fragments {
@@ -87,7 +91,7 @@ fn an_observer_that_loses_the_middle_gets_the_next_message() {
     let last = (1..9).map(publish).last().unwrap();
     assert_eq!(last.seq, 9);
     assert_eq!(ob.poll().unwrap_err(), TangoError::Overrun { lost: 4, next: 6 });
-    // Once for the message, not for each of its fragments.
+    // Reported once for the message, not for each of its fragments.
     assert_eq!(assemble(&mut ob, &mut assembler), [Err(MessageError::Incomplete { seq: 6 })]);
     assert_eq!(assembler.dropped(), 1);
     tx.send_message(&long[..300], 0).unwrap();
@@ -95,7 +99,7 @@ fn an_observer_that_loses_the_middle_gets_the_next_message() {
 }
 
 #[test]
-fn who_comes_in_the_middle_skips_the_rest() {
+fn a_reader_that_joins_in_the_middle_skips_the_rest() {
     let link = Link::builder().depth(8).mtu(MTU).build().unwrap();
     let tx = link.producer().unwrap();
     let mut late = link.consumer_from(rust_tango::Start::At(2)).unwrap();
@@ -115,7 +119,7 @@ fn a_message_that_is_never_finished_is_counted() {
     tx.publish(b"begins again, ", 0, more, 0).unwrap();
     tx.send_message(&bytes(3, 250), 0).unwrap();
     let expected = [Ok(b"whole".to_vec()), Ok(bytes(3, 250))];
-    assert_eq!(assemble(&mut rx, &mut assembler), expected, "nothing of one message gets into another");
+    assert_eq!(assemble(&mut rx, &mut assembler), expected, "messages must not be mixed");
     assert_eq!(assembler.dropped(), 2);
 }
 
@@ -128,7 +132,7 @@ fn messages_that_are_interleaved_are_not_mixed() {
     tx.publish(b"b2", 0, b.with_continues().bits(), 0).unwrap(); // of another origin
     tx.publish(b"b1", 0, b.with_more().bits(), 0).unwrap();
     tx.publish(b"b2", 0, b.with_continues().bits(), 0).unwrap();
-    tx.publish(b"c2", 0, Control::CONTINUES, 0).unwrap(); // of nothing
+    tx.publish(b"c2", 0, Control::CONTINUES, 0).unwrap(); // continues nothing
     tx.publish(b"c3", 0, 0, 0).unwrap();
     let expected = [
         Err(MessageError::Incomplete { seq: 2 }),
@@ -140,7 +144,7 @@ fn messages_that_are_interleaved_are_not_mixed() {
 }
 
 #[test]
-fn a_message_that_is_too_long() {
+fn a_message_that_is_too_long_is_refused() {
     let (tx, mut rx) = pair(16);
     let mut assembler = Assembler::new(250);
     for len in [250, 251, 100, 700, 250] {
@@ -159,7 +163,7 @@ fn a_message_that_is_too_long() {
 }
 
 #[test]
-fn a_message_that_the_sender_gives_up() {
+fn a_message_that_the_sender_gives_up_is_reported() {
     let (tx, mut rx) = pair(16);
     let control = Control::WHOLE;
     tx.publish(b"begins", 0, control.with_more().bits(), 0).unwrap();
@@ -172,7 +176,7 @@ fn a_message_that_the_sender_gives_up() {
 }
 
 #[test]
-fn a_link_for_nothing_carries_no_message() {
+fn a_link_with_an_mtu_of_zero_carries_only_empty_messages() {
     let tx = Link::builder().mtu(0).build().unwrap().producer().unwrap();
     assert_eq!(tx.send_message(b"x", 0), Err(TangoError::TooLarge { size: 1, max: 0 }));
     assert_eq!(tx.send_message(b"", 0), Ok(1));

@@ -1,5 +1,5 @@
-//! What would break the protocol, or make no sense, is refused, with an error that says what is wrong,
-//! and does no harm to what was right.
+//! Calls that would break the protocol, or make no sense, are refused with an error that says what is wrong.
+//! Valid users are not disturbed.
 #![cfg(feature = "std")]
 
 mod common;
@@ -27,7 +27,7 @@ impl Storage {
         Producer::try_new(&self.mcache, &self.dcache, &self.fseq)
     }
 
-    fn honest_producer(&self) -> Result<Producer<'_>, TangoError> {
+    fn flow_controlled_producer(&self) -> Result<Producer<'_>, TangoError> {
         Producer::try_with_flow_control(&self.mcache, &self.dcache, &self.fseq, &self.fctl)
     }
 
@@ -35,10 +35,10 @@ impl Storage {
         Consumer::try_with_flow_control(&self.mcache, &self.dcache, &self.fctl, 1)
     }
 
-    /// Everything works as on fresh storage.
+    /// Asserts that everything works as on new storage.
     #[track_caller]
     fn assert_usable(&self) {
-        let tx = self.honest_producer().unwrap();
+        let tx = self.flow_controlled_producer().unwrap();
         let mut rx = self.consumer().unwrap();
         publish(&tx, 64).unwrap();
         assert_is(&rx.poll().unwrap().unwrap(), 1, 64);
@@ -46,11 +46,11 @@ impl Storage {
 }
 
 #[test]
-fn a_second_producer() {
+fn a_second_producer_is_refused() {
     let one = storage();
     let tx = one.producer().unwrap();
     assert_eq!(one.producer().unwrap_err(), TangoError::ProducerTaken);
-    assert_eq!(one.honest_producer().unwrap_err(), TangoError::ProducerTaken);
+    assert_eq!(one.flow_controlled_producer().unwrap_err(), TangoError::ProducerTaken);
     drop(tx);
     let _tx = one.producer().unwrap();
 
@@ -86,7 +86,7 @@ fn only_one_of_many_threads_becomes_the_producer() {
 }
 
 #[test]
-fn a_second_consumer_of_one_flow_control() {
+fn a_second_consumer_of_one_flow_control_is_refused() {
     let one = storage();
     let rx = one.consumer().unwrap();
     assert_eq!(one.consumer().unwrap_err(), TangoError::ConsumerTaken);
@@ -95,16 +95,16 @@ fn a_second_consumer_of_one_flow_control() {
     one.assert_usable();
 }
 
-/// Whoever would overwrite what a zero-copy reader has in its hands.
+/// Such a producer would overwrite payloads that a zero-copy reader holds.
 #[test]
-fn a_producer_without_flow_control_beside_a_reliable_consumer() {
+fn a_producer_without_flow_control_is_refused_beside_a_reliable_consumer() {
     let one = storage();
     let tx = one.producer().unwrap();
     assert_eq!(one.consumer().unwrap_err(), TangoError::FlowControlMismatch);
     drop(tx);
     let rx = one.consumer().unwrap();
     assert_eq!(one.producer().unwrap_err(), TangoError::FlowControlMismatch);
-    let tx = one.honest_producer().unwrap();
+    let tx = one.flow_controlled_producer().unwrap();
     drop(tx);
     assert_eq!(one.producer().unwrap_err(), TangoError::FlowControlMismatch, "the consumer is still there");
     drop(rx);
@@ -112,9 +112,9 @@ fn a_producer_without_flow_control_beside_a_reliable_consumer() {
 }
 
 #[test]
-fn parts_that_belong_to_others() {
+fn parts_that_belong_to_other_storage_are_refused() {
     let (one, two) = (storage(), storage());
-    drop(one.honest_producer().unwrap());
+    drop(one.flow_controlled_producer().unwrap());
     let refused = Err(TangoError::BoundElsewhere);
     let producer = |mcache, dcache, fseq, fctl| {
         Producer::try_with_flow_control(mcache, dcache, fseq, fctl).map(|_: Producer<'_>| ())
@@ -125,31 +125,31 @@ fn parts_that_belong_to_others() {
     assert_eq!(consumer.map(drop), refused);
     assert_eq!(Consumer::try_new(&one.mcache, &two.dcache, 1).map(drop), refused);
     one.assert_usable();
-    drop(two.honest_producer().unwrap());
+    drop(two.flow_controlled_producer().unwrap());
     assert_eq!(producer(&one.mcache, &one.dcache, &two.fseq, &one.fctl), refused);
     assert_eq!(producer(&two.mcache, &one.dcache, &two.fseq, &two.fctl), refused);
 }
 
-/// Parts know each other by what they are and not by where they lie.
+/// Parts recognise each other by an identity, not by their address.
 #[test]
 fn parts_that_have_moved_stay_together() {
     let one = storage();
     {
-        let tx = one.honest_producer().unwrap();
+        let tx = one.flow_controlled_producer().unwrap();
         publish(&tx, 64).unwrap();
     }
     let moved = Box::new(one);
-    let tx = moved.honest_producer().unwrap();
+    let tx = moved.flow_controlled_producer().unwrap();
     assert_eq!(tx.next_seq(), 2);
     let mut rx = moved.consumer().unwrap();
     assert_is(&rx.poll().unwrap().unwrap(), 1, 64);
 }
 
-/// Fresh storage that was tried with the wrong parts can still be used with the right ones.
+/// New storage that was tried with the wrong parts can still be used with the right ones.
 #[test]
-fn a_refusal_binds_nothing_the_payload_region() {
+fn a_refusal_does_not_bind_the_payload_region() {
     let (used, fresh) = (storage(), storage());
-    drop(used.honest_producer().unwrap());
+    drop(used.flow_controlled_producer().unwrap());
     let refused = Producer::try_new(&fresh.mcache, &used.dcache, &fresh.fseq).unwrap_err();
     assert_eq!(refused, TangoError::BoundElsewhere);
     fresh.assert_usable();
@@ -157,9 +157,9 @@ fn a_refusal_binds_nothing_the_payload_region() {
 }
 
 #[test]
-fn a_refusal_binds_nothing_the_flow_control() {
+fn a_refusal_does_not_bind_the_flow_control() {
     let (used, fresh) = (storage(), storage());
-    drop(used.honest_producer().unwrap());
+    drop(used.flow_controlled_producer().unwrap());
     let refused = Consumer::try_with_flow_control(&fresh.mcache, &fresh.dcache, &used.fctl, 1).unwrap_err();
     assert_eq!(refused, TangoError::BoundElsewhere);
     fresh.assert_usable();
@@ -167,10 +167,10 @@ fn a_refusal_binds_nothing_the_flow_control() {
 }
 
 #[test]
-fn a_refusal_binds_nothing_the_parts_of_a_loser() {
+fn a_refused_second_producer_does_not_bind_its_parts() {
     let (used, fresh) = (storage(), storage());
     let tx = used.producer().unwrap();
-    // Refused because there is a producer, not because of the fresh parts.
+    // Refused because there is a producer already, not because of the new parts.
     let refused = Producer::try_new(&used.mcache, &used.dcache, &fresh.fseq).unwrap_err();
     assert_eq!(refused, TangoError::ProducerTaken);
     drop(tx);
@@ -178,7 +178,7 @@ fn a_refusal_binds_nothing_the_parts_of_a_loser() {
 }
 
 #[test]
-fn too_small_parts() {
+fn parts_that_are_too_small_are_refused() {
     let (mcache, small, fseq) = (MCache::<4>::new(), DCache::<3, 64>::new(), Fseq::new(1));
     let refused = TangoError::TooFewChunks { chunks: 3, depth: 4 };
     assert_eq!(Producer::try_new(&mcache, &small, &fseq).unwrap_err(), refused);
@@ -197,7 +197,7 @@ fn too_small_parts() {
 }
 
 #[test]
-fn payloads_over_the_mtu() {
+fn payloads_over_the_mtu_are_refused() {
     for mtu in [0, 1, 63, 64, 95, 96, 97, 300] {
         let link = Link::builder().depth(4).mtu(mtu).build().unwrap();
         let (mut tx, mut rx) = (link.producer().unwrap(), link.consumer().unwrap());
@@ -213,8 +213,8 @@ fn payloads_over_the_mtu() {
             assert!(message.contains(&size.to_string()) && message.contains(&mtu.to_string()), "{message}");
         }
         assert_eq!(tx.publish_batch(&[&long[..mtu], &long, &long[..mtu]], 0, 0), 1);
-        assert_eq!(tx.next_seq(), 2, "nothing else was published");
-        assert_eq!(rx.poll().unwrap().unwrap().payload.as_slice(), &long[..mtu], "and nothing is cut");
+        assert_eq!(tx.next_seq(), 2, "nothing else may be published");
+        assert_eq!(rx.poll().unwrap().unwrap().payload.as_slice(), &long[..mtu], "nothing may be cut");
         assert!(rx.poll().unwrap().is_none());
     }
     let one = storage();
@@ -244,16 +244,16 @@ fn sizes_out_of_range_are_named() {
         (new().mtu(1000).region(usize::MAX), &usize::MAX.to_string()),
     ];
     for (builder, value) in wrong {
-        let shown = format!("{builder:?}");
-        let error = builder.build().expect_err(&shown);
-        assert_eq!(error.kind(), LinkErrorKind::Invalid, "{shown}");
+        let settings = format!("{builder:?}");
+        let error = builder.build().expect_err(&settings);
+        assert_eq!(error.kind(), LinkErrorKind::Invalid, "{settings}");
         assert!(error.to_string().contains(value), "{error} does not name {value}");
     }
 }
 
 #[test]
-fn sizes_at_the_limits_are_fine() {
-    // So many words as there can be are too many to interpret.
+fn sizes_at_the_limits_are_accepted() {
+    // Miri would take too long for the largest region.
     const LARGEST: usize = if cfg!(miri) { 1 << 12 } else { 1 << 20 };
     let new = || Link::builder().depth(2).mtu(8);
     for builder in [
@@ -276,7 +276,7 @@ fn sizes_at_the_limits_are_fine() {
 }
 
 #[test]
-fn an_observer_where_there_are_none() {
+fn an_observer_is_refused_on_a_link_without_observers() {
     let link = Link::builder().observers(false).build().unwrap();
     let refused = link.observer().unwrap_err();
     assert_eq!(refused.kind(), LinkErrorKind::Invalid);
@@ -284,7 +284,7 @@ fn an_observer_where_there_are_none() {
     link.consumer().unwrap();
 }
 
-/// The constructors without `try` say the same in their panic.
+/// The constructors without `try` panic with the same message.
 #[test]
 fn panics_say_what_to_do() {
     fn message(misuse: impl FnOnce() + std::panic::UnwindSafe) -> String {

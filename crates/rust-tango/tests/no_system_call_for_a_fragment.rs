@@ -1,5 +1,5 @@
-//! Who publishes and who reads asks nothing of the kernel as long as nobody sleeps and there is something to do:
-//! neither for a fragment nor for a batch of them. Shown by a kernel that ends who asks (SIGSYS).
+//! As long as nobody sleeps and there is something to do, publishing and reading make no system call, neither
+//! for a fragment nor for a batch. The kernel is told to kill a process that makes one (SIGSYS).
 #![cfg(all(feature = "shm", target_os = "linux", not(miri)))]
 
 mod common;
@@ -8,7 +8,7 @@ use std::os::unix::process::ExitStatusExt;
 use std::time::Duration;
 
 use common::kernel::allow_only;
-use common::process::{Child, Place, role, say, skip};
+use common::process::{Child, TestFolder, role, say, skip};
 use common::{assert_is, in_time, payload, sig};
 use nix::libc;
 use nix::sys::signal::Signal;
@@ -16,24 +16,24 @@ use rust_tango::{Consumer, Link, Producer, Start};
 
 const MTU: usize = 700;
 const DEPTH: usize = 256;
-/// Rounds before a system call is fatal, and after.
+/// Rounds before a system call is fatal, and after that.
 const ROUNDS: [u64; 2] = [2, 100];
-/// Fragments in a round: of the kind that all tests have, and all together.
+/// The fragments of a round that have the content of all tests, and all fragments of a round.
 const WHOLE: u64 = 50;
 const ROUND: u64 = WHOLE + 5;
 
 #[test]
 fn child() {
-    let Some((role, place)) = role() else { return };
+    let Some((role, folder)) = role() else { return };
     let (what, and) = role.split_once(", ").unwrap_or((&role, ""));
     let builder = Link::builder().depth(DEPTH).mtu(MTU).consumers(3);
-    let link = if what == "heap" { builder.build() } else { builder.dir(&place).create("quotes") };
+    let link = if what == "heap" { builder.build() } else { builder.dir(&folder).create("quotes") };
     let link = link.unwrap();
     let mut tx = link.producer().unwrap();
     let mut readers =
         [link.consumer().unwrap(), link.evictable_consumer(Start::Next).unwrap(), link.observer().unwrap()];
     let mut sleeper = link.consumer().unwrap();
-    // Made before: more memory is had by a system call.
+    // Allocated before, because an allocation may be a system call.
     let payloads: Vec<_> = (0..=ROUND * (ROUNDS[0] + ROUNDS[1])).map(|seq| payload(seq, MTU)).collect();
     let mut round = |first| {
         publish_all(&mut tx, first, &payloads);
@@ -42,7 +42,7 @@ fn child() {
     };
     let mut firsts = (0..ROUNDS[0] + ROUNDS[1]).map(|at| 1 + at * ROUND);
     firsts.by_ref().take(ROUNDS[0] as usize).for_each(&mut round);
-    // To say the end, and to end.
+    // To report the end, and to exit.
     if let Err(error) = allow_only(&[libc::SYS_write, libc::SYS_exit_group]) {
         return say(format!("no filter: {error}"));
     }
@@ -52,11 +52,11 @@ fn child() {
         let _ = sleeper.wait_timeout(Duration::from_millis(1));
     }
     say("done");
-    // SAFETY: ends the process, without what Rust does at its end.
+    // SAFETY: ends the process without the usual cleanup of a Rust program.
     unsafe { libc::_exit(0) }
 }
 
-/// Everything that publishes; there is always credit.
+/// Every publishing method. There are always enough credits.
 fn publish_all(tx: &mut Producer<'_>, first: u64, payloads: &[Vec<u8>]) {
     for seq in first..first + WHOLE {
         tx.publish(&payloads[seq as usize], sig(seq), sig(seq) as u16, seq as u32).unwrap();
@@ -70,7 +70,7 @@ fn publish_all(tx: &mut Producer<'_>, first: u64, payloads: &[Vec<u8>]) {
     assert_eq!(tx.next_seq(), first + ROUND);
 }
 
-/// Everything that reads; there is always a fragment.
+/// Every reading method. There is always a fragment.
 fn read_all(rx: &mut Consumer<'_>, first: u64) {
     for seq in first..first + WHOLE {
         let found = if seq % 2 == 0 { rx.poll() } else { rx.wait() };
@@ -82,11 +82,11 @@ fn read_all(rx: &mut Consumer<'_>, first: u64) {
 }
 
 #[test]
-fn neither_on_the_heap_nor_between_processes() {
+fn publishing_and_reading_make_no_system_call() {
     in_time(|| {
         for role in ["heap", "shared"] {
-            let place = Place::new();
-            let mut child = Child::start(role, &place);
+            let folder = TestFolder::new();
+            let mut child = Child::start(role, &folder);
             match child.hear().as_str() {
                 "done" => child.succeeds(),
                 why => skip(why),
@@ -95,12 +95,12 @@ fn neither_on_the_heap_nor_between_processes() {
     });
 }
 
-/// One sleep is a system call: the kernel does end who asks.
+/// A single sleep is a system call. This shows that the filter works.
 #[test]
-fn who_sleeps_asks() {
+fn sleeping_makes_a_system_call() {
     in_time(|| {
-        let place = Place::new();
-        let mut child = Child::start("shared, sleeps", &place);
+        let folder = TestFolder::new();
+        let mut child = Child::start("shared, sleeps", &folder);
         let said = child.hear_or_end();
         let status = child.ends();
         match said {

@@ -1,5 +1,5 @@
-//! An observer is lapped at any moment, and still every fragment that it accepts is whole, it knows
-//! exactly how many it has lost, and it goes on.
+//! An observer may be lapped at any moment. Every fragment that it accepts is whole, it knows exactly how
+//! many it has lost, and it continues.
 #![cfg(feature = "std")]
 
 mod common;
@@ -25,9 +25,9 @@ struct Tally {
 impl Tally {
     fn overrun(&mut self, error: TangoError, before: u64, after: u64) {
         let TangoError::Overrun { lost, next } = error else { panic!("{error}") };
-        assert!(lost > 0, "an overrun loses something");
-        assert_eq!(next, after, "reading goes on where the overrun says");
-        assert_eq!(before.wrapping_add(lost), next, "what is lost lies between");
+        assert!(lost > 0, "an overrun must lose something");
+        assert_eq!(next, after, "reading must continue where the overrun says");
+        assert_eq!(before.wrapping_add(lost), next, "the lost fragments must lie in between");
         self.lost += lost;
         self.overruns += 1;
     }
@@ -39,13 +39,13 @@ impl Tally {
     }
 }
 
-/// What the observers look for when they filter: about every second fragment.
+/// What the observers select when they filter: about every second fragment.
 fn is_wanted(sig: u64) -> bool {
     sig % 2 == 0
 }
 
-/// Reads until the link is closed; tells `done` once it has accepted `ENOUGH` and been lapped. On a busy
-/// machine that would take long: after a while, `FEW` have to do.
+/// Reads until the link is closed. Increments `done` once it has accepted `ENOUGH` fragments and was lapped.
+/// That may take long on a busy machine, so after `A_WHILE` it needs `FEW` only.
 fn observe(mut ob: Consumer<'_>, max: usize, seed: u64, done: &AtomicUsize) -> Tally {
     assert!(!ob.is_reliable());
     let (mut tally, mut random, mut told) = (Tally::default(), Random::new(seed), false);
@@ -71,9 +71,10 @@ fn observe(mut ob: Consumer<'_>, max: usize, seed: u64, done: &AtomicUsize) -> T
                 });
                 let lost = if let Err(TangoError::Overrun { lost, .. }) = found { lost } else { 0 };
                 let end = ob.next_seq() - lost;
-                // What is not wanted has been passed over, by what it says of itself and not by another's tag.
+                // Skipped fragments were judged by their own tags, not by the tags of fragments that have
+                // overwritten them.
                 let passed = before..if let Ok(Some(seq)) = found { seq } else { end };
-                assert!(passed.clone().all(|seq| !is_wanted(sig(seq))), "passed over {passed:?}");
+                assert!(passed.clone().all(|seq| !is_wanted(sig(seq))), "skipped {passed:?}");
                 tally.accepted += end - before;
                 before = end;
                 found.map(|_| ())
@@ -82,7 +83,7 @@ fn observe(mut ob: Consumer<'_>, max: usize, seed: u64, done: &AtomicUsize) -> T
         if let Err(error) = seen {
             tally.overrun(error, before, ob.next_seq());
         }
-        assert_eq!(ob.next_seq(), first + tally.accepted + tally.lost, "every number is accounted for");
+        assert_eq!(ob.next_seq(), first + tally.accepted + tally.lost, "every number must be accounted for");
         if random.below(100) == 0 {
             std::thread::yield_now();
         }
@@ -95,7 +96,7 @@ fn observe(mut ob: Consumer<'_>, max: usize, seed: u64, done: &AtomicUsize) -> T
     tally
 }
 
-/// Lets a producer run that waits for nobody, until every observer has seen enough.
+/// Runs a producer that waits for nobody until every observer has seen enough.
 fn run(tx: Producer<'_>, observers: Vec<Consumer<'_>>, max: usize, depth: u64) {
     let done = AtomicUsize::new(0);
     let (count, first) = (observers.len(), tx.next_seq());
@@ -108,9 +109,9 @@ fn run(tx: Producer<'_>, observers: Vec<Consumer<'_>>, max: usize, depth: u64) {
             .collect();
         let mut random = Random::new(99);
         while done.load(Relaxed) < count && !readers.iter().any(|reader| reader.is_finished()) {
-            // Bursts of all lengths: within the ring, and far over it.
+            // Bursts of many lengths: within the ring, and far beyond it.
             for _ in 0..random.below(6 * depth) {
-                publish(&tx, max).expect("nobody holds this producer back");
+                publish(&tx, max).expect("nothing may hold this producer back");
             }
             std::thread::yield_now();
         }
@@ -127,7 +128,8 @@ fn run(tx: Producer<'_>, observers: Vec<Consumer<'_>>, max: usize, depth: u64) {
 }
 
 fn observe_link(link: LinkBuilder, depth: usize, max: usize) {
-    // In the region, but not by far, where each byte takes its time.
+    // Most payloads lie in the region, but are only a little too long for a slot, because every byte takes
+    // time.
     let max = if cfg!(miri) { max.min(100) } else { max };
     let link = link.depth(if cfg!(miri) { depth.min(8) } else { depth }).mtu(max).build().unwrap();
     let observers = (0..if cfg!(miri) { 1 } else { 2 }).map(|_| link.observer().unwrap()).collect();
@@ -139,7 +141,7 @@ fn observe_link(link: LinkBuilder, depth: usize, max: usize) {
 fn payloads_in_slots() {
     in_time(|| observe_link(Link::builder(), 2, 96));
     in_time(|| observe_link(Link::builder(), 8, 96));
-    // Of more, an interpreter only makes more of the same.
+    // More depths would only take longer under Miri.
     if !cfg!(miri) {
         in_time(|| observe_link(Link::builder(), 64, 40));
     }
@@ -177,7 +179,7 @@ fn borrowed_storage() {
     });
 }
 
-/// With nobody writing, the second look at least finds everything that is left.
+/// When nobody publishes any more, the second poll finds everything that is left.
 #[test]
 fn a_lapped_observer_gets_all_that_is_still_there() {
     for (max, region) in [(96, 0), (300, 64 * 300)] {
@@ -203,7 +205,7 @@ fn observers_do_not_hold_the_producer_back() {
     for _ in 0..50 {
         publish(&tx, 300).unwrap();
     }
-    // What it has accepted is its own copy.
+    // What the observer has accepted is its own copy.
     common::assert_is(&held, 1, 300);
     assert_eq!((tx.consumers(), link.status().backpressure), (0, 0));
 }

@@ -1,6 +1,7 @@
-//! A link is its owner's alone unless a mode lets others read it; then they can be observers, and nothing else.
+//! A link belongs to its owner alone, unless its mode lets other users read it. Then they can be observers
+//! and nothing else.
 //!
-//! Needs root, to become the users: without it, the tests say that they are skipped.
+//! Needs root, to become other users. Without it, the tests report that they are skipped.
 #![cfg(all(feature = "shm", target_os = "linux", not(miri)))]
 
 mod common;
@@ -9,26 +10,26 @@ use std::fs::{self, Permissions};
 use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
 use std::path::{Path, PathBuf};
 
-use common::process::{Child, Place, role, say, skip};
+use common::process::{Child, TestFolder, role, say, skip};
 use common::{assert_is, in_time, publish};
 use nix::sys::stat::{Mode, umask};
 use nix::unistd::{Gid, Uid, setgid, setgroups, setuid};
 use rust_tango::{Link, LinkBuilder, LinkError, LinkErrorKind, Start};
 
 const MTU: usize = 300;
-/// Users that need no entry anywhere, each with a group of the same number.
+/// Users that need no entry anywhere. Each has a group of the same number.
 const OWNER: u32 = 61_001;
 const MEMBER: u32 = 61_002;
 const STRANGER: u32 = 61_003;
-/// The group that `OWNER` and `MEMBER` are in, besides.
+/// An additional group of `OWNER` and `MEMBER`.
 const GROUP: u32 = 61_500;
 
-fn builder(place: &Path) -> LinkBuilder {
-    Link::builder().depth(8).mtu(MTU).consumers(2).dir(place.join("base"))
+fn builder(folder: &Path) -> LinkBuilder {
+    Link::builder().depth(8).mtu(MTU).consumers(2).dir(folder.join("base"))
 }
 
-fn open(place: &Path) -> Result<Link, LinkError> {
-    Link::open_in(place.join("base"), "quotes")
+fn open(folder: &Path) -> Result<Link, LinkError> {
+    Link::open_in(folder.join("base"), "quotes")
 }
 
 /// Becomes another user for the rest of this process.
@@ -40,19 +41,19 @@ fn become_user(user: u32) {
     setgroups(groups).unwrap();
     setgid(Gid::from_raw(user)).unwrap();
     setuid(Uid::from_raw(user)).unwrap();
-    assert!(setuid(Uid::from_raw(0)).is_err(), "there is no way back");
+    assert!(setuid(Uid::from_raw(0)).is_err(), "root cannot be regained");
 }
 
-/// What the children of these tests do: `USER ACT`.
+/// The roles of the child processes: `USER ACT`.
 #[test]
 fn child() {
-    let Some((role, place)) = role() else { return };
+    let Some((role, folder)) = role() else { return };
     let (user, act) = role.split_once(' ').unwrap();
     become_user(user.parse().unwrap());
     match act.split_once(' ').unwrap_or((act, "")) {
         ("makes", mode) => {
             umask(Mode::from_bits_truncate(0o077));
-            let mut made = builder(&place);
+            let mut made = builder(&folder);
             if !mode.is_empty() {
                 made = made.mode(u32::from_str_radix(mode, 8).unwrap());
             }
@@ -64,25 +65,25 @@ fn child() {
             std::thread::sleep(common::PATIENCE);
         }
         ("reads", reason) => {
-            let link = open(&place).unwrap();
+            let link = open(&folder).unwrap();
             let mut ob = link.observer_from(Start::Oldest).unwrap();
             for seq in 1..=5 {
                 assert_is(&ob.poll().unwrap().unwrap(), seq, MTU);
             }
             assert!(ob.poll().unwrap().is_none() && !ob.is_closed());
-            refused_as_a_party(&link, &place, reason);
+            refused_as_a_party(&link, &folder, reason);
         }
         ("is", "kept out") => {
-            let error = open(&place).unwrap_err();
+            let error = open(&folder).unwrap_err();
             assert_eq!(error.kind(), LinkErrorKind::System, "{error}");
             let (message, user) = (error.to_string(), user.parse::<u32>().unwrap());
             for part in [&format!("user {user}"), "Permission denied", "base/quotes", "LinkBuilder::mode"] {
                 assert!(message.contains(part), "no {part:?} in {message}");
             }
             for error in [
-                Link::holders(Some(&place.join("base")), "quotes").unwrap_err(),
-                Link::remove_dead(Some(&place.join("base")), "quotes").unwrap_err(),
-                Link::remove_named(Some(&place.join("base")), "quotes").unwrap_err(),
+                Link::holders(Some(&folder.join("base")), "quotes").unwrap_err(),
+                Link::remove_dead(Some(&folder.join("base")), "quotes").unwrap_err(),
+                Link::remove_named(Some(&folder.join("base")), "quotes").unwrap_err(),
             ] {
                 assert!(error.to_string().contains("Permission denied"), "{error}");
             }
@@ -91,8 +92,8 @@ fn child() {
     }
 }
 
-/// Whoever may only read cannot be more than an observer, and is told why.
-fn refused_as_a_party(link: &Link, place: &Path, reason: &str) {
+/// A user who may only read can only be an observer, and the error says so.
+fn refused_as_a_party(link: &Link, folder: &Path, reason: &str) {
     let refused = link.consumer().unwrap_err().to_string();
     assert!(refused.contains(reason) && refused.contains("observer"), "no {reason:?} in {refused}");
     let cannot_write = [
@@ -106,32 +107,26 @@ fn refused_as_a_party(link: &Link, place: &Path, reason: &str) {
         let message = error.to_string();
         assert!(message.contains("for writing") && message.contains("Permission denied"), "{message}");
     }
-    let base = place.join("base");
-    assert_eq!(builder(place).create("mine").unwrap_err().kind(), LinkErrorKind::System);
+    let base = folder.join("base");
+    assert_eq!(builder(folder).create("mine").unwrap_err().kind(), LinkErrorKind::System);
     assert_eq!(link.remove().unwrap_err().kind(), LinkErrorKind::System);
-    // Who it is that has the lock is seen, but not the owner's processes.
+    // It is visible that the producer's lock is held, but not by which process.
     assert_eq!(Link::holders(Some(&base), "quotes").unwrap().to_string(), "its producer (tx)");
 }
 
 /// A folder of links that belongs to `owner` and to the group.
-fn place(owner: u32, mode: u32) -> (Place, PathBuf) {
-    let place = Place::new();
-    set_mode(place.path(), 0o711);
-    let base = place.path().join("base");
+fn folder_of(owner: u32, mode: u32) -> (TestFolder, PathBuf) {
+    let folder = TestFolder::new();
+    set_mode(folder.path(), 0o711);
+    let base = folder.path().join("base");
     fs::create_dir(&base).unwrap();
     chown(&base, Some(owner), Some(GROUP)).unwrap();
     set_mode(&base, mode);
-    (place, base)
+    (folder, base)
 }
 
 fn set_mode(path: &Path, mode: u32) {
     fs::set_permissions(path, Permissions::from_mode(mode)).unwrap();
-}
-
-fn started(role: &str, place: &Place) -> Child {
-    let mut child = Child::start(role, place);
-    assert_eq!(child.hear(), "ready");
-    child
 }
 
 fn as_root(test: fn()) {
@@ -143,14 +138,14 @@ fn as_root(test: fn()) {
 }
 
 #[test]
-fn by_default_nobody_else_can_open_it() {
+fn by_default_no_other_user_can_open_a_link() {
     as_root(|| {
-        let (place, base) = place(OWNER, 0o2711);
-        let _maker = started(&format!("{OWNER} makes"), &place);
+        let (folder, base) = folder_of(OWNER, 0o2711);
+        let _maker = Child::start_ready(&format!("{OWNER} makes"), &folder);
         let found = fs::metadata(base.join("quotes/tx")).unwrap();
         assert_eq!((found.uid(), found.mode() & 0o777), (OWNER, 0o600));
         for user in [MEMBER, STRANGER] {
-            Child::start(&format!("{user} is kept out"), &place).succeeds();
+            Child::start(&format!("{user} is kept out"), &folder).succeeds();
         }
     });
 }
@@ -159,8 +154,8 @@ fn by_default_nobody_else_can_open_it() {
 fn with_0640_the_group_can_observe_and_others_cannot() {
     as_root(|| {
         // The group can search the folder of links, but not list it.
-        let (place, base) = place(OWNER, 0o2710);
-        let maker = started(&format!("{OWNER} makes 640"), &place);
+        let (folder, base) = folder_of(OWNER, 0o2710);
+        let maker = Child::start_ready(&format!("{OWNER} makes 640"), &folder);
         let of = |path: &str| {
             let found = fs::metadata(base.join(path)).unwrap();
             (found.uid(), found.gid(), found.mode() & 0o777)
@@ -169,14 +164,14 @@ fn with_0640_the_group_can_observe_and_others_cannot() {
         for file in ["tx", "ctl", "rx.0", "rx.1", "tx.0", "tx.1"] {
             assert_eq!(of(&format!("quotes/{file}")), (OWNER, GROUP, 0o640), "whatever the umask");
         }
-        Child::start(&format!("{MEMBER} reads belongs to user {OWNER}, neither root nor you"), &place)
+        Child::start(&format!("{MEMBER} reads belongs to user {OWNER}, neither root nor you"), &folder)
             .succeeds();
         set_mode(&base, 0o2711);
-        Child::start(&format!("{STRANGER} is kept out"), &place).succeeds();
-        // Whoever takes the dead one away makes the file that is locked for it.
+        Child::start(&format!("{STRANGER} is kept out"), &folder).succeeds();
+        // Removing a dead link creates the file that is locked for it.
         drop(maker);
-        let _next = started(&format!("{OWNER} makes 640"), &place);
-        assert_eq!(of(".lock").2 & 0o044, 0, "nobody can keep its owner from it");
+        let _next = Child::start_ready(&format!("{OWNER} makes 640"), &folder);
+        assert_eq!(of(".lock").2 & 0o044, 0, "no other user may be able to lock it");
     });
 }
 
@@ -184,31 +179,31 @@ fn with_0640_the_group_can_observe_and_others_cannot() {
 fn with_0604_and_0644_everybody_can_observe() {
     as_root(|| {
         for mode in ["644", "604"] {
-            let (place, _) = place(OWNER, 0o755);
-            let _maker = started(&format!("{OWNER} makes {mode}"), &place);
-            Child::start(&format!("{STRANGER} reads belongs to user {OWNER}, neither root nor you"), &place)
+            let (folder, _) = folder_of(OWNER, 0o755);
+            let _maker = Child::start_ready(&format!("{OWNER} makes {mode}"), &folder);
+            Child::start(&format!("{STRANGER} reads belongs to user {OWNER}, neither root nor you"), &folder)
                 .succeeds();
         }
     });
 }
 
-/// Root is trusted not to write into what others read, but its links cannot be written by them either.
+/// Root is trusted not to write into links, but other users cannot write into its links either.
 #[test]
 fn a_link_of_root_can_be_observed_and_not_joined() {
     as_root(|| {
-        let (place, _) = place(0, 0o2750);
-        let _maker = started("0 makes 640", &place);
-        Child::start(&format!("{MEMBER} reads rx.0 for writing"), &place).succeeds();
+        let (folder, _) = folder_of(0, 0o2750);
+        let _maker = Child::start_ready("0 makes 640", &folder);
+        Child::start(&format!("{MEMBER} reads rx.0 for writing"), &folder).succeeds();
     });
 }
 
-/// Root may write anywhere, and still does not read in place what another user can change.
+/// Root may write anywhere. Nevertheless it does not read in place what another user can change.
 #[test]
-fn root_is_no_consumer_of_a_users_link() {
+fn root_cannot_be_a_consumer_of_a_users_link() {
     as_root(|| {
-        let (place, _) = place(OWNER, 0o700);
-        let _maker = started(&format!("{OWNER} makes"), &place);
-        let link = open(place.path()).unwrap();
+        let (folder, _) = folder_of(OWNER, 0o700);
+        let _maker = Child::start_ready(&format!("{OWNER} makes"), &folder);
+        let link = open(folder.path()).unwrap();
         let refused = link.consumer().unwrap_err();
         assert_eq!(refused.kind(), LinkErrorKind::Untrusted);
         assert!(refused.to_string().contains(&format!("belongs to user {OWNER}")), "{refused}");
@@ -219,18 +214,18 @@ fn root_is_no_consumer_of_a_users_link() {
 
 #[test]
 fn a_mode_that_lets_others_write_is_refused() {
-    let place = Place::new();
+    let folder = TestFolder::new();
     for mode in [0o660, 0o602, 0o666, 0o620, 0o400, 0o200, 0o440, 0, 0o700, 0o650, 0o1600, 0o4640, 0o10640] {
-        let error = builder(place.path()).mode(mode).create("quotes").unwrap_err();
+        let error = builder(folder.path()).mode(mode).create("quotes").unwrap_err();
         assert_eq!(error.kind(), LinkErrorKind::Invalid, "{mode:o}");
         let message = error.to_string();
         assert!(message.contains(&format!("{mode:#o}")) && message.contains("only the owner"), "{message}");
     }
-    assert!(!place.path().join("base").exists());
+    assert!(!folder.path().join("base").exists());
     for mode in [0o600, 0o640, 0o604, 0o644] {
         let name = format!("with-{mode:o}");
-        builder(place.path()).mode(mode).create(&name).unwrap();
-        let path = place.path().join("base").join(name);
+        builder(folder.path()).mode(mode).create(&name).unwrap();
+        let path = folder.path().join("base").join(name);
         let mode_of = |path: &Path| fs::metadata(path).unwrap().mode() & 0o7777;
         assert_eq!(mode_of(&path), mode | 0o100 | ((mode & 0o044) >> 2));
         assert_eq!(mode_of(&path.join("rx.1")), mode);

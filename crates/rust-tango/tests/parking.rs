@@ -1,6 +1,6 @@
-//! Who has nothing to do sleeps in the kernel, takes no processor, and is woken: by what it waits for, by the
-//! end of the link, and in time by the death of the other side. No wakeup is lost. Between processes; between threads:
-//! `threads_wake_each_other`.
+//! A process that has nothing to do sleeps in the kernel and takes no processor time. It is woken by what it
+//! waits for, by the end of the link, and within a bounded time by the death of the other side. No wakeup is
+//! lost. For threads of one process, see `threads_wake_each_other`.
 #![cfg(all(feature = "shm", target_os = "linux", not(miri)))]
 
 mod common;
@@ -9,22 +9,23 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use common::kernel::forget;
-use common::process::{Child, Place, role, say, skip};
-use common::waiting::{self, AT_ONCE, MTU, is_asleep, read, threads, until};
+use common::process::{Child, TestFolder, processor_time, role, say, skip};
+use common::waiting::{self, AT_ONCE, MTU, exchange_between_sleeping_threads, is_asleep, read, until};
 use common::{Random, assert_is, in_time, publish, publish_blocking};
 use nix::libc;
-use nix::sys::resource::{UsageWho, getrusage};
+use nix::sys::resource::UsageWho;
 use rust_tango::{Link, LinkBuilder, Producer, Start, TangoError, Wait};
 
-fn builder(place: &Path) -> LinkBuilder {
-    Link::builder().depth(8).mtu(MTU).consumers(2).dir(place)
+fn builder(folder: &Path) -> LinkBuilder {
+    Link::builder().depth(8).mtu(MTU).consumers(2).dir(folder)
 }
 
-/// Asks by `there`, and gets its answers by `back`, both of which are there; the producer of `back` is another.
+/// Sends questions by `there` and gets the answers by `back`, both of which exist. Another process is the
+/// producer of `back`.
 fn ask(there: &Link, back: Link) {
     let tx = there.producer().unwrap();
     let mut rx = back.consumer().unwrap().with_wait(AT_ONCE);
-    drop(back); // so that the other can be its producer
+    drop(back); // so that the other process can be its producer
     say("ready");
     assert!(tx.wait_for_consumers(1, None));
     let mut random = Random::new(7);
@@ -35,7 +36,7 @@ fn ask(there: &Link, back: Link) {
         tx.send(&round.to_le_bytes()).unwrap();
         assert_eq!(rx.wait().unwrap().unwrap().payload.as_slice(), round.to_le_bytes());
         late += u64::from(begin.elapsed() >= Duration::from_millis(45));
-        // Meet the other one at all stages of falling asleep.
+        // Meet the other process at all stages of falling asleep.
         for _ in 0..random.below(3000) {
             std::hint::spin_loop();
         }
@@ -45,8 +46,8 @@ fn ask(there: &Link, back: Link) {
 
 #[test]
 fn child() {
-    let Some((role, place)) = role() else { return };
-    // On a kernel without its barrier, or behind a filter that forbids it.
+    let Some((role, folder)) = role() else { return };
+    // A kernel without membarrier, or a filter that forbids it.
     let role = match role.strip_suffix(" without the barrier") {
         None => role.as_str(),
         Some(role) => {
@@ -58,35 +59,35 @@ fn child() {
     };
     match role {
         "ask" => {
-            ask(&builder(&place).create("there").unwrap(), builder(&place).create("back").unwrap());
+            ask(&builder(&folder).create("there").unwrap(), builder(&folder).create("back").unwrap());
         }
         "threads" => {
             say("ready");
-            threads();
+            exchange_between_sleeping_threads();
         }
         "publish" => say(time_of_publishing()),
         "produce" => {
-            let _tx = builder(&place).create("there").unwrap().producer().unwrap();
+            let _tx = builder(&folder).create("there").unwrap().producer().unwrap();
             say("ready");
             std::thread::sleep(common::PATIENCE);
         }
         "wait" => {
-            let mut rx = Link::open_in(&place, "there").unwrap().consumer().unwrap().with_wait(AT_ONCE);
+            let mut rx = Link::open_in(&folder, "there").unwrap().consumer().unwrap().with_wait(AT_ONCE);
             say("ready");
             say(nix::unistd::gettid());
             read(&mut rx, 1);
         }
-        // Answers each fragment of `there` by one in `back`.
+        // Answers each fragment of `there` by one of `back`.
         "echo" => {
-            let mut rx = Link::open_in(&place, "there").unwrap().consumer().unwrap().with_wait(AT_ONCE);
-            let tx = Link::open_in(&place, "back").unwrap().producer().unwrap().with_wait(AT_ONCE);
+            let mut rx = Link::open_in(&folder, "there").unwrap().consumer().unwrap().with_wait(AT_ONCE);
+            let tx = Link::open_in(&folder, "back").unwrap().producer().unwrap().with_wait(AT_ONCE);
             say("ready");
             while let Some(fragment) = rx.wait().unwrap() {
                 tx.send(fragment.payload.as_slice()).unwrap();
             }
         }
         "producer" => {
-            let link = builder(&place).create("quotes").unwrap();
+            let link = builder(&folder).create("quotes").unwrap();
             let tx = link.producer().unwrap();
             say("ready");
             assert!(tx.wait_for_consumers(1, None));
@@ -94,8 +95,8 @@ fn child() {
             publish(&tx, MTU).unwrap();
             std::thread::sleep(common::PATIENCE);
         }
-        "stuffed producer" => {
-            let link = builder(&place).create("quotes").unwrap();
+        "blocked producer" => {
+            let link = builder(&folder).create("quotes").unwrap();
             let tx = link.producer().unwrap().with_wait(AT_ONCE);
             say("ready");
             assert!(tx.wait_for_consumers(1, None));
@@ -104,7 +105,7 @@ fn child() {
             }
         }
         "consumer" => {
-            let rx = Link::open_in(&place, "quotes").unwrap().consumer().unwrap();
+            let rx = Link::open_in(&folder, "quotes").unwrap().consumer().unwrap();
             say("ready");
             std::thread::sleep(common::PATIENCE);
             drop(rx);
@@ -113,26 +114,20 @@ fn child() {
     }
 }
 
-fn started(role: &str, place: &Place) -> Child {
-    let mut child = Child::start(role, place);
-    assert_eq!(child.hear(), "ready");
-    child
-}
-
-/// Every exchange needs two wakeups, in two processes. One that is lost would show as a pause of a slice of
-/// 50 ms: many of them exceed the time that is allowed for all.
+/// Every exchange needs two wakeups, in two processes. A lost one costs a slice of 50 ms, so many of them
+/// would exceed the bound.
 #[test]
 fn exchanges_between_processes_lose_no_wakeup() {
     in_time(|| {
-        let place = Place::new();
-        let asking = started("ask", &place);
-        let answering = started("echo", &place);
+        let folder = TestFolder::new();
+        let asking = Child::start_ready("ask", &folder);
+        let answering = Child::start_ready("echo", &folder);
         asking.succeeds();
         answering.succeeds();
     });
 }
 
-/// Nanoseconds that a fragment of 64 bytes takes its producer, in words: alone, and in a batch.
+/// Describes the nanoseconds that publishing a fragment of 64 bytes takes, alone and in a batch.
 fn time_of_publishing() -> String {
     const BATCH: [&[u8]; 32] = [&[7; 64]; 32];
     let link = Link::builder().depth(1024).mtu(64).build().unwrap();
@@ -159,28 +154,28 @@ fn time_of_publishing() -> String {
     format!("{alone} ns alone, {together} ns in batches of {}", BATCH.len())
 }
 
-/// What the kernel's barrier saves who publishes. Asserts nothing:
+/// What membarrier saves a producer. Measures only, and asserts nothing:
 /// `cargo test --release -p rust-tango --test parking -- --ignored --nocapture`
 #[test]
 #[ignore = "measures"]
 fn what_a_fence_costs() {
-    let place = Place::new();
+    let folder = TestFolder::new();
     for role in ["publish", "publish without the barrier"] {
-        println!("{role}: {}", Child::start(role, &place).hear());
+        println!("{role}: {}", Child::start(role, &folder).hear());
     }
 }
 
-/// Where the kernel has no barrier, parties fence themselves. One that has none cannot sleep as long as the other
-/// relies on it, and naps.
+/// Without membarrier, a party runs its own fences. It cannot sleep while the other side relies on
+/// membarrier, so it naps.
 #[test]
-fn without_the_barrier_of_the_kernel_no_wakeup_is_lost_either() {
+fn no_wakeup_is_lost_without_the_kernel_barrier() {
     in_time(|| {
         const WITHOUT: &str = " without the barrier";
         for (asks, answers) in [(WITHOUT, WITHOUT), (WITHOUT, ""), ("", WITHOUT)] {
-            let place = Place::new();
+            let folder = TestFolder::new();
             let mut parties = Vec::new();
             for role in [format!("ask{asks}"), format!("echo{answers}")] {
-                let mut party = Child::start(&role, &place);
+                let mut party = Child::start(&role, &folder);
                 match party.hear().as_str() {
                     "ready" => parties.push(party),
                     why => return skip(why),
@@ -188,52 +183,54 @@ fn without_the_barrier_of_the_kernel_no_wakeup_is_lost_either() {
             }
             parties.into_iter().for_each(Child::succeeds);
         }
-        let place = Place::new();
-        started("threads without the barrier", &place).succeeds();
+        let folder = TestFolder::new();
+        Child::start_ready("threads without the barrier", &folder).succeeds();
     });
 }
 
-/// Whether this kernel has the barrier.
+/// Whether this kernel offers membarrier.
 fn has_barrier() -> bool {
     // SAFETY: takes no memory.
     let offers = unsafe { libc::syscall(libc::SYS_membarrier, libc::MEMBARRIER_CMD_QUERY, 0, 0) };
     offers > 0 && offers & libc::c_long::from(libc::MEMBARRIER_CMD_REGISTER_GLOBAL_EXPEDITED) != 0
 }
 
-/// Who relies on the barrier of others without having registered for it is fenced by nobody.
+/// Membarrier does not fence a process that has not registered for it.
 #[test]
-fn a_party_says_that_it_relies_on_the_barrier_only_if_it_has_registered() {
+fn a_party_relies_on_the_barrier_only_if_it_has_registered() {
     in_time(|| {
         for (role, relies) in [("produce", has_barrier()), ("produce without the barrier", false)] {
-            let place = Place::new();
-            let mut child = Child::start(role, &place);
+            let folder = TestFolder::new();
+            let mut child = Child::start(role, &folder);
             match child.hear().as_str() {
                 "ready" => {}
                 why => return skip(why),
             }
-            // `relies` in the bell of the producer: `Head` begins at 4096, its second pair of lines is the bell.
-            let tx = std::fs::read(place.path().join("there/tx")).unwrap();
+            // The word `relies` in the producer's eventcount: `Head` begins at 4096, and the eventcount is
+            // its second pair of lines.
+            let tx = std::fs::read(folder.path().join("there/tx")).unwrap();
             let word = u64::from_ne_bytes(tx[4096 + 128 + 8..][..8].try_into().unwrap());
             assert_eq!(word != 0, relies, "{role}");
         }
     });
 }
 
-/// A reader that cannot have the barrier naps beside a producer that relies on it. It is not the kernel's to wake.
+/// A reader without membarrier naps beside a producer that relies on it, because nobody would wake it in the
+/// kernel.
 #[test]
-fn without_the_barrier_nobody_sleeps_beside_one_that_relies_on_it() {
+fn a_reader_without_the_barrier_naps_beside_a_producer_that_relies_on_it() {
     in_time(|| {
         for (role, sleeps) in [("wait", true), ("wait without the barrier", false)] {
-            let place = Place::new();
-            let link = builder(place.path()).create("there").unwrap();
+            let folder = TestFolder::new();
+            let link = builder(folder.path()).create("there").unwrap();
             let tx = link.producer().unwrap();
-            let mut child = Child::start(role, &place);
+            let mut child = Child::start(role, &folder);
             match child.hear().as_str() {
                 "ready" => {}
                 why => return skip(why),
             }
             if !has_barrier() {
-                return skip("no barrier here");
+                return skip("this kernel has no membarrier");
             }
             let path = format!("/proc/{}/task/{}/syscall", child.id(), child.hear());
             let mut asleep = 0;
@@ -244,7 +241,7 @@ fn without_the_barrier_nobody_sleeps_beside_one_that_relies_on_it() {
                     Err(why) => return skip(&why.to_string()),
                 }
             }
-            assert_eq!(asleep > 0, sleeps, "{role}: on a futex in {asleep} of 200 looks");
+            assert_eq!(asleep > 0, sleeps, "{role}: on a futex in {asleep} of 200 samples");
             publish(&tx, MTU).unwrap();
             child.succeeds();
         }
@@ -254,9 +251,9 @@ fn without_the_barrier_nobody_sleeps_beside_one_that_relies_on_it() {
 #[test]
 fn a_producer_sleeps_until_it_has_credits() {
     in_time(|| {
-        let place = Place::new();
-        let child = started("stuffed producer", &place);
-        let link = Link::open_in(place.path(), "quotes").unwrap();
+        let folder = TestFolder::new();
+        let child = Child::start_ready("blocked producer", &folder);
+        let link = Link::open_in(folder.path(), "quotes").unwrap();
         let mut rx = link.consumer().unwrap();
         until(|| link.status().next == 9);
         for seq in 1..=40 {
@@ -271,33 +268,33 @@ fn a_producer_sleeps_until_it_has_credits() {
 #[test]
 fn timeouts_of_a_producer_are_kept() {
     in_time(|| {
-        let place = Place::new();
-        waiting::timeouts_of_a_producer(|| builder(place.path()).create("quotes").unwrap());
+        let folder = TestFolder::new();
+        waiting::producer_timeouts_are_kept(|| builder(folder.path()).create("quotes").unwrap());
     });
 }
 
 #[test]
 fn the_end_wakes_everyone() {
     in_time(|| {
-        let place = Place::new();
-        waiting::the_end_wakes(|| builder(place.path()).create("quotes").unwrap());
+        let folder = TestFolder::new();
+        waiting::the_end_wakes(|| builder(folder.path()).create("quotes").unwrap());
     });
 }
 
 #[test]
 fn a_stop_wakes_everyone() {
     in_time(|| {
-        let place = Place::new();
-        waiting::a_stop_wakes(|| builder(place.path()).create("quotes").unwrap());
+        let folder = TestFolder::new();
+        waiting::a_stop_wakes(|| builder(folder.path()).create("quotes").unwrap());
     });
 }
 
 #[test]
 fn the_death_of_the_other_side_wakes() {
     in_time(|| {
-        let place = Place::new();
-        let child = started("producer", &place);
-        let link = Link::open_in(place.path(), "quotes").unwrap();
+        let folder = TestFolder::new();
+        let child = Child::start_ready("producer", &folder);
+        let link = Link::open_in(folder.path(), "quotes").unwrap();
         let mut rx = link.consumer().unwrap().with_wait(AT_ONCE);
         read(&mut rx, 1);
         let waiting = std::thread::spawn(move || rx.wait().unwrap_err());
@@ -305,24 +302,29 @@ fn the_death_of_the_other_side_wakes() {
         child.kill();
         assert_eq!(waiting.join().unwrap(), TangoError::ProducerGone);
 
-        let link = builder(place.path()).create("quotes").unwrap();
+        let link = builder(folder.path()).create("quotes").unwrap();
         let tx = link.producer().unwrap().with_wait(AT_ONCE);
-        let child = started("consumer", &place);
-        let stuffed = std::thread::spawn(move || {
+        let child = Child::start_ready("consumer", &folder);
+        let blocked = std::thread::spawn(move || {
             for _ in 0..20 {
                 publish_blocking(&tx, MTU);
             }
         });
         until(|| link.status().held_by == Some(0));
         std::thread::sleep(Duration::from_millis(120));
-        assert!(!stuffed.is_finished());
+        assert!(!blocked.is_finished());
         child.kill();
+<<<<<<< HEAD
         stuffed.join().unwrap();
         assert_eq!((link.status().reaped, link.status().held_by), (1, None));
+=======
+        blocked.join().unwrap();
+        assert_eq!((link.status().reaped, link.status().held_by), (1, None));
+>>>>>>> house-tests
 
-        // One that waits for a time finds the dead too.
+        // A producer that waits with a timeout reaps dead consumers, too.
         let tx = link.producer().unwrap().with_wait(AT_ONCE);
-        let child = started("consumer", &place);
+        let child = Child::start_ready("consumer", &folder);
         while publish(&tx, MTU).is_ok() {}
         child.kill();
         tx.publish_timeout(b"", 0, 0, 0, Duration::from_secs(100)).unwrap();
@@ -330,19 +332,20 @@ fn the_death_of_the_other_side_wakes() {
     });
 }
 
-/// A process that is killed asleep leaves its words as they are. Who comes next is woken all the same.
+/// A process that is killed asleep leaves its words in that state. The next owner of the slot is woken
+/// nevertheless.
 #[test]
-fn the_sleep_of_the_dead_ends_with_the_next_owner() {
+fn a_new_owner_does_not_inherit_the_sleep_of_a_dead_one() {
     in_time(|| {
-        let place = Place::new();
-        let link = builder(place.path()).create("there").unwrap();
+        let folder = TestFolder::new();
+        let link = builder(folder.path()).create("there").unwrap();
         let tx = link.producer().unwrap();
-        let back = builder(place.path()).create("back").unwrap();
+        let back = builder(folder.path()).create("back").unwrap();
         drop(back);
-        let child = started("echo", &place);
+        let child = Child::start_ready("echo", &folder);
         until(|| is_asleep(&link, 0));
         child.kill();
-        assert!(is_asleep(&link, 0), "its words say so still");
+        assert!(is_asleep(&link, 0), "its words still say so");
         let mut rx = link.consumer().unwrap().with_wait(AT_ONCE);
         assert!(!is_asleep(&link, 0));
         for _ in 0..20 {
@@ -359,21 +362,12 @@ fn the_sleep_of_the_dead_ends_with_the_next_owner() {
     });
 }
 
-/// Processor time of this thread.
-fn used() -> Duration {
-    let usage = getrusage(UsageWho::RUSAGE_THREAD).unwrap();
-    [usage.user_time(), usage.system_time()]
-        .into_iter()
-        .map(|time| Duration::new(time.tv_sec() as u64, time.tv_usec() as u32 * 1000))
-        .sum()
-}
-
 #[test]
 fn an_idle_party_takes_less_than_a_hundredth_of_a_core() {
     in_time(|| {
         const IDLE: Duration = Duration::from_secs(2);
-        let place = Place::new();
-        let link = builder(place.path()).create("quotes").unwrap();
+        let folder = TestFolder::new();
+        let link = builder(folder.path()).create("quotes").unwrap();
         let tx = link.producer().unwrap().with_wait(Wait::Park);
         let readers = [
             link.consumer().unwrap(),
@@ -384,22 +378,22 @@ fn an_idle_party_takes_less_than_a_hundredth_of_a_core() {
             let mut reader = reader.with_wait(Wait::Park);
             std::thread::spawn(move || {
                 assert!(reader.wait_timeout(IDLE).unwrap().is_none());
-                let used = used();
+                let used = processor_time(UsageWho::RUSAGE_THREAD);
                 assert!(used < IDLE / 100, "a reader used {used:?} in {IDLE:?}");
                 reader
             })
         });
         let readers = readers.map(|reader| reader.join().unwrap());
-        let stuffed = std::thread::spawn(move || {
+        let blocked = std::thread::spawn(move || {
             let tx: Producer<'_> = tx.with_patience(Duration::from_secs(60));
             for _ in 0..9 {
                 publish_blocking(&tx, MTU);
             }
-            let used = used();
+            let used = processor_time(UsageWho::RUSAGE_THREAD);
             assert!(used < IDLE / 100, "a producer used {used:?} in {IDLE:?}");
         });
         std::thread::sleep(IDLE);
         drop(readers);
-        stuffed.join().unwrap();
+        blocked.join().unwrap();
     });
 }

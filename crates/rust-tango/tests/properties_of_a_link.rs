@@ -1,4 +1,5 @@
-//! Whatever is done to a link, in whatever order, it is what the plain model in `common/model.rs` says.
+//! After any sequence of operations, a link is in the state that the simple model in `common/model.rs`
+//! predicts.
 #![cfg(feature = "std")]
 
 #[path = "common/model.rs"]
@@ -8,7 +9,7 @@ use model::{Seen, Shape, run};
 use proptest::collection::vec;
 use proptest::prelude::*;
 
-/// Sequences, and operations in each. Fewer where each step is interpreted (Miri).
+/// The number of sequences, and of operations in each. Fewer under Miri, which interprets every step.
 const CASES: u32 = if cfg!(miri) { 6 } else { 4000 };
 const OPERATIONS: usize = if cfg!(miri) { 40 } else { 200 };
 
@@ -25,7 +26,7 @@ proptest! {
     }
 }
 
-/// The model would be worth nothing if its runs met nothing.
+/// The model would be worthless if its runs met nothing.
 #[test]
 #[cfg_attr(miri, ignore = "it is about many runs, and each of them is like those above")]
 fn runs_meet_everything_that_the_model_knows() {

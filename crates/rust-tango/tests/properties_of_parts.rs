@@ -1,6 +1,6 @@
-//! Properties of the parts beside the link: the duplicate filter against an ordered set, times in 32 bits,
-//! control bits, and messages that are split and put together again. (Of private functions: at the foot of
-//! `src/frag.rs` and `src/seq.rs`.)
+//! Properties of parts beside the link: the duplicate filter against an ordered set, 32-bit timestamps,
+//! control bits, and messages that are split and assembled. Properties of private functions are tested in
+//! their own files.
 #![cfg(feature = "std")]
 
 use std::collections::{BTreeMap, HashMap};
@@ -9,7 +9,7 @@ use proptest::collection::vec;
 use proptest::prelude::*;
 use rust_tango::{Assembler, Consumer, Control, Link, MessageError, Producer, Tcache, TcacheBuf, timestamp};
 
-/// A window of tags: in order of age, and with the age of each.
+/// A window of tags, in order of age, and the age of each tag.
 #[derive(Default)]
 struct Window {
     by_age: BTreeMap<u64, u64>,
@@ -33,17 +33,17 @@ impl Window {
     }
 }
 
-/// How often each property is looked at. Seldom where each step is interpreted (Miri).
+/// The number of cases for each property. Few under Miri, which interprets every step.
 const fn cases(count: u32) -> u32 {
     if cfg!(miri) { 2 } else { count }
 }
 
-/// So many, or few where each is interpreted.
+/// `count`, or few under Miri.
 fn many(count: usize) -> usize {
     if cfg!(miri) { 24 } else { count }
 }
 
-/// Tags that meet again, tags that hash alike to who knows how, and any others.
+/// Tags that recur, tags that are likely to have equal hashes, and any others.
 fn tag() -> impl Strategy<Value = u64> {
     prop_oneof![0..12_u64, (0..40_u64).prop_map(|tag| tag << 58), any::<u64>()]
 }
@@ -108,7 +108,7 @@ proptest! {
     }
 }
 
-/// What a message is of, so that parts of two are never the same.
+/// The content of a message. Parts of two messages are never the same.
 fn message(number: usize, len: usize) -> Vec<u8> {
     (0..len).map(|at| (number * 89 + at * 13) as u8).collect()
 }
@@ -130,7 +130,7 @@ enum Got {
     Error(u64, MessageError),
 }
 
-/// Publishes part `part` of a message of origin `origin`.
+/// Publishes one part of a message of this origin.
 fn publish_part(tx: &Producer<'_>, parts: &[&[u8]], part: usize, sig: u64, origin: u16) {
     let mut control = Control::new(origin);
     if part > 0 {
@@ -145,7 +145,7 @@ fn publish_part(tx: &Producer<'_>, parts: &[&[u8]], part: usize, sig: u64, origi
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(cases(500)))]
 
-    /// Of any length, one after the other, with a reader that is behind by a random number of them.
+    /// Messages of any length, one after the other. The reader is behind by a random number of them.
     #[test]
     fn messages_of_any_length_come_back(
         mtu in 1..200_usize,
@@ -157,7 +157,7 @@ proptest! {
         let (mut assemblers, mut got, mut sent) = (HashMap::new(), Vec::new(), Vec::new());
         for (number, len) in lens.iter().enumerate() {
             let bytes = message(number, *len);
-            // So that the ring has room for it without somebody who reads at the same time.
+            // So that the ring has room for it while nobody reads.
             if number % 3 == 0 || len / mtu > 400 {
                 read_all(&mut rx, &mut assemblers, &mut got);
             }
@@ -170,8 +170,8 @@ proptest! {
         prop_assert!(assemblers.values().all(|assembler| assembler.dropped() == 0));
     }
 
-    /// Fragments of several origins, interleaved: an assembler wants each message in one piece, so what is
-    /// interrupted is told as lost, once, and the next whole one comes through.
+    /// Fragments of several origins, interleaved. An assembler needs each message in one piece, so it reports
+    /// an interrupted message as lost, once, and returns the next whole one.
     #[test]
     fn an_interrupted_message_is_lost_and_the_next_is_not(
         mtu in 1..50_usize,
@@ -204,7 +204,7 @@ proptest! {
                 .iter()
                 .filter(|got| matches!(got, Got::Message(sig, _) | Got::Error(sig, _) if *sig == origin as u64))
                 .collect();
-            prop_assert_eq!(of_this.len(), 1, "told once");
+            prop_assert_eq!(of_this.len(), 1, "reported once");
             match of_this[0] {
                 Got::Message(_, bytes) => prop_assert!(in_one_piece && *bytes == message),
                 Got::Error(_, error) => {

@@ -1,4 +1,4 @@
-//! Code that was written for the published crate compiles and does what it did: the borrowed API, call
+//! Code that was written for the published crate compiles and does the same as there. The borrowed API, call
 //! by call.
 #![cfg(feature = "std")]
 
@@ -34,7 +34,7 @@ fn the_example_works_as_written() {
 }
 
 #[test]
-fn the_tuple_of_the_builder() {
+fn the_builder_returns_its_tuple() {
     let (mcache, dcache, fseq, fctl, metrics) =
         ChannelBuilder::<64, 64, 256>::new().with_flow_control().with_metrics().build();
     let (fctl, metrics): (Fctl, Metrics) = (fctl.unwrap(), metrics.unwrap());
@@ -82,7 +82,7 @@ fn blocking_batches_waiting_and_iteration() {
 
     let payloads: Vec<Vec<u8>> = (1..=10).map(|n| vec![n; n as usize]).collect();
     let slices: Vec<&[u8]> = payloads.iter().map(Vec::as_slice).collect();
-    assert_eq!(producer.publish_batch(&slices, 5, 6), 8, "the ring is full then");
+    assert_eq!(producer.publish_batch(&slices, 5, 6), 8, "then the ring is full");
     assert_eq!(producer.publish(b"x", 0, 0, 0), Err(TangoError::NoCredits { held_by: Some(0) }));
     let batch = consumer.poll_batch(5).unwrap();
     assert_eq!((batch.len(), batch.is_empty()), (5, false));

@@ -1,5 +1,5 @@
-//! Every reliable consumer gets every fragment, once, in order, with every byte, however fast or slow it
-//! is and however payloads lie.
+//! Every reliable consumer gets every fragment, once, in order, with every byte, however fast it is and
+//! wherever payloads lie.
 #![cfg(feature = "std")]
 
 mod common;
@@ -13,11 +13,11 @@ use rust_tango::{Consumer, DCache, Fctl, Fseq, Link, LinkBuilder, MCache, Produc
 #[derive(Clone, Copy)]
 enum Pace {
     Fast,
-    /// Rests now and then, also while it holds a fragment.
+    /// Pauses now and then, also while it holds a fragment.
     Slow,
 }
 
-/// Reads until the link is closed, by all ways of reading in turn; returns how many there were.
+/// Reads until the link is closed, by each reading method in turn. Returns how many fragments there were.
 fn read_all(mut rx: Consumer<'_>, first: u64, max: usize, pace: Pace, seed: u64) -> u64 {
     let mut random = Random::new(seed);
     let mut next = first;
@@ -59,7 +59,7 @@ fn read_all(mut rx: Consumer<'_>, first: u64, max: usize, pace: Pace, seed: u64)
     }
 }
 
-/// Sends `count` fragments of up to `max` bytes to as many consumers as there are paces.
+/// Sends `count` fragments of up to `max` bytes to one consumer for each pace.
 fn exchange(link: LinkBuilder, max: usize, count: u64, paces: &[Pace]) {
     let count = few(count);
     let link = link.mtu(max).consumers(paces.len()).build().unwrap();
@@ -106,7 +106,7 @@ fn in_an_ample_region() {
     in_time(|| exchange(Link::builder().depth(8), 1000, 10_000, &[Pace::Fast, Pace::Fast]));
 }
 
-/// The region has room for a few payloads only, so that they die long before their lines are used again.
+/// The region has room for a few payloads only, so they are overwritten long before their lines are.
 #[test]
 fn in_a_small_region() {
     in_time(|| exchange(Link::builder().depth(64).region(1024), 1000, 6_000, &[Pace::Slow]));
@@ -138,7 +138,7 @@ fn borrowed_storage() {
     });
 }
 
-/// While a consumer holds fragment `n`, what is published does not reach `n + credits`.
+/// While a consumer holds fragment `n`, nothing from `n + credits` on is published.
 #[test]
 fn credits_below_the_depth_are_never_exceeded() {
     in_time(|| {
@@ -147,9 +147,9 @@ fn credits_below_the_depth_are_never_exceeded() {
         let tx = link.producer().unwrap();
         let consumers = [link.consumer().unwrap(), link.consumer().unwrap()];
         for _ in 0..CREDITS {
-            publish(&tx, 64).expect("all credits can be used");
+            publish(&tx, 64).expect("all credits must be usable");
         }
-        assert!(publish(&tx, 64).is_err(), "and no more");
+        assert!(publish(&tx, 64).is_err(), "and no more than these");
         let mut readers = Vec::new();
         for (mut rx, seed) in consumers.into_iter().zip(1..) {
             let link = link.clone();

@@ -1,4 +1,4 @@
-//! Nothing special happens where sequence numbers wrap from `u64::MAX` to 0.
+//! Nothing changes where sequence numbers wrap from `u64::MAX` to 0.
 #![cfg(feature = "std")]
 
 mod common;
@@ -9,13 +9,13 @@ use rust_tango::{Consumer, DCache, Fctl, Fseq, Link, MCache, Metrics, Producer, 
 const MTU: usize = 200;
 const DEPTH: usize = 8;
 
-/// Starting numbers from before to behind the wrap.
+/// First numbers from before the wrap to after it.
 fn starts() -> impl Iterator<Item = u64> {
     (0..20).map(|back| 2_u64.wrapping_sub(back)).chain([1 << 63, (1 << 63) - 5])
 }
 
 #[test]
-fn reliable_on_borrowed_storage() {
+fn reliable_consumers_on_borrowed_storage() {
     in_time(|| starts().for_each(reliable_from));
 }
 
@@ -24,7 +24,7 @@ fn reliable_from(start: u64) {
     let (fseq, fctl, metrics) = (Fseq::new(start), Fctl::new(5), Metrics::new());
     let tx = Producer::with_flow_control(&mcache, &dcache, &fseq, &fctl).with_metrics(&metrics);
     let mut rx = Consumer::with_flow_control(&mcache, &dcache, &fctl, start).with_metrics(&metrics);
-    assert!(rx.poll().unwrap().is_none(), "no phantom in an empty ring that starts with {start}");
+    assert!(rx.poll().unwrap().is_none(), "an empty ring that starts with {start} must have no fragment");
     let mut read = start;
     for round in 0..10 {
         for _ in 0..5 {
@@ -68,7 +68,7 @@ fn overruns_from(start: u64) {
 }
 
 #[test]
-fn a_link_and_all_who_join_it() {
+fn a_link_and_all_kinds_of_readers() {
     in_time(|| starts().for_each(link_from));
 }
 
@@ -98,7 +98,7 @@ fn link_from(start: u64) {
             let seq = fragment.meta.seq;
             assert_is(&fragment, seq, MTU);
         }
-        let reach = n.wrapping_sub(first.expect("at least the last one is there"));
+        let reach = n.wrapping_sub(first.expect("at least the last fragment is there"));
         assert!(reach <= step && reach < DEPTH as u64, "{reach} at {step}");
         assert_eq!(oldest.next_seq(), n.wrapping_add(1));
         if step % 7 == 3 {

@@ -1,5 +1,6 @@
-//! Storage of the borrowed API can be moved while nobody borrows it, with all that is published in it; and whatever
-//! its size, no reader finds a byte there that nobody has written. Natively, little of this can fail: it is for Miri.
+//! Storage of the borrowed API can be moved while nobody borrows it, together with everything published in
+//! it. Whatever its size, readers find no byte there that nobody has written. Mostly for Miri: natively,
+//! little of this can fail.
 #![cfg(feature = "alloc")]
 
 use rust_tango::{Consumer, DCache, Fctl, Fseq, MCache, Producer};
@@ -15,7 +16,7 @@ fn byte(n: usize, at: usize) -> u8 {
     (n * 31 + at * 7 + 1) as u8
 }
 
-/// Fragments of the sizes that reach the ends of the granules, the last of them as large as can be.
+/// Sizes near the ends of granules. The last one is the largest possible.
 fn sizes(size: usize) -> [usize; 4] {
     [size / 2 + 1, size.saturating_sub(1), size.min(97), size].map(|len| len.min(size))
 }
@@ -51,7 +52,7 @@ fn lent_and_written_in_part<const SIZE: usize>() {
     let (mcache, dcache, fseq, fctl) = &moved(storage::<SIZE>());
     let mut tx = Producer::with_flow_control(mcache, dcache, fseq, fctl);
     let mut rx = Consumer::with_flow_control(mcache, dcache, fctl, 1);
-    // All the way round the region, and some more.
+    // Once around the region, and a little more.
     for n in 0..7 {
         let mut loan = tx.loan(SIZE).unwrap();
         if n % 2 == 1 {
@@ -60,7 +61,7 @@ fn lent_and_written_in_part<const SIZE: usize>() {
         loan.commit(0, 0, 0);
         let sum: u64 =
             rx.poll().unwrap().unwrap().payload.as_slice().iter().map(|byte| u64::from(*byte)).sum();
-        assert!(n > 0 || sum == 0, "a fresh region is all zeros");
+        assert!(n > 0 || sum == 0, "a new region must be all zeros");
     }
 }
 
@@ -76,7 +77,7 @@ macro_rules! of_each_size {
     ($($name:ident),*) => {$(
         #[test]
         fn $name() {
-            // Below, at, and above whole words and granules; from 97 on, payloads lie in the region.
+            // Below, at, and above whole words and granules. From 97 on, payloads lie in the region.
             super::$name::<1>();
             super::$name::<96>();
             super::$name::<97>();

@@ -1,38 +1,39 @@
-//! Many short runs with random shapes and delays, the content of everything checked: for orderings that a
-//! processor allows, and that the machine of whoever wrote this does not show. A few seconds by default.
+//! Many short runs with random shapes and delays, in which all content is checked. They look for reorderings
+//! that some processors allow and a developer's machine does not show. Takes a few seconds by default.
 //!
 //! ```sh
-//! # An hour for each test, on any machine; on 64-bit Arm, whose memory model is weak, above all:
+//! # An hour for each test, on any machine. Most useful on 64-bit Arm, which has a weak memory model:
 //! TANGO_STRESS_SECONDS=3600 cargo test --release -p rust-tango --test stress -- --test-threads 1 --nocapture
-//! # The same for that target from another machine with Arm's tools, to be copied there and run:
+//! # Built for that target on another machine that has a cross linker, to be copied and run there:
 //! cargo test --release -p rust-tango --test stress --target aarch64-unknown-linux-gnu --no-run
 //! ```
 //!
-//! A failure names its seed. `TANGO_STRESS_SEED` begins with that one; how threads meet is new each time.
+//! A failure prints its seed. `TANGO_STRESS_SEED` sets the first seed. The interleaving differs in each run.
 #![cfg(feature = "std")]
 
 mod common;
 
-use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::panic::{catch_unwind, resume_unwind};
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
-use common::{Random, assert_whole, in_time, payload, publish, publish_blocking, sig};
+use common::waiting::AT_ONCE;
+use common::{Random, assert_whole, die_by_panic, in_time, payload, publish, publish_blocking, sig};
 use rust_tango::{Consumer, Link, LinkBuilder, Producer, Start, TangoError, Wait};
 
-/// Fragments of a run.
+/// Fragments per run.
 const RUN: u64 = if cfg!(miri) { 12 } else { 300 };
-const AT_ONCE: Wait = Wait::ParkAfter(Duration::ZERO);
 
 fn number(variable: &str) -> Option<u64> {
     std::env::var(variable).ok().map(|text| text.parse().expect("a number"))
 }
 
-/// Calls `run` with one seed after the other, at least three times, until the time is over.
-fn again_and_again(name: &'static str, run: fn(&mut Random)) {
+/// Calls `run` with one seed after the other, at least three times, until the time is over. Under Miri, only
+/// once.
+fn repeat(name: &'static str, run: fn(&mut Random)) {
     let time = number("TANGO_STRESS_SECONDS").map(Duration::from_secs);
     let first = number("TANGO_STRESS_SEED").unwrap_or(match time {
-        // Whoever runs this for hours wants to see something new each time.
+        // A run of hours should try something new each time.
         Some(_) => std::time::UNIX_EPOCH.elapsed().map_or(0, |since| since.as_secs() << 24),
         None => 0,
     });
@@ -52,8 +53,8 @@ fn again_and_again(name: &'static str, run: fn(&mut Random)) {
     println!("{name}: {runs} runs from seed {first}");
 }
 
-/// Nothing, mostly; or a moment that lets others get further.
-fn dawdle(random: &mut Random) {
+/// Usually does nothing. Sometimes pauses so that other threads get further.
+fn pause_at_random(random: &mut Random) {
     match random.below(16) {
         0 => std::thread::yield_now(),
         1..4 => (0..random.below(300)).for_each(|_| std::hint::spin_loop()),
@@ -62,8 +63,8 @@ fn dawdle(random: &mut Random) {
     }
 }
 
-/// A link of a random shape: slots or granules or both, ample or scarce, often just before numbers wrap.
-/// With it, the largest payload.
+/// A link of random shape, and its MTU: payloads in slots, granules or both, with ample or scarce granules
+/// and credits. Numbers often start just before the wrap.
 fn shape(random: &mut Random) -> (LinkBuilder, usize) {
     let mtu = [8, 40, 96, 300, 700][random.below(5) as usize];
     let depth = 2 << random.below(4);
@@ -92,10 +93,10 @@ struct Tally {
     replaced: u64,
 }
 
-/// Reads until the link is closed, or `enough` fragments are read. Looks at every byte twice, with a delay in
-/// between, during which whoever thinks that the payload is finished with would write over it.
+/// Reads until the link is closed, or `enough` fragments are read. Checks every payload twice, with a pause
+/// in between in which a producer that takes the payload for released would overwrite it.
 fn read(mut rx: Consumer<'_>, mtu: usize, mut random: Random, enough: u64) -> Tally {
-    // Not what `next_seq` says in between: that of an evictable consumer moves before it is told why.
+    // `next_seq` would not do: that of an evictable consumer moves before the eviction is reported.
     let (mut tally, mut expected) = (Tally::default(), rx.next_seq());
     while tally.got < enough {
         let seen = if random.below(4) == 0 {
@@ -108,7 +109,7 @@ fn read(mut rx: Consumer<'_>, mtu: usize, mut random: Random, enough: u64) -> Ta
                     })
                 };
                 let count = check();
-                dawdle(&mut random);
+                pause_at_random(&mut random);
                 assert_eq!(check(), count);
                 count
             })
@@ -119,7 +120,7 @@ fn read(mut rx: Consumer<'_>, mtu: usize, mut random: Random, enough: u64) -> Ta
                 let Some(fragment) = fragment else { return 0 };
                 assert_eq!(fragment.meta.seq, expected);
                 assert_whole(&fragment.meta, fragment.payload.as_slice(), mtu);
-                dawdle(&mut random);
+                pause_at_random(&mut random);
                 assert_whole(&fragment.meta, fragment.payload.as_slice(), mtu);
                 1
             })
@@ -133,7 +134,7 @@ fn read(mut rx: Consumer<'_>, mtu: usize, mut random: Random, enough: u64) -> Ta
             }
             Err(TangoError::Overrun { lost, next } | TangoError::Evicted { lost, next }) => {
                 assert!(lost > 0);
-                assert_eq!(expected.wrapping_add(lost), next, "every number is accounted for");
+                assert_eq!(expected.wrapping_add(lost), next, "every number must be accounted for");
                 expected = next;
                 tally.lost += lost;
             }
@@ -141,15 +142,15 @@ fn read(mut rx: Consumer<'_>, mtu: usize, mut random: Random, enough: u64) -> Ta
             Err(TangoError::ProducerReplaced { .. }) => tally.replaced += 1,
             Err(error) => panic!("{error}"),
         }
-        dawdle(&mut random);
+        pause_at_random(&mut random);
     }
     tally
 }
 
-/// Publishes `count` fragments, by one call or the other.
+/// Publishes `count` fragments by random methods.
 fn produce(tx: &mut Producer<'_>, mtu: usize, count: u64, random: &mut Random) {
     for _ in 0..count {
-        dawdle(random);
+        pause_at_random(random);
         match random.below(4) {
             0 => publish_blocking(tx, mtu),
             1 => {
@@ -157,10 +158,10 @@ fn produce(tx: &mut Producer<'_>, mtu: usize, count: u64, random: &mut Random) {
                 let bytes = payload(seq, mtu);
                 loop {
                     if let Ok(mut loan) = tx.loan(bytes.len()) {
-                        // Between what is retired and what is published, so that readers meet both.
-                        dawdle(random);
+                        // Readers should meet the state between claiming memory and publishing.
+                        pause_at_random(random);
                         loan.write_at(0, &bytes);
-                        dawdle(random);
+                        pause_at_random(random);
                         loan.commit(sig(seq), sig(seq) as u16, seq as u32);
                         break;
                     }
@@ -177,7 +178,7 @@ fn produce(tx: &mut Producer<'_>, mtu: usize, count: u64, random: &mut Random) {
     }
 }
 
-/// All arrive at two reliable consumers, around the ring, the region and the end of numbers.
+/// Two reliable consumers get everything, across the wraps of ring, region and numbers.
 fn wraps(random: &mut Random) {
     let (link, mtu) = shape(random);
     let link = link.consumers(2).build().unwrap();
@@ -197,7 +198,7 @@ fn wraps(random: &mut Random) {
     });
 }
 
-/// Observers are lapped by a producer that nobody holds back, and beside one that somebody does.
+/// Observers are lapped by a producer without consumers, and beside a consumer that holds it back.
 fn laps(random: &mut Random) {
     let (link, mtu) = shape(random);
     let link = link.consumers(1).build().unwrap();
@@ -223,7 +224,7 @@ fn laps(random: &mut Random) {
     });
 }
 
-/// Consumers come and go; each gets what lies between without a gap.
+/// Consumers join and leave. Each gets everything in between without a gap.
 fn visits(random: &mut Random) {
     let (link, mtu) = shape(random);
     let link = link.consumers(2).build().unwrap();
@@ -253,7 +254,7 @@ fn visits(random: &mut Random) {
                 if publish(&tx, mtu).is_err() {
                     std::thread::yield_now();
                 }
-                dawdle(&mut random);
+                pause_at_random(&mut random);
             }
         });
         let visits: Vec<_> = visitors.into_iter().map(|visitor| visitor.join()).collect();
@@ -263,7 +264,7 @@ fn visits(random: &mut Random) {
     });
 }
 
-/// An evictable consumer is evicted at random moments, beside one that cannot be.
+/// An evictable consumer is evicted at random moments, beside a consumer that cannot be.
 fn evictions(random: &mut Random) {
     let (link, mtu) = shape(random);
     let link = link.consumers(2).build().unwrap();
@@ -282,8 +283,8 @@ fn evictions(random: &mut Random) {
     });
 }
 
-/// Producers end in a panic in the middle, one after the other, each in a thread of its own; nothing that was
-/// published is lost to a reliable consumer.
+/// Producers end by panics, one after the other, each in a thread of its own. A reliable consumer loses
+/// nothing that was published.
 fn takeovers(random: &mut Random) {
     const PRODUCERS: u64 = 4;
     let (link, mtu) = shape(random);
@@ -303,15 +304,11 @@ fn takeovers(random: &mut Random) {
                 let mut tx = tx;
                 produce(&mut tx, mtu, count, &mut random);
                 if producer < PRODUCERS {
-                    // As a panic, but without a word of it.
-                    let _ = catch_unwind(AssertUnwindSafe(move || {
-                        let _tx = tx;
-                        resume_unwind(Box::new(()));
-                    }));
+                    die_by_panic(tx);
                 }
             });
             thread.join().unwrap();
-            dawdle(&mut Random::new(count));
+            pause_at_random(&mut Random::new(count));
         }
         let [reliable, observer] = readers.map(|reader| reader.join().unwrap());
         assert_eq!((reliable.got, reliable.lost), (PRODUCERS * count, 0));
@@ -320,8 +317,8 @@ fn takeovers(random: &mut Random) {
     });
 }
 
-/// Questions and answers between two threads that sleep whenever they have nothing to do. A wakeup that is lost
-/// costs a slice of 50 ms, so many of them show in the time.
+/// Questions and answers between two threads that sleep whenever they have nothing to do. A lost wakeup costs
+/// a slice of 50 ms, so many of them would exceed the bound.
 fn wakeups(random: &mut Random) {
     let [there, back] = [0, 1].map(|_| Link::builder().depth(2).mtu(8).consumers(1).build().unwrap());
     let (tx, echo) = (there.producer().unwrap(), back.producer().unwrap().with_wait(AT_ONCE));
@@ -347,31 +344,31 @@ fn wakeups(random: &mut Random) {
 }
 
 #[test]
-fn everything_arrives_around_every_end() {
-    again_and_again("wraps", wraps);
+fn everything_arrives_across_all_wraps() {
+    repeat("wraps", wraps);
 }
 
 #[test]
 fn lapped_observers_accept_nothing_torn() {
-    again_and_again("laps", laps);
+    repeat("laps", laps);
 }
 
 #[test]
-fn who_comes_and_goes_sees_no_gap() {
-    again_and_again("visits", visits);
+fn joining_and_leaving_consumers_see_no_gap() {
+    repeat("visits", visits);
 }
 
 #[test]
-fn the_evicted_are_told_what_they_lost() {
-    again_and_again("evictions", evictions);
+fn evicted_consumers_learn_what_they_lost() {
+    repeat("evictions", evictions);
 }
 
 #[test]
 fn nothing_is_lost_by_a_takeover() {
-    again_and_again("takeovers", takeovers);
+    repeat("takeovers", takeovers);
 }
 
 #[test]
 fn no_wakeup_is_lost() {
-    again_and_again("wakeups", wakeups);
+    repeat("wakeups", wakeups);
 }

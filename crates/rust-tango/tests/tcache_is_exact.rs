@@ -1,12 +1,11 @@
-//! A duplicate filter is exact: a tag is a duplicate if, and only if, it is among the last N that
-//! were new.
+//! The duplicate filter is exact: a tag is a duplicate if and only if it is among the last N new tags.
 
 use rust_tango::Tcache;
 #[cfg(feature = "alloc")]
 use rust_tango::TcacheBuf;
 use std::collections::VecDeque;
 
-/// Pseudo-random tags, `kinds` of them, among them 0 and `u64::MAX`, spread over the whole range.
+/// Pseudo-random tags of `kinds` different values, among them 0 and `u64::MAX`, spread over the whole range.
 struct Tags {
     state: u64,
     kinds: u64,
@@ -22,12 +21,12 @@ impl Iterator for Tags {
         Some(match (self.state >> 20) % self.kinds {
             0 => 0,
             1 => u64::MAX,
-            kind => kind.wrapping_mul(0x0100_0010_0004_0001), // odd: no two alike
+            kind => kind.wrapping_mul(0x0100_0010_0004_0001), // an odd factor keeps them distinct
         })
     }
 }
 
-/// Compares `insert` with the definition: a tag is new unless it is one of the last `depth` new ones.
+/// Compares `insert` with the definition: a tag is new unless it is one of the last `depth` new tags.
 fn compare(depth: usize, kinds: u64, insert: impl Fn(u64) -> bool) {
     const TAGS: usize = if cfg!(miri) { 500 } else { 20_000 };
     let mut window = VecDeque::new();
@@ -45,10 +44,7 @@ fn compare(depth: usize, kinds: u64, insert: impl Fn(u64) -> bool) {
         }
     }
     let few = TAGS / 200;
-    assert!(
-        duplicates > few && duplicates < TAGS - few,
-        "a test that saw {duplicates} duplicates shows little"
-    );
+    assert!(duplicates > few && duplicates < TAGS - few, "only {duplicates} duplicates were met");
 }
 
 fn compare_inline<const N: usize>() {
@@ -79,7 +75,7 @@ fn boxed_windows_of_many_sizes() {
 }
 
 #[test]
-fn zero_and_the_largest_number_are_tags_like_others() {
+fn zero_and_the_largest_number_are_ordinary_tags() {
     let seen = Tcache::<2>::new();
     for tag in [0, u64::MAX] {
         assert!(!seen.contains(tag));

@@ -1,5 +1,5 @@
-//! Whatever part of a link is dropped last frees the memory, also in a function that was passed it by value: no
-//! reference that goes with it promises more than that. Natively, this can hardly fail: it is for Miri.
+//! The part of a link that is dropped last frees the memory, even inside a function that got it by value: no
+//! reference that is passed along promises more than that. Mostly for Miri: natively, this can hardly fail.
 #![cfg(feature = "std")]
 
 use rust_tango::{Consumer, Link, Producer, Start};
@@ -8,7 +8,7 @@ fn link() -> Link {
     Link::builder().depth(4).mtu(200).consumers(2).build().unwrap()
 }
 
-/// One fragment in the ring's slot, and one in the region.
+/// One fragment in a slot of the ring, and one in the region.
 fn publish(tx: &Producer<'_>) {
     tx.send(&[7; 20]).unwrap();
     tx.send(&[8; 150]).unwrap();
@@ -22,7 +22,7 @@ fn drain(rx: &mut Consumer<'_>) -> usize {
     bytes
 }
 
-/// Drops it while it, and all that it refers to, is an argument.
+/// Drops `last` while it, and everything that it refers to, is an argument.
 #[inline(never)]
 fn drop_by_value<T>(last: T) {
     drop(std::hint::black_box(last));
@@ -37,7 +37,7 @@ fn a_producer() {
     drop_by_value(tx);
 }
 
-/// Every kind of reader, behind a producer that has gone before it.
+/// Every kind of reader is dropped after the producer.
 #[test]
 fn a_reader_of_each_kind() {
     let kinds: [fn(&Link) -> Consumer<'static>; 3] = [
@@ -56,7 +56,7 @@ fn a_reader_of_each_kind() {
     }
 }
 
-/// A consumer that has looked in vain looks elsewhere, by references of its own.
+/// A consumer that has polled in vain switches to the hot slot, with references of its own.
 #[test]
 fn a_reader_that_has_waited() {
     let link = link();
@@ -110,16 +110,16 @@ fn an_iterator() {
 }
 
 #[test]
-fn a_link_that_nobody_uses_any_more() {
+fn an_unused_link() {
     let link = link();
     drop(link.producer().unwrap());
     drop(link.consumer().unwrap());
     drop_by_value(link);
 }
 
-/// A payload or a batch is passed by value, and the credit that goes with it lets the producer write where it was.
+/// A payload or a batch is passed by value. Its credit then lets the producer overwrite the memory.
 #[test]
-fn what_was_read_is_overwritten_while_it_is_dropped() {
+fn a_payload_is_overwritten_while_it_is_dropped() {
     let link = Link::builder().depth(2).mtu(200).build().unwrap();
     let (tx, mut rx) = (link.producer().unwrap(), link.consumer().unwrap());
     let writer = std::thread::spawn(move || {

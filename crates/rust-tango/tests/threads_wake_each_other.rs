@@ -1,5 +1,5 @@
-//! Threads that have nothing to do sleep, and are woken by what they wait for. No wakeup is lost. (Between processes:
-//! `parking`.)
+//! Threads that have nothing to do sleep, and are woken by what they wait for. No wakeup is lost. Between
+//! processes, see `parking`.
 #![cfg(feature = "std")]
 
 mod common;
@@ -15,11 +15,11 @@ fn link() -> Link {
 }
 
 #[test]
-fn of_one_producer_and_two_consumers() {
-    in_time(waiting::threads);
+fn one_producer_and_two_consumers() {
+    in_time(waiting::exchange_between_sleeping_threads);
 }
 
-/// The consumer that holds the producer back leaves: that is news too.
+/// When the consumer that holds the producer back leaves, the producer wakes.
 #[test]
 fn leaving_wakes_the_producer() {
     in_time(|| {
@@ -35,7 +35,7 @@ fn leaving_wakes_the_producer() {
             for _ in 0..5 {
                 publish_blocking(&tx, MTU);
             }
-            assert!(begin.elapsed() >= Duration::from_millis(2), "it has waited");
+            assert!(begin.elapsed() >= Duration::from_millis(2), "it must have waited");
             leaves.join().unwrap();
         }
     });
@@ -59,7 +59,7 @@ fn timeouts_are_kept() {
 
 #[test]
 fn timeouts_of_a_producer_are_kept() {
-    in_time(|| waiting::timeouts_of_a_producer(link));
+    in_time(|| waiting::producer_timeouts_are_kept(link));
 }
 
 #[test]

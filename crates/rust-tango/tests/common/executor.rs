@@ -1,4 +1,4 @@
-//! What tests of readers that are awaited share.
+//! Helpers for tests of async readers: executors, and scenarios that run on the heap and in shared memory.
 
 use std::future::{Future, poll_fn};
 use std::pin::pin;
@@ -8,10 +8,10 @@ use std::task::{Context, Poll, Wake, Waker};
 use rust_tango::{AsyncConsumer, Consumer, Link, LinkError, Start};
 
 use super::assert_is;
-use super::waiting::{MTU, fast_asleep, is_asleep, until};
+use super::waiting::{MTU, allow_time_to_fall_asleep, is_asleep, until};
 
 type Kind = fn(&Link) -> Result<Consumer<'static>, LinkError>;
-/// All kinds of readers.
+/// Every kind of reader.
 pub(crate) const KINDS: [Kind; 3] =
     [Link::consumer, |link| link.evictable_consumer(Start::Next), Link::observer];
 
@@ -37,12 +37,14 @@ pub(crate) fn block_on<F: Future>(future: F) -> F::Output {
     }
 }
 
+/// A single-threaded runtime of tokio.
 pub(crate) fn tokio_on_this_thread() -> tokio::runtime::Runtime {
     tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap()
 }
 
-/// Polls once, and lets go of the future. A fragment that it got is checked; true if there was one.
-pub(crate) async fn glance(rx: &mut AsyncConsumer, seq: u64) -> bool {
+/// Polls `recv` once and drops the future. Checks the fragment if there was one, and returns whether there
+/// was.
+pub(crate) async fn poll_once(rx: &mut AsyncConsumer, seq: u64) -> bool {
     poll_fn(|cx| {
         let mut found = false;
         if let Poll::Ready(result) = pin!(rx.recv()).poll(cx) {
@@ -56,22 +58,22 @@ pub(crate) async fn glance(rx: &mut AsyncConsumer, seq: u64) -> bool {
     .await
 }
 
-/// Readers that await are told of the end: that the producer has gone, or that somebody has stopped the link.
-pub(crate) fn ends_wake(make: impl Fn() -> Link) {
-    let awaits_the_end = |rx: Consumer<'static>| {
+/// Async readers wake when the link ends: the producer is dropped, or the link is stopped.
+pub(crate) fn ends_wake_readers(make: impl Fn() -> Link) {
+    let wait_for_the_end = |rx: Consumer<'static>| {
         let mut rx = rx.into_async().unwrap();
         std::thread::spawn(move || block_on(async { rx.recv().await.unwrap().is_none() }))
     };
-    for stops in [false, true] {
+    for stop in [false, true] {
         let link = make();
         let mut tx = Some(link.producer().unwrap());
-        let readers = [link.consumer().unwrap(), link.observer().unwrap()].map(awaits_the_end);
+        let readers = [link.consumer().unwrap(), link.observer().unwrap()].map(wait_for_the_end);
         until(|| is_asleep(&link, 0));
-        if stops {
-            fast_asleep();
+        if stop {
+            allow_time_to_fall_asleep();
             link.stop().unwrap();
         } else {
-            tx = None; // closed
+            tx = None; // closes the link
         }
         assert!(readers.into_iter().all(|reader| reader.join().unwrap()));
         drop(tx);

@@ -1,10 +1,11 @@
-//! What programs do with a link of whose state they know nothing. Used by tests and by fuzz targets.
+//! What a program may do with a link whose state it does not know. Tests and fuzz targets use it.
 
 use rust_tango::{Consumer, Link, Start, TangoError};
 
-/// Reads all there is, in all ways there are, and looks at every byte. The files do not change meanwhile, so
-/// there must be an end: nothing more to be had, after so many calls. (Now and then a reader asks whether its
-/// producer lives, and looks once more: if that comes among the last calls, there are some more.)
+/// Reads everything by every reading method and passes every byte to `look`. The files do not change
+/// meanwhile, so after a bounded number of calls there must be nothing left to read. The bound has some
+/// slack: now and then a reader asks whether its producer lives and then polls again, which may fall into the
+/// last calls.
 #[track_caller]
 pub(crate) fn comes_to_rest(reader: &mut Consumer<'_>, depth: usize, mut look: impl FnMut(&[u8])) {
     let calls = 40 * depth;
@@ -37,10 +38,14 @@ pub(crate) fn comes_to_rest(reader: &mut Consumer<'_>, depth: usize, mut look: i
             Ok(true) | Err(_) => 0,
         };
     }
-    assert!(rest >= 8, "after {} calls {reader:?} still goes on, at rest for {rest}", 2 * calls);
+    assert!(
+        rest >= 8,
+        "after {} calls {reader:?} still returns something; idle calls at the end: {rest}",
+        2 * calls
+    );
 }
 
-/// What a link is asked for by programs that know nothing of its state: all of it answers, and ends.
+/// Makes every call that a program can make without knowing the state of the link. Each must return.
 pub(crate) fn use_it_all(link: &Link, look: impl Fn(&[u8])) {
     let geometry = link.geometry();
     let depth = geometry.depth;

@@ -1,4 +1,4 @@
-//! A link whose files somebody else has written to.
+//! A link whose files somebody else has overwritten.
 
 use std::fs::OpenOptions;
 use std::os::unix::fs::FileExt;
@@ -6,59 +6,63 @@ use std::path::{Path, PathBuf};
 
 use rust_tango::{Link, LinkBuilder};
 
-use super::process::Place;
+use super::process::TestFolder;
 use super::{Random, publish};
 
 pub(crate) const MTU: usize = 300;
 pub(crate) const DEPTH: u64 = 8;
 pub(crate) const NAME: &str = "quotes";
-/// Where things are in `tx`, in words: the words beside the ring, and the ring.
+/// Where the head and the ring begin in `tx`, in words, and their sizes.
 pub(crate) const HEAD: u64 = 512;
 pub(crate) const HEAD_WORDS: u64 = 96;
 pub(crate) const RING: u64 = 1024;
 pub(crate) const SLOT_WORDS: u64 = 16;
-/// Where a consumer's words are in `rx.N`, and how many.
+/// Where a consumer's words begin in `rx.N`, and how many there are.
 pub(crate) const CONSUMER: u64 = 16;
 pub(crate) const CONSUMER_WORDS: u64 = 48;
-/// Where the newest fragment is in `tx.N`, and how many words it has.
-pub(crate) const LATEST: u64 = 16;
-pub(crate) const LATEST_WORDS: u64 = 16;
+/// Where the private hot slot of a consumer begins in `tx.N`, and how many words it has.
+pub(crate) const HOT_SLOT: u64 = 16;
+pub(crate) const HOT_SLOT_WORDS: u64 = 16;
 
-pub(crate) fn builder(place: &Path) -> LinkBuilder {
-    Link::builder().depth(DEPTH as usize).mtu(MTU).slot(128).consumers(2).dir(place)
+pub(crate) fn builder(folder: &Path) -> LinkBuilder {
+    Link::builder().depth(DEPTH as usize).mtu(MTU).slot(128).consumers(2).dir(folder)
 }
 
-/// A link in a place of its own, with five fragments in it, and nobody attached. `closed`: its producer has
-/// ended in good order; otherwise it looks as if it had died.
-pub(crate) fn dead_link(closed: bool) -> (Place, PathBuf) {
-    let place = Place::new();
-    let tx = builder(place.path()).create(NAME).unwrap().producer().unwrap();
+/// A link in a folder of its own, with five fragments in it and nobody attached. With `closed`, its producer
+/// ended in an orderly way; otherwise it looks as if the producer had died.
+pub(crate) fn dead_link(closed: bool) -> (TestFolder, PathBuf) {
+    let folder = TestFolder::new();
+    let tx = builder(folder.path()).create(NAME).unwrap().producer().unwrap();
     for _ in 0..5 {
         publish(&tx, MTU).unwrap();
     }
     drop(tx);
-    let path = place.path().join(NAME);
+    let path = folder.path().join(NAME);
     if !closed {
         store(&path.join("tx"), HEAD, 1);
     }
-    (place, path)
+    (folder, path)
 }
 
-/// Writes one word of a file.
+/// Overwrites bytes of a file.
+pub(crate) fn overwrite(file: &Path, offset: u64, bytes: &[u8]) {
+    OpenOptions::new().write(true).open(file).unwrap().write_all_at(bytes, offset).unwrap();
+}
+
+/// Overwrites one word of a file.
 pub(crate) fn store(file: &Path, word: u64, value: u64) {
-    let file = OpenOptions::new().write(true).open(file).unwrap();
-    file.write_all_at(&value.to_ne_bytes(), word * 8).unwrap();
+    overwrite(file, word * 8, &value.to_ne_bytes());
 }
 
-/// A number of the kinds that hurt: near what is right, near the wrap, half the circle away, or anything.
-pub(crate) fn value(random: &mut Random) -> u64 {
+/// A value of a kind that is likely to hurt: near the right one, near the wrap, half the range away, or any.
+pub(crate) fn hostile_value(random: &mut Random) -> u64 {
     match random.below(7) {
         0 => random.next(),
         1 => random.below(24),
         2 => 0_u64.wrapping_sub(random.below(24)),
         3 => (1 << 63) + random.below(24) - 12,
         4 => 1 << random.below(64),
-        // A place: some size behind some chunk.
+        // A payload location: some size after some chunk.
         5 => random.below(1 << 10) << 32 | random.below(100),
         _ => random.below(512) << 32 | u64::from(u32::MAX),
     }

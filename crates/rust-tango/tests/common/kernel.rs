@@ -1,15 +1,15 @@
-//! A kernel that refuses system calls, to this thread and those that it starts from then on (seccomp).
+//! Makes the kernel refuse system calls to this thread and the threads that it starts later (seccomp).
 
 use nix::errno::Errno;
 use nix::libc;
 
-/// What a filter answers.
+/// What the filter does with a call.
 #[derive(Debug, Clone, Copy)]
 enum Answer {
     Allow,
-    /// The call fails, as on a kernel that does not know it.
+    /// The call fails as on a kernel that does not know it.
     Unknown,
-    /// The process ends by SIGSYS.
+    /// The process is killed by SIGSYS.
     Kill,
 }
 
@@ -23,18 +23,18 @@ impl Answer {
     }
 }
 
-/// From now on the kernel does not know `call`.
+/// From now on, `call` fails as on a kernel that does not know it.
 ///
 /// # Errors
-/// Filters cannot be had here.
+/// The kernel refuses to install filters.
 pub(crate) fn forget(call: libc::c_long) -> Result<(), Errno> {
     filter(&[call], Answer::Unknown, Answer::Allow)
 }
 
-/// From now on, a system call that is not in `allowed` ends this process (SIGSYS).
+/// From now on, a system call outside of `allowed` kills this process (SIGSYS).
 ///
 /// # Errors
-/// Filters cannot be had here.
+/// The kernel refuses to install filters.
 pub(crate) fn allow_only(allowed: &[libc::c_long]) -> Result<(), Errno> {
     filter(allowed, Answer::Allow, Answer::Kill)
 }
@@ -46,7 +46,8 @@ fn filter(calls: &[libc::c_long], for_these: Answer, for_others: Answer) -> Resu
         jf: 0,
         k: value,
     };
-    // Loads the number of the call, which comes first in what a filter looks at; compares it with each of `calls`.
+    // Load the number of the call, which is the first field that a filter sees. Compare it with each of
+    // `calls`.
     let mut program = vec![step(libc::BPF_LD | libc::BPF_W | libc::BPF_ABS, 0, 0)];
     for (index, call) in calls.iter().enumerate() {
         let to_the_last = (calls.len() - index) as u8;
@@ -56,7 +57,7 @@ fn filter(calls: &[libc::c_long], for_these: Answer, for_others: Answer) -> Resu
         program.push(step(libc::BPF_RET | libc::BPF_K, answer.code(), 0));
     }
     let program = libc::sock_fprog { len: program.len() as u16, filter: program.as_mut_ptr() };
-    // SAFETY: the first call takes numbers only; the second reads the program, which lives until it returns.
+    // SAFETY: the first call takes numbers only. The second reads the program, which lives until it returns.
     let result = unsafe {
         match libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) {
             0 => libc::prctl(libc::PR_SET_SECCOMP, libc::SECCOMP_MODE_FILTER, &raw const program),

@@ -1,7 +1,7 @@
-//! What the tests share: fragments whose content follows from their number, deterministic random
-//! numbers, and a limit on how long a test may hang.
+//! Shared by all tests: fragments whose content follows from their number, deterministic random numbers, and
+//! a limit on how long a test may hang.
 
-#![allow(dead_code)] // each test uses its part
+#![allow(dead_code)] // each test uses only a part of this
 
 #[cfg(all(feature = "async", target_os = "linux"))]
 pub(crate) mod executor;
@@ -21,15 +21,16 @@ use std::time::Duration;
 
 use rust_tango::{Fragment, FragmentMetadata, Producer, TangoError};
 
-/// How long anything may take before a test gives up. Generous: the machine may be busy.
+/// How long a test may take before it fails. Generous, because the machine may be busy.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(if cfg!(miri) { 3600 } else { 120 });
 
-/// `count`, or much less where each step is interpreted (Miri).
+/// `count`, or at most 24 under Miri, which interprets every step.
 pub(crate) const fn few(count: u64) -> u64 {
     if cfg!(miri) && count > 24 { 24 } else { count }
 }
 
-/// Runs a test that would hang, and not fail, if the library were wrong.
+/// Runs a test in a thread and fails if it does not finish in time. For tests that would hang if the library
+/// were wrong.
 pub(crate) fn in_time(test: impl FnOnce() + Send + 'static) {
     let (done, is_done) = channel();
     let body = std::thread::spawn(move || {
@@ -37,13 +38,13 @@ pub(crate) fn in_time(test: impl FnOnce() + Send + 'static) {
         let _ = done.send(());
     });
     match is_done.recv_timeout(PATIENCE) {
-        Err(RecvTimeoutError::Timeout) => panic!("still not done after {PATIENCE:?}"),
+        Err(RecvTimeoutError::Timeout) => panic!("not finished after {PATIENCE:?}"),
         _ => body.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)),
     }
 }
 
-/// The producer dies of a panic, without a word on the error output.
-pub(crate) fn dies(producer: Producer<'_>) {
+/// Drops the producer during a panic that prints nothing, which counts as its death.
+pub(crate) fn die_by_panic(producer: Producer<'_>) {
     let died = std::panic::catch_unwind(std::panic::AssertUnwindSafe(move || {
         let _producer = producer;
         std::panic::resume_unwind(Box::new(()));
@@ -81,19 +82,19 @@ pub(crate) fn sig(seq: u64) -> u64 {
     mix(seq ^ 0x5151)
 }
 
-/// The payload size of fragment `seq`, 0 to `max`: half of them fit a slot of 128 bytes.
+/// The payload size of fragment `seq`, 0 to `max`. Half of the payloads fit into a slot of 128 bytes.
 pub(crate) fn size(seq: u64, max: usize) -> usize {
     let random = mix(seq ^ 0x5117e);
     let max = if random & 1 == 0 { max.min(96) } else { max };
     (random >> 1) as usize % (max + 1)
 }
 
-/// The payload of fragment `seq` if payloads have up to `max` bytes.
+/// The payload of fragment `seq`, of up to `max` bytes.
 pub(crate) fn payload(seq: u64, max: usize) -> Vec<u8> {
     bytes(seq, size(seq, max))
 }
 
-/// `len` bytes that no other `seed` has.
+/// `len` bytes that differ for each `seed`.
 pub(crate) fn bytes(seed: u64, len: usize) -> Vec<u8> {
     let words = (0..len.div_ceil(8) as u64).flat_map(|at| word(seed, at).to_le_bytes());
     let mut bytes: Vec<u8> = words.collect();
@@ -105,7 +106,7 @@ fn word(seed: u64, at: u64) -> u64 {
     mix(seed).wrapping_add(at.wrapping_mul(0x0101_0101_0101_0101))
 }
 
-/// Publishes the next fragment, with the content that belongs to its number.
+/// Publishes the next fragment, with the content that follows from its number.
 pub(crate) fn publish(tx: &Producer<'_>, max: usize) -> Result<FragmentMetadata, TangoError> {
     let seq = tx.next_seq();
     let meta = tx.publish(&payload(seq, max), sig(seq), sig(seq) as u16, seq as u32)?;
@@ -114,13 +115,13 @@ pub(crate) fn publish(tx: &Producer<'_>, max: usize) -> Result<FragmentMetadata,
     Ok(meta)
 }
 
-/// [`publish`], waiting for credits.
+/// [`publish`], but waits for credits.
 pub(crate) fn publish_blocking(tx: &Producer<'_>, max: usize) {
     let seq = tx.next_seq();
     tx.publish_blocking(&payload(seq, max), sig(seq), sig(seq) as u16, seq as u32).unwrap();
 }
 
-/// Asserts that a fragment is what [`publish`] has made of it: every byte and every field.
+/// Asserts that every byte and every field of a fragment is what [`publish`] wrote.
 #[track_caller]
 pub(crate) fn assert_whole(meta: &FragmentMetadata, bytes: &[u8], max: usize) {
     let seq = meta.seq;
@@ -148,7 +149,7 @@ impl Chunks for [u8] {
     }
 }
 
-/// [`assert_whole`] for a fragment that must be number `seq`.
+/// [`assert_whole`], and the fragment must have number `seq`.
 #[track_caller]
 pub(crate) fn assert_is(fragment: &Fragment<'_>, seq: u64, max: usize) {
     assert_eq!(fragment.meta.seq, seq);

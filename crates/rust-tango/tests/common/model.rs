@@ -1,30 +1,31 @@
-//! A plain model of a link: what was published, as a list, and how far each reader is in it. [`run`] does the
-//! same operations to a link on the heap and to the model, on one thread, and compares all that can be seen.
+//! A simple model of a link: the list of published fragments, and the position of each reader in it. [`run`]
+//! applies the same operations to a link on the heap and to the model, on one thread, and compares everything
+//! visible.
 //!
-//! The model knows the promises, and counts with numbers that do not wrap:
+//! The model implements the promises, with numbers that do not wrap:
 //!
-//! - fragment `n` is refused if and only if a line or granules that it needs belong to a fragment that some
-//!   consumer has not finished with, or if there are as many under way as there are credits;
-//! - a consumer gets every fragment from where it stands, in order, byte by byte;
-//! - an observer gets every fragment that is intact, and learns how many others it has missed.
+//! - Fragment `n` is refused if and only if it needs a line or granules of a fragment that some consumer has
+//!   not released, or if all credits are in use.
+//! - A consumer gets every fragment from its start, in order, byte by byte.
+//! - An observer gets every intact fragment, and learns how many others it has missed.
 //!
-//! Used by the property tests, and by the fuzz target `operations`.
+//! The property tests and the fuzz target `operations` use it. `model/readers.rs` has what readers do.
 
-use std::collections::VecDeque;
-use std::time::Duration;
+#[path = "model/readers.rs"]
+mod readers;
 
-use rust_tango::{Consumer, Fragment, Link, LinkErrorKind, Producer, Start, TangoError};
+use rust_tango::{Consumer, Link, LinkErrorKind, Producer, TangoError};
 
 const GRANULE: usize = 64;
 const META: usize = 32;
 
-/// The sizes of a link, from small numbers of any value.
+/// The sizes of a link, derived from arbitrary small numbers.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Shape {
     depth: usize,
     mtu: usize,
     slot: usize,
-    /// Bytes more than one payload of the MTU that the region has; `None`: as many as the builder thinks fit.
+    /// Bytes of the region beyond one payload of the MTU; `None`: the builder's default size.
     region: Option<usize>,
     consumers: usize,
     credits: u64,
@@ -32,7 +33,7 @@ pub(crate) struct Shape {
 }
 
 impl Shape {
-    /// Makes sizes that the builder accepts out of anything.
+    /// Turns arbitrary numbers into sizes that the builder accepts.
     pub(crate) fn from_numbers(numbers: [u8; 6], start: u64) -> Self {
         let [depth, mtu, slot, region, consumers, credits] = numbers;
         let depth = 2 << (depth % 4);
@@ -64,7 +65,7 @@ impl Shape {
     }
 }
 
-/// What is done, to which reader, and how much of it.
+/// Which operation, on which reader, and an amount whose meaning depends on the operation.
 pub(crate) type Operation = (u8, u8, u16);
 
 /// A published fragment.
@@ -75,7 +76,7 @@ struct Record {
     ctl: u16,
     ts: u32,
     /// Virtual position of its first granule, if it has any.
-    place: Option<u64>,
+    position: Option<u64>,
 }
 
 impl Record {
@@ -94,54 +95,54 @@ struct Reader {
     holds: bool,
     /// It reads in place.
     lends: bool,
-    /// What it reads next, counted from the start of the link.
+    /// The next fragment that it reads, counted from the start of the link.
     at: u64,
-    /// Everything before this has been given back.
+    /// It has released everything before this.
     released: u64,
-    /// Lost before it had joined, and not reported yet.
+    /// Fragments lost before it joined and not reported yet.
     missed: u64,
-    /// Overruns in a row, while nothing was published.
+    /// Consecutive overruns while nothing was published.
     overruns: u32,
-    /// How much was published, and gone, at the last one.
+    /// `next` and `oldest` of the model at the last overrun.
     overrun_at: (u64, u64),
 }
 
 struct Model {
     shape: Shape,
-    /// In bytes, as the link says.
+    /// In granules.
     region: u64,
     link: Link,
     tx: Option<Producer<'static>>,
     readers: Vec<Reader>,
     published: Vec<Record>,
-    /// Everything before this is gone.
+    /// Everything before this is overwritten.
     oldest: u64,
-    /// How far the producer has looked after its consumers.
+    /// Everything before this was released when the producer last checked its consumers.
     floor: u64,
     /// Virtual position of the next payload.
     head: u64,
-    /// A producer has ended and none has come since.
+    /// The last producer has ended and no new one has come.
     closed: bool,
     stopped: bool,
 }
 
-/// What a run has come across, so that a test can see that it was not vacuous.
+/// What a run has met, so that a test can check that the runs were not vacuous.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Seen {
-    /// Fragments published.
+    /// Fragments that were published.
     pub(crate) published: u64,
-    /// Publishes refused for want of credits.
+    /// Publishing calls refused for lack of credits.
     pub(crate) refused: u64,
-    /// Fragments read and compared.
+    /// Fragments that were read and compared.
     pub(crate) read: u64,
-    /// Overruns.
+    /// Overruns that readers reported.
     pub(crate) overruns: u64,
 }
 
-/// Does all operations to a link and to the model of it.
+/// Applies all operations to a link and to its model.
 ///
 /// # Panics
-/// If they differ.
+/// If the link and the model differ.
 pub(crate) fn run(shape: Shape, operations: impl IntoIterator<Item = Operation>) -> Seen {
     let link = shape.link();
     let mut model = Model {
@@ -204,8 +205,8 @@ impl Model {
         }
     }
 
-    /// Where a payload of `len` bytes goes, and the newest fragment that dies by it.
-    fn place(&self, len: usize) -> (Option<u64>, Option<u64>) {
+    /// Where a payload of `len` bytes goes, and the newest fragment that it overwrites.
+    fn placement(&self, len: usize) -> (Option<u64>, Option<u64>) {
         if len <= self.shape.in_slot() {
             return (None, None);
         }
@@ -213,14 +214,15 @@ impl Model {
         let left = self.region - self.head % self.region;
         let start = if granules <= left { self.head } else { self.head + left };
         let living = self.oldest.max((self.next() + 1).saturating_sub(self.shape.depth as u64))..self.next();
-        let dies = |number: &u64| {
-            let place = self.published[*number as usize].place;
-            place.is_some_and(|place| start + granules - place > self.region)
+        let is_overwritten = |number: &u64| {
+            let position = self.published[*number as usize].position;
+            position.is_some_and(|position| start + granules - position > self.region)
         };
-        (Some(start), living.rev().find(dies))
+        (Some(start), living.rev().find(is_overwritten))
     }
 
-    /// Whether a fragment can be published that kills `victim`: looks after the consumers if it has to.
+    /// Whether the next fragment, which overwrites `victim`, has credits. Checks the consumers only if
+    /// necessary.
     fn has_credit(&mut self, victim: Option<u64>) -> bool {
         let next = self.next();
         let allowed =
@@ -232,7 +234,7 @@ impl Model {
         allowed(self.floor)
     }
 
-    /// The next fragment has got a place: what had to go for it is gone.
+    /// The next fragment has claimed its line and granules: what lay there is overwritten.
     fn make_room(&mut self, victim: Option<u64>) {
         let by_line = (self.next() + 1).saturating_sub(self.shape.depth as u64);
         self.oldest = self.oldest.max(by_line);
@@ -241,22 +243,22 @@ impl Model {
         }
     }
 
-    fn record(&self, len: usize, place: Option<u64>) -> Record {
+    fn record(&self, len: usize, position: Option<u64>) -> Record {
         let number = self.next();
-        Record { len, sig: number * 3, ctl: number as u16, ts: !number as u32, place }
+        Record { len, sig: number * 3, ctl: number as u16, ts: !number as u32, position }
     }
 
     fn take(&mut self, record: Record, granules: usize) {
-        if let Some(place) = record.place {
-            self.head = place + granules as u64;
+        if let Some(position) = record.position {
+            self.head = position + granules as u64;
         }
         self.published.push(record);
     }
 
     fn publish(&mut self, amount: usize, seen: &mut Seen) {
         let len = amount % (self.shape.mtu + 3);
-        let (place, victim) = if len <= self.shape.mtu { self.place(len) } else { (None, None) };
-        let record = self.record(len, place);
+        let (position, victim) = if len <= self.shape.mtu { self.placement(len) } else { (None, None) };
+        let record = self.record(len, position);
         let number = self.next();
         let Some(tx) = &self.tx else { return };
         assert_eq!(tx.next_seq(), self.seq(number));
@@ -271,18 +273,18 @@ impl Model {
             self.take(record, len.div_ceil(GRANULE));
             seen.published += 1;
         } else {
-            assert!(matches!(done, Err(TangoError::NoCredits { .. })), "{done:?}: nothing was free for it");
+            assert!(matches!(done, Err(TangoError::NoCredits { .. })), "{done:?}: there were no credits");
             seen.refused += 1;
         }
     }
 
-    /// Borrows a place, fills it, and publishes what is left of it, or nothing.
+    /// Loans a payload, fills it, and then commits a part of it or nothing.
     fn loan(&mut self, amount: usize, truncate: Option<usize>, seen: &mut Seen) {
         let len = amount % (self.shape.mtu + 1);
-        let (place, victim) = self.place(len);
+        let (position, victim) = self.placement(len);
         let number = self.next();
         let kept = truncate.map_or(len, |kept| kept.min(len));
-        let record = self.record(kept, place);
+        let record = self.record(kept, position);
         let Some(mut tx) = self.tx.take() else { return };
         let lent = tx.loan(len).map(|mut loan| {
             let bytes = record.bytes(number);
@@ -322,253 +324,20 @@ impl Model {
         let count = tx.publish_batch_at(&all, sig, 9, 11);
         self.tx = Some(tx);
         for (at, len) in lens.into_iter().enumerate() {
-            let (place, victim) = self.place(len);
+            let (position, victim) = self.placement(len);
             if !self.has_credit(victim) {
-                assert_eq!(count, at, "a batch ends where credits do");
+                assert_eq!(count, at, "a batch ends where the credits end");
                 seen.refused += 1;
                 return;
             }
             self.make_room(victim);
-            self.take(Record { len, sig, ctl: 9, ts: 11, place }, len.div_ceil(GRANULE));
+            self.take(Record { len, sig, ctl: 9, ts: 11, position }, len.div_ceil(GRANULE));
             seen.published += 1;
         }
         assert_eq!(count, amount % 12);
     }
 
-    fn join(&mut self, which: usize, amount: usize) {
-        if self.readers.len() >= 6 {
-            return;
-        }
-        let next = self.next();
-        let shown = self.oldest.max(next.saturating_sub(self.shape.depth as u64));
-        let (start, at) = match amount % 4 {
-            0 => (Start::Next, next),
-            1 => (Start::Oldest, shown),
-            _ => {
-                let at = next.saturating_sub(amount as u64 / 4 % 20) + amount as u64 / 80 % 4;
-                (Start::At(self.seq(at)), at)
-            }
-        };
-        let (holds, lends) = [(true, true), (true, true), (true, false), (false, false)][which % 4];
-        let joined = match (holds, lends) {
-            (true, true) => self.link.consumer_from(start),
-            (true, false) => self.link.evictable_consumer(start),
-            _ => self.link.observer_from(start),
-        };
-        let free = self.readers.iter().filter(|reader| reader.holds).count() < self.shape.consumers;
-        if holds && !free {
-            assert_eq!(joined.unwrap_err().kind(), LinkErrorKind::Taken);
-            return;
-        }
-        // A consumer starts where the producer has promised nothing yet, and says what that has cost it.
-        let stands = if holds { at.max(self.floor) } else { at };
-        let missed = if matches!(start, Start::At(_)) { stands - at } else { 0 };
-        let rx = joined.unwrap();
-        self.readers.push(Reader {
-            rx,
-            holds,
-            lends,
-            at: stands,
-            released: stands,
-            missed,
-            overruns: 0,
-            overrun_at: (0, 0),
-        });
-    }
-
-    /// What a read must come to: `Err`, it is told of a loss; otherwise whether there is a fragment.
-    fn expect(&self, at: usize) -> Result<bool, ()> {
-        let reader = &self.readers[at];
-        if reader.missed > 0 || (reader.at < self.oldest && reader.at < self.next()) {
-            return Err(());
-        }
-        Ok(reader.at < self.next())
-    }
-
-    /// Checks the report of a loss, and goes on with it.
-    fn lost(&mut self, at: usize, error: TangoError, seen: &mut Seen) {
-        let (start, next, oldest) = (self.shape.start, self.next(), self.oldest);
-        let reader = &mut self.readers[at];
-        let TangoError::Overrun { lost, next: goes_on } = error else { panic!("{error:?}") };
-        seen.overruns += 1;
-        let goes_on = goes_on.wrapping_sub(start);
-        if reader.missed > 0 {
-            assert_eq!((lost, goes_on), (reader.missed, reader.at), "what was gone before it joined");
-            reader.missed = 0;
-            return;
-        }
-        assert!(!reader.holds, "a consumer that the producer waits for has lost {lost}");
-        assert_eq!(reader.at + lost, goes_on);
-        assert!(lost > 0 && goes_on <= next, "goes on with {goes_on}, which is after {next}");
-        assert!(goes_on >= oldest, "goes on with {goes_on}, and only {oldest} is intact");
-        reader.at = goes_on;
-        let now = (next, oldest);
-        reader.overruns =
-            if std::mem::replace(&mut reader.overrun_at, now) == now { reader.overruns + 1 } else { 1 };
-        assert!(reader.overruns <= 4, "nobody publishes, and it is overrun again and again");
-    }
-
-    fn compare_fragment(&self, fragment: &Fragment<'_>, number: u64) {
-        compare_fragment(&self.published, self.shape.start, fragment, number);
-    }
-
-    /// Reads. A payload that is forgotten (`forget`) delays its credit.
-    fn poll(&mut self, at: usize, seen: &mut Seen, forget: bool) {
-        let expected = self.expect(at);
-        let (published, start) = (&self.published, self.shape.start);
-        let reader = &mut self.readers[at];
-        let found = reader.rx.poll().map(|found| {
-            found.is_some_and(|fragment| {
-                assert_eq!(expected, Ok(true), "fragment {} is there", fragment.meta.seq);
-                compare_fragment(published, start, &fragment, reader.at);
-                if forget {
-                    std::mem::forget(fragment);
-                }
-                true
-            })
-        });
-        match found {
-            Ok(true) => {
-                reader.at += 1;
-                if !(forget && reader.lends) {
-                    reader.released = reader.at;
-                }
-                reader.overruns = 0;
-                seen.read += 1;
-            }
-            Ok(false) => {
-                assert_eq!(expected, Ok(false));
-                reader.released = reader.at;
-            }
-            Err(error) => {
-                assert_eq!(expected, Err(()), "{error}");
-                self.lost(at, error, seen);
-            }
-        }
-    }
-
-    /// Holds a fragment while others are published: it stays as it is.
-    fn hold(&mut self, at: usize, amount: usize, seen: &mut Seen) {
-        if self.expect(at) != Ok(true) {
-            return;
-        }
-        let mut reader = self.readers.swap_remove(at);
-        let number = reader.at;
-        let fragment = reader.rx.poll().unwrap().unwrap();
-        self.compare_fragment(&fragment, number);
-        // For the others, this reader is one that has not given back what it holds.
-        let stand_in = reader.holds.then(|| if reader.lends { reader.released } else { number + 1 });
-        let held = self.with_demand(stand_in, |model| {
-            for more in 0..amount % 5 {
-                model.publish(amount + more * 41, seen);
-            }
-        });
-        self.compare_fragment(&fragment, number);
-        drop(fragment);
-        let _ = held;
-        reader.at += 1;
-        reader.released = reader.at;
-        reader.overruns = 0;
-        seen.read += 1;
-        self.readers.push(reader);
-    }
-
-    /// Runs `work` while a consumer that is not in the list has given back everything before `demand`.
-    fn with_demand(&mut self, demand: Option<u64>, work: impl FnOnce(&mut Self)) -> Option<u64> {
-        let Some(demand) = demand else {
-            work(self);
-            return None;
-        };
-        // An observer has the shape of a reader, and reads nothing meanwhile.
-        let rx = self.link.observer().unwrap();
-        let stand_in = Reader {
-            rx,
-            holds: true,
-            lends: true,
-            at: demand,
-            released: demand,
-            missed: 0,
-            overruns: 0,
-            overrun_at: (0, 0),
-        };
-        self.readers.push(stand_in);
-        work(self);
-        self.readers.pop();
-        Some(demand)
-    }
-
-    fn poll_batch(&mut self, at: usize, max: usize, seen: &mut Seen) {
-        let expected = if max == 0 { Ok(false) } else { self.expect(at) };
-        let (published, shape) = (&self.published, self.shape);
-        let reader = &mut self.readers[at];
-        let there =
-            (published.len() as u64).saturating_sub(reader.at).min(max as u64).min(shape.depth as u64);
-        // Copies end where the buffer for them does, but that has room for a kilobyte of words at least.
-        let room = reader.lends || there * (META + shape.mtu + 7) as u64 <= 8 * 1024;
-        let found = reader.rx.poll_batch(max).map(|batch| {
-            let len = batch.len() as u64;
-            assert_eq!(expected, Ok(len > 0));
-            assert!(len == there || (!room && len < there) || max == 0, "{len} of {there} fragments");
-            assert_eq!(batch.iter().count() as u64, len);
-            for (fragment, number) in batch.iter().zip(reader.at..) {
-                compare_fragment(published, shape.start, &fragment, number);
-            }
-            len
-        });
-        match found {
-            Ok(len) => {
-                reader.at += len;
-                if max > 0 {
-                    reader.released = reader.at;
-                }
-                reader.overruns = if len > 0 { 0 } else { reader.overruns };
-                seen.read += len;
-            }
-            Err(error) => {
-                assert_eq!(expected, Err(()), "{error}");
-                self.lost(at, error, seen);
-            }
-        }
-    }
-
-    /// Reads the next fragment whose `sig` leaves `rest`.
-    fn poll_if(&mut self, at: usize, rest: u64, seen: &mut Seen) {
-        let expected = self.expect(at);
-        let (published, shape) = (&self.published, self.shape);
-        let reader = &mut self.readers[at];
-        let there = published.iter().enumerate().skip(reader.at as usize).take(shape.depth);
-        let wanted =
-            there.clone().find(|(_, record)| record.sig % 5 == rest).map(|(number, _)| number as u64);
-        let found = reader.rx.poll_if(|sig| sig % 5 == rest).map(|found| {
-            let seq = found.as_ref().map(|fragment| fragment.meta.seq);
-            assert_eq!(seq, wanted.map(|number| shape.start.wrapping_add(number)));
-            if let (Some(fragment), Some(number)) = (found, wanted) {
-                compare_fragment(published, shape.start, &fragment, number);
-            }
-        });
-        if let Err(error) = found {
-            assert_eq!(expected, Err(()), "{error}");
-            return self.lost(at, error, seen);
-        }
-        assert!(expected.is_ok());
-        seen.read += u64::from(wanted.is_some());
-        reader.at = wanted.map_or(reader.at + there.count() as u64, |number| number + 1);
-        reader.released = reader.at;
-        reader.overruns = 0;
-    }
-
-    fn wait(&mut self, at: usize, seen: &mut Seen) {
-        if self.expect(at) == Ok(false) {
-            // With nothing to wait for, it returns when the time is up, or at once.
-            let reader = &mut self.readers[at];
-            assert!(reader.rx.wait_timeout(Duration::ZERO).unwrap().is_none());
-            reader.released = reader.at;
-        } else {
-            self.poll(at, seen, false);
-        }
-    }
-
-    /// Ends the producer, or makes a new one, which goes on where the lines end.
+    /// Drops the producer, or makes a new one, which continues at the end of the ring.
     fn change_producer(&mut self) {
         if self.tx.take().is_some() {
             self.closed = true;
@@ -578,15 +347,15 @@ impl Model {
         assert_eq!(self.link.producer().unwrap_err().kind(), LinkErrorKind::Taken);
         self.closed = false;
         self.floor = self.oldest;
-        // It knows of the payloads that are there, by their real lengths.
+        // The new producer derives the payload position from the intact payloads and their real lengths.
         let living = self.published.iter().skip(self.oldest as usize);
         let mut placed =
-            living.filter(|record| record.len > 0).filter_map(|record| Some((record, record.place?)));
+            living.filter(|record| record.len > 0).filter_map(|record| Some((record, record.position?)));
         self.head =
-            placed.next_back().map_or(0, |(record, place)| place + record.len.div_ceil(GRANULE) as u64);
+            placed.next_back().map_or(0, |(record, position)| position + record.len.div_ceil(GRANULE) as u64);
     }
 
-    /// All that can be looked at without changing anything.
+    /// Compares everything that can be observed without a change.
     fn compare(&self) {
         let status = self.link.status();
         assert_eq!((status.start, status.next), (self.shape.start, self.seq(self.next())));
@@ -607,29 +376,5 @@ impl Model {
             let is_over = (self.stopped || self.closed) && self.expect(at) == Ok(false);
             assert_eq!(reader.rx.is_closed(), is_over, "reader at {} of {}", reader.at, self.next());
         }
-    }
-
-    /// Everybody gets what is left, whatever was before.
-    fn read_the_rest(&mut self, seen: &mut Seen) {
-        for at in 0..self.readers.len() {
-            let mut left: VecDeque<_> = (0..self.next() + 8).collect();
-            while self.readers[at].at < self.next() || self.readers[at].missed > 0 {
-                assert!(left.pop_front().is_some(), "reader {at} does not come to the end");
-                self.poll(at, seen, false);
-            }
-        }
-        self.compare();
-    }
-}
-
-fn compare_fragment(published: &[Record], start: u64, fragment: &Fragment<'_>, number: u64) {
-    let record = &published[number as usize];
-    let meta = &fragment.meta;
-    assert_eq!(meta.seq, start.wrapping_add(number));
-    assert_eq!((meta.sig, meta.ctl, meta.ts), (record.sig, record.ctl, record.ts), "fragment {number}");
-    let bytes = fragment.payload.as_slice();
-    assert_eq!((meta.size as usize, bytes.len()), (record.len, record.len), "fragment {number}");
-    for (at, byte) in bytes.iter().enumerate() {
-        assert_eq!(*byte, record.byte(number, at), "byte {at} of fragment {number}");
     }
 }

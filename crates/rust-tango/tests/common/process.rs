@@ -1,4 +1,5 @@
-//! Other processes: the test binary runs itself again, as a child that plays one role.
+//! Other processes: the test binary starts itself again, as a child that plays one role.
+//! Parent and child talk by lines of text.
 
 use std::cell::RefCell;
 use std::io::{BufRead, BufReader, Read, Write};
@@ -9,6 +10,7 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
+use nix::sys::resource::{UsageWho, getrusage};
 use nix::sys::signal::{SigEvent, SigevNotify, Signal};
 use nix::sys::timer::{Expiration, Timer, TimerSetTimeFlags};
 use nix::time::ClockId;
@@ -17,19 +19,19 @@ use nix::unistd::Pid;
 const ROLE: &str = "TANGO_TEST_ROLE";
 const PLACE: &str = "TANGO_TEST_PLACE";
 
-/// Says why a test cannot show here what it is for. Where `TANGO_TEST_SKIP_NOTHING` is set, that is a failure.
+/// Reports why a test cannot run on this machine. With `TANGO_TEST_SKIP_NOTHING` set, the test fails instead.
 #[track_caller]
 pub(crate) fn skip(why: &str) {
     use std::io::Write;
-    assert!(std::env::var_os("TANGO_TEST_SKIP_NOTHING").is_none(), "not to be skipped: {why}");
-    // Past the test harness, which would keep it to itself.
+    assert!(std::env::var_os("TANGO_TEST_SKIP_NOTHING").is_none(), "skipping is not allowed here: {why}");
+    // Written directly, because the test harness captures `eprintln!`.
     let _ = writeln!(std::io::stderr(), "skipped: {why}");
 }
 
-/// A private folder in memory, deleted when dropped.
-pub(crate) struct Place(PathBuf);
+/// A private folder in memory that is deleted when this is dropped.
+pub(crate) struct TestFolder(PathBuf);
 
-impl Place {
+impl TestFolder {
     pub(crate) fn new() -> Self {
         static COUNT: AtomicU32 = AtomicU32::new(0);
         let count = COUNT.fetch_add(1, Ordering::Relaxed);
@@ -43,27 +45,49 @@ impl Place {
     }
 }
 
-impl Drop for Place {
+impl Drop for TestFolder {
     fn drop(&mut self) {
         let _ = std::fs::remove_dir_all(&self.0);
     }
 }
 
-/// A child process in a role. Killed when dropped; ends by itself if its parent dies.
+/// The names in a folder, sorted. Empty if there is no such folder.
+pub(crate) fn entries(folder: &Path) -> Vec<String> {
+    let entries = match std::fs::read_dir(folder) {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Vec::new(),
+        entries => entries.unwrap(),
+    };
+    let mut names: Vec<_> = entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+    names.sort_unstable();
+    names
+}
+
+/// The processor time that this process, or this thread, has used.
+pub(crate) fn processor_time(of: UsageWho) -> Duration {
+    let usage = getrusage(of).unwrap();
+    [usage.user_time(), usage.system_time()]
+        .into_iter()
+        .map(|time| Duration::new(time.tv_sec() as u64, time.tv_usec() as u32 * 1000))
+        .sum()
+}
+
+/// A child process that plays a role. It is killed when this is dropped, and exits by itself if its parent
+/// dies.
 pub(crate) struct Child {
     process: std::process::Child,
-    /// Until somebody else listens to it.
+    /// What the child prints, until `listen` takes it.
     said: Option<BufReader<ChildStdout>>,
 }
 
 impl Child {
-    /// Starts this test binary again, for its test `child`, which calls [`role`].
-    pub(crate) fn start(role: &str, place: &Place) -> Self {
+    /// Starts this test binary again. The child runs its test `child`, which calls [`role`].
+    pub(crate) fn start(role: &str, folder: &TestFolder) -> Self {
         let mut process = Command::new(std::env::current_exe().unwrap())
             .args(["child", "--exact", "--nocapture"])
             .env(ROLE, role)
-            .env(PLACE, place.path())
-            // Whoever runs the tests has set it; a test of the default folder means that one.
+            .env(PLACE, folder.path())
+            // A value set by the caller of the tests must not reach the child, which tests the default
+            // folder.
             .env_remove("TANGO_DIR")
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
@@ -73,13 +97,21 @@ impl Child {
         Self { process, said }
     }
 
-    /// The next thing that the child [`say`]s.
+    /// [`Child::start`], and waits until the child reports that it is ready.
     #[track_caller]
-    pub(crate) fn hear(&mut self) -> String {
-        self.hear_or_end().expect("the child has ended without a word")
+    pub(crate) fn start_ready(role: &str, folder: &TestFolder) -> Self {
+        let mut child = Self::start(role, folder);
+        assert_eq!(child.hear(), "ready", "{role}");
+        child
     }
 
-    /// The next thing that the child [`say`]s; `None` if it ends instead.
+    /// The next message that the child [`say`]s.
+    #[track_caller]
+    pub(crate) fn hear(&mut self) -> String {
+        self.hear_or_end().expect("the child ended without a message")
+    }
+
+    /// The next message that the child [`say`]s; `None` if it ended.
     pub(crate) fn hear_or_end(&mut self) -> Option<String> {
         let mut line = String::new();
         let said = self.said.as_mut().unwrap();
@@ -94,7 +126,7 @@ impl Child {
         }
     }
 
-    /// Gives all that it [`say`]s from now on to `each`, on another thread; `None` at its end.
+    /// Passes every later message of the child to `each`, on another thread, and `None` when the child ends.
     pub(crate) fn listen(&mut self, mut each: impl FnMut(Option<String>) + Send + 'static) {
         let said = self.said.take().unwrap();
         std::thread::spawn(move || {
@@ -107,9 +139,9 @@ impl Child {
         });
     }
 
-    /// Tells it a word, for which it looks with [`is_told`].
+    /// Sends the child a message, which it checks for with [`is_told`].
     pub(crate) fn tell(&mut self, word: &str) {
-        // It may be dead.
+        // The child may be dead.
         let _ = writeln!(self.process.stdin.as_mut().unwrap(), "{word}");
     }
 
@@ -117,12 +149,12 @@ impl Child {
         self.process.id()
     }
 
-    /// Sends it a signal; it must not have been waited for.
+    /// Sends the child a signal. The child must not have been waited for.
     pub(crate) fn signal(&self, signal: Signal) {
         nix::sys::signal::kill(Pid::from_raw(self.process.id() as i32), signal).unwrap();
     }
 
-    /// Stops it (SIGSTOP), and returns when it has stopped.
+    /// Stops the child (SIGSTOP) and returns when it has stopped.
     pub(crate) fn stop(&self) {
         self.signal(Signal::SIGSTOP);
         while self.state() != 'T' {
@@ -130,13 +162,13 @@ impl Child {
         }
     }
 
-    /// What the kernel says that it does: R(uns), S(leeps), T (is stopped), Z (has ended), ...
+    /// The state of the process as in `/proc`: R (running), S (sleeping), T (stopped), Z (zombie), ...
     pub(crate) fn state(&self) -> char {
         let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.process.id())).unwrap();
         stat.rsplit(") ").next().unwrap().chars().next().unwrap()
     }
 
-    /// Waits for its end, however that comes.
+    /// Waits until the child has ended, for whatever reason.
     pub(crate) fn ends(mut self) -> ExitStatus {
         let input = self.process.stdin.take();
         if let Some(said) = &mut self.said {
@@ -147,16 +179,16 @@ impl Child {
         status
     }
 
-    /// Kills it (SIGKILL) and waits for its end.
+    /// Kills the child (SIGKILL) and waits for its end.
     pub(crate) fn kill(mut self) {
         self.process.kill().unwrap();
         self.process.wait().unwrap();
     }
 
-    /// Waits until it has ended by itself, with success.
+    /// Waits until the child has ended, and asserts that it succeeded.
     #[track_caller]
     pub(crate) fn succeeds(mut self) {
-        // Its input stays open meanwhile: at the end of it, the child would give up.
+        // Its input stays open meanwhile, because the child exits when the input ends.
         let input = self.process.stdin.take();
         let mut rest = String::new();
         if let Some(said) = &mut self.said {
@@ -175,39 +207,40 @@ impl Drop for Child {
     }
 }
 
-/// The role of this process, if it is a child, and the folder of its parent.
+/// In a child process: its role and the folder of its parent.
 pub(crate) fn role() -> Option<(String, PathBuf)> {
     let role = std::env::var(ROLE).ok()?;
-    let place = std::env::var_os(PLACE)?;
+    let folder = std::env::var_os(PLACE)?;
     std::thread::spawn(|| {
         for word in std::io::stdin().lines().map_while(Result::ok) {
             TOLD.lock().unwrap().push(word);
         }
         std::process::exit(9); // the parent is gone
     });
-    Some((role, place.into()))
+    Some((role, folder.into()))
 }
 
-/// This child is killed when the thread that started it ends; also one that is stopped then.
+/// Has the kernel kill this process when the thread that started it ends, even while this process is stopped.
 pub(crate) fn die_with_parent() {
     nix::sys::prctl::set_pdeathsig(Signal::SIGKILL).unwrap();
 }
 
 static TOLD: Mutex<Vec<String>> = Mutex::new(Vec::new());
 
-/// Whether the parent has said this word.
+/// Whether the parent has sent this message.
 pub(crate) fn is_told(word: &str) -> bool {
     TOLD.lock().unwrap().iter().any(|told| told == word)
 }
 
-/// The kernel kills this process (SIGKILL) after `time`, wherever it is then; unless it panics before.
-pub(crate) fn killed_in(time: Duration) {
+/// Has the kernel kill this process (SIGKILL) after `time`, wherever it is then. A panic before that cancels
+/// it.
+pub(crate) fn die_after(time: Duration) {
     let event = SigEvent::new(SigevNotify::SigevSignal { signal: Signal::SIGKILL, si_value: 0 });
     let mut timer = Timer::new(ClockId::CLOCK_MONOTONIC, event).unwrap();
     let time = time.max(Duration::from_nanos(1));
     let report = std::panic::take_hook();
     std::panic::set_hook(Box::new(move |panic| {
-        // Dropped, it kills no more: the death must not hide the panic.
+        // Dropping the timer disarms it, so that the kill does not hide the panic.
         DEATH.take();
         report(panic);
     }));
@@ -219,16 +252,16 @@ thread_local! {
     static DEATH: RefCell<Option<Timer>> = const { RefCell::new(None) };
 }
 
-/// Tells the parent something.
+/// Sends the parent a message.
 pub(crate) fn say(word: impl std::fmt::Display) {
     let mut out = std::io::stdout().lock();
-    // On a line of its own, whatever the test harness has written.
+    // On a line of its own, whatever the test harness has printed.
     write!(out, "\n@{word}\n").unwrap();
     out.flush().unwrap();
 }
 
-/// The first party of a process takes some milliseconds: the kernel notes that the process is one that others
-/// may fence. Who is to be killed in the midst of something shorter does that before.
+/// Attaches the first party of this process, which takes milliseconds: the kernel registers the process for
+/// membarrier. A child that is to be killed within something shorter calls this first.
 pub(crate) fn warm_up() {
     drop(rust_tango::Link::builder().depth(2).build().unwrap().consumer().unwrap());
 }

@@ -1,4 +1,4 @@
-//! What tests about sleeping and waking do with links on the heap and in shared memory alike.
+//! Scenarios of sleeping and waking that run on the heap and in shared memory alike.
 
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
@@ -8,10 +8,10 @@ use rust_tango::{Consumer, Link, TangoError, Wait};
 use super::{assert_is, few, payload, publish_blocking, sig};
 
 pub(crate) const MTU: usize = 200;
-/// Sleeps without a look first: so that every wait in a test is a sleep.
+/// Sleeps without spinning first, so that every wait in a test is a sleep.
 pub(crate) const AT_ONCE: Wait = Wait::ParkAfter(Duration::ZERO);
 
-/// Reads `count` fragments, each in its place and whole.
+/// Reads `count` fragments and checks the number and content of each.
 pub(crate) fn read(rx: &mut Consumer<'_>, count: u64) {
     let first = rx.next_seq();
     for seq in first..first + count {
@@ -29,8 +29,8 @@ pub(crate) fn until(done: impl Fn() -> bool) {
     }
 }
 
-/// A producer, and consumers of different pace, that sleep whenever they have to wait.
-pub(crate) fn threads() {
+/// One producer and two consumers of different pace, all of which sleep whenever they have to wait.
+pub(crate) fn exchange_between_sleeping_threads() {
     for (depth, count) in [(2, few(3000)), (64, few(20_000))] {
         let link = Link::builder().depth(depth).mtu(MTU).consumers(2).build().unwrap();
         let tx = link.producer().unwrap().with_wait(AT_ONCE);
@@ -57,8 +57,8 @@ pub(crate) fn threads() {
     }
 }
 
-/// A producer that waits for credits, for so long and no longer. The link has 8 lines.
-pub(crate) fn timeouts_of_a_producer(make: impl Fn() -> Link) {
+/// A producer waits for credits until its timeout, and no longer. The link must have 8 lines.
+pub(crate) fn producer_timeouts_are_kept(make: impl Fn() -> Link) {
     for wait in [AT_ONCE, Wait::Park, Wait::Yield, Wait::Spin] {
         let link = make();
         let tx = link.producer().unwrap().with_wait(wait);
@@ -69,7 +69,7 @@ pub(crate) fn timeouts_of_a_producer(make: impl Fn() -> Link) {
             tx.publish_timeout(&bytes, sig(seq), sig(seq) as u16, seq as u32, timeout)
         };
         for seq in 1..=8 {
-            assert_eq!(publish_within(Duration::ZERO).unwrap().seq, seq, "there is credit");
+            assert_eq!(publish_within(Duration::ZERO).unwrap().seq, seq, "there are credits");
         }
         for timeout in [0, 1, 20, 120].map(Duration::from_millis) {
             let begin = Instant::now();
@@ -77,7 +77,7 @@ pub(crate) fn timeouts_of_a_producer(make: impl Fn() -> Link) {
             assert!(begin.elapsed() >= timeout, "{:?} is less than {timeout:?}", begin.elapsed());
             assert_eq!(link.status().next, 9, "nothing was published");
         }
-        // Credit that comes meanwhile ends the wait, and so does the end of the link.
+        // A credit that arrives meanwhile ends the wait, and so does the end of the link.
         let reader = std::thread::spawn(move || {
             std::thread::sleep(Duration::from_millis(20));
             read(&mut rx, 1);
@@ -97,8 +97,9 @@ pub(crate) fn timeouts_of_a_producer(make: impl Fn() -> Link) {
     }
 }
 
-/// A consumer, which is woken, and an observer, which naps: each says whether it was told of the end.
-fn waiting(link: &Link) -> [JoinHandle<bool>; 2] {
+/// A consumer, which is woken, and an observer, which naps. Each thread returns whether its reader saw the
+/// end.
+fn start_waiting_readers(link: &Link) -> [JoinHandle<bool>; 2] {
     let readers = [link.consumer().unwrap(), link.observer().unwrap()];
     let readers =
         readers.map(|reader| std::thread::spawn(move || reader.with_wait(AT_ONCE).wait().unwrap().is_none()));
@@ -106,21 +107,21 @@ fn waiting(link: &Link) -> [JoinHandle<bool>; 2] {
     readers
 }
 
-/// The producer goes.
+/// Dropping the producer wakes the readers.
 pub(crate) fn the_end_wakes(make: impl Fn() -> Link) {
     let link = make();
     let tx = link.producer().unwrap();
-    let readers = waiting(&link);
+    let readers = start_waiting_readers(&link);
     drop(tx);
     assert!(readers.into_iter().all(|reader| reader.join().unwrap()), "closed");
 }
 
-/// Somebody stops the link.
+/// Stopping the link wakes the readers, and a producer that waits for credits.
 pub(crate) fn a_stop_wakes(make: impl Fn() -> Link) {
     let link = make();
     let tx = link.producer().unwrap().with_wait(AT_ONCE);
-    let readers = waiting(&link);
-    fast_asleep();
+    let readers = start_waiting_readers(&link);
+    allow_time_to_fall_asleep();
     link.stop().unwrap();
     assert!(readers.into_iter().all(|reader| reader.join().unwrap()), "stopped");
     drop(tx);
@@ -128,7 +129,7 @@ pub(crate) fn a_stop_wakes(make: impl Fn() -> Link) {
     let link = make();
     let tx = link.producer().unwrap().with_wait(AT_ONCE);
     let rx = link.consumer().unwrap();
-    let stuffed = std::thread::spawn(move || {
+    let blocked = std::thread::spawn(move || {
         loop {
             if let Err(error) = tx.send(b"x") {
                 break error;
@@ -136,15 +137,15 @@ pub(crate) fn a_stop_wakes(make: impl Fn() -> Link) {
         }
     });
     until(|| link.status().held_by == Some(0));
-    fast_asleep();
+    allow_time_to_fall_asleep();
     link.stop().unwrap();
-    assert_eq!(stuffed.join().unwrap(), TangoError::Closed);
+    assert_eq!(blocked.join().unwrap(), TangoError::Closed);
     drop(rx);
 }
 
-/// Who stops a link may miss one that is just falling asleep, which then wakes by itself after a slice. Where the slice
-/// is long, wait until none is.
-pub(crate) fn fast_asleep() {
+/// A stop may miss a party that is just falling asleep; that party wakes at the end of its slice. With long
+/// slices, this waits until everybody is asleep.
+pub(crate) fn allow_time_to_fall_asleep() {
     if cfg!(long_slice) {
         std::thread::sleep(Duration::from_secs(1));
     }

@@ -1,5 +1,5 @@
-//! A producer that comes to storage which has been used goes on from what the lines hold: with the next
-//! number, with what is still there, and around the payloads that readers have not finished with.
+//! A producer that attaches to used storage continues from the state of the ring: with the next number, with
+//! the fragments that are intact, and without overwriting payloads that readers still hold.
 #![cfg(feature = "std")]
 
 mod common;
@@ -13,7 +13,7 @@ use rust_tango::{Consumer, DCache, Fctl, Fseq, Link, LinkErrorKind, MCache, Prod
 const MTU: usize = 200;
 
 #[test]
-fn on_borrowed_storage_the_lines_count_and_not_the_counter() {
+fn on_borrowed_storage_the_ring_decides_and_not_the_counter() {
     let (mcache, dcache) = (MCache::<8>::new(), DCache::<8, MTU>::new());
     let (first, fresh, fctl) = (Fseq::new(50), Fseq::new(1), Fctl::new(8));
     let tx = Producer::with_flow_control(&mcache, &dcache, &first, &fctl);
@@ -25,27 +25,27 @@ fn on_borrowed_storage_the_lines_count_and_not_the_counter() {
     drop(tx);
 
     let tx = Producer::with_flow_control(&mcache, &dcache, &fresh, &fctl);
-    assert_eq!((tx.next_seq(), fresh.current()), (55, 55), "a fresh counter is moved to the place");
+    assert_eq!((tx.next_seq(), fresh.current()), (55, 55), "a fresh counter is set to the end of the ring");
     for _ in 0..4 {
         publish(&tx, MTU).unwrap();
     }
     assert_eq!(
         publish(&tx, MTU),
         Err(TangoError::NoCredits { held_by: Some(0) }),
-        "what is unread still counts"
+        "unread fragments still hold credits"
     );
     for seq in 51..59 {
         assert_is(&rx.poll().unwrap().unwrap(), seq, MTU);
     }
     drop(tx);
     let tx = Producer::with_flow_control(&mcache, &dcache, &first, &fctl);
-    assert_eq!((tx.next_seq(), first.current()), (59, 59), "a counter that is behind too");
+    assert_eq!((tx.next_seq(), first.current()), (59, 59), "and so is a counter that is behind");
     publish(&tx, MTU).unwrap();
     assert_is(&rx.poll().unwrap().unwrap(), 59, MTU);
 }
 
 #[test]
-fn without_flow_control_too() {
+fn a_later_producer_continues_without_flow_control() {
     let (mcache, dcache, fseq) = (MCache::<4>::new(), DCache::<4, MTU>::new(), Fseq::new(1));
     let mut ob = Consumer::new(&mcache, &dcache, 1);
     for round in 0..30 {
@@ -67,7 +67,7 @@ fn without_flow_control_too() {
 }
 
 #[test]
-fn what_is_intact_can_still_be_read() {
+fn intact_fragments_can_still_be_read() {
     let link = Link::builder().depth(8).mtu(MTU).consumers(2).build().unwrap();
     let tx = link.producer().unwrap();
     assert_eq!(link.producer().unwrap_err().kind(), LinkErrorKind::Taken);
@@ -75,7 +75,7 @@ fn what_is_intact_can_still_be_read() {
         publish(&tx, MTU).unwrap();
     }
     drop(tx);
-    // Between two producers: everybody may come.
+    // Readers may also join between two producers.
     let mut between = link.consumer_from(Start::Oldest).unwrap();
     let tx = link.producer().unwrap();
     let mut after = link.observer_from(Start::Oldest).unwrap();
@@ -89,7 +89,7 @@ fn what_is_intact_can_still_be_read() {
 }
 
 #[test]
-fn a_fragment_that_is_held_survives_the_change() {
+fn a_fragment_that_is_held_survives_a_change_of_the_producer() {
     // Room for three payloads of 256 bytes.
     let link = Link::builder().depth(32).mtu(256).region(768).build().unwrap();
     let tx = link.producer().unwrap();
@@ -99,7 +99,7 @@ fn a_fragment_that_is_held_survives_the_change() {
         send(&tx, seed).unwrap();
     }
     rx.poll().unwrap().unwrap();
-    send(&tx, 4).unwrap(); // takes the place of 1
+    send(&tx, 4).unwrap(); // takes the granules of 1
     let held = rx.poll().unwrap().unwrap();
     drop(tx);
     for _ in 0..5 {
@@ -109,7 +109,7 @@ fn a_fragment_that_is_held_survives_the_change() {
     assert_eq!(
         send(&tx, 5),
         Err(TangoError::NoCredits { held_by: Some(0) }),
-        "its place is 2's, which is held"
+        "its granules hold fragment 2, which is held"
     );
     tx.publish(&[], 0, 0, 0).unwrap();
     assert_eq!(held.payload.as_slice(), bytes(2, 256));
@@ -121,9 +121,9 @@ fn a_fragment_that_is_held_survives_the_change() {
     }
 }
 
-/// What a loan has cost without being committed is not mistaken for something that is there.
+/// Memory that an uncommitted loan has overwritten is not taken for a fragment.
 #[test]
-fn after_a_loan_that_came_to_nothing() {
+fn an_uncommitted_loan_is_not_taken_for_a_fragment() {
     let link = Link::builder().depth(8).mtu(1000).region(1024).build().unwrap();
     let mut tx = link.producer().unwrap();
     for _ in 0..3 {
@@ -141,7 +141,7 @@ fn after_a_loan_that_came_to_nothing() {
     assert_eq!(ob.poll().unwrap().unwrap().payload.as_slice(), bytes(8, 500));
 }
 
-/// Producers follow each other at random points, while two consumers read, one of them far behind.
+/// Producers replace each other at random points while two consumers read, one of them far behind.
 fn relay(depth: usize, max: usize, region: usize, count: u64, start: u64) {
     let count = common::few(count);
     let link = Link::builder().depth(depth).mtu(max).region(region).consumers(2).start(start);
@@ -197,8 +197,8 @@ fn producers_relay_with_random_payloads() {
     });
 }
 
-/// While no consumer is there, a producer with flow control has the credits that are left and then waits,
-/// also if one without flow control has been there in between.
+/// While there is no consumer, a producer with flow control publishes what the remaining credits allow and
+/// then waits, even if a producer without flow control was there in between.
 #[test]
 fn flow_control_holds_again_after_a_producer_without_it() {
     for consumer_was_there in [false, true] {
@@ -217,11 +217,14 @@ fn flow_control_holds_again_after_a_producer_without_it() {
         drop(free);
         let tx = Producer::with_flow_control(&mcache, &dcache, &fseq, &fctl);
         let sent = (0..100).take_while(|_| publish(&tx, MTU).is_ok()).count();
-        assert!(sent <= 8, "{sent} went, with nobody reading (consumer_was_there: {consumer_was_there})");
+        assert!(
+            sent <= 8,
+            "{sent} were published although nobody reads (consumer_was_there: {consumer_was_there})"
+        );
     }
 }
 
-/// A loss that is still to be told, and a takeover: both are told, before what follows.
+/// A loss that was not reported yet, and a takeover: the reader learns of both before it continues.
 #[test]
 fn a_takeover_hides_no_loss() {
     let link = Link::builder().depth(4).mtu(8).consumers(1).build().unwrap();
@@ -235,31 +238,34 @@ fn a_takeover_hides_no_loss() {
         panic!("as it should in this test");
     });
     assert!(panics.join().is_err());
-    assert!(!rx.is_closed(), "a panic is no orderly end");
+    assert!(!rx.is_closed(), "a panic is not an orderly end");
     let tx = link.producer().unwrap();
     tx.send(b"y").unwrap();
-    let mut told = Vec::new();
+    let mut reported = Vec::new();
     let first = loop {
         match rx.poll() {
             Ok(fragment) => break fragment.unwrap().meta.seq,
-            Err(error) => told.push(error),
+            Err(error) => reported.push(error),
         }
     };
     let lost = TangoError::Overrun { lost: first - 1, next: first };
-    assert!(told.contains(&lost) && told.contains(&TangoError::ProducerReplaced { first: 11 }), "{told:?}");
-    assert_eq!(told.len(), 2);
+    assert!(
+        reported.contains(&lost) && reported.contains(&TangoError::ProducerReplaced { first: 11 }),
+        "{reported:?}"
+    );
+    assert_eq!(reported.len(), 2);
     while let Some(fragment) = rx.poll().unwrap() {
         assert_eq!(fragment.payload.as_slice(), if fragment.meta.seq < 11 { b"x" } else { b"y" });
     }
 }
 
-/// To who has been told that the one before had died, at whatever moment that is looked at: told of an end by
-/// death, of the next producer, and then no more of a death that was before it.
+/// A reader that learned of the death of one producer learns of the next producer before its first fragment,
+/// whatever the timing, and learns nothing more of earlier deaths after that.
 #[test]
-fn who_comes_after_a_death_is_announced_before_its_first_fragment() {
+fn a_producer_after_a_death_is_announced_before_its_first_fragment() {
     in_time(|| {
         const LIVES: u64 = few(8000);
-        // More deaths and takeovers than these have to be seen.
+        // So many deaths and takeovers must be seen, or more.
         const GONE: u64 = if cfg!(miri) { 1 } else { 30 };
         const REPLACED: u64 = if cfg!(miri) { 0 } else { 10 };
         let link = Link::builder().depth(64).mtu(MTU).consumers(3).build().unwrap();
@@ -269,7 +275,7 @@ fn who_comes_after_a_death_is_announced_before_its_first_fragment() {
             link.evictable_consumer(Start::Next).unwrap(),
             link.observer().unwrap(),
         ];
-        // Readers that do not get a processor meanwhile see but few of them: then there are more.
+        // Readers that get little processor time see few of them, and then the test runs longer.
         let is_enough = Arc::new(AtomicBool::new(false));
         let enough = is_enough.clone();
         let producing = std::thread::spawn(move || {
@@ -279,14 +285,10 @@ fn who_comes_after_a_death_is_announced_before_its_first_fragment() {
                 lives += 1;
                 let tx = link.producer().unwrap();
                 let count = random.below(3);
-                let died = std::panic::catch_unwind(std::panic::AssertUnwindSafe(move || {
-                    for _ in 0..count {
-                        common::publish_blocking(&tx, MTU);
-                    }
-                    // Without a word on the error output.
-                    std::panic::resume_unwind(Box::new(()));
-                }));
-                assert!(died.is_err());
+                for _ in 0..count {
+                    common::publish_blocking(&tx, MTU);
+                }
+                common::die_by_panic(tx);
                 for _ in 0..random.below(few(3000)) {
                     std::hint::spin_loop();
                 }
@@ -294,8 +296,8 @@ fn who_comes_after_a_death_is_announced_before_its_first_fragment() {
             drop(link.producer().unwrap());
             lives
         });
-        // Where each was told of a death, if it was told of no producer since.
-        let (mut gone, mut replaced, mut told) = ([None; 3], [0_u64; 3], 0_u64);
+        // Where each reader learned of a death, unless it has learned of a new producer since.
+        let (mut gone, mut replaced, mut reported) = ([None; 3], [0_u64; 3], 0_u64);
         while !readers.iter().all(Consumer::is_closed) || !producing.is_finished() {
             for (at, rx) in readers.iter_mut().enumerate() {
                 let next = rx.next_seq();
@@ -304,13 +306,13 @@ fn who_comes_after_a_death_is_announced_before_its_first_fragment() {
                     Ok(Some(fragment)) => {
                         assert!(
                             gone[at].is_none(),
-                            "reader {at}: {} of who was not announced",
+                            "reader {at}: fragment {} is of a producer that was not announced",
                             fragment.meta.seq
                         );
                         assert_is(&fragment, next, MTU);
                     }
                     Err(TangoError::ProducerGone) => {
-                        told += u64::from(gone[at].is_none());
+                        reported += u64::from(gone[at].is_none());
                         gone[at].get_or_insert(next);
                     }
                     Err(TangoError::ProducerReplaced { first }) => {
@@ -322,24 +324,24 @@ fn who_comes_after_a_death_is_announced_before_its_first_fragment() {
                     Err(error) => panic!("{error}"),
                 }
             }
-            let have_seen_enough = told > GONE && replaced.iter().all(|count| *count > REPLACED);
+            let have_seen_enough = reported > GONE && replaced.iter().all(|count| *count > REPLACED);
             is_enough.store(have_seen_enough, Ordering::Relaxed);
         }
         let lives = producing.join().unwrap();
         assert!(replaced.iter().all(|count| *count > REPLACED && *count <= lives), "{replaced:?}");
-        assert!(told > GONE, "{told} deaths were told of");
+        assert!(reported > GONE, "only {reported} deaths were seen");
     });
 }
 
-/// A reader that was told of a death waits until another producer has come, and no longer than it wants to.
+/// A reader that learned of a death waits until a new producer has come, or until its timeout.
 #[test]
 fn a_reader_waits_for_the_next_producer() {
     in_time(|| {
         let link = Link::builder().depth(8).mtu(MTU).consumers(1).build().unwrap();
         let (tx, mut rx) = (link.producer().unwrap(), link.consumer().unwrap());
-        common::dies(tx);
+        common::die_by_panic(tx);
         assert_eq!(rx.wait().unwrap_err(), rust_tango::TangoError::ProducerGone);
-        assert!(!rx.wait_for_producer(Some(std::time::Duration::from_millis(1))), "nobody has come");
+        assert!(!rx.wait_for_producer(Some(std::time::Duration::from_millis(1))), "there is no new producer");
         let next = std::thread::spawn(move || {
             std::thread::sleep(std::time::Duration::from_millis(30));
             link.producer().unwrap()

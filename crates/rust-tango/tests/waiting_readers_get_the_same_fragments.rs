@@ -1,5 +1,6 @@
-//! A reader that has waited finds the next fragment in another place than one that has not (`latest.rs`). It gets
-//! the same: every fragment, whole, in order, however it was published and whoever published it.
+//! A reader that has waited finds the next fragment in the hot slot, and other readers find it in the ring.
+//! Both get the same: every fragment, whole and in order, by whatever call and whichever producer it was
+//! published.
 #![cfg(feature = "std")]
 
 mod common;
@@ -8,17 +9,17 @@ use common::{bytes, few, in_time, payload, sig};
 use rust_tango::{Consumer, Link, LinkBuilder, Producer, Start, TangoError};
 
 const MTU: usize = 300;
-/// More than any reader looks in the ring before it looks elsewhere.
-const LOOKS: usize = 20;
+/// More empty polls than any reader makes in the ring before it switches to the hot slot.
+const EMPTY_POLLS: usize = 20;
 
-/// Looks in vain.
+/// Polls in vain until the reader switches to the hot slot.
 fn wait(rx: &mut Consumer<'_>) {
-    for _ in 0..LOOKS {
+    for _ in 0..EMPTY_POLLS {
         assert!(rx.poll().unwrap().is_none());
     }
 }
 
-/// Publishes one fragment or more, in one of all ways.
+/// Publishes one fragment or more, by the method that `way` selects.
 fn put(tx: &mut Producer<'_>, way: u64) {
     let n = tx.next_seq();
     let content = payload(n, MTU);
@@ -38,7 +39,7 @@ fn put(tx: &mut Producer<'_>, way: u64) {
     }
 }
 
-/// Reads the next fragment, in one of all ways.
+/// Reads the next fragment, by the method that `way` selects.
 fn get(rx: &mut Consumer<'_>, way: u64) {
     let n = rx.next_seq();
     let check = |seq: u64, tag: u64, payload_read: &[u8]| {
@@ -47,40 +48,40 @@ fn get(rx: &mut Consumer<'_>, way: u64) {
     };
     match way % 4 {
         0 => {
-            let fragment = rx.poll().unwrap().expect("it is there");
+            let fragment = rx.poll().unwrap().expect("a fragment");
             check(fragment.meta.seq, fragment.meta.sig, fragment.payload.as_slice());
         }
         1 => {
-            let fragment = rx.wait().unwrap().expect("it is there");
+            let fragment = rx.wait().unwrap().expect("a fragment");
             check(fragment.meta.seq, fragment.meta.sig, fragment.payload.as_slice());
         }
         2 => {
             let tag = |tag| tag == sig(n) || tag == 0;
-            let fragment = rx.poll_if(tag).unwrap().expect("it is there, with its tag");
+            let fragment = rx.poll_if(tag).unwrap().expect("a fragment with that tag");
             check(fragment.meta.seq, fragment.meta.sig, fragment.payload.as_slice());
         }
         _ => {
             let batch = rx.poll_batch(1).unwrap();
-            let fragment = batch.iter().next().expect("it is there");
+            let fragment = batch.iter().next().expect("a fragment");
             check(fragment.meta.seq, fragment.meta.sig, fragment.payload.as_slice());
         }
     }
     assert_eq!(rx.next_seq(), n.wrapping_add(1));
 }
 
-/// All ways to publish against all ways to read, by all kinds of readers beside each other.
-fn everybody(link: &Link) {
+/// All methods of publishing and reading, with every kind of reader side by side.
+fn exchange_with_all_kinds(link: &Link) {
     let evictable = link.evictable_consumer(Start::Next).unwrap();
-    get_all(link, &mut [link.consumer().unwrap(), evictable, link.observer().unwrap()]);
+    exchange(link, &mut [link.consumer().unwrap(), evictable, link.observer().unwrap()]);
 }
 
-/// All ways to publish against all ways to read, by these readers, who wait in vain before it or do not.
-fn get_all(link: &Link, readers: &mut [Consumer<'_>]) {
+/// All methods of publishing and reading. Before each fragment, some of the readers wait in vain.
+fn exchange(link: &Link, readers: &mut [Consumer<'_>]) {
     let mut tx = link.producer().unwrap();
     for round in 0..few(240) {
         let way = round % 5;
         for (which, rx) in (0_u64..).zip(&mut *readers) {
-            // Never one that has not, without one that has.
+            // Mix readers that have waited with readers that have not.
             if (round / 5 + which) % 3 != 0 {
                 wait(rx);
             }
@@ -101,50 +102,51 @@ fn builder() -> LinkBuilder {
 }
 
 #[test]
-fn everybody_on_the_heap() {
+fn all_readers_on_the_heap() {
     in_time(|| {
         for first in [1, 0, u64::MAX - 30] {
-            everybody(&builder().start(first).build().unwrap());
-            everybody(&builder().slot(512).start(first).build().unwrap());
+            exchange_with_all_kinds(&builder().start(first).build().unwrap());
+            exchange_with_all_kinds(&builder().slot(512).start(first).build().unwrap());
         }
     });
 }
 
 #[cfg(all(feature = "shm", target_os = "linux", not(miri)))]
 #[test]
-fn everybody_in_shared_memory() {
+fn all_readers_in_shared_memory() {
     in_time(|| {
-        let place = common::process::Place::new();
-        let link = builder().dir(place.path()).create("quotes").unwrap();
-        everybody(&link);
-        // Each consumer that is the only one is shown fragments apart.
-        get_all(&link, &mut [link.consumer().unwrap()]);
-        get_all(&link, &mut [link.evictable_consumer(Start::Next).unwrap()]);
-        get_all(&link, &mut [link.consumer().unwrap(), link.observer().unwrap()]);
-        everybody(&link);
+        let folder = common::process::TestFolder::new();
+        let link = builder().dir(folder.path()).create("quotes").unwrap();
+        exchange_with_all_kinds(&link);
+        // A consumer that is the only one has a private hot slot.
+        exchange(&link, &mut [link.consumer().unwrap()]);
+        exchange(&link, &mut [link.evictable_consumer(Start::Next).unwrap()]);
+        exchange(&link, &mut [link.consumer().unwrap(), link.observer().unwrap()]);
+        exchange_with_all_kinds(&link);
     });
 }
 
-/// What a consumer was shown apart is not for the next one in its slot, nor what is stored there in the meantime.
+/// The next owner of a consumer slot sees neither the private hot slot of the previous owner, nor what is
+/// stored there in the meantime.
 #[cfg(all(feature = "shm", target_os = "linux", not(miri)))]
 #[test]
-fn who_takes_a_slot_is_shown_nothing_of_before() {
-    use common::hostile::{LATEST, store};
-    let place = common::process::Place::new();
-    let link = builder().consumers(1).dir(place.path()).create("quotes").unwrap();
+fn a_new_owner_of_a_slot_sees_nothing_of_the_previous_one() {
+    use common::hostile::{HOT_SLOT, store};
+    let folder = common::process::TestFolder::new();
+    let link = builder().consumers(1).dir(folder.path()).create("quotes").unwrap();
     let tx = link.producer().unwrap();
-    let file = place.path().join("quotes").join("tx.0");
+    let file = folder.path().join("quotes").join("tx.0");
     for round in 0..20 {
         let n = tx.next_seq();
         match round % 3 {
-            // As the owner before has left it, which has seen the fragment before `n` there.
+            // As the previous owner has left it, which has read the fragment before `n` there.
             0 => {}
-            // Fragment `n`, of a place that is none, or of eight bytes that nobody has published.
-            1 => store(&file, LATEST + 2, 88 << 32 | 7),
-            _ => store(&file, LATEST + 2, 8 << 32 | u64::from(u32::MAX)),
+            // Fragment `n`, with an invalid location, or with eight bytes that nobody has published.
+            1 => store(&file, HOT_SLOT + 2, 88 << 32 | 7),
+            _ => store(&file, HOT_SLOT + 2, 8 << 32 | u64::from(u32::MAX)),
         }
         if round % 3 != 0 {
-            store(&file, LATEST, n);
+            store(&file, HOT_SLOT, n);
         }
         let mut rx = link.consumer().unwrap();
         for _ in 0..3 {
@@ -156,18 +158,19 @@ fn who_takes_a_slot_is_shown_nothing_of_before() {
     }
 }
 
-/// A consumer may ask for any number of before, beside one that waits. It begins where it can.
+/// A consumer may ask for any earlier number, beside a consumer that waits. It starts with the oldest
+/// possible one.
 #[cfg(all(feature = "shm", target_os = "linux", not(miri)))]
 #[test]
-fn who_asks_for_what_is_long_gone_waits_like_others() {
-    let place = common::process::Place::new();
+fn a_consumer_that_starts_with_a_lost_fragment_waits_like_others() {
+    let folder = common::process::TestFolder::new();
     for first in [1 << 60, 1 << 61, 3 << 60, 1 << 62, 5 << 60, (1 << 63) - 30] {
-        let link = builder().start(first).dir(place.path()).create("quotes").unwrap();
+        let link = builder().start(first).dir(folder.path()).create("quotes").unwrap();
         let tx = link.producer().unwrap();
         let mut readers = [link.consumer().unwrap(), link.consumer_from(Start::At(0)).unwrap()];
         assert!(
             matches!(readers[1].poll(), Err(TangoError::Overrun { .. })),
-            "it is told what it has missed"
+            "it must learn what it has missed"
         );
         for round in 0..20 {
             readers.iter_mut().for_each(wait);
@@ -180,13 +183,13 @@ fn who_asks_for_what_is_long_gone_waits_like_others() {
     }
 }
 
-/// A consumer may begin with any number that is yet to come.
+/// A consumer may start with any later number. Until then it gets nothing.
 #[cfg(all(feature = "shm", target_os = "linux", not(miri)))]
 #[test]
-fn who_waits_for_what_is_far_ahead_is_shown_nothing() {
-    let place = common::process::Place::new();
+fn a_consumer_that_starts_far_ahead_gets_nothing() {
+    let folder = common::process::TestFolder::new();
     for first in [0, 1, u64::MAX] {
-        let link = builder().start(first).dir(place.path()).create("quotes").unwrap();
+        let link = builder().start(first).dir(folder.path()).create("quotes").unwrap();
         let tx = link.producer().unwrap();
         for far in [1, 1 << 60, 1 << 61, 3 << 60, 1 << 62, (1 << 63) - 1] {
             let mut rx = link.consumer_from(Start::At(first.wrapping_add(far))).unwrap();
@@ -197,20 +200,20 @@ fn who_waits_for_what_is_far_ahead_is_shown_nothing() {
     }
 }
 
-/// A consumer waits before there is a producer. Nothing has been published, whatever the first number is.
+/// A consumer may wait before there is a producer. Nothing has been published, whatever the first number is.
 #[test]
-fn a_fresh_link_is_empty() {
+fn a_new_link_is_empty() {
     for first in [0, 1, u64::MAX] {
-        nothing_is_there(&builder().start(first).build().unwrap(), first);
+        assert_empty(&builder().start(first).build().unwrap(), first);
     }
     #[cfg(all(feature = "shm", target_os = "linux", not(miri)))]
     for first in [0, 1, u64::MAX] {
-        let place = common::process::Place::new();
-        nothing_is_there(&builder().start(first).dir(place.path()).create("fresh").unwrap(), first);
+        let folder = common::process::TestFolder::new();
+        assert_empty(&builder().start(first).dir(folder.path()).create("fresh").unwrap(), first);
     }
 }
 
-fn nothing_is_there(link: &Link, first: u64) {
+fn assert_empty(link: &Link, first: u64) {
     for start in [Start::Next, Start::At(first), Start::At(first.wrapping_add(1))] {
         let mut rx = link.consumer_from(start).unwrap();
         wait(&mut rx);
@@ -219,15 +222,15 @@ fn nothing_is_there(link: &Link, first: u64) {
     wait(&mut rx);
     let tx = link.producer().unwrap();
     wait(&mut rx);
-    // The first fragment of all is only told of.
+    // The hot slot has only the number of the very first fragment.
     assert_eq!(tx.publish_batch(&[&payload(first, MTU)], 0, 0), 1);
     get(&mut rx, 0);
 }
 
-/// A producer goes, or dies, and another one comes, while a reader waits. What the one before has shown last is not
-/// taken for anything of the next.
+/// The producer ends or dies, and another one comes while a reader waits. The hot slot of the previous
+/// producer is not taken for a fragment of the next one.
 #[test]
-fn the_next_producer_is_read() {
+fn fragments_of_the_next_producer_are_read() {
     for dies in [false, true] {
         let link = builder().build().unwrap();
         let mut rx = link.consumer().unwrap();
@@ -239,12 +242,12 @@ fn the_next_producer_is_read() {
                 match rx.poll() {
                     Ok(Some(fragment)) => assert_eq!(fragment.payload.as_slice(), payload(n, MTU)),
                     Ok(None) => {}
-                    Err(error) => assert!(told(&error), "{error}"),
+                    Err(error) => assert!(is_change_of_producer(&error), "{error}"),
                 }
             }
-            // Perhaps it is told of the next producer only now.
+            // The reader may learn of the next producer only now.
             if let Err(error) = rx.poll() {
-                assert!(told(&error), "{error}");
+                assert!(is_change_of_producer(&error), "{error}");
             }
             wait(&mut rx);
             put(&mut tx, way);
@@ -262,71 +265,77 @@ fn the_next_producer_is_read() {
     }
 }
 
-/// What a reader is told of producers that come and go.
-fn told(error: &TangoError) -> bool {
+/// Whether a reader reports that a producer has gone or has come.
+fn is_change_of_producer(error: &TangoError) -> bool {
     matches!(error, TangoError::ProducerGone | TangoError::ProducerReplaced { .. })
 }
 
-/// A program that does not follow the protocol says that the newest fragment is longer than the link allows.
+/// A program that breaks the protocol stores a size in the hot slot that is longer than the link allows.
 #[cfg(all(feature = "shm", target_os = "linux", not(miri)))]
 #[test]
 fn no_payload_is_longer_than_the_link_allows() {
     use common::hostile::{HEAD, HEAD_WORDS, store};
-    let place = common::process::Place::new();
-    let link = Link::builder().depth(8).mtu(16).consumers(1).dir(place.path()).create("small").unwrap();
+    let folder = common::process::TestFolder::new();
+    let link = Link::builder().depth(8).mtu(16).consumers(1).dir(folder.path()).create("small").unwrap();
     let tx = link.producer().unwrap();
-    let file = place.path().join("small").join("tx");
+    let file = folder.path().join("small").join("tx");
     for mut rx in [link.observer().unwrap(), link.consumer().unwrap()] {
         wait(&mut rx);
         let n = rx.next_seq();
-        let latest = HEAD + HEAD_WORDS - 16;
-        store(&file, latest + 2, 88 << 32 | u64::from(u32::MAX));
-        store(&file, latest + 15, n);
-        store(&file, latest, n);
+        let hot_slot = HEAD + HEAD_WORDS - 16;
+        store(&file, hot_slot + 2, 88 << 32 | u64::from(u32::MAX));
+        store(&file, hot_slot + 15, n);
+        store(&file, hot_slot, n);
         assert_eq!(rx.poll().unwrap_err(), TangoError::Corrupt { seq: n });
-        store(&file, latest, n.wrapping_sub(1));
+        store(&file, hot_slot, n.wrapping_sub(1));
     }
     drop(tx);
 }
 
-/// A producer is stopped when its fragment is in the ring, and not yet where the newest is shown. Who goes to sleep
-/// finds it.
+/// A producer is stopped when its fragment is in the ring but not yet in the hot slot. A reader that goes to
+/// sleep finds it.
 #[cfg(all(feature = "shm", target_os = "linux", not(miri)))]
 #[test]
-fn who_sleeps_looks_in_the_ring() {
-    use common::hostile::{HEAD, HEAD_WORDS, LATEST, store};
+fn a_reader_checks_the_ring_before_it_sleeps() {
+    use common::hostile::{HEAD, HEAD_WORDS, HOT_SLOT, store};
     use std::time::{Duration, Instant};
-    let place = common::process::Place::new();
-    let link = Link::builder().depth(8).mtu(16).consumers(1).dir(place.path()).create("stopped").unwrap();
+    let folder = common::process::TestFolder::new();
+    let link = Link::builder().depth(8).mtu(16).consumers(1).dir(folder.path()).create("stopped").unwrap();
     let (tx, mut rx) = (link.producer().unwrap(), link.consumer().unwrap());
-    let folder = place.path().join("stopped");
+    let link_folder = folder.path().join("stopped");
     for round in 0..3 {
         wait(&mut rx);
         let n = rx.next_seq();
         tx.publish(b"the last", round, 0, 0).unwrap();
-        store(&folder.join("tx"), HEAD + HEAD_WORDS - 16, n.wrapping_sub(1));
-        store(&folder.join("tx.0"), LATEST, n.wrapping_sub(1));
-        assert!(rx.poll().unwrap().is_none(), "it looks elsewhere");
+        store(&link_folder.join("tx"), HEAD + HEAD_WORDS - 16, n.wrapping_sub(1));
+        store(&link_folder.join("tx.0"), HOT_SLOT, n.wrapping_sub(1));
+        assert!(rx.poll().unwrap().is_none(), "it must poll the hot slot");
         let begin = Instant::now();
         let fragment = rx.wait_timeout(common::PATIENCE).unwrap().expect("it is in the ring");
         assert_eq!(fragment.payload.as_slice(), b"the last");
-        assert!(begin.elapsed() < common::PATIENCE - Duration::from_secs(1), "only when the time was over");
+        assert!(
+            begin.elapsed() < common::PATIENCE - Duration::from_secs(1),
+            "found only when the time was over"
+        );
     }
 }
 
-/// The place of the newest fragment is used again at once. What a consumer holds does not change.
+/// The hot slot is overwritten by the next fragment. A fragment that a consumer holds does not change.
 #[test]
-fn what_is_held_stays_as_it_is() {
+fn a_held_fragment_does_not_change() {
     let link = builder().build().unwrap();
     let (tx, mut rx) = (link.producer().unwrap(), link.consumer().unwrap());
     for round in 0..40 {
         wait(&mut rx);
         tx.publish(&bytes(round, 64), round, 0, 0).unwrap();
-        let fragment = rx.poll().unwrap().expect("it is there");
+        let fragment = rx.poll().unwrap().expect("a fragment");
         for other in 0..7 {
             tx.publish(&bytes(100 + other, 64), 0, 0, 0).unwrap();
         }
-        assert!(matches!(tx.publish(b"", 0, 0, 0), Err(TangoError::NoCredits { .. })), "it is held");
+        assert!(
+            matches!(tx.publish(b"", 0, 0, 0), Err(TangoError::NoCredits { .. })),
+            "the fragment is held"
+        );
         assert_eq!((fragment.meta.sig, fragment.payload.as_slice()), (round, &bytes(round, 64)[..]));
         drop(fragment);
         while rx.poll().unwrap().is_some() {}

@@ -1,8 +1,8 @@
-//! Where there is no room, no permission or no such place, `create` says so at once, with the path and the
-//! reason; it leaves nothing behind, and nobody finds out later by a signal.
+//! Where a link cannot be created, `create` fails at once, with the path and the reason: no space, no
+//! permission, no such folder. It leaves nothing behind, and no party gets a signal later.
 //!
-//! Filesystems are mounted in a mount namespace of the test's own: that needs root, and without it the tests
-//! say that they are skipped.
+//! Some tests mount filesystems in a mount namespace of their own. That needs root; without it they report
+//! that they are skipped.
 #![cfg(all(feature = "shm", target_os = "linux", not(miri)))]
 
 mod common;
@@ -11,7 +11,7 @@ use std::fs;
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 
-use common::process::{Child, Place, role, say, skip};
+use common::process::{Child, TestFolder, entries, role, say, skip};
 use common::{assert_is, in_time, publish};
 use nix::mount::{MsFlags, mount};
 use nix::sched::{CloneFlags, unshare};
@@ -26,11 +26,11 @@ fn builder(base: &Path) -> LinkBuilder {
     Link::builder().depth(8).mtu(MTU).dir(base)
 }
 
-/// What `create` says, and that it has left no link and no part of one.
+/// The error of `create`, which must leave neither a link nor a part of one.
 #[track_caller]
 fn refused(builder: LinkBuilder, base: &Path, parts: &[&str]) -> LinkError {
     let before = entries(base);
-    let error = builder.clone().create("quotes").expect_err("it cannot be made");
+    let error = builder.clone().create("quotes").expect_err("it cannot be created");
     assert_eq!(error.kind(), LinkErrorKind::System, "{error}");
     let message = error.to_string();
     for part in parts {
@@ -42,12 +42,7 @@ fn refused(builder: LinkBuilder, base: &Path, parts: &[&str]) -> LinkError {
     error
 }
 
-fn entries(base: &Path) -> Vec<String> {
-    let names = fs::read_dir(base).into_iter().flatten();
-    names.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect()
-}
-
-/// A link that works: made, written, read in place, removed.
+/// The link works: it is created, written, read in place and removed.
 #[track_caller]
 fn works(builder: LinkBuilder) {
     let link = builder.create("works").unwrap();
@@ -59,20 +54,20 @@ fn works(builder: LinkBuilder) {
     link.remove().unwrap();
 }
 
-/// What the children of these tests do: each has a mount namespace, limits, and an environment to itself.
+/// The roles of the child processes. Each has a mount namespace, limits and an environment to itself.
 #[test]
 fn child() {
-    let Some((role, place)) = role() else { return };
-    let base = place.join("base");
+    let Some((role, folder)) = role() else { return };
+    let base = folder.join("base");
     let mounts =
         ["full", "full, exactly", "room for one", "no inodes", "read-only", "no shared memory", "huge pages"];
     if mounts.contains(&role.as_str()) {
-        // What this thread mounts from now on, it alone sees, and the system forgets with it.
+        // What this thread mounts from now on is visible to it alone, and is unmounted when it ends.
         let private = MsFlags::MS_REC | MsFlags::MS_PRIVATE;
         let mine = unshare(CloneFlags::CLONE_NEWNS)
             .and_then(|()| mount(None::<&str>, "/", None::<&str>, private, None::<&str>));
         if let Err(why) = mine {
-            return say(format!("cannot mount anything here: {why}"));
+            return say(format!("cannot mount filesystems: {why}"));
         }
     }
     match role.as_str() {
@@ -82,12 +77,12 @@ fn child() {
             let large = builder(&base).region(2 * MIB);
             let tx = base.join("quotes/tx").display().to_string();
             refused(large, &base, &[&tx, &need.to_string(), "No space left on device"]);
-            // Full because of others, at all kinds of points: in the middle of files, and of their number.
+            // Full because of other files, at many points: in the middle of files, and of their number.
             for count in 0..300 {
                 fs::write(base.join(format!("other-{count}")), vec![1; 4096]).unwrap_or_default();
             }
             refused(builder(&base), &base, &[&base.display().to_string(), "No space left on device"]);
-            // A little room, and a little more: it fails at one file after the other, until all find room.
+            // With a little more room each time: it fails at one file after the other until all of them fit.
             let failed = (0..40).take_while(|count| {
                 fs::remove_file(base.join(format!("other-{count}"))).unwrap();
                 let made = builder(&base).consumers(8).create("quotes").is_ok();
@@ -112,7 +107,7 @@ fn child() {
             let cause = last.io_error().map(std::io::Error::kind);
             assert_eq!(cause, Some(std::io::ErrorKind::StorageFull));
             assert!((20..60).contains(&links.len()), "{} links in a MiB", links.len());
-            // All are whole: no page of them is missing when it is touched.
+            // All links are whole: no page is missing when it is touched.
             for link in &links {
                 let (tx, mut rx) = (link.producer().unwrap(), link.consumer().unwrap());
                 for seq in 1..=20 {
@@ -142,7 +137,7 @@ fn child() {
         }
         "no inodes" => {
             mounted("tmpfs", &base, MsFlags::empty(), "size=1m,nr_inodes=7");
-            // The folder itself, the link's, and four files; and, for who removes it, the lock.
+            // The base folder, the link's folder, and four files. The lock for removing is one more.
             works(builder(&base));
             refused(builder(&base).consumers(2), &base, &["quotes/rx.1", "No space left on device"]);
             works(builder(&base));
@@ -166,7 +161,7 @@ fn child() {
             assert!(error.to_string().contains("Read-only file system"), "{error}");
         }
         "no shared memory" => {
-            // The namespace's own /dev, with nothing in it.
+            // The namespace has a /dev of its own, which is empty.
             mounted("tmpfs", Path::new("/dev"), MsFlags::empty(), "size=64k");
             let base = Link::folder_of_links(None);
             assert_eq!(base, PathBuf::from(format!("/dev/shm/tango-{}", Uid::effective())));
@@ -175,7 +170,7 @@ fn child() {
             for part in ["/dev/shm/tango-", "No such file or directory", "TANGO_DIR"] {
                 assert!(message.contains(part), "no {part:?} in {message}");
             }
-            assert!(!Path::new("/dev/shm").exists(), "nothing is made where there should be memory");
+            assert!(!Path::new("/dev/shm").exists(), "/dev/shm must not be created");
             assert!(Link::open("quotes").unwrap_err().is_not_found());
             assert!(Link::list(None).unwrap().is_empty());
             // Read-only, then too small.
@@ -201,7 +196,7 @@ fn child() {
             let free = fs::read_to_string("/proc/meminfo").unwrap();
             let free = free.lines().find_map(|line| line.strip_prefix("HugePages_Free:")).unwrap();
             let free: usize = free.trim().parse().unwrap();
-            // One for each file.
+            // One huge page for each file.
             if free < 3 {
                 refused(builder(&base), &base, &[&base.display().to_string(), "quotes/"]);
                 return say(format!("only {free} huge pages are free"));
@@ -233,7 +228,7 @@ fn child() {
             works(builder(&base));
         }
         "little memory" => {
-            // Enough for what there is, and half of what the link takes.
+            // Enough for what is mapped already, and a part of what the link takes.
             let used = fs::read_to_string("/proc/self/statm").unwrap();
             let pages: u64 = used.split(' ').next().unwrap().parse().unwrap();
             let limit = pages * 4096 + (256 << 20);
@@ -253,7 +248,7 @@ fn made(path: &Path) -> PathBuf {
     path.to_owned()
 }
 
-/// Mounts a filesystem. A fresh one hides what was there.
+/// Mounts a filesystem. Unless it is a remount, it covers what was there.
 fn mounted(kind: &str, path: &Path, flags: MsFlags, options: &str) {
     if flags.contains(MsFlags::MS_REMOUNT) {
         return mount(None::<&str>, path, None::<&str>, flags, None::<&str>).unwrap();
@@ -262,10 +257,10 @@ fn mounted(kind: &str, path: &Path, flags: MsFlags, options: &str) {
 }
 
 /// Runs the child in this role.
-fn alone(role: &'static str) {
+fn run_in_child(role: &'static str) {
     in_time(move || {
-        let place = Place::new();
-        let mut child = Child::start(role, &place);
+        let folder = TestFolder::new();
+        let mut child = Child::start(role, &folder);
         let said = child.hear();
         let status = child.ends();
         assert!(status.success(), "{role}: {status}, signal {:?}", status.signal());
@@ -277,73 +272,73 @@ fn alone(role: &'static str) {
 
 #[test]
 fn a_full_filesystem() {
-    alone("full");
+    run_in_child("full");
 }
 
 #[test]
 fn a_filesystem_that_is_filled_with_links() {
-    alone("full, exactly");
+    run_in_child("full, exactly");
 }
 
-/// Two who try at the same time do not keep the room from each other.
+/// Two that try at the same time do not take the space from each other.
 #[test]
 fn a_filesystem_with_room_for_one_of_two() {
-    alone("room for one");
+    run_in_child("room for one");
 }
 
 #[test]
 fn a_filesystem_without_inodes() {
-    alone("no inodes");
+    run_in_child("no inodes");
 }
 
 #[test]
 fn a_read_only_filesystem() {
-    alone("read-only");
+    run_in_child("read-only");
 }
 
 #[test]
 fn no_shared_memory_or_too_little() {
-    alone("no shared memory");
+    run_in_child("no shared memory");
 }
 
 #[test]
 fn huge_pages() {
-    alone("huge pages");
+    run_in_child("huge pages");
 }
 
 #[test]
 fn too_few_descriptors() {
-    alone("few descriptors");
+    run_in_child("few descriptors");
 }
 
-/// Beyond that limit, the system would end the process (SIGXFSZ).
+/// Beyond that limit, the kernel would kill the process (SIGXFSZ).
 #[test]
 fn a_limit_on_the_length_of_files() {
-    alone("short files");
+    run_in_child("short files");
 }
 
 #[test]
 fn a_limit_on_memory() {
-    alone("little memory");
+    run_in_child("little memory");
 }
 
 #[test]
-fn no_folder_can_be_made_there() {
-    let place = Place::new();
-    let file = place.path().join("file");
+fn a_folder_that_cannot_be_made() {
+    let folder = TestFolder::new();
+    let file = folder.path().join("file");
     fs::write(&file, "").unwrap();
     for base in
-        [file.clone(), file.join("below"), PathBuf::from("/proc/links"), place.path().join("n".repeat(300))]
+        [file.clone(), file.join("below"), PathBuf::from("/proc/links"), folder.path().join("n".repeat(300))]
     {
         let error = builder(&base).create("quotes").unwrap_err();
         assert_eq!(error.kind(), LinkErrorKind::System, "{error}");
         assert!(error.to_string().contains(&base.display().to_string()), "{error}");
     }
-    let missing = place.path().join("made/with/what/is/above");
+    let missing = folder.path().join("made/with/what/is/above");
     works(builder(&missing));
 }
 
-/// On a disk a link works just the same, as long as its mappings are the same memory for all.
+/// A link works on a disk, too, if the filesystem maps the same memory for all.
 #[test]
 fn a_folder_on_a_disk() {
     let base = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(format!("links-{}", std::process::id()));
@@ -354,7 +349,7 @@ fn a_folder_on_a_disk() {
     assert_is(&ob.poll().unwrap().unwrap(), 1, MTU);
     match link.consumer_from(Start::Oldest) {
         Ok(mut rx) => assert_is(&rx.poll().unwrap().unwrap(), 1, MTU),
-        // On an overlay, say: refused with the reason.
+        // On an overlay, for example, it is refused with the reason.
         Err(error) => {
             assert_eq!(error.kind(), LinkErrorKind::Untrusted, "{error}");
             let message = error.to_string();

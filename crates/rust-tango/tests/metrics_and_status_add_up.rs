@@ -1,4 +1,4 @@
-//! What `Metrics` and `Link::status` say is what has happened: lag, stalls, losses.
+//! `Metrics` and `Link::status` report what has happened: lag, stalls, losses.
 #![cfg(feature = "std")]
 
 mod common;
@@ -22,7 +22,11 @@ fn metrics_count_each_side() {
     for _ in 0..100 {
         assert_eq!(publish(&tx, MTU), Err(TangoError::NoCredits { held_by: Some(0) }));
     }
-    assert_eq!(metrics.snapshot().backpressure_events, 1, "one fragment had to wait, however often it asked");
+    assert_eq!(
+        metrics.snapshot().backpressure_events,
+        1,
+        "one fragment had to wait, whatever the number of tries"
+    );
     rx.poll().unwrap().unwrap();
     assert_eq!((metrics.snapshot().consumed, metrics.snapshot().lag()), (1, 7));
     publish(&tx, MTU).unwrap();
@@ -30,13 +34,13 @@ fn metrics_count_each_side() {
         assert!(tx.publish(&[0; MTU + 1], 0, 0, 0).is_err());
         assert_eq!(publish(&tx, MTU), Err(TangoError::NoCredits { held_by: Some(0) }));
     }
-    assert_eq!(metrics.snapshot().backpressure_events, 2, "and then the next one");
+    assert_eq!(metrics.snapshot().backpressure_events, 2, "and then the next fragment had to wait");
     assert_eq!(rx.poll_batch(3).unwrap().len(), 3);
     assert!(rx.poll_if(|_| false).unwrap().is_none());
     let counted = metrics.snapshot();
     assert_eq!((counted.published, counted.consumed, counted.overruns, counted.lag()), (9, 9, 0, 0));
     assert_eq!(counted.to_string(), "published=9 consumed=9 lag=0 overruns=0 backpressure=2");
-    // Who comes later counts on.
+    // A later user of the same metrics continues the counts.
     drop((tx, rx));
     let tx = Producer::with_flow_control(&mcache, &dcache, &fseq, &fctl).with_metrics(&metrics);
     let _rx = Consumer::with_flow_control(&mcache, &dcache, &fctl, 10).with_metrics(&metrics);
@@ -106,7 +110,7 @@ fn the_status_of_a_link() {
     let status = link.status();
     assert_eq!((status.producer, status.closed, status.next), (true, false, 107));
     let of = |at: usize| (status.consumers[at].slot, status.consumers[at].next, status.consumers[at].lag);
-    assert_eq!((of(0), of(1)), ((0, 106, 1), (1, 100, 7)), "what is held is not finished with");
+    assert_eq!((of(0), of(1)), ((0, 106, 1), (1, 100, 7)), "a held fragment counts as unread");
     assert_eq!((status.consumers[0].consumed, status.consumers[1].consumed), (6, 0));
     assert!(status.consumers.iter().all(|consumer| consumer.alive && consumer.lost == 0));
     drop(held);
@@ -135,7 +139,7 @@ fn the_status_of_a_link() {
 }
 
 #[test]
-fn a_slot_starts_from_nothing_for_each_owner() {
+fn counters_of_a_slot_start_from_zero_for_each_owner() {
     let link = Link::builder().depth(4).mtu(MTU).build().unwrap();
     let tx = link.producer().unwrap();
     for _ in 0..10 {
