@@ -34,7 +34,7 @@
 //! | do without an allocator, or with storage in a `static` | [`MCache`], [`DCache`], [`Fseq`], [`Fctl`] |
 //! | await fragments | `AsyncConsumer` (feature `async`) |
 //! | count, supervise, filter duplicates | [`Metrics`], [`Cnc`], [`Tcache`] |
-//! | know why it is right | the source: `line.rs` (fragments) and `fctl.rs` (credits) open with a proof |
+//! | know why it is right | the source: `ring/line.rs` (fragments) and `credits/floor.rs` (credits) open with a proof |
 //!
 //! # Features
 //!
@@ -65,96 +65,82 @@ compile_error!("rust-tango needs 64-bit pointers and 64-bit atomics");
 extern crate alloc;
 
 mod error;
-mod kernel;
 mod sync;
 
-mod cache;
-mod frag;
-mod seq;
-pub mod timestamp;
-mod words;
+mod cpu;
 
-mod latest;
-mod line;
+mod waiting;
 
-mod bell;
-mod cnc;
-mod dcache;
-mod fctl;
-mod fseq;
-mod mcache;
+mod ring;
+
+mod credits;
+
+mod memory;
+
 mod metrics;
 mod tcache;
+pub mod timestamp;
 
-mod parts;
-mod wait;
-
-mod loan;
-mod payload;
 mod producer;
 
-mod batch;
 mod consumer;
-
-#[cfg(all(feature = "async", target_os = "linux"))]
-mod async_consumer;
-
-mod borrowed;
 
 #[cfg(feature = "alloc")]
 mod message;
 
-#[cfg(feature = "alloc")]
-mod builder;
-#[cfg(feature = "alloc")]
-mod geometry;
-#[cfg(feature = "alloc")]
-mod link;
 #[cfg(all(feature = "shm", target_os = "linux"))]
 mod shm;
+
+#[cfg(all(feature = "async", target_os = "linux"))]
+mod live;
+
+mod borrowed;
+
 #[cfg(feature = "alloc")]
-mod status;
+mod link;
 
 /// The protocol under the model checker.
 #[cfg(all(loom, test))]
 mod models;
 
-#[cfg(all(feature = "async", target_os = "linux"))]
-pub use async_consumer::AsyncConsumer;
-pub use batch::{Batch, BatchIter};
-pub use cnc::{Cnc, CncState};
+pub use borrowed::dcache::DCache;
+pub use borrowed::fctl::Fctl;
+pub use borrowed::fseq::Fseq;
+pub use borrowed::mcache::MCache;
+pub use consumer::batch::{Batch, BatchIter};
+pub use consumer::payload::{Fragment, Payload};
 pub use consumer::{Consumer, Start};
-pub use dcache::DCache;
 pub use error::TangoError;
-pub use fctl::Fctl;
-pub use frag::{Control, FragmentMetadata};
-pub use fseq::Fseq;
-pub use loan::Loan;
-pub use mcache::MCache;
+pub use memory::cnc::{Cnc, CncState};
 pub use metrics::{Metrics, MetricsSnapshot};
-pub use payload::{Fragment, Payload};
 pub use producer::Producer;
+pub use producer::loan::Loan;
+pub use ring::metadata::{Control, FragmentMetadata};
 pub use tcache::Tcache;
-pub use wait::Wait;
+pub use waiting::wait::Wait;
 
 #[cfg(feature = "alloc")]
-pub use batch::ConsumerIter;
+pub use borrowed::channel::{Channel, ChannelBuilder};
 #[cfg(feature = "alloc")]
-pub use builder::{Channel, ChannelBuilder, LinkBuilder};
+pub use consumer::batch::ConsumerIter;
+#[cfg(feature = "alloc")]
+pub use consumer::payload::OwnedFragment;
 #[cfg(feature = "alloc")]
 pub use error::{LinkError, LinkErrorKind};
 #[cfg(feature = "alloc")]
-pub use geometry::Geometry;
-#[cfg(feature = "alloc")]
 pub use link::Link;
 #[cfg(feature = "alloc")]
-pub use message::{Assembler, MessageError};
+pub use link::builder::LinkBuilder;
+#[cfg(all(feature = "async", target_os = "linux"))]
+pub use live::AsyncConsumer;
 #[cfg(feature = "alloc")]
-pub use payload::OwnedFragment;
+pub use memory::geometry::Geometry;
+#[cfg(feature = "alloc")]
+pub use memory::status::{ConsumerStatus, LinkStatus};
+#[cfg(feature = "alloc")]
+pub use message::{Assembler, MessageError};
 #[cfg(all(feature = "shm", target_os = "linux"))]
 pub use shm::{Holder, Holders, Party};
-#[cfg(feature = "alloc")]
-pub use status::{ConsumerStatus, LinkStatus};
 #[cfg(feature = "alloc")]
 pub use tcache::TcacheBuf;
 

@@ -2,10 +2,10 @@
 
 use alloc::vec::Vec;
 
+use crate::consumer::payload::Fragment;
 use crate::error::TangoError;
-use crate::frag::Control;
-use crate::payload::Fragment;
 use crate::producer::Producer;
+use crate::ring::metadata::Control;
 
 impl Producer<'_> {
     /// Publishes a message of any length, in as many fragments as it takes (at least one), and says how

@@ -226,14 +226,14 @@ fn kill_many(kills: u64, wait: Wait) {
     println!(
         "{} killed, {} buried; {} fragments, {} stalls, the longest of {} ms",
         killed.into_inner(),
-        status.buried,
+        status.reaped,
         status.next - 1,
         status.backpressure,
         longest.into_inner()
     );
     assert_eq!(status.evicted, 0, "the dead are not evicted, they are buried");
     // Most slots are taken again before the producer asks; how many depends on the machine.
-    assert!(status.buried > 0 && status.buried <= kills, "{} of {kills}", status.buried);
+    assert!(status.reaped > 0 && status.reaped <= kills, "{} of {kills}", status.reaped);
     assert!(status.next > kills, "{status:?}");
     assert!(status.consumers.iter().all(|consumer| !consumer.alive), "{status:?}");
     assert_eq!(status.takeovers, 0);
@@ -301,7 +301,7 @@ fn a_stopped_consumer_is_not_taken_for_dead() {
             assert!(!blocked.is_finished());
             let status = link.status();
             assert_eq!((status.held_by, status.next), (Some(0), full), "{status:?}");
-            assert_eq!((status.buried, status.evicted), (1, 0), "the one that was killed, and nobody else");
+            assert_eq!((status.reaped, status.evicted), (1, 0), "the one that was killed, and nobody else");
             let [stopped, killed] = &status.consumers[..] else { panic!("{status:?}") };
             assert_eq!((stopped.slot, stopped.alive, killed.alive), (0, true, false));
             assert_eq!(stopped.next, seq);
@@ -344,7 +344,7 @@ fn a_stopped_evictable_consumer_is_evicted_and_told() {
         (6..=last).for_each(&mut publish_and_read);
         assert!(begin.elapsed() >= PATIENCE, "it was waited for");
         let status = link.status();
-        assert_eq!((status.evicted, status.buried, status.held_by), (1, 0, None), "{status:?}");
+        assert_eq!((status.evicted, status.reaped, status.held_by), (1, 0, None), "{status:?}");
         let stopped = &status.consumers[1];
         assert_eq!((stopped.slot, stopped.alive, stopped.evictable), (1, true, true));
         assert_eq!(evictable.state(), 'T');

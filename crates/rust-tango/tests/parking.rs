@@ -318,7 +318,7 @@ fn the_death_of_the_other_side_wakes() {
         assert!(!stuffed.is_finished());
         child.kill();
         stuffed.join().unwrap();
-        assert_eq!((link.status().buried, link.status().held_by), (1, None));
+        assert_eq!((link.status().reaped, link.status().held_by), (1, None));
 
         // One that waits for a time finds the dead too.
         let tx = link.producer().unwrap().with_wait(AT_ONCE);
@@ -326,7 +326,7 @@ fn the_death_of_the_other_side_wakes() {
         while publish(&tx, MTU).is_ok() {}
         child.kill();
         tx.publish_timeout(b"", 0, 0, 0, Duration::from_secs(100)).unwrap();
-        assert_eq!((link.status().buried, link.status().held_by), (2, None));
+        assert_eq!((link.status().reaped, link.status().held_by), (2, None));
     });
 }
 

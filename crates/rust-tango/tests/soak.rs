@@ -379,7 +379,7 @@ struct Counts {
     refused: u32,
     takeovers: u64,
     evictions: u64,
-    buried: u64,
+    reaped: u64,
     remade: u32,
 }
 
@@ -681,7 +681,7 @@ impl Supervisor {
         assert!(!status.producer && status.consumers.iter().all(|consumer| !consumer.alive), "{status:?}");
         self.counts.takeovers += status.takeovers;
         self.counts.evictions += status.evicted;
-        self.counts.buried += status.buried;
+        self.counts.reaped += status.reaped;
         next
     }
 
@@ -727,7 +727,7 @@ impl Supervisor {
             && remade >= 2
             && self.counts.takeovers + status.takeovers >= 3
             && self.counts.evictions + status.evicted >= 1
-            && self.counts.buried + status.buried >= 1
+            && self.counts.reaped + status.reaped >= 1
     }
 }
 

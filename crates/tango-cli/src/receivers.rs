@@ -21,7 +21,7 @@ pub(crate) struct Receivers {
     dead: BTreeSet<usize>,
     /// How many dead ones the looks have found since then, and how many the producer had found before.
     found: u64,
-    buried: u64,
+    reaped: u64,
     /// How many have died since then, by the looks or by the producer, and how many of those were told.
     died: u64,
     told: u64,
@@ -38,7 +38,7 @@ impl Receivers {
             over: false,
             dead: BTreeSet::new(),
             found: 0,
-            buried: 0,
+            reaped: 0,
             died: 0,
             told: 0,
         }
@@ -47,7 +47,7 @@ impl Receivers {
     /// Those that were waited for have been there: from now on somebody has to be. (The producer has buried those that
     /// have died before.)
     pub(crate) fn begin(&mut self) {
-        self.buried = self.look().buried;
+        self.reaped = self.look().reaped;
         (self.begun, self.found, self.died) = (true, 0, 0);
     }
 
@@ -103,7 +103,7 @@ impl Receivers {
         self.found += dead.difference(&self.dead).count() as u64;
         self.dead = dead;
         // The producer may have found one whose slot has been taken since the last look.
-        self.died = self.found.max(status.buried.wrapping_sub(self.buried));
+        self.died = self.found.max(status.reaped.wrapping_sub(self.reaped));
         status
     }
 

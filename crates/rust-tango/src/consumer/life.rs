@@ -3,18 +3,18 @@
 
 use super::pace::Pace;
 use super::{Attachment, Consumer, Mode, Start};
-#[cfg(all(feature = "async", target_os = "linux"))]
-use crate::bell::Bell;
 use crate::error::TangoError;
-use crate::latest::Copied;
+use crate::memory::parts::{Ending, Parts};
+use crate::ring::hot_slot::HotCopy;
 #[cfg(any(feature = "std", loom))]
-use crate::line::Look;
-use crate::parts::{Ending, Parts};
-use crate::seq;
+use crate::ring::line::LineState;
+use crate::ring::seq;
 use crate::sync::{Acquire, Relaxed, fence, intact, ordering};
-use crate::wait::Wait;
+#[cfg(all(feature = "async", target_os = "linux"))]
+use crate::waiting::eventcount::Eventcount;
+use crate::waiting::wait::Wait;
 #[cfg(feature = "std")]
-use crate::wait::Waiting;
+use crate::waiting::wait::Waiting;
 
 /// The `streak` of a reader that has been sent past every number there is. No link has carried so many: words that
 /// were made up would send it round for ever.
@@ -31,18 +31,18 @@ impl<'a> Consumer<'a> {
             Start::At(seq) => seq,
         };
         // Before the claim: an eviction of this reader comes behind that, so it is one that the reader does not know of.
-        let evictions = parts.head.rare.evicted.load(Relaxed);
+        let evictions = parts.head.lifecycle.evicted.load(Relaxed);
         if let Some(seat) = mode.seat() {
             seat.claim(next, mode.is_evictable());
         }
         let evictions =
-            if intact("life.evictions") { evictions } else { parts.head.rare.evicted.load(Relaxed) };
+            if intact("consumer.evictions") { evictions } else { parts.head.lifecycle.evicted.load(Relaxed) };
         let pace = Pace::new(next, &parts, mode.seat().is_some());
         let mut consumer = Self {
             next,
             pace,
-            shown: &parts.head.latest,
-            copied: Copied::new(),
+            shown: &parts.head.hot_slot,
+            copied: HotCopy::new(),
             joined: false,
             ready: false,
             plain_until: next,
@@ -55,7 +55,7 @@ impl<'a> Consumer<'a> {
             // Far from any number that is read soon.
             resumed_at: next.wrapping_sub(1 << 62),
             dead_producer: None,
-            takeovers: parts.head.rare.takeovers.load(Relaxed),
+            takeovers: parts.head.lifecycle.takeovers.load(Relaxed),
             evictions,
             wait: Wait::default(),
             metrics: None,
@@ -75,7 +75,7 @@ impl<'a> Consumer<'a> {
         if let Some(seat) = self.mode.seat() {
             let start = self.next;
             self.next = seat.settle(start, &self.parts.head.credit.floor);
-            seat.end_latest(self.next);
+            seat.close_hot_slot(self.next);
             if exact {
                 self.missed = self.next.wrapping_sub(start);
             } else {
@@ -123,7 +123,7 @@ impl<'a> Consumer<'a> {
         let mut target = seq::later(target, n.wrapping_add(1));
         let evictable = self.mode.is_evictable();
         if evictable {
-            self.evictions = self.parts.head.rare.evicted.load(Relaxed);
+            self.evictions = self.parts.head.lifecycle.evicted.load(Relaxed);
             target = self.join_again(target);
         } else if let Some(seat) = self.mode.seat() {
             target = seat.settle(target, &self.parts.head.credit.floor);
@@ -173,7 +173,7 @@ impl<'a> Consumer<'a> {
     #[cfg(all(loom, test))]
     pub(crate) fn shown(&self) -> &'static str {
         match self.pace.follows {
-            true if core::ptr::eq(self.shown, &*self.parts.head.latest) => "to all",
+            true if core::ptr::eq(self.shown, &*self.parts.head.hot_slot) => "to all",
             true => "apart",
             false => "in the ring",
         }
@@ -182,39 +182,40 @@ impl<'a> Consumer<'a> {
     pub(crate) fn ask_whether_producer_lives(&mut self) {
         #[cfg(feature = "alloc")]
         if let Attachment::Owned(claim) = &self.attachment {
-            let incarnation = || self.parts.head.rare.incarnation.load(Relaxed);
+            let incarnation = || self.parts.head.lifecycle.incarnation.load(Relaxed);
             // Read before asking: who does not live afterwards is that one, or one before it.
             let before = incarnation();
             // So that the word is not read behind the question, which no access to memory orders.
-            fence(ordering("life.asked", Acquire));
+            fence(ordering("producer_watch.asked", Acquire));
             if !claim.producer_lives() {
-                self.dead_producer = Some(if intact("life.incarnation") { before } else { incarnation() });
+                self.dead_producer =
+                    Some(if intact("producer_watch.incarnation") { before } else { incarnation() });
             }
         }
     }
 
     /// An error, once, if a producer has come after one that had died.
     pub(super) fn ask_whether_replaced(&mut self) -> Result<(), TangoError> {
-        let rare = &self.parts.head.rare;
-        let takeovers = rare.takeovers.load(Relaxed);
+        let lifecycle = &self.parts.head.lifecycle;
+        let takeovers = lifecycle.takeovers.load(Relaxed);
         // The count never falls, but for the memory of a forked child.
         if !seq::is_before(self.takeovers, takeovers) {
             return Ok(());
         }
         self.takeovers = takeovers;
         // Pairs with the Release store in `Producer::attach`.
-        fence(ordering("life.replaced", Acquire));
-        Err(TangoError::ProducerReplaced { first: rare.taken_over_at.load(Relaxed) })
+        fence(ordering("producer_watch.replaced", Acquire));
+        Err(TangoError::ProducerReplaced { first: lifecycle.taken_over_at.load(Relaxed) })
     }
 
     /// Joins again if the producer does not wait for this reader any more. What was lost by it is in
     /// `missed` then.
     pub(super) fn ask_whether_evicted(&mut self) {
         // Not bound: in a forked child nobody evicts.
-        if !self.mode.is_evictable() || self.parts.head.rare.cnc.is_fresh() {
+        if !self.mode.is_evictable() || self.parts.head.lifecycle.cnc.is_fresh() {
             return;
         }
-        let evictions = self.parts.head.rare.evicted.load(Relaxed);
+        let evictions = self.parts.head.lifecycle.evicted.load(Relaxed);
         if self.evictions != evictions {
             // Perhaps it was somebody else. Joining again is harmless then.
             self.evictions = evictions;
@@ -268,7 +269,7 @@ impl<'a> Consumer<'a> {
             dead_producer: self.dead_producer,
             takeovers: self.takeovers,
             #[cfg(all(feature = "async", target_os = "linux"))]
-            bells: self.mode.seat().map(crate::fctl::Seat::bells),
+            eventcounts: self.mode.seat().map(crate::credits::seat::Seat::eventcounts),
         }
     }
 
@@ -295,7 +296,7 @@ pub(crate) struct Watch<'a> {
     takeovers: u64,
     /// The reader's bell and the producer's, if it has one.
     #[cfg(all(feature = "async", target_os = "linux"))]
-    pub(crate) bells: Option<(&'a Bell, &'a Bell)>,
+    pub(crate) eventcounts: Option<(&'a Eventcount, &'a Eventcount)>,
 }
 
 #[cfg(any(feature = "std", loom))]
@@ -305,10 +306,10 @@ impl Watch<'_> {
         if !self.joined {
             return self.parts.head.is_bound() || self.parts.is_stopped();
         }
-        let found = self.parts.ring.line(self.next).look(self.next);
-        super::steps::believable(found, self.streak, self.next, &self.parts) != Look::Behind
+        let found = self.parts.ring.line(self.next).state(self.next);
+        super::steps::believable(found, self.streak, self.next, &self.parts) != LineState::NotYet
             || ending(&self.parts, self.dead_producer).is_some()
-            || seq::is_before(self.takeovers, self.parts.head.rare.takeovers.load(Relaxed))
+            || seq::is_before(self.takeovers, self.parts.head.lifecycle.takeovers.load(Relaxed))
     }
 }
 
@@ -319,7 +320,7 @@ fn ending(parts: &Parts<'_>, dead_producer: Option<u64>) -> Option<Ending> {
     let ending = parts.ending();
     // Behind the state, with that fence between: who sees that a producer runs counts it, and so does not
     // take it for the one before.
-    let incarnation = parts.head.rare.incarnation.load(Relaxed);
+    let incarnation = parts.head.lifecycle.incarnation.load(Relaxed);
     let is_dead = dead_producer == Some(incarnation);
     ending.or_else(|| is_dead.then_some(Ending::Died))
 }

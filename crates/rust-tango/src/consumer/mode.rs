@@ -1,8 +1,8 @@
 //! [`Mode`]: how a consumer reads; and [`Attachment`]: what it holds on to meanwhile.
 
-use crate::fctl::Seat;
-use crate::mcache::Occupants;
-use crate::payload::{Credit, Scratch};
+use crate::consumer::payload::{Credit, Scratch};
+use crate::credits::seat::Seat;
+use crate::memory::occupants::Occupants;
 
 /// How a consumer reads.
 pub(crate) enum Mode<'a> {

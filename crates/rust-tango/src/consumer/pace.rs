@@ -6,16 +6,16 @@
 //! - in a stream of fragments that are there when it looks, stays some way behind ([`Consumer::at_gate`]), and if it is
 //!   the only one, *cleans* what it has read: writes it back, or has it leave the caches (see [`cache`]);
 //! - behind a run of fragments, pauses before it looks again ([`Consumer::end_of_run`]);
-//! - that waits for one fragment after the other, *follows*: see [`latest`](crate::latest).
+//! - that waits for one fragment after the other, *follows*: see [`hot_slot`](crate::ring::hot_slot).
 
 mod following;
 
 use super::Consumer;
-use crate::cache;
-use crate::fctl::Hints;
-use crate::line::Look;
-use crate::parts::Parts;
-use crate::seq;
+use crate::cpu::cache;
+use crate::credits::slot::Hints;
+use crate::memory::parts::Parts;
+use crate::ring::line::LineState;
+use crate::ring::seq;
 use crate::sync::{Relaxed, pause, spin_loop};
 
 /// Most spins after an empty look that ends a run: half as many as the run had fragments. The producer gets ahead by
@@ -74,7 +74,7 @@ const OFF: u64 = 1 << 62;
 
 /// What a reader remembers of its looks.
 pub(crate) struct Pace {
-    /// It looks for the next fragment where the newest is shown, and not in the ring: see [`latest`](crate::latest).
+    /// It looks for the next fragment where the newest is shown, and not in the ring: see [`hot_slot`](crate::ring::hot_slot).
     pub(super) follows: bool,
     /// What the producer has been told: `follows` also if it did not long ago.
     told: Hints,
@@ -290,8 +290,8 @@ impl<'a> Consumer<'a> {
         let distance = distance.min(self.pace.distance);
         let last = self.next.wrapping_add(distance).wrapping_sub(1);
         let Parts { ring, head, .. } = self.parts;
-        let is_there = || ring.line(last).look(last) != Look::Behind;
-        self.pace.wait_for_distance(self.next, is_there, |next| head.latest.newest(next));
+        let is_there = || ring.line(last).state(last) != LineState::NotYet;
+        self.pace.wait_for_distance(self.next, is_there, |next| head.hot_slot.newest(next));
     }
 
     /// A sole consumer cleans for the producer, whom it would cost more; but it evicts nothing if the producer has to wait
@@ -303,8 +303,8 @@ impl<'a> Consumer<'a> {
         let credit = &self.parts.head.credit;
         let stalls = credit.stalls.load(Relaxed);
         self.pace.is_late = core::mem::replace(&mut self.pace.stalls, stalls) != stalls;
-        let is_sole = credit.sole.load(Relaxed) != 0;
-        if !is_sole {
+        let is_single = credit.single_consumer.load(Relaxed) != 0;
+        if !is_single {
             self.pace.is_near = false;
             self.pace.measured_at = self.next.wrapping_sub(MEASURE_EVERY);
         } else if self.next.wrapping_sub(self.pace.measured_at) >= MEASURE_EVERY {
@@ -313,7 +313,7 @@ impl<'a> Consumer<'a> {
             self.pace.is_near = self.pace.may_write_back && cache::is_near(&self.parts.head.next);
             self.tell(Hints { evicts: self.pace.may_evict && !self.pace.is_near, ..self.pace.told });
         }
-        self.pace.cleans = is_sole && (self.pace.is_near || self.pace.may_evict && !self.pace.is_late);
+        self.pace.cleans = is_single && (self.pace.is_near || self.pace.may_evict && !self.pace.is_late);
     }
 
     /// Has the slots that have been read leave the caches, or at least be the same in memory: the producer, which writes
@@ -356,7 +356,7 @@ mod tests {
             rx.pace.cleans
         };
         assert!(!asks(&mut rx), "the producer has not said that this is the only one");
-        rx.parts.head.credit.sole.store(1, Relaxed);
+        rx.parts.head.credit.single_consumer.store(1, Relaxed);
         assert!(asks(&mut rx));
         assert!(rx.pace.told.evicts, "so that the producer fetches them");
         while tx.publish(b"more than there is room for", 0, 0, 0).is_ok() {}
@@ -367,14 +367,14 @@ mod tests {
     #[test]
     fn who_is_near_cleans_also_if_it_is_waited_for() {
         let (tx, mut rx) = link();
-        rx.parts.head.credit.sole.store(1, Relaxed);
+        rx.parts.head.credit.single_consumer.store(1, Relaxed);
         while tx.publish(b"more than there is room for", 0, 0, 0).is_ok() {}
         rx.pace.may_write_back = true;
         // As it was found just now.
         (rx.pace.is_near, rx.pace.measured_at) = (true, rx.next);
         rx.ask_whether_to_clean();
         assert!(rx.pace.cleans);
-        rx.parts.head.credit.sole.store(0, Relaxed);
+        rx.parts.head.credit.single_consumer.store(0, Relaxed);
         rx.ask_whether_to_clean();
         assert!(!rx.pace.cleans && !rx.pace.is_near, "beside others, and it is measured anew");
     }

@@ -1,15 +1,15 @@
 //! The steps of reading: a look at the next line, what it may mean, and taking what is there.
 
 use super::Consumer;
+use crate::consumer::payload::{Fragment, Payload};
 use crate::error::TangoError;
-use crate::frag::FragmentMetadata;
-use crate::latest::Found;
-use crate::line::{Line, Look};
-use crate::parts::{Ending, Parts};
-use crate::payload::{Fragment, Payload};
-use crate::seq;
+use crate::memory::parts::{Ending, Parts};
+use crate::ring::hot_slot::Found;
+use crate::ring::line::{Line, LineState};
+use crate::ring::metadata::FragmentMetadata;
+use crate::ring::seq;
 use crate::sync::{AtomicU64, intact};
-use crate::wait::{Due, Waiting};
+use crate::waiting::wait::{Due, Waiting};
 
 /// What a look at the next line leads to.
 pub(crate) enum Next<'a> {
@@ -57,7 +57,7 @@ impl<'a> Consumer<'a> {
             return None;
         }
         let line = self.parts.ring.line(n);
-        if line.look(n) != Look::Ready {
+        if line.state(n) != LineState::Ready {
             return None;
         }
         let meta = line.metadata(n);
@@ -87,29 +87,29 @@ impl<'a> Consumer<'a> {
     pub(crate) fn look(&mut self) -> Result<Next<'a>, TangoError> {
         let line = self.parts.ring.line(self.next);
         let found = if self.pace.follows {
-            match self.shown.look(self.next) {
+            match self.shown.state(self.next) {
                 // What is not the newest any more is in the ring.
-                Look::Gone => self.look_in_ring(&line),
+                LineState::Overwritten => self.look_in_ring(&line),
                 found => found,
             }
         } else {
             self.look_in_ring(&line)
         };
         match found {
-            Look::Ready if self.ready => Ok(Next::Fragment(line)),
+            LineState::Ready if self.ready => Ok(Next::Fragment(line)),
             // Mostly looks at nothing but the line: who waits for it sees it the sooner.
-            Look::Behind if self.ready && self.pace.is_quick_look(self.next) => Ok(Next::Nothing),
-            found => self.look_again(found),
+            LineState::NotYet if self.ready && self.pace.is_quick_look(self.next) => Ok(Next::Nothing),
+            found => self.find_next_slow(found),
         }
     }
 
     #[inline(always)]
-    fn look_in_ring(&mut self, line: &Line<'a>) -> Look {
+    fn look_in_ring(&mut self, line: &Line<'a>) -> LineState {
         self.stop_following();
         if self.pace.is_at_gate(self.next) {
             self.at_gate();
         }
-        line.look(self.next)
+        line.state(self.next)
     }
 
     /// [`Self::look`], but one that finds nothing has asked for everything else: for who sleeps behind it.
@@ -118,14 +118,14 @@ impl<'a> Consumer<'a> {
     pub(crate) fn look_closely(&mut self) -> Result<Next<'a>, TangoError> {
         self.stop_following();
         match self.look()? {
-            Next::Nothing => self.look_again(Look::Behind),
+            Next::Nothing => self.find_next_slow(LineState::NotYet),
             found => Ok(found),
         }
     }
 
     /// There is no fragment, or there is something to be told before it.
     #[cold]
-    fn look_again(&mut self, found: Look) -> Result<Next<'a>, TangoError> {
+    fn find_next_slow(&mut self, found: LineState) -> Result<Next<'a>, TangoError> {
         if !self.ready {
             if !self.joined {
                 if !self.parts.head.is_bound() {
@@ -143,13 +143,13 @@ impl<'a> Consumer<'a> {
             if self.missed != 0 {
                 return Err(self.report_missed());
             }
-            self.ready = found == Look::Ready;
+            self.ready = found == LineState::Ready;
             self.note_plain();
         }
         match self.believable(found) {
-            Look::Gone => Err(self.overrun()),
-            Look::Ready => Ok(Next::Fragment(self.parts.ring.line(self.next))),
-            Look::Behind => {
+            LineState::Overwritten => Err(self.overrun()),
+            LineState::Ready => Ok(Next::Fragment(self.parts.ring.line(self.next))),
+            LineState::NotYet => {
                 self.pace_idle_look();
                 self.count_idle_look();
                 self.ask_whether_evicted();
@@ -159,13 +159,13 @@ impl<'a> Consumer<'a> {
                 self.ask_whether_replaced()?;
                 match self.ending() {
                     None => Ok(Next::Nothing),
-                    Some(ending) => self.look_at_end(ending),
+                    Some(ending) => self.recheck_after_end(ending),
                 }
             }
         }
     }
 
-    pub(super) fn believable(&self, found: Look) -> Look {
+    pub(super) fn believable(&self, found: LineState) -> LineState {
         believable(found, self.streak, self.next, &self.parts)
     }
 
@@ -177,20 +177,20 @@ impl<'a> Consumer<'a> {
     }
 
     /// The link has ended: looks once more, now that all that was published before its end is visible.
-    fn look_at_end(&mut self, ending: Ending) -> Result<Next<'a>, TangoError> {
+    fn recheck_after_end(&mut self, ending: Ending) -> Result<Next<'a>, TangoError> {
         let line = self.parts.ring.line(self.next);
         // A producer may have died before it showed its last fragment as the newest.
         self.stop_following();
-        let found = if intact("consumer.last_look") { line.look(self.next) } else { Look::Behind };
+        let found = if intact("consumer.recheck") { line.state(self.next) } else { LineState::NotYet };
         match (self.believable(found), ending) {
-            (Look::Ready, _) => self.look(),
-            (Look::Gone, _) => Err(self.overrun()),
-            (Look::Behind, Ending::Closed) => {
+            (LineState::Ready, _) => self.look(),
+            (LineState::Overwritten, _) => Err(self.overrun()),
+            (LineState::NotYet, Ending::Closed) => {
                 // It may have been closed by one who came since that was asked.
                 self.ask_whether_replaced()?;
                 Ok(Next::Closed)
             }
-            (Look::Behind, Ending::Died) => {
+            (LineState::NotYet, Ending::Died) => {
                 // Whoever comes next is announced before its first fragment.
                 self.ready = false;
                 self.note_plain();
@@ -252,7 +252,7 @@ impl<'a> Consumer<'a> {
         let next = self.next.wrapping_add(1);
         let copied =
             words.is_some_and(|words| self.mode.scratch().is_some_and(|scratch| scratch.fill(words)));
-        if !self.parts.still(self.next) {
+        if !self.parts.is_valid(self.next) {
             return Err(self.overrun());
         }
         if !copied {
@@ -302,14 +302,14 @@ impl<'a> Consumer<'a> {
 /// round, whatever the producer says), the line holds something that was never published: it is about to be
 /// overwritten, or the link has ended in front of it. Otherwise a ring of such lines would send the reader on and on.
 /// And a reader that has joined finds the ring unbound only in the memory of a forked child, where nothing is published.
-pub(super) fn believable(found: Look, streak: u32, n: u64, parts: &Parts<'_>) -> Look {
-    if found != Look::Gone {
+pub(super) fn believable(found: LineState, streak: u32, n: u64, parts: &Parts<'_>) -> LineState {
+    if found != LineState::Overwritten {
         return found;
     }
     let is_made_up = streak == super::life::ASTRAY
         || streak >= 2 && !seq::is_before(n, parts.extent().1)
-        || parts.head.rare.cnc.is_fresh();
-    if is_made_up { Look::Behind } else { Look::Gone }
+        || parts.head.lifecycle.cnc.is_fresh();
+    if is_made_up { LineState::NotYet } else { LineState::Overwritten }
 }
 
 #[cfg(all(test, not(loom), feature = "alloc"))]
@@ -371,7 +371,7 @@ mod tests {
         }));
         assert!(died.is_err());
         drop(link.producer().unwrap());
-        let told = rx.look_at_end(Ending::Closed).map(|_| ()).unwrap_err();
+        let told = rx.recheck_after_end(Ending::Closed).map(|_| ()).unwrap_err();
         assert!(matches!(told, TangoError::ProducerReplaced { .. }), "{told}");
         assert!(matches!(rx.poll(), Ok(None)));
         assert!(rx.is_closed());

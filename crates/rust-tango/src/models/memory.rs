@@ -6,21 +6,24 @@ use std::string::String;
 use std::sync::{Arc, Mutex};
 use std::vec::Vec;
 
-use crate::bell::Order;
-use crate::cnc::CncState;
+use crate::consumer::payload::{Fragment, Scratch};
 use crate::consumer::{Attachment, Consumer, ConsumerClaim, Mode, Start};
-use crate::dcache::{GRANULE, Granules};
+use crate::cpu::words::WORD;
+use crate::credits::floor::Slots;
+use crate::credits::seat::Seat;
+use crate::credits::slot::{ConsumerSlot, SlotReport};
 use crate::error::TangoError;
-use crate::fctl::{ConsumerSlot, Seat, SlotReport, Slots};
-use crate::frag::FragmentMetadata;
-use crate::latest::Latest;
-use crate::line::{Content, META_WORDS};
-use crate::mcache::{Head, Ring};
-use crate::parts::Parts;
-use crate::payload::{Fragment, Scratch};
+use crate::memory::cnc::CncState;
+use crate::memory::head::Head;
+use crate::memory::parts::Parts;
 use crate::producer::{Claim, Producer, ProducerClaim};
+use crate::ring::hot_slot::HotSlot;
+use crate::ring::line::{Content, META_WORDS};
+use crate::ring::metadata::FragmentMetadata;
+use crate::ring::region::{GRANULE, Granules};
+use crate::ring::slots::Ring;
 use crate::sync::{AtomicU64, Relaxed, begin_execution, mutation};
-use crate::words::WORD;
+use crate::waiting::eventcount::Barrier;
 
 /// What a model's link is like.
 #[derive(Clone, Copy)]
@@ -53,7 +56,7 @@ pub(super) struct Memory {
     region: Vec<AtomicU64>,
     slots: Vec<ConsumerSlot>,
     /// Where fragments can be shown to the consumer in slot 0 apart.
-    apart: Latest,
+    apart: HotSlot,
     /// 1 + the slot whose owner has died without leaving; 0: nobody is dead. What the kernel says: everybody sees
     /// the newest value, and nothing is ordered by it.
     dead_slot: AtomicU64,
@@ -72,7 +75,7 @@ impl Memory {
             ring: words(shape.depth * slot),
             region: words(shape.granules * GRANULE / WORD),
             slots: (0..shape.slots).map(|_| ConsumerSlot::new()).collect(),
-            apart: Latest::new(),
+            apart: HotSlot::new(),
             dead_slot: AtomicU64::new(0),
             dead_producer: AtomicU64::new(0),
         };
@@ -106,15 +109,15 @@ impl Memory {
     }
 
     /// Whether producers show the newest fragment where followers look. They do not, unless a model says so.
-    pub(super) fn shows_latest(&self, shows: bool) {
-        self.head.latest.is_used_from_now_on(shows);
+    pub(super) fn uses_hot_slot(&self, shows: bool) {
+        self.head.hot_slot.is_used_from_now_on(shows);
     }
 
     /// The same, and they can be shown to the consumer in slot 0 apart.
     pub(super) fn can_show_apart(&self) {
-        self.shows_latest(true);
+        self.uses_hot_slot(true);
         self.apart.is_used_from_now_on(true);
-        self.apart.end(self.shape.first);
+        self.apart.close(self.shape.first);
     }
 
     /// Something that has not been published lies where fragments are shown to the consumer in slot 0, as fragment `n`.
@@ -125,7 +128,7 @@ impl Memory {
 
     /// The producer is stopped while it shows fragment `n`, which is in the ring.
     pub(super) fn stops_showing(&self, n: u64) {
-        self.head.latest.is_left_behind(n, &payload(n));
+        self.head.hot_slot.is_left_behind(n, &payload(n));
     }
 
     /// The producer is killed while it shows fragment `n`, which is in the ring.
@@ -134,7 +137,7 @@ impl Memory {
         self.fails(producer);
     }
 
-    fn slots(self: &Arc<Self>) -> impl Iterator<Item = (&'static ConsumerSlot, Option<&'static Latest>)> {
+    fn slots(self: &Arc<Self>) -> impl Iterator<Item = (&'static ConsumerSlot, Option<&'static HotSlot>)> {
         // SAFETY: as in `parts`.
         let this: &'static Self = unsafe { &*Arc::as_ptr(self) };
         let apart = [Some(&this.apart)].into_iter().chain(core::iter::repeat(None));
@@ -163,7 +166,7 @@ impl Memory {
     /// A slot as its owner has it. Who calls this keeps the memory for longer.
     pub(super) fn seat(self: &Arc<Self>, slot: usize) -> Seat<'static> {
         let (slot, apart) = self.slots().nth(slot).expect("the shape has so many");
-        Seat::new(slot, apart, self.parts().head)
+        Seat::new(slot, apart, &self.parts().head.eventcount)
     }
 
     pub(super) fn observer(self: &Arc<Self>, start: Start) -> Consumer<'static> {
@@ -174,7 +177,7 @@ impl Memory {
     /// The producer dies of a panic: it publishes nothing more, and says so.
     pub(super) fn fails(&self, producer: Producer<'_>) {
         core::mem::forget(producer);
-        self.head.rare.cnc.set_state(CncState::Fail);
+        self.head.lifecycle.cnc.set_state(CncState::Fail);
     }
 
     /// The producer dies without a word: only the kernel says so.
@@ -201,7 +204,7 @@ impl Memory {
 
     /// How many consumers have been evicted.
     pub(super) fn evictions(&self) -> u64 {
-        self.head.rare.evicted.load(Relaxed)
+        self.head.lifecycle.evicted.load(Relaxed)
     }
 
     /// What the slot says of its owner.
@@ -211,7 +214,7 @@ impl Memory {
 
     /// Somebody begins to join at `start`, and stops before the end of it.
     pub(super) fn begin_to_join(&self, slot: usize, start: u64) {
-        self.slots[slot].claim(start, false, Order::ByKernel);
+        self.slots[slot].claim(start, false, Barrier::Kernel);
     }
 
     /// The consumer of `slot` dies: without leaving, but with proof.

@@ -14,7 +14,7 @@
 //! | file | what may not happen |
 //! |---|---|
 //! | `fragments` | a fragment with words of another one, in order to a reliable consumer or accepted by an observer, in slots and in granules, around the wrap of the numbers |
-//! | `latest` | that who waits where the newest fragment is shown gets another one, a mixture, or nothing: behind a batch, a loan, a takeover, on a fresh link |
+//! | `hot_slot` | that who waits where the newest fragment is shown gets another one, a mixture, or nothing: behind a batch, a loan, a takeover, on a fresh link |
 //! | `credits` | that something is overwritten that a reliable consumer has not finished with: one, two, one that joins, leaves, dies, or takes over a slot on the same thread or another; that a loss by eviction is not told; that one who stops in the middle of joining holds the producer back |
 //! | `batches` | the same with several fragments at once, with fragments that are passed over by their tag, and with payloads that are written in place |
 //! | `endings` | that a closed, stopped or dead link ends before its last fragment; that a next producer does not begin exactly behind the one before, or is announced with another number |
@@ -82,7 +82,7 @@ mod batches;
 mod credits;
 mod endings;
 mod fragments;
-mod latest;
+mod hot_slot;
 mod memory;
 mod parking;
 mod storage;

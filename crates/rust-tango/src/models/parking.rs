@@ -1,13 +1,13 @@
 //! Who sleeps is woken: a lost wakeup leaves all threads blocked, which the model checker reports.
 //!
 //! The calls that block run as they are, except that they look twice, and not for microseconds, before they
-//! sleep. All parties fence (N2 of [`bell`](crate::bell)); the kernel's barrier is not modelled.
+//! sleep. All parties fence (N2 of [`eventcount`](crate::waiting::eventcount)); the kernel's barrier is not modelled.
 
 use super::memory::{Memory, Model, Shape, publish_all, read, whole};
 use crate::consumer::{Consumer, Start};
 use crate::producer::Producer;
 use crate::sync::kernel;
-use crate::wait::Wait;
+use crate::waiting::wait::Wait;
 use core::time::Duration;
 use loom::thread;
 use std::sync::Arc;

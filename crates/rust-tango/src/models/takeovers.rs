@@ -6,7 +6,7 @@ use super::memory::{
 };
 use crate::Link;
 use crate::consumer::Start;
-use crate::words::WORD;
+use crate::cpu::words::WORD;
 use loom::thread;
 
 const FIRST: u64 = 7;

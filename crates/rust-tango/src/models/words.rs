@@ -2,6 +2,7 @@
 
 use super::memory::{Memory, Model, Shape, publish_all};
 use crate::consumer::Start;
+use crate::producer::store_published;
 use crate::sync::{AtomicU64, Relaxed};
 use crate::{Cnc, Fseq, Link, MCache, Metrics};
 use loom::thread;
@@ -39,7 +40,7 @@ fn a_heartbeat() {
 
 #[test]
 fn a_published_number() {
-    let (tell, hear) = (|fseq: &Fseq| fseq.set(8), |fseq: &Fseq| fseq.current() == 8);
+    let (tell, hear) = (|fseq: &Fseq| store_published(fseq.word(), 8), |fseq: &Fseq| fseq.current() == 8);
     Model::exhaustive(6).check(move |_| is_seen(Fseq::new(7), Fseq::touch, tell, hear));
 }
 

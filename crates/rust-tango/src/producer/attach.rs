@@ -3,16 +3,16 @@
 use super::cleaning::Cleaning;
 use super::showing::Showing;
 use super::{Claim, Producer};
-use crate::bell::Order;
-use crate::cache;
-use crate::cnc::CncState;
-use crate::dcache::Placement;
-use crate::fctl::{Credits, Slots};
-use crate::line;
-use crate::parts::Parts;
-use crate::seq;
+use crate::cpu::cache;
+use crate::credits::floor::{Credits, Slots};
+use crate::memory::cnc::CncState;
+use crate::memory::parts::Parts;
+use crate::producer::placement::Placement;
+use crate::ring::line;
+use crate::ring::seq;
 use crate::sync::{Cell, Own, Relaxed, Release, intact, ordering};
-use crate::wait::Wait;
+use crate::waiting::eventcount::Barrier;
+use crate::waiting::wait::Wait;
 
 /// One part in so many of the ring is retired at once, if not more for a batch.
 const RETIRE_PART: u64 = 32;
@@ -33,36 +33,37 @@ impl<'a> Producer<'a> {
         let depth = parts.ring.depth();
         let placement = Placement::new(parts.granules.count(), depth, ample);
         let head = parts.head;
-        let order = Order::of_this_process();
-        head.bell.take(order);
-        let rare = &head.rare;
+        let order = Barrier::of_this_process();
+        head.eventcount.take_over(order);
+        let lifecycle = &head.lifecycle;
         let (oldest, next) = if !head.is_bound() {
             prepare(&parts, first);
-            rare.incarnation.store(1, Relaxed);
+            lifecycle.incarnation.store(1, Relaxed);
             (first, first)
         } else {
             let (oldest, next) = survey(&parts);
             // Before anybody is told of the takeover: who waits for the last fragment of the dead finds it.
-            head.latest.begin(next);
-            if intact("attach.end_apart") {
-                slots.latests().for_each(|latest| latest.end(next));
+            head.hot_slot.begin(next);
+            if intact("attach.close_private") {
+                slots.hot_slots().for_each(|hot_slot| hot_slot.close(next));
             }
             placement.rebuild(&parts.ring, oldest, next);
-            let incarnation = rare.incarnation.own();
-            let died = incarnation != 0 && rare.cnc.state() != CncState::Halt;
+            let incarnation = lifecycle.incarnation.own();
+            let died = incarnation != 0 && lifecycle.cnc.state() != CncState::Halt;
             // Before anybody sees that a producer runs: who does must not take this one for the dead one.
             if intact("attach.incarnation") {
-                rare.incarnation.store(incarnation.wrapping_add(1), Relaxed);
+                lifecycle.incarnation.store(incarnation.wrapping_add(1), Relaxed);
             }
-            rare.cnc.set_state(CncState::Run);
+            lifecycle.cnc.set_state(CncState::Run);
             if !intact("attach.incarnation") {
-                rare.incarnation.store(incarnation.wrapping_add(1), Relaxed);
+                lifecycle.incarnation.store(incarnation.wrapping_add(1), Relaxed);
             }
             if died {
-                rare.taken_over_at.store(next, Relaxed);
+                lifecycle.taken_over_at.store(next, Relaxed);
                 // Release: pairs with the fence in `Consumer::ask_whether_replaced`.
-                rare.takeovers
-                    .store(rare.takeovers.own().wrapping_add(1), ordering("attach.takeover", Release));
+                lifecycle
+                    .takeovers
+                    .store(lifecycle.takeovers.own().wrapping_add(1), ordering("attach.takeover", Release));
             }
             (oldest, next)
         };
@@ -74,10 +75,10 @@ impl<'a> Producer<'a> {
         }
         let credits = Credits::new(slots, oldest, &head.credit.floor, credits);
         head.credit.held_by.store(0, Relaxed);
-        head.credit.sole.store(0, Relaxed);
+        head.credit.single_consumer.store(0, Relaxed);
         // Who has slept since before this producer was there knows nothing of its `order`.
         if intact("attach.ring") {
-            head.bell.ring();
+            head.eventcount.notify();
         }
         let producer = Self {
             next: Cell::new(next),
@@ -116,20 +117,20 @@ pub(crate) fn prepare(parts: &Parts<'_>, first: u64) {
             parts.ring.line(n).prepare(n);
         }
     }
-    parts.head.latest.begin(first);
-    parts.head.rare.start.store(first, Relaxed);
+    parts.head.hot_slot.begin(first);
+    parts.head.lifecycle.start.store(first, Relaxed);
     parts.head.next.store(first, Relaxed);
     parts.head.oldest.store(first, Relaxed);
     parts.head.credit.floor.store(first, Relaxed);
     // Who sees the lines as bound sees them prepared.
-    parts.head.rare.cnc.set_state(CncState::Run);
+    parts.head.lifecycle.cnc.set_state(CncState::Run);
 }
 
 /// The oldest intact fragment and the next number of a link that has been used: from its lines, and from what
 /// was retired. Only while nobody produces.
 fn survey(parts: &Parts<'_>) -> (u64, u64) {
     let depth = parts.ring.depth();
-    let mut newest = parts.head.rare.start.load(Relaxed).wrapping_sub(1);
+    let mut newest = parts.head.lifecycle.start.load(Relaxed).wrapping_sub(1);
     for index in 0..depth {
         newest = seq::later(newest, parts.ring.line(index).proven(index, depth));
     }
@@ -141,7 +142,7 @@ fn survey(parts: &Parts<'_>) -> (u64, u64) {
     // Ends after `depth` lines at the latest: the next holds another number.
     while seq::is_before(retired, oldest) || !intact("attach.retired") {
         let before = oldest.wrapping_sub(1);
-        if parts.ring.line(before).look(before) != line::Look::Ready {
+        if parts.ring.line(before).state(before) != line::LineState::Ready {
             break;
         }
         oldest = before;

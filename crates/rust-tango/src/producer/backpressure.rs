@@ -9,11 +9,11 @@
 use super::Claim;
 use super::Producer;
 use crate::error::TangoError;
-use crate::frag::FragmentMetadata;
+use crate::ring::metadata::FragmentMetadata;
 use crate::sync::{Own, Relaxed};
-use crate::wait::{Due, Waiting};
+use crate::waiting::wait::{Due, Waiting};
 #[cfg(feature = "std")]
-use crate::{bell, dcache::granules};
+use crate::{ring::region::granules, waiting::eventcount};
 #[cfg(feature = "std")]
 use core::time::Duration;
 #[cfg(feature = "std")]
@@ -68,7 +68,7 @@ impl Producer<'_> {
         // A consumer that has not moved for a while may be dead: ask, more seldom as time goes by.
         let failures = self.credits.failures();
         if failures >= 4 && (failures.is_power_of_two() || failures % 1024 == 0) {
-            self.bury_dead();
+            self.reap_dead();
             self.refresh(n, victim);
         }
         if self.credits.allow(n, victim) || self.evict_until_allowed(n, victim) {
@@ -122,7 +122,7 @@ impl Producer<'_> {
             if let Some((_, state, ..)) = self.held_since.take() {
                 self.credits.evict(state);
             }
-            let evicted = &self.parts.head.rare.evicted;
+            let evicted = &self.parts.head.lifecycle.evicted;
             evicted.store(evicted.own().wrapping_add(1), Relaxed);
             self.refresh(n, victim);
             if self.credits.allow(n, victim) {
@@ -159,13 +159,13 @@ impl Producer<'_> {
     }
 
     /// Stops waiting for consumers whose death is proven.
-    pub(super) fn bury_dead(&self) {
+    pub(super) fn reap_dead(&self) {
         #[cfg(feature = "alloc")]
         if let Claim::Owned(claim) = &self.claim {
-            let dead = self.credits.bury_dead(|slot| claim.consumer_lives(slot));
+            let dead = self.credits.reap_dead(|slot| claim.consumer_lives(slot));
             if dead > 0 {
-                let buried = &self.parts.head.rare.buried;
-                buried.store(buried.own().wrapping_add(dead), Relaxed);
+                let reaped = &self.parts.head.lifecycle.reaped;
+                reaped.store(reaped.own().wrapping_add(dead), Relaxed);
                 self.heed_consumers();
             }
         }
@@ -212,19 +212,19 @@ impl Producer<'_> {
     #[cfg(feature = "std")]
     fn sleep_for_credit(&self, size: usize, waiting: &mut Waiting) {
         let held_by = self.credits.held_by();
-        let slept = held_by.and_then(|slot| self.credits.bell(slot)).is_some_and(|bell| {
+        let slept = held_by.and_then(|slot| self.credits.eventcount(slot)).is_some_and(|eventcount| {
             let longest = match self.waited_for_evictable() {
                 Some(waited) => self.patience.saturating_sub(waited),
-                None => bell::SLICE,
+                None => eventcount::SLICE,
             };
-            self.parts.head.bell.sleep_on(bell, longest.min(waiting.longest_sleep()), || {
+            self.parts.head.eventcount.sleep_on(eventcount, longest.min(waiting.longest_sleep()), || {
                 // Somebody else may be the last now.
                 self.has_credit(size) || self.credits.held_by() != held_by || self.parts.is_stopped()
             })
         });
         let is_due = if slept { !self.has_credit(size) } else { waiting.nap() };
         if is_due {
-            self.bury_dead();
+            self.reap_dead();
         }
     }
 
@@ -255,8 +255,8 @@ impl Producer<'_> {
             }
             match waiting.pause() {
                 Due::Look => {}
-                Due::Question => self.bury_dead(),
-                Due::Sleep if waiting.nap() => self.bury_dead(),
+                Due::Question => self.reap_dead(),
+                Due::Sleep if waiting.nap() => self.reap_dead(),
                 Due::Sleep => {}
             }
         }

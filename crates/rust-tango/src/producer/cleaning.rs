@@ -2,9 +2,9 @@
 //! they come into this processor's. What of it helps depends on who reads: see [`cache`].
 
 use super::Producer;
-use crate::cache;
-use crate::fctl::Told;
-use crate::seq;
+use crate::cpu::cache;
+use crate::credits::floor::Told;
+use crate::ring::seq;
 use crate::sync::Relaxed;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -59,21 +59,21 @@ impl Producer<'_> {
 
     /// As the consumers are, and what they tell. Leaves it to a sole one to clean the lines that it has read.
     pub(super) fn choose_cleaning(&self, told: Told) {
-        let is_sole = self.credits.counted() == 1;
+        let is_single = self.credits.counted() == 1;
         let helps = self.clean_ahead != 0;
-        let cleaning = if helps && !is_sole {
+        let cleaning = if helps && !is_single {
             Cleaning::EvictAndFetch
         } else if helps && told.evicted {
             Cleaning::Fetch
-        } else if is_sole && told.sole_follower.is_some() {
+        } else if is_single && told.single_hot_reader.is_some() {
             Cleaning::FetchNext
         } else {
             Cleaning::None
         };
         self.cleaning.set(cleaning);
-        let (sole, is_sole) = (&self.parts.head.credit.sole, u64::from(is_sole));
-        if sole.load(Relaxed) != is_sole {
-            sole.store(is_sole, Relaxed);
+        let (single_consumer, is_single) = (&self.parts.head.credit.single_consumer, u64::from(is_single));
+        if single_consumer.load(Relaxed) != is_single {
+            single_consumer.store(is_single, Relaxed);
         }
     }
 }
@@ -81,7 +81,7 @@ impl Producer<'_> {
 #[cfg(all(test, not(loom), feature = "alloc"))]
 mod tests {
     use super::*;
-    use crate::fctl::Hints;
+    use crate::credits::slot::Hints;
     use crate::{Consumer, Link};
 
     fn publish_and_read(tx: &Producer<'_>, readers: &mut [Consumer<'_>], fragments: usize) {
@@ -97,25 +97,25 @@ mod tests {
         let mut tx = link.producer().unwrap();
         // Whatever the processor.
         tx.clean_ahead = 2;
-        let sole = |tx: &Producer<'_>| tx.parts.head.credit.sole.load(Relaxed);
+        let single_consumer = |tx: &Producer<'_>| tx.parts.head.credit.single_consumer.load(Relaxed);
         tx.heed_consumers();
-        assert_eq!((tx.cleaning.get(), sole(&tx)), (Cleaning::EvictAndFetch, 0));
+        assert_eq!((tx.cleaning.get(), single_consumer(&tx)), (Cleaning::EvictAndFetch, 0));
 
         let mut readers = vec![link.consumer().unwrap()];
         publish_and_read(&tx, &mut readers, 200);
-        assert_eq!((tx.cleaning.get(), sole(&tx)), (Cleaning::None, 1));
+        assert_eq!((tx.cleaning.get(), single_consumer(&tx)), (Cleaning::None, 1));
         let slot = readers[0].mode.seat().unwrap().slot();
         slot.hint(Hints { evicts: true, follows: false });
         publish_and_read(&tx, &mut readers, 1);
-        assert_eq!((tx.cleaning.get(), sole(&tx)), (Cleaning::Fetch, 1));
+        assert_eq!((tx.cleaning.get(), single_consumer(&tx)), (Cleaning::Fetch, 1));
 
         readers.push(link.consumer().unwrap());
         publish_and_read(&tx, &mut readers, 200);
-        assert_eq!((tx.cleaning.get(), sole(&tx)), (Cleaning::EvictAndFetch, 0));
+        assert_eq!((tx.cleaning.get(), single_consumer(&tx)), (Cleaning::EvictAndFetch, 0));
         tx.clean_ahead = 0;
         readers.pop();
         publish_and_read(&tx, &mut readers, 200);
-        assert_eq!((tx.cleaning.get(), sole(&tx)), (Cleaning::None, 1));
+        assert_eq!((tx.cleaning.get(), single_consumer(&tx)), (Cleaning::None, 1));
     }
 
     #[test]

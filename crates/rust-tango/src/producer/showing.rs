@@ -1,10 +1,10 @@
-//! Where a producer shows the newest fragment once more, to who waits for it: see [`latest`](crate::latest).
+//! Where a producer shows the newest fragment once more, to who waits for it: see [`hot_slot`](crate::ring::hot_slot).
 
 use super::Producer;
-use crate::fctl::Told;
-use crate::frag::FragmentMetadata;
-use crate::latest::Latest;
-use crate::line::Content;
+use crate::credits::floor::Told;
+use crate::ring::hot_slot::HotSlot;
+use crate::ring::line::Content;
+use crate::ring::metadata::FragmentMetadata;
 
 /// To whom the newest fragment is shown whole.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -20,7 +20,7 @@ impl<'a> Producer<'a> {
     /// Shows fragment `meta.seq` as the newest.
     #[inline(always)] // out of line, the content would go through memory
     pub(super) fn show_newest(&self, meta: &FragmentMetadata, content: Content<'_>) {
-        let shared = &self.parts.head.latest;
+        let shared = &self.parts.head.hot_slot;
         if self.showing.get() == Showing::Nobody {
             shared.announce(meta.seq);
             return;
@@ -37,7 +37,7 @@ impl<'a> Producer<'a> {
         if let Some(apart) = self.apart() {
             apart.announce(n);
         }
-        self.parts.head.latest.announce(n);
+        self.parts.head.hot_slot.announce(n);
     }
 
     /// Has the processor fetch where a payload of `len` bytes will be shown, if somebody follows: a reader looks there all
@@ -45,24 +45,24 @@ impl<'a> Producer<'a> {
     #[inline(always)]
     pub(super) fn prefetch_newest(&self, len: usize) {
         if self.showing.get() != Showing::Nobody {
-            self.apart().unwrap_or(&self.parts.head.latest).prefetch_for_writing(len);
+            self.apart().unwrap_or(&self.parts.head.hot_slot).prefetch_for_writing(len);
         }
     }
 
     /// Where fragments are shown apart.
     #[inline(always)]
-    fn apart(&self) -> Option<&'a Latest> {
+    fn apart(&self) -> Option<&'a HotSlot> {
         match self.showing.get() {
-            Showing::Apart(slot) => self.credits.latest(slot),
+            Showing::Apart(slot) => self.credits.hot_slot(slot),
             Showing::Nobody | Showing::All => None,
         }
     }
 
     /// As the consumers are, and what they tell.
     pub(super) fn choose_where_to_show(&self, told: Told) {
-        let showing = match told.sole_follower {
+        let showing = match told.single_hot_reader {
             _ if !told.followed => Showing::Nobody,
-            Some(slot) if self.credits.latest(slot).is_some() => Showing::Apart(slot),
+            Some(slot) if self.credits.hot_slot(slot).is_some() => Showing::Apart(slot),
             _ => Showing::All,
         };
         // Models choose themselves.
@@ -76,7 +76,7 @@ impl<'a> Producer<'a> {
         let before = self.apart();
         if self.showing.replace(showing) != showing {
             if let Some(before) = before {
-                before.end(self.next.get());
+                before.close(self.next.get());
             }
         }
     }
@@ -91,12 +91,13 @@ impl<'a> Producer<'a> {
 #[cfg(all(test, not(loom), feature = "alloc"))]
 mod tests {
     use super::*;
-    use crate::bell::Order;
-    use crate::dcache::Granules;
-    use crate::fctl::{ConsumerSlot, Hints, Slots};
-    use crate::mcache::MCache;
-    use crate::parts::Parts;
+    use crate::borrowed::mcache::MCache;
+    use crate::credits::floor::Slots;
+    use crate::credits::slot::{ConsumerSlot, Hints};
+    use crate::memory::parts::Parts;
     use crate::producer::{Claim, ProducerClaim};
+    use crate::ring::region::Granules;
+    use crate::waiting::eventcount::Barrier;
     use alloc::boxed::Box;
 
     /// Says that the owner of slot 0 is dead.
@@ -123,7 +124,7 @@ mod tests {
         let watched = Slots::watching(slots.iter().map(|slot| (slot, None)));
         let tx = Producer::attach(parts, watched, 64, true, 1, Claim::Owned(Box::new(FirstIsDead)));
         for slot in &slots {
-            slot.claim(1, false, Order::ByFence);
+            slot.claim(1, false, Barrier::Fence);
             slot.settle(1, &ring.head().credit.floor, usize::MAX);
         }
         slots[0].hint(Hints { follows: true, evicts: false });

@@ -18,15 +18,16 @@
 #![allow(unsafe_code)]
 
 use super::map::Mapping;
-use crate::dcache::Granules;
+use crate::cpu::words::WORD;
+use crate::credits::slot::ConsumerSlot;
 use crate::error::{LinkError, LinkErrorKind};
-use crate::fctl::ConsumerSlot;
-use crate::geometry::Geometry;
-use crate::latest::Latest;
-use crate::mcache::{Head, Ring};
-use crate::parts::Parts;
+use crate::memory::geometry::Geometry;
+use crate::memory::head::Head;
+use crate::memory::parts::Parts;
+use crate::ring::hot_slot::HotSlot;
+use crate::ring::region::Granules;
+use crate::ring::slots::Ring;
 use crate::sync::{AtomicU64, Relaxed};
-use crate::words::WORD;
 
 /// "tango" and the kind of file.
 const MAGIC: u64 = u64::from_be_bytes(*b"\0\0\0tango");
@@ -39,14 +40,14 @@ pub(super) enum Kind {
     Producer = 1,
     Consumer = 2,
     Control = 3,
-    Latest = 4,
+    HotSlot = 4,
 }
 
 const HEAD: usize = 4096;
 const RING: usize = 8192;
 const SLOT: usize = 128;
 const COMMAND: usize = 128;
-const LATEST: usize = 128;
+const HOT_SLOT: usize = 128;
 /// Bytes of a header.
 const HEADER: usize = 128;
 /// Bytes of the files `rx.N`, `tx.N` and `ctl`.
@@ -55,8 +56,8 @@ pub(super) const SMALL_FILE: usize = 4096;
 const _: () = {
     assert!(HEAD + size_of::<Head>() <= RING && HEAD % align_of::<Head>() == 0);
     assert!(SLOT + size_of::<ConsumerSlot>() <= SMALL_FILE && SLOT % align_of::<ConsumerSlot>() == 0);
-    assert!(LATEST + size_of::<Latest>() <= SMALL_FILE && LATEST % 128 == 0);
-    assert!(SLOT >= HEADER && COMMAND >= HEADER && LATEST >= HEADER);
+    assert!(HOT_SLOT + size_of::<HotSlot>() <= SMALL_FILE && HOT_SLOT % 128 == 0);
+    assert!(SLOT >= HEADER && COMMAND >= HEADER && HOT_SLOT >= HEADER);
 };
 
 /// Bytes of the file `tx`.
@@ -134,8 +135,8 @@ pub(super) unsafe fn parts<'a>(tx: &Mapping, ctl: &Mapping, geometry: &Geometry)
     let (ring, region) = words[RING / WORD..].split_at(ring_words);
     let region = &region[..geometry.region / WORD];
     // A forked child finds the link stopped, and in no line a fragment: not even number 0, as in zeros.
-    let newest = (HEAD + core::mem::offset_of!(Head, latest)) / WORD;
-    tx.child_finds([Some((RING / WORD, u64::MAX)), Some((newest, Latest::ended(geometry.start)))]);
+    let newest = (HEAD + core::mem::offset_of!(Head, hot_slot)) / WORD;
+    tx.child_finds([Some((RING / WORD, u64::MAX)), Some((newest, HotSlot::closed_mark(geometry.start)))]);
     ctl.child_finds([Some((COMMAND / WORD, 1)), None]);
     let head: *const Head = words[HEAD / WORD..][..size_of::<Head>() / WORD].as_ptr().cast();
     // SAFETY: `Head` is made of atomics and padding, so any bytes are valid; its place was sliced
@@ -167,9 +168,9 @@ pub(super) unsafe fn consumer_slot<'a>(rx: &Mapping) -> &'a ConsumerSlot {
 ///
 /// # Safety
 /// The mapping lives for 'a.
-pub(super) unsafe fn latest<'a>(tx: &Mapping, geometry: &Geometry) -> &'a Latest {
-    let words = &tx.words()[LATEST / WORD..][..size_of::<Latest>() / WORD];
-    tx.child_finds([Some((LATEST / WORD, Latest::ended(geometry.start))), None]);
+pub(super) unsafe fn hot_slot<'a>(tx: &Mapping, geometry: &Geometry) -> &'a HotSlot {
+    let words = &tx.words()[HOT_SLOT / WORD..][..size_of::<HotSlot>() / WORD];
+    tx.child_finds([Some((HOT_SLOT / WORD, HotSlot::closed_mark(geometry.start))), None]);
     // SAFETY: as for `Head` in `parts`.
     unsafe { &*words.as_ptr().cast() }
 }

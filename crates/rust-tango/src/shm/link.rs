@@ -16,12 +16,14 @@ use super::map::Mapping;
 use super::staging::{self, Removed, Staging};
 use super::{lock, trust};
 use crate::consumer::{Attachment, Consumer, ConsumerClaim, Mode, Start};
+use crate::credits::floor::Slots;
+use crate::credits::seat::Seat;
+use crate::credits::slot::ConsumerSlot;
 use crate::error::{LinkError, LinkErrorKind, TangoError};
-use crate::fctl::{ConsumerSlot, Seat, Slots};
-use crate::geometry::Geometry;
-use crate::parts::Parts;
+use crate::memory::geometry::Geometry;
+use crate::memory::parts::Parts;
+use crate::memory::status::LinkStatus;
 use crate::producer::{self, Claim, Producer, ProducerClaim};
-use crate::status::LinkStatus;
 use crate::sync::{Arc, Mutex, PoisonError, Relaxed, Release, ordering};
 
 /// A link as a process sees it: everything mapped read-only. Producer and consumers add mappings that
@@ -51,7 +53,7 @@ pub(crate) struct Made(Mutex<Option<ProducerFiles>>);
 struct ProducerFiles {
     tx: Own,
     /// `tx.N` of each slot.
-    latest: Vec<Mapping>,
+    hot_slot: Vec<Mapping>,
 }
 
 /// A file of which this is the one writer.
@@ -105,7 +107,7 @@ fn rx_name(slot: usize) -> String {
     format!("rx.{slot}")
 }
 
-fn latest_name(slot: usize) -> String {
+fn hot_slot_name(slot: usize) -> String {
     format!("tx.{slot}")
 }
 
@@ -187,8 +189,8 @@ impl ShmLink {
         for slot in 0..geometry.consumers {
             let rx = make(&rx_name(slot), SMALL_FILE)?;
             layout::write_header(&rx.map, Kind::Consumer, &[slot as u64]);
-            let latest = make(&latest_name(slot), SMALL_FILE)?;
-            layout::write_header(&latest.map, Kind::Latest, &[slot as u64]);
+            let hot_slot = make(&hot_slot_name(slot), SMALL_FILE)?;
+            layout::write_header(&hot_slot.map, Kind::HotSlot, &[slot as u64]);
         }
         // Before others see it: if this fails (too many open files, say), nothing is left behind.
         let link = Self::attach(base.to_path_buf(), staging.open()?)?;
@@ -261,7 +263,7 @@ impl ShmLink {
             .collect::<Result<Vec<_>, LinkError>>()?;
         // Who has a use for these opens them again.
         for slot in 0..geometry.consumers {
-            checked(&latest_name(slot), Kind::Latest, SMALL_FILE)?;
+            checked(&hot_slot_name(slot), Kind::HotSlot, SMALL_FILE)?;
         }
         Ok(Self { folder, base, geometry, tx, tx_map, writable: OnceLock::new(), ctl, ctl_map, rx })
     }
@@ -301,13 +303,13 @@ impl ShmLink {
 
     /// All that the holder of the producer's lock writes.
     fn producer_files(&self, tx: Own) -> Result<ProducerFiles, LinkError> {
-        let latest = (0..self.geometry.consumers).map(|slot| self.latest_of(slot));
-        Ok(ProducerFiles { tx, latest: latest.collect::<Result<_, _>>()? })
+        let hot_slot = (0..self.geometry.consumers).map(|slot| self.hot_slot_of(slot));
+        Ok(ProducerFiles { tx, hot_slot: hot_slot.collect::<Result<_, _>>()? })
     }
 
     /// Where the newest fragment can be shown to the consumer in this slot: for the producer and for that one.
-    fn latest_of(&self, slot: usize) -> Result<Mapping, LinkError> {
-        let name = latest_name(slot);
+    fn hot_slot_of(&self, slot: usize) -> Result<Mapping, LinkError> {
+        let name = hot_slot_name(slot);
         let path = self.folder.path.join(&name).display().to_string();
         let file = self.folder.open_file(&name, true)?;
         mapped_without_holes(&file, SMALL_FILE, &path)
@@ -340,8 +342,8 @@ impl ShmLink {
         // SAFETY: `files` move into the claim and `this` is kept there: all mappings live until the producer's
         // last field is dropped.
         let (mut parts, slots) = unsafe {
-            let latests = files.latest.iter().map(|map| Some(layout::latest(map, &this.geometry)));
-            let slots = this.rx.iter().map(|(_, map)| layout::consumer_slot(map)).zip(latests);
+            let hot_slots = files.hot_slot.iter().map(|map| Some(layout::hot_slot(map, &this.geometry)));
+            let slots = this.rx.iter().map(|(_, map)| layout::consumer_slot(map)).zip(hot_slots);
             (layout::parts(&files.tx.map, &this.ctl_map, &this.geometry), Slots::watching(slots))
         };
         // Where somebody else can write, nobody gets a `&mut [u8]` (`Loan::as_mut_slice`).
@@ -360,11 +362,11 @@ impl ShmLink {
 
     /// Whether nobody but this user and root can write to the link's files.
     fn check_trust(&self) -> Result<(), LinkError> {
-        let latest =
-            (0..self.geometry.consumers).map(|slot| self.folder.open_file(&latest_name(slot), false));
-        let latest = latest.collect::<Result<Vec<_>, LinkError>>()?;
+        let hot_slot =
+            (0..self.geometry.consumers).map(|slot| self.folder.open_file(&hot_slot_name(slot), false));
+        let hot_slot = hot_slot.collect::<Result<Vec<_>, LinkError>>()?;
         let mut files = vec![&self.tx, &self.ctl];
-        files.extend(self.rx.iter().map(|(file, _)| file).chain(&latest));
+        files.extend(self.rx.iter().map(|(file, _)| file).chain(&hot_slot));
         trust::check(&self.folder, &files)
     }
 
@@ -384,16 +386,16 @@ impl ShmLink {
             let file = this.folder.open_file(&name, true)?;
             let Some(own) = Own::take(file, SMALL_FILE, &path)? else { continue };
             layout::check_header(&own.map, Kind::Consumer, &path)?;
-            let latest_map = this.latest_of(slot)?;
+            let hot_slot_map = this.hot_slot_of(slot)?;
             // By consumers alone: a producer can take over what is left, whatever it is.
-            let shown = this.folder.path.join(latest_name(slot)).display().to_string();
-            layout::check_header(&latest_map, Kind::Latest, &shown)?;
+            let shown = this.folder.path.join(hot_slot_name(slot)).display().to_string();
+            layout::check_header(&hot_slot_map, Kind::HotSlot, &shown)?;
             let parts = Self::parts(this);
             // SAFETY: both mappings move into the claim, which the consumer drops last.
-            let (words, latest) =
-                unsafe { (layout::consumer_slot(&own.map), layout::latest(&latest_map, &this.geometry)) };
-            let mode = mode(Seat::new(words, Some(latest), parts.head));
-            let _own = Some((own, latest_map));
+            let (words, hot_slot) =
+                unsafe { (layout::consumer_slot(&own.map), layout::hot_slot(&hot_slot_map, &this.geometry)) };
+            let mode = mode(Seat::new(words, Some(hot_slot), &parts.head.eventcount));
+            let _own = Some((own, hot_slot_map));
             let claim = Attachment::Owned(Box::new(ShmConsumer { _own, link: this.clone() }));
             return Ok(Consumer::attach(parts, mode, start, claim));
         }
@@ -443,8 +445,8 @@ impl ShmLink {
             let slots = self.rx.iter().map(|(_, map)| layout::consumer_slot(map));
             (layout::parts(&self.tx_map, &self.ctl_map, &self.geometry), slots)
         };
-        parts.head.bell.shake();
-        slots.for_each(ConsumerSlot::shake);
+        parts.head.eventcount.wake_all();
+        slots.for_each(ConsumerSlot::wake_all);
         Ok(())
     }
 
@@ -650,7 +652,7 @@ mod tests {
         let link = builder.create("quotes").unwrap();
         let tx = link.producer().unwrap();
         let mut first = link.consumer().unwrap();
-        let shared = std::ptr::from_ref(&first.parts.head.latest).addr();
+        let shared = std::ptr::from_ref(&first.parts.head.hot_slot).addr();
         let apart = settled(&tx, &mut first, None);
         assert_ne!(apart, shared);
         // Beside others that do not follow, and before any credits are asked for.

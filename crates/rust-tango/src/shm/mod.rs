@@ -20,13 +20,13 @@
 //! - Each byte has one writing process: the one that holds the lock of its file (of `tx.N`: of `tx`). Everybody else
 //!   maps the file read-only, so the page tables enforce it. Two exceptions, both because it is faster on AMD's
 //!   processors: the consumer that `tx.N` is for has that writable, stores one word there when it takes its slot, and can
-//!   mislead nobody but itself there ([`latest`](crate::latest)); and readers who asked to map `tx` writable
+//!   mislead nobody but itself there ([`hot_slot`](crate::ring::hot_slot)); and readers who asked to map `tx` writable
 //!   ([`Link::map_writable`](crate::Link::map_writable)). And who stops a link goes on without the lock of `ctl` if somebody
 //!   who may only read keeps it: all store the same word there.
 //! - A folder appears under its name complete, by one rename, and disappears from it by another. Nobody
 //!   opens half a link, and nobody waits for who makes one ([`staging`]).
 //! - The lock of a file, not a process id or a clock, says that its owner lives ([`lock`]); who clears up
-//!   asks them all, and keeps others from joining meanwhile ([`holders`]).
+//!   asks them all, and keeps others from joining meanwhile (`holders`).
 //! - Memory of a file becomes atomics in [`map`] and nowhere else. A forked child does not inherit it: it finds every
 //!   link closed, in memory of its own ([`forks`]).
 //! - Before anybody gets a `&[u8]` into a file that another process writes, [`trust`] has looked at who

@@ -1,12 +1,12 @@
-//! A reader that *follows* looks where the newest fragment is shown, and not in the ring: see [`latest`](crate::latest).
+//! A reader that *follows* looks where the newest fragment is shown, and not in the ring: see [`hot_slot`](crate::ring::hot_slot).
 //! When it begins to is in [`Consumer::pace_idle_look`] and [`Consumer::end_of_run`].
 
 use super::{FOLLOW_MOST, FOLLOW_PROMPT, LOOKS_BEHIND_NEWEST, PACE_STEP, Pace};
 use crate::consumer::Consumer;
-use crate::fctl::Hints;
-use crate::latest::Latest;
-use crate::line::Look;
-use crate::seq;
+use crate::credits::slot::Hints;
+use crate::ring::hot_slot::HotSlot;
+use crate::ring::line::LineState;
+use crate::ring::seq;
 
 /// Who has found `AWAY_MOST` fragments in a row announced only follows no more for `AWAY_FOR` fragments: the way there
 /// costs it more than it saves. (An observer beside consumers that do not follow; or they come in batches of one.)
@@ -27,7 +27,7 @@ impl<'a> Consumer<'a> {
     /// Looks for the newest fragment from now on.
     pub(super) fn follow(&mut self) {
         let helps = !seq::is_before(self.next, self.pace.follow_from);
-        if helps && self.parts.head.latest.is_used() {
+        if helps && self.parts.head.hot_slot.is_used() {
             self.pace.follows = true;
             self.shown = self.where_shown();
             self.note_plain();
@@ -36,9 +36,9 @@ impl<'a> Consumer<'a> {
     }
 
     /// Where the newest fragment is shown: to this reader apart, or to all.
-    pub(in crate::consumer) fn where_shown(&self) -> &'a Latest {
-        let apart = self.mode.seat().and_then(|seat| seat.latest(self.next));
-        apart.unwrap_or(&self.parts.head.latest)
+    pub(in crate::consumer) fn where_shown(&self) -> &'a HotSlot {
+        let apart = self.mode.seat().and_then(|seat| seat.hot_slot(self.next));
+        apart.unwrap_or(&self.parts.head.hot_slot)
     }
 
     /// Who has not followed for some time takes back that it does.
@@ -63,7 +63,10 @@ impl<'a> Consumer<'a> {
     pub(in crate::consumer) fn look_behind_newest(&mut self) {
         // The look that has just found nothing is counted already.
         let is_due = self.pace.idle_looks % LOOKS_BEHIND_NEWEST == 1;
-        if is_due && self.pace.follows && self.parts.ring.line(self.next).look(self.next) != Look::Behind {
+        if is_due
+            && self.pace.follows
+            && self.parts.ring.line(self.next).state(self.next) != LineState::NotYet
+        {
             self.follow_no_more();
         }
     }

@@ -1,0 +1,52 @@
+//! Which pieces of borrowed storage belong together.
+
+use crate::error::TangoError;
+use crate::sync::{AtomicU64, Relaxed, StaticU64};
+
+/// The identity of a piece of storage, and the pieces it is bound to. By a number and not by address,
+/// because storage can be moved while nobody borrows it. Zero: not given, not bound.
+#[derive(Debug)]
+pub(crate) struct Identity(AtomicU64);
+
+impl Identity {
+    pub(crate) const fn new() -> Self {
+        Self(AtomicU64::new(0))
+    }
+
+    /// The number of this piece, given out at the first call.
+    pub(super) fn number(&self) -> u64 {
+        static NEXT: StaticU64 = StaticU64::new(1);
+        let fresh = NEXT.fetch_add(1, Relaxed);
+        match self.0.compare_exchange(0, fresh, Relaxed, Relaxed) {
+            Ok(_) => fresh,
+            Err(given) => given,
+        }
+    }
+
+    /// Whether this is bound to `partner`, or to nobody yet.
+    pub(super) fn accepts(&self, partner: u64) -> bool {
+        [0, partner].contains(&self.0.load(Relaxed))
+    }
+
+    /// Notes `partner` as the one that this is bound to, for good.
+    pub(super) fn bind(&self, partner: u64) -> Result<(), TangoError> {
+        match self.0.compare_exchange(0, partner, Relaxed, Relaxed) {
+            Ok(_) => Ok(()),
+            Err(bound) if bound == partner => Ok(()),
+            Err(_) => Err(TangoError::BoundElsewhere),
+        }
+    }
+}
+
+/// The identity of a part that belongs to an `MCache`, and which one.
+#[derive(Debug)]
+pub(crate) struct PartIdentity {
+    pub(super) own: Identity,
+    pub(super) mcache: Identity,
+}
+
+impl PartIdentity {
+    pub(crate) const fn new() -> Self {
+        Self { own: Identity::new(), mcache: Identity::new() }
+    }
+}

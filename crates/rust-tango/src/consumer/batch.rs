@@ -1,0 +1,306 @@
+//! [`Batch`]: several fragments under one credit; and iteration that owns what it yields.
+
+#[cfg(feature = "alloc")]
+use crate::consumer::payload::OwnedFragment;
+use crate::consumer::payload::{Credit, Fragment, Payload};
+use crate::consumer::{Consumer, Mode, Next};
+use crate::cpu::cache;
+use crate::cpu::words::{self, WORD};
+use crate::error::TangoError;
+use crate::memory::parts::Parts;
+use crate::ring::line::{LineState, META_WORDS};
+use crate::ring::metadata::FragmentMetadata;
+use crate::sync::intact;
+
+/// Fragments that were there at one look, borrowed from their consumer. Their credit goes back at
+/// once, when the batch is dropped.
+///
+/// `&batch` iterates in place; the batch itself iterates over copies that own their bytes.
+pub struct Batch<'c> {
+    source: Source<'c>,
+    len: usize,
+    /// Held for its drop.
+    _credit: Option<Credit<'c>>,
+}
+
+enum Source<'c> {
+    /// In the ring, from this number on.
+    Ring { parts: Parts<'c>, first: u64 },
+    /// Copies, one behind the other: sequence number, three words of metadata, payload.
+    Copies(&'c [u64]),
+}
+
+impl<'a> Consumer<'a> {
+    /// Up to `max` fragments that are there now. Never blocks; an empty batch says that there is nothing.
+    ///
+    /// A reliable consumer reads them in place and gives one credit back for all of them. An observer
+    /// copies as many as its scratch buffer has room for (32 bytes more each than the payload).
+    ///
+    /// # Errors
+    /// As [`Consumer::poll`], if that is what the first fragment leads to. Behind the first, an error
+    /// ends the batch, and the next call reports it.
+    pub fn poll_batch(&mut self, max: usize) -> Result<Batch<'_>, TangoError> {
+        let found = if max == 0 { Next::Nothing } else { self.look()? };
+        if let Next::Nothing | Next::Closed = found {
+            return Ok(Batch { source: Source::Copies(&[]), len: 0, _credit: None });
+        }
+        let first = self.next;
+        // More than the ring has lines cannot be there at once, whatever the lines say.
+        let max = (max as u64).min(self.parts.ring.depth());
+        let there = if self.mode.is_in_place() { self.find_several(max) } else { self.copy_several(max) };
+        if there.len == 0 {
+            return match there.stopped_by {
+                Some(error) => Err(error(self)),
+                None => Ok(Batch { source: Source::Copies(&[]), len: 0, _credit: None }),
+            };
+        }
+        let next = first.wrapping_add(there.len);
+        self.consumed(next);
+        if self.mode.is_evictable() {
+            self.copied_up_to(next);
+        }
+        let source = match &self.mode {
+            Mode::Reliable(_) => Source::Ring { parts: self.parts, first },
+            Mode::Observing(scratch) => Source::Copies(&scratch.words()[..there.words]),
+            #[cfg(feature = "alloc")]
+            Mode::Evictable(_, scratch) => Source::Copies(&scratch.words()[..there.words]),
+        };
+        Ok(Batch { source, len: there.len as usize, _credit: self.mode.credit(next) })
+    }
+
+    /// Looks for up to `max` fragments that are read in place. Of their metadata, it reads no more than where they lie.
+    fn find_several(&self, max: u64) -> There<'a> {
+        let (parts, first) = (self.parts, self.next);
+        let mut there = There::default();
+        while there.len < max {
+            let n = first.wrapping_add(there.len);
+            let line = parts.ring.line(n);
+            if line.state(n) != LineState::Ready {
+                break;
+            }
+            let place = line.place();
+            if parts.payload(&line, place).is_none() {
+                there.stopped_by = Some(Self::corrupt);
+                break;
+            }
+            line.for_cache_lines(place.size_in_slot(), cache::prefetch);
+            there.len += 1;
+        }
+        there
+    }
+
+    /// Copies up to `max` fragments, as many as there is room for.
+    fn copy_several(&mut self, max: u64) -> There<'a> {
+        let (parts, first) = (self.parts, self.next);
+        let mut there = There::default();
+        let Some(scratch) = self.mode.scratch() else { return there };
+        while there.len < max {
+            let n = first.wrapping_add(there.len);
+            let line = parts.ring.line(n);
+            if line.state(n) != LineState::Ready {
+                break;
+            }
+            let meta = line.metadata(n);
+            let payload = parts.payload(&line, meta.place());
+            line.for_cache_lines(meta.place().size_in_slot(), cache::prefetch);
+            let size = META_WORDS + payload.map_or(0, <[_]>::len);
+            let Some(to) = scratch.words_mut().get_mut(there.words..there.words + size) else { break };
+            let (place, control) = meta.pack();
+            to[..META_WORDS].copy_from_slice(&[n, meta.sig, place, control]);
+            words::load(payload.unwrap_or_default(), &mut to[META_WORDS..]);
+            if intact("batch.is_valid") && !parts.is_valid(n) {
+                there.stopped_by = Some(Self::overrun);
+                break;
+            }
+            if payload.is_none() {
+                there.stopped_by = Some(Self::corrupt);
+                break;
+            }
+            there.words += size;
+            there.len += 1;
+        }
+        there
+    }
+}
+
+/// What was found for a batch.
+#[derive(Default)]
+struct There<'a> {
+    len: u64,
+    /// Words of copies.
+    words: usize,
+    /// What ended it, if that is an error. It is reported when it was the first fragment.
+    stopped_by: Option<fn(&mut Consumer<'a>) -> TangoError>,
+}
+
+impl Batch<'_> {
+    /// How many fragments.
+    pub fn len(&self) -> usize {
+        self.len
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+
+    /// The fragments, in place.
+    #[inline]
+    pub fn iter(&self) -> BatchIter<'_> {
+        BatchIter { batch: self, taken: 0, at: 0 }
+    }
+}
+
+impl core::fmt::Debug for Batch<'_> {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.debug_struct("Batch").field("len", &self.len).finish_non_exhaustive()
+    }
+}
+
+impl<'b> IntoIterator for &'b Batch<'_> {
+    type Item = Fragment<'b>;
+    type IntoIter = BatchIter<'b>;
+
+    #[inline]
+    fn into_iter(self) -> BatchIter<'b> {
+        self.iter()
+    }
+}
+
+/// The fragments of a [`Batch`], in place.
+#[derive(Debug)]
+pub struct BatchIter<'b> {
+    batch: &'b Batch<'b>,
+    taken: usize,
+    /// Words of the copies that have been passed.
+    at: usize,
+}
+
+impl<'b> Iterator for BatchIter<'b> {
+    type Item = Fragment<'b>;
+
+    #[inline]
+    fn next(&mut self) -> Option<Fragment<'b>> {
+        if self.taken == self.batch.len {
+            return None;
+        }
+        let fragment = match &self.batch.source {
+            Source::Ring { parts, first } => {
+                let n = first.wrapping_add(self.taken as u64);
+                let line = parts.ring.line(n);
+                let meta = line.metadata(n);
+                // Checked when the batch was made, and again because it is read again.
+                let words = parts.payload(&line, meta.place())?;
+                Fragment { meta, payload: Payload::lent(words, meta.size, None) }
+            }
+            Source::Copies(words) => {
+                let (head, rest) = words[self.at..].split_at(META_WORDS);
+                let meta = FragmentMetadata::unpack(head[0], head[1], head[2], head[3]);
+                let size = (meta.size as usize).div_ceil(WORD);
+                self.at += META_WORDS + size;
+                Fragment { meta, payload: Payload::copied(&rest[..size], meta.size, None) }
+            }
+        };
+        self.taken += 1;
+        Some(fragment)
+    }
+
+    fn size_hint(&self) -> (usize, Option<usize>) {
+        (0, Some(self.batch.len - self.taken))
+    }
+}
+
+#[cfg(feature = "alloc")]
+impl IntoIterator for Batch<'_> {
+    type Item = OwnedFragment;
+    type IntoIter = alloc::vec::IntoIter<OwnedFragment>;
+
+    fn into_iter(self) -> Self::IntoIter {
+        self.iter().map(OwnedFragment::from).collect::<alloc::vec::Vec<_>>().into_iter()
+    }
+}
+
+/// Iterates over what a consumer reads, until the link is closed and drained. Waits like
+/// [`Consumer::wait`]; each fragment is a copy that owns its bytes. Behind [`TangoError::ProducerGone`] it
+/// ends, unless there is a new producer by then.
+#[cfg(feature = "alloc")]
+#[derive(Debug)]
+pub struct ConsumerIter<'a> {
+    consumer: Consumer<'a>,
+    /// The death of the producer has been told: once is enough.
+    gone: bool,
+}
+
+#[cfg(feature = "alloc")]
+impl Iterator for ConsumerIter<'_> {
+    type Item = Result<OwnedFragment, TangoError>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let found = self.consumer.wait().map(|fragment| fragment.map(OwnedFragment::from));
+        let is_told = core::mem::replace(&mut self.gone, found == Err(TangoError::ProducerGone));
+        if self.gone && is_told { None } else { found.transpose() }
+    }
+}
+
+#[cfg(feature = "alloc")]
+impl<'a> IntoIterator for Consumer<'a> {
+    type Item = Result<OwnedFragment, TangoError>;
+    type IntoIter = ConsumerIter<'a>;
+
+    fn into_iter(self) -> ConsumerIter<'a> {
+        ConsumerIter { consumer: self, gone: false }
+    }
+}
+
+#[cfg(all(test, not(loom), feature = "alloc"))]
+mod tests {
+    use crate::sync::Relaxed;
+    use crate::{Fragment, Link, Start, TangoError};
+    use std::vec::Vec;
+
+    /// A place that no payload can have ends a batch, and is reported once: nothing of what is behind it is dropped.
+    #[test]
+    fn a_batch_ends_before_what_is_corrupt() {
+        let link = Link::builder().depth(8).mtu(64).consumers(2).start(1).build().unwrap();
+        let tx = link.producer().unwrap();
+        let readers = [
+            link.consumer().unwrap(),
+            link.observer().unwrap(),
+            link.evictable_consumer(Start::Next).unwrap(),
+        ];
+        (1..=5_u64).for_each(|n| tx.send(&n.to_ne_bytes()).unwrap());
+        for mut rx in readers {
+            rx.parts.ring.line(3).meta[2].store(u64::MAX, Relaxed);
+            let mut seen = Vec::new();
+            for _ in 0..8 {
+                match rx.poll_batch(8) {
+                    Ok(batch) => {
+                        let bytes = |fragment: Fragment<'_>| fragment.payload.as_slice().to_vec();
+                        let found: Vec<_> = batch.iter().map(|fragment| fragment.meta.seq).collect();
+                        assert_eq!(found.len(), batch.len(), "some of it is missing");
+                        assert!(batch.iter().map(bytes).eq(found.iter().map(|n| n.to_ne_bytes().to_vec())));
+                        seen.extend(found);
+                    }
+                    Err(error) => {
+                        assert_eq!(error, TangoError::Corrupt { seq: 3 });
+                        seen.push(0);
+                    }
+                }
+            }
+            assert_eq!(seen, [1, 2, 0, 4, 5]);
+        }
+    }
+
+    #[test]
+    fn a_batch_puts_no_more_to_death_than_it_overwrites() {
+        let link = Link::builder().depth(16).mtu(8).consumers(0).start(1).build().unwrap();
+        let (tx, mut observer) = (link.producer().unwrap(), link.observer().unwrap());
+        (0..16).for_each(|_| tx.send(b"small").unwrap());
+        assert_eq!(observer.poll().unwrap().unwrap().meta.seq, 1);
+        // The second is too large.
+        assert_eq!(tx.publish_batch(&[&[0; 8], &[0; 9]], 0, 0), 1);
+        assert_eq!(observer.poll().unwrap().unwrap().meta.seq, 2);
+        assert_eq!(tx.publish_batch(&[&[0; 8], &[0; 8]], 0, 0), 2);
+        assert_eq!(observer.poll().unwrap_err(), TangoError::Overrun { lost: 1, next: 4 });
+    }
+}

@@ -1,0 +1,430 @@
+//! Payload bytes in words of `AtomicU64`: how they are stored and copied out.
+//!
+//! All payload memory is words of eight bytes, and every access to one that may race is a relaxed
+//! atomic access of the whole word. So a reader that is lapped sees old or mixed words, never undefined
+//! behaviour, and the protocol in [`line`](crate::ring::line) makes it reject them.
+//!
+//! [`store`] and [`load`] are the copies, [`Block`] and [`load_few`] those of small payloads. Compilers do not vectorise
+//! loops over atomics; on x86-64 the copies therefore have a form in inline assembly, specified as what the portable loop
+//! does: relaxed accesses to the same aligned words, each once. A 16-byte vector access there is made of 8-byte parts
+//! that are single-copy atomic each, and words are never read twice. (Intel and AMD promise it for accesses of eight
+//! aligned bytes; that a wider access is made of no smaller parts is what their processors do.) Everywhere else, for the model checker, and with `--cfg portable` (for sanitizers,
+//! which do not see into assembly), the portable loop runs.
+#![allow(unsafe_code)]
+
+use crate::sync::{AtomicU64, Relaxed};
+
+/// Bytes of a word.
+pub(crate) const WORD: usize = 8;
+
+/// Copies `bytes` into the words at the start of `to`; of a last word that is only partly covered, the
+/// rest is zero (so a payload's words depend on nothing but the payload).
+///
+/// # Panics
+/// If `to` is too short.
+#[inline]
+pub(crate) fn store(to: &[AtomicU64], bytes: &[u8]) {
+    let full = bytes.len() / WORD;
+    let words = &to[..bytes.len().div_ceil(WORD)];
+    store_full(&words[..full], bytes);
+    if words.len() > full {
+        store_word(&words[full], last_word(bytes));
+    }
+}
+
+/// The bytes behind the last full word, as a word that is zero above them.
+#[inline]
+fn last_word(bytes: &[u8]) -> u64 {
+    let tail = bytes.len() % WORD;
+    if let Some(last) = bytes.last_chunk::<WORD>() {
+        // Overlaps the word before, and shifts that part out: one access instead of a loop.
+        u64::from_le_bytes(*last) >> ((WORD - tail) * 8)
+    } else {
+        let mut word = 0;
+        for (at, byte) in bytes.iter().enumerate() {
+            word |= u64::from(*byte) << (at * 8);
+        }
+        word
+    }
+    .to_le()
+}
+
+/// Stores `to.len()` full words from `bytes`, which is at least that long.
+#[inline]
+fn store_full(to: &[AtomicU64], bytes: &[u8]) {
+    #[cfg(all(target_arch = "x86_64", not(miri), not(loom), not(portable)))]
+    if to.len() >= vector::FROM_WORDS {
+        let bytes = &bytes[..to.len() * WORD];
+        // SAFETY: both are `to.len()` words long, the destination is shared atomic memory that is aligned
+        // to eight bytes, and the source is a plain slice that cannot overlap what is written: nobody
+        // holds a `&[u8]` into words that the producer may write (the protocol's promise, see `line`).
+        unsafe { vector::copy(to.as_ptr() as *mut u8, bytes.as_ptr(), to.len()) };
+        return;
+    }
+    store_each(to, bytes);
+}
+
+/// [`store`], or false if `to` is too short.
+#[inline(never)] // in each publish twice, or four times
+pub(crate) fn store_if_fits(to: &[AtomicU64], bytes: &[u8]) -> bool {
+    let words = to.get(..bytes.len().div_ceil(WORD));
+    words.map(|words| store(words, bytes)).is_some()
+}
+
+/// Stores as many full words as there are in both.
+#[inline(always)]
+pub(crate) fn store_each(to: &[AtomicU64], bytes: &[u8]) {
+    for (word, chunk) in to.iter().zip(bytes.chunks_exact(WORD)) {
+        let chunk: [u8; WORD] = chunk.try_into().unwrap_or_default();
+        store_word(word, u64::from_ne_bytes(chunk));
+    }
+}
+
+/// The full words of `bytes`, and zeros behind them.
+#[inline(always)]
+pub(crate) fn full<const WORDS: usize>(bytes: &[u8]) -> [u64; WORDS] {
+    let mut chunks = bytes.chunks_exact(WORD);
+    core::array::from_fn(|_| {
+        chunks.next().and_then(|chunk| chunk.try_into().ok()).map_or(0, u64::from_ne_bytes)
+    })
+}
+
+/// Stores the first `count` of some words, as far as there is room. They are few: no loop.
+#[inline(always)]
+pub(crate) fn store_few<const WORDS: usize>(to: &[AtomicU64], words: [u64; WORDS], count: usize) {
+    for (to, value) in to.iter().zip(words).take(count) {
+        store_word(to, value);
+    }
+}
+
+/// Stores one word of a payload.
+#[inline]
+fn store_word(to: &AtomicU64, value: u64) {
+    #[cfg(loom)]
+    to.write_plain();
+    to.store(value, Relaxed);
+}
+
+/// Copies all words of `from` to the start of `to`.
+///
+/// The copy may be of words that a producer is writing at this moment: it is worth something only
+/// after the protocol has validated it.
+///
+/// # Panics
+/// If `to` is too short.
+#[inline]
+pub(crate) fn load(from: &[AtomicU64], to: &mut [u64]) {
+    let to = &mut to[..from.len()];
+    #[cfg(all(target_arch = "x86_64", not(miri), not(loom), not(portable)))]
+    if from.len() >= vector::LOAD_FROM_WORDS {
+        // SAFETY: both are `from.len()` words long and aligned to eight bytes; `to` is exclusive, so they
+        // do not overlap.
+        unsafe { vector::copy(to.as_mut_ptr().cast(), from.as_ptr().cast(), from.len()) };
+        return;
+    }
+    for (word, slot) in from.iter().zip(to) {
+        *slot = word.load(Relaxed);
+    }
+}
+
+/// Copies words that only this thread writes.
+#[inline]
+pub(crate) fn relay(from: &[AtomicU64], to: &[AtomicU64]) {
+    for (from, to) in from.iter().zip(to) {
+        store_word(to, from.load(Relaxed));
+    }
+}
+
+/// 64 bytes in registers, on their way to one place or two.
+#[derive(Clone, Copy)]
+pub(crate) struct Block(Registers);
+
+#[cfg(all(target_arch = "x86_64", not(miri), not(loom), not(portable)))]
+type Registers = [core::arch::x86_64::__m128d; 4];
+#[cfg(not(all(target_arch = "x86_64", not(miri), not(loom), not(portable))))]
+type Registers = [u64; 8];
+
+impl Block {
+    /// Word by word: they may just have been stored so, and a wider load would have to wait for those stores.
+    #[inline(always)]
+    pub(crate) fn load(bytes: &[u8; 64]) -> Self {
+        #[cfg(all(target_arch = "x86_64", not(miri), not(loom), not(portable)))]
+        {
+            // SAFETY: reads the 64 bytes of `bytes`, of any alignment; SSE2 is part of x86-64.
+            unsafe {
+                let (a, b, c, d);
+                core::arch::asm!(
+                    "movq {a}, [{from}]",
+                    "movhps {a}, [{from} + 8]",
+                    "movq {b}, [{from} + 16]",
+                    "movhps {b}, [{from} + 24]",
+                    "movq {c}, [{from} + 32]",
+                    "movhps {c}, [{from} + 40]",
+                    "movq {d}, [{from} + 48]",
+                    "movhps {d}, [{from} + 56]",
+                    from = in(reg) bytes.as_ptr(),
+                    a = out(xmm_reg) a,
+                    b = out(xmm_reg) b,
+                    c = out(xmm_reg) c,
+                    d = out(xmm_reg) d,
+                    options(pure, readonly, nostack, preserves_flags),
+                );
+                Self([a, b, c, d])
+            }
+        }
+        #[cfg(not(all(target_arch = "x86_64", not(miri), not(loom), not(portable))))]
+        {
+            Self(full(bytes))
+        }
+    }
+
+    /// Stores the second half.
+    #[inline(always)]
+    pub(crate) fn store_far(self, to: &[AtomicU64; 8]) {
+        self.store_half(to, 2);
+    }
+
+    /// Stores the first half.
+    #[inline(always)]
+    pub(crate) fn store_near(self, to: &[AtomicU64; 8]) {
+        self.store_half(to, 0);
+    }
+
+    /// Stores the halves of a half that begins at the quarter `at`.
+    #[inline(always)]
+    fn store_half(self, to: &[AtomicU64; 8], at: usize) {
+        #[cfg(all(target_arch = "x86_64", not(miri), not(loom), not(portable)))]
+        // SAFETY: `to` is shared atomic memory of 64 bytes, aligned to eight, of which these are 32; see the module.
+        unsafe {
+            core::arch::asm!(
+                "movups [{to}], {a}",
+                "movups [{to} + 16], {b}",
+                to = in(reg) to[2 * at..].as_ptr(),
+                a = in(xmm_reg) self.0[at],
+                b = in(xmm_reg) self.0[at + 1],
+                options(nostack, preserves_flags),
+            );
+        }
+        #[cfg(not(all(target_arch = "x86_64", not(miri), not(loom), not(portable))))]
+        for (to, value) in to.iter().zip(self.0).skip(2 * at).take(4) {
+            store_word(to, value);
+        }
+    }
+}
+
+/// Copies words, few and so many. By 16 bytes where that can be, so that who reads the copy by as many does not wait for
+/// narrower stores to come to the cache. Like [`load`], it may be of words that are being written.
+#[inline(always)]
+pub(crate) fn load_few<const WORDS: usize>(from: &[AtomicU64; WORDS], to: &mut [u64; WORDS]) {
+    #[cfg(all(target_arch = "x86_64", not(miri), not(loom), not(portable)))]
+    for at in (0..WORDS).step_by(2) {
+        let (from, to) = (from[at..].as_ptr(), to[at..].as_mut_ptr());
+        if at + 1 < WORDS {
+            // SAFETY: both are two words there, aligned to eight; `to` is exclusive, so they do not overlap.
+            unsafe {
+                core::arch::asm!(
+                    "movups {two}, [{from}]",
+                    "movups [{to}], {two}",
+                    from = in(reg) from,
+                    to = in(reg) to,
+                    two = out(xmm_reg) _,
+                    options(nostack, preserves_flags),
+                );
+            }
+        } else {
+            // SAFETY: as above, of one word.
+            unsafe {
+                core::arch::asm!(
+                    "mov {one}, [{from}]",
+                    "mov [{to}], {one}",
+                    from = in(reg) from,
+                    to = in(reg) to,
+                    one = out(reg) _,
+                    options(nostack, preserves_flags),
+                );
+            }
+        }
+    }
+    #[cfg(not(all(target_arch = "x86_64", not(miri), not(loom), not(portable))))]
+    load(from, to);
+}
+
+/// Stores `bytes` at any byte offset of `to`; words at either end that are covered in part keep
+/// their other bytes. Only for the one thread that writes these words.
+///
+/// # Panics
+/// If `to` is too short.
+#[inline]
+pub(crate) fn store_at(to: &[AtomicU64], offset: usize, bytes: &[u8]) {
+    assert!(
+        offset.checked_add(bytes.len()).is_some_and(|end| end <= to.len() * WORD),
+        "{} bytes at offset {offset} end outside of the payload",
+        bytes.len()
+    );
+    let (mut at, mut rest) = (offset, bytes);
+    while !rest.is_empty() {
+        let within = at % WORD;
+        let word = &to[at / WORD];
+        if within == 0 && rest.len() >= WORD {
+            let full = rest.len() / WORD;
+            store_full(&to[at / WORD..][..full], rest);
+            at += full * WORD;
+            rest = &rest[full * WORD..];
+        } else {
+            let take = rest.len().min(WORD - within);
+            let mut whole = word.load(Relaxed).to_ne_bytes();
+            whole[within..within + take].copy_from_slice(&rest[..take]);
+            store_word(word, u64::from_ne_bytes(whole));
+            at += take;
+            rest = &rest[take..];
+        }
+    }
+}
+
+/// The first `len` bytes of `words`, in place, for the one who writes them.
+///
+/// # Safety
+/// Until `'a` ends, nobody else reads or writes any of these words.
+///
+/// # Panics
+/// If `words` is too short.
+#[allow(clippy::mut_from_ref)] // the words are interior-mutable; exclusiveness is the caller's promise
+pub(crate) unsafe fn lend_mut(words: &[AtomicU64], len: usize) -> &mut [u8] {
+    assert!(len <= words.len() * WORD);
+    if cfg!(loom) {
+        unimplemented!("the model checker does not see plain stores");
+    }
+    // SAFETY: initialised memory of at least `len` bytes that lives for the lifetime of `words`. Atomics are
+    // interior-mutable, so writing through a shared reference to them is allowed, and the caller promises
+    // that nobody else accesses them meanwhile.
+    unsafe { core::slice::from_raw_parts_mut(words.as_ptr() as *mut u8, len) }
+}
+
+#[cfg(all(target_arch = "x86_64", not(miri), not(loom), not(portable)))]
+mod vector {
+    use core::arch::asm;
+
+    /// From how many words on the vector form is used to store.
+    pub(super) const FROM_WORDS: usize = 17;
+    /// And to load: who reads the copy by 16 bytes would wait for narrower stores to come to the cache.
+    pub(super) const LOAD_FROM_WORDS: usize = 2;
+
+    /// Copies `words` words of eight bytes, each with one access on either side.
+    ///
+    /// # Safety
+    /// Both sides are valid for `words * 8` bytes and do not overlap; the atomic side is aligned to 8.
+    #[inline]
+    pub(super) unsafe fn copy(to: *mut u8, from: *const u8, words: usize) {
+        // SAFETY: the loops run over exactly `words * 8` bytes: 64 at a time, then 16, then 8. SSE2 is
+        // part of x86-64. The direction flag is not used and flags are declared as clobbered.
+        unsafe {
+            asm!(
+                "mov {left}, {words}",
+                "shr {left}, 3",
+                "jz 3f",
+                "2:",
+                "movups {a}, [{from}]",
+                "movups {b}, [{from} + 16]",
+                "movups {c}, [{from} + 32]",
+                "movups {d}, [{from} + 48]",
+                "movups [{to}], {a}",
+                "movups [{to} + 16], {b}",
+                "movups [{to} + 32], {c}",
+                "movups [{to} + 48], {d}",
+                "add {from}, 64",
+                "add {to}, 64",
+                "dec {left}",
+                "jnz 2b",
+                "3:",
+                "mov {left:e}, {words:e}",
+                "and {left:e}, 7",
+                "shr {left:e}, 1",
+                "jz 5f",
+                "4:",
+                "movups {a}, [{from}]",
+                "movups [{to}], {a}",
+                "add {from}, 16",
+                "add {to}, 16",
+                "dec {left:e}",
+                "jnz 4b",
+                "5:",
+                "test {words:e}, 1",
+                "jz 6f",
+                "mov {left}, [{from}]",
+                "mov [{to}], {left}",
+                "6:",
+                to = inout(reg) to => _,
+                from = inout(reg) from => _,
+                words = in(reg) words,
+                left = out(reg) _,
+                a = out(xmm_reg) _,
+                b = out(xmm_reg) _,
+                c = out(xmm_reg) _,
+                d = out(xmm_reg) _,
+                options(nostack),
+            );
+        }
+    }
+}
+
+#[cfg(all(
+    test,
+    feature = "shm",
+    target_os = "linux",
+    target_arch = "x86_64",
+    not(any(miri, loom, portable))
+))]
+mod assembly;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn bytes(words: &[AtomicU64]) -> Vec<u8> {
+        let mut copy = vec![0; words.len()];
+        load(words, &mut copy);
+        copy.iter().flat_map(|word| word.to_ne_bytes()).collect()
+    }
+
+    fn words(count: usize) -> Vec<AtomicU64> {
+        (0..count).map(|_| AtomicU64::new(u64::MAX)).collect()
+    }
+
+    #[test]
+    fn every_length_comes_back_and_touches_nothing_behind_it() {
+        let source: Vec<u8> = (0..=255).cycle().take(400).collect();
+        for len in (0..=300).step_by(if cfg!(miri) { 7 } else { 1 }) {
+            for shift in [0, 1, 5] {
+                let memory = words(50);
+                let payload = &source[shift..shift + len];
+                store(&memory, payload);
+                let used = len.div_ceil(WORD);
+                let bytes = bytes(&memory[..used]);
+                assert_eq!(&bytes[..len], payload, "length {len}");
+                assert!(bytes[len..].iter().all(|byte| *byte == 0));
+                assert!(memory[used..].iter().all(|word| word.load(Relaxed) == u64::MAX));
+            }
+        }
+    }
+
+    #[test]
+    fn writing_at_an_offset_keeps_the_rest() {
+        // Below, at and above words and the ends of words.
+        for offset in (0..20).step_by(if cfg!(miri) { 3 } else { 1 }) {
+            for len in (0..40).step_by(if cfg!(miri) { 5 } else { 1 }) {
+                let memory = words(8);
+                let mut expected = [0xff_u8; 64];
+                let patch: Vec<u8> = (1..=len as u8).collect();
+                store_at(&memory, offset, &patch);
+                expected[offset..offset + len].copy_from_slice(&patch);
+                assert_eq!(bytes(&memory), expected);
+            }
+        }
+    }
+
+    #[test]
+    #[should_panic(expected = "end outside of the payload")]
+    fn writing_over_the_end_is_refused() {
+        store_at(&words(1), 5, &[0; 4]);
+    }
+}

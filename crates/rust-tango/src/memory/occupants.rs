@@ -1,0 +1,99 @@
+//! Who lives on storage of the borrowed API.
+
+use crate::error::TangoError;
+use crate::sync::{AcqRel, AtomicU64, Relaxed, ordering};
+
+/// What may live on storage of the borrowed API, in one word that changes by one compare-exchange.
+///
+/// ```text
+///   PRODUCER   a producer lives
+///   HONOURS    ... and waits for the consumer of an Fctl
+///   CONSUMER   a consumer with flow control lives, which hands out slices of the ring
+/// ```
+///
+/// CONSUMER with PRODUCER and without HONOURS is refused: that producer would overwrite the slices.
+#[derive(Debug)]
+pub(crate) struct Occupants(AtomicU64);
+
+const PRODUCER: u64 = 1;
+const HONOURS: u64 = 2;
+const CONSUMER: u64 = 4;
+
+impl Occupants {
+    pub(crate) const fn new() -> Self {
+        Self(AtomicU64::new(0))
+    }
+
+    /// Makes the word exist for the model checker.
+    #[cfg(all(loom, test))]
+    pub(crate) fn touch(&self) {
+        self.0.touch();
+    }
+
+    pub(crate) fn enter_producer(&self, honours: bool) -> Result<(), TangoError> {
+        self.change(|state| {
+            if state & PRODUCER != 0 {
+                Err(TangoError::ProducerTaken)
+            } else if state & CONSUMER != 0 && !honours {
+                Err(TangoError::FlowControlMismatch)
+            } else {
+                Ok(state | PRODUCER | if honours { HONOURS } else { 0 })
+            }
+        })
+    }
+
+    pub(crate) fn leave_producer(&self) {
+        let _ = self.change(|state| Ok(state & !(PRODUCER | HONOURS)));
+    }
+
+    pub(crate) fn enter_consumer(&self) -> Result<(), TangoError> {
+        self.change(|state| {
+            if state & CONSUMER != 0 {
+                Err(TangoError::ConsumerTaken)
+            } else if state & (PRODUCER | HONOURS) == PRODUCER {
+                Err(TangoError::FlowControlMismatch)
+            } else {
+                Ok(state | CONSUMER)
+            }
+        })
+    }
+
+    pub(crate) fn leave_consumer(&self) {
+        let _ = self.change(|state| Ok(state & !CONSUMER));
+    }
+
+    fn change(&self, next: impl Fn(u64) -> Result<u64, TangoError>) -> Result<(), TangoError> {
+        let mut state = self.0.load(Relaxed);
+        loop {
+            // AcqRel: who enters sees all that was done by who left, and the reverse.
+            match self.0.compare_exchange_weak(
+                state,
+                next(state)?,
+                ordering("mcache.occupants", AcqRel),
+                Relaxed,
+            ) {
+                Ok(_) => return Ok(()),
+                Err(now) => state = now,
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn occupants_that_would_overwrite_a_slice_are_refused() {
+        let seats = Occupants::new();
+        seats.enter_consumer().unwrap();
+        assert_eq!(seats.enter_consumer(), Err(TangoError::ConsumerTaken));
+        assert_eq!(seats.enter_producer(false), Err(TangoError::FlowControlMismatch));
+        seats.enter_producer(true).unwrap();
+        assert_eq!(seats.enter_producer(true), Err(TangoError::ProducerTaken));
+        seats.leave_consumer();
+        seats.leave_producer();
+        seats.enter_producer(false).unwrap();
+        assert_eq!(seats.enter_consumer(), Err(TangoError::FlowControlMismatch));
+    }
+}

@@ -1,0 +1,477 @@
+//! Who follows the newest fragment reads what who looks in the ring would: all of it, whole, in order.
+
+use super::memory::{
+    Memory, Model, PAYLOAD, Shape, payload, publish_all, read, read_through, whole, whole_of,
+};
+use crate::consumer::Start;
+use crate::{Fragment, Link, Producer, TangoError};
+use loom::thread;
+use std::sync::Arc;
+
+const FIRST: u64 = 7;
+
+const SHAPE: Shape = Shape { depth: 2, granules: 0, slots: 1, first: FIRST };
+
+fn memory(shape: Shape) -> Arc<Memory> {
+    let memory = Memory::new(shape);
+    memory.uses_hot_slot(true);
+    memory
+}
+
+/// One cache line is enough for a short one.
+const SHORT: usize = PAYLOAD / 2;
+
+/// Where fragments of one by one are read.
+const EITHER: &[&str] = &["copied", "in the ring"];
+
+/// Two fragments, the first of them, or both, as `put` publishes them; `check` is told
+/// what is read and which it must be.
+fn all_arrive(
+    least: usize,
+    must_see: &'static [&'static str],
+    put: impl Fn(&mut Producer<'_>) + Send + Sync + 'static,
+    check: impl Fn(&Fragment<'_>, u64) + Send + Sync + Copy + 'static,
+) {
+    all_arrive_by(Model::bounded(3, least).must_see(must_see), || memory(SHAPE), put, check);
+}
+
+/// The same in this memory.
+fn all_arrive_by(
+    model: Model,
+    memory: impl Fn() -> Arc<Memory> + Send + Sync + 'static,
+    put: impl Fn(&mut Producer<'_>) + Send + Sync + 'static,
+    check: impl Fn(&Fragment<'_>, u64) + Send + Sync + Copy + 'static,
+) {
+    model.check(move |seen| {
+        let memory = memory();
+        let mut producer = memory.producer();
+        let mut consumer = memory.consumer(0, Start::Next).following();
+        let reader = thread::spawn({
+            let seen = seen.clone();
+            move || {
+                for n in FIRST..FIRST + 2 {
+                    while consumer.next_seq() == n {
+                        match consumer.poll().expect("nothing is lost") {
+                            Some(fragment) => {
+                                check(&fragment, n);
+                                let in_place = fragment.payload.is_in_place();
+                                seen.note(if in_place { "in the ring" } else { "copied" });
+                            }
+                            None => thread::yield_now(),
+                        }
+                    }
+                }
+            }
+        });
+        put(&mut producer);
+        while producer.next_seq() != FIRST + 2 {
+            publish_all(&producer, 1);
+        }
+        reader.join().unwrap();
+    });
+}
+
+#[test]
+fn all_arrive_one_by_one() {
+    all_arrive(70514, EITHER, |_| (), |fragment, n| assert_eq!(whole(fragment), n));
+}
+
+/// Publishes the next fragment in a batch of its own. It is only told of, and a batch has no tag of its own.
+fn announce(producer: &Producer<'_>) {
+    let payload = payload(producer.next_seq());
+    assert_eq!(producer.publish_batch(&[&payload], 0, 0), 1);
+}
+
+fn is_of(fragment: &Fragment<'_>, n: u64) {
+    assert_eq!((fragment.meta.seq, fragment.payload.as_slice()), (n, &payload(n)[..]));
+}
+
+#[test]
+fn all_arrive_behind_a_batch() {
+    all_arrive(6569, EITHER, |producer| announce(producer), is_of);
+}
+
+#[test]
+fn all_arrive_before_a_batch() {
+    let put = |producer: &mut Producer<'_>| {
+        publish_all(producer, 1);
+        announce(producer);
+    };
+    all_arrive(660, EITHER, put, is_of);
+}
+
+/// What shares a cache line with the metadata is not what was there before.
+#[test]
+fn all_arrive_before_a_short_batch() {
+    let put = |producer: &mut Producer<'_>| {
+        for n in FIRST..FIRST + 2 {
+            let payload = &payload(n)[..SHORT];
+            if n == FIRST {
+                assert!(producer.publish(payload, 0, 0, 0).is_ok());
+            } else {
+                assert_eq!(producer.publish_batch(&[payload], 0, 0), 1);
+            }
+        }
+    };
+    all_arrive(704, EITHER, put, |fragment, n| assert_eq!(fragment.payload.as_slice(), &payload(n)[..SHORT]));
+}
+
+#[test]
+fn a_batch_arrives() {
+    let put = |producer: &mut Producer<'_>| {
+        assert_eq!(producer.publish_batch(&[&payload(FIRST), &payload(FIRST + 1)], 0, 0), 2);
+    };
+    all_arrive(10, &["in the ring"], put, is_of);
+}
+
+#[test]
+fn all_arrive_behind_a_loan() {
+    let put = |producer: &mut Producer<'_>| {
+        let mut loan = producer.loan(PAYLOAD).expect("nobody holds it back");
+        loan.write_at(0, &payload(FIRST));
+        loan.commit(FIRST, FIRST as u16, FIRST as u32);
+    };
+    all_arrive(70514, EITHER, put, |fragment, n| assert_eq!(whole(fragment), n));
+}
+
+/// Two fragments, of which the first is shown to the consumer apart; or, not `first`, the second.
+fn all_arrive_apart(least: usize, first: bool, must_see: &'static [&'static str]) {
+    let model = Model::bounded(2, least).must_see(must_see);
+    model.check(move |seen| {
+        let memory = memory_apart(Shape { depth: 4, ..SHAPE });
+        let producer = memory.producer();
+        let mut consumer = memory.consumer(0, Start::Next).following();
+        let reader = thread::spawn({
+            let seen = seen.clone();
+            move || {
+                for n in FIRST..FIRST + 2 {
+                    read(&mut consumer, n);
+                    seen.note(consumer.shown());
+                }
+            }
+        });
+        for turn in 0..2 {
+            producer.shows_apart((turn == 0) == first);
+            publish_all(&producer, 1);
+        }
+        reader.join().unwrap();
+    });
+}
+
+#[test]
+fn all_arrive_while_the_place_changes() {
+    all_arrive_apart(48043, true, &["to all", "apart"]);
+}
+
+#[test]
+fn all_arrive_while_the_place_changes_back() {
+    all_arrive_apart(46111, false, &["to all", "apart"]);
+}
+
+/// Where a follower was shown a fragment alone, it finds what comes next, once `change` has ended that.
+fn a_follower_finds_what_is_shown_elsewhere(
+    change: impl Fn(&Arc<Memory>, Producer<'static>) -> Producer<'static>,
+) {
+    let memory = memory_apart(Shape { depth: 4, ..SHAPE });
+    let mut producer = memory.producer();
+    producer.shows_apart(true);
+    let mut consumer = memory.consumer(0, Start::Next);
+    publish_all(&producer, 1);
+    consumer = consumer.following();
+    assert_eq!(consumer.shown(), "apart");
+    is_of(&consumer.poll().unwrap().unwrap(), FIRST);
+    assert_eq!(consumer.shown(), "apart");
+    producer = change(&memory, producer);
+    publish_all(&producer, 1);
+    loop {
+        match consumer.poll() {
+            Err(TangoError::ProducerReplaced { .. }) => {}
+            found => {
+                return is_of(&found.unwrap().expect("a look that finds nothing is one too many"), FIRST + 1);
+            }
+        }
+    }
+}
+
+#[test]
+fn who_was_shown_the_last_one_alone_finds_the_next() {
+    Model::exhaustive(1).check(|_| {
+        a_follower_finds_what_is_shown_elsewhere(|_, producer| {
+            producer.shows_apart(false);
+            producer
+        });
+    });
+}
+
+#[test]
+fn who_was_shown_the_last_of_the_dead_alone_finds_the_next() {
+    Model::exhaustive(1).check(|_| {
+        a_follower_finds_what_is_shown_elsewhere(|memory, producer| {
+            memory.fails(producer);
+            memory.producer()
+        });
+    });
+}
+
+/// A link whose producer can show fragments to the consumer in slot 0 apart.
+fn memory_apart(shape: Shape) -> Arc<Memory> {
+    let memory = Memory::new(shape);
+    memory.can_show_apart();
+    memory
+}
+
+/// Batches are announced to who is shown fragments apart, too.
+#[test]
+fn all_arrive_apart_behind_a_batch() {
+    let put = |producer: &mut Producer<'_>| {
+        producer.shows_apart(true);
+        announce(producer);
+    };
+    all_arrive_by(Model::bounded(2, 7152).must_see(EITHER), || memory_apart(SHAPE), put, is_of);
+}
+
+/// A slot in which fragments are shown apart changes hands while they are. (That all arrive is not asked: two write `seq`
+/// then, and the model checker may keep the last store of the producer from the reader for ever.)
+#[test]
+fn the_next_owner_reads_what_is_published() {
+    let model = Model::bounded(1, 113419).must_see(&["to all", "apart", "in the ring"]);
+    model.check(|seen| {
+        let memory = memory_apart(Shape { depth: 4, ..SHAPE });
+        let producer = memory.producer();
+        producer.shows_apart(true);
+        drop(memory.consumer(0, Start::Next));
+        let reader = thread::spawn({
+            let (seen, memory) = (seen.clone(), memory.clone());
+            move || {
+                let mut consumer = memory.consumer(0, Start::Oldest).following();
+                for _ in 0..3 {
+                    let n = consumer.next_seq();
+                    let found = consumer.poll().expect("nothing is lost").map(|fragment| whole(&fragment));
+                    if let Some(found) = found {
+                        assert_eq!(found, n);
+                        seen.note(consumer.shown());
+                    }
+                }
+            }
+        });
+        publish_all(&producer, 2);
+        reader.join().unwrap();
+    });
+}
+
+/// What the owner before has left there is nothing to the next one.
+#[test]
+fn what_was_shown_to_the_owner_before_is_not_read() {
+    Model::exhaustive(1).check(|_| {
+        let memory = memory_apart(SHAPE);
+        let producer = memory.producer();
+        memory.is_misled(FIRST);
+        let mut consumer = memory.consumer(0, Start::Next).following();
+        assert!(consumer.poll().unwrap().is_none());
+        producer.shows_apart(true);
+        publish_all(&producer, 1);
+        is_of(&consumer.following().poll().unwrap().unwrap(), FIRST);
+    });
+}
+
+/// An observer accepts no mixture, wherever it looks: of fragments of so many bytes.
+fn an_observer_follows_two(least: usize, sizes: [usize; 2]) {
+    let model = Model::exhaustive(least).must_see(&["0", "1", "nothing"]);
+    model.check(move |seen| {
+        let memory = memory(Shape { slots: 0, ..SHAPE });
+        let producer = memory.producer();
+        let publish = |offset: usize| {
+            let n = FIRST + offset as u64;
+            producer
+                .publish(&payload(n)[..sizes[offset]], n, n as u16, n as u32)
+                .expect("nobody holds it back")
+        };
+        publish(0);
+        let mut observer = memory.observer(Start::At(FIRST)).following();
+        let reader = thread::spawn({
+            let seen = seen.clone();
+            move || {
+                for _ in 0..2 {
+                    let n = observer.next_seq();
+                    let offset = (n - FIRST) as usize;
+                    match observer.poll() {
+                        Ok(Some(fragment)) => {
+                            assert_eq!(whole_of(&fragment, sizes[offset]), n);
+                            seen.note(std::format!("{offset}"));
+                        }
+                        Ok(None) => seen.note("nothing"),
+                        Err(TangoError::Overrun { .. }) => seen.note("lapped"),
+                        Err(error) => panic!("{error}"),
+                    }
+                }
+            }
+        });
+        publish(1);
+        reader.join().unwrap();
+    });
+}
+
+#[test]
+fn an_observer_follows() {
+    an_observer_follows_two(112049, [PAYLOAD, PAYLOAD]);
+}
+
+#[test]
+fn an_observer_follows_short_ones() {
+    an_observer_follows_two(18476, [SHORT, SHORT]);
+}
+
+#[test]
+fn an_observer_follows_a_short_one_behind_a_long_one() {
+    an_observer_follows_two(18476, [PAYLOAD, SHORT]);
+}
+
+#[test]
+fn an_observer_follows_a_long_one_behind_a_short_one() {
+    an_observer_follows_two(24045, [SHORT, PAYLOAD]);
+}
+
+/// The same while the producer dies, and another one comes and publishes.
+#[test]
+fn an_observer_follows_over_a_takeover() {
+    let model = Model::bounded(2, 86641).must_see(&["0", "1"]);
+    model.check(|seen| {
+        let memory = memory(Shape { slots: 0, ..SHAPE });
+        let producer = memory.producer();
+        publish_all(&producer, 1);
+        let mut observer = memory.observer(Start::At(FIRST)).following();
+        let reader = thread::spawn({
+            let seen = seen.clone();
+            move || {
+                for _ in 0..3 {
+                    if let Ok(Some(fragment)) = observer.poll() {
+                        seen.note(std::format!("{}", whole(&fragment) - FIRST));
+                    }
+                }
+            }
+        });
+        memory.fails(producer);
+        publish_all(&memory.producer(), 1);
+        reader.join().unwrap();
+    });
+}
+
+/// The same, of a consumer that was shown fragments alone by the producer that dies.
+#[test]
+fn a_consumer_follows_over_a_takeover() {
+    let model = Model::bounded(2, 62180).must_see(&["to all", "apart", "in the ring"]);
+    model.check(|seen| {
+        let memory = memory_apart(Shape { depth: 4, ..SHAPE });
+        let producer = memory.producer();
+        let mut consumer = memory.consumer(0, Start::Next);
+        producer.shows_apart(true);
+        publish_all(&producer, 1);
+        let reader = thread::spawn({
+            let seen = seen.clone();
+            move || {
+                consumer = consumer.following();
+                for n in FIRST..FIRST + 2 {
+                    read_through(&mut consumer, n);
+                    seen.note(consumer.shown());
+                }
+            }
+        });
+        memory.fails(producer);
+        publish_all(&memory.producer(), 1);
+        reader.join().unwrap();
+    });
+}
+
+/// What has been published is found, also while the next is under way.
+#[test]
+fn the_one_before_is_found() {
+    Model::exhaustive(1).check(|_| {
+        let memory = memory(Shape { depth: 4, ..SHAPE });
+        let producer = memory.producer();
+        let mut consumer = memory.consumer(0, Start::Next).following();
+        publish_all(&producer, 2);
+        memory.stops_showing(FIRST + 2);
+        for n in FIRST..FIRST + 2 {
+            is_of(&consumer.poll().unwrap().expect("it is in the ring"), n);
+            consumer = consumer.following();
+        }
+    });
+}
+
+/// A producer dies when its fragment is in the ring, and not yet where followers look. Nobody comes after it.
+#[test]
+fn the_last_of_the_dead_is_read() {
+    let model = Model::exhaustive(5);
+    model.check(|_| {
+        let memory = memory(SHAPE);
+        let producer = memory.producer();
+        let mut consumer = memory.consumer(0, Start::Next).following();
+        let reader = thread::spawn(move || {
+            read_through(&mut consumer, FIRST);
+            loop {
+                match consumer.poll() {
+                    Ok(None) => thread::yield_now(),
+                    Err(TangoError::ProducerGone) => return,
+                    other => panic!("{other:?}"),
+                }
+            }
+        });
+        memory.uses_hot_slot(false);
+        publish_all(&producer, 1);
+        memory.fails(producer);
+        reader.join().unwrap();
+    });
+}
+
+/// The same, in the midst of showing it, and another producer comes, which may publish something by `put`.
+fn a_follower_goes_on(depth: usize, put: impl Fn(&Producer<'_>)) {
+    let memory = memory(Shape { depth, ..SHAPE });
+    let producer = memory.producer();
+    let mut consumer = memory.consumer(0, Start::Next).following();
+    publish_all(&producer, 1);
+    read_through(&mut consumer, FIRST);
+    memory.uses_hot_slot(false);
+    publish_all(&producer, 1);
+    memory.dies_showing(FIRST + 1, producer);
+    memory.uses_hot_slot(true);
+    let producer = memory.producer();
+    put(&producer);
+    // Each look that finds nothing is one too many, but for the one that the next producer is announced by.
+    let mut looks = 0;
+    while consumer.next_seq() != producer.next_seq() {
+        let n = consumer.next_seq();
+        looks += 1;
+        assert!(looks <= producer.next_seq() - FIRST, "{n} is not found");
+        if let Ok(Some(fragment)) = consumer.poll() {
+            is_of(&fragment, n);
+            assert_eq!(fragment.meta.sig == n, n == FIRST + 1, "metadata of another fragment");
+        }
+    }
+}
+
+#[test]
+fn the_next_producer_shows_the_last_of_the_dead() {
+    Model::exhaustive(1).check(|_| a_follower_goes_on(2, |_| ()));
+}
+
+#[test]
+fn the_next_producer_is_followed() {
+    Model::exhaustive(1).check(|_| a_follower_goes_on(4, announce));
+}
+
+/// A consumer waits on a fresh link, whatever its first number is, before there is a producer.
+#[test]
+fn a_fresh_link_shows_nothing() {
+    for first in [0, 1, u64::MAX] {
+        Model::exhaustive(1).check(move |_| {
+            let link = Link::builder().depth(2).mtu(PAYLOAD).consumers(1).start(first).build().unwrap();
+            link.uses_hot_slot();
+            let mut consumer = link.consumer().unwrap().following();
+            assert!(consumer.poll().unwrap().is_none());
+            let producer = link.producer().unwrap();
+            assert!(consumer.poll().unwrap().is_none());
+            announce(&producer);
+            is_of(&consumer.poll().unwrap().unwrap(), first);
+        });
+    }
+}
