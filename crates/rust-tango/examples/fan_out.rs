@@ -1,5 +1,5 @@
-//! One producer, many readers: two reliable consumers that get everything, and an observer that looks on
-//! without ever holding the producer back.
+//! One producer, three readers: two consumers that get every fragment, and an observer that never holds the producer
+//! back.
 //!
 //! cargo run --release -p rust-tango --example fan_out
 
@@ -26,6 +26,7 @@ fn main() -> Result<(), Box<dyn Error>> {
                     next += 1;
                     count += 1;
                 })?;
+                // The link is closed. A producer that dies is an error of `for_each` instead.
                 println!("{name:>8}: {count} of {COUNT}, none lost");
                 Ok::<_, TangoError>(count)
             }))
@@ -39,11 +40,11 @@ fn main() -> Result<(), Box<dyn Error>> {
             match ob.wait() {
                 Ok(Some(_copy)) => seen += 1,
                 Ok(None) => break,
-                Err(TangoError::Overrun { lost, .. }) => missed += lost, // told, and goes on
-                Err(error) => return Err(error),
+                Err(TangoError::Overrun { lost, .. }) => missed += lost, // the next call continues behind the gap
+                Err(error) => return Err(error),                         // the producer has died, for one
             }
             if seen % 1000 == 0 {
-                thread::sleep(Duration::from_micros(200)); // it has time
+                thread::sleep(Duration::from_micros(200)); // a slow observer delays nobody
             }
         }
         println!("observer: {seen} of {COUNT}, {missed} lost");
@@ -53,10 +54,14 @@ fn main() -> Result<(), Box<dyn Error>> {
     for number in 0..COUNT {
         tx.send(&number.to_le_bytes())?; // waits for the consumers, not for the observer
     }
-    drop(tx);
+    drop(tx); // closes the link
     for consumer in consumers {
-        assert_eq!(consumer.join().expect("it does not panic")?, COUNT);
+        assert_eq!(consumer.join().expect("consumers do not panic")?, COUNT);
     }
-    assert_eq!(observer.join().expect("it does not panic")?, COUNT, "every fragment is accounted for");
+    assert_eq!(
+        observer.join().expect("the observer does not panic")?,
+        COUNT,
+        "every fragment is read or reported lost"
+    );
     Ok(())
 }

@@ -1,5 +1,5 @@
-//! What happens when a reader is slower than the producer: with flow control the producer waits, without
-//! it the reader is lapped, and told how much it has lost.
+//! A reader that is slower than the producer. With flow control, the producer gets no credits until the reader has
+//! caught up. Without, the producer laps the reader, and the reader learns how many fragments it has lost.
 //!
 //! cargo run -p rust-tango --example flow_control
 
@@ -17,14 +17,14 @@ fn main() -> Result<(), TangoError> {
             published += 1;
         }
         assert_eq!(published, 4);
-        println!("  {published} fragments went, then: {}", TangoError::NoCredits { held_by: Some(0) });
+        println!("  published {published} fragments, then: {}", TangoError::NoCredits { held_by: Some(0) });
 
-        let fragment = consumer.poll()?.expect("four are there");
+        let fragment = consumer.poll()?.expect("four fragments were published");
         assert_eq!(producer.publish(&[4], 0, 0, 0), Err(TangoError::NoCredits { held_by: Some(0) }));
-        println!("  the consumer looks at fragment {}: still no credits", fragment.meta.seq);
+        println!("  the consumer holds fragment {}: still no credits", fragment.meta.seq);
         drop(fragment);
         producer.publish(&[4], 0, 0, 0)?;
-        println!("  it has finished with it: one more can go");
+        println!("  the consumer has dropped it, so one more was published");
 
         let mut expected = 1;
         while let Some(fragment) = consumer.poll()? {
@@ -32,7 +32,7 @@ fn main() -> Result<(), TangoError> {
             expected += 1;
         }
         assert_eq!(expected, 5);
-        println!("  and nothing was lost");
+        println!("  nothing was lost");
     }
 
     println!("Without, in a ring of 4:");
@@ -42,7 +42,7 @@ fn main() -> Result<(), TangoError> {
     for n in 1..=10 {
         producer.publish(&[n], 0, 0, 0)?;
     }
-    println!("  10 fragments went, nobody was asked");
+    println!("  published 10 fragments, without credits");
     let (mut read, mut missed) = (0, 0);
     loop {
         match consumer.poll() {
@@ -53,10 +53,10 @@ fn main() -> Result<(), TangoError> {
             }
             Ok(None) => break,
             Err(TangoError::Overrun { lost, next }) => {
-                println!("  the reader has lost {lost}, and goes on with {next}");
+                println!("  the reader has lost {lost}, and continues with fragment {next}");
                 missed += lost;
             }
-            Err(error) => return Err(error),
+            Err(error) => return Err(error), // the producer has died, for one
         }
     }
     assert_eq!((read, missed), (4, 6));

@@ -1,5 +1,5 @@
-//! Watching a link: a producer and a consumer on threads of their own count what they do, and the main
-//! thread looks at the counters while they run.
+//! Counters of a link: a producer and a consumer count what they do, and the main thread reads the counters while both
+//! run.
 //!
 //! cargo run -p rust-tango --example metrics
 
@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use rust_tango::{Consumer, DCache, Fctl, Fseq, MCache, Metrics, Producer, TangoError};
 
-// Storage can be static: constructors are `const`, and an empty ring costs nothing in the binary.
+// Storage can be static, because constructors are `const`. An empty ring takes no space in the binary.
 static MCACHE: MCache<256> = MCache::new();
 static DCACHE: DCache<256, 128> = DCache::new();
 static FSEQ: Fseq = Fseq::new(1);
@@ -28,15 +28,16 @@ fn main() -> Result<(), Box<dyn Error>> {
             producer.publish_blocking(&[count as u8; 100], count, 0, 0)?;
             count += 1;
         }
-        Ok::<_, TangoError>(count) // and with the producer's end the link is closed
+        Ok::<_, TangoError>(count) // the producer is dropped here, which closes the link
     });
     let reader = thread::spawn(move || {
         let mut count = 0_u64;
+        // Returns when the link is closed and drained; an error if the producer has died.
         consumer.for_each(|meta, bytes| {
             assert_eq!((meta.sig, bytes[0]), (count, count as u8));
             count += 1;
             if count % 512 == 0 {
-                thread::sleep(Duration::from_millis(1)); // a consumer that has other things to do
+                thread::sleep(Duration::from_millis(1)); // other work, for which the producer has to wait
             }
         })?;
         Ok::<_, TangoError>(count)
@@ -46,7 +47,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         thread::sleep(Duration::from_millis(150));
         let now = METRICS.snapshot();
         println!(
-            "published {:>7}, consumed {:>7}, lag {:>3}, {:>5} fragments had to wait for credits",
+            "published {:>7}, consumed {:>7}, lag {:>3}, {:>5} fragments waited for credits",
             now.published,
             now.consumed,
             now.lag(),
@@ -56,7 +57,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     RUNNING.store(false, Relaxed);
     let published = writer.join().expect("the writer does not panic")?;
     let consumed = reader.join().expect("the reader does not panic")?;
-    println!("in the end: {}", METRICS.snapshot());
+    println!("at the end: {}", METRICS.snapshot());
     assert!(published > 0 && published == consumed);
     Ok(())
 }

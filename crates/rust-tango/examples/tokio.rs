@@ -1,5 +1,5 @@
-//! Readers in tokio: one awaits fragments, one watches the descriptor, and a timer runs beside them, all on one
-//! thread. Elsewhere, a producer that knows nothing of it: here a thread, in real life another process.
+//! Two readers in tokio, on one thread with a timer: one awaits fragments, the other watches the descriptor. The
+//! producer needs no async runtime. Here it is a thread; it could be another process.
 //!
 //! cargo run --release -p rust-tango --features async --example tokio
 
@@ -19,7 +19,7 @@ fn main() -> Result<(), BoxedError> {
     let link = Link::builder().depth(1024).mtu(64).consumers(2).create(&name)?;
     let tx = link.producer()?;
     let readers = (link.consumer()?.into_async()?, link.consumer()?.into_async()?);
-    link.remove()?; // all are attached: nobody needs the name any more
+    link.remove()?; // all readers are attached, so the name is not needed any more
 
     let producer = std::thread::spawn(move || {
         for number in 0..COUNT {
@@ -28,7 +28,7 @@ fn main() -> Result<(), BoxedError> {
             }
             tx.send(&number.to_le_bytes())?;
         }
-        Ok::<_, TangoError>(()) // dropping `tx` closes the link
+        Ok::<_, TangoError>(()) // `tx` is dropped here, which closes the link
     });
 
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
@@ -51,7 +51,7 @@ fn main() -> Result<(), BoxedError> {
     Ok(())
 }
 
-/// Awaits the messages, but none for longer than 20 ms.
+/// Awaits the messages, each for 20 ms at most before it says so and awaits it again.
 async fn awaits(mut rx: AsyncConsumer) -> Result<u64, BoxedError> {
     let mut count = 0;
     loop {
@@ -60,17 +60,17 @@ async fn awaits(mut rx: AsyncConsumer) -> Result<u64, BoxedError> {
                 check(fragment.payload.as_slice(), count)?;
                 count += 1;
             }
-            Ok(Ok(None)) => break,
-            Ok(Err(error)) => return Err(error.into()),
+            Ok(Ok(None)) => break, // closed, and everything was read
+            Ok(Err(error)) => return Err(error.into()), // the producer has died, for one
             Err(_) => println!("nothing for 20 ms, after {count} messages"),
         }
     }
     complete(count)
 }
 
-/// Has tokio watch the descriptor.
+/// Lets tokio watch the descriptor, and polls when it is readable.
 async fn watches(rx: AsyncConsumer) -> Result<u64, BoxedError> {
-    // SAFETY: a reader has one descriptor, and closes it when it is dropped and no sooner.
+    // SAFETY: an `AsyncConsumer` always has the same descriptor, and closes it only when it is dropped.
     let mut rx = unsafe { AsyncFd::register_with_interest(rx, Interest::READABLE) }?;
     let mut count = 0;
     loop {
@@ -82,7 +82,7 @@ async fn watches(rx: AsyncConsumer) -> Result<u64, BoxedError> {
         if guard.get_inner().get_ref().is_closed() {
             return complete(count);
         }
-        // `poll` has found nothing, so the descriptor is not readable until there is something again.
+        // `poll` has found nothing, so the descriptor is not readable before there is a fragment.
         guard.clear_ready();
     }
 }

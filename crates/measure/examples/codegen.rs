@@ -1,28 +1,28 @@
-//! What one publish and one poll cost in instructions, by themselves and in a batch, for `.ci/codegen`: it runs this
-//! under callgrind, which counts what happens inside of [`measured`] and nothing else, and compares the counts with
-//! those in `.ci/codegen.counts`.
+//! One publish and one poll, alone and in a batch, for `.ci/codegen` to count their instructions. The script runs this
+//! program under callgrind, which counts what happens inside of [`measured`] and nothing else, and compares the counts
+//! with `.ci/codegen.counts`.
 //!
 //! ```text
-//! codegen OPERATION    does OPERATIONS of one kind
-//! codegen              names the operations, each with the function that is to be counted
+//! codegen OPERATION    runs one operation many times
+//! codegen              lists the operations, each with the function to count, and how often it is called
 //! ```
 //!
-//! The counts must not depend on the machine. So everything runs in one thread, in an order that is fixed;
-//! the ring has less than 256 lines, below which nothing in a producer depends on who made the processor (see
-//! `cache::evicting_helps`), and `.ci/codegen` builds it so that no consumer keeps a distance, or cleans.
+//! The counts must not depend on the machine. So everything runs in one thread, in a fixed order. The ring has fewer than
+//! 256 slots: below that, nothing in a producer depends on the maker of the processor (see `cache::evicting_helps`). And
+//! `.ci/codegen` builds this program with `--cfg unpaced`, so that no consumer keeps a distance or writes lines back.
 
 use std::hint::black_box;
 
 use rust_tango::{Consumer, Link, Producer, Start};
 
-/// How often an operation is done.
+/// How often an operation is run.
 const OPERATIONS: usize = 64 * 100;
 const DEPTH: usize = 64;
-/// Fragments between two turns of the readers.
+/// How many fragments are published before the readers read them.
 const RUN: usize = 16;
 
-/// What is counted. Nothing is inlined into its callers here, so that it has a name; the library is inlined
-/// into it, as into a program that uses it.
+/// The functions that are counted. They are not inlined into their callers, so that callgrind finds them by name. The
+/// library is inlined into them, as into any program.
 mod measured {
     use super::{Consumer, Producer};
 
@@ -36,7 +36,7 @@ mod measured {
         tx.publish_batch(payloads, 7, 0) == payloads.len()
     }
 
-    /// A look at each payload of a batch.
+    /// Reads a batch, and the length of each payload.
     #[inline(never)]
     pub(super) fn batch_in(rx: &mut Consumer<'_>) -> Option<u64> {
         let batch = rx.poll_batch(super::RUN).ok()?;
@@ -44,7 +44,7 @@ mod measured {
         (batch.len() == super::RUN).then(|| seen.fold(0, |all, one| all ^ one))
     }
 
-    /// A poll, a look at the payload, and the end of it.
+    /// Reads one fragment and the length of its payload, and drops it.
     #[inline(never)]
     pub(super) fn poll(rx: &mut Consumer<'_>) -> Option<u64> {
         match rx.poll() {
@@ -54,13 +54,13 @@ mod measured {
     }
 }
 
-/// A link and those who read it.
-struct Crew {
+/// The two ends of a link.
+struct Ends {
     tx: Producer<'static>,
     readers: Vec<Consumer<'static>>,
 }
 
-impl Crew {
+impl Ends {
     fn new(mtu: usize, slots: usize, consumers: usize, observers: usize) -> Self {
         let link =
             Link::builder().depth(DEPTH).mtu(mtu).consumers(slots).build().expect("a link on the heap");
@@ -75,7 +75,7 @@ impl Crew {
         Self { tx: link.producer().expect("the only producer"), readers }
     }
 
-    /// Runs of fragments, of which every reader reads each.
+    /// Publishes [`RUN`] fragments, lets every reader read them, and so on.
     fn run(mut self, size: usize) {
         let payload = vec![0x5a; size];
         for _ in 0..OPERATIONS / RUN {
@@ -92,9 +92,9 @@ impl Crew {
     }
 }
 
-/// The same, a run at once.
+/// The same, each run in one batch.
 fn run_of_batches(size: usize) {
-    let Crew { tx, mut readers } = Crew::new(size, 1, 1, 0);
+    let Ends { tx, mut readers } = Ends::new(size, 1, 1, 0);
     let payload = vec![0x5a; size];
     let payloads = [&payload[..]; RUN];
     for _ in 0..OPERATIONS / RUN {
@@ -105,13 +105,13 @@ fn run_of_batches(size: usize) {
     }
 }
 
-/// One fragment at a time, each for a consumer that has looked for it in vain: the ways of a round trip.
+/// One fragment at a time, each for a consumer that has polled for it several times, as in a round trip.
 fn one_by_one(size: usize) {
-    let Crew { tx, mut readers } = Crew::new(size, 1, 1, 0);
+    let Ends { tx, mut readers } = Ends::new(size, 1, 1, 0);
     let payload = vec![0x5a; size];
     for _ in 0..OPERATIONS {
         for reader in &mut readers {
-            // More looks than it takes a reader to wait where the newest fragment is shown. Not counted.
+            // After so many empty polls, a reader polls the hot slot instead of the ring. These are not counted.
             (0..16).for_each(|_| assert!(black_box(&mut *reader).poll().is_ok_and(|found| found.is_none())));
         }
         assert!(measured::publish(black_box(&tx), black_box(&payload)));
@@ -121,24 +121,24 @@ fn one_by_one(size: usize) {
     }
 }
 
-/// Name, the function of [`measured`], how it is done.
+/// Its name, the function of [`measured`] to count, and how to run it.
 type Operation = (&'static str, &'static str, fn());
 
 const TABLE: &[Operation] = &[
-    ("publish-64", "publish", || Crew::new(64, 1, 1, 0).run(64)),
-    ("publish-64-observed-by-1", "publish", || Crew::new(64, 1, 1, 1).run(64)),
-    ("publish-64-observed-by-8", "publish", || Crew::new(64, 1, 1, 8).run(64)),
-    ("publish-64-8-slots", "publish", || Crew::new(64, 8, 1, 0).run(64)),
-    ("publish-64-8-consumers", "publish", || Crew::new(64, 8, 8, 0).run(64)),
-    ("publish-64-no-consumer", "publish", || Crew::new(64, 1, 0, 0).run(64)),
-    ("publish-256-granules", "publish", || Crew::new(256, 1, 1, 0).run(256)),
+    ("publish-64", "publish", || Ends::new(64, 1, 1, 0).run(64)),
+    ("publish-64-observed-by-1", "publish", || Ends::new(64, 1, 1, 1).run(64)),
+    ("publish-64-observed-by-8", "publish", || Ends::new(64, 1, 1, 8).run(64)),
+    ("publish-64-8-slots", "publish", || Ends::new(64, 8, 1, 0).run(64)),
+    ("publish-64-8-consumers", "publish", || Ends::new(64, 8, 8, 0).run(64)),
+    ("publish-64-no-consumer", "publish", || Ends::new(64, 1, 0, 0).run(64)),
+    ("publish-256-granules", "publish", || Ends::new(256, 1, 1, 0).run(256)),
     ("publish-8-awaited", "publish", || one_by_one(8)),
     ("publish-64-awaited", "publish", || one_by_one(64)),
     ("publish-64-in-a-batch", "batch_out", || run_of_batches(64)),
-    ("poll-64", "poll", || Crew::new(64, 1, 1, 0).run(64)),
-    ("poll-64-observer", "poll", || Crew::new(64, 1, 0, 1).run(64)),
-    ("poll-64-evictable", "poll", || Crew::evictable(64).run(64)),
-    ("poll-256-granules", "poll", || Crew::new(256, 1, 1, 0).run(256)),
+    ("poll-64", "poll", || Ends::new(64, 1, 1, 0).run(64)),
+    ("poll-64-observer", "poll", || Ends::new(64, 1, 0, 1).run(64)),
+    ("poll-64-evictable", "poll", || Ends::evictable(64).run(64)),
+    ("poll-256-granules", "poll", || Ends::new(256, 1, 1, 0).run(256)),
     ("poll-8-awaited", "poll", || one_by_one(8)),
     ("poll-64-awaited", "poll", || one_by_one(64)),
     ("poll-64-in-a-batch", "batch_in", || run_of_batches(64)),
