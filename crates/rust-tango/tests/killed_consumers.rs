@@ -226,15 +226,9 @@ fn kill_many(kills: u64, wait: Wait) {
         status.backpressure,
         longest.into_inner()
     );
-<<<<<<< HEAD
-    assert_eq!(status.evicted, 0, "the dead are not evicted, they are reaped");
-    // Most slots are taken again before the producer asks; how many depends on the machine.
-    assert!(status.reaped > 0 && status.reaped <= kills, "{} of {kills}", status.reaped);
-=======
     assert_eq!(status.evicted, 0, "dead consumers are reaped, not evicted");
     // Most slots are claimed again before the producer checks. How many depends on the machine.
     assert!(status.reaped > 0 && status.reaped <= kills, "{} of {kills}", status.reaped);
->>>>>>> house-tests
     assert!(status.next > kills, "{status:?}");
     assert!(status.consumers.iter().all(|consumer| !consumer.alive), "{status:?}");
     assert_eq!(status.takeovers, 0);
@@ -302,11 +296,7 @@ fn a_stopped_consumer_is_not_taken_for_dead() {
             assert!(!blocked.is_finished());
             let status = link.status();
             assert_eq!((status.held_by, status.next), (Some(0), full), "{status:?}");
-<<<<<<< HEAD
-            assert_eq!((status.reaped, status.evicted), (1, 0), "the one that was killed, and nobody else");
-=======
             assert_eq!((status.reaped, status.evicted), (1, 0), "only the killed consumer");
->>>>>>> house-tests
             let [stopped, killed] = &status.consumers[..] else { panic!("{status:?}") };
             assert_eq!((stopped.slot, stopped.alive, killed.alive), (0, true, false));
             assert_eq!(stopped.next, seq);

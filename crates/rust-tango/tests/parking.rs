@@ -314,13 +314,8 @@ fn the_death_of_the_other_side_wakes() {
         std::thread::sleep(Duration::from_millis(120));
         assert!(!blocked.is_finished());
         child.kill();
-<<<<<<< HEAD
-        stuffed.join().unwrap();
-        assert_eq!((link.status().reaped, link.status().held_by), (1, None));
-=======
         blocked.join().unwrap();
         assert_eq!((link.status().reaped, link.status().held_by), (1, None));
->>>>>>> house-tests
 
         // A producer that waits with a timeout reaps dead consumers, too.
         let tx = link.producer().unwrap().with_wait(AT_ONCE);

@@ -183,29 +183,27 @@ impl<'a> Consumer<'a> {
     #[inline(always)]
     pub(crate) fn find_next(&mut self) -> Result<Next<'a>, TangoError> {
         let line = self.parts.ring.line(self.next);
-        let state = match self.state_in_hot_slot() {
-            Some(LineState::Ready) if self.ready => return Ok(Next::Fragment(line, Place::HotSlot)),
-            Some(state) => state,
-            None => match self.state_in_ring(&line) {
-                LineState::Ready if self.ready => return Ok(Next::Fragment(line, Place::Ring)),
+        let state = if self.timing.is_in_hot_slot() {
+            match self.hot.state(self.next) {
+                // It is not the newest any more, so it is in the ring.
+                LineState::Overwritten => self.state_in_ring(&line),
                 state => state,
-            },
+            }
+        } else {
+            self.state_in_ring(&line)
         };
-        // Mostly asks for nothing but the line: a reader that waits for it sees it the sooner.
-        if state == LineState::NotYet && self.ready && self.timing.count_quick_poll(self.next) {
-            return Ok(Next::Nothing);
+        match state {
+            LineState::Ready if self.ready => Ok(Next::Fragment(line, self.place())),
+            // Mostly asks for nothing but the line: a reader that waits for it sees it the sooner.
+            LineState::NotYet if self.ready && self.timing.count_quick_poll(self.next) => Ok(Next::Nothing),
+            state => self.find_next_slow(state),
         }
-        self.find_next_slow(state)
     }
 
-    /// What the hot slot says of the next fragment, if this reader polls it. `None`: ask the ring.
+    /// Where it polls.
     #[inline(always)]
-    fn state_in_hot_slot(&self) -> Option<LineState> {
-        if !self.timing.is_in_hot_slot() {
-            return None;
-        }
-        // What is not the newest any more is in the ring.
-        Some(self.hot.state(self.next)).filter(|state| *state != LineState::Overwritten)
+    fn place(&self) -> Place {
+        if self.timing.is_in_hot_slot() { Place::HotSlot } else { Place::Ring }
     }
 
     #[inline(always)]
@@ -242,7 +240,6 @@ impl<'a> Consumer<'a> {
     #[inline(always)]
     fn take_hot_copy(&mut self, meta: FragmentMetadata) -> Fragment<'_> {
         let next = self.next.wrapping_add(1);
-        self.timing.found_in_hot_slot();
         let stays = self.timing.found_whole(self.next);
         self.consumed(next);
         if !stays {
@@ -368,7 +365,7 @@ impl<'a> Consumer<'a> {
         }
         match self.believe(state) {
             LineState::Overwritten => Err(self.overrun()),
-            LineState::Ready => Ok(self.next_fragment()),
+            LineState::Ready => Ok(Next::Fragment(self.parts.ring.line(self.next), self.place())),
             LineState::NotYet => {
                 self.after_empty_poll();
                 self.count_slow_poll();
@@ -383,12 +380,6 @@ impl<'a> Consumer<'a> {
                 }
             }
         }
-    }
-
-    /// The next fragment, which is there.
-    fn next_fragment(&self) -> Next<'a> {
-        let place = if self.timing.is_in_hot_slot() { Place::HotSlot } else { Place::Ring };
-        Next::Fragment(self.parts.ring.line(self.next), place)
     }
 
     /// The link has ended: looks once more, now that all that was published before its end is visible.

@@ -14,7 +14,7 @@ pub(crate) const STEADY_WAITED: u32 = 3;
 pub(crate) const STEADY: u32 = 8;
 /// It changes back when `PROMPT_MOST` fragments in a row have come after `PROMPT` empty polls at most: a stream as fast as
 /// that is faster through the ring.
-const PROMPT: u32 = 1;
+pub(super) const PROMPT: u32 = 1;
 pub(crate) const PROMPT_MOST: u32 = 16;
 /// A reader that has found so many fragments in a row only announced leaves the hot slot alone for so many fragments:
 /// the way there costs more than it saves. (It is an observer beside consumers that poll the ring, or fragments come in
@@ -88,16 +88,16 @@ impl PollPlace {
         !self.in_hot_slot && next.wrapping_sub(self.in_ring_since) >= HINT_KEPT_FOR
     }
 
-    /// The hot slot had at least the metadata.
+    /// The hot slot had the metadata.
     #[inline(always)]
     pub(super) fn found_there(&mut self) {
         self.announced = 0;
     }
 
-    /// A fragment was in the hot slot whole, after `waited` empty polls (`None`: there was no wait). False: leave.
+    /// A fragment was in the hot slot whole. `is_prompt`: after next to no wait. False: leave.
     #[inline(always)]
-    pub(super) fn found_whole(&mut self, waited: Option<u32>) -> bool {
-        let is_prompt = waited.is_none_or(|waited| waited <= PROMPT);
+    pub(super) fn found_whole(&mut self, is_prompt: bool) -> bool {
+        self.announced = 0;
         self.prompt = if is_prompt { self.prompt + 1 } else { 0 };
         self.prompt < PROMPT_MOST
     }

@@ -5,7 +5,7 @@ use super::cleaning::{self, Clean, Cleaning, ProducerSignals};
 use super::distance::Distance;
 use super::hints::ReaderHints;
 use super::idle::EmptyPolls;
-use super::place::PollPlace;
+use super::place::{PROMPT, PollPlace};
 use super::processor;
 use crate::ring::seq;
 
@@ -208,7 +208,7 @@ impl ReaderTiming {
         self.cleaning.skip(next);
     }
 
-    /// At least the metadata of the next fragment were in the hot slot.
+    /// Only the metadata of the next fragment were in the hot slot.
     #[inline(always)]
     pub(crate) fn found_in_hot_slot(&mut self) {
         self.place.found_there();
@@ -217,8 +217,8 @@ impl ReaderTiming {
     /// Fragment `n` was in the hot slot whole. False: poll the ring from the next one on.
     #[inline(always)]
     pub(crate) fn found_whole(&mut self, n: u64) -> bool {
-        let waited = (n == self.idle.at()).then(|| self.idle.waited());
-        self.place.found_whole(waited)
+        let is_prompt = n != self.idle.at() || self.idle.waited() <= PROMPT;
+        self.place.found_whole(is_prompt)
     }
 
     /// Fragment `next` was announced in the hot slot only. True: poll the ring from now on.
