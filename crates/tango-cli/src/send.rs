@@ -204,7 +204,7 @@ fn wait_for_receivers(link: &Link, name: &str, wanted: usize) {
     }
     if io::stderr().is_terminal() {
         let receivers = if wanted == 1 { "a receiver".to_owned() } else { format!("{wanted} receivers") };
-        eprintln!("waiting for {receivers}: tango recv {name}");
+        eprintln!("waiting for {receivers} to join; to start one, run: tango recv {name}");
     }
     let mut backoff = Backoff::new();
     while !have_joined() {

@@ -47,9 +47,9 @@ fn termination_signals() -> SigSet {
 /// The message of the `SIGBUS` handler.
 static TRUNCATED: OnceLock<String> = OnceLock::new();
 
-/// Reports `SIGBUS` with one line and exit status 1. The kernel raises it when a process reads or writes a
-/// mapped file behind its end, so somebody has truncated a file of the link. `link` is its name, if it is
-/// known.
+/// Reports `SIGBUS` with one line and exit status 1. The kernel sends it to a process that accesses a
+/// mapped file beyond the file's end, so a file of the link was truncated. `link` is the link's name, if it
+/// is known.
 pub(crate) fn report_truncated_files(link: Option<&str>) {
     let (link, advice) = link.map_or(("a link".into(), String::new()), |name| {
         (format!("link {name}"), format!(" ('tango rm --force {name}' removes the link)"))
@@ -60,8 +60,9 @@ pub(crate) fn report_truncated_files(link: Option<&str>) {
     // SAFETY: the handler calls only `write` and `_exit`, which are async-signal-safe, and reads a cell
     // that is initialized before the handler is installed. It never returns to the access that failed. It
     // replaces the standard library's handler, which reports a stack overflow; on Linux that arrives as
-    // `SIGSEGV`, whose handler stays in place. An error is ignored: without the handler, `SIGBUS` still
-    // ends the process, only without a message.
+    // `SIGSEGV`, whose handler stays in place.
+    //
+    // An error is ignored: without the handler, `SIGBUS` still ends the process, only without a message.
     let _ = unsafe { sigaction(Signal::SIGBUS, &action) };
 }
 

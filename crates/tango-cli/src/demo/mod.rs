@@ -9,9 +9,9 @@
 //! round trip    ping --> pong, pong --> ping          up to 0.5 s
 //! ```
 //!
-//! In reading order: this file (options, stages, report), `role.rs` (what each process does),
-//! `processes.rs` (how the demonstration starts and ends them), `protocol.rs` (what they tell it),
-//! `payload.rs` (bytes that can be checked), `progress.rs` (the progress line).
+//! This file has the options, the stages and the report. Below it, from the bottom up: `payload.rs` (bytes
+//! that can be checked), `protocol.rs` (what the processes tell the demonstration), `role.rs` (what each
+//! process does), `processes.rs` (how they are started and ended), `progress.rs` (the progress line).
 
 pub(crate) mod payload;
 pub(crate) mod protocol;
