@@ -1,65 +1,67 @@
-//! How a subcommand fails: a sentence on standard error, and an exit status.
+//! [`Failure`]: why a subcommand did not succeed, as one line on standard error and an exit status.
 
 use std::io::{self, Write};
 use std::process::ExitCode;
 
 use rust_tango::{LinkError, LinkErrorKind};
 
-/// Exit status when fragments were lost.
-const LOST: u8 = 3;
+const FAILED: u8 = 1;
+const INVALID_USAGE: u8 = 2;
+const FRAGMENTS_LOST: u8 = 3;
 
-/// Why a subcommand ended early.
+/// An error message and an exit status.
 #[derive(Debug)]
 pub(crate) struct Failure {
-    /// `None`: there is nothing to say, only an exit status to give.
+    /// `None` if the exit status is all there is to report.
     message: Option<String>,
     status: u8,
 }
 
 impl Failure {
-    /// What was asked for did not work.
+    /// The operation failed.
     pub(crate) fn new(message: impl Into<String>) -> Self {
-        Self { message: Some(message.into()), status: 1 }
+        Self { message: Some(message.into()), status: FAILED }
     }
 
-    /// What was asked for cannot work.
+    /// The arguments are invalid.
     pub(crate) fn usage(message: impl Into<String>) -> Self {
-        Self { status: 2, ..Self::new(message) }
+        Self { status: INVALID_USAGE, ..Self::new(message) }
     }
 
-    /// Not every fragment came through.
+    /// Fragments were lost.
     pub(crate) fn lost(message: impl Into<String>) -> Self {
-        Self { status: LOST, ..Self::new(message) }
+        Self { status: FRAGMENTS_LOST, ..Self::new(message) }
     }
 
-    /// A signal asked this program to end.
+    /// A signal asked this process to terminate.
     pub(crate) fn signal(number: i32) -> Self {
         Self { message: None, status: 128_u8.saturating_add(number as u8) }
     }
 
-    /// Something failed that has been told already.
-    pub(crate) fn told() -> Self {
-        Self { message: None, status: 1 }
+    /// The operation failed, and the message was printed already.
+    pub(crate) fn already_reported() -> Self {
+        Self { message: None, status: FAILED }
     }
 
-    /// Standard output failed. That nobody reads it any more is no mistake, as with other filters.
-    pub(crate) fn writing(error: io::Error) -> Self {
+    /// Writing to standard output failed. A closed pipe is not a failure: like other filters, the command
+    /// then ends silently with status 0.
+    pub(crate) fn output(error: io::Error) -> Self {
         if error.kind() == io::ErrorKind::BrokenPipe {
             return Self { message: None, status: 0 };
         }
         Self::new(format!("cannot write to standard output: {error}"))
     }
 
-    /// The sentence, in one line whatever names it contains.
-    pub(crate) fn sentence(&self) -> Option<String> {
+    /// The message on one line, whatever control characters the names in it contain.
+    pub(crate) fn message(&self) -> Option<String> {
         self.message.as_ref().map(|message| message.replace(char::is_control, " "))
     }
 
-    /// Says it, and gives the exit status.
-    pub(crate) fn tell(&self) -> ExitCode {
-        if let Some(sentence) = self.sentence() {
-            // Nobody may be there to read it. The exit status says it, too.
-            let _ = writeln!(io::stderr(), "tango: {sentence}");
+    /// Prints the message, and returns the exit status.
+    pub(crate) fn report(&self) -> ExitCode {
+        if let Some(message) = self.message() {
+            // If standard error is closed or full, the exit status still reports the failure.
+            let _ = writeln!(io::stderr(), "tango: {message}");
         }
         ExitCode::from(self.status)
     }

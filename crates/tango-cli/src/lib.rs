@@ -1,37 +1,43 @@
-//! The `tango` command: shows what a link of `rust_tango` does, and brings links to the shell.
+//! The `tango` command: links of `rust_tango` for the shell, and a demonstration of what a link does.
+//!
+//! Each subcommand is one file (or folder) with its options, its help text and a function `run`:
 //!
 //! ```text
-//! tango                      demo.rs   the main job: processes, a real link, every byte checked
-//! tango send / recv LINK     send.rs   standard input -> link;  recv.rs  link -> standard output
-//! tango ls / rm              ls.rs     who is on which link;    rm.rs    take links away
+//! tango [demo]       demo/     stream messages between processes and check every byte
+//! tango send LINK    send.rs   standard input -> link
+//! tango recv LINK    recv.rs   link -> standard output
+//! tango ls           ls.rs     list links, their producers and their consumers
+//! tango rm LINK      rm.rs     remove links
 //! ```
 //!
-//! The demonstration starts this same program again for its processes, with a hidden subcommand
-//! (`demo_roles.rs`); `demo_crew.rs` looks after them, as `receivers.rs` does after those who read what is sent.
-//! What all subcommands share: where links are (`place.rs`), signals (`signals.rs`), how to wait for what nobody
-//! reports (`pauses.rs`), how a failure is told (`failure.rs`), how numbers and tables are written (`report.rs`).
+//! A subcommand imports only the shared files: `receivers.rs` (the receivers of a link, as its sender sees
+//! them), `folder.rs` (where links are), `signals.rs`, `options.rs` (option values), `format.rs` (numbers
+//! and tables), `backoff.rs` (polling) and `failure.rs` (error messages and exit statuses).
 //!
-//! A library only so that its command line can be fuzzed (`fuzz/`): programs use `rust_tango`.
+//! This crate has a library target for the fuzz target of the command line. Programs depend on `rust_tango`
+//! instead.
 //!
-//! Exit status: 0, done; 1, failed; 2, wrong use; 3, fragments were lost; 128 + N, ended by signal N.
+//! Exit status: 0 for success, 1 for a failure, 2 for invalid usage, 3 if fragments were lost, 128 + N
+//! after signal N.
 #![deny(unsafe_code)]
 
 #[cfg(not(target_os = "linux"))]
-compile_error!("the tango command needs links in shared memory, which rust_tango has on Linux only");
+compile_error!("the tango command needs links in shared memory, which rust_tango supports on Linux only");
+
+mod failure;
+
+mod backoff;
+mod folder;
+mod format;
+mod options;
+mod receivers;
+mod signals;
 
 mod demo;
-mod demo_crew;
-mod demo_roles;
-mod failure;
 mod ls;
-mod pauses;
-mod place;
-mod receivers;
 mod recv;
-mod report;
 mod rm;
 mod send;
-mod signals;
 
 use std::ffi::OsString;
 use std::io::{self, Write};
@@ -42,33 +48,38 @@ use clap::error::ErrorKind;
 use clap::{Parser, Subcommand};
 
 use crate::failure::Failure;
-use crate::place::Place;
+use crate::folder::LinkFolder;
 
-const EXAMPLES: &str = "\
+const DETAILS: &str = "\
 Examples:
-  tango                             show it: messages between processes, checked
-  tango send quotes < FILE          in one terminal: waits for a receiver
-  tango recv quotes > COPY          in another one: the same bytes
-  tail -f LOG | tango send log --lines --wait-for 0 --consumers 4
-  tango recv log --lines            up to four of these get every line
-  tango recv log --lines --observe  any number of these; nobody waits for them
-  tango ls                          which links there are, and who is on them
-  tango rm quotes                   take away what a crashed sender left
-  tango rm --dead                   take away all links that nobody uses
+  tango                               run the demonstration (3 seconds)
+  tango recv numbers > numbers.txt &  wait for a link and copy it to a file
+  seq 1000000 | tango send numbers    send standard input to that receiver
+  tail -f /var/log/syslog | tango send log --lines --wait-for 0 --consumers 4
+  tango recv log --lines              receive every line (up to 4 receivers)
+  tango recv log --lines --observe    receive without slowing the sender down
+  tango ls                            list the links and their users
+  tango rm numbers                    remove a link left by a crashed sender
+  tango rm --dead                     remove all links that no process uses
 
-A link is one sender, its ring of messages in shared memory, and everyone who
-reads it. Links are found by name, in the folder that --dir names, or TANGO_DIR
-in the environment, or else /dev/shm/tango-UID.
+A link connects one sender to its receivers through a ring of fragments in
+shared memory. A fragment is one message, or a part of a long one. A link is
+found by its name, in the folder of links.
 
-Exit status: 0 done, 1 failed, 2 wrong use, 3 fragments were lost, 128 + N ended
-by signal N.";
+Exit status:
+  0      success
+  1      failure
+  2      invalid usage
+  3      fragments were lost
+  128+N  terminated by signal N";
 
-/// Messages between processes of one machine, through shared memory
+/// Send messages between processes of one machine through shared memory
 #[derive(Debug, Parser)]
-#[command(name = "tango", version, after_help = EXAMPLES)]
+#[command(name = "tango", version, after_help = DETAILS)]
 struct Cli {
-    /// The folder of links (otherwise: TANGO_DIR)
-    #[arg(long, global = true, value_name = "FOLDER")]
+    /// Folder of the links
+    /// [default: $TANGO_DIR, else /dev/shm/tango-UID]
+    #[arg(long, global = true, value_name = "FOLDER", verbatim_doc_comment, display_order = 100)]
     dir: Option<PathBuf>,
     #[command(subcommand)]
     command: Option<Command>,
@@ -82,72 +93,75 @@ enum Command {
     Ls(ls::Arguments),
     Rm(rm::Arguments),
     #[command(hide = true)]
-    Role(demo_roles::Arguments),
+    Role(demo::role::Arguments),
 }
 
-/// The whole command: arguments and standard input in, exit status out.
+/// Runs the command with the arguments of this process, and returns its exit status.
 pub fn main() -> ExitCode {
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
-        Err(error) => return explain(&error),
+        Err(error) => return report_parse_error(&error),
     };
     let link = match &cli.command {
         Some(Command::Send(arguments)) => Some(arguments.link.as_str()),
         Some(Command::Recv(arguments)) => Some(arguments.link.as_str()),
         _ => None,
     };
-    signals::explain_lost_memory(link);
-    let place = Place::new(cli.dir);
-    let done = match cli.command {
-        None => demo::run(&demo::Arguments::default(), &place),
-        Some(Command::Demo(arguments)) => demo::run(&arguments, &place),
-        Some(Command::Send(arguments)) => send::run(&arguments, &place),
-        Some(Command::Recv(arguments)) => recv::run(&arguments, &place),
-        Some(Command::Ls(_)) => ls::run(&place),
-        Some(Command::Rm(arguments)) => rm::run(&arguments, &place),
-        Some(Command::Role(arguments)) => demo_roles::run(&arguments, &place),
+    signals::report_truncated_files(link);
+    let folder = LinkFolder::new(cli.dir);
+    let result = match cli.command {
+        None => demo::run(&demo::Arguments::default(), &folder),
+        Some(Command::Demo(arguments)) => demo::run(&arguments, &folder),
+        Some(Command::Send(arguments)) => send::run(&arguments, &folder),
+        Some(Command::Recv(arguments)) => recv::run(&arguments, &folder),
+        Some(Command::Ls(_)) => ls::run(&folder),
+        Some(Command::Rm(arguments)) => rm::run(&arguments, &folder),
+        Some(Command::Role(arguments)) => demo::role::run(&arguments, &folder),
     };
-    match done {
+    match result {
         Ok(()) => ExitCode::SUCCESS,
-        Err(failure) => failure.tell(),
+        Err(failure) => failure.report(),
     }
 }
 
-/// What the command makes of its arguments (the first is its own name) before it does anything.
+/// Parses arguments without running anything. The first argument is the name of the command itself.
 ///
 /// # Errors
-/// The sentence that it ends with, if they make no sense. (Asking for help makes sense.)
+/// The error message, on one line, if the arguments are invalid. A request for help is valid.
 pub fn check(arguments: impl IntoIterator<Item = OsString>) -> Result<(), String> {
     match Cli::try_parse_from(arguments) {
-        Err(error) if !asks_for_help(&error) => Err(sentence(&error).sentence().unwrap_or_default()),
+        Err(error) if !is_help(&error) => Err(usage_failure(&error).message().unwrap_or_default()),
         _ => Ok(()),
     }
 }
 
-fn asks_for_help(error: &clap::Error) -> bool {
+/// `--help` and `--version`, which clap reports as errors.
+fn is_help(error: &clap::Error) -> bool {
     matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion)
 }
 
-/// What clap has to say: help as it is, a mistake in one line.
-fn explain(error: &clap::Error) -> ExitCode {
-    if asks_for_help(error) {
+/// Prints help texts as they are, and errors on one line.
+fn report_parse_error(error: &clap::Error) -> ExitCode {
+    if is_help(error) {
         return match error.print().and_then(|()| io::stdout().flush()) {
             Ok(()) => ExitCode::SUCCESS,
-            Err(error) => Failure::writing(error).tell(),
+            Err(error) => Failure::output(error).report(),
         };
     }
-    sentence(error).tell()
+    usage_failure(error).report()
 }
 
-/// A mistake in the arguments, in one line.
-fn sentence(error: &clap::Error) -> Failure {
+/// Joins clap's paragraphs into one line and drops its general hints.
+fn usage_failure(error: &clap::Error) -> Failure {
     let text = error.render().to_string();
-    let parts: Vec<String> = text
+    let paragraphs: Vec<String> = text
         .split("\n\n")
-        .map(|part| part.split_whitespace().collect::<Vec<_>>().join(" "))
-        .filter(|part| !part.is_empty() && !part.starts_with("Usage:") && !part.starts_with("For more"))
+        .map(|paragraph| paragraph.split_whitespace().collect::<Vec<_>>().join(" "))
+        .filter(|paragraph| {
+            !paragraph.is_empty() && !paragraph.starts_with("Usage:") && !paragraph.starts_with("For more")
+        })
         .collect();
-    let sentence = parts.join("; ");
-    let sentence = sentence.strip_prefix("error: ").unwrap_or(&sentence);
-    Failure::usage(format!("{sentence} ('tango --help' explains)"))
+    let message = paragraphs.join("; ");
+    let message = message.strip_prefix("error: ").unwrap_or(&message);
+    Failure::usage(format!("{message} (see 'tango --help')"))
 }

@@ -1,4 +1,4 @@
-//! `tango ls`: which links there are, and who is on them.
+//! `tango ls`: lists the links, their producers and their consumers.
 
 use std::fs;
 use std::io::Write;
@@ -6,52 +6,62 @@ use std::io::Write;
 use rust_tango::{Link, LinkStatus};
 
 use crate::failure::Failure;
-use crate::place::Place;
+use crate::folder::LinkFolder;
+use crate::format;
 use crate::receivers::living;
-use crate::report;
 
 const COLUMNS: &str = "\
-PRODUCER   alive; closed: it has ended in good order; dead: it has not; stopped
-NEXT       number of the fragment that is published next
-BYTES      memory that the link takes
-CONSUMERS  how many reliable ones are attached and live, of how many there can
-           be; for each its slot, and the fragments that it has yet to read;
-           'holding': the producer waits for it; 'dead': it has not left, and
-           its slot is free
+Columns:
+  PRODUCER   alive    attached
+             closed   has ended in good order
+             dead     was killed or crashed
+             stopped  the link was stopped; no more fragments can be sent
+  NEXT       sequence number of the next fragment
+  DEPTH      capacity of the ring, in fragments
+  MTU        largest fragment, in bytes
+  BYTES      size of the link's files
+  CONSUMERS  living reliable consumers, of the available slots. For each one:
+             #S       its slot
+             lag N    fragments that it has yet to read
+             holding  the producer is waiting for it
+             lost N   fragments that it has missed
+             dead     was killed or crashed; its slot is free
 
-Observers are not listed: a link does not know of them. A link that cannot be
-read is named on standard error, and makes the exit status 1.";
+Observers are not listed, because a link does not know about them.
 
-/// List the links, and who is on them
+Exit status: 0 on success; 1 if a link cannot be read, which is then named on
+standard error.";
+
+/// List links, their producers and their consumers
 #[derive(Debug, clap::Args)]
 #[command(after_help = COLUMNS)]
 pub(crate) struct Arguments {}
 
-pub(crate) fn run(place: &Place) -> Result<(), Failure> {
-    let heads = ["LINK", "PRODUCER", "NEXT", "DEPTH", "MTU", "BYTES", "CONSUMERS"];
-    let mut rows = vec![heads.map(String::from).to_vec()];
-    let mut broken = false;
-    for name in place.list()? {
-        match place.open(&name) {
+pub(crate) fn run(folder: &LinkFolder) -> Result<(), Failure> {
+    let headings = ["LINK", "PRODUCER", "NEXT", "DEPTH", "MTU", "BYTES", "CONSUMERS"];
+    let mut rows = vec![headings.map(String::from).to_vec()];
+    let mut any_broken = false;
+    for name in folder.list()? {
+        match folder.open(&name) {
             Ok(link) => rows.push(row(&name, &link)),
-            // Removed since the list was made.
-            Err(error) if error.is_not_found() && !place.folder().join(&name).exists() => {}
+            // The link was removed after the list was read.
+            Err(error) if error.is_not_found() && !folder.path().join(&name).exists() => {}
             Err(error) => {
-                broken = true;
-                Failure::new(format!("{name}: {error}")).tell();
+                any_broken = true;
+                Failure::new(format!("{name}: {error}")).report();
             }
         }
     }
     let text = if rows.len() > 1 {
-        report::table(&rows, &[false, false, true, true, true, true, false])
-    } else if broken {
+        format::table(&rows, &[2, 3, 4, 5])
+    } else if any_broken {
         String::new()
     } else {
-        format!("There are no links in {}.\n", place.folder().display())
+        format!("There are no links in {}.\n", folder.path().display())
     };
     let mut out = std::io::stdout().lock();
-    out.write_all(text.as_bytes()).and_then(|()| out.flush()).map_err(Failure::writing)?;
-    if broken { Err(Failure::told()) } else { Ok(()) }
+    out.write_all(text.as_bytes()).and_then(|()| out.flush()).map_err(Failure::output)?;
+    if any_broken { Err(Failure::already_reported()) } else { Ok(()) }
 }
 
 fn row(name: &str, link: &Link) -> Vec<String> {
@@ -62,7 +72,7 @@ fn row(name: &str, link: &Link) -> Vec<String> {
         status.next.to_string(),
         geometry.depth.to_string(),
         geometry.mtu.to_string(),
-        memory(link).to_string(),
+        size_of_files(link).to_string(),
         consumers(&status, geometry.consumers),
     ]
 }
@@ -81,7 +91,6 @@ fn consumers(status: &LinkStatus, slots: usize) -> String {
     for (index, consumer) in status.consumers.iter().enumerate() {
         text += if index == 0 { ": " } else { ", " };
         if !consumer.alive {
-            // Nobody waits for it, and its slot can be taken.
             text += &format!("#{} dead", consumer.slot);
             continue;
         }
@@ -96,8 +105,9 @@ fn consumers(status: &LinkStatus, slots: usize) -> String {
     text
 }
 
-/// Bytes of all files of the link.
-fn memory(link: &Link) -> u64 {
+/// The size of all files of the link, in bytes. Saturates: a corrupt link can have files whose sizes
+/// overflow the sum.
+fn size_of_files(link: &Link) -> u64 {
     let entries = link.path().and_then(|path| fs::read_dir(path).ok());
     entries
         .into_iter()

@@ -1,4 +1,4 @@
-//! The `tango` command; all of it is in the library beside this file.
+//! The `tango` command. The code is in the library of this package.
 
 use std::process::ExitCode;
 

@@ -1,4 +1,5 @@
-//! [`Receivers`]: what a sender knows of those who read its link, and has to say when they go before the end.
+//! [`Receivers`]: the reliable receivers of a link as its sender sees them. Reports those that die or leave
+//! before the end.
 
 use std::collections::BTreeSet;
 
@@ -6,125 +7,130 @@ use rust_tango::{Link, LinkStatus};
 
 use crate::failure::Failure;
 
-/// Who reads a link, looked at now and then.
+/// The receivers of a link, polled now and then.
+///
+/// Two sources report deaths, and each can miss one. A poll misses a dead receiver if its slot was reused
+/// since the last poll. The producer counts a dead receiver only when it reaps, for example because credits
+/// have run out. The larger of the two counts is used.
 #[derive(Debug)]
 pub(crate) struct Receivers {
     link: Link,
     name: String,
-    /// How many the sender has been told to wait for.
-    asked: usize,
-    /// So many have been there.
-    begun: bool,
-    /// They may go: all that is to be said of them has been said.
-    over: bool,
-    /// Slots whose owners were dead at the last look.
-    dead: BTreeSet<usize>,
-    /// How many dead ones the looks have found since then, and how many the producer had found before.
-    found: u64,
-    reaped: u64,
-    /// How many have died since then, by the looks or by the producer, and how many of those were told.
-    died: u64,
-    told: u64,
+    /// How many receivers the sender waits for before it starts. 0: receivers may come and go unreported.
+    expected: usize,
+    /// The expected receivers have joined. From now on, at least one must stay.
+    started: bool,
+    /// [`Self::finish`] was called: receivers may leave.
+    finished: bool,
+    /// Slots whose owners were dead at the last poll.
+    dead_slots: BTreeSet<usize>,
+    /// Deaths that polls have found since the start.
+    deaths_polled: u64,
+    /// The producer's count of dead consumers at the start.
+    reaped_at_start: u64,
+    /// Deaths since the start, by either source.
+    deaths: u64,
+    /// How many of the deaths were reported.
+    deaths_reported: u64,
 }
 
 impl Receivers {
-    pub(crate) fn new(link: &Link, name: &str, asked: usize) -> Self {
-        let (link, name) = (link.clone(), name.to_owned());
+    pub(crate) fn new(link: &Link, name: &str, expected: usize) -> Self {
         Self {
-            link,
-            name,
-            asked,
-            begun: false,
-            over: false,
-            dead: BTreeSet::new(),
-            found: 0,
-            reaped: 0,
-            died: 0,
-            told: 0,
+            link: link.clone(),
+            name: name.to_owned(),
+            expected,
+            started: false,
+            finished: false,
+            dead_slots: BTreeSet::new(),
+            deaths_polled: 0,
+            reaped_at_start: 0,
+            deaths: 0,
+            deaths_reported: 0,
         }
     }
 
-    /// Those that were waited for have been there: from now on somebody has to be. (The producer has buried those that
-    /// have died before.)
-    pub(crate) fn begin(&mut self) {
-        self.reaped = self.look().reaped;
-        (self.begun, self.found, self.died) = (true, 0, 0);
+    /// The expected receivers have joined. Earlier deaths do not count; the producer must have reaped them.
+    pub(crate) fn start(&mut self) {
+        self.reaped_at_start = self.poll().reaped;
+        (self.started, self.deaths_polled, self.deaths) = (true, 0, 0);
     }
 
-    /// Whether nothing more is to be said of them.
-    pub(crate) fn is_over(&self) -> bool {
-        self.over
+    pub(crate) fn is_finished(&self) -> bool {
+        self.finished
     }
 
-    /// A look while the sender is at work: why it cannot go on, if it cannot. That somebody has died is told at once.
-    pub(crate) fn trouble(&mut self) -> Option<Failure> {
+    /// Polls while the sender is working. Reports new deaths at once, and returns the reason if the sender
+    /// cannot go on.
+    pub(crate) fn check(&mut self) -> Option<Failure> {
         let name = self.name.clone();
-        let status = self.look();
+        let status = self.poll();
         let living = living(&status);
-        let alone = self.begun && living == 0;
-        // Once more: they have left also because somebody has stopped the link meanwhile.
-        if status.stopped || alone && self.link.status().stopped {
-            return Some(Failure::new(format!("link {name} was stopped before all was sent")));
+        let all_gone = self.started && living == 0;
+        // Receivers also leave because the link was stopped after the status was read, so read that again.
+        if status.stopped || all_gone && self.link.status().stopped {
+            return Some(Failure::new(format!("link {name} was stopped before everything was sent")));
         }
-        if let Some(reason) = self.missing(living).filter(|_| alone && self.asked > 0) {
+        if let Some(reason) = self.shortfall(living).filter(|_| all_gone && self.expected > 0) {
             return Some(Failure::new(format!("no receiver is left: {reason}")));
         }
-        if self.begun && self.asked > 0 && self.died > self.told {
-            let who = match self.died - self.told {
+        if self.started && self.expected > 0 && self.deaths > self.deaths_reported {
+            let dead = match self.deaths - self.deaths_reported {
                 1 => "a receiver".to_owned(),
                 several => format!("{several} receivers"),
             };
-            Failure::new(format!("{who} of link {name} died: {living} left")).tell();
-            self.told = self.died;
+            Failure::new(format!("{dead} of link {name} died ({living} left)")).report();
+            self.deaths_reported = self.deaths;
         }
         None
     }
 
-    /// The last look, before they learn that it is the end and leave: what has become of them. `None` if somebody has
-    /// stopped the link.
-    pub(crate) fn verdict(&mut self) -> Option<Result<(), Failure>> {
-        let status = self.look();
+    /// Polls for the last time, before the receivers learn that the data has ended and leave. Returns
+    /// whether the expected receivers have read everything, or `None` if the link was stopped.
+    pub(crate) fn finish(&mut self) -> Option<Result<(), Failure>> {
+        let status = self.poll();
         if self.link.status().stopped {
             return None;
         }
-        self.over = true;
-        Some(self.missing(living(&status)).map_or(Ok(()), |reason| Err(Failure::new(reason))))
+        self.finished = true;
+        Some(self.shortfall(living(&status)).map_or(Ok(()), |reason| Err(Failure::new(reason))))
     }
 
-    /// Who is there now; counts the dead.
-    fn look(&mut self) -> LinkStatus {
+    /// Reads the link's status and counts new deaths.
+    fn poll(&mut self) -> LinkStatus {
         let mut status = self.link.status();
-        let mut dead = dead(&status);
+        let mut dead = dead_slots(&status);
         if !dead.is_empty() {
-            // One that joins just while its slot is looked at does not seem to live; it does at the next look.
+            // A receiver that is just joining can look dead for a moment. It is dead only if it looks dead
+            // twice.
             status = self.link.status();
-            dead = &dead & &self::dead(&status);
+            dead = &dead & &dead_slots(&status);
         }
-        self.found += dead.difference(&self.dead).count() as u64;
-        self.dead = dead;
-        // The producer may have found one whose slot has been taken since the last look.
-        self.died = self.found.max(status.reaped.wrapping_sub(self.reaped));
+        self.deaths_polled += dead.difference(&self.dead_slots).count() as u64;
+        self.dead_slots = dead;
+        self.deaths = self.deaths_polled.max(status.reaped.wrapping_sub(self.reaped_at_start));
         status
     }
 
-    /// Who has not read to the end, with so many living ones.
-    fn missing(&self, living: usize) -> Option<String> {
-        let Self { name, asked, died, .. } = self;
-        if *died > 0 && *asked > 0 {
-            return Some(format!("{died} of the receivers of link {name} died before the end"));
+    /// Which of the expected receivers did not stay, if any. `living` is the number of receivers now.
+    fn shortfall(&self, living: usize) -> Option<String> {
+        let Self { name, expected, deaths, .. } = self;
+        if *deaths > 0 && *expected > 0 {
+            let plural = if *deaths == 1 { "" } else { "s" };
+            return Some(format!("{deaths} receiver{plural} of link {name} died before the end"));
         }
-        match asked.saturating_sub(living) {
+        match expected.saturating_sub(living) {
             0 => None,
-            left => Some(format!("{left} of {asked} receivers of link {name} left before the end")),
+            left => Some(format!("{left} of {expected} receivers of link {name} left before the end")),
         }
     }
 }
 
-/// How many living receivers there are.
+/// The number of living receivers.
 pub(crate) fn living(status: &LinkStatus) -> usize {
     status.consumers.iter().filter(|consumer| consumer.alive).count()
 }
 
-fn dead(status: &LinkStatus) -> BTreeSet<usize> {
+fn dead_slots(status: &LinkStatus) -> BTreeSet<usize> {
     status.consumers.iter().filter(|consumer| !consumer.alive).map(|consumer| consumer.slot).collect()
 }

@@ -1,92 +1,104 @@
-//! `tango rm`: takes links away.
+//! `tango rm`: removes links.
 
 use std::io::Write;
 
 use rust_tango::{Link, LinkErrorKind};
 
 use crate::failure::Failure;
-use crate::place::Place;
+use crate::folder::LinkFolder;
 
 const DETAILS: &str = "\
-A link that has a living producer or a living consumer is left alone, unless
---force is given. Then it is stopped first: its producer ends, and its readers
-end when they have read what is there. Broken links are removed too, without
---force as long as nobody holds a file of theirs.
+Examples:
+  tango rm numbers          remove one link, unless it is in use
+  tango rm --force numbers  stop the link and remove it
+  tango rm --dead           remove all links that no process uses
 
-With --dead, every link goes that nobody holds, however it ended, and with it
-what makers of links left that were killed half way. Each is named on standard
-output. Observers do not hold a link: what they have open, they keep.";
+A link is in use as long as its producer or a reliable consumer lives. --force
+stops such a link: its producer ends, and its consumers end when they have read
+what is left. A link with damaged files is removed like any other; --force is
+needed only if a process holds one of its files, or if tango cannot check that.
 
-/// Take links away: what a crashed sender left behind
+--dead prints the name of each link that it removes. It also removes the
+remains of links whose creation was interrupted.
+
+Observers do not count as users. An observer keeps the memory that it has open,
+and can still read what is left in a removed link.
+
+Exit status: 0 on success; 1 if a link is in use or cannot be removed; 2 for
+invalid usage.";
+
+/// Remove links left behind by crashed senders
 #[derive(Debug, clap::Args)]
 #[command(after_help = DETAILS)]
 pub(crate) struct Arguments {
-    /// Names of links
+    /// Names of the links to remove
     #[arg(required_unless_present = "dead", value_name = "LINK")]
     links: Vec<String>,
-    /// Stop and remove a link even if somebody uses it
+    /// Stop and remove a link even if it is in use
     #[arg(long, short)]
     force: bool,
-    /// Remove all links that nobody uses
+    /// Remove all links that no process uses
     #[arg(long, conflicts_with_all = ["links", "force"])]
     dead: bool,
 }
 
-pub(crate) fn run(arguments: &Arguments, place: &Place) -> Result<(), Failure> {
+pub(crate) fn run(arguments: &Arguments, folder: &LinkFolder) -> Result<(), Failure> {
     if arguments.dead {
-        return remove_dead(place);
+        return remove_all_dead(folder);
     }
-    let failures = arguments.links.iter().filter_map(|name| remove(name, arguments.force, place).err());
-    worst(failures)
+    let failures = arguments.links.iter().filter_map(|name| remove(name, arguments.force, folder).err());
+    report_all_but_last(failures)
 }
 
-fn remove(name: &str, force: bool, place: &Place) -> Result<(), Failure> {
-    let error = match Link::remove_dead(place.explicit(), name) {
+fn remove(name: &str, force: bool, folder: &LinkFolder) -> Result<(), Failure> {
+    let error = match Link::remove_dead(folder.dir(), name) {
         Ok(()) => return Ok(()),
         Err(error) => error,
     };
     match error.kind() {
-        LinkErrorKind::InUse if !force => Err(Failure::new(format!("{error}: --force stops and removes it"))),
-        LinkErrorKind::System if !force && Link::holders(place.explicit(), name).is_err() => {
-            Err(Failure::new(format!("{error}: --force removes it, whoever uses it")))
+        LinkErrorKind::InUse if !force => {
+            Err(Failure::new(format!("{error}: use --force to stop and remove it")))
         }
-        LinkErrorKind::InUse | LinkErrorKind::System if force => match place.open(name) {
+        LinkErrorKind::System if !force && Link::holders(folder.dir(), name).is_err() => {
+            Err(Failure::new(format!("{error}: use --force to remove the link even if it is in use")))
+        }
+        LinkErrorKind::InUse | LinkErrorKind::System if force => match folder.open(name) {
             Ok(link) => {
                 link.stop()?;
                 Ok(link.remove()?)
             }
-            // Too broken to be stopped.
-            Err(_) => Ok(place.remove(name)?),
+            // Its files are too damaged to stop the link.
+            Err(_) => Ok(folder.remove(name)?),
         },
         _ => Err(error.into()),
     }
 }
 
-fn remove_dead(place: &Place) -> Result<(), Failure> {
+fn remove_all_dead(folder: &LinkFolder) -> Result<(), Failure> {
     let (mut removed, mut failures) = (String::new(), Vec::new());
-    for (name, result) in Link::remove_all_dead(place.explicit())? {
+    for (name, result) in Link::remove_all_dead(folder.dir())? {
         match result {
             Ok(()) => removed += &format!("removed {name}\n"),
-            // Somebody lives on it; or somebody else has been faster.
+            // The link is in use, or another process has removed it first.
             Err(error) if matches!(error.kind(), LinkErrorKind::InUse | LinkErrorKind::NotFound) => {}
             Err(error) => failures.push(Failure::new(format!("{name}: {error}"))),
         }
     }
     if removed.is_empty() && failures.is_empty() {
-        removed = format!("There are no dead links in {}.\n", place.folder().display());
+        removed = format!("There are no dead links in {}.\n", folder.path().display());
     }
     let mut out = std::io::stdout().lock();
-    let written = out.write_all(removed.as_bytes()).and_then(|()| out.flush()).map_err(Failure::writing);
-    worst(failures.into_iter()).and(written)
+    let written = out.write_all(removed.as_bytes()).and_then(|()| out.flush()).map_err(Failure::output);
+    report_all_but_last(failures.into_iter()).and(written)
 }
 
-/// Each failure is told, whatever becomes of the others; the last one by who called.
-fn worst(failures: impl Iterator<Item = Failure>) -> Result<(), Failure> {
-    let mut worst = None;
+/// Reports every failure but the last, which is returned for the caller to report.
+fn report_all_but_last(failures: impl Iterator<Item = Failure>) -> Result<(), Failure> {
+    let mut last = None;
     for failure in failures {
-        if let Some(earlier) = worst.replace(failure) {
-            Failure::tell(&earlier);
+        if let Some(earlier) = last.replace(failure) {
+            Failure::report(&earlier);
         }
     }
-    worst.map_or(Ok(()), Err)
+    last.map_or(Ok(()), Err)
 }

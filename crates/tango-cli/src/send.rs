@@ -1,4 +1,8 @@
-//! `tango send`: standard input into a link.
+//! `tango send`: copies standard input into a link.
+//!
+//! Three threads: this one reads and publishes, one waits for a signal, and one checks every 50 ms whether
+//! the link was stopped and whether its receivers live. The latter two end the process themselves, because
+//! this one may be blocked in a read of standard input that no other thread can interrupt.
 
 use std::io::{self, BufRead, BufReader, IsTerminal, Read};
 use std::num::NonZeroUsize;
@@ -10,220 +14,245 @@ use std::time::Duration;
 
 use rust_tango::{Link, Producer, TangoError};
 
+use crate::backoff::Backoff;
 use crate::failure::Failure;
-use crate::pauses::Pauses;
-use crate::place::Place;
+use crate::folder::LinkFolder;
+use crate::options;
 use crate::receivers::{Receivers, living};
-use crate::signals::Ending;
+use crate::signals::TerminationSignals;
 
-/// How often a sender that is at work looks whether somebody has stopped its link, and who still reads it.
-const BETWEEN_LOOKS: Duration = Duration::from_millis(50);
+/// Time between two checks of the link and its receivers. The help text names it.
+const CHECK_INTERVAL: Duration = Duration::from_millis(50);
 
-const EXAMPLES: &str = "\
+const DETAILS: &str = "\
 Examples:
-  tango send quotes < FILE                one receiver gets FILE, byte by byte
-  tango send quotes --wait-for 2 < FILE   begins when two receivers are there
-  tail -f LOG | tango send log --lines --wait-for 0 --consumers 8
+  seq 1000000 | tango send numbers               send to one receiver
+  seq 1000000 | tango send numbers --wait-for 2  start when two have joined
+  tail -f /var/log/syslog | tango send log --lines --wait-for 0 --consumers 8
 
-Receivers are `tango recv LINK`, or any program that opens the link by its name.
-The sender waits for the reliable ones whenever the ring is full. One that comes
-when the beginning has been overwritten says so. At the end, the sender waits
-until everything has been read, and takes the link away.
+A receiver is 'tango recv LINK', or any program that opens the link by name.
+When the ring is full, the sender waits for the slowest reliable receiver. A
+receiver that joins after the beginning was overwritten reports the loss. At
+the end of the input, the sender waits until the reliable receivers have read
+everything, and removes the link.
 
-The link takes 128 to 512 bytes for each of --depth and, with an --mtu over 480,
-(--depth + 1) times --mtu: at most 16 MiB and four times --mtu, and at least
-4 MiB where it is more than 512 KiB. That is 16.4 MiB unless asked otherwise.
+Memory: each slot of --depth takes 128 to 512 bytes. An --mtu over 480 adds a
+region of (--depth + 1) * --mtu bytes, at most 16 MiB + 4 * --mtu. A region over
+512 KiB takes at least 4 MiB. With the default options, a link takes 16.4 MiB.
 
-Exit status: 0 when all was sent, and read to its end by those that were waited
-for; 1 if one of them died or left before that (when the last one goes, the
-sender ends at once), if the link was stopped, or anything else failed; 2 for
-wrong use; 128 + N after signal N. With --wait-for 0, it is all the same to the
-sender when receivers come and go. (One that is killed, and whose place another
-takes within a twentieth of a second, may go unnoticed.)";
+With --wait-for 0, receivers may come and go. Otherwise the sender reports each
+one that dies, and ends when the last one is gone. A receiver that is killed and
+replaced by another within 50 ms may go unnoticed.
+
+Exit status:
+  0      all input was sent, and no awaited receiver (--wait-for) is missing
+  1      an awaited receiver died or left before the end, the link was stopped,
+         or another failure
+  2      invalid usage
+  128+N  terminated by signal N";
 
 /// Send standard input through a link
 #[derive(Debug, clap::Args)]
-#[command(after_help = EXAMPLES)]
+#[command(after_help = DETAILS)]
 pub(crate) struct Arguments {
     /// Name of the link: letters, digits, '-', '_' and '.'
     pub(crate) link: String,
-    /// Fragments under way: a power of two
-    #[arg(long, value_name = "N", default_value_t = 1024, value_parser = depth, allow_negative_numbers = true)]
+    /// Slots of the ring, a power of two: the most
+    /// fragments that can be unread
+    #[arg(
+        long,
+        value_name = "N",
+        default_value_t = 1024,
+        value_parser = options::depth,
+        allow_negative_numbers = true,
+        verbatim_doc_comment
+    )]
     depth: usize,
-    /// The most bytes in a fragment
-    #[arg(long, value_name = "N", default_value = "65536", value_parser = mtu, allow_negative_numbers = true)]
+    /// Largest fragment, in bytes
+    #[arg(
+        long,
+        value_name = "BYTES",
+        default_value = "65536",
+        value_parser = options::positive_bytes,
+        allow_negative_numbers = true
+    )]
     mtu: NonZeroUsize,
-    /// Reliable receivers at a time [default: --wait-for, or 1]
-    #[arg(long, value_name = "N", value_parser = count, allow_negative_numbers = true)]
+    /// Slots for reliable receivers
+    /// [default: the value of --wait-for, at least 1]
+    #[arg(
+        long,
+        value_name = "N",
+        value_parser = options::count,
+        allow_negative_numbers = true,
+        verbatim_doc_comment
+    )]
     consumers: Option<usize>,
-    /// Begin when so many of them are there; 0: now
-    #[arg(long, value_name = "N", default_value_t = 1, value_parser = count, allow_negative_numbers = true)]
+    /// Start when N reliable receivers have joined;
+    /// 0 starts at once
+    #[arg(
+        long,
+        value_name = "N",
+        default_value_t = 1,
+        value_parser = options::count,
+        allow_negative_numbers = true,
+        verbatim_doc_comment
+    )]
     wait_for: usize,
-    /// A message for each line (without its newline); one
-    /// longer than --mtu goes in several fragments
+    /// Send each line as a message, without its newline;
+    /// a line over --mtu is split into several fragments
     #[arg(long, verbatim_doc_comment)]
     lines: bool,
 }
 
-// Where a number is over a limit of links, the library says so.
-
-fn depth(text: &str) -> Result<usize, String> {
-    text.parse().map_err(|_| "not a power of two from 2 on".to_owned())
-}
-
-fn mtu(text: &str) -> Result<NonZeroUsize, String> {
-    text.parse().map_err(|_| "not a number of bytes from 1 on".to_owned())
-}
-
-fn count(text: &str) -> Result<usize, String> {
-    text.parse().map_err(|_| "not a number from 0 on".to_owned())
-}
-
-pub(crate) fn run(arguments: &Arguments, place: &Place) -> Result<(), Failure> {
+pub(crate) fn run(arguments: &Arguments, folder: &LinkFolder) -> Result<(), Failure> {
     let Arguments { link: name, depth, mtu, wait_for, lines, .. } = arguments;
     let consumers = arguments.consumers.unwrap_or((*wait_for).max(1));
     if *wait_for > consumers {
         return Err(Failure::usage(format!(
-            "--wait-for {wait_for} receivers cannot be with --consumers {consumers}: there would be no slots for them"
+            "--wait-for {wait_for} is more than --consumers {consumers}: each awaited receiver needs a slot"
         )));
     }
-    let ending = Ending::hold_back()?;
-    let made = place.builder().depth(*depth).mtu(mtu.get()).consumers(consumers).create(name)?;
-    let link = Removed(made);
+    let signals = TerminationSignals::block()?;
+    let created = folder.builder().depth(*depth).mtu(mtu.get()).consumers(consumers).create(name)?;
+    let link = RemoveOnDrop(created);
     let receivers = Arc::new(Mutex::new(Receivers::new(&link.0, name, *wait_for)));
-    watch(&link.0, &receivers, ending);
+    watch(&link.0, &receivers, signals);
     let tx = link.0.producer()?;
 
-    wait_for_consumers(&link.0, name, *wait_for);
-    // Buries those that have died meanwhile.
+    wait_for_receivers(&link.0, name, *wait_for);
+    // Reaps receivers that have died before the start: their deaths do not count.
     let _ = tx.consumers();
-    locked(&receivers).begin();
+    lock(&receivers).start();
     let sent = if *lines { send_lines(&tx) } else { send_bytes(&tx) };
     if sent.is_ok() {
         wait_until_drained(&link.0);
     }
-    let Some(read) = locked(&receivers).verdict() else { wait_for_the_end() };
+    let Some(received) = lock(&receivers).finish() else { wait_for_exit() };
     if sent.is_err() {
-        // So that receivers learn that it is not all.
+        // Tells the receivers that data is missing. Without this, the link would look properly closed.
         let _ = link.0.stop();
     }
     drop(tx);
     drop(link);
-    sent.and(read)
+    sent.and(received)
 }
 
-fn locked(receivers: &Mutex<Receivers>) -> MutexGuard<'_, Receivers> {
+fn lock(receivers: &Mutex<Receivers>) -> MutexGuard<'_, Receivers> {
     receivers.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// A link that is taken away when this is dropped.
-struct Removed(Link);
+/// Removes the link when it is dropped.
+struct RemoveOnDrop(Link);
 
-impl Drop for Removed {
+impl Drop for RemoveOnDrop {
     fn drop(&mut self) {
-        // Somebody may have removed it already.
+        // It fails if another process has removed the link already.
         let _ = self.0.remove();
     }
 }
 
-/// Ends the program when a signal asks for it, somebody stops the link, or nobody reads it any more, whatever
-/// it is waiting for.
-fn watch(link: &Link, receivers: &Arc<Mutex<Receivers>>, ending: Ending) {
-    let by_signal = Arc::new(AtomicBool::new(false));
-    let (asked, stops_itself) = (link.clone(), by_signal.clone());
-    ending.when_asked(move |signal| {
-        stops_itself.store(true, Ordering::SeqCst);
-        stop_and_remove(&asked);
+/// Starts the two threads that end the process: on a signal, and when the link was stopped or no receiver
+/// is left.
+fn watch(link: &Link, receivers: &Arc<Mutex<Receivers>>, signals: TerminationSignals) {
+    // The signal thread stops the link, which the checking thread must not report as a failure.
+    let signal_arrived = Arc::new(AtomicBool::new(false));
+    let (stopped_link, set_arrived) = (link.clone(), signal_arrived.clone());
+    signals.on_arrival(move |signal| {
+        set_arrived.store(true, Ordering::SeqCst);
+        stop_and_remove(&stopped_link);
         process::exit(128 + signal);
     });
     let (link, receivers) = (link.clone(), receivers.clone());
     thread::spawn(move || {
         loop {
-            // Locked until the program has ended, if it does: then nobody else has anything to say.
-            let mut receivers = locked(&receivers);
-            if receivers.is_over() {
+            // On a failure, the lock is held until the process has ended, so that no other thread reports
+            // one, too.
+            let mut receivers = lock(&receivers);
+            if receivers.is_finished() {
                 return;
             }
-            match receivers.trouble() {
-                Some(failure) if !by_signal.load(Ordering::SeqCst) => {
+            match receivers.check() {
+                Some(failure) if !signal_arrived.load(Ordering::SeqCst) => {
                     stop_and_remove(&link);
-                    failure.tell();
+                    failure.report();
                     process::exit(1);
                 }
                 _ => drop(receivers),
             }
-            thread::sleep(BETWEEN_LOOKS);
+            thread::sleep(CHECK_INTERVAL);
         }
     });
 }
 
-/// Readers drain what is there and learn that it is not all.
+/// Ends the link early: receivers read what is left, and learn that data is missing.
 fn stop_and_remove(link: &Link) {
     let _ = link.stop();
     let _ = link.remove();
 }
 
-/// One of the threads of `watch` is about to end the program, and says why.
-fn wait_for_the_end() -> ! {
+/// Blocks because one of the threads of [`watch`] reports the reason and ends the process.
+fn wait_for_exit() -> ! {
     loop {
         thread::park();
     }
 }
 
-fn wait_for_consumers(link: &Link, name: &str, wanted: usize) {
-    let are_there = || living(&link.status()) >= wanted;
-    if are_there() {
+fn wait_for_receivers(link: &Link, name: &str, wanted: usize) {
+    let have_joined = || living(&link.status()) >= wanted;
+    if have_joined() {
         return;
     }
     if io::stderr().is_terminal() {
         let receivers = if wanted == 1 { "a receiver".to_owned() } else { format!("{wanted} receivers") };
-        eprintln!("waiting for {receivers}: tango recv {name}");
+        eprintln!("waiting for {receivers} to join; to start one, run: tango recv {name}");
     }
-    let mut pauses = Pauses::new();
-    while !are_there() {
-        pauses.pass();
+    let mut backoff = Backoff::new();
+    while !have_joined() {
+        backoff.sleep();
     }
 }
 
-/// Waits until every living consumer has read everything; those that leave or die count no more.
+/// Waits until every living consumer has read everything. Consumers that leave or die meanwhile do not count.
 fn wait_until_drained(link: &Link) {
-    let mut pauses = Pauses::new();
+    let mut backoff = Backoff::new();
     while link.status().consumers.iter().any(|consumer| consumer.alive && consumer.lag > 0) {
-        pauses.pass();
+        backoff.sleep();
     }
 }
 
-/// Publishes the input as it comes, in fragments of up to the MTU.
+/// Publishes whatever each read of the input returns, in fragments of up to the MTU.
 fn send_bytes(tx: &Producer<'_>) -> Result<(), Failure> {
     let mut input = io::stdin().lock();
     let mut buffer = vec![0; tx.mtu()];
     loop {
         match input.read(&mut buffer) {
             Ok(0) => return Ok(()),
-            Ok(len) => tx.send(&buffer[..len]).map_err(unsent)?,
+            Ok(len) => tx.send(&buffer[..len]).map_err(publish_failure)?,
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            Err(error) => return Err(unreadable(&error)),
+            Err(error) => return Err(input_failure(&error)),
         }
     }
 }
 
+/// Publishes each line of the input as a message.
 fn send_lines(tx: &Producer<'_>) -> Result<(), Failure> {
     let mut input = BufReader::with_capacity(1 << 16, io::stdin().lock());
     let mut line = Vec::new();
-    while input.read_until(b'\n', &mut line).map_err(|error| unreadable(&error))? > 0 {
-        tx.send_message(line.strip_suffix(b"\n").unwrap_or(&line), 0).map_err(unsent)?;
+    while input.read_until(b'\n', &mut line).map_err(|error| input_failure(&error))? > 0 {
+        tx.send_message(line.strip_suffix(b"\n").unwrap_or(&line), 0).map_err(publish_failure)?;
         line.clear();
     }
     Ok(())
 }
 
-fn unsent(error: TangoError) -> Failure {
+fn publish_failure(error: TangoError) -> Failure {
     if error == TangoError::Closed {
-        wait_for_the_end();
+        // The link was stopped: by another thread, or by another process, which the checking thread notices.
+        wait_for_exit();
     }
     Failure::new(error.to_string())
 }
 
-fn unreadable(error: &io::Error) -> Failure {
+fn input_failure(error: &io::Error) -> Failure {
     Failure::new(format!("cannot read standard input: {error}"))
 }

@@ -1,4 +1,4 @@
-//! Signals: those that ask the program to end, and the one that says that memory is gone.
+//! Signals: those that terminate the command, and `SIGBUS`, which reports that a mapped file was truncated.
 #![allow(unsafe_code)]
 
 use std::sync::OnceLock;
@@ -9,62 +9,69 @@ use nix::sys::signal::{SaFlags, SigAction, SigHandler, SigSet, Signal, sigaction
 
 use crate::failure::Failure;
 
-/// The signals by which people and systems end a program. Held back, they wait to be taken by
-/// [`Ending::when_asked`].
+/// The signals that ask a process to terminate. They are blocked, so that [`Self::on_arrival`] receives
+/// them instead of their default action.
 #[derive(Debug)]
-pub(crate) struct Ending(SigSet);
+pub(crate) struct TerminationSignals(SigSet);
 
-impl Ending {
-    /// Holds the signals back from now on, in this thread and in those that it starts. (One that is
-    /// ignored, as in a background job of a script, stays ignored.)
-    pub(crate) fn hold_back() -> Result<Self, Failure> {
-        let signals = ending();
-        signals.thread_block().map_err(|error| Failure::new(format!("cannot hold signals back: {error}")))?;
+impl TerminationSignals {
+    /// Blocks the signals in this thread and in all threads that it starts. A signal that the process
+    /// ignores stays ignored, for example `SIGINT` in a background job of a script.
+    pub(crate) fn block() -> Result<Self, Failure> {
+        let signals = termination_signals();
+        signals.thread_block().map_err(|error| Failure::new(format!("cannot block signals: {error}")))?;
         Ok(Self(signals))
     }
 
-    /// Runs `act` in a thread of its own when one of the signals arrives.
-    pub(crate) fn when_asked(self, act: impl FnOnce(i32) + Send + 'static) {
+    /// Runs `action` with the signal's number, in a thread of its own, when the first of the signals arrives.
+    pub(crate) fn on_arrival(self, action: impl FnOnce(i32) + Send + 'static) {
         thread::spawn(move || {
             if let Ok(signal) = self.0.wait() {
-                act(signal as i32);
+                action(signal as i32);
             }
         });
     }
 }
 
-/// Lets the signals through, whatever the program that started this one has done about them.
-pub(crate) fn let_through() -> Result<(), Failure> {
-    ending().thread_unblock().map_err(|error| Failure::new(format!("cannot let signals through: {error}")))
+/// Unblocks the signals. A child process inherits the blocked signals of its parent.
+pub(crate) fn unblock_termination() -> Result<(), Failure> {
+    termination_signals()
+        .thread_unblock()
+        .map_err(|error| Failure::new(format!("cannot unblock signals: {error}")))
 }
 
-fn ending() -> SigSet {
+fn termination_signals() -> SigSet {
     [Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP].into_iter().collect()
 }
 
-/// What is said when somebody has truncated the file of a link that is in use.
-static MEMORY_IS_GONE: OnceLock<String> = OnceLock::new();
+/// The message of the `SIGBUS` handler.
+static TRUNCATED: OnceLock<String> = OnceLock::new();
 
-/// Makes one line of what happens when somebody truncates the file of a link that is in use: of this one, if it is known.
-pub(crate) fn explain_lost_memory(link: Option<&str>) {
-    let (of, rm) = link.map_or(("a link".into(), String::new()), |name| {
-        (format!("link {name}"), format!(" ('tango rm --force {name}' clears up)"))
+/// Reports `SIGBUS` with one line and exit status 1. The kernel sends it to a process that accesses a
+/// mapped file beyond the file's end, so a file of the link was truncated. `link` is the link's name, if it
+/// is known.
+pub(crate) fn report_truncated_files(link: Option<&str>) {
+    let (link, advice) = link.map_or(("a link".into(), String::new()), |name| {
+        (format!("link {name}"), format!(" ('tango rm --force {name}' removes the link)"))
     });
-    let sentence = format!("tango: the memory of {of} is gone: somebody has truncated a file of it{rm}\n");
-    MEMORY_IS_GONE.get_or_init(|| sentence);
-    let action = SigAction::new(SigHandler::Handler(memory_is_gone), SaFlags::empty(), SigSet::empty());
-    // SAFETY: the handler calls only `write` and `_exit`, and loads what was stored above; all of that is safe at any
-    // point of a program. It does not return to the access that failed. It replaces the handler of std, which explains
-    // a stack that has overflowed; Linux reports that by another signal (SIGSEGV), whose handler stays.
-    // Without a handler the program would end too, with less to say; so an error changes little.
+    let message = format!("tango: the memory of {link} is gone: one of its files was truncated{advice}\n");
+    TRUNCATED.get_or_init(|| message);
+    let action = SigAction::new(SigHandler::Handler(exit_on_sigbus), SaFlags::empty(), SigSet::empty());
+    // SAFETY: the handler calls only `write` and `_exit`, which are async-signal-safe, and reads a cell
+    // that is initialized before the handler is installed. It never returns to the access that failed. It
+    // replaces the standard library's handler, which reports a stack overflow; on Linux that arrives as
+    // `SIGSEGV`, whose handler stays in place.
+    //
+    // An error is ignored: without the handler, `SIGBUS` still ends the process, only without a message.
     let _ = unsafe { sigaction(Signal::SIGBUS, &action) };
 }
 
-extern "C" fn memory_is_gone(_: libc::c_int) {
-    let sentence = MEMORY_IS_GONE.get().map_or("", String::as_str);
-    // SAFETY: the buffer lives as long as the program, and is of that length; `_exit` has no obligations.
+extern "C" fn exit_on_sigbus(_: libc::c_int) {
+    let message = TRUNCATED.get().map_or("", String::as_str);
+    // SAFETY: the pointer and the length are those of a string in a static, which is never dropped. `_exit`
+    // has no preconditions.
     unsafe {
-        libc::write(libc::STDERR_FILENO, sentence.as_ptr().cast(), sentence.len());
+        libc::write(libc::STDERR_FILENO, message.as_ptr().cast(), message.len());
         libc::_exit(1)
     }
 }

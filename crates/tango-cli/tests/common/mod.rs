@@ -1,4 +1,4 @@
-//! What the tests of the command share: a folder of their own, processes that do not outlive them.
+//! Shared by the tests of the command: a folder for each test, and processes that end with the test.
 #![allow(dead_code, missing_docs)]
 
 use std::fs::{self, File};
@@ -14,15 +14,15 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use rust_tango::{Link, LinkStatus};
 
-/// Long enough for a machine with other things to do. Nothing waits this long unless it hangs.
+/// How long a test waits for something that must happen, even on a busy machine.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(120);
 
-/// A folder for the links and files of one test.
-pub(crate) struct Place {
+/// A folder for the links and files of one test. Dropping it deletes it.
+pub(crate) struct TestFolder {
     path: PathBuf,
 }
 
-impl Place {
+impl TestFolder {
     pub(crate) fn new() -> Self {
         static COUNT: AtomicU32 = AtomicU32::new(0);
         let memory = Path::new("/dev/shm");
@@ -33,23 +33,24 @@ impl Place {
         Self { path }
     }
 
-    /// Where the links are.
+    /// The folder of links.
     pub(crate) fn links(&self) -> PathBuf {
         self.path.join("links")
     }
 
-    /// The names of the links that there are.
+    /// The names of all links.
     pub(crate) fn list(&self) -> Vec<String> {
         Link::list(Some(&self.links())).unwrap()
     }
 
-    /// A file of the test, with this content.
+    /// Creates a file with this content and opens it.
     pub(crate) fn file(&self, name: &str, content: &[u8]) -> File {
         fs::write(self.path.join(name), content).unwrap();
         File::open(self.path.join(name)).unwrap()
     }
 
-    /// Starts `tango` with these words as arguments, and standard input from a pipe.
+    /// Starts `tango` with these arguments, separated by spaces. Standard input is a pipe, standard output
+    /// a file.
     pub(crate) fn start(&self, arguments: &str) -> Running {
         self.start_with(arguments, Stdio::piped(), None)
     }
@@ -59,13 +60,13 @@ impl Place {
         self.start_with(arguments, input.into(), None)
     }
 
-    /// Starts `tango`; standard output goes to a file unless it is given.
+    /// Starts `tango` with this standard input. Standard output is a file unless given.
     pub(crate) fn start_with(&self, arguments: &str, input: Stdio, output: Option<Stdio>) -> Running {
         self.start_all_with(arguments, input, output, None)
     }
 
-    /// Starts `tango` with standard input from a pipe, and standard error where it is said.
-    pub(crate) fn start_with_errors_to(&self, arguments: &str, errors: Stdio) -> Running {
+    /// Starts `tango` with this standard error. Standard input is a pipe.
+    pub(crate) fn start_with_stderr(&self, arguments: &str, errors: Stdio) -> Running {
         self.start_all_with(arguments, Stdio::piped(), None, Some(errors))
     }
 
@@ -78,8 +79,8 @@ impl Place {
     ) -> Running {
         static COUNT: AtomicU32 = AtomicU32::new(0);
         let number = COUNT.fetch_add(1, Ordering::Relaxed);
-        let place = |what: &str| self.path.join(format!("{number}.{what}"));
-        let (out, err) = (place("out"), place("err"));
+        let path = |stream: &str| self.path.join(format!("{number}.{stream}"));
+        let (out, err) = (path("out"), path("err"));
         let child = Command::new(env!("CARGO_BIN_EXE_tango"))
             .args(arguments.split_whitespace())
             .env("TANGO_DIR", self.links())
@@ -88,15 +89,15 @@ impl Place {
             .stderr(errors.unwrap_or_else(|| File::create(&err).unwrap().into()))
             .spawn()
             .unwrap();
-        Running { child, out, err, what: arguments.to_owned() }
+        Running { child, out, err, arguments: arguments.to_owned() }
     }
 
-    /// Runs `tango` to its end without input.
-    pub(crate) fn run(&self, arguments: &str) -> Ended {
-        self.start_with(arguments, Stdio::null(), None).end()
+    /// Runs `tango` without input until it exits.
+    pub(crate) fn run(&self, arguments: &str) -> Exited {
+        self.start_with(arguments, Stdio::null(), None).finish()
     }
 
-    /// Waits until the link is there and its status is as wanted.
+    /// Waits until the link exists and its status is as wanted.
     pub(crate) fn await_status(&self, link: &str, wanted: impl Fn(&LinkStatus) -> bool) {
         wait_until(&format!("status of {link}"), || {
             Link::open_in(self.links(), link).is_ok_and(|link| wanted(&link.status()))
@@ -104,48 +105,65 @@ impl Place {
     }
 }
 
-impl Drop for Place {
+/// Links whose senders were killed.
+impl TestFolder {
+    /// Starts a sender that waits for a receiver, and waits until it has created its link.
+    pub(crate) fn start_sender(&self, link: &str) -> Running {
+        let sender = self.start(&format!("send {link}"));
+        self.await_status(link, |status| status.producer);
+        sender
+    }
+
+    /// Leaves a link behind whose producer was killed and which has no consumers.
+    pub(crate) fn leave_dead_link(&self, link: &str) {
+        let sender = self.start_sender(link);
+        sender.signal(Signal::SIGKILL);
+        sender.wait();
+    }
+}
+
+impl Drop for TestFolder {
     fn drop(&mut self) {
         let _ = fs::remove_dir_all(&self.path);
     }
 }
 
-/// A process that is ended when this is dropped.
+/// A running `tango`. Dropping it kills the process.
 pub(crate) struct Running {
     pub(crate) child: Child,
     pub(crate) out: PathBuf,
     err: PathBuf,
-    what: String,
+    arguments: String,
 }
 
-/// How a process has ended, and what it has written.
-pub(crate) struct Ended {
+/// The exit status and the output of a process.
+pub(crate) struct Exited {
     pub(crate) status: ExitStatus,
     pub(crate) out: Vec<u8>,
     pub(crate) err: String,
 }
 
 impl Running {
-    /// Closes its input, and waits for its end.
-    pub(crate) fn end(mut self) -> Ended {
+    /// Closes its standard input and waits until it exits.
+    pub(crate) fn finish(mut self) -> Exited {
         drop(self.child.stdin.take());
-        self.end_by_itself()
+        self.wait()
     }
 
-    /// Waits for its end, although its input stays open.
-    pub(crate) fn end_by_itself(mut self) -> Ended {
+    /// Waits until it exits, with its standard input open.
+    pub(crate) fn wait(mut self) -> Exited {
         let mut status = None;
-        wait_until(&format!("end of tango {}", self.what), || {
+        wait_until(&format!("exit of tango {}", self.arguments), || {
             status = self.child.try_wait().unwrap();
             status.is_some()
         });
         let out = fs::read(&self.out).unwrap_or_default();
         let err = fs::read_to_string(&self.err).unwrap_or_default();
-        Ended { status: status.unwrap(), out, err }
+        Exited { status: status.unwrap(), out, err }
     }
 
-    /// What it has written to standard error so far.
-    pub(crate) fn errors(&self) -> String {
+    /// Its standard error so far.
+    pub(crate) fn stderr(&self) -> String {
         fs::read_to_string(&self.err).unwrap()
     }
 
@@ -154,9 +172,9 @@ impl Running {
         self.child.stdin.as_mut().unwrap().write_all(bytes).unwrap();
     }
 
-    /// Waits until it has written this much to standard output.
+    /// Waits until it has written `len` bytes to standard output.
     pub(crate) fn await_output(&self, len: usize) {
-        wait_until(&format!("output of tango {}", self.what), || {
+        wait_until(&format!("output of tango {}", self.arguments), || {
             fs::metadata(&self.out).is_ok_and(|file| file.len() >= len as u64)
         });
     }
@@ -178,19 +196,19 @@ impl Drop for Running {
     }
 }
 
-impl Ended {
-    /// Its exit status; minus the signal if one has ended it.
+impl Exited {
+    /// The exit status, or minus the number of the signal that has terminated it.
     pub(crate) fn code(&self) -> i32 {
         self.status.code().unwrap_or_else(|| -self.status.signal().unwrap())
     }
 
-    /// It has done what it should, and has nothing to complain about.
+    /// Asserts status 0 and an empty standard error.
     #[track_caller]
     pub(crate) fn assert_ok(&self) {
         assert_eq!((self.code(), self.err.as_str()), (0, ""));
     }
 
-    /// It has failed with this status, and one line on standard error that contains each of these.
+    /// Asserts this exit status, and one line on standard error that contains each of `parts`.
     #[track_caller]
     pub(crate) fn assert_failed(&self, code: i32, parts: &[&str]) {
         let err = &self.err;
@@ -202,7 +220,7 @@ impl Ended {
     }
 }
 
-/// Waits for something that must come.
+/// Polls until `done`, and panics after [`PATIENCE`].
 #[track_caller]
 pub(crate) fn wait_until(what: &str, mut done: impl FnMut() -> bool) {
     let begin = Instant::now();
@@ -212,8 +230,8 @@ pub(crate) fn wait_until(what: &str, mut done: impl FnMut() -> bool) {
     }
 }
 
-/// Bytes without a pattern, the same each time.
-pub(crate) fn noise(len: usize) -> Vec<u8> {
+/// Pseudo-random bytes, the same ones each time.
+pub(crate) fn random_bytes(len: usize) -> Vec<u8> {
     let mut state = 0x2545_f491_4f6c_dd1d_u64;
     let mut bytes = Vec::with_capacity(len + 8);
     while bytes.len() < len {
@@ -226,7 +244,7 @@ pub(crate) fn noise(len: usize) -> Vec<u8> {
     bytes
 }
 
-/// Checks equality without printing megabytes.
+/// Asserts equality without printing all bytes.
 #[track_caller]
 pub(crate) fn assert_same(got: &[u8], wanted: &[u8]) {
     assert_eq!(got.len(), wanted.len());

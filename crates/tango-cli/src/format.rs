@@ -1,9 +1,9 @@
-//! Numbers and tables for people to read.
+//! Numbers, durations and tables in the form in which the command prints them.
 
 use std::fmt::Write;
 use std::time::Duration;
 
-/// `1234567` as `1,234,567`.
+/// A count with separators: `1,234,567`.
 pub(crate) fn count(number: u64) -> String {
     let digits = number.to_string();
     let mut text = String::new();
@@ -16,7 +16,7 @@ pub(crate) fn count(number: u64) -> String {
     text
 }
 
-/// Bytes in the largest unit that keeps the number over 1: `1.2 MiB`.
+/// A number of bytes in the largest unit that it reaches: `1.2 MiB`.
 pub(crate) fn bytes(number: f64) -> String {
     let mut units = ["B", "KiB", "MiB", "GiB"].into_iter();
     let (mut number, mut unit) = (number, units.next().unwrap_or_default());
@@ -29,8 +29,8 @@ pub(crate) fn bytes(number: f64) -> String {
     if unit == "B" { format!("{number:.0} B") } else { format!("{number:.1} {unit}") }
 }
 
-/// A count in short: `12.3 M`.
-pub(crate) fn short(number: f64) -> String {
+/// A rounded count: `12.30 M`.
+pub(crate) fn short_count(number: f64) -> String {
     match number {
         1e9.. => format!("{:.2} G", number / 1e9),
         1e6.. => format!("{:.2} M", number / 1e6),
@@ -39,9 +39,9 @@ pub(crate) fn short(number: f64) -> String {
     }
 }
 
-/// A short time with three digits or so: `312 ns`, `4.10 us`.
-pub(crate) fn time(time: Duration) -> String {
-    let ns = time.as_nanos() as f64;
+/// A duration in the largest unit that it reaches: `312 ns`, `4.10 us`.
+pub(crate) fn duration(duration: Duration) -> String {
+    let ns = duration.as_nanos() as f64;
     match ns {
         1e9.. => format!("{:.2} s", ns / 1e9),
         1e6.. => format!("{:.2} ms", ns / 1e6),
@@ -50,8 +50,9 @@ pub(crate) fn time(time: Duration) -> String {
     }
 }
 
-/// Rows of cells as lines of columns, numbers (`right`) to the right, without space at the ends of lines.
-pub(crate) fn table(rows: &[Vec<String>], right: &[bool]) -> String {
+/// Rows of cells as aligned columns without trailing spaces. `align_right` names the columns that are
+/// aligned to the right, by index.
+pub(crate) fn table(rows: &[Vec<String>], align_right: &[usize]) -> String {
     let columns = rows.iter().map(Vec::len).max().unwrap_or(0);
     let width = |column: usize| {
         rows.iter().filter_map(|row| row.get(column)).map(|cell| cell.chars().count()).max().unwrap_or(0)
@@ -63,8 +64,8 @@ pub(crate) fn table(rows: &[Vec<String>], right: &[bool]) -> String {
         for (column, cell) in row.iter().enumerate() {
             let gap = if column == 0 { "" } else { "  " };
             let width = widths[column];
-            // Writing to a string does not fail.
-            let _ = if right.get(column) == Some(&true) {
+            // Writing to a string cannot fail.
+            let _ = if align_right.contains(&column) {
                 write!(line, "{gap}{cell:>width$}")
             } else {
                 write!(line, "{gap}{cell:<width$}")
@@ -81,17 +82,17 @@ mod tests {
     use super::*;
 
     #[test]
-    fn numbers_read_well() {
+    fn numbers_have_separators_and_units() {
         assert_eq!([0, 999, 1000, 1_234_567].map(count), ["0", "999", "1,000", "1,234,567"]);
         assert_eq!([0.0, 1023.0, 1024.0, 1.5e9].map(bytes), ["0 B", "1023 B", "1.0 KiB", "1.4 GiB"]);
-        assert_eq!([12.0, 12e3, 12e6, 12e9].map(short), ["12", "12.0 k", "12.00 M", "12.00 G"]);
-        let times = [312, 4100, 5_000_000, 3_000_000_000].map(|ns| time(Duration::from_nanos(ns)));
-        assert_eq!(times, ["312 ns", "4.10 us", "5.00 ms", "3.00 s"]);
+        assert_eq!([12.0, 12e3, 12e6, 12e9].map(short_count), ["12", "12.0 k", "12.00 M", "12.00 G"]);
+        let durations = [312, 4100, 5_000_000, 3_000_000_000].map(|ns| duration(Duration::from_nanos(ns)));
+        assert_eq!(durations, ["312 ns", "4.10 us", "5.00 ms", "3.00 s"]);
     }
 
     #[test]
-    fn columns_line_up() {
+    fn columns_are_aligned() {
         let rows = [["a", "1"], ["bcd", "23"]].map(|row| row.map(String::from).to_vec());
-        assert_eq!(table(&rows, &[false, true]), "a     1\nbcd  23\n");
+        assert_eq!(table(&rows, &[1]), "a     1\nbcd  23\n");
     }
 }

@@ -1,31 +1,32 @@
-//! Where links are: the folder that the user names, or the library's default.
+//! [`LinkFolder`]: the folder of links that `--dir` names, or the library's default folder.
 
 use std::path::{Path, PathBuf};
 
 use rust_tango::{Link, LinkBuilder, LinkError};
 
-/// The folder of links that this run works in.
+/// The folder of links that this process works in.
 #[derive(Debug, Clone)]
-pub(crate) struct Place {
-    /// What `--dir` says; otherwise the library finds the folder.
+pub(crate) struct LinkFolder {
+    /// The value of `--dir`. `None`: the library chooses the folder (`TANGO_DIR`, else `/dev/shm/tango-UID`).
     dir: Option<PathBuf>,
 }
 
-impl Place {
+impl LinkFolder {
     pub(crate) fn new(dir: Option<PathBuf>) -> Self {
         Self { dir }
     }
 
-    /// What `--dir` says, for processes that this one starts, and for the library.
-    pub(crate) fn explicit(&self) -> Option<&Path> {
+    /// The value of `--dir`, to pass on to child processes and to the library.
+    pub(crate) fn dir(&self) -> Option<&Path> {
         self.dir.as_deref()
     }
 
-    /// The folder.
-    pub(crate) fn folder(&self) -> PathBuf {
-        Link::folder_of_links(self.explicit())
+    /// The path of the folder, whoever chose it.
+    pub(crate) fn path(&self) -> PathBuf {
+        Link::folder_of_links(self.dir())
     }
 
+    /// Opens the link with this name.
     pub(crate) fn open(&self, name: &str) -> Result<Link, LinkError> {
         match &self.dir {
             Some(dir) => Link::open_in(dir, name),
@@ -33,7 +34,7 @@ impl Place {
         }
     }
 
-    /// A builder of links in this folder.
+    /// A builder for links in this folder.
     pub(crate) fn builder(&self) -> LinkBuilder {
         match &self.dir {
             Some(dir) => Link::builder().dir(dir),
@@ -43,11 +44,11 @@ impl Place {
 
     /// The names of all links.
     pub(crate) fn list(&self) -> Result<Vec<String>, LinkError> {
-        Link::list(self.explicit())
+        Link::list(self.dir())
     }
 
-    /// Takes the link of this name away, whoever uses it.
+    /// Removes the link with this name, even if it is in use.
     pub(crate) fn remove(&self, name: &str) -> Result<(), LinkError> {
-        Link::remove_named(self.explicit(), name)
+        Link::remove_named(self.dir(), name)
     }
 }

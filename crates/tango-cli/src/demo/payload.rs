@@ -1,0 +1,62 @@
+//! Payloads that a reader can check: every byte follows from the sequence number of the fragment.
+
+const WORD: usize = size_of::<u64>();
+
+/// Fills the payload of fragment `seq`.
+pub(crate) fn fill(payload: &mut [u8], seq: u64) {
+    let first = first_word(seq);
+    let mut words = payload.chunks_exact_mut(WORD);
+    let mut index = 0;
+    for bytes in &mut words {
+        bytes.copy_from_slice(&word(first, index).to_le_bytes());
+        index += 1;
+    }
+    let rest = words.into_remainder();
+    let len = rest.len();
+    rest.copy_from_slice(&word(first, index).to_le_bytes()[..len]);
+}
+
+/// Whether the payload is what [`fill`] writes for fragment `seq`.
+pub(crate) fn is_filled(payload: &[u8], seq: u64) -> bool {
+    let first = first_word(seq);
+    let words = payload.chunks_exact(WORD);
+    let (rest, mut index, mut difference) = (words.remainder(), 0, 0);
+    for bytes in words {
+        difference |= word(first, index) ^ u64::from_le_bytes(bytes.try_into().unwrap_or_default());
+        index += 1;
+    }
+    difference == 0 && rest == &word(first, index).to_le_bytes()[..rest.len()]
+}
+
+/// The first word of a payload. It is different for each `seq`, and successive ones share no pattern.
+#[inline]
+fn first_word(seq: u64) -> u64 {
+    let mixed = seq.wrapping_mul(0xd6e8_feb8_6659_fd93);
+    mixed ^ mixed >> 32
+}
+
+/// The word at `index` of the payload that begins with the word `first`.
+#[inline]
+fn word(first: u64, index: usize) -> u64 {
+    first.wrapping_add((index as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_changed_byte_is_detected() {
+        for size in [0, 1, 7, 8, 9, 64, 100] {
+            let mut payload = vec![0; size];
+            fill(&mut payload, 7);
+            assert!(is_filled(&payload, 7));
+            for index in 0..size {
+                payload[index] ^= 1;
+                assert!(!is_filled(&payload, 7), "byte {index} of {size}");
+                payload[index] ^= 1;
+            }
+            assert!(size < 2 || !is_filled(&payload, 8));
+        }
+    }
+}

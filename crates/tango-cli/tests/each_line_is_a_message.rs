@@ -1,0 +1,57 @@
+//! With `--lines`, each line of the input is one message, whatever its length, and each message is one line
+//! of output.
+
+mod common;
+
+use common::{TestFolder, assert_same, random_bytes};
+
+#[track_caller]
+fn assert_received(input: &[u8], send: &str, recv: &str, wanted: &[u8]) {
+    let folder = TestFolder::new();
+    let receiver = folder.start(&format!("recv x {recv}"));
+    folder.start_with_input(&format!("send x {send}"), folder.file("file", input)).finish().assert_ok();
+    let exited = receiver.finish();
+    exited.assert_ok();
+    assert_same(&exited.out, wanted);
+}
+
+#[test]
+fn short_long_and_empty_lines_arrive() {
+    let text = b"one\n\n\ntwo\nthis line is longer than the MTU\n\n12345678\n123456789\n1234567890123456\n";
+    assert_received(text, "--lines --mtu 8", "--lines", text);
+}
+
+#[test]
+fn a_last_line_without_a_newline_gets_one() {
+    assert_received(b"a\nb", "--lines", "--lines", b"a\nb\n");
+    assert_received(b"", "--lines", "--lines", b"");
+    assert_received(b"\n", "--lines", "--lines", b"\n");
+}
+
+#[test]
+fn messages_do_not_contain_the_newline() {
+    assert_received(b"a\n\nb\nc\n", "--lines", "", b"abc");
+}
+
+#[test]
+fn a_line_can_have_megabytes_of_any_bytes() {
+    let mut line: Vec<u8> = random_bytes(5 << 20).into_iter().filter(|byte| *byte != b'\n').collect();
+    line.extend_from_slice(b"\nshort\n");
+    assert_received(&line, "--lines --mtu 1000", "--lines", &line);
+}
+
+#[test]
+fn a_message_without_its_beginning_is_skipped() {
+    let folder = TestFolder::new();
+    let mut sender = folder.start("send x --lines --mtu 4 --depth 4 --wait-for 0");
+    sender.write(b"0123456789abcdefghijkl\n");
+    folder.await_status("x", |status| status.next - status.start == 6);
+    let receiver = folder.start("recv x --lines");
+    folder.await_status("x", |status| status.consumers.len() == 1);
+    sender.write(b"whole\n");
+    receiver.await_output(6);
+    sender.finish().assert_ok();
+    let exited = receiver.finish();
+    assert_same(&exited.out, b"whole\n");
+    exited.assert_failed(3, &["were lost", "before this receiver joined"]);
+}
