@@ -32,8 +32,8 @@ use core::fmt;
 ///     loop {
 ///         match rx.poll() {
 ///             Ok(Some(fragment)) => println!("{} bytes", fragment.payload.len()),
-///             Ok(None) => return !rx.is_closed(),
-///             // Fragments were lost. The next call reads on behind the gap.
+///             Ok(None) => break, // nothing there now
+///             // Fragments were lost. The next call continues after the gap.
 ///             Err(TangoError::Overrun { lost, .. } | TangoError::Evicted { lost, .. }) => {
 ///                 eprintln!("{lost} fragments lost");
 ///             }
@@ -46,6 +46,7 @@ use core::fmt;
 ///             }
 ///         }
 ///     }
+///     !rx.is_closed()
 /// }
 /// # let link = rust_tango::Link::builder().build()?;
 /// # let (tx, mut rx) = (link.producer()?, link.consumer()?);
@@ -80,7 +81,7 @@ pub enum TangoError {
 
     // Reading.
     /// The producer lapped this reader, and overwrote fragments that it had not read. The next call
-    /// continues behind the gap.
+    /// continues after the gap.
     Overrun {
         /// How many fragments this reader lost.
         lost: u64,
@@ -89,7 +90,7 @@ pub enum TangoError {
     },
     /// This evictable consumer kept the producer waiting for longer than the producer's patience, and the
     /// producer stopped waiting for it. The consumer has already joined again: the next call continues
-    /// behind the gap, and the producer waits for it as before.
+    /// after the gap, and the producer waits for it as before.
     Evicted {
         /// How many fragments this reader lost.
         lost: u64,
@@ -98,7 +99,7 @@ pub enum TangoError {
     },
     /// The metadata of a fragment points outside the payload region, or names a size over the MTU. Only
     /// memory that was written by something other than this library can contain such metadata. The
-    /// fragment was skipped. The next call continues behind it.
+    /// fragment was skipped. The next call continues after it.
     Corrupt {
         /// Sequence number of the skipped fragment.
         seq: u64,

@@ -1,5 +1,5 @@
-//! Messages longer than the MTU: [`Producer::send_message`] splits them into fragments, and [`Assembler`] joins the
-//! fragments. The control bits of `ctl` mark the first and the last fragment.
+//! Messages longer than the MTU: [`Producer::send_message`] splits them into fragments, and [`Assembler`]
+//! joins the fragments. The control bits of `ctl` mark the first and the last fragment.
 
 use alloc::vec::Vec;
 
@@ -9,16 +9,18 @@ use crate::producer::Producer;
 use crate::ring::metadata::Control;
 
 impl Producer<'_> {
-    /// Publishes a message of any length in as many fragments as it needs, at least one. Returns their number.
+    /// Publishes a message of any length in as many fragments as it needs, at least one. Returns their
+    /// number.
     ///
     /// Each fragment has this `sig` and a `ts` of 0, and its `ctl` says which part it is (see
     /// [`FragmentMetadata`](crate::FragmentMetadata)). An [`Assembler`] on the reader's side joins them.
     ///
-    /// Waits for credits like [`Producer::publish_blocking`], for each fragment. The same deadlocks are possible.
+    /// Waits for credits like [`Producer::publish_blocking`], for each fragment. The same deadlocks are
+    /// possible.
     ///
     /// # Errors
-    /// - [`TangoError::Closed`] if the link was stopped while credits were missing. Part of the message may have
-    ///   been published.
+    /// - [`TangoError::Closed`] if the link was stopped while credits were missing. Part of the message may
+    ///   have been published.
     /// - [`TangoError::TooLarge`] if the link has an MTU of 0 and the message is not empty.
     ///
     /// # Examples
@@ -33,17 +35,17 @@ impl Producer<'_> {
         }
         let (mut rest, mut fragments) = (message, 0);
         while !rest.is_empty() {
-            let (part, behind) = rest.split_at(mtu.min(rest.len()));
+            let (part, after) = rest.split_at(mtu.min(rest.len()));
             let mut control = Control::WHOLE;
             if fragments != 0 {
                 control = control.with_continues();
             }
-            if !behind.is_empty() {
+            if !after.is_empty() {
                 control = control.with_more();
             }
             self.publish_blocking(part, sig, control.bits(), 0)?;
             fragments += 1;
-            rest = behind;
+            rest = after;
         }
         Ok(fragments)
     }
@@ -81,17 +83,17 @@ impl core::error::Error for MessageError {}
 
 /// Joins the fragments of messages that are longer than the MTU.
 ///
-/// Give it all fragments of one link, in the order in which they were published. It recognises the parts of a message
-/// by their `ctl` (see [`Control`]). A message of a single fragment passes through it as well.
+/// Give it all fragments of one link, in the order in which they were published. It recognises the parts of a
+/// message by their `ctl` (see [`Control`]). A message of a single fragment passes through it as well.
 ///
 /// How it handles losses:
 ///
 /// - After an error, it skips the rest of the damaged message. The next message starts afresh.
 /// - If a message has no end because the next one begins, there is no error. It is only counted
 ///   ([`Assembler::dropped`]).
-/// - If the end of a skipped message is lost together with the beginning of the next one, the rest of that next message
-///   looks like the rest of the skipped one. The two are reported and counted as one. (The consumer has already
-///   reported how many fragments were lost.)
+/// - If the end of a skipped message is lost together with the beginning of the next one, the rest of that
+///   next message looks like the rest of the skipped one. The two are reported and counted as one. (The
+///   consumer has already reported how many fragments were lost.)
 ///
 /// # Examples
 ///

@@ -7,8 +7,9 @@ const CONSUMERS: usize = 7;
 
 /// Counters that one producer and up to seven consumers write, and that any thread may read.
 ///
-/// Each writer has counters of its own, so counting costs it an ordinary store. [`Metrics::snapshot`] adds up the
-/// counts of all consumers. A consumer that attaches after another has left continues from that one's counts.
+/// Each writer has counters of its own, so counting costs it an ordinary store. [`Metrics::snapshot`] adds up
+/// the counts of all consumers. A consumer that attaches after another has left continues from that one's
+/// counts.
 ///
 /// Attach it with [`Producer::with_metrics`](crate::Producer::with_metrics) and
 /// [`Consumer::with_metrics`](crate::Consumer::with_metrics). It must outlive both: a `static` does.
@@ -49,8 +50,8 @@ struct Counters {
 
 /// The counts of a [`Metrics`], from [`Metrics::snapshot`].
 ///
-/// They are read one after the other, while the writers change them, so two counts may not fit together. [`Metrics`] has an
-/// example.
+/// They are read one after the other, while the writers change them, so two counts may not fit together.
+/// [`Metrics`] has an example.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct MetricsSnapshot {
     /// Fragments published.
@@ -64,7 +65,8 @@ pub struct MetricsSnapshot {
 }
 
 impl MetricsSnapshot {
-    /// Fragments published and not yet consumed: `published - consumed`, at least 0. Only meaningful with one consumer.
+    /// Fragments published and not yet consumed: `published - consumed`, at least 0. Only meaningful with one
+    /// consumer.
     pub fn lag(&self) -> u64 {
         self.published.saturating_sub(self.consumed)
     }

@@ -1,11 +1,12 @@
 //! Timestamps of 32 bits, for the `ts` of a [`FragmentMetadata`](crate::FragmentMetadata).
 //!
-//! A fragment has room for the low 32 bits of a time in nanoseconds ([`compress`]). The reader restores the full time
-//! ([`expand`]): of all times that end in these 32 bits, it takes the one nearest to a full time that it knows, for
-//! example from its own clock.
+//! A fragment has room for the low 32 bits of a time in nanoseconds ([`compress`]). The reader restores the
+//! full time ([`expand`]): of all times that end in these 32 bits, it takes the one nearest to a full time
+//! that it knows, for example from its own clock.
 //!
-//! The result is right if the two times are less than 2^31 ns (about 2.147 s) apart, in either direction. If they are
-//! farther apart, the result is wrong by a multiple of 2^32 ns (about 4.295 s), and the reader cannot detect that.
+//! The result is right if the two times are less than 2^31 ns (about 2.147 s) apart, in either direction. If
+//! they are farther apart, the result is wrong by a multiple of 2^32 ns (about 4.295 s), and the reader
+//! cannot detect that.
 //!
 //! Any clock will do, as long as both sides read the same one.
 //!
@@ -26,13 +27,15 @@ pub const fn compress(ns: u64) -> u32 {
     ns as u32
 }
 
-/// The time in nanoseconds whose low 32 bits are `ts` and that is nearest to `near`. The [module](self) has an example.
+/// The time in nanoseconds whose low 32 bits are `ts` and that is nearest to `near`. The [module](self) has
+/// an example.
 ///
-/// The result is from `near - 2^31` to `near + 2^31 - 1`. If two times are equally near (2^31 ns to either side), it
-/// is the earlier one.
+/// The result is from `near - 2^31` to `near + 2^31 - 1`. If two times are equally near (2^31 ns to either
+/// side), it is the earlier one.
 ///
-/// The arithmetic wraps like a 64-bit clock. It never panics or saturates. Near 0, the nearest time may be before 0,
-/// that is, near `u64::MAX`, and the reverse. A clock that started at 0 cannot cause this after its first 2.147 s.
+/// The arithmetic wraps like a 64-bit clock. It never panics or saturates. Near 0, the nearest time may be
+/// before 0, that is, near `u64::MAX`, and the reverse. A clock that started at 0 cannot cause this after its
+/// first 2.147 s.
 #[inline]
 pub const fn expand(ts: u32, near: u64) -> u64 {
     // Sign extension: the 32-bit distance, from -2^31 to 2^31 - 1, becomes the same 64-bit distance.

@@ -1,8 +1,8 @@
 //! Cache instructions: prefetch, write back, evict. They are hints, and change no value.
 //!
-//! Most of the time between two cores is spent moving cache lines from one to the other. How long a move takes depends
-//! on the state in which each core left the line. Prefetching is used on all x86-64 processors. Writing back and evicting
-//! are used only on AMD's, where measurements showed a benefit.
+//! Most of the time between two cores is spent moving cache lines from one to the other. How long a move
+//! takes depends on the state in which each core left the line. Prefetching is used on all x86-64 processors.
+//! Writing back and evicting are used only on AMD's, where measurements showed a benefit.
 #![allow(unsafe_code)]
 
 use crate::sync::{AtomicU64, Relaxed, StaticU64};
@@ -10,16 +10,16 @@ use crate::sync::{AtomicU64, Relaxed, StaticU64};
 /// Whether the lines of a ring should leave the caches between two uses: [`evict`] after they are read, and
 /// [`prefetch_for_writing`] before they are written again. The ring has `depth` lines in `bytes`.
 ///
-/// It helps on AMD's processors. There, a writer that takes back a modified line from a reader's cache pays a full round
-/// trip for each line, one after the other, while fetches of other lines overlap with other work (`bench/`: workload
-/// `throughput`). It does not help in smaller rings, which stay in the nearest caches, nor in larger ones, whose lines
-/// leave the caches anyway before their next use (workload `deep`).
+/// It helps on AMD's processors. There, a writer that takes back a modified line from a reader's cache pays a
+/// full round trip for each line, one after the other, while fetches of other lines overlap with other work
+/// (`bench/`: workload `throughput`). It does not help in smaller rings, which stay in the nearest caches,
+/// nor in larger ones, whose lines leave the caches anyway before their next use (workload `deep`).
 pub(crate) fn evicting_helps(depth: u64, bytes: usize) -> bool {
     depth >= EVICT_FROM_DEPTH && bytes <= EVICT_TO_BYTES && support() != Support::None
 }
 
-/// Whether a reader should [`write_back`] the lines that it has read, if the producer [`is_near`]. This helps in small
-/// rings, too, and in somewhat larger ones. `bytes` is the size of the ring.
+/// Whether a reader should [`write_back`] the lines that it has read, if the producer [`is_near`]. This helps
+/// in small rings, too, and in somewhat larger ones. `bytes` is the size of the ring.
 pub(crate) fn writing_back_helps(bytes: usize) -> bool {
     bytes <= WRITE_BACK_TO_BYTES && support() == Support::EvictAndWriteBack
 }
@@ -75,25 +75,26 @@ fn detect_support() -> Support {
     Support::None
 }
 
-/// Whether the producer runs on a near core, measured by a load of `word`, which the producer has just written.
+/// Whether the producer runs on a near core, measured by a load of `word`, which the producer has just
+/// written.
 ///
-/// A reader should [`write_back`] its lines if the producer is near, and [`evict`] them if it is far. A line that was
-/// written back stays in the reader's cache, and a near producer takes it from there quickly. An evicted line comes from
-/// memory, which is faster only for a far producer.
+/// A reader should [`write_back`] its lines if the producer is near, and [`evict`] them if it is far. A line
+/// that was written back stays in the reader's cache, and a near producer takes it from there quickly. An
+/// evicted line comes from memory, which is faster only for a far producer.
 pub(crate) fn is_near(word: &AtomicU64) -> bool {
     ticks_to_load(word) < NEAR_TICKS
 }
 
-/// Measured on a processor with 2.6 ticks per nanosecond. Cores that share a cache need 80 to 200 ticks, with round trips
-/// of 30 to 110 ns in `bench/`. Other cores need 340 ticks and more, with round trips of 430 ns.
+/// Measured on a processor with 2.6 ticks per nanosecond. Cores that share a cache need 80 to 200 ticks, with
+/// round trips of 30 to 110 ns in `bench/`. Other cores need 340 ticks and more, with round trips of 430 ns.
 const NEAR_TICKS: u64 = 240;
 
 /// How long a load takes, in ticks of the time-stamp counter.
 fn ticks_to_load(word: &AtomicU64) -> u64 {
     #[cfg(all(target_arch = "x86_64", not(miri), not(loom), not(portable)))]
-    // SAFETY: the assembly loads `word` once, as a relaxed load would, and discards the value. It reads the time-stamp
-    // counter before and after, which every x86-64 processor has. (A kernel can forbid that to user programs. Linux does
-    // so only if the program asks for it.)
+    // SAFETY: the assembly loads `word` once, as a relaxed load would, and discards the value. It reads the
+    // time-stamp counter before and after, which every x86-64 processor has. (A kernel can forbid that to
+    // user programs. Linux does so only if the program asks for it.)
     unsafe {
         let ticks: u64;
         core::arch::asm!(
@@ -166,8 +167,9 @@ pub(crate) fn write_back(word: &AtomicU64) {
 #[inline]
 pub(crate) fn evict(word: &AtomicU64) {
     #[cfg(all(target_arch = "x86_64", not(miri), not(loom), not(portable)))]
-    // SAFETY: to the memory model a flush is no access: it changes no value and returns none. `word` is a valid
-    // reference, so the flush cannot fault. The caller has checked `evicting_helps`, so the instruction exists.
+    // SAFETY: to the memory model a flush is no access: it changes no value and returns none. `word` is a
+    // valid reference, so the flush cannot fault. The caller has checked `evicting_helps`, so the instruction
+    // exists.
     unsafe {
         core::arch::asm!("clflushopt [{}]", in(reg) word, options(nostack, preserves_flags));
     }

@@ -1,8 +1,8 @@
 //! [`AsyncConsumer`]: a consumer whose fragments are awaited, under any executor.
 //!
-//! A producer in another process can wake a thread that sleeps on its eventcount. It can do nothing else for a reader: it
-//! cannot call a [`Waker`], or write to a descriptor, of the reader's process. So each `AsyncConsumer` has a thread that
-//! sleeps in its place, the *watcher* (`watcher.rs`):
+//! A producer in another process can wake a thread that sleeps on its eventcount. It can do nothing else for
+//! a reader: it cannot call a [`Waker`], or write to a descriptor, of the reader's process. So each
+//! `AsyncConsumer` has a thread that sleeps in its place, the *watcher* (`watcher.rs`):
 //!
 //! ```text
 //!   task                                     watcher thread                          producer
@@ -16,17 +16,17 @@
 //!
 //! Invariants:
 //!
-//! - *No wakeup is lost.* A request says what the reader has polled for in vain. Before the watcher sleeps, it checks for
-//!   the same itself, by the rules of [`eventcount`](crate::waiting::eventcount). A request stays pending until it is
-//!   answered, or replaced by a later one of the same reader.
-//! - *The descriptor is readable unless a request is pending that asks for it.* So a program that has polled until there
-//!   was nothing can wait for the descriptor, whatever happened before.
-//! - *Each word of a consumer's slot has one writer.* The task notifies the producer of credits, and so writes `count`. Only
-//!   the watcher sleeps, and so writes `asleep`: while an `AsyncConsumer` exists, no blocking call of its consumer is
-//!   possible.
-//! - *The watcher never reads a fragment, and accesses the link's memory only while a request is pending.* Before the
-//!   consumer is dropped, the watcher has ended, or is calling a waker. In the second case it has removed the request, and
-//!   no longer accesses the link.
+//! - *No wakeup is lost.* A request says what the reader has polled for in vain. Before the watcher sleeps,
+//!   it checks for the same itself, by the rules of [`eventcount`](crate::waiting::eventcount). A request
+//!   stays pending until it is answered, or replaced by a later one of the same reader.
+//! - *The descriptor is readable unless a request is pending that asks for it.* So a program that has polled
+//!   until there was nothing can wait for the descriptor, whatever happened before.
+//! - *Each word of a consumer's slot has one writer.* The task notifies the producer of credits, and so
+//!   writes `count`. Only the watcher sleeps, and so writes `asleep`: while an `AsyncConsumer` exists, no
+//!   blocking call of its consumer is possible.
+//! - *The watcher never reads a fragment, and accesses the link's memory only while a request is pending.*
+//!   Before the consumer is dropped, the watcher has ended, or is calling a waker. In the second case it has
+//!   removed the request, and no longer accesses the link.
 //!
 //! Reading order: this file, then `watcher`.
 
@@ -51,11 +51,12 @@ const YIELD_AFTER: u32 = 128;
 ///
 /// There are two ways to wait:
 ///
-/// - With a task: [`recv`](Self::recv) and [`poll_next`](Self::poll_next) wake it. They work under any executor, without
-///   its help.
-/// - With the descriptor ([`AsFd`], [`AsRawFd`]): `epoll`, tokio's `AsyncFd`, or the event loop of another language can
-///   watch it. **The protocol:** call [`poll`](Self::poll) until it returns `Ok(None)`. Then wait until the descriptor is
-///   readable, and start again. Do not read from the descriptor, because `poll` does that.
+/// - With a task: [`recv`](Self::recv) and [`poll_next`](Self::poll_next) wake it. They work under any
+///   executor, without its help.
+/// - With the descriptor ([`AsFd`], [`AsRawFd`]): `epoll`, tokio's `AsyncFd`, or the event loop of another
+///   language can watch it. **The protocol:** call [`poll`](Self::poll) until it returns `Ok(None)`. Then
+///   wait until the descriptor is readable, and start again. Do not read from the descriptor, because `poll`
+///   does that.
 ///
 /// # Examples
 ///
@@ -71,16 +72,17 @@ const YIELD_AFTER: u32 = 128;
 ///
 /// # Cost and latency
 ///
-/// Each `AsyncConsumer` has a thread of its own, which sleeps most of the time. A wake-up passes through this thread, so it
-/// takes longer than in [`Consumer::wait`]. Fragments that are already there cost the same as with [`Consumer::poll`].
+/// Each `AsyncConsumer` has a thread of its own, which sleeps most of the time. A wake-up passes through this
+/// thread, so it takes longer than in [`Consumer::wait`]. Fragments that are already there cost the same as
+/// with [`Consumer::poll`].
 ///
-/// The producer does not know of an observer, and cannot wake its thread. That thread polls for fragments instead, at least
-/// every ten milliseconds. The death of the producer is noticed within 50 milliseconds.
+/// The producer does not know of an observer, and cannot wake its thread. That thread polls for fragments
+/// instead, at least every ten milliseconds. The death of the producer is noticed within 50 milliseconds.
 ///
 /// Dropping an `AsyncConsumer` ends the thread and waits for its end, which takes some microseconds.
 ///
-/// In a forked child, the thread does not exist, and the link is closed (see [`Link`](crate::Link)). Dropping the
-/// `AsyncConsumer` there is harmless.
+/// In a forked child, the thread does not exist, and the link is closed (see [`Link`](crate::Link)). Dropping
+/// the `AsyncConsumer` there is harmless.
 #[derive(Debug)]
 pub struct AsyncConsumer {
     /// Declared before the consumer, so that it is dropped first.
@@ -91,11 +93,12 @@ pub struct AsyncConsumer {
 }
 
 impl Consumer<'static> {
-    /// Makes this an [`AsyncConsumer`], whose fragments are awaited. Its [`Wait`](crate::Wait) has no effect then.
+    /// Makes this an [`AsyncConsumer`], whose fragments are awaited. Its [`Wait`](crate::Wait) has no effect
+    /// then.
     ///
     /// # Errors
-    /// [`LinkErrorKind::System`](crate::LinkErrorKind::System) if the system refuses a descriptor or a thread. The
-    /// consumer is dropped then.
+    /// [`LinkErrorKind::System`](crate::LinkErrorKind::System) if the system refuses a descriptor or a
+    /// thread. The consumer is dropped then.
     pub fn into_async(self) -> Result<AsyncConsumer, LinkError> {
         let watcher = Watcher::start(self.question())?;
         Ok(AsyncConsumer { watcher, consumer: self, streak: 0 })
@@ -114,12 +117,12 @@ enum Found {
 impl AsyncConsumer {
     /// Waits for the next fragment. `Ok(None)`: the link is closed, and everything was read.
     ///
-    /// Dropping the future before it is ready loses no fragment. After many fragments in a row that were already there, it
-    /// gives other tasks a turn first.
+    /// Dropping the future before it is ready loses no fragment. After many fragments in a row that were
+    /// already there, it gives other tasks a turn first.
     ///
     /// # Errors
-    /// As [`Consumer::poll`]. After [`TangoError::ProducerGone`], each call returns this error at once until a new producer
-    /// attaches. Wait a while before you call it again.
+    /// As [`Consumer::poll`]. After [`TangoError::ProducerGone`], each call returns this error at once until
+    /// a new producer attaches. Wait a while before you call it again.
     ///
     /// # Examples
     /// See [`AsyncConsumer`].
@@ -130,8 +133,8 @@ impl AsyncConsumer {
         }
     }
 
-    /// [`AsyncConsumer::recv`] for hand-written futures. After `Pending`, the task is woken as soon as there is something. If
-    /// several tasks call it, only the last is woken.
+    /// [`AsyncConsumer::recv`] for hand-written futures. After `Pending`, the task is woken as soon as there
+    /// is something. If several tasks call it, only the last is woken.
     ///
     /// # Errors
     /// Ready with the errors of [`AsyncConsumer::recv`].
@@ -149,8 +152,8 @@ impl AsyncConsumer {
     /// `Ok(None)` means one of two things. [`Consumer::is_closed`] of [`get_ref`](Self::get_ref) tells which:
     ///
     /// - There is nothing yet. The descriptor becomes readable when you should call again.
-    /// - The link is closed, and everything was read. The descriptor then stays readable. It does not report when another
-    ///   producer opens the link again.
+    /// - The link is closed, and everything was read. The descriptor then stays readable. It does not report
+    ///   when another producer opens the link again.
     ///
     /// After a fragment or an error there may be more. The descriptor is meaningful only after `Ok(None)`.
     ///
@@ -183,7 +186,8 @@ impl AsyncConsumer {
         }
     }
 
-    /// The consumer inside, for calls that do not read, such as [`Consumer::is_closed`] and [`Consumer::next_seq`].
+    /// The consumer inside, for calls that do not read, such as [`Consumer::is_closed`] and
+    /// [`Consumer::next_seq`].
     pub fn get_ref(&self) -> &Consumer<'static> {
         &self.consumer
     }
@@ -215,8 +219,8 @@ impl AsyncConsumer {
         }
     }
 
-    /// Looks for the next fragment. If there is none, requests that the watcher wake `task`, or, with `None`, make the
-    /// descriptor readable.
+    /// Looks for the next fragment. If there is none, requests that the watcher wake `task`, or, with `None`,
+    /// make the descriptor readable.
     #[inline]
     fn find(&mut self, task: Option<&Waker>) -> Result<Found, TangoError> {
         loop {

@@ -10,9 +10,10 @@
 //!
 //! One lock protects this state. No thread holds it while it sleeps in the kernel or calls a waker.
 //!
-//! The watcher checks for news without the lock. If a new request has come meanwhile (`serial` has changed), it drops
-//! the result and starts again with the new request. A new request need not wake a watcher that sleeps for the old one:
-//! either the news of the old one is there by then, which wakes the watcher, or the new request waits for the same news.
+//! The watcher checks for news without the lock. If a new request has come meanwhile (`serial` has changed),
+//! it drops the result and starts again with the new request. A new request need not wake a watcher that
+//! sleeps for the old one: either the news of the old one is there by then, which wakes the watcher, or the
+//! new request waits for the same news.
 
 use std::os::fd::{AsFd, BorrowedFd};
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -29,8 +30,8 @@ use crate::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use crate::waiting::eventcount::{Eventcount, SLICE};
 use crate::waiting::wait::Naps;
 
-/// Time between two attempts to wake the thread so that it ends. One attempt is not enough, because it may come just
-/// before the thread falls asleep.
+/// Time between two attempts to wake the thread so that it ends. One attempt is not enough, because it may
+/// come just before the thread falls asleep.
 const WAKE_AGAIN_AFTER: Duration = Duration::from_micros(50);
 
 /// A thread that waits for news. It ends when this is dropped.
@@ -91,7 +92,8 @@ pub(super) enum Reply {
 }
 
 impl Watcher {
-    /// Starts the thread. `producer_lives` checks with the kernel whether the producer lives. `None`: it cannot die.
+    /// Starts the thread. `producer_lives` checks with the kernel whether the producer lives. `None`: it
+    /// cannot die.
     pub(super) fn start(producer_lives: Option<Question>) -> Result<Self, LinkError> {
         let descriptor = EventFd::from_value_and_flags(1, EfdFlags::EFD_CLOEXEC | EfdFlags::EFD_NONBLOCK)
             .map_err(|error| LinkError::system("cannot make an eventfd", error))?;
@@ -116,8 +118,8 @@ impl Watcher {
         self.shared.descriptor.as_fd()
     }
 
-    /// Requests an answer when `watch` has news: wakes `task`, or, with `None`, makes the descriptor readable. Replaces the
-    /// pending request.
+    /// Requests an answer when `watch` has news: wakes `task`, or, with `None`, makes the descriptor
+    /// readable. Replaces the pending request.
     ///
     /// The memory that `watch` is a view of must outlive this watcher.
     pub(super) fn request(&self, watch: Watch<'static>, task: Option<&Waker>) -> Reply {
@@ -152,9 +154,10 @@ impl Drop for Watcher {
         };
         self.shared.changed.notify_one();
         if calls_waker {
-            // Joining the thread here could deadlock: the waker itself may be dropping the reader, or may wait for something
-            // that the caller of this drop holds. The thread ends as soon as the waker returns. It does not access the link
-            // any more, because it removed the request before it called the waker.
+            // Joining the thread here could deadlock: the waker itself may be dropping the reader, or may
+            // wait for something that the caller of this drop holds. The thread ends as soon as the waker
+            // returns. It does not access the link any more, because it removed the request before it called
+            // the waker.
             return;
         }
         let producer =
@@ -177,8 +180,8 @@ impl Shared {
     fn set_readable(&self, state: &mut State, readable: bool) {
         if state.readable != readable {
             state.readable = readable;
-            // A write cannot fail, because the count is 0 or 1. A read fails only if the count is 0, because the program
-            // itself has read from the descriptor. Then the count is already what it has to be.
+            // A write cannot fail, because the count is 0 or 1. A read fails only if the count is 0, because
+            // the program itself has read from the descriptor. Then the count is already what it has to be.
             let _ =
                 if readable { self.descriptor.write(1).map(drop) } else { self.descriptor.read().map(drop) };
         }

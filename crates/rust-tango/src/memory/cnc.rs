@@ -8,11 +8,12 @@
 //!              \      \-> Fail
 //! ```
 //!
-//! The writer is the thread that the state is about. If the state is used as a command, the writer is the thread that gives
-//! the commands. All others only read. Zeroed memory is a fresh `Cnc`.
+//! The writer is the thread that the state is about. If the state is used as a command, the writer is the
+//! thread that gives the commands. All others only read. Zeroed memory is a fresh `Cnc`.
 //!
 //! Invariants:
-//! - Each word has one writer at a time. A second writer would not be undefined behaviour, but the last store would win.
+//! - Each word has one writer at a time. A second writer would not be undefined behaviour, but the last store
+//!   would win.
 //! - A reader that sees a value also sees everything that the writer did before it stored the value.
 //! - The two words are independent: a reader may see a newer heartbeat with an older state, or the reverse.
 //! - Readers only load, so they may have the memory mapped read-only.
@@ -97,13 +98,13 @@ impl Cnc {
 
     /// The last state that the writer stored, as far as this thread can see.
     ///
-    /// The writer may change it at any time, even before the caller uses the result. Whatever the writer did before it
-    /// stored this state is visible to the caller.
+    /// The writer may change it at any time, even before the caller uses the result. Whatever the writer did
+    /// before it stored this state is visible to the caller.
     #[inline]
     pub fn state(&self) -> CncState {
         let word = self.words[0].load(Relaxed);
-        // Pairs with the Release store in `set_state`. A fence and not an Acquire load, because the memory may be mapped
-        // read-only, and on some targets an Acquire load needs write access.
+        // Pairs with the Release store in `set_state`. A fence and not an Acquire load, because the memory
+        // may be mapped read-only, and on some targets an Acquire load needs write access.
         fence(ordering("cnc.state", Acquire));
         CncState::from_word(word)
     }

@@ -10,7 +10,8 @@ use crate::ring::slots::SLOT;
 
 /// The sizes of a link. They are fixed when the link is made, so no thread or process changes them later.
 ///
-/// [`LinkBuilder`](crate::LinkBuilder) chooses them, and [`Link::geometry`](crate::Link::geometry) returns them.
+/// [`LinkBuilder`](crate::LinkBuilder) chooses them, and [`Link::geometry`](crate::Link::geometry) returns
+/// them.
 ///
 /// # Examples
 ///
@@ -29,9 +30,11 @@ pub struct Geometry {
     pub depth: usize,
     /// The largest payload of one fragment, in bytes: 0 to 2^31.
     pub mtu: usize,
-    /// Size of a slot, in bytes: 32 of metadata, the rest for a small payload. A power of two from 128 to 2^20.
+    /// Size of a slot, in bytes: 32 of metadata, the rest for a small payload. A power of two from 128 to
+    /// 2^20.
     pub slot: usize,
-    /// Size of the region for payloads that do not fit a slot, in bytes. A multiple of 64. 0 if all payloads fit.
+    /// Size of the region for payloads that do not fit a slot, in bytes. A multiple of 64. 0 if all payloads
+    /// fit.
     pub region: usize,
     /// Slots for reliable consumers, evictable ones included: 0 to 256.
     pub consumers: usize,
@@ -98,8 +101,8 @@ impl Geometry {
         Ok(())
     }
 
-    /// How this existing link differs from the sizes that were `asked` for, as phrases. `start` is not compared: it only
-    /// matters for a fresh link.
+    /// How this existing link differs from the sizes that were `asked` for, as phrases. `start` is not
+    /// compared: it only matters for a fresh link.
     #[cfg(all(feature = "shm", target_os = "linux"))]
     pub(crate) fn differences(&self, asked: &Self) -> alloc::vec::Vec<alloc::string::String> {
         let sizes = |of: &Self| {
@@ -130,7 +133,8 @@ impl Geometry {
         self.mtu <= self.slot - META_WORDS * WORD
     }
 
-    /// Whether the region is so large that no payload dies before its line is used again: see `Placement::new`.
+    /// Whether the region is so large that no payload dies before its line is used again: see
+    /// `Placement::new`.
     pub(crate) fn is_ample(&self) -> bool {
         let largest = self.mtu.next_multiple_of(GRANULE);
         (self.depth + 1).checked_mul(largest).is_some_and(|need| self.region >= need)

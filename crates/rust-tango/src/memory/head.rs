@@ -5,23 +5,23 @@ use crate::ring::hot_slot::HotSlot;
 use crate::sync::{AtomicU64, Padded};
 use crate::waiting::eventcount::Eventcount;
 
-/// The words of a link's producer outside the ring. Only the producer writes them. Zeroed memory is a link to which no
-/// producer has attached yet.
+/// The words of a link's producer outside the ring. Only the producer writes them. Zeroed memory is a link to
+/// which no producer has attached yet.
 #[repr(C)]
 #[derive(Debug)]
 pub(crate) struct Head {
     /// Written mainly when a producer attaches or ends.
     pub(crate) lifecycle: Padded<Lifecycle>,
-    /// Written when the producer sleeps, or wakes a consumer. On another line than `next`, because consumers read it with
-    /// every fragment.
+    /// Written when the producer sleeps, or wakes a consumer. On another line than `next`, because consumers
+    /// read it with every fragment.
     pub(crate) eventcount: Padded<Eventcount>,
     /// Written when the credits are refreshed.
     pub(crate) credit: Padded<Credit>,
-    /// Every fragment before this one is dead: see [`line`](crate::ring::line). Written now and then. On another line than
-    /// `next`, because observers read it with every fragment.
+    /// Every fragment before this one is dead: see [`line`](crate::ring::line). Written now and then. On
+    /// another line than `next`, because observers read it with every fragment.
     pub(crate) oldest: Padded<AtomicU64>,
-    /// The number of the next fragment. Written with every fragment. A hint for readers: it may lag behind the ring by up to
-    /// a batch.
+    /// The number of the next fragment. Written with every fragment. A hint for readers: it may lag behind
+    /// the ring by up to a batch.
     pub(crate) next: Padded<AtomicU64>,
     /// The shared hot slot: mirrors the newest fragment for readers that wait. Written with every fragment.
     pub(crate) hot_slot: Padded<HotSlot>,
@@ -32,7 +32,8 @@ pub(crate) struct Head {
 #[derive(Debug)]
 pub(crate) struct Lifecycle {
     /// - `Boot`: the lines are not prepared yet, so readers wait.
-    /// - `Run`: the lines are prepared. A producer lives, or was killed, or has not attached yet (`incarnation` is 0).
+    /// - `Run`: the lines are prepared. A producer lives, or was killed, or has not attached yet
+    ///   (`incarnation` is 0).
     /// - `Halt`: the last producer has ended in good order.
     /// - `Fail`: the last producer has ended in a panic.
     pub(crate) cnc: Cnc,
@@ -60,8 +61,8 @@ pub(crate) struct Credit {
     pub(crate) stalls: AtomicU64,
     /// 1 + the slot of the consumer that the producer waits for. 0: it waits for none.
     pub(crate) held_by: AtomicU64,
-    /// Not zero: there was exactly one reliable consumer when the credits were last refreshed. That consumer should write
-    /// back or evict the lines that it has read. A hint.
+    /// Not zero: there was exactly one reliable consumer when the credits were last refreshed. That consumer
+    /// should write back or evict the lines that it has read. A hint.
     pub(crate) single_consumer: AtomicU64,
 }
 

@@ -1,11 +1,12 @@
 //! The memory of one link, as the view that both ends work on.
 //!
-//! This layer does not know who owns the memory: a `static`, the heap, or a mapped file. It promises that each word has
-//! one writer, and that readers only load, so they may map the producer's memory read-only. (The exception is
-//! `occupants`, which the ends on borrowed storage share.)
+//! This layer does not know who owns the memory: a `static`, the heap, or a mapped file. It promises that
+//! each word has one writer, and that readers only load, so they may map the producer's memory read-only.
+//! (The exception is `occupants`, which the ends on borrowed storage share.)
 //!
-//! Reading order: `cnc` (state and heartbeat), `head` (the producer's words outside the ring), `occupants` (which ends are
-//! attached to borrowed storage), `parts` (all memory of a link, as views), `geometry` (sizes), `status` (a report on a link).
+//! Reading order: `cnc` (state and heartbeat), `head` (the producer's words outside the ring), `occupants`
+//! (which ends are attached to borrowed storage), `parts` (all memory of a link, as views), `geometry`
+//! (sizes), `status` (a report on a link).
 
 pub(crate) mod cnc;
 

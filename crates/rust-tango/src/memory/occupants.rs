@@ -3,7 +3,8 @@
 use crate::error::TangoError;
 use crate::sync::{AcqRel, AtomicU64, Relaxed, ordering};
 
-/// The ends that are attached to storage of the borrowed API: three bits in one word, changed by compare-exchange.
+/// The ends that are attached to storage of the borrowed API: three bits in one word, changed by
+/// compare-exchange.
 ///
 /// | bit | meaning |
 /// |---|---|
@@ -11,7 +12,8 @@ use crate::sync::{AcqRel, AtomicU64, Relaxed, ordering};
 /// | `WITH_CREDITS` | it has flow control: it waits for the consumer of an `Fctl` |
 /// | `CONSUMER` | a consumer with flow control is attached, which hands out slices of the ring |
 ///
-/// A consumer and a producer without flow control exclude each other: that producer would overwrite the slices.
+/// A consumer and a producer without flow control exclude each other: that producer would overwrite the
+/// slices.
 #[derive(Debug)]
 pub(crate) struct Occupants(AtomicU64);
 

@@ -58,8 +58,9 @@ impl<'a> Parts<'a> {
         self.stop.load(Relaxed) != 0
     }
 
-    /// Whether no more fragments will come, because the link was stopped or its producer has ended. If so, everything that
-    /// was published before is visible to the caller, which can now check the ring for the last time.
+    /// Whether no more fragments will come, because the link was stopped or its producer has ended. If so,
+    /// everything that was published before is visible to the caller, which can now check the ring for the
+    /// last time.
     pub(crate) fn ending(&self) -> Option<Ending> {
         let stopped = self.is_stopped();
         // Pairs with the Release store of the stop word. `Cnc::state` has an acquire fence of its own.
@@ -72,7 +73,8 @@ impl<'a> Parts<'a> {
         }
     }
 
-    /// The range in which readers can continue: the oldest fragment that may still be there, and the next one to come.
+    /// The range in which readers can continue: the oldest fragment that may still be there, and the next one
+    /// to come.
     pub(crate) fn extent(&self) -> (u64, u64) {
         let next = self.head.next.load(Relaxed);
         let by_lines = next.wrapping_sub(self.ring.depth());

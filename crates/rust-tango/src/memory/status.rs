@@ -10,8 +10,8 @@ use crate::sync::Relaxed;
 
 /// A report on a link, from [`Link::status`](crate::Link::status).
 ///
-/// The words of the link are read one after the other, while its producer and consumers change them. So each value was
-/// right at some moment of the call, but two values may not fit together.
+/// The words of the link are read one after the other, while its producer and consumers change them. So each
+/// value was right at some moment of the call, but two values may not fit together.
 ///
 /// # Examples
 ///
@@ -39,7 +39,8 @@ pub struct LinkStatus {
     pub producer: bool,
     /// Whether the last producer has ended in good order, and no other has attached since.
     pub closed: bool,
-    /// The value of the last [`Producer::beat`](crate::Producer::beat), in the producer's unit. 0 if there was none.
+    /// The value of the last [`Producer::beat`](crate::Producer::beat), in the producer's unit. 0 if there
+    /// was none.
     pub heartbeat: u64,
     /// Whether the link was stopped ([`Link::stop`](crate::Link::stop)).
     pub stopped: bool,
@@ -47,8 +48,8 @@ pub struct LinkStatus {
     pub start: u64,
     /// The sequence number of the next fragment. It may lag behind the ring by up to a batch.
     pub next: u64,
-    /// The oldest fragment that observers can still read. The producer gives up the fragments that it overwrites next some
-    /// time ahead, so this may be later than `next - depth`.
+    /// The oldest fragment that observers can still read. The producer gives up the fragments that it
+    /// overwrites next some time ahead, so this may be later than `next - depth`.
     pub oldest: u64,
     /// How many fragments had to wait for credits, by all producers of the link.
     pub backpressure: u64,
@@ -75,7 +76,8 @@ pub struct ConsumerStatus {
     pub evictable: bool,
     /// Whether it sleeps in the kernel ([`Wait::Park`](crate::Wait::Park)).
     pub asleep: bool,
-    /// Whether it lives. A dead consumer holds the producer back only until the producer has proof that it is dead.
+    /// Whether it lives. A dead consumer holds the producer back only until the producer has proof that it is
+    /// dead.
     pub alive: bool,
     /// The first fragment that it has not finished with.
     pub next: u64,
@@ -90,7 +92,8 @@ pub struct ConsumerStatus {
 }
 
 impl LinkStatus {
-    /// Reads the status from the words of a link. `consumers` yields all slots, each with whether its owner lives.
+    /// Reads the status from the words of a link. `consumers` yields all slots, each with whether its owner
+    /// lives.
     pub(crate) fn of<'s>(
         parts: &Parts<'_>,
         producer: bool,

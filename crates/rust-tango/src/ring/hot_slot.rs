@@ -1,18 +1,19 @@
 //! [`HotSlot`]: mirrors the newest fragment, always in the same place, for readers that wait.
 //!
-//! A reader that waits for the next fragment can poll the line of that fragment in the ring. But each fragment uses another
-//! slot. A slot that was not used for a whole lap is in no near cache. So the producer's stores into it are slow, and the
-//! reader sees the fragment late.
+//! A reader that waits for the next fragment can poll the line of that fragment in the ring. But each
+//! fragment uses another slot. A slot that was not used for a whole lap is in no near cache. So the
+//! producer's stores into it are slow, and the reader sees the fragment late.
 //!
-//! Therefore a reader that has polled in vain for some time polls the *hot slot*. This is a fixed pair of cache lines,
-//! which both sides keep in their nearest caches. When the fragment that the reader waits for has been published, the
-//! reader finds all of it here (`bench/`: `round-trip`).
+//! Therefore a reader that has polled in vain for some time polls the *hot slot*. This is a fixed pair of
+//! cache lines, which both sides keep in their nearest caches. When the fragment that the reader waits for
+//! has been published, the reader finds all of it here (`bench/`: `round-trip`).
 //!
 //! The producer *mirrors* a fragment into the hot slot, or only *announces* its number there:
 //!
-//! - It mirrors fragments if a reader may poll the hot slot. Consumers hint that they do. On a link without consumers,
-//!   the producer assumes that observers do.
-//! - Otherwise, and for batches, it announces. A reader that polls the hot slot then takes the fragment from the ring.
+//! - It mirrors fragments if a reader may poll the hot slot. Consumers hint that they do. On a link without
+//!   consumers, the producer assumes that observers do.
+//! - Otherwise, and for batches, it announces. A reader that polls the hot slot then takes the fragment from
+//!   the ring.
 //!
 //! ```text
 //!   word   0     1     2       3         4 ... 7  |  8 ... 14                    15
@@ -20,15 +21,18 @@
 //!          the near cache line                    |  the far cache line
 //! ```
 //!
-//! The first fifteen words are a [`Line`], with the same meaning. A payload of up to 32 bytes is in the near line only.
+//! The first fifteen words are a [`Line`], with the same meaning. A payload of up to 32 bytes is in the near
+//! line only.
 //!
 //! # How the producer mirrors `n`
 //!
 //! The fragment is already in the ring. The producer then stores here ([`HotSlot::publish`]):
 //!
-//! M1. Only if there is a far part: `begun = n`, relaxed, and `fence(Release)`. Then the far part of the payload, relaxed.
+//! M1. Only if there is a far part: `begun = n`, relaxed, and `fence(Release)`. Then the far part of the
+//!     payload, relaxed.
 //!
-//! M2. `seq = n - UNDER_WAY`, relaxed, and `fence(Release)`. Then the near part of the payload and the metadata, relaxed.
+//! M2. `seq = n - UNDER_WAY`, relaxed, and `fence(Release)`. Then the near part of the payload and the
+//!     metadata, relaxed.
 //!
 //! M3. `seq = n` with Release.
 //!
@@ -39,73 +43,84 @@
 //! R1. [`HotSlot::state`]: load `seq`, relaxed.
 //!
 //!   - It is `n`: `fence(Acquire)`, and continue.
-//!   - It is a later number, or the mark of a later fragment under way: `n` is in the ring, or was overwritten there.
+//!   - It is a later number, or the mark of a later fragment under way: `n` is in the ring, or was
+//!     overwritten there.
 //!   - Otherwise `n` is not there yet.
 //!
 //! R2. [`HotSlot::copy`]: copy the metadata and the payload, relaxed.
 //!
-//! R3. `fence(Acquire)`. Accept the copy if a relaxed load of `seq` still returns `n`, and, if words of the far line were
-//!     copied, a relaxed load of `begun` returns `n`, too. If the copy is rejected, or if the place is that of an
-//!     announcement, take `n` from the ring.
+//! R3. `fence(Acquire)`. Accept the copy if a relaxed load of `seq` still returns `n`, and, if words of the
+//!     far line were copied, a relaxed load of `begun` returns `n`, too. If the copy is rejected, or if the
+//!     place is that of an announcement, take `n` from the ring.
 //!
 //! # Private hot slots
 //!
-//! All readers of a link can poll the *shared* hot slot, beside the ring. In shared memory, each slot of a reliable consumer
-//! has a *private* one, too. It lies in a page that the producer and that consumer both map writable. On AMD's processors, a
-//! load through a read-only mapping leaves the cache line shared, and the producer's next store to it has to wait (`bench/`:
-//! `round-trip`).
+//! All readers of a link can poll the *shared* hot slot, beside the ring. In shared memory, each slot of a
+//! reliable consumer has a *private* one, too. It lies in a page that the producer and that consumer both map
+//! writable. On AMD's processors, a load through a read-only mapping leaves the cache line shared, and the
+//! producer's next store to it has to wait (`bench/`: `round-trip`).
 //!
-//! - If exactly one consumer hints that it polls the hot slot, the producer mirrors fragments into that consumer's
-//!   private hot slot first, and then into the shared one.
-//! - Otherwise the private hot slot is *closed* ([`HotSlot::close`]). Its `seq` is then a mark that tells every reader that its
-//!   fragment is in the ring. No reader starts to poll a closed hot slot ([`HotSlot::is_open`]).
+//! - If exactly one consumer hints that it polls the hot slot, the producer mirrors fragments into that
+//!   consumer's private hot slot first, and then into the shared one.
+//! - Otherwise the private hot slot is *closed* ([`HotSlot::close`]). Its `seq` is then a mark that tells
+//!   every reader that its fragment is in the ring. No reader starts to poll a closed hot slot
+//!   ([`HotSlot::is_open`]).
 //!
-//! The consumer stores only one thing there. It closes the hot slot when it has taken its consumer slot, before it polls.
-//! So it does not read what the producer mirrored for the previous owner. If the producer mirrors a fragment at the same
-//! moment, either store to `seq` may win. That fragment is in the ring and in the shared hot slot in any case. A stray store
-//! by another part of the consumer's process misleads that consumer and no other.
+//! The consumer stores only one thing there. It closes the hot slot when it has taken its consumer slot,
+//! before it polls. So it does not read what the producer mirrored for the previous owner. If the producer
+//! mirrors a fragment at the same moment, either store to `seq` may win. That fragment is in the ring and in
+//! the shared hot slot in any case. A stray store by another part of the consumer's process misleads that
+//! consumer and no other.
 //!
 //! # Why it is right
 //!
-//! *What a reader accepts is fragment `n`.* The producer stores `seq = n` with Release after the words of `n` (M3). A reader
-//! that has loaded `n` and executed the acquire fence (R1) sees those words, or newer ones. Suppose that it copied a newer
-//! word, of fragment `m`.
+//! *What a reader accepts is fragment `n`.* The producer stores `seq = n` with Release after the words of `n`
+//! (M3). A reader that has loaded `n` and executed the acquire fence (R1) sees those words, or newer ones.
+//! Suppose that it copied a newer word, of fragment `m`.
 //!
 //! - *The word is in the near line, and `m` was mirrored.*
-//!   1. Before it stored that word, the producer stored `seq = m - UNDER_WAY` and executed a release fence (M2).
+//!   1. Before it stored that word, the producer stored `seq = m - UNDER_WAY` and executed a release fence
+//!      (M2).
 //!   2. The reader loaded the word, and then executed the acquire fence (R3).
-//!   3. So its second load of `seq` returns that value or a later one. It is never `n` again: `m` was in the ring before
-//!      it came here, so every later producer starts after `m`. The copy is rejected.
-//! - *The word is in the far line.* The same holds for `begun` (M1). A reader that copied from the far line loads `begun`,
-//!   because the size in the near line tells it that `n` has a far part.
-//! - *The word is the place, and `m` was announced.* An announcement changes no other word, and its place says that the
-//!   fragment is in the ring. The same holds for a producer that attaches and announces a number that was here before.
+//!   3. So its second load of `seq` returns that value or a later one. It is never `n` again: `m` was in the
+//!      ring before it came here, so every later producer starts after `m`. The copy is rejected.
+//! - *The word is in the far line.* The same holds for `begun` (M1). A reader that copied from the far line
+//!   loads `begun`, because the size in the near line tells it that `n` has a far part.
+//! - *The word is the place, and `m` was announced.* An announcement changes no other word, and its place
+//!   says that the fragment is in the ring. The same holds for a producer that attaches and announces a
+//!   number that was here before.
 //!
-//! In a private hot slot the reader, too, stores `seq`: the mark of a closed hot slot. It does so before all its polls. So
-//! whatever it finds was stored after the mark, and the mark lies between no two values of this proof.
+//! In a private hot slot the reader, too, stores `seq`: the mark of a closed hot slot. It does so before all
+//! its polls. So whatever it finds was stored after the mark, and the mark lies between no two values of this
+//! proof.
 //!
-//! *What a reader rejects is in the ring.* All stores into the ring for `n` come before `seq = n`, which is a Release store.
+//! *What a reader rejects is in the ring.* All stores into the ring for `n` come before `seq = n`, which is a
+//! Release store.
 //!
 //! *No fragment is missed.*
 //!
-//! - Every publish and every batch ends with a store of `seq`, into every hot slot that is open, whatever the size of the
-//!   payload.
-//! - Before the producer stops mirroring into a private hot slot, it closes it. It does so before it mirrors the next
-//!   fragment anywhere. A producer that attaches closes all private hot slots, because its predecessor may have used
-//!   them. A reader that polls a closed hot slot learns that its fragment is in the ring.
-//! - A producer that dies before its store of `seq` leaves a fragment in the ring that is not here. The next producer stores
-//!   `seq` when it attaches ([`HotSlot::begin`]). A reader that finds that the link has ended checks the ring once more.
+//! - Every publish and every batch ends with a store of `seq`, into every hot slot that is open, whatever the
+//!   size of the payload.
+//! - Before the producer stops mirroring into a private hot slot, it closes it. It does so before it mirrors
+//!   the next fragment anywhere. A producer that attaches closes all private hot slots, because its
+//!   predecessor may have used them. A reader that polls a closed hot slot learns that its fragment is in the
+//!   ring.
+//! - A producer that dies before its store of `seq` leaves a fragment in the ring that is not here. The next
+//!   producer stores `seq` when it attaches ([`HotSlot::begin`]). A reader that finds that the link has ended
+//!   checks the ring once more.
 //! - A reader that sleeps, and the watcher of an async consumer, poll the ring.
-//! - A reader that polls the hot slot for long also checks the ring now and then. A producer may have been suspended between
-//!   its store into the ring and the one here, and other readers may already have the fragment.
+//! - A reader that polls the hot slot for long also checks the ring now and then. A producer may have been
+//!   suspended between its store into the ring and the one here, and other readers may already have the
+//!   fragment.
 //!
-//! *Each cache line moves once.* All stores into the far line come first, then all into the near line. The reader polls the
-//! near line continuously, and would take it away in between.
+//! *Each cache line moves once.* All stores into the far line come first, then all into the near line. The
+//! reader polls the near line continuously, and would take it away in between.
 //!
 //! # No credits
 //!
-//! Credits do not protect the hot slot: the next fragment overwrites it, whether or not it was read. So readers copy, and
-//! payloads here have at most [`ROOM`] words. A reader that returns a credit for `n` returns it for the line in the ring.
+//! Credits do not protect the hot slot: the next fragment overwrites it, whether or not it was read. So
+//! readers copy, and payloads here have at most [`ROOM`] words. A reader that returns a credit for `n`
+//! returns it for the line in the ring.
 
 use crate::cpu::cache;
 use crate::cpu::words::{self, WORD};
@@ -118,8 +133,8 @@ use crate::sync::{Acquire, AtomicU64, Relaxed, Release, fence, intact, ordering}
 
 /// While fragment `m` is being mirrored, `seq` is `m - UNDER_WAY`: a number that no reader waits for.
 const UNDER_WAY: u64 = 1 << 62;
-/// In a closed hot slot, `seq` is this far before the next fragment. No reader waits for that number either, and
-/// [`HotSlot::state`] takes it for the mark of a fragment under way that is later than all others.
+/// In a closed hot slot, `seq` is this far before the next fragment. No reader waits for that number either,
+/// and [`HotSlot::state`] takes it for the mark of a fragment under way that is later than all others.
 const CLOSED: u64 = 3 << 60;
 
 /// Words of payload in both lines, and in the far line. (Models have one in each line.)
@@ -194,16 +209,16 @@ impl HotSlot {
         Line { meta: &self.meta, room: &self.room }
     }
 
-    /// A producer attaches, and will publish `next`. Announces `next - 1`, so that a reader that waits for it or for an older
-    /// fragment takes that from the ring.
+    /// A producer attaches, and will publish `next`. Announces `next - 1`, so that a reader that waits for it
+    /// or for an older fragment takes that from the ring.
     pub(crate) fn begin(&self, next: u64) {
         if intact("hot_slot.begin") {
             self.store_elsewhere(next.wrapping_sub(1));
         }
     }
 
-    /// Closes the hot slot until the next [`Self::publish`]. A reader that polls it for `next`, or for a fragment less than
-    /// 2^60 away from it, learns that the fragment is in the ring.
+    /// Closes the hot slot until the next [`Self::publish`]. A reader that polls it for `next`, or for a
+    /// fragment less than 2^60 away from it, learns that the fragment is in the ring.
     ///
     /// Producer only. In a private hot slot also its consumer, before it polls.
     pub(crate) fn close(&self, next: u64) {
@@ -217,8 +232,8 @@ impl HotSlot {
         next.wrapping_sub(CLOSED)
     }
 
-    /// Whether the hot slot is open to a reader that waits for `next`. (It may be closed at the next moment. Polling it then
-    /// says so.)
+    /// Whether the hot slot is open to a reader that waits for `next`. (It may be closed at the next moment.
+    /// Polling it then says so.)
     pub(crate) fn is_open(&self, next: u64) -> bool {
         self.is_used() && self.state(next) != LineState::Overwritten
     }
@@ -232,8 +247,9 @@ impl HotSlot {
         }
     }
 
-    /// Prefetches the lines that a payload of `len` bytes will be stored to. (A polling reader may take them back before the
-    /// stores. Measurements with random times between messages showed that it mostly does not.)
+    /// Prefetches the lines that a payload of `len` bytes will be stored to. (A polling reader may take them
+    /// back before the stores. Measurements with random times between messages showed that it mostly does
+    /// not.)
     #[inline(always)]
     pub(crate) fn prefetch_for_writing(&self, len: usize) {
         cache::prefetch_for_writing(&self.meta[0]);
@@ -283,8 +299,8 @@ impl HotSlot {
         self.line().commit(n);
     }
 
-    /// The number of the newest fragment here, for a reader that is near fragment `near`. It is only a hint: it may be out of
-    /// date, and it orders nothing.
+    /// The number of the newest fragment here, for a reader that is near fragment `near`. It is only a hint:
+    /// it may be out of date, and it orders nothing.
     pub(crate) fn newest(&self, near: u64) -> u64 {
         let seen = self.meta[0].load(Relaxed);
         let is_under_way = seq::distance(seen, near) > UNDER_WAY as i64 / 2;
@@ -294,11 +310,12 @@ impl HotSlot {
     /// What the hot slot says about fragment `n` (R1).
     ///
     /// - `Ready`: `n` is in the ring, and it may be here.
-    /// - `Overwritten`: a later fragment is here or under way, or the hot slot is closed. `n` is in the ring, or was.
+    /// - `Overwritten`: a later fragment is here or under way, or the hot slot is closed. `n` is in the ring,
+    ///   or was.
     /// - `NotYet`: `n` is not here yet.
     ///
-    /// Prefetches the far line together with the near one. To fetch one after the other would take two round trips to the
-    /// producer's core.
+    /// Prefetches the far line together with the near one. To fetch one after the other would take two round
+    /// trips to the producer's core.
     #[inline]
     pub(crate) fn state(&self, n: u64) -> LineState {
         cache::prefetch(&self.begun);
@@ -312,8 +329,8 @@ impl HotSlot {
         }
     }
 
-    /// Copies the payload of fragment `n` into `to`, and says how much of `n` is here (R2, R3). Only after [`Self::state`] has
-    /// returned `Ready`. `None`: the copy is rejected, and `n` is in the ring, or was.
+    /// Copies the payload of fragment `n` into `to`, and says how much of `n` is here (R2, R3). Only after
+    /// [`Self::state`] has returned `Ready`. `None`: the copy is rejected, and `n` is in the ring, or was.
     #[inline(always)]
     pub(crate) fn copy(&self, n: u64, mtu: usize, to: &mut HotCopy) -> Option<Found> {
         let meta = self.line().metadata(n);

@@ -29,7 +29,8 @@
 //!     `n` uses. `oldest` becomes the number after the newest of them. It may be raised further, so that the
 //!     next publishes can skip this step.
 //!
-//! P2. Store the payload words, relaxed. Then, in [`Line::publish`], store `sig` and the two packed words, relaxed.
+//! P2. Store the payload words, relaxed. Then, in [`Line::publish`], store `sig` and the two packed words,
+//!     relaxed.
 //!
 //! P3. Store `seq = n` with Release.
 //!
@@ -39,24 +40,25 @@
 //!
 //! R2. Load the words of the fragment, relaxed.
 //!
-//! R3. Only a reader that copies: when it has copied the payload, it calls [`is_valid`]. That is `fence(Acquire)`
-//!     and a relaxed load of `oldest`, which must not be later than `n`. Observers copy. So do evictable consumers,
-//!     because the producer may ignore their credits.
+//! R3. Only a reader that copies: when it has copied the payload, it calls [`is_valid`]. That is
+//!     `fence(Acquire)` and a relaxed load of `oldest`, which must not be later than `n`. Observers copy. So
+//!     do evictable consumers, because the producer may ignore their credits.
 //!
 //! # Why it is right
 //!
 //! *A reader sees whole fragments.*
 //!
 //! 1. The producer stores `seq = n` with Release (P3), after all words of `n` (P2).
-//! 2. A reader that loads `n` from `seq` and then executes the acquire fence (R1) synchronises with that store.
+//! 2. A reader that loads `n` from `seq` and then executes the acquire fence (R1) synchronises with that
+//!    store.
 //! 3. So it reads the words of `n`, or newer ones.
 //!
-//! *A lapped reader notices.* Suppose a reader that copies has loaded a word in R2 that a later publish `m` wrote,
-//! because `m` reused the line or the granules of `n`.
+//! *A lapped reader notices.* Suppose a reader that copies has loaded a word in R2 that a later publish `m`
+//! wrote, because `m` reused the line or the granules of `n`.
 //!
-//! 1. Before that word was written, a number later than `n` was stored into `oldest`, and the release fence of
-//!    [`retire`] was executed. This was done by `m` itself, by an earlier publish, or by the producer when it
-//!    attached.
+//! 1. Before that word was written, a number later than `n` was stored into `oldest`, and the release fence
+//!    of [`retire`] was executed. This was done by `m` itself, by an earlier publish, or by the producer when
+//!    it attached.
 //! 2. The reader loaded the word, and then executed the acquire fence of [`is_valid`].
 //! 3. So the two fences synchronise, and the reader's load of `oldest` returns that number. As `oldest` never
 //!    falls, it may also return a later one. In both cases the reader rejects the copy.
@@ -68,11 +70,11 @@
 //! 2. A consumer returns the credit after its last read of `n`.
 //! 3. So neither the line nor the granules of `n` change while a reliable consumer reads them.
 //!
-//! It follows that `oldest` is never later than the floor. A producer that takes over relies on that: it starts with
-//! `oldest` as its floor.
+//! It follows that `oldest` is never later than the floor. A producer that takes over relies on that: it
+//! starts with `oldest` as its floor.
 //!
-//! *An empty ring holds no fragments.* Before any reader reads, the lines hold the markers of the first `depth`
-//! numbers, whatever the first number is.
+//! *An empty ring holds no fragments.* Before any reader reads, the lines hold the markers of the first
+//! `depth` numbers, whatever the first number is.
 //!
 //! # Why the stores are in this order
 //!
@@ -97,8 +99,8 @@ use crate::sync::{Acquire, AtomicU64, Relaxed, Release, fence, intact, ordering}
 /// Words of metadata at the start of a slot.
 pub(crate) const META_WORDS: usize = 4;
 
-/// Size of a cache line, in bytes. (In models, the first line has room for one word of payload, so that a payload of two
-/// words takes two lines.)
+/// Size of a cache line, in bytes. (In models, the first line has room for one word of payload, so that a
+/// payload of two words takes two lines.)
 const CACHE_LINE: usize = if cfg!(loom) { (META_WORDS + 1) * words::WORD } else { 64 };
 
 /// Words of payload that share a cache line with the metadata.
@@ -166,14 +168,15 @@ pub(crate) struct Line<'a> {
 }
 
 impl Line<'_> {
-    /// Stores the marker for `n`: fragment `n` will be the first to use this line. Before any reader reads it.
+    /// Stores the marker for `n`: fragment `n` will be the first to use this line. Before any reader reads
+    /// it.
     #[inline]
     pub(crate) fn prepare(&self, n: u64) {
         self.meta[0].store(n.wrapping_sub(1), Relaxed);
     }
 
-    /// Stores a payload in the slot (P2). The part that shares a cache line with the metadata comes last. False: it does
-    /// not fit. Producer only, after [`retire`].
+    /// Stores a payload in the slot (P2). The part that shares a cache line with the metadata comes last.
+    /// False: it does not fit. Producer only, after [`retire`].
     #[inline(always)]
     pub(crate) fn write_payload(&self, content: Content<'_>) -> bool {
         let fits = self.write_far(content);
@@ -183,8 +186,8 @@ impl Line<'_> {
         fits
     }
 
-    /// The first half of [`Self::write_payload`]: the part in other cache lines than the metadata. False: the whole payload
-    /// does not fit.
+    /// The first half of [`Self::write_payload`]: the part in other cache lines than the metadata. False: the
+    /// whole payload does not fit.
     #[inline(always)]
     pub(crate) fn write_far(&self, content: Content<'_>) -> bool {
         match content {
@@ -230,8 +233,8 @@ impl Line<'_> {
         }
     }
 
-    /// Calls `act` for each cache line of the slot that the metadata and a payload of `len` bytes take, and for nine lines
-    /// at most.
+    /// Calls `act` for each cache line of the slot that the metadata and a payload of `len` bytes take, and
+    /// for nine lines at most.
     #[inline]
     pub(crate) fn for_cache_lines(&self, len: usize, act: impl Fn(&AtomicU64)) {
         act(&self.meta[0]);
@@ -245,7 +248,8 @@ impl Line<'_> {
         }
     }
 
-    /// Stores the metadata of fragment `meta.seq`, whose payload is in place, and makes it visible (P2, P3). Producer only.
+    /// Stores the metadata of fragment `meta.seq`, whose payload is in place, and makes it visible (P2, P3).
+    /// Producer only.
     #[inline]
     pub(crate) fn publish(&self, meta: &FragmentMetadata) {
         self.write_metadata(meta);
@@ -313,8 +317,8 @@ impl Line<'_> {
         )
     }
 
-    /// The newest fragment that this line, at `index` in a ring of `depth`, proves to have been published. For a line
-    /// that never held a fragment, it is a number before the first one of the link.
+    /// The newest fragment that this line, at `index` in a ring of `depth`, proves to have been published.
+    /// For a line that never held a fragment, it is a number before the first one of the link.
     pub(crate) fn proven(&self, index: u64, depth: u64) -> u64 {
         let seen = self.meta[0].load(Relaxed);
         if seen & (depth - 1) == index { seen } else { seen.wrapping_add(1).wrapping_sub(depth) }
@@ -327,15 +331,16 @@ pub(crate) fn retire(oldest: &AtomicU64, before: u64) {
     if intact("line.retire") {
         oldest.store(before, Relaxed);
     }
-    // Orders the store before all words that are stored from now on. Pairs with the acquire fence in `is_valid`.
+    // Orders the store before all words that are stored from now on. Pairs with the acquire fence in
+    // `is_valid`.
     fence(ordering("line.retired", Release));
 }
 
 /// R3: whether everything that was loaded since [`Line::state`] returned `Ready` belongs to fragment `n`.
 #[inline]
 pub(crate) fn is_valid(oldest: &AtomicU64, n: u64) -> bool {
-    // Pairs with the release fence in `retire`: if a word of a later fragment was loaded, the load below sees the number
-    // that was stored before that word, or a later number.
+    // Pairs with the release fence in `retire`: if a word of a later fragment was loaded, the load below sees
+    // the number that was stored before that word, or a later number.
     fence(ordering("line.is_valid_fence", Acquire));
     !seq::is_before(n, oldest.load(Relaxed)) || !intact("line.is_valid")
 }

@@ -10,7 +10,7 @@ use core::fmt;
 /// |---|---|---|---|
 /// | `sig` | 64 | application tag, for example a message type or an instrument | [`Consumer::poll_if`](crate::Consumer::poll_if), which filters on it before it reads the payload |
 /// | `ctl` | 16 | three control bits and a 13-bit origin ([`Control`]). 0: a whole message of origin 0 | [`Assembler`](crate::Assembler), which joins the fragments of a message |
-/// | `ts` | 32 | timestamp, in any unit. [`timestamp`](crate::timestamp) packs nanoseconds into it | nobody in this library |
+/// | `ts` | 32 | timestamp, in any unit. [`timestamp`](crate::timestamp) packs nanoseconds into it | not used by this library |
 ///
 /// A program that needs none of them passes 0 for each, as [`Producer::send`](crate::Producer::send) does.
 ///
@@ -34,11 +34,13 @@ use core::fmt;
 /// ```
 #[derive(Clone, Copy, PartialEq, Eq, Default)]
 pub struct FragmentMetadata {
-    /// Sequence number. It wraps around after `u64::MAX`, so compare two numbers by their wrapping distance only.
+    /// Sequence number. It wraps around after `u64::MAX`, so compare two numbers by their wrapping distance
+    /// only.
     pub seq: u64,
     /// Application tag. A reader can filter on it before it reads the payload.
     pub sig: u64,
-    /// Where the payload starts: a granule of 64 bytes in the payload region, or [`FragmentMetadata::IN_SLOT`].
+    /// Where the payload starts: a granule of 64 bytes in the payload region, or
+    /// [`FragmentMetadata::IN_SLOT`].
     pub chunk: u32,
     /// Length of the payload, in bytes.
     pub size: u32,
@@ -46,8 +48,8 @@ pub struct FragmentMetadata {
     pub ctl: u16,
     /// Unused. The library writes 0.
     pub reserved: u16,
-    /// Timestamp, in a unit that the producer and the readers agree on. See [`timestamp`](crate::timestamp) for
-    /// nanoseconds in 32 bits.
+    /// Timestamp, in a unit that the producer and the readers agree on. See [`timestamp`](crate::timestamp)
+    /// for nanoseconds in 32 bits.
     pub ts: u32,
 }
 
@@ -137,7 +139,8 @@ impl fmt::Display for FragmentMetadata {
     }
 }
 
-/// The meaning of [`FragmentMetadata::ctl`]: three control bits, and the origin of the message in the 13 bits above them.
+/// The meaning of [`FragmentMetadata::ctl`]: three control bits, and the origin of the message in the 13 bits
+/// above them.
 ///
 /// | fragment | bits set |
 /// |---|---|
@@ -146,8 +149,9 @@ impl fmt::Display for FragmentMetadata {
 /// | each in the middle | [`CONTINUES`](Control::CONTINUES) and [`MORE`](Control::MORE) |
 /// | the last | [`CONTINUES`](Control::CONTINUES) |
 ///
-/// All fragments of a message have the same origin. [`ERROR`](Control::ERROR) on any of them marks the whole message as
-/// damaged. The link itself ignores `ctl`: programs that never split messages may use it as they like.
+/// All fragments of a message have the same origin. [`ERROR`](Control::ERROR) on any of them marks the whole
+/// message as damaged. The link itself ignores `ctl`: programs that never split messages may use it as they
+/// like.
 ///
 /// # Examples
 ///

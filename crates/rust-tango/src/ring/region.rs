@@ -30,7 +30,8 @@ impl<'a> Granules<'a> {
         (self.words.len() / GRANULE_WORDS) as u64
     }
 
-    /// The words of a payload of `size` bytes that starts at granule `chunk`. `None` if they are not all inside the region.
+    /// The words of a payload of `size` bytes that starts at granule `chunk`. `None` if they are not all
+    /// inside the region.
     #[inline]
     pub(crate) fn payload(&self, chunk: u32, size: usize) -> Option<&'a [AtomicU64]> {
         let start = chunk as usize * GRANULE_WORDS;

@@ -1,7 +1,8 @@
 //! Arithmetic of sequence numbers.
 //!
-//! A sequence number is a `u64` that wraps: after `u64::MAX` comes 0. So `<` does not say which of two fragments
-//! is older. The distance from one number to the other does, taken modulo 2^64 and read as a signed number:
+//! A sequence number is a `u64` that wraps: after `u64::MAX` comes 0. So `<` does not say which of two
+//! fragments is older. The distance from one number to the other does, taken modulo 2^64 and read as a signed
+//! number:
 //!
 //! ```text
 //!      distance < 0  |  distance > 0

@@ -17,7 +17,7 @@ pub(crate) struct Ring<'a> {
     mask: u64,
     /// log2 of the words per slot, at least 4.
     shift: u32,
-    /// Words per slot behind the metadata: `(1 << shift) - META_WORDS`.
+    /// Words per slot after the metadata: `(1 << shift) - META_WORDS`.
     room: usize,
     memory: core::marker::PhantomData<&'a [AtomicU64]>,
 }
@@ -31,8 +31,8 @@ impl<'a> Ring<'a> {
     /// A ring of slots of `slot` bytes over `words`.
     ///
     /// # Panics
-    /// If `slot` is not a power of two of at least 128, or `words` is not a power of two of such slots, at least
-    /// two. Callers have checked the geometry.
+    /// If `slot` is not a power of two of at least 128, or `words` is not a power of two of such slots, at
+    /// least two. Callers have checked the geometry.
     pub(crate) fn new(words: &'a [AtomicU64], slot: usize) -> Self {
         // Models also use slots without room for a payload, so that small payloads go to the region.
         assert!(slot.is_power_of_two() && (slot >= SLOT || cfg!(loom)));
@@ -68,9 +68,9 @@ impl<'a> Ring<'a> {
     #[inline]
     pub(crate) fn line(&self, n: u64) -> Line<'a> {
         let index = (n & self.mask) as usize;
-        // SAFETY: `new` borrowed `(mask + 1) << shift` words for 'a, and `index <= mask`. So the slot's `1 << shift`
-        // words are inside. `new` has checked that these are at least 16 (in models, at least four). All references are
-        // shared.
+        // SAFETY: `new` borrowed `(mask + 1) << shift` words for 'a, and `index <= mask`. So the slot's `1 <<
+        // shift` words are inside. `new` has checked that these are at least 16 (in models, at least four).
+        // All references are shared.
         unsafe {
             let slot = self.words.add(index << self.shift);
             Line {

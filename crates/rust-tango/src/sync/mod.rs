@@ -7,8 +7,8 @@
 //! effect. A run of the model checker can remove one step by its name, to show that a model fails without it:
 //! see `models`.
 //!
-//! Reading order: this file, `padded` (a value on cache lines of its own); `model` (the primitives under loom)
-//! and `tsan` (under the thread sanitizer) only if you work on those builds.
+//! Reading order: this file, `padded` (a value on cache lines of its own); `model` (the primitives under
+//! loom) and `tsan` (under the thread sanitizer) only if you work on those builds.
 
 pub(crate) use core::cell::{Cell, UnsafeCell};
 pub(crate) use core::sync::atomic::{
@@ -53,8 +53,8 @@ pub(crate) use std::sync::{Mutex, PoisonError};
 /// Loads a word for its owner, the only thread that writes it.
 pub(crate) trait Own {
     type Value;
-    /// The value that the owner, or the owner before it, stored last. A relaxed load. Under the model checker it
-    /// fails if another thread stores the word without an ordering.
+    /// The value that the owner, or the owner before it, stored last. A relaxed load. Under the model checker
+    /// it fails if another thread stores the word without an ordering.
     fn own(&self) -> Self::Value;
 }
 

@@ -1,9 +1,10 @@
 //! The primitives under the model checker, with the interface of the real ones.
 //!
 //! Loom's atomics exist only inside a model, and a `const fn` cannot create them. All constructors of this
-//! crate are `const fn`. So an atomic here holds only its initial value until its first use, and a loom atomic
-//! from then on. Loom treats the first use as the moment of creation. A word that two threads use must therefore
-//! be used once ("touched") before the second thread starts. If a touch is forgotten, loom reports a race.
+//! crate are `const fn`. So an atomic here holds only its initial value until its first use, and a loom
+//! atomic from then on. Loom treats the first use as the moment of creation. A word that two threads use must
+//! therefore be used once ("touched") before the second thread starts. If a touch is forgotten, loom reports
+//! a race.
 //!
 //! A reader in place reads payload as plain memory. Each atomic therefore has a shadow, a loom `UnsafeCell`:
 //! stores of payload write the shadow, and a payload in place ([`Lent`]) borrows it.
@@ -107,9 +108,9 @@ macro_rules! atomic {
         impl super::Own for $name {
             type Value = $value;
 
-            /// To loom this is a check and not an access. Of all accesses before a given access, loom tries to
-            /// swap only the last. An ordinary load by the owner would be that last one, and loom would overlook
-            /// how an earlier access conflicts with the owner's next store.
+            /// To loom this is a check and not an access. Of all accesses before a given access, loom tries
+            /// to swap only the last. An ordinary load by the owner would be that last one, and loom would
+            /// overlook how an earlier access conflicts with the owner's next store.
             #[track_caller]
             fn own(&self) -> $value {
                 // SAFETY: loom checks that no other thread stores the word without an ordering to this load.
@@ -162,9 +163,9 @@ pub(crate) fn begin_execution() {
 
 /// A fence. No fence if the ordering is `Relaxed`, which is how a mutation removes it.
 ///
-/// Loom switches threads at accesses, not at fences. It also treats all SeqCst fences that ran before a SeqCst
-/// fence as synchronised with it. So all of them access one common atomic here. That makes loom try the fences
-/// in all orders, and switch threads between an access and the fence behind it.
+/// Loom switches threads at accesses, not at fences. It also treats all SeqCst fences that ran before a
+/// SeqCst fence as synchronised with it. So all of them access one common atomic here. That makes loom try
+/// the fences in all orders, and switch threads between an access and the fence after it.
 #[track_caller]
 pub(crate) fn fence(ordering: Ordering) {
     if ordering == Ordering::SeqCst {
@@ -221,7 +222,8 @@ pub(crate) mod kernel {
     struct Futex {
         lock: Mutex<()>,
         sleepers: RefCell<Vec<(usize, Rc<Condvar>)>>,
-        /// Whether [`register`] succeeds: producers and consumers that attach from now on rely on the barrier.
+        /// Whether [`register`] succeeds: producers and consumers that attach from now on rely on the
+        /// barrier.
         can_register: Cell<bool>,
         /// Whether [`barrier`] was called.
         barrier_called: Cell<bool>,
@@ -238,8 +240,8 @@ pub(crate) mod kernel {
 
     /// A model that parks calls this first and keeps the result until its end.
     ///
-    /// In models without it, producers and consumers rely on the kernel's barrier, so they have no fences of their
-    /// own, and nobody can sleep.
+    /// In models without it, producers and consumers rely on the kernel's barrier, so they have no fences of
+    /// their own, and nobody can sleep.
     #[must_use]
     #[cfg_attr(not(test), allow(dead_code))]
     pub(crate) fn begin() -> impl Drop {
@@ -271,7 +273,8 @@ pub(crate) mod kernel {
         }
     }
 
-    /// Sleeps until it is woken, without a timeout. A lost wakeup is therefore a deadlock, which loom reports.
+    /// Sleeps until it is woken, without a timeout. A lost wakeup is therefore a deadlock, which loom
+    /// reports.
     pub(crate) fn sleep(word: &AtomicU32, expected: u32, _longest: Duration) {
         let Some(futex) = futex() else { return };
         if futex.barrier_called.get() {

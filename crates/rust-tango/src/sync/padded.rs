@@ -5,13 +5,13 @@ use core::cell::UnsafeCell;
 use core::fmt;
 use core::ops::Deref;
 
-/// Keeps words that different threads write on different pairs of cache lines. The hardware fetches lines in pairs,
-/// so one line of distance is not enough.
+/// Keeps words that different threads write on different pairs of cache lines. The hardware fetches lines in
+/// pairs, so one line of distance is not enough.
 ///
-/// Every byte of it lies in an [`UnsafeCell`], including the padding. A reference that is passed to a function,
-/// alone or as part of a producer or consumer, promises that all bytes outside such cells stay allocated until
-/// the function returns. A function that takes a producer or consumer by value and drops it can break that
-/// promise: if it was the last owner, the drop frees the link that the reference points into.
+/// Every byte of it lies in an [`UnsafeCell`], including the padding. A reference that is passed to a
+/// function, alone or as part of a producer or consumer, promises that all bytes outside such cells stay
+/// allocated until the function returns. A function that takes a producer or consumer by value and drops it
+/// can break that promise: if it was the last owner, the drop frees the link that the reference points into.
 #[repr(transparent)]
 pub(crate) struct Padded<T>(UnsafeCell<Pair<T>>);
 
@@ -19,8 +19,8 @@ pub(crate) struct Padded<T>(UnsafeCell<Pair<T>>);
 #[repr(C, align(128))]
 struct Pair<T>(T);
 
-// SAFETY: the only access to the cell is `deref`, which returns `&T`. Threads may share a `&T` because `T: Sync`.
-// No `&mut T` is ever made from a `&Padded<T>`.
+// SAFETY: the only access to the cell is `deref`, which returns `&T`. Threads may share a `&T` because `T:
+// Sync`. No `&mut T` is ever made from a `&Padded<T>`.
 unsafe impl<T: Sync> Sync for Padded<T> {}
 
 impl<T> Padded<T> {
@@ -34,8 +34,9 @@ impl<T> Deref for Padded<T> {
 
     #[inline(always)]
     fn deref(&self) -> &T {
-        // SAFETY: the pointer comes from the cell, so it is valid and initialised as long as `self` is borrowed. Only
-        // this function makes references to the value, and only shared ones, so none conflicts with this one.
+        // SAFETY: the pointer comes from the cell, so it is valid and initialised as long as `self` is
+        // borrowed. Only this function makes references to the value, and only shared ones, so none conflicts
+        // with this one.
         unsafe { &(*self.0.get()).0 }
     }
 }

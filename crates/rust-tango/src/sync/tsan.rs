@@ -1,14 +1,15 @@
 //! Atomics for the thread sanitizer, which does not understand fences.
 //!
 //! The sanitizer sees an order between two threads only along a Release store and an Acquire load of the same
-//! word. The protocols use relaxed accesses and fences for the same purpose. So here every load is Acquire and
-//! every store is Release.
+//! word. The protocols use relaxed accesses and fences for the same purpose. So here every load is Acquire
+//! and every store is Release.
 //!
-//! - The sanitizer can find: plain accesses that no chain of atomic words orders with another thread's accesses.
-//!   Plain memory is the `&[u8]` of a payload, and the private cells of a producer or consumer that moves to
-//!   another thread. So it finds a credit that is returned too early, or a cell that two threads use.
-//! - It cannot find: an ordering or a fence that is too weak. The models are for that. It also cannot find memory
-//!   that an `Arc` frees too early, because of the fence inside `Arc` (`.ci/tsan.suppressions`).
+//! - The sanitizer can find: plain accesses that no chain of atomic words orders with another thread's
+//!   accesses. Plain memory is the `&[u8]` of a payload, and the private cells of a producer or consumer that
+//!   moves to another thread. So it finds a credit that is returned too early, or a cell that two threads
+//!   use.
+//! - It cannot find: an ordering or a fence that is too weak. The models are for that. It also cannot find
+//!   memory that an `Arc` frees too early, because of the fence inside `Arc` (`.ci/tsan.suppressions`).
 
 use core::sync::atomic::{
     self,

@@ -1,4 +1,5 @@
-//! [`Eventcount`]: how a notifier wakes a waiter that sleeps, without a system call or a fence for each fragment.
+//! [`Eventcount`]: how a notifier wakes a waiter that sleeps, without a system call or a fence for each
+//! fragment.
 //!
 //! The producer and each consumer with a slot have one eventcount each, in their own memory:
 //!
@@ -8,11 +9,11 @@
 //! | `relies_on_kernel` | 1: the owner, as notifier, has no fence; its process is registered for the kernel's barrier. 0: it fences each time | waiters |
 //! | `count` | changes when the owner has news for a waiter | waiters, which sleep on it |
 //!
-//! Each owner is a notifier in one role and a waiter in the other. A producer notifies of fragments and waits for credits. A
-//! consumer notifies of credits and waits for fragments.
+//! Each owner is a notifier in one role and a waiter in the other. A producer notifies of fragments and waits
+//! for credits. A consumer notifies of credits and waits for fragments.
 //!
-//! No process can write another's memory. So a waiter sleeps on the `count` of the *notifier*, and announces its sleep in its
-//! *own* `asleep`:
+//! No process can write another's memory. So a waiter sleeps on the `count` of the *notifier*, and announces
+//! its sleep in its *own* `asleep`:
 //!
 //! ```text
 //!   waiter W sleeps until notifier N has news        notifier N has news
@@ -27,13 +28,14 @@
 //!
 //! # Why no wakeup is lost
 //!
-//! The waiter stores `asleep` (W2), and then loads the news (W4). The notifier stores the news (N1), and then loads `asleep`
-//! (N3). On each side a full fence lies between the store and the load:
+//! The waiter stores `asleep` (W2), and then loads the news (W4). The notifier stores the news (N1), and then
+//! loads `asleep` (N3). On each side a full fence lies between the store and the load:
 //!
 //! - The waiter's is the fence in W3.
 //! - If the notifier fences, its fence is N2.
-//! - If the notifier relies on the kernel, the barrier in W3 is a full fence of the notifier's thread at some point of that
-//!   thread. If the point is before N1, then N3 sees W2. If it is after N1, then W4 sees the news.
+//! - If the notifier relies on the kernel, the barrier in W3 is a full fence of the notifier's thread at some
+//!   point of that thread. If the point is before N1, then N3 sees W2. If it is after N1, then W4 sees the
+//!   news.
 //!
 //! So W4 finds the news, or N3 sees that the waiter sleeps. In the second case:
 //!
@@ -42,26 +44,28 @@
 //!
 //! # Why not one system call for each fragment
 //!
-//! The notifier remembers the value of `asleep` for which it has last notified. Only a new sleep has a new value. So many
-//! fragments that arrive while a waiter wakes up cost one system call.
+//! The notifier remembers the value of `asleep` for which it has last notified. Only a new sleep has a new
+//! value. So many fragments that arrive while a waiter wakes up cost one system call.
 //!
 //! # Why not one fence for each fragment
 //!
-//! A fence in N2, behind the stores of a publish, waits until all of them have reached the cache. On a virtual machine with two
-//! x86-64 cores, a publish of 64 bytes took 23 ns with the kernel's barrier and 224 ns with fences. In batches of 32 it took
-//! 24 ns and 30 ns per fragment (`what_a_fence_costs` in `tests/parking.rs`).
+//! A fence in N2, after the stores of a publish, waits until all of them have reached the cache. On a
+//! virtual machine with two x86-64 cores, a publish of 64 bytes took 23 ns with the kernel's barrier and 224
+//! ns with fences. In batches of 32 it took 24 ns and 30 ns per fragment (`what_a_fence_costs` in
+//! `tests/parking.rs`).
 //!
 //! # When the owner changes
 //!
-//! A new owner continues `asleep` with a new, even value. It stores its `relies_on_kernel`, and then notifies once: a producer
-//! at the end of `attach`, a consumer when it has settled. So no waiter sleeps on under the previous owner's rule. W1 reads
-//! `count` first, so a waiter that falls asleep after that notification knows the new rule.
+//! A new owner continues `asleep` with a new, even value. It stores its `relies_on_kernel`, and then notifies
+//! once: a producer at the end of `attach`, a consumer when it has settled. So no waiter sleeps on under the
+//! previous owner's rule. W1 reads `count` first, so a waiter that falls asleep after that notification knows
+//! the new rule.
 //!
 //! # What is not guaranteed
 //!
-//! A dead owner notifies nobody. A thread that stops a link from outside cannot change `count`, so it may miss a waiter that is
-//! just falling asleep. A sleep therefore ends after a [`SLICE`] at the latest, and the waiter then checks whether the other side
-//! lives.
+//! A dead owner notifies nobody. A thread that stops a link from outside cannot change `count`, so it may
+//! miss a waiter that is just falling asleep. A sleep therefore ends after a [`SLICE`] at the latest, and the
+//! waiter then checks whether the other side lives.
 
 #[cfg(any(feature = "std", loom))]
 use core::time::Duration;
@@ -73,13 +77,13 @@ use crate::waiting::kernel;
 
 /// The longest sleep before a waiter checks whether the other side lives.
 ///
-/// With `--cfg long_slice` it is so long that a test fails if a waiter is not woken. `.ci/run` runs the tests of waiting in
-/// both ways.
+/// With `--cfg long_slice` it is so long that a test fails if a waiter is not woken. `.ci/run` runs the tests
+/// of waiting in both ways.
 #[cfg(any(feature = "std", loom))]
 pub(crate) const SLICE: Duration = Duration::from_millis(if cfg!(long_slice) { 600_000 } else { 50 });
 
-/// The words with which their owner sleeps and wakes waiters: see the head of this file. Only the owner writes them. Zeroed
-/// memory is an owner that is awake and fences each time.
+/// The words with which their owner sleeps and wakes waiters: see the head of this file. Only the owner
+/// writes them. Zeroed memory is an owner that is awake and fences each time.
 #[repr(C)]
 #[derive(Debug)]
 pub(crate) struct Eventcount {
@@ -131,15 +135,15 @@ impl Eventcount {
 
     /// Wakes all waiters that sleep on this eventcount (N4). Owner only.
     pub(crate) fn notify(&self) {
-        // Release: a waiter that sees the new count also sees the news, and `relies_on_kernel`. Pairs with the acquire
-        // fence in `sleep_on`.
+        // Release: a waiter that sees the new count also sees the news, and `relies_on_kernel`. Pairs with
+        // the acquire fence in `sleep_on`.
         let step = u32::from(intact("eventcount.count"));
         self.count.store(self.count.own().wrapping_add(step), ordering("eventcount.notify", Release));
         kernel::wake(&self.count);
     }
 
-    /// Wakes all waiters that sleep on this eventcount, for callers that may not write its words. It may miss a waiter that
-    /// is just falling asleep. That one wakes after a [`SLICE`].
+    /// Wakes all waiters that sleep on this eventcount, for callers that may not write its words. It may miss
+    /// a waiter that is just falling asleep. That one wakes after a [`SLICE`].
     #[cfg(feature = "alloc")]
     pub(crate) fn wake_all(&self) {
         kernel::wake(&self.count);
@@ -147,22 +151,22 @@ impl Eventcount {
 
     /// Whether the owner sleeps, so the notifier has to notify (N3). Stores the owner's sleep word in `seen`.
     ///
-    /// The notifier calls this behind [`Barrier::before_check`], and only if [`Self::asleep`] differs from the value that it
-    /// has seen before.
+    /// The notifier calls this after [`Barrier::before_check`], and only if [`Self::asleep`] differs from
+    /// the value that it has seen before.
     #[cold]
     pub(crate) fn needs_notify(&self, seen: &mut u64) -> bool {
         *seen = self.asleep.load(Relaxed);
-        // Pairs with the Release store of `asleep` in `sleep_on`: the count that the waiter has read is older than the one
-        // that the notifier stores next.
+        // Pairs with the Release store of `asleep` in `sleep_on`: the count that the waiter has read is older
+        // than the one that the notifier stores next.
         fence(ordering("eventcount.needs_notify", Acquire));
         *seen % 2 == 1
     }
 
-    /// Sleeps until `notifier` notifies, or `longest` or a [`SLICE`] has passed, unless `has_news` returns true (W1 to W6).
-    /// May wake early for no reason.
+    /// Sleeps until `notifier` notifies, or `longest` or a [`SLICE`] has passed, unless `has_news` returns
+    /// true (W1 to W6). May wake early for no reason.
     ///
-    /// False: it did not sleep, because a wakeup could be lost. This system cannot sleep at all, or the kernel's barrier
-    /// failed.
+    /// False: it did not sleep, because a wakeup could be lost. This system cannot sleep at all, or the
+    /// kernel's barrier failed.
     #[cfg(any(feature = "std", loom))]
     pub(crate) fn sleep_on(
         &self,
@@ -223,8 +227,9 @@ mod tests {
     use super::*;
     use std::time::Instant;
 
-    /// Even if `longest` is unbounded and nobody notifies, so that the waiter can check whether the other side lives. (The
-    /// bound is far above a slice, because a machine may be busy, and far below a sleep without slices.)
+    /// Even if `longest` is unbounded and nobody notifies, so that the waiter can check whether the other
+    /// side lives. (The bound is far above a slice, because a machine may be busy, and far below a sleep
+    /// without slices.)
     #[test]
     #[cfg(not(long_slice))]
     fn a_sleep_ends_after_a_slice() {

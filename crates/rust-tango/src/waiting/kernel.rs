@@ -1,12 +1,15 @@
-//! The kernel calls that parking needs: sleep on a word, wake the sleepers of a word, and fence other threads.
+//! The kernel calls that parking needs: sleep on a word, wake the sleepers of a word, and fence other
+//! threads.
 //!
-//! - [`sleep`] and [`wake`] are a futex (`futex(2)`). The kernel compares the word and puts the thread to sleep in one step.
-//!   A futex is identified by the memory and not by its address, so it works between processes and on read-only mappings.
-//! - [`barrier`] is `membarrier(2)`. Before it returns, every running thread of every process that called [`register`] has
-//!   executed a full fence. So the side that acts often needs no fence: the side that acts rarely fences for both.
+//! - [`sleep`] and [`wake`] are a futex (`futex(2)`). The kernel compares the word and puts the thread to
+//!   sleep in one step. A futex is identified by the memory and not by its address, so it works between
+//!   processes and on read-only mappings.
+//! - [`barrier`] is `membarrier(2)`. Before it returns, every running thread of every process that called
+//!   [`register`] has executed a full fence. So the side that acts often needs no fence: the side that acts
+//!   rarely fences for both.
 //!
-//! On systems other than Linux, and without the feature `shm`, none of this exists. A waiter then naps: it sleeps for a
-//! fixed time and checks again.
+//! On systems other than Linux, and without the feature `shm`, none of this exists. A waiter then naps: it
+//! sleeps for a fixed time and checks again.
 #![allow(unsafe_code)]
 
 /// Whether a waiter can sleep until a notifier wakes it.
@@ -31,15 +34,16 @@ mod linux {
 
     use crate::sync::{AtomicU32, Relaxed, StaticU64};
 
-    /// Sleeps until a [`wake`] on the same word, or until `longest` (at most an hour) has passed. Returns at once if `word`
-    /// is not `expected`. May return early for no reason.
+    /// Sleeps until a [`wake`] on the same word, or until `longest` (at most an hour) has passed. Returns at
+    /// once if `word` is not `expected`. May return early for no reason.
     pub(crate) fn sleep(word: &AtomicU32, expected: u32, longest: Duration) {
         let longest = libc::timespec {
             tv_sec: longest.as_secs().min(3600) as libc::time_t,
             tv_nsec: longest.subsec_nanos().into(),
         };
-        // SAFETY: the word is valid for the whole call. The kernel only reads it, in one aligned 32-bit access. The time is
-        // valid and only read. The result is ignored, because the caller checks again in any case.
+        // SAFETY: the word is valid for the whole call. The kernel only reads it, in one aligned 32-bit
+        // access. The time is valid and only read. The result is ignored, because the caller checks again in
+        // any case.
         unsafe {
             libc::syscall(libc::SYS_futex, word.as_ptr(), libc::FUTEX_WAIT, expected, &raw const longest);
         }
@@ -55,15 +59,15 @@ mod linux {
     const NO: u64 = 1;
     const YES: u64 = 2;
 
-    /// Makes [`barrier`], called by any process, a fence of this process's threads from now on. False: the kernel does not
-    /// offer it (before Linux 4.16, or a system call filter forbids it).
+    /// Makes [`barrier`], called by any process, a fence of this process's threads from now on. False: the
+    /// kernel does not offer it (before Linux 4.16, or a system call filter forbids it).
     pub(crate) fn register() -> bool {
         // Miri does not know the call. (Waiters call `barrier` only for notifiers that have registered.)
         if cfg!(miri) {
             return false;
         }
-        // No lock: another thread could hold it while the process forks. Two threads may register at the same time, which
-        // does no harm: the kernel gives the same answer.
+        // No lock: another thread could hold it while the process forks. Two threads may register at the same
+        // time, which does no harm: the kernel gives the same answer.
         static ANSWER: StaticU64 = StaticU64::new(UNKNOWN);
         if ANSWER.load(Relaxed) == UNKNOWN {
             let is_registered = membarrier(libc::MEMBARRIER_CMD_REGISTER_GLOBAL_EXPEDITED);
@@ -72,8 +76,8 @@ mod linux {
         ANSWER.load(Relaxed) == YES
     }
 
-    /// A full fence of this thread, and of all threads of the processes that have registered. False: the call failed, and
-    /// nothing was fenced.
+    /// A full fence of this thread, and of all threads of the processes that have registered. False: the call
+    /// failed, and nothing was fenced.
     pub(crate) fn barrier() -> bool {
         membarrier(libc::MEMBARRIER_CMD_GLOBAL_EXPEDITED)
     }

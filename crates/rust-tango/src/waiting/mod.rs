@@ -1,10 +1,11 @@
 //! How a thread waits: it spins, yields, sleeps in the kernel, and is woken.
 //!
-//! This layer knows nothing of fragments. It promises that no wakeup is lost, without a system call or a fence for each
-//! notification. Its sleeps are bounded: they end after a slice even if nobody wakes the sleeper.
+//! This layer knows nothing of fragments. It promises that no wakeup is lost, without a system call or a
+//! fence for each notification. Its sleeps are bounded: they end after a slice even if nobody wakes the
+//! sleeper.
 //!
-//! Reading order: `kernel` (futex and membarrier), `eventcount` (sleeping and waking, with the proof), `wait` (when to
-//! spin, yield or sleep).
+//! Reading order: `kernel` (futex and membarrier), `eventcount` (sleeping and waking, with the proof), `wait`
+//! (when to spin, yield or sleep).
 
 pub(crate) mod kernel;
 

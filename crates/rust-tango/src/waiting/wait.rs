@@ -6,7 +6,8 @@
 //!   Park    spin (64 polls), yield until the time is up, sleep, sleep, ...
 //! ```
 //!
-//! [`eventcount`](crate::waiting::eventcount) explains how a sleeping thread is woken, and why no wakeup is lost.
+//! [`eventcount`](crate::waiting::eventcount) explains how a sleeping thread is woken, and why no wakeup is
+//! lost.
 
 use crate::sync::spin_loop;
 #[cfg(feature = "std")]
@@ -23,8 +24,9 @@ use core::time::Duration;
 /// | `Park`, `ParkAfter` | some microseconds more, once asleep | almost none |
 ///
 /// Set it with [`Producer::with_wait`](crate::Producer::with_wait) or
-/// [`Consumer::with_wait`](crate::Consumer::with_wait). The default is `Park` with the feature `std`, and `Spin` without it.
-/// [`Producer::publish`](crate::Producer::publish) and [`Consumer::poll`](crate::Consumer::poll) never wait, whatever is set.
+/// [`Consumer::with_wait`](crate::Consumer::with_wait). The default is `Park` with the feature `std`, and
+/// `Spin` without it. [`Producer::publish`](crate::Producer::publish) and
+/// [`Consumer::poll`](crate::Consumer::poll) never wait, whatever is set.
 ///
 /// # Examples
 ///
@@ -48,23 +50,25 @@ use core::time::Duration;
 pub enum Wait {
     /// Spin. The lowest latency. The thread needs a core of its own.
     Spin,
-    /// Spin for about a microsecond, then yield the core to other threads between polls. The thread stays runnable: on an
-    /// idle machine it keeps its core busy.
+    /// Spin for about a microsecond, then yield the core to other threads between polls. The thread stays
+    /// runnable: on an idle machine it keeps its core busy.
     #[cfg(feature = "std")]
     Yield,
     /// [`Wait::ParkAfter`] with 20 microseconds.
     #[cfg(feature = "std")]
     Park,
-    /// Poll for this long, then sleep in the kernel until there is something to do. For programs that are idle at times:
-    /// waking up takes some microseconds more (`bench/`: workload `parked`), but an idle thread uses almost no processor.
+    /// Poll for this long, then sleep in the kernel until there is something to do. For programs that are
+    /// idle at times: waking up takes some microseconds more (`bench/`: workload `parked`), but an idle
+    /// thread uses almost no processor.
     ///
-    /// **Wake-ups.** With the feature `shm` on Linux, a producer wakes sleeping consumers, and a consumer wakes a producer
-    /// that waits for its credits, across threads and processes.
+    /// **Wake-ups.** With the feature `shm` on Linux, a producer wakes sleeping consumers, and a consumer
+    /// wakes a producer that waits for its credits, across threads and processes.
     ///
-    /// **Cost to the side that is awake.** For each fragment a load and a comparison; a producer needs two loads for
-    /// each slot that the link was made with. A system call only if the other side sleeps. No fence if the kernel has
-    /// `membarrier(2)` (Linux 4.16). On other kernels, each call that publishes or returns credits needs one full fence, which
-    /// then takes most of the time of a publish. A batch is one call, so publish in batches there.
+    /// **Cost to the side that is awake.** For each fragment a load and a comparison; a producer needs two
+    /// loads for each slot that the link was made with. A system call only if the other side sleeps. No fence
+    /// if the kernel has `membarrier(2)` (Linux 4.16). On other kernels, each call that publishes or returns
+    /// credits needs one full fence, which then takes most of the time of a publish. A batch is one call, so
+    /// publish in batches there.
     ///
     /// **Threads that nobody can wake.** These nap instead, for up to ten milliseconds at a time:
     ///
@@ -72,7 +76,8 @@ pub enum Wait {
     /// - a producer that waits until consumers attach or until they have drained the link
     /// - every thread on other systems, and without the feature `shm`
     ///
-    /// A waiting thread notices within 50 milliseconds that the other side has died, or that the link was stopped.
+    /// A waiting thread notices within 50 milliseconds that the other side has died, or that the link was
+    /// stopped.
     #[cfg(feature = "std")]
     ParkAfter(Duration),
 }
@@ -94,10 +99,12 @@ const SPINS: u32 = if cfg!(loom) { 1 } else { 64 };
 /// How long [`Wait::Park`] polls before it sleeps.
 #[cfg(feature = "std")]
 const PARK_AFTER: Duration = Duration::from_micros(20);
-/// The first and the longest nap of a thread that nobody can wake. Each nap is half as long again as the one before.
+/// The first and the longest nap of a thread that nobody can wake. Each nap is half as long again as the one
+/// before.
 ///
-/// A nap takes up to 50 microseconds of processor time on a virtual machine (the tests `awaiting` and `idle_commands`
-/// measure it). The longest nap is so long that an idle thread takes less than a hundredth of a core.
+/// A nap takes up to 50 microseconds of processor time on a virtual machine (the tests `awaiting` and
+/// `idle_commands` measure it). The longest nap is so long that an idle thread takes less than a hundredth of
+/// a core.
 #[cfg(feature = "std")]
 const NAPS: [Duration; 2] = [Duration::from_micros(60), Duration::from_millis(10)];
 
@@ -200,8 +207,8 @@ impl Waiting {
             .map_or(Duration::MAX, |deadline| deadline.saturating_duration_since(std::time::Instant::now()))
     }
 
-    /// Sleeps for a fixed time, longer with each call: for a thread that nobody can wake. True if it is time for the checks
-    /// that cost a system call.
+    /// Sleeps for a fixed time, longer with each call: for a thread that nobody can wake. True if it is time
+    /// for the checks that cost a system call.
     #[cfg(feature = "std")]
     pub(crate) fn nap(&mut self) -> bool {
         std::thread::sleep(self.naps.next().min(self.longest_sleep()));
@@ -228,7 +235,8 @@ impl Naps {
         self.next
     }
 
-    /// The next nap has passed. True if it is time for the checks that cost a system call: once in a [`SLICE`].
+    /// The next nap has passed. True if it is time for the checks that cost a system call: once in a
+    /// [`SLICE`].
     pub(crate) fn passed(&mut self) -> bool {
         self.since_check += self.next;
         self.next = (self.next * 3 / 2).min(NAPS[1]);

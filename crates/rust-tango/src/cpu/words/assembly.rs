@@ -1,7 +1,8 @@
-//! Tests that the copies in assembly do the same as the portable loop: for every length and alignment, with every byte, and
-//! without touching any other byte.
+//! Tests that the copies in assembly do the same as the portable loop: for every length and alignment, with
+//! every byte, and without touching any other byte.
 //!
-//! Models, sanitizers and Miri cannot check assembly. So source and target lie next to pages that fault on any access.
+//! Models, sanitizers and Miri cannot check assembly. So source and target lie next to pages that fault on
+//! any access.
 
 use super::*;
 use core::num::NonZeroUsize;
@@ -30,7 +31,8 @@ impl Between {
     fn new() -> Self {
         let whole = NonZeroUsize::new(Self::INSIDE + 2 * PAGE).unwrap();
         let access = ProtFlags::PROT_READ | ProtFlags::PROT_WRITE;
-        // SAFETY: the kernel picks a free range. Its first and last page become inaccessible before anything uses them.
+        // SAFETY: the kernel picks a free range. Its first and last page become inaccessible before anything
+        // uses them.
         unsafe {
             let start = mmap_anonymous(None, whole, access, MapFlags::MAP_PRIVATE).unwrap();
             mprotect(start, PAGE, ProtFlags::PROT_NONE).unwrap();
@@ -76,7 +78,8 @@ impl Drop for Between {
 /// Bytes as the atomic words of a ring.
 fn atomics(bytes: &mut [u8]) -> &mut [AtomicU64] {
     assert!(bytes.as_ptr().addr() % WORD == 0 && bytes.len() % WORD == 0);
-    // SAFETY: the bytes are aligned, whole words, initialised and exclusively borrowed. Any bytes are a valid word.
+    // SAFETY: the bytes are aligned, whole words, initialised and exclusively borrowed. Any bytes are a valid
+    // word.
     unsafe { from_raw_parts_mut(bytes.as_mut_ptr().cast(), bytes.len() / WORD) }
 }
 

@@ -1,19 +1,19 @@
 //! Payload bytes in words of `AtomicU64`: storing them and copying them out.
 //!
-//! All payload memory is words of eight bytes. Every access that may race is a relaxed atomic access to a whole word. So
-//! a lapped reader sees old or mixed words, never undefined behaviour, and the protocol in
+//! All payload memory is words of eight bytes. Every access that may race is a relaxed atomic access to a
+//! whole word. So a lapped reader sees old or mixed words, never undefined behaviour, and the protocol in
 //! [`line`](crate::ring::line) makes it reject them.
 //!
 //! [`store`] and [`load`] copy payloads of any size. [`Block`] and [`load_few`] copy small ones.
 //!
-//! Compilers do not vectorise loops over atomics. On x86-64 the copies are therefore also written in inline assembly.
-//! The assembly is specified by the portable loop: relaxed accesses to the same aligned words, each word once. It uses
-//! 16-byte vector accesses. Each consists of two 8-byte parts that are single-copy atomic, and no word is read twice.
-//! (Intel and AMD guarantee atomicity for eight aligned bytes. They do not document that a wider access has no smaller
-//! parts, but their processors behave that way.)
+//! Compilers do not vectorise loops over atomics. On x86-64 the copies are therefore also written in inline
+//! assembly. The assembly is specified by the portable loop: relaxed accesses to the same aligned words, each
+//! word once. It uses 16-byte vector accesses. Each consists of two 8-byte parts that are single-copy atomic,
+//! and no word is read twice. (Intel and AMD guarantee atomicity for eight aligned bytes. They do not
+//! document that a wider access has no smaller parts, but their processors behave that way.)
 //!
-//! The portable loop runs on all other processors, under the model checker, and with `--cfg portable`. The latter is for
-//! sanitizers, which cannot check assembly.
+//! The portable loop runs on all other processors, under the model checker, and with `--cfg portable`. The
+//! latter is for sanitizers, which cannot check assembly.
 #![allow(unsafe_code)]
 
 use crate::sync::{AtomicU64, Relaxed};
@@ -21,8 +21,8 @@ use crate::sync::{AtomicU64, Relaxed};
 /// Bytes of a word.
 pub(crate) const WORD: usize = 8;
 
-/// Copies `bytes` into the words at the start of `to`. If the last word is covered only in part, the rest of it becomes
-/// zero, so the words depend on nothing but the payload.
+/// Copies `bytes` into the words at the start of `to`. If the last word is covered only in part, the rest of
+/// it becomes zero, so the words depend on nothing but the payload.
 ///
 /// # Panics
 /// If `to` is too short.
@@ -36,7 +36,7 @@ pub(crate) fn store(to: &[AtomicU64], bytes: &[u8]) {
     }
 }
 
-/// The bytes behind the last full word, as one word with zeros above them.
+/// The bytes after the last full word, as one word with zeros above them.
 #[inline]
 fn last_word(bytes: &[u8]) -> u64 {
     let tail = bytes.len() % WORD;
@@ -59,9 +59,9 @@ fn store_full(to: &[AtomicU64], bytes: &[u8]) {
     #[cfg(all(target_arch = "x86_64", not(miri), not(loom), not(portable)))]
     if to.len() >= vector::FROM_WORDS {
         let bytes = &bytes[..to.len() * WORD];
-        // SAFETY: both sides are `to.len()` words long. The destination is shared atomic memory, aligned to eight bytes.
-        // The source is a plain slice, so it does not overlap the destination: by the protocol (see `line`), no `&[u8]`
-        // covers words that the producer may write.
+        // SAFETY: both sides are `to.len()` words long. The destination is shared atomic memory, aligned to
+        // eight bytes. The source is a plain slice, so it does not overlap the destination: by the protocol
+        // (see `line`), no `&[u8]` covers words that the producer may write.
         unsafe { vector::copy(to.as_ptr() as *mut u8, bytes.as_ptr(), to.len()) };
         return;
     }
@@ -93,7 +93,8 @@ pub(crate) fn full<const WORDS: usize>(bytes: &[u8]) -> [u64; WORDS] {
     })
 }
 
-/// Stores the first `count` of `words`, as far as `to` has room. `WORDS` is small, so the compiler unrolls the loop.
+/// Stores the first `count` of `words`, as far as `to` has room. `WORDS` is small, so the compiler unrolls
+/// the loop.
 #[inline(always)]
 pub(crate) fn store_few<const WORDS: usize>(to: &[AtomicU64], words: [u64; WORDS], count: usize) {
     for (to, value) in to.iter().zip(words).take(count) {
@@ -111,8 +112,8 @@ fn store_word(to: &AtomicU64, value: u64) {
 
 /// Copies all words of `from` to the start of `to`.
 ///
-/// A producer may be writing these words at the same time. The copy must not be used before the protocol has validated
-/// it.
+/// A producer may be writing these words at the same time. The copy must not be used before the protocol has
+/// validated it.
 ///
 /// # Panics
 /// If `to` is too short.
@@ -121,8 +122,8 @@ pub(crate) fn load(from: &[AtomicU64], to: &mut [u64]) {
     let to = &mut to[..from.len()];
     #[cfg(all(target_arch = "x86_64", not(miri), not(loom), not(portable)))]
     if from.len() >= vector::LOAD_FROM_WORDS {
-        // SAFETY: both sides are `from.len()` words long and aligned to eight bytes. `to` is exclusive, so they do not
-        // overlap.
+        // SAFETY: both sides are `from.len()` words long and aligned to eight bytes. `to` is exclusive, so
+        // they do not overlap.
         unsafe { vector::copy(to.as_mut_ptr().cast(), from.as_ptr().cast(), from.len()) };
         return;
     }
@@ -149,8 +150,8 @@ type Registers = [core::arch::x86_64::__m128d; 4];
 type Registers = [u64; 8];
 
 impl Block {
-    /// Loads word by word. The caller may just have stored `bytes` that way, and a wider load would have to wait until
-    /// those stores reach the cache.
+    /// Loads word by word. The caller may just have stored `bytes` that way, and a wider load would have to
+    /// wait until those stores reach the cache.
     #[inline(always)]
     pub(crate) fn load(bytes: &[u8; 64]) -> Self {
         #[cfg(all(target_arch = "x86_64", not(miri), not(loom), not(portable)))]
@@ -199,8 +200,8 @@ impl Block {
     #[inline(always)]
     fn store_half(self, to: &[AtomicU64; 8], at: usize) {
         #[cfg(all(target_arch = "x86_64", not(miri), not(loom), not(portable)))]
-        // SAFETY: `to` is 64 bytes of shared atomic memory, aligned to eight. The two stores cover 32 of them, because `at`
-        // is 0 or 2. The head of this file says why they count as relaxed stores of words.
+        // SAFETY: `to` is 64 bytes of shared atomic memory, aligned to eight. The two stores cover 32 of
+        // them, because `at` is 0 or 2. The head of this file says why they count as relaxed stores of words.
         unsafe {
             core::arch::asm!(
                 "movups [{to}], {a}",
@@ -218,17 +219,19 @@ impl Block {
     }
 }
 
-/// Copies `WORDS` words, a small number known at compile time. As with [`load`], a producer may be writing them.
+/// Copies `WORDS` words, a small number known at compile time. As with [`load`], a producer may be writing
+/// them.
 ///
-/// It copies 16 bytes at a time where possible. Code that later reads the copy 16 bytes at a time would otherwise have to
-/// wait until the narrower stores reach the cache.
+/// It copies 16 bytes at a time where possible. Code that later reads the copy 16 bytes at a time would
+/// otherwise have to wait until the narrower stores reach the cache.
 #[inline(always)]
 pub(crate) fn load_few<const WORDS: usize>(from: &[AtomicU64; WORDS], to: &mut [u64; WORDS]) {
     #[cfg(all(target_arch = "x86_64", not(miri), not(loom), not(portable)))]
     for at in (0..WORDS).step_by(2) {
         let (from, to) = (from[at..].as_ptr(), to[at..].as_mut_ptr());
         if at + 1 < WORDS {
-            // SAFETY: both sides have two words from here on, aligned to eight. `to` is exclusive, so they do not overlap.
+            // SAFETY: both sides have two words from here on, aligned to eight. `to` is exclusive, so they do
+            // not overlap.
             unsafe {
                 core::arch::asm!(
                     "movups {two}, [{from}]",
@@ -257,7 +260,8 @@ pub(crate) fn load_few<const WORDS: usize>(from: &[AtomicU64; WORDS], to: &mut [
     load(from, to);
 }
 
-/// Stores `bytes` at any byte offset of `to`. A word that is covered only in part, at either end, keeps its other bytes.
+/// Stores `bytes` at any byte offset of `to`. A word that is covered only in part, at either end, keeps its
+/// other bytes.
 ///
 /// Only for the one thread that writes these words: a partly covered word is read, changed and stored again.
 ///
@@ -304,8 +308,8 @@ pub(crate) unsafe fn lend_mut(words: &[AtomicU64], len: usize) -> &mut [u8] {
         unimplemented!("the model checker does not see plain stores");
     }
     // SAFETY: `words` is initialised memory of at least `len` bytes, and outlives the slice. Atomics are
-    // interior-mutable, so writing through a shared reference to them is allowed. The caller guarantees that no other
-    // code accesses them meanwhile.
+    // interior-mutable, so writing through a shared reference to them is allowed. The caller guarantees that
+    // no other code accesses them meanwhile.
     unsafe { core::slice::from_raw_parts_mut(words.as_ptr() as *mut u8, len) }
 }
 
@@ -315,18 +319,19 @@ mod vector {
 
     /// Stores of at least this many words use the vector form.
     pub(super) const FROM_WORDS: usize = 17;
-    /// Loads of at least this many words do. Shorter ones, too, because code that reads the copy 16 bytes at a time
-    /// would have to wait until narrower stores reach the cache.
+    /// Loads of at least this many words do. Shorter ones, too, because code that reads the copy 16 bytes at
+    /// a time would have to wait until narrower stores reach the cache.
     pub(super) const LOAD_FROM_WORDS: usize = 2;
 
     /// Copies `words` words of eight bytes. Each word is accessed once on either side.
     ///
     /// # Safety
-    /// Both sides are valid for `words * 8` bytes and do not overlap. The atomic side is aligned to eight bytes.
+    /// Both sides are valid for `words * 8` bytes and do not overlap. The atomic side is aligned to eight
+    /// bytes.
     #[inline]
     pub(super) unsafe fn copy(to: *mut u8, from: *const u8, words: usize) {
-        // SAFETY: the loops cover exactly `words * 8` bytes: 64 at a time, then 16, then 8. SSE2 is part of x86-64. The
-        // direction flag is not used, and the flags count as clobbered by default.
+        // SAFETY: the loops cover exactly `words * 8` bytes: 64 at a time, then 16, then 8. SSE2 is part of
+        // x86-64. The direction flag is not used, and the flags count as clobbered by default.
         unsafe {
             asm!(
                 "mov {left}, {words}",
