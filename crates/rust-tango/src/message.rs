@@ -143,7 +143,8 @@ impl Assembler {
     /// It copies the payload, so the fragment may be dropped afterwards.
     ///
     /// # Errors
-    /// A [`MessageError`], once for each message that it cannot join.
+    /// A [`MessageError`], once for each message that it cannot join. A message of which only the end is missing
+    /// is counted, but not reported.
     pub fn push(&mut self, fragment: &Fragment<'_>) -> Result<Option<&[u8]>, MessageError> {
         let control = Control::from_bits(fragment.meta.ctl);
         let expected = self.expected.take();

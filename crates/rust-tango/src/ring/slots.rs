@@ -68,9 +68,9 @@ impl<'a> Ring<'a> {
     #[inline]
     pub(crate) fn line(&self, n: u64) -> Line<'a> {
         let index = (n & self.mask) as usize;
-        // SAFETY: `new` borrowed `(mask + 1) << shift` words for 'a, and `index <= mask`. So the slot's `1 <<
-        // shift` words are inside. `new` has checked that these are at least 16 (in models, at least four).
-        // All references are shared.
+        // SAFETY: `new` borrowed `(mask + 1) << shift` words for 'a, and `index <= mask`. So the words of the
+        // slot, `1 << shift` of them, are inside. `new` has checked that these are at least 16 (in models, at
+        // least four). All references are shared.
         unsafe {
             let slot = self.words.add(index << self.shift);
             Line {

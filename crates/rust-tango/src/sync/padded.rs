@@ -19,8 +19,8 @@ pub(crate) struct Padded<T>(UnsafeCell<Pair<T>>);
 #[repr(C, align(128))]
 struct Pair<T>(T);
 
-// SAFETY: the only access to the cell is `deref`, which returns `&T`. Threads may share a `&T` because `T:
-// Sync`. No `&mut T` is ever made from a `&Padded<T>`.
+// SAFETY: the only access to the cell is `deref`, which returns `&T`. Threads may share a `&T`, because `T`
+// is `Sync`. No `&mut T` is ever made from a `&Padded<T>`.
 unsafe impl<T: Sync> Sync for Padded<T> {}
 
 impl<T> Padded<T> {

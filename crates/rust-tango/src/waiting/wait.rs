@@ -26,7 +26,7 @@ use core::time::Duration;
 /// Set it with [`Producer::with_wait`](crate::Producer::with_wait) or
 /// [`Consumer::with_wait`](crate::Consumer::with_wait). The default is `Park` with the feature `std`, and
 /// `Spin` without it. [`Producer::publish`](crate::Producer::publish) and
-/// [`Consumer::poll`](crate::Consumer::poll) never wait, whatever is set.
+/// [`Consumer::poll`](crate::Consumer::poll) never block, whatever is set.
 ///
 /// # Examples
 ///
