@@ -1,73 +1,132 @@
-//! What can go wrong: [`TangoError`] on the way of a fragment, [`LinkError`] when a link is made,
-//! opened or joined.
+//! The two error types: [`TangoError`] for publishing and reading, [`LinkError`] for making, opening and
+//! joining a link.
+//!
+//! "Nothing there yet" is never an error. It is `Ok(None)`.
 
 use core::fmt;
 
-/// An error on the way of a fragment. Small, `Copy`, and available without an allocator.
+/// An error of the protocol: publishing, reading, or attaching to borrowed storage.
 ///
-/// "Nothing there yet" is not an error: that is `Ok(None)`.
+/// It is small, `Copy`, and available without an allocator. "Nothing there yet" is not an error: reading
+/// calls return `Ok(None)` for it.
+///
+/// | returned by | errors |
+/// |---|---|
+/// | publishing | [`NoCredits`](Self::NoCredits), [`TooLarge`](Self::TooLarge), [`Closed`](Self::Closed) |
+/// | reading | [`Overrun`](Self::Overrun), [`Evicted`](Self::Evicted), [`Corrupt`](Self::Corrupt), [`ProducerGone`](Self::ProducerGone), [`ProducerReplaced`](Self::ProducerReplaced) |
+/// | set-up, both APIs | [`ProducerTaken`](Self::ProducerTaken), [`ConsumerTaken`](Self::ConsumerTaken) |
+/// | set-up, borrowed API | [`FlowControlMismatch`](Self::FlowControlMismatch), [`BoundElsewhere`](Self::BoundElsewhere), [`TooFewChunks`](Self::TooFewChunks), [`ScratchTooSmall`](Self::ScratchTooSmall) |
+///
+/// A set-up error of a [`Link`](crate::Link) comes as a [`LinkError`]; [`LinkError::protocol`] returns the
+/// `TangoError` behind it.
+///
+/// # Examples
+///
+/// A reader that handles each kind of error:
+///
+/// ```
+/// use rust_tango::{Consumer, TangoError};
+///
+/// /// Reads what is there. False: there is nothing more to wait for.
+/// fn drain(rx: &mut Consumer<'_>) -> bool {
+///     loop {
+///         match rx.poll() {
+///             Ok(Some(fragment)) => println!("{} bytes", fragment.payload.len()),
+///             Ok(None) => break, // nothing there now
+///             // Fragments were lost. The next call continues after the gap.
+///             Err(TangoError::Overrun { lost, .. } | TangoError::Evicted { lost, .. }) => {
+///                 eprintln!("{lost} fragments lost");
+///             }
+///             Err(TangoError::Corrupt { seq }) => eprintln!("skipped fragment {seq}"),
+///             Err(TangoError::ProducerReplaced { first }) => eprintln!("new producer, from {first} on"),
+///             // The producer crashed. Give up, or wait for the next one.
+///             Err(error) => {
+///                 eprintln!("{error}");
+///                 return false;
+///             }
+///         }
+///     }
+///     !rx.is_closed()
+/// }
+/// # let link = rust_tango::Link::builder().build()?;
+/// # let (tx, mut rx) = (link.producer()?, link.consumer()?);
+/// # tx.send(b"one")?;
+/// # assert!(drain(&mut rx));
+/// # drop(tx);
+/// # assert!(!drain(&mut rx));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum TangoError {
-    /// A reliable consumer holds the producer back: the ring, or the payload region, has no room
-    /// that every reliable consumer has finished with. Nothing was published; try again later.
+    // Publishing.
+    /// A reliable consumer still needs what this fragment would overwrite, in the ring or in the payload
+    /// region. Nothing was published. Try again later.
     NoCredits {
-        /// The slot of the consumer that is farthest behind. `None` if no consumer is in the way: a
-        /// link that has no credits at all, or room is missing for the fragment that is under way.
+        /// The slot of the consumer that is farthest behind. `None` if no consumer is in the way: an
+        /// [`Fctl`](crate::Fctl) that was made with 0 credits.
         held_by: Option<usize>,
     },
-    /// The payload is longer than the link carries in one fragment. Nothing was published.
+    /// The payload is longer than the MTU of the link. Nothing was published.
+    ///
+    /// [`Producer::send_message`](crate::Producer::send_message) splits a longer message into fragments.
     TooLarge {
         /// Length of the payload, in bytes.
         size: usize,
-        /// The largest payload of one fragment of this link (its MTU), in bytes.
+        /// The MTU of the link: the largest payload of one fragment, in bytes.
         max: usize,
     },
-    /// The producer lapped this reader. Reading goes on behind the gap with the next call.
-    Overrun {
-        /// How many fragments were lost to this reader.
-        lost: u64,
-        /// Sequence number with which reading goes on.
-        next: u64,
-    },
-    /// An evictable consumer has kept the producer waiting for longer than it would, and has lost its
-    /// hold on it. It has joined again: reading goes on with the next call, and the producer waits for it
-    /// as before.
-    Evicted {
-        /// How many fragments were lost to this reader.
-        lost: u64,
-        /// Sequence number with which reading goes on.
-        next: u64,
-    },
-    /// The producer has died: killed, or ended by a panic. Everything that it had published has been read.
-    /// Each further call says so again, until a new producer takes the link over.
-    ProducerGone,
-    /// A new producer has taken the link over from one that had died. Said once to each reader that was
-    /// attached, at the latest when it has read all there is; of several in a row, as of one (the last) if the reader
-    /// has not asked in between. Nothing that was published is lost; what the
-    /// dead producer had in mind to publish is.
-    ProducerReplaced {
-        /// Sequence number of the first fragment of the new producer.
-        first: u64,
-    },
-    /// The link was stopped, or its producer has ended, so what was asked for cannot happen any more.
+    /// The link was stopped while the call waited for credits. Nothing more was published.
     Closed,
-    /// The metadata of a fragment points outside of the payload region, or names a size over the
-    /// MTU. Only memory that was written by something else than this library can say so. The
-    /// fragment is skipped; reading goes on with the next call.
+
+    // Reading.
+    /// The producer lapped this reader, and overwrote fragments that it had not read. The next call
+    /// continues after the gap.
+    Overrun {
+        /// How many fragments this reader lost.
+        lost: u64,
+        /// The sequence number at which reading continues.
+        next: u64,
+    },
+    /// This evictable consumer kept the producer waiting for longer than the producer's patience, and the
+    /// producer stopped waiting for it. The consumer has already joined again: the next call continues
+    /// after the gap, and the producer waits for it as before.
+    Evicted {
+        /// How many fragments this reader lost.
+        lost: u64,
+        /// The sequence number at which reading continues.
+        next: u64,
+    },
+    /// The metadata of a fragment points outside the payload region, or names a size over the MTU. Only
+    /// memory that was written by something other than this library can contain such metadata. The
+    /// fragment was skipped. The next call continues after it.
     Corrupt {
-        /// Sequence number of the fragment that was skipped.
+        /// Sequence number of the skipped fragment.
         seq: u64,
     },
+    /// The producer died: its process was killed, or its thread panicked. This reader has read everything
+    /// that it published. Each further call returns this error until a new producer takes the link over.
+    ProducerGone,
+    /// A new producer has taken the link over from one that died.
+    ///
+    /// Each reader that was attached at that time gets this error once, at the latest when it has read all
+    /// there is. After several takeovers between two reads, it is reported once, for the last of them. No
+    /// published fragment is lost. What the dead producer had not published yet is lost.
+    ProducerReplaced {
+        /// Sequence number of the new producer's first fragment.
+        first: u64,
+    },
+
+    // Set-up.
     /// This storage, or this link, already has a living producer.
     ProducerTaken,
-    /// Every slot for a reliable consumer is taken (the borrowed API has one).
+    /// All slots for reliable consumers are taken. (The borrowed API has one slot.)
     ConsumerTaken,
-    /// A producer without flow control and a consumer with it cannot live on the same storage: the
-    /// producer would overwrite what the consumer still reads.
+    /// A producer without flow control and a consumer with flow control cannot share storage: the producer
+    /// would overwrite what the consumer still reads.
     FlowControlMismatch,
-    /// A part is already bound to other storage: `MCache`, `DCache`, `Fseq` and `Fctl` that have been
-    /// used together belong together.
+    /// One of the parts is already bound to other storage. An `MCache`, `DCache`, `Fseq` and `Fctl` that
+    /// were once used together can only be used together.
     BoundElsewhere,
     /// The `DCache` has fewer chunks than the `MCache` has lines.
     TooFewChunks {
@@ -76,7 +135,7 @@ pub enum TangoError {
         /// Lines of the `MCache`.
         depth: usize,
     },
-    /// The scratch buffer of an observing consumer is smaller than one fragment needs.
+    /// The scratch buffer of an observer is smaller than one fragment of this link needs.
     ScratchTooSmall {
         /// Size of the buffer, in words of 8 bytes.
         words: usize,
@@ -89,39 +148,39 @@ impl fmt::Display for TangoError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match *self {
             Self::NoCredits { held_by: Some(slot) } => {
-                write!(f, "no credits: the consumer in slot {slot} holds the producer back")
+                write!(f, "no credits: the consumer in slot {slot} has not finished with the oldest fragments")
             }
-            Self::NoCredits { held_by: None } => f.write_str("no credits, and no consumer to give any back"),
+            Self::NoCredits { held_by: None } => f.write_str("no credits, and no consumer that could return any"),
             Self::TooLarge { size, max } => write!(
                 f,
                 "a payload of {size} bytes is over the MTU of {max} bytes: send it as a message of several fragments, or make the link with a larger MTU"
             ),
+            Self::Closed => f.write_str("the link is closed"),
             Self::Overrun { lost, next } => {
-                write!(f, "overrun: {lost} fragments lost, reading goes on with number {next}")
+                write!(f, "overrun: {lost} fragments lost, reading continues with fragment {next}")
             }
             Self::Evicted { lost, next } => write!(
                 f,
-                "evicted for keeping the producer waiting: {lost} fragments lost, reading goes on with number {next}"
+                "evicted for keeping the producer waiting: {lost} fragments lost, reading continues with fragment {next}"
             ),
-            Self::ProducerGone => f.write_str("the producer has died without closing the link"),
-            Self::ProducerReplaced { first } => {
-                write!(f, "a new producer has taken the link over, beginning with number {first}")
-            }
-            Self::Closed => f.write_str("the link is closed"),
             Self::Corrupt { seq } => write!(f, "fragment {seq} has corrupt metadata and was skipped"),
-            Self::ProducerTaken => f.write_str("a producer already lives on this link: drop it first"),
-            Self::ConsumerTaken => {
-                f.write_str("no free slot for a reliable consumer: drop one, or make the link with more")
+            Self::ProducerGone => f.write_str("the producer died without closing the link"),
+            Self::ProducerReplaced { first } => {
+                write!(f, "a new producer has taken the link over, starting with fragment {first}")
             }
+            Self::ProducerTaken => f.write_str("this link already has a producer: drop it first"),
+            Self::ConsumerTaken => f.write_str(
+                "no free slot for a reliable consumer: drop a consumer, or make the link with more slots",
+            ),
             Self::FlowControlMismatch => f.write_str(
                 "a consumer with flow control needs a producer with flow control on the same Fctl: use Producer::with_flow_control, or Consumer::new",
             ),
             Self::BoundElsewhere => f.write_str(
-                "this MCache, DCache, Fseq or Fctl is already bound to other storage: use the parts together that were first used together",
+                "this MCache, DCache, Fseq or Fctl is already bound to other storage: use it only with the parts that it was first used with",
             ),
             Self::TooFewChunks { chunks, depth } => write!(
                 f,
-                "a DCache of {chunks} chunks is too small for an MCache of {depth} lines: give it at least {depth}"
+                "a DCache of {chunks} chunks is too small for an MCache of {depth} lines: it needs at least {depth} chunks"
             ),
             Self::ScratchTooSmall { words, need } => write!(
                 f,
@@ -133,30 +192,54 @@ impl fmt::Display for TangoError {
 
 impl core::error::Error for TangoError {}
 
-/// What kind of failure a [`LinkError`] is.
+/// The kind of a [`LinkError`], for programs to match on. [`LinkError`] has an example.
 #[cfg(feature = "alloc")]
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum LinkErrorKind {
-    /// An argument (name, depth, MTU, slot size, ...) is out of its range.
+    /// An argument (name, depth, MTU, slot size, ...) is out of range, or the call is not possible on this
+    /// link or in a forked child.
     Invalid,
-    /// No link of that name.
+    /// There is no link of that name (yet), or it was removed.
     NotFound,
-    /// A link of that name exists already and is in use.
+    /// A link of that name exists and is in use.
     InUse,
-    /// The producer, or every slot for a reliable consumer, is taken.
+    /// The link already has a producer, or all slots for reliable consumers are taken.
     Taken,
-    /// The files of the link are not what this version of the library makes, or not what was asked for.
+    /// The files of the link do not have the format of this version of the library, or the sizes that were
+    /// asked for.
     Incompatible,
-    /// Somebody else can write to the link's files, so a zero-copy reader is refused.
+    /// The link's files cannot be trusted: another user could write to them, or one is a symbolic link or has
+    /// a second name. If other users can write, an observer can still read the link.
     Untrusted,
-    /// The operating system refused: no space, no permission, too many files, ...
+    /// A system call failed: no space, no permission, too many open files, ... See
+    /// [`LinkError::io_error`].
     System,
-    /// An error of the protocol itself, see [`LinkError::protocol`].
+    /// Any other error of the protocol. See [`LinkError::protocol`].
     Protocol,
 }
 
-/// Why a link could not be made, opened or joined: a sentence for people, a kind for programs.
+/// Why a link could not be made, opened or joined.
+///
+/// [`Display`](fmt::Display) is a sentence for people, with the numbers and paths that it is about.
+/// [`kind`](Self::kind) is for programs.
+///
+/// # Examples
+///
+/// ```
+/// use rust_tango::{Link, LinkErrorKind, TangoError};
+///
+/// let link = Link::builder().depth(8).build()?;
+/// let first = link.producer()?;
+/// let error = link.producer().unwrap_err();
+/// assert_eq!(error.kind(), LinkErrorKind::Taken);
+/// assert_eq!(error.protocol(), Some(TangoError::ProducerTaken));
+/// assert_eq!(error.to_string(), "this link already has a producer: drop it first");
+///
+/// let error = Link::builder().depth(1000).build().unwrap_err();
+/// assert_eq!(error.kind(), LinkErrorKind::Invalid); // not a power of two
+/// # Ok::<(), rust_tango::LinkError>(())
+/// ```
 #[cfg(feature = "alloc")]
 #[derive(Debug)]
 pub struct LinkError {
@@ -179,31 +262,35 @@ impl LinkError {
         }
     }
 
-    /// A call to the operating system failed while doing `what` ("cannot create /dev/shm/...").
+    /// A system call failed while the library was doing `what` ("cannot create /dev/shm/...").
     #[cfg(feature = "shm")]
     pub(crate) fn system(what: impl Into<alloc::string::String>, source: impl Into<std::io::Error>) -> Self {
         Self { source: Some(source.into()), ..Self::new(LinkErrorKind::System, what) }
     }
 
-    /// What kind of failure it is.
+    /// The kind of failure, to match on.
     pub fn kind(&self) -> LinkErrorKind {
         self.kind
     }
 
-    /// The error of the protocol behind it, if it is one.
+    /// The [`TangoError`] behind this error, if it is one of the protocol
+    /// ([`LinkErrorKind::Taken`], [`LinkErrorKind::Protocol`]).
     pub fn protocol(&self) -> Option<TangoError> {
         self.protocol
     }
 
-    /// What the operating system said, if it refused: to tell, for example, a full disk
-    /// ([`StorageFull`](std::io::ErrorKind::StorageFull)) from a missing permission. It is part of the sentence
-    /// already, and so not the [`source`](core::error::Error::source) of this error.
+    /// The error of the operating system, if a system call failed. With it, a program can tell a full disk
+    /// ([`StorageFull`](std::io::ErrorKind::StorageFull)) from a missing permission, for example.
+    ///
+    /// The message of this error contains it already, so it is not the
+    /// [`source`](core::error::Error::source).
     #[cfg(feature = "std")]
     pub fn io_error(&self) -> Option<&std::io::Error> {
         self.source.as_ref()
     }
 
-    /// No link of that name (yet).
+    /// Whether there is no link of that name (yet). A program that starts before the link exists can try
+    /// again in this case.
     pub fn is_not_found(&self) -> bool {
         self.kind == LinkErrorKind::NotFound
     }

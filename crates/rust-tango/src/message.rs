@@ -1,4 +1,5 @@
-//! Messages longer than the MTU: split into fragments by the control bits, and put together again.
+//! Messages longer than the MTU: [`Producer::send_message`] splits them into fragments, and [`Assembler`]
+//! joins the fragments. The control bits of `ctl` mark the first and the last fragment.
 
 use alloc::vec::Vec;
 
@@ -8,12 +9,22 @@ use crate::producer::Producer;
 use crate::ring::metadata::Control;
 
 impl Producer<'_> {
-    /// Publishes a message of any length, in as many fragments as it takes (at least one), and says how
-    /// many. Waits for credits like [`Producer::publish_blocking`]. An [`Assembler`] puts it together.
+    /// Publishes a message of any length in as many fragments as it needs, at least one. Returns their
+    /// number.
+    ///
+    /// Each fragment has this `sig` and a `ts` of 0, and its `ctl` says which part it is (see
+    /// [`FragmentMetadata`](crate::FragmentMetadata)). An [`Assembler`] on the reader's side joins them.
+    ///
+    /// Waits for credits like [`Producer::publish_blocking`], for each fragment. The same deadlocks are
+    /// possible.
     ///
     /// # Errors
-    /// [`TangoError::Closed`] if the link is stopped while credits are missing: part of the message may
-    /// have been published then. [`TangoError::TooLarge`] if the link has an MTU of 0.
+    /// - [`TangoError::Closed`] if the link was stopped while credits were missing. Part of the message may
+    ///   have been published.
+    /// - [`TangoError::TooLarge`] if the link has an MTU of 0 and the message is not empty.
+    ///
+    /// # Examples
+    /// See [`Assembler`].
     pub fn send_message(&self, message: &[u8], sig: u64) -> Result<u64, TangoError> {
         let mtu = self.mtu();
         if message.len() <= mtu {
@@ -24,37 +35,37 @@ impl Producer<'_> {
         }
         let (mut rest, mut fragments) = (message, 0);
         while !rest.is_empty() {
-            let (part, behind) = rest.split_at(mtu.min(rest.len()));
+            let (part, after) = rest.split_at(mtu.min(rest.len()));
             let mut control = Control::WHOLE;
             if fragments != 0 {
                 control = control.with_continues();
             }
-            if !behind.is_empty() {
+            if !after.is_empty() {
                 control = control.with_more();
             }
             self.publish_blocking(part, sig, control.bits(), 0)?;
             fragments += 1;
-            rest = behind;
+            rest = after;
         }
         Ok(fragments)
     }
 }
 
-/// Why a message could not be put together.
+/// Why an [`Assembler`] could not join the fragments of a message. It has an example.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum MessageError {
-    /// A fragment in the middle is missing, or the reader came too late for the first one.
+    /// A fragment of the message is missing: the reader lost it, or attached after the first fragment.
     Incomplete {
-        /// Sequence number of the fragment that did not fit on.
+        /// Sequence number of the fragment that does not continue what came before it.
         seq: u64,
     },
-    /// The message is longer than the assembler takes.
+    /// The message is longer than the assembler's limit.
     TooLong {
-        /// The most that the assembler takes, in bytes.
+        /// The limit, in bytes.
         max: usize,
     },
-    /// The sender marked the message as damaged.
+    /// The sender marked the message as damaged ([`Control::ERROR`]).
     Damaged,
 }
 
@@ -62,7 +73,7 @@ impl core::fmt::Display for MessageError {
     fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
         match self {
             Self::Incomplete { seq } => write!(f, "part of a message was lost before fragment {seq}"),
-            Self::TooLong { max } => write!(f, "a message is longer than the {max} bytes allowed for"),
+            Self::TooLong { max } => write!(f, "a message is longer than the limit of {max} bytes"),
             Self::Damaged => f.write_str("the sender marked a message as damaged"),
         }
     }
@@ -70,54 +81,70 @@ impl core::fmt::Display for MessageError {
 
 impl core::error::Error for MessageError {}
 
-/// Puts messages of several fragments together again, in order of publication.
+/// Joins the fragments of messages that are longer than the MTU.
 ///
-/// After an error the rest of the damaged message is skipped, and the next one starts afresh. A message
-/// whose end never came, because the next one began, is only counted ([`Assembler::dropped`]). One whose beginning is
-/// lost together with the end of a message that is skipped passes for the rest of that: two are told of, and counted,
-/// as one. (How many fragments were lost, the consumer has said.)
+/// Give it all fragments of one link, in the order in which they were published. It recognises the parts of a
+/// message by their `ctl` (see [`Control`]). A message of a single fragment passes through it as well.
+///
+/// How it handles losses:
+///
+/// - After an error, it skips the rest of the damaged message. The next message starts afresh.
+/// - If a message has no end because the next one begins, there is no error. It is only counted
+///   ([`Assembler::dropped`]).
+/// - If the end of a skipped message is lost together with the beginning of the next one, the rest of that
+///   next message looks like the rest of the skipped one. The two are reported and counted as one. (The
+///   consumer has already reported how many fragments were lost.)
+///
+/// # Examples
 ///
 /// ```
-/// # fn main() -> Result<(), rust_tango::LinkError> {
-/// # use rust_tango::{Assembler, Link};
+/// use rust_tango::{Assembler, Link};
+///
 /// let link = Link::builder().depth(8).mtu(4).build()?;
 /// let (tx, mut rx) = (link.producer()?, link.consumer()?);
-/// assert_eq!(tx.send_message(b"hello world", 0)?, 3);
+/// assert_eq!(tx.send_message(b"hello world", 0)?, 3); // three fragments
+///
 /// let mut assembler = Assembler::new(1024);
+/// let mut messages = Vec::new();
 /// while let Some(fragment) = rx.poll()? {
-///     if let Some(message) = assembler.push(&fragment).unwrap() {
-///         assert_eq!(message, b"hello world");
+///     match assembler.push(&fragment) {
+///         Ok(Some(message)) => messages.push(message.to_vec()),
+///         Ok(None) => {} // there are more fragments
+///         Err(error) => eprintln!("{error}"), // this message is lost
 ///     }
 /// }
-/// # Ok(())
-/// # }
+/// assert_eq!(messages, [b"hello world"]);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Debug)]
 pub struct Assembler {
     buffer: Vec<u8>,
     max: usize,
-    /// What continues the message under way: sequence number and origin.
+    /// Sequence number and origin of the fragment that continues the unfinished message.
     expected: Option<(u64, u16)>,
-    /// The rest of a message that was given up is passed over.
+    /// It skips the rest of a message that it gave up.
     skipping: bool,
     dropped: u64,
 }
 
 impl Assembler {
-    /// For messages of up to `max` bytes.
+    /// An assembler for messages of up to `max` bytes. It allocates only as much as the messages need.
     pub fn new(max: usize) -> Self {
         Self { buffer: Vec::new(), max, expected: None, skipping: false, dropped: 0 }
     }
 
-    /// Messages that could not be put together so far.
+    /// How many messages it could not join so far.
     pub fn dropped(&self) -> u64 {
         self.dropped
     }
 
-    /// Takes the next fragment; the message, if this completes it.
+    /// Adds the next fragment. Returns the message if this fragment completes it, otherwise `Ok(None)`.
+    ///
+    /// It copies the payload, so the fragment may be dropped afterwards.
     ///
     /// # Errors
-    /// [`MessageError`], once for each message that cannot be put together.
+    /// A [`MessageError`], once for each message that it cannot join. A message of which only the end is missing
+    /// is counted, but not reported.
     pub fn push(&mut self, fragment: &Fragment<'_>) -> Result<Option<&[u8]>, MessageError> {
         let control = Control::from_bits(fragment.meta.ctl);
         let expected = self.expected.take();

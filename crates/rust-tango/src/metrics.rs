@@ -1,44 +1,72 @@
-//! [`Metrics`]: counters of the borrowed API, one padded line for each writer.
+//! [`Metrics`]: counters for producers and consumers, with a pair of cache lines for each writer.
 
 use crate::sync::{AcqRel, AtomicU64, Own, Padded, Relaxed, ordering};
 
-/// How many consumers can count into one [`Metrics`] at a time.
+/// How many consumers can count into one [`Metrics`] at the same time.
 const CONSUMERS: usize = 7;
 
-/// Counters that a producer and its consumers keep, and that anyone may look at.
+/// Counters that one producer and up to seven consumers write, and that any thread may read.
 ///
-/// Each party writes a line of its own, so counting costs it a plain store. Up to seven consumers can
-/// share one `Metrics` at a time; their counts are added up.
+/// Each writer has counters of its own, so counting costs it an ordinary store. [`Metrics::snapshot`] adds up
+/// the counts of all consumers. A consumer that attaches after another has left continues from that one's
+/// counts.
+///
+/// Attach it with [`Producer::with_metrics`](crate::Producer::with_metrics) and
+/// [`Consumer::with_metrics`](crate::Consumer::with_metrics). It must outlive both: a `static` does.
+///
+/// # Examples
+///
+/// ```
+/// use rust_tango::{Link, Metrics};
+///
+/// static METRICS: Metrics = Metrics::new();
+///
+/// let link = Link::builder().depth(8).mtu(64).build()?;
+/// let tx = link.producer()?.with_metrics(&METRICS);
+/// let mut rx = link.consumer()?.with_metrics(&METRICS);
+/// tx.send(b"one")?;
+/// tx.send(b"two")?;
+/// drop(rx.poll()?);
+///
+/// let snapshot = METRICS.snapshot();
+/// assert_eq!((snapshot.published, snapshot.consumed, snapshot.lag()), (2, 1, 1));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug)]
 pub struct Metrics {
-    /// Bit `n`: somebody writes line `n`. Line 0 is the producer's.
+    /// Bit `n`: the counters at index `n` have a writer. Index 0 is the producer's.
     taken: AtomicU64,
-    lines: [Padded<Line>; 1 + CONSUMERS],
+    counters: [Padded<Counters>; 1 + CONSUMERS],
 }
 
-/// Counters of one writer. The first word counts fragments, published or consumed; the second events,
-/// stalls or overruns.
+/// The counters of one writer.
 #[derive(Debug)]
-struct Line {
+struct Counters {
+    /// Fragments that it published or consumed.
     fragments: AtomicU64,
+    /// A producer's stalls, or a consumer's overruns.
     events: AtomicU64,
 }
 
-/// What [`Metrics`] said at one moment. The counters are read one after the other, while they change.
+/// The counts of a [`Metrics`], from [`Metrics::snapshot`].
+///
+/// They are read one after the other, while the writers change them, so two counts may not fit together.
+/// [`Metrics`] has an example.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct MetricsSnapshot {
     /// Fragments published.
     pub published: u64,
-    /// Fragments consumed, by all consumers together.
+    /// Fragments consumed, summed over all consumers.
     pub consumed: u64,
-    /// Times that a consumer was lapped.
+    /// How many times a consumer lost fragments: it was lapped or evicted.
     pub overruns: u64,
     /// Fragments that had to wait for credits.
     pub backpressure_events: u64,
 }
 
 impl MetricsSnapshot {
-    /// Fragments published and not yet consumed (with one consumer).
+    /// Fragments published and not yet consumed: `published - consumed`, at least 0. Only meaningful with one
+    /// consumer.
     pub fn lag(&self) -> u64 {
         self.published.saturating_sub(self.consumed)
     }
@@ -62,11 +90,11 @@ impl Default for Metrics {
 }
 
 impl Metrics {
-    /// All zero.
+    /// Counters that are all 0.
     pub const fn new() -> Self {
         Self {
             taken: AtomicU64::new(0),
-            lines: [const { Padded::new(Line { fragments: AtomicU64::new(0), events: AtomicU64::new(0) }) };
+            counters: [const { Padded::new(Counters { fragments: AtomicU64::new(0), events: AtomicU64::new(0) }) };
                 1 + CONSUMERS],
         }
     }
@@ -75,49 +103,51 @@ impl Metrics {
     #[cfg(all(loom, test))]
     pub(crate) fn touch(&self) {
         self.taken.touch();
-        self.lines
+        self.counters
             .iter()
-            .for_each(|line| [&line.fragments, &line.events].into_iter().for_each(AtomicU64::touch));
+            .for_each(|of| [&of.fragments, &of.events].into_iter().for_each(AtomicU64::touch));
     }
 
-    /// The counters at this moment.
+    /// Reads all counters. The writers may change them meanwhile.
     pub fn snapshot(&self) -> MetricsSnapshot {
-        let [producer, consumers @ ..] = &self.lines;
-        let sum = |word: fn(&Line) -> &AtomicU64| {
-            consumers.iter().fold(0_u64, |sum, line| sum.wrapping_add(word(line).load(Relaxed)))
+        let [producer, consumers @ ..] = &self.counters;
+        let sum = |word: fn(&Counters) -> &AtomicU64| {
+            consumers.iter().fold(0_u64, |sum, of| sum.wrapping_add(word(of).load(Relaxed)))
         };
-        // Consumers first: a lag is then rather too high than negative.
-        let consumed = sum(|line| &line.fragments);
+        // Consumers first: the lag may then be too high, but not below zero.
+        let consumed = sum(|of| &of.fragments);
         MetricsSnapshot {
             published: producer.fragments.load(Relaxed),
             consumed,
-            overruns: sum(|line| &line.events),
+            overruns: sum(|of| &of.events),
             backpressure_events: producer.events.load(Relaxed),
         }
     }
 
+    /// The producer's counters. `None`: another producer writes them.
     pub(crate) fn producer(&self) -> Option<Counter<'_>> {
         self.claim(0)
     }
 
+    /// Counters for a consumer. `None`: all are taken.
     pub(crate) fn consumer(&self) -> Option<Counter<'_>> {
-        (1..=CONSUMERS).find_map(|line| self.claim(line))
+        (1..=CONSUMERS).find_map(|index| self.claim(index))
     }
 
-    fn claim(&self, line: usize) -> Option<Counter<'_>> {
-        // AcqRel: who takes the line over goes on from the counts of the one before.
-        let before = self.taken.fetch_or(1 << line, ordering("metrics.claim", AcqRel));
-        (before & 1 << line == 0).then(|| Counter { metrics: self, index: line, line: &self.lines[line] })
+    fn claim(&self, index: usize) -> Option<Counter<'_>> {
+        // AcqRel: a new writer sees the counts of the previous one, and continues from them.
+        let before = self.taken.fetch_or(1 << index, ordering("metrics.claim", AcqRel));
+        (before & 1 << index == 0).then(|| Counter { metrics: self, index, counters: &self.counters[index] })
     }
 }
 
-/// The right to write one line, given back when dropped.
+/// The exclusive right to write some counters. Dropping it gives the right back.
 #[derive(Debug)]
 pub(crate) struct Counter<'a> {
     metrics: &'a Metrics,
     index: usize,
-    /// That of `index`.
-    line: &'a Line,
+    /// The counters at `index`.
+    counters: &'a Counters,
 }
 
 impl Counter<'_> {
@@ -128,11 +158,11 @@ impl Counter<'_> {
 
     #[inline]
     pub(crate) fn fragments(&self, count: u64) {
-        Self::add(&self.line.fragments, count);
+        Self::add(&self.counters.fragments, count);
     }
 
     pub(crate) fn event(&self) {
-        Self::add(&self.line.events, 1);
+        Self::add(&self.counters.events, 1);
     }
 }
 

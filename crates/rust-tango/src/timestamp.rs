@@ -1,12 +1,16 @@
-//! Timestamps of 32 bits, as [`FragmentMetadata`](crate::FragmentMetadata) carries them.
+//! Timestamps of 32 bits, for the `ts` of a [`FragmentMetadata`](crate::FragmentMetadata).
 //!
-//! A fragment has room for the low 32 bits of a clock in nanoseconds. Whoever reads it soon enough
-//! knows the rest: of all times that end in these 32 bits, [`expand`] picks the one nearest to a full
-//! time that the reader has at hand, such as its own clock. That is right as long as the two are less
-//! than 2^31 ns, about 2.147 s, apart, in either direction; a time farther away comes out wrong by a
-//! multiple of 2^32 ns (about 4.295 s), and nothing can tell.
+//! A fragment has room for the low 32 bits of a time in nanoseconds ([`compress`]). The reader restores the
+//! full time ([`expand`]): of all times that end in these 32 bits, it takes the one nearest to a full time
+//! that it knows, for example from its own clock.
 //!
-//! Any clock will do, provided that both sides read the same one.
+//! The result is right if the two times are less than 2^31 ns (about 2.147 s) apart, in either direction. If
+//! they are farther apart, the result is wrong by a multiple of 2^32 ns (about 4.295 s), and the reader
+//! cannot detect that.
+//!
+//! Any clock will do, as long as both sides read the same one.
+//!
+//! # Examples
 //!
 //! ```
 //! use rust_tango::timestamp::{compress, expand};
@@ -17,23 +21,24 @@
 //! assert_eq!(expand(ts, received), sent);
 //! ```
 
-/// The low 32 bits of a time in nanoseconds.
+/// The low 32 bits of a time in nanoseconds. The [module](self) has an example.
 #[inline]
 pub const fn compress(ns: u64) -> u32 {
     ns as u32
 }
 
-/// The time in nanoseconds that ends in the 32 bits `ts` and is nearest to `near`.
+/// The time in nanoseconds whose low 32 bits are `ts` and that is nearest to `near`. The [module](self) has
+/// an example.
 ///
-/// The result lies from `near - 2^31` to `near + 2^31 - 1`: if two times are equally near (2^31 ns to
-/// either side), it is the earlier one.
+/// The result is from `near - 2^31` to `near + 2^31 - 1`. If two times are equally near (2^31 ns to either
+/// side), it is the earlier one.
 ///
-/// The arithmetic wraps, as a clock of 64 bits does, and never panics or saturates: close to 0 the
-/// nearest time may lie before it, that is close to `u64::MAX`, and the other way round. A clock that
-/// starts with 0 keeps clear of this after its first 2.147 s, and so do the clocks in use.
+/// The arithmetic wraps like a 64-bit clock. It never panics or saturates. Near 0, the nearest time may be
+/// before 0, that is, near `u64::MAX`, and the reverse. A clock that started at 0 cannot cause this after its
+/// first 2.147 s.
 #[inline]
 pub const fn expand(ts: u32, near: u64) -> u64 {
-    // Sign-extended: the 32-bit distance, from -2^31 to 2^31 - 1, becomes the same 64-bit distance.
+    // Sign extension: the 32-bit distance, from -2^31 to 2^31 - 1, becomes the same 64-bit distance.
     let distance = ts.wrapping_sub(near as u32) as i32;
     near.wrapping_add(distance as i64 as u64)
 }

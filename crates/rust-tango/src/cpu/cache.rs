@@ -1,62 +1,62 @@
-//! What the processor's caches should do with lines: hints, without effect on any value.
+//! Cache instructions: prefetch, write back, evict. They are hints, and change no value.
 //!
-//! What takes the time between two cores is the way of a cache line from one to the other, and it takes longer or shorter
-//! by the state that each has left the line in. What is cleaned, and how, is by measurement on one maker's processors, and
-//! nothing is on others; lines are fetched ahead on all of x86-64.
+//! Most of the time between two cores is spent moving cache lines from one to the other. How long a move
+//! takes depends on the state in which each core left the line. Prefetching is used on all x86-64 processors.
+//! Writing back and evicting are used only on AMD's, where measurements showed a benefit.
 #![allow(unsafe_code)]
 
 use crate::sync::{AtomicU64, Relaxed, StaticU64};
 
-/// Whether the lines of a ring, `depth` of them in `bytes`, should leave the caches between two uses: by [`evict`] when
-/// they have been read, and [`prefetch_for_writing`] before they are written. It pays off on AMD's processors, where
-/// taking a line back that a reader has taken over as it was, unwritten to memory, costs the writer a full round trip
-/// each, one after the other, while fetching others overlaps with other work (`bench/`: workload `throughput`). Smaller
-/// rings stay in the caches that are nearest; larger ones leave them before their lines come round again (workload
-/// `deep`).
+/// Whether the lines of a ring should leave the caches between two uses: [`evict`] after they are read, and
+/// [`prefetch_for_writing`] before they are written again. The ring has `depth` lines in `bytes`.
+///
+/// It helps on AMD's processors. There, a writer that takes back a modified line from a reader's cache pays a
+/// full round trip for each line, one after the other, while fetches of other lines overlap with other work
+/// (`bench/`: workload `throughput`). It does not help in smaller rings, which stay in the nearest caches,
+/// nor in larger ones, whose lines leave the caches anyway before their next use (workload `deep`).
 pub(crate) fn evicting_helps(depth: u64, bytes: usize) -> bool {
-    depth >= EVICT_FROM_DEPTH && bytes <= EVICT_TO_BYTES && means_to_clean() != Means::None
+    depth >= EVICT_FROM_DEPTH && bytes <= EVICT_TO_BYTES && support() != Support::None
 }
 
-/// The same of [`write_back`], if the producer [`is_near`]: that pays off in small rings, too, and in larger ones.
+/// Whether a reader should [`write_back`] the lines that it has read, if the producer [`is_near`]. This helps
+/// in small rings, too, and in somewhat larger ones. `bytes` is the size of the ring.
 pub(crate) fn writing_back_helps(bytes: usize) -> bool {
-    bytes <= WRITE_BACK_TO_BYTES && means_to_clean() == Means::Both
+    bytes <= WRITE_BACK_TO_BYTES && support() == Support::EvictAndWriteBack
 }
 
 const EVICT_FROM_DEPTH: u64 = 256;
-/// Of slots, whatever they hold.
+/// The limits are in bytes of slots, used or not.
 const EVICT_TO_BYTES: usize = 1 << 20;
 const WRITE_BACK_TO_BYTES: usize = 2 << 20;
 
-/// What the processor has to clean lines with, if that helps.
+/// The instructions that this processor has and that help on it.
 #[derive(Clone, Copy, PartialEq, Eq)]
 #[cfg_attr(not(all(target_arch = "x86_64", not(miri), not(loom), not(portable))), allow(dead_code))]
-enum Means {
+enum Support {
     None = 1,
-    /// [`evict`].
     Evict = 2,
-    /// [`write_back`], too.
-    Both = 3,
+    EvictAndWriteBack = 3,
 }
 
-fn means_to_clean() -> Means {
-    // Asking the processor takes microseconds in a virtual machine.
+fn support() -> Support {
+    // Cached, because `cpuid` takes microseconds in a virtual machine. 0: not detected yet.
     static KNOWN: StaticU64 = StaticU64::new(0);
-    let known = [Means::None, Means::Evict, Means::Both]
+    let known = [Support::None, Support::Evict, Support::EvictAndWriteBack]
         .into_iter()
-        .find(|means| *means as u64 == KNOWN.load(Relaxed));
+        .find(|support| *support as u64 == KNOWN.load(Relaxed));
     known.unwrap_or_else(|| {
-        let means = ask_for_means_to_clean();
-        KNOWN.store(means as u64, Relaxed);
-        means
+        let support = detect_support();
+        KNOWN.store(support as u64, Relaxed);
+        support
     })
 }
 
-fn ask_for_means_to_clean() -> Means {
+fn detect_support() -> Support {
     #[cfg(all(target_arch = "x86_64", not(miri), not(loom), not(portable)))]
     {
         use core::arch::x86_64::{__cpuid, __cpuid_count};
-        #[allow(unused_unsafe)] // safe in newer compilers
-        // SAFETY: every x86-64 processor has the instruction; leaf 7 is asked only if it exists.
+        #[allow(unused_unsafe)] // safe functions in newer compilers
+        // SAFETY: every x86-64 processor has the instruction. Leaf 7 is read only if it exists.
         let (vendor, features) = unsafe {
             let vendor = __cpuid(0);
             let features = if vendor.eax >= 7 { __cpuid_count(7, 0).ebx } else { 0 };
@@ -66,31 +66,35 @@ fn ask_for_means_to_clean() -> Means {
         const CLWB: u32 = 1 << 24;
         let is_amd = vendor == [0x6874_7541, 0x6974_6e65, 0x444d_4163];
         match (is_amd && features & CLFLUSHOPT != 0, features & CLWB != 0) {
-            (false, _) => Means::None,
-            (true, false) => Means::Evict,
-            (true, true) => Means::Both,
+            (false, _) => Support::None,
+            (true, false) => Support::Evict,
+            (true, true) => Support::EvictAndWriteBack,
         }
     }
     #[cfg(not(all(target_arch = "x86_64", not(miri), not(loom), not(portable))))]
-    Means::None
+    Support::None
 }
 
-/// Whether who has read a line should [`write_back`] it and not [`evict`] it, by how long it takes to load `word`, which
-/// the producer has just written: if that is near. The line then stays where it is, and the producer takes it over from
-/// there, as it is in memory; one that was evicted has to come from there. Where the producer is far, that is sooner.
+/// Whether the producer runs on a near core, measured by a load of `word`, which the producer has just
+/// written.
+///
+/// A reader should [`write_back`] its lines if the producer is near, and [`evict`] them if it is far. A line
+/// that was written back stays in the reader's cache, and a near producer takes it from there quickly. An
+/// evicted line comes from memory, which is faster only for a far producer.
 pub(crate) fn is_near(word: &AtomicU64) -> bool {
     ticks_to_load(word) < NEAR_TICKS
 }
 
-/// Found on a processor of 2.6 ticks a nanosecond: 80 to 200 between cores that share a cache, 340 and more between others
-/// (whose distances, as `bench/` has them, that is there and back, were 30 to 110 and 430 ns).
+/// Measured on a processor with 2.6 ticks per nanosecond. Cores that share a cache need 80 to 200 ticks, with
+/// round trips of 30 to 110 ns in `bench/`. Other cores need 340 ticks and more, with round trips of 430 ns.
 const NEAR_TICKS: u64 = 240;
 
-/// How long a load takes, in ticks of the processor's clock.
+/// How long a load takes, in ticks of the time-stamp counter.
 fn ticks_to_load(word: &AtomicU64) -> u64 {
     #[cfg(all(target_arch = "x86_64", not(miri), not(loom), not(portable)))]
-    // SAFETY: a relaxed load of `word`, whose value is not used, between two looks at the clock, which every x86-64
-    // processor has. (A kernel can forbid user programs to look: Linux does not, unless a program asks for that.)
+    // SAFETY: the assembly loads `word` once, as a relaxed load would, and discards the value. It reads the
+    // time-stamp counter before and after, which every x86-64 processor has. (A kernel can forbid that to
+    // user programs. Linux does so only if the program asks for it.)
     unsafe {
         let ticks: u64;
         core::arch::asm!(
@@ -119,11 +123,11 @@ fn ticks_to_load(word: &AtomicU64) -> u64 {
     }
 }
 
-/// Has the processor fetch the cache line of `word` to be written. A hint without effect on values.
+/// Asks the processor to fetch the cache line of `word`, in order to write it.
 #[inline]
 pub(crate) fn prefetch_for_writing(word: &AtomicU64) {
     #[cfg(all(target_arch = "x86_64", not(miri), not(loom), not(portable)))]
-    // SAFETY: a prefetch cannot fault and changes no value. (To Intel's processors before Broadwell, it is a no-op.)
+    // SAFETY: a prefetch cannot fault and changes no value. (Intel's processors before Broadwell ignore it.)
     unsafe {
         core::arch::asm!("prefetchw [{}]", in(reg) word, options(nostack, preserves_flags, readonly));
     }
@@ -131,11 +135,11 @@ pub(crate) fn prefetch_for_writing(word: &AtomicU64) {
     let _ = word;
 }
 
-/// Has the processor fetch the cache line of `word` to be read. A hint without effect on values.
+/// Asks the processor to fetch the cache line of `word`, in order to read it.
 #[inline]
 pub(crate) fn prefetch(word: &AtomicU64) {
     #[cfg(all(target_arch = "x86_64", not(miri), not(loom), not(portable)))]
-    // SAFETY: a prefetch cannot fault and changes no value; SSE is part of x86-64.
+    // SAFETY: a prefetch cannot fault and changes no value. SSE is part of x86-64.
     unsafe {
         core::arch::asm!("prefetcht0 [{}]", in(reg) word, options(nostack, preserves_flags, readonly));
     }
@@ -143,11 +147,13 @@ pub(crate) fn prefetch(word: &AtomicU64) {
     let _ = word;
 }
 
-/// Has the processor write the cache line of `word` back to memory, and keep it. No effect on values.
+/// Asks the processor to write the cache line of `word` back to memory, and to keep it in the cache.
+///
+/// Only if [`writing_back_helps`] returned true: otherwise the instruction may not exist.
 #[inline]
 pub(crate) fn write_back(word: &AtomicU64) {
     #[cfg(all(target_arch = "x86_64", not(miri), not(loom), not(portable)))]
-    // SAFETY: as in `evict`; who calls this has asked `writing_back_helps`.
+    // SAFETY: as in `evict`. The caller has checked `writing_back_helps`, so the instruction exists.
     unsafe {
         core::arch::asm!("clwb [{}]", in(reg) word, options(nostack, preserves_flags));
     }
@@ -155,13 +161,14 @@ pub(crate) fn write_back(word: &AtomicU64) {
     let _ = word;
 }
 
-/// Has the processor write the cache line of `word` back to memory and drop it from all caches. No effect
-/// on values.
+/// Asks the processor to write the cache line of `word` back to memory, and to drop it from all caches.
+///
+/// Only if [`evicting_helps`] returned true: otherwise the instruction may not exist.
 #[inline]
 pub(crate) fn evict(word: &AtomicU64) {
     #[cfg(all(target_arch = "x86_64", not(miri), not(loom), not(portable)))]
-    // SAFETY: to the memory model a flush accesses nothing: it changes no value, and has none for a result. `word`
-    // is a valid reference, so it cannot fault; who calls this has asked `evicting_helps` whether the instruction
+    // SAFETY: to the memory model a flush is no access: it changes no value and returns none. `word` is a
+    // valid reference, so the flush cannot fault. The caller has checked `evicting_helps`, so the instruction
     // exists.
     unsafe {
         core::arch::asm!("clflushopt [{}]", in(reg) word, options(nostack, preserves_flags));

@@ -1,7 +1,10 @@
-//! Single instructions and copies: what the processor is asked for, and not what for.
+//! Single processor instructions, and copies between bytes and atomic words.
 //!
-//! Nothing here knows of links, fragments or threads. Reading order: `cache` (prefetch, write back, evict, clock), `words`
-//! (bytes in atomic words, and the copies of them).
+//! This layer knows nothing of links, fragments or threads. Cache instructions are hints: they change no
+//! value. On processors without them they do nothing.
+//!
+//! Reading order: `cache` (prefetch, write back, evict, clock), `words` (payload bytes in atomic words, and
+//! the copies in and out).
 
 pub(crate) mod cache;
 pub(crate) mod words;

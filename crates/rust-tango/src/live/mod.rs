@@ -1,29 +1,34 @@
 //! [`AsyncConsumer`]: a consumer whose fragments are awaited, under any executor.
 //!
-//! A producer in another process can wake who sleeps on its bell, and do nothing else for a reader: not call
-//! its [`Waker`], not write to a descriptor of its process. So each `AsyncConsumer` has a thread that sleeps
-//! in its place (`watcher.rs`):
+//! A producer in another process can wake a thread that sleeps on its eventcount. It can do nothing else for
+//! a reader: it cannot call a [`Waker`], or write to a descriptor, of the reader's process. So each
+//! `AsyncConsumer` has a thread that sleeps in its place, the *watcher* (`watcher.rs`):
 //!
 //! ```text
-//!   task                                watcher (a thread)                  producer
-//!   look: nothing
-//!   order: watch for n, tell me  ---->  sleep on the producer's bell
-//!   Pending                             :                                   publish n
-//!                                       awake, n is there  <--------------  ring
-//!   woken, or descriptor readable  <--  tell; sleep until the next order
-//!   look: n, read in place
+//!   task                                     watcher thread                          producer
+//!   poll: nothing there
+//!   request: watch for n, wake me  ------->  sleep on the producer's eventcount
+//!   Pending                                  :                                       publish n
+//!                                            awake, n is in the ring  <------------  notify
+//!   woken, or descriptor readable  <-------  answer; sleep until the next request
+//!   poll: n is there, read it in place
 //! ```
 //!
 //! Invariants:
-//! - *No wakeup is lost.* An order says for what the reader has looked in vain. The watcher looks for just
-//!   that itself before it sleeps, by the rules of [`eventcount`](crate::waiting::eventcount). An order stays until its news has
-//!   been told, or a later one of the same reader takes its place.
-//! - *The descriptor is readable unless an order stands that asks for it.* Who has polled until there is
-//!   nothing can wait for it, whatever happened before.
-//! - The words of a consumer's slot have one writer each. Of its bell, the task rings (credits that a
-//!   producer waits for), and only the watcher sleeps: nothing that blocks can be called meanwhile.
-//! - The watcher never touches a fragment, and the memory of the link only while an order stands. Before the consumer is
-//!   dropped it has ended, or is calling a waker: its order is put away then, and it does not touch the link any more.
+//!
+//! - *No wakeup is lost.* A request says what the reader has polled for in vain. Before the watcher sleeps,
+//!   it checks for the same itself, by the rules of [`eventcount`](crate::waiting::eventcount). A request
+//!   stays pending until it is answered, or replaced by a later one of the same reader.
+//! - *The descriptor is readable unless a request is pending that asks for it.* So a program that has polled
+//!   until there was nothing can wait for the descriptor, whatever happened before.
+//! - *Each word of a consumer's slot has one writer.* The task notifies the producer of credits, and so
+//!   writes `count`. Only the watcher sleeps, and so writes `asleep`: while an `AsyncConsumer` exists, no
+//!   blocking call of its consumer is possible.
+//! - *The watcher never reads a fragment, and accesses the link's memory only while a request is pending.*
+//!   Before the consumer is dropped, the watcher has ended, or is calling a waker. In the second case it has
+//!   removed the request, and no longer accesses the link.
+//!
+//! Reading order: this file, then `watcher`.
 
 mod watcher;
 
@@ -35,21 +40,25 @@ use crate::consumer::payload::Fragment;
 use crate::consumer::{Consumer, Next, Place};
 use crate::error::{LinkError, TangoError};
 use crate::ring::line::Line;
-use watcher::{Receipt, Watcher};
+use watcher::{Reply, Watcher};
 
-/// Fragments in a row before other tasks of the executor get a turn.
-const TURN: u32 = 128;
+/// After this many fragments in a row, other tasks of the executor get a turn.
+const YIELD_AFTER: u32 = 128;
 
-/// A [`Consumer`] whose fragments are awaited. It reads as before, in place if it is reliable; see
-/// [`Consumer::into_async`].
+/// A [`Consumer`] whose fragments are awaited. [`Consumer::into_async`] makes one.
 ///
-/// There are two ways to wait, for two kinds of programs:
+/// It reads like the consumer that it was made from: in place if that is reliable, otherwise by copy.
 ///
-/// - [`recv`](Self::recv) and [`poll_next`](Self::poll_next) wake the task. They need nothing from the executor.
-/// - The descriptor ([`AsFd`], [`AsRawFd`]) can be watched by anything that watches descriptors: `epoll`,
-///   tokio's `AsyncFd`, another language's event loop. **The protocol:** call [`poll`](Self::poll) until it
-///   returns `Ok(None)`; then wait until the descriptor is readable; then again. Do not read from the
-///   descriptor: `poll` does that.
+/// There are two ways to wait:
+///
+/// - With a task: [`recv`](Self::recv) and [`poll_next`](Self::poll_next) wake it. They work under any
+///   executor, without its help.
+/// - With the descriptor ([`AsFd`], [`AsRawFd`]): `epoll`, tokio's `AsyncFd`, or the event loop of another
+///   language can watch it. **The protocol:** call [`poll`](Self::poll) until it returns `Ok(None)`. Then
+///   wait until the descriptor is readable, and start again. Do not read from the descriptor, because `poll`
+///   does that.
+///
+/// # Examples
 ///
 /// ```no_run
 /// # async fn example() -> Result<(), Box<dyn std::error::Error>> {
@@ -61,55 +70,62 @@ const TURN: u32 = 128;
 /// # }
 /// ```
 ///
-/// Each `AsyncConsumer` has a thread, which sleeps while there is nothing to wait for, and while there is
-/// nothing to tell. A wake-up passes through it, so it takes longer than that of a thread in
-/// [`Consumer::wait`]; fragments that are there already cost the same as with [`Consumer::poll`]. The watcher of
-/// an observer, which the producer does not know of, looks for fragments itself, every ten milliseconds at
-/// the latest. The death of the producer is noticed after 50 milliseconds at the latest.
+/// # Cost and latency
 ///
-/// Dropping it ends the thread and waits for that, which takes some microseconds.
+/// Each `AsyncConsumer` has a thread of its own, which sleeps most of the time. A wake-up passes through this
+/// thread, so it takes longer than in [`Consumer::wait`]. Fragments that are already there cost the same as
+/// with [`Consumer::poll`].
 ///
-/// In a forked child, that thread does not exist, and the link is closed (see [`Link`](crate::Link)). To drop it there
-/// is harmless.
+/// The producer does not know of an observer, and cannot wake its thread. That thread polls for fragments
+/// instead, at least every ten milliseconds. The death of the producer is noticed within 50 milliseconds.
+///
+/// Dropping an `AsyncConsumer` ends the thread and waits for its end, which takes some microseconds.
+///
+/// In a forked child, the thread does not exist, and the link is closed (see [`Link`](crate::Link)). Dropping
+/// the `AsyncConsumer` there is harmless.
 #[derive(Debug)]
 pub struct AsyncConsumer {
-    /// Before the consumer, so that it is dropped before it.
+    /// Declared before the consumer, so that it is dropped first.
     watcher: Watcher,
     consumer: Consumer<'static>,
-    /// Fragments since the task last gave others a turn.
+    /// How many fragments the task got since other tasks last had a turn.
     streak: u32,
 }
 
 impl Consumer<'static> {
-    /// Makes it one whose fragments are awaited. Its [`Wait`](crate::Wait) does not matter then: nothing spins.
+    /// Makes this an [`AsyncConsumer`], whose fragments are awaited. Its [`Wait`](crate::Wait) has no effect
+    /// then.
     ///
     /// # Errors
-    /// [`LinkErrorKind::System`](crate::LinkErrorKind::System) if there is no descriptor or no thread to be had.
-    /// The consumer is dropped then.
+    /// [`LinkErrorKind::System`](crate::LinkErrorKind::System) if the system refuses a descriptor or a
+    /// thread. The consumer is dropped then.
     pub fn into_async(self) -> Result<AsyncConsumer, LinkError> {
         let watcher = Watcher::start(self.question())?;
         Ok(AsyncConsumer { watcher, consumer: self, streak: 0 })
     }
 }
 
-/// What a look has found.
+/// The result of [`AsyncConsumer::find`].
 enum Found {
     Fragment(Line<'static>, Place),
     /// The link is closed and drained.
     End,
-    /// There is an order now.
+    /// There is nothing yet. The watcher has a request now.
     Nothing,
 }
 
 impl AsyncConsumer {
-    /// The next fragment, once it is there. `Ok(None)`: the link is closed and drained.
+    /// Waits for the next fragment. `Ok(None)`: the link is closed, and everything was read.
     ///
-    /// Dropping the future before it is done loses nothing. After many fragments in a row that were there
-    /// already, it gives other tasks a turn first.
+    /// Dropping the future before it is ready loses no fragment. After many fragments in a row that were
+    /// already there, it gives other tasks a turn first.
     ///
     /// # Errors
-    /// As [`Consumer::poll`]. After [`TangoError::ProducerGone`], each call returns that at once until another
-    /// producer has come: look again after a while.
+    /// As [`Consumer::poll`]. After [`TangoError::ProducerGone`], each call returns this error at once until
+    /// a new producer attaches. Wait a while before you call it again.
+    ///
+    /// # Examples
+    /// See [`AsyncConsumer`].
     pub async fn recv(&mut self) -> Result<Option<Fragment<'_>>, TangoError> {
         match poll_fn(|cx| self.poll_line(cx)).await? {
             Some((line, place)) => self.consumer.take(line, place),
@@ -117,8 +133,11 @@ impl AsyncConsumer {
         }
     }
 
-    /// [`AsyncConsumer::recv`] for hand-written futures. When it is pending, the task is woken as soon as
-    /// there is something; of several tasks, the last that called.
+    /// [`AsyncConsumer::recv`] for hand-written futures. After `Pending`, the task is woken as soon as there
+    /// is something. If several tasks call it, only the last is woken.
+    ///
+    /// # Errors
+    /// Ready with the errors of [`AsyncConsumer::recv`].
     pub fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Fragment<'_>>, TangoError>> {
         match self.poll_line(cx) {
             Poll::Ready(Ok(Some((line, place)))) => Poll::Ready(self.consumer.take(line, place)),
@@ -128,15 +147,38 @@ impl AsyncConsumer {
         }
     }
 
-    /// The next fragment, if it is there. Never blocks.
+    /// Returns the next fragment if it is there. Never blocks.
     ///
-    /// `Ok(None)` says that there is nothing yet, or nothing any more ([`Consumer::is_closed`] of
-    /// [`get_ref`](Self::get_ref) tells). Only after that, the descriptor tells when to call again: after a
-    /// fragment or an error, there may be more. Nor does it behind the end: it stays readable, and does not tell when
-    /// another producer opens the link again. So ask `is_closed` first.
+    /// `Ok(None)` means one of two things. [`Consumer::is_closed`] of [`get_ref`](Self::get_ref) tells which:
+    ///
+    /// - There is nothing yet. The descriptor becomes readable when you should call again.
+    /// - The link is closed, and everything was read. The descriptor then stays readable. It does not report
+    ///   when another producer opens the link again.
+    ///
+    /// After a fragment or an error there may be more. The descriptor is meaningful only after `Ok(None)`.
     ///
     /// # Errors
     /// As [`AsyncConsumer::recv`].
+    ///
+    /// # Examples
+    ///
+    /// A loop that waits for the descriptor with `poll(2)` looks like this:
+    ///
+    /// ```no_run
+    /// # fn wait_until_readable(_: impl std::os::fd::AsFd) {}
+    /// # fn example() -> Result<(), Box<dyn std::error::Error>> {
+    /// let mut rx = rust_tango::Link::open("quotes")?.consumer()?.into_async()?;
+    /// loop {
+    ///     while let Some(fragment) = rx.poll()? {
+    ///         println!("{} bytes", fragment.payload.len());
+    ///     }
+    ///     if rx.get_ref().is_closed() {
+    ///         return Ok(());
+    ///     }
+    ///     wait_until_readable(&rx);
+    /// }
+    /// # }
+    /// ```
     pub fn poll(&mut self) -> Result<Option<Fragment<'_>>, TangoError> {
         match self.find(None)? {
             Found::Fragment(line, place) => self.consumer.take(line, place),
@@ -144,12 +186,13 @@ impl AsyncConsumer {
         }
     }
 
-    /// The consumer, to ask it things.
+    /// The consumer inside, for calls that do not read, such as [`Consumer::is_closed`] and
+    /// [`Consumer::next_seq`].
     pub fn get_ref(&self) -> &Consumer<'static> {
         &self.consumer
     }
 
-    /// The consumer, to go on without async.
+    /// Ends the thread, and returns the consumer to continue without async. No fragment is lost.
     pub fn into_inner(self) -> Consumer<'static> {
         let Self { watcher, consumer, .. } = self;
         drop(watcher);
@@ -160,7 +203,7 @@ impl AsyncConsumer {
         &mut self,
         cx: &mut Context<'_>,
     ) -> Poll<Result<Option<(Line<'static>, Place)>, TangoError>> {
-        if self.streak >= TURN {
+        if self.streak >= YIELD_AFTER {
             self.streak = 0;
             cx.waker().wake_by_ref();
             return Poll::Pending;
@@ -179,8 +222,8 @@ impl AsyncConsumer {
         }
     }
 
-    /// Looks for the next fragment. If there is none, has the watcher look out for it, and tell the task of
-    /// that waker, or (`None`) by the descriptor.
+    /// Looks for the next fragment. If there is none, requests that the watcher wake `task`, or, with `None`,
+    /// make the descriptor readable.
     #[inline]
     fn find(&mut self, task: Option<&Waker>) -> Result<Found, TangoError> {
         loop {
@@ -189,9 +232,9 @@ impl AsyncConsumer {
                 Next::Closed => return Ok(Found::End),
                 Next::Nothing => {}
             }
-            match self.watcher.order(self.consumer.watch(), task) {
-                Receipt::Taken => return Ok(Found::Nothing),
-                Receipt::AskFirst => self.consumer.ask_whether_producer_lives(),
+            match self.watcher.request(self.consumer.watch(), task) {
+                Reply::Accepted => return Ok(Found::Nothing),
+                Reply::CheckProducer => self.consumer.ask_whether_producer_lives(),
             }
         }
     }

@@ -1,38 +1,40 @@
-//! [`Cnc`]: command and control, a state and a heartbeat that one writer shows to any readers.
+//! [`Cnc`] (command and control): a state and a heartbeat, with one writer and any number of readers.
 //!
 //! ```text
 //!  byte  0         8            16          64
 //!        | state   | heartbeat  |  unused   |       two AtomicU64, alone on their cache line
-//!          Boot -> Run -> Halt
-//!             \      \----> Fail                    the usual way; nothing enforces it
+//!
+//!          Boot -> Run -> Halt                      the usual order; nothing enforces it
+//!              \      \-> Fail
 //! ```
 //!
-//! The writer is the party that the word is about (or, for a command word, the party that gives the
-//! commands); everybody else only reads. Both words are 0 in a fresh `Cnc`, so zeroed memory is one.
+//! The writer is the thread that the state is about. If the state is used as a command, the writer is the
+//! thread that gives the commands. All others only read. Zeroed memory is a fresh `Cnc`.
 //!
 //! Invariants:
-//! - Each word has one writer at a time. A second one would be no undefined behaviour, but the last
-//!   store would win.
-//! - A reader that sees a value also sees everything that the writer did before it stored that value.
-//! - The two words are independent: a reader may see the newer heartbeat with the older state, or the
-//!   other way round.
+//! - Each word has one writer at a time. A second writer would not be undefined behaviour, but the last store
+//!   would win.
+//! - A reader that sees a value also sees everything that the writer did before it stored the value.
+//! - The two words are independent: a reader may see a newer heartbeat with an older state, or the reverse.
 //! - Readers only load, so they may have the memory mapped read-only.
 
 use core::fmt;
 
 use crate::sync::{Acquire, AtomicU64, Relaxed, Release, fence, ordering};
 
-/// What the writer of a [`Cnc`] says about itself (or tells others to do).
+/// The state in a [`Cnc`]: what its writer reports about itself, or commands others to do.
+///
+/// [`Cnc`] has an example.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[repr(u64)]
 pub enum CncState {
-    /// Not started yet; what a fresh [`Cnc`] says.
+    /// Not started yet. The state of a fresh [`Cnc`].
     Boot = 0,
-    /// Started, and working.
+    /// Running.
     Run = 1,
-    /// Asked to stop, or stopped, in good order.
+    /// Stopped, or asked to stop, in good order.
     Halt = 2,
-    /// Given up. Also what a reader makes of a value that is no state.
+    /// Failed. Readers also see this state if the word holds no valid state.
     Fail = 3,
 }
 
@@ -58,7 +60,9 @@ impl fmt::Display for CncState {
     }
 }
 
-/// A state and a heartbeat, written by one party and read by any others, without locks.
+/// A state and a heartbeat. One thread writes them, any others read them, without locks.
+///
+/// # Examples
 ///
 /// ```
 /// use rust_tango::{Cnc, CncState};
@@ -76,12 +80,12 @@ impl fmt::Display for CncState {
 /// ```
 #[repr(C, align(64))]
 pub struct Cnc {
-    /// The state (0 to 3), then the heartbeat (anything): both written by the owner only.
+    /// The state (0 to 3), then the heartbeat (any value). Only the owner writes them.
     words: [AtomicU64; 2],
 }
 
 impl Cnc {
-    /// A fresh one: [`CncState::Boot`], and a heartbeat of 0.
+    /// A fresh `Cnc`: [`CncState::Boot`], and a heartbeat of 0.
     pub const fn new() -> Self {
         Self { words: [AtomicU64::new(CncState::Boot as u64), AtomicU64::new(0)] }
     }
@@ -92,34 +96,35 @@ impl Cnc {
         self.words.iter().for_each(AtomicU64::touch);
     }
 
-    /// The state that the writer stored last, as far as this thread can see.
+    /// The last state that the writer stored, as far as this thread can see.
     ///
-    /// The writer may change it at any time, also before the caller looks at the result.
+    /// The writer may change it at any time, even before the caller uses the result. Whatever the writer did
+    /// before it stored this state is visible to the caller.
     #[inline]
     pub fn state(&self) -> CncState {
         let word = self.words[0].load(Relaxed);
         // Pairs with the Release store in `set_state`. A fence and not an Acquire load, because the memory
-        // may be mapped read-only.
+        // may be mapped read-only, and on some targets an Acquire load needs write access.
         fence(ordering("cnc.state", Acquire));
         CncState::from_word(word)
     }
 
-    /// Whether the word is as in zeroed memory. A look that orders nothing.
+    /// Whether the state is as in zeroed memory. Orders nothing.
     #[inline]
     pub(crate) fn is_fresh(&self) -> bool {
         self.words[0].load(Relaxed) == CncState::Boot as u64
     }
 
-    /// Stores a new state. For the one writer only: of two writers, the last one wins.
+    /// Stores a new state. Only for the one writer: if two threads store, the last store wins.
     #[inline]
     pub fn set_state(&self, state: CncState) {
         // Pairs with the Acquire fence in `state`.
         self.words[0].store(state as u64, ordering("cnc.set_state", Release));
     }
 
-    /// The time of the last [`beat`](Self::beat) that this thread can see; 0 if there was none.
+    /// The time of the last [`beat`](Self::beat), as far as this thread can see. 0 if there was none.
     ///
-    /// An old heartbeat is a hint for people. It does not prove that the writer is dead.
+    /// An old heartbeat is only a hint for people. It does not prove that the writer is dead.
     #[inline]
     pub fn heartbeat(&self) -> u64 {
         let now = self.words[1].load(Relaxed);
@@ -128,9 +133,9 @@ impl Cnc {
         now
     }
 
-    /// Stores `now` as the heartbeat. For the one writer only.
+    /// Stores `now` as the heartbeat. Only for the one writer.
     ///
-    /// The clock and its unit are up to the writer and its readers. Nothing checks that `now` grows.
+    /// The writer and its readers agree on a clock and a unit. Nothing checks that `now` grows.
     #[inline]
     pub fn beat(&self, now: u64) {
         // Pairs with the Acquire fence in `heartbeat`.

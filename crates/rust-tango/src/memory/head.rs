@@ -1,62 +1,68 @@
-//! The words that a producer keeps beside its ring.
+//! [`Head`]: the words that a producer keeps outside its ring.
 
 use crate::memory::cnc::{Cnc, CncState};
 use crate::ring::hot_slot::HotSlot;
 use crate::sync::{AtomicU64, Padded};
 use crate::waiting::eventcount::Eventcount;
 
-/// Words of a link's producer beside the ring. Zero is a link that no producer has bound yet.
+/// The words of a link's producer outside the ring. Only the producer writes them. Zeroed memory is a link to
+/// which no producer has attached yet.
 #[repr(C)]
 #[derive(Debug)]
 pub(crate) struct Head {
-    /// Written when a producer comes and goes.
+    /// Written mainly when a producer attaches or ends.
     pub(crate) lifecycle: Padded<Lifecycle>,
-    /// Written when the producer sleeps, or wakes somebody. Not beside `next`: consumers read it with every
-    /// fragment.
+    /// Written when the producer sleeps, or wakes a consumer. On another line than `next`, because consumers
+    /// read it with every fragment.
     pub(crate) eventcount: Padded<Eventcount>,
     /// Written when the credits are refreshed.
     pub(crate) credit: Padded<Credit>,
-    /// Everything before this is dead: see [`line`](crate::ring::line). Written now and then; not beside `next`, because
-    /// observers read it with every fragment.
+    /// Every fragment before this one is dead: see [`line`](crate::ring::line). Written now and then. On
+    /// another line than `next`, because observers read it with every fragment.
     pub(crate) oldest: Padded<AtomicU64>,
-    /// The number that is published next, written with every fragment. A hint for readers: it may lag behind the
-    /// lines, by up to a batch.
+    /// The number of the next fragment. Written with every fragment. A hint for readers: it may lag behind
+    /// the ring by up to a batch.
     pub(crate) next: Padded<AtomicU64>,
-    /// The newest fragment once more, for readers that wait. Written with every fragment.
+    /// The shared hot slot: mirrors the newest fragment for readers that wait. Written with every fragment.
     pub(crate) hot_slot: Padded<HotSlot>,
 }
 
+/// The history of the producers of a link.
 #[repr(C)]
 #[derive(Debug)]
 pub(crate) struct Lifecycle {
-    /// Boot: nobody has prepared the lines yet, so readers wait. Run: they are prepared, and a producer lives, died without a
-    /// word, or has not come yet (`incarnation` is 0). Halt: the last producer has ended. Fail: it has ended in a panic.
+    /// - `Boot`: the lines are not prepared yet, so readers wait.
+    /// - `Run`: the lines are prepared. A producer lives, or was killed, or has not attached yet
+    ///   (`incarnation` is 0).
+    /// - `Halt`: the last producer has ended in good order.
+    /// - `Fail`: the last producer has ended in a panic.
     pub(crate) cnc: Cnc,
     /// The first sequence number of the link.
     pub(crate) start: AtomicU64,
     /// How many producers the link has had.
     pub(crate) incarnation: AtomicU64,
-    /// How many of them came after one that had died.
+    /// How many of them took over from one that died.
     pub(crate) takeovers: AtomicU64,
-    /// The first sequence number of the last of those.
+    /// The first sequence number of the last of these.
     pub(crate) taken_over_at: AtomicU64,
     /// How many consumers have been evicted.
     pub(crate) evicted: AtomicU64,
-    /// How many dead consumers no longer hold the producer back.
+    /// How many dead consumers have been reaped: they no longer hold the producer back.
     pub(crate) reaped: AtomicU64,
 }
 
+/// The producer's side of flow control.
 #[repr(C)]
 #[derive(Debug)]
 pub(crate) struct Credit {
-    /// No fragment from here on is overwritten; see [`fctl`](crate::credits::floor).
+    /// The floor: no fragment from here on is overwritten. See [`floor`](crate::credits::floor).
     pub(crate) floor: AtomicU64,
     /// How many fragments had to wait for credits.
     pub(crate) stalls: AtomicU64,
-    /// 1 + the slot of the consumer for which the producer waits; 0: for nobody.
+    /// 1 + the slot of the consumer that the producer waits for. 0: it waits for none.
     pub(crate) held_by: AtomicU64,
-    /// Not zero: there was one reliable consumer when the credits were last refreshed, and it is to clean the lines
-    /// that it has read. A hint.
+    /// Not zero: there was exactly one reliable consumer when the credits were last refreshed. That consumer
+    /// should write back or evict the lines that it has read. A hint.
     pub(crate) single_consumer: AtomicU64,
 }
 
@@ -105,7 +111,7 @@ impl Head {
         }
     }
 
-    /// Whether the lines have been prepared. If so, they are visible to who asks.
+    /// Whether the lines are prepared. If so, they are visible to the caller.
     pub(crate) fn is_bound(&self) -> bool {
         self.lifecycle.cnc.state() != CncState::Boot
     }

@@ -1,7 +1,12 @@
-//! The memory of one link as both ends work on it, whoever owns it.
+//! The memory of one link, as the view that both ends work on.
 //!
-//! Reading order: `cnc` (command and control), `head` (the producer's words beside the ring), `occupants` (who lives on
-//! borrowed storage), `parts` (all of a link's memory as views), `geometry` (sizes), `status` (a link from outside).
+//! This layer does not know who owns the memory: a `static`, the heap, or a mapped file. It promises that
+//! each word has one writer, and that readers only load, so they may map the producer's memory read-only.
+//! (The exception is `occupants`, which the ends on borrowed storage share.)
+//!
+//! Reading order: `cnc` (state and heartbeat), `head` (the producer's words outside the ring), `occupants`
+//! (which ends are attached to borrowed storage), `parts` (all memory of a link, as views), `geometry`
+//! (sizes), `status` (a report on a link).
 
 pub(crate) mod cnc;
 

@@ -1,22 +1,24 @@
-//! Who lives on storage of the borrowed API.
+//! [`Occupants`]: which ends are attached to storage of the borrowed API.
 
 use crate::error::TangoError;
 use crate::sync::{AcqRel, AtomicU64, Relaxed, ordering};
 
-/// What may live on storage of the borrowed API, in one word that changes by one compare-exchange.
+/// The ends that are attached to storage of the borrowed API: three bits in one word, changed by
+/// compare-exchange.
 ///
-/// ```text
-///   PRODUCER   a producer lives
-///   HONOURS    ... and waits for the consumer of an Fctl
-///   CONSUMER   a consumer with flow control lives, which hands out slices of the ring
-/// ```
+/// | bit | meaning |
+/// |---|---|
+/// | `PRODUCER` | a producer is attached |
+/// | `WITH_CREDITS` | it has flow control: it waits for the consumer of an `Fctl` |
+/// | `CONSUMER` | a consumer with flow control is attached, which hands out slices of the ring |
 ///
-/// CONSUMER with PRODUCER and without HONOURS is refused: that producer would overwrite the slices.
+/// A consumer and a producer without flow control exclude each other: that producer would overwrite the
+/// slices.
 #[derive(Debug)]
 pub(crate) struct Occupants(AtomicU64);
 
 const PRODUCER: u64 = 1;
-const HONOURS: u64 = 2;
+const WITH_CREDITS: u64 = 2;
 const CONSUMER: u64 = 4;
 
 impl Occupants {
@@ -30,27 +32,27 @@ impl Occupants {
         self.0.touch();
     }
 
-    pub(crate) fn enter_producer(&self, honours: bool) -> Result<(), TangoError> {
+    pub(crate) fn enter_producer(&self, with_credits: bool) -> Result<(), TangoError> {
         self.change(|state| {
             if state & PRODUCER != 0 {
                 Err(TangoError::ProducerTaken)
-            } else if state & CONSUMER != 0 && !honours {
+            } else if state & CONSUMER != 0 && !with_credits {
                 Err(TangoError::FlowControlMismatch)
             } else {
-                Ok(state | PRODUCER | if honours { HONOURS } else { 0 })
+                Ok(state | PRODUCER | if with_credits { WITH_CREDITS } else { 0 })
             }
         })
     }
 
     pub(crate) fn leave_producer(&self) {
-        let _ = self.change(|state| Ok(state & !(PRODUCER | HONOURS)));
+        let _ = self.change(|state| Ok(state & !(PRODUCER | WITH_CREDITS)));
     }
 
     pub(crate) fn enter_consumer(&self) -> Result<(), TangoError> {
         self.change(|state| {
             if state & CONSUMER != 0 {
                 Err(TangoError::ConsumerTaken)
-            } else if state & (PRODUCER | HONOURS) == PRODUCER {
+            } else if state & (PRODUCER | WITH_CREDITS) == PRODUCER {
                 Err(TangoError::FlowControlMismatch)
             } else {
                 Ok(state | CONSUMER)
@@ -65,7 +67,7 @@ impl Occupants {
     fn change(&self, next: impl Fn(u64) -> Result<u64, TangoError>) -> Result<(), TangoError> {
         let mut state = self.0.load(Relaxed);
         loop {
-            // AcqRel: who enters sees all that was done by who left, and the reverse.
+            // AcqRel: an end that attaches sees everything that was done by the ends that left before it.
             match self.0.compare_exchange_weak(
                 state,
                 next(state)?,

@@ -1,4 +1,4 @@
-//! What a producer or a consumer is given to work with, whoever owns the memory.
+//! [`Parts`]: the memory of a link, as a producer or a consumer gets it.
 
 use crate::cpu::words::WORD;
 use crate::memory::cnc::CncState;
@@ -10,26 +10,26 @@ use crate::ring::seq;
 use crate::ring::slots::Ring;
 use crate::sync::{Acquire, AtomicU64, Relaxed, fence, ordering};
 
-/// Why nothing more will come.
+/// Why no more fragments will come.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Ending {
     /// Stopped, or closed by its producer.
     Closed,
-    /// The producer has ended without meaning to.
+    /// The producer died.
     Died,
 }
 
-/// The memory of one link, as views: static, on the heap, or mapped.
+/// Views of the memory of one link, which may be static, on the heap, or mapped.
 #[derive(Clone, Copy)]
 pub(crate) struct Parts<'a> {
     pub(crate) ring: Ring<'a>,
     pub(crate) granules: Granules<'a>,
     pub(crate) head: &'a Head,
-    /// Not zero: somebody has stopped the link.
+    /// Not zero: the link was stopped.
     pub(crate) stop: &'a AtomicU64,
     /// The largest payload, in bytes.
     pub(crate) mtu: usize,
-    /// Somebody may read without credits.
+    /// Whether readers without credits may attach.
     pub(crate) observers: bool,
 }
 
@@ -40,7 +40,7 @@ impl<'a> Parts<'a> {
         self.ring.room().min(self.mtu)
     }
 
-    /// The words of a payload, if its place is in the link.
+    /// The words of a payload. `None` if its size is over the MTU, or its place is not inside the link.
     #[inline]
     pub(crate) fn payload(&self, line: &Line<'a>, place: Place) -> Option<&'a [AtomicU64]> {
         let size = place.size as usize;
@@ -53,16 +53,17 @@ impl<'a> Parts<'a> {
         }
     }
 
-    /// Somebody has stopped the link.
+    /// Whether the link was stopped.
     pub(crate) fn is_stopped(&self) -> bool {
         self.stop.load(Relaxed) != 0
     }
 
-    /// Whether nothing more will come: stopped, or its producer has ended. What was published before is
-    /// visible to who asks this and then looks at the lines.
+    /// Whether no more fragments will come, because the link was stopped or its producer has ended. If so,
+    /// everything that was published before is visible to the caller, which can now check the ring for the
+    /// last time.
     pub(crate) fn ending(&self) -> Option<Ending> {
         let stopped = self.is_stopped();
-        // Pairs with the Release store of the stop word.
+        // Pairs with the Release store of the stop word. `Cnc::state` has an acquire fence of its own.
         fence(ordering("parts.ending", Acquire));
         match self.head.lifecycle.cnc.state() {
             _ if stopped => Some(Ending::Closed),
@@ -72,7 +73,8 @@ impl<'a> Parts<'a> {
         }
     }
 
-    /// Where readers can go on: the oldest fragment that may still be there, and the next to come.
+    /// The range in which readers can continue: the oldest fragment that may still be there, and the next one
+    /// to come.
     pub(crate) fn extent(&self) -> (u64, u64) {
         let next = self.head.next.load(Relaxed);
         let by_lines = next.wrapping_sub(self.ring.depth());

@@ -1,4 +1,4 @@
-//! [`LinkStatus`]: what a link looks like from outside.
+//! [`LinkStatus`]: a report on a link for supervisors and people.
 
 use alloc::vec::Vec;
 
@@ -8,64 +8,92 @@ use crate::memory::parts::Parts;
 use crate::ring::seq;
 use crate::sync::Relaxed;
 
-/// What a link looks like at one moment, read while it changes.
+/// A report on a link, from [`Link::status`](crate::Link::status).
+///
+/// The words of the link are read one after the other, while its producer and consumers change them. So each
+/// value was right at some moment of the call, but two values may not fit together.
+///
+/// # Examples
+///
+/// ```
+/// use rust_tango::Link;
+///
+/// let link = Link::builder().depth(8).mtu(64).build()?;
+/// let (tx, mut rx) = (link.producer()?, link.consumer()?);
+/// tx.send(b"one")?;
+/// tx.send(b"two")?;
+/// drop(rx.poll()?);
+///
+/// let status = link.status();
+/// assert!(status.producer && !status.closed);
+/// assert_eq!(status.next, 3); // numbers 1 and 2 are published
+/// for consumer in &status.consumers {
+///     println!("slot {} is {} fragments behind", consumer.slot, consumer.lag);
+/// }
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct LinkStatus {
-    /// A producer lives.
+    /// Whether a producer is attached and lives.
     pub producer: bool,
-    /// The last producer has ended, and none has come since.
+    /// Whether the last producer has ended in good order, and no other has attached since.
     pub closed: bool,
-    /// The last [`Producer::beat`](crate::Producer::beat); 0 if there was none.
+    /// The value of the last [`Producer::beat`](crate::Producer::beat), in the producer's unit. 0 if there
+    /// was none.
     pub heartbeat: u64,
-    /// Somebody has stopped the link.
+    /// Whether the link was stopped ([`Link::stop`](crate::Link::stop)).
     pub stopped: bool,
     /// The first sequence number.
     pub start: u64,
-    /// The number that is published next.
+    /// The sequence number of the next fragment. It may lag behind the ring by up to a batch.
     pub next: u64,
-    /// The oldest fragment that can still be read. Those that are overwritten next are given up some time ahead.
+    /// The oldest fragment that observers can still read. The producer gives up the fragments that it
+    /// overwrites next some time ahead, so this may be later than `next - depth`.
     pub oldest: u64,
-    /// How many fragments had to wait for credits.
+    /// How many fragments had to wait for credits, by all producers of the link.
     pub backpressure: u64,
-    /// The slot of the consumer for which the producer waits, or did when it last tried to publish.
+    /// The slot of the consumer that the producer waits for, or waited for when it last tried to publish.
     pub held_by: Option<usize>,
-    /// How many consumers died attached and hold the producer back no more.
+    /// How many consumers died without detaching and have been reaped: they no longer hold the producer back.
     pub reaped: u64,
     /// How many consumers have been evicted.
     pub evicted: u64,
-    /// How many producers came after one that had died.
+    /// How many producers took over from one that died.
     pub takeovers: u64,
-    /// The reliable consumers that are attached, or died attached.
+    /// The reliable consumers that are attached, or died without detaching.
     pub consumers: Vec<ConsumerStatus>,
 }
 
-/// What a reliable consumer looks like at one moment.
+/// A report on one reliable consumer, in [`LinkStatus::consumers`]. Its values may not fit together, as in
+/// [`LinkStatus`], which has an example.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct ConsumerStatus {
-    /// Its slot.
+    /// The slot of the consumer, from 0.
     pub slot: usize,
-    /// It is evictable.
+    /// Whether it is evictable.
     pub evictable: bool,
-    /// It sleeps ([`Wait::Park`](crate::Wait::Park)).
+    /// Whether it sleeps in the kernel ([`Wait::Park`](crate::Wait::Park)).
     pub asleep: bool,
-    /// It lives. (A dead one holds the producer back only until that finds the proof.)
+    /// Whether it lives. A dead consumer holds the producer back only until the producer has proof that it is
+    /// dead.
     pub alive: bool,
     /// The first fragment that it has not finished with.
     pub next: u64,
-    /// Fragments published and not finished with.
+    /// How many published fragments it has not finished with.
     pub lag: u64,
-    /// Fragments finished with.
+    /// How many fragments it has finished with.
     pub consumed: u64,
-    /// Times that it missed fragments.
+    /// How many times it lost fragments.
     pub overruns: u64,
-    /// Fragments that it missed.
+    /// How many fragments it lost.
     pub lost: u64,
 }
 
 impl LinkStatus {
-    /// The status of a link from its words; `consumers` are all slots, and whether their owners live.
+    /// Reads the status from the words of a link. `consumers` yields all slots, each with whether its owner
+    /// lives.
     pub(crate) fn of<'s>(
         parts: &Parts<'_>,
         producer: bool,

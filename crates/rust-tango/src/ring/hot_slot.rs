@@ -1,76 +1,126 @@
-//! [`HotSlot`]: the newest fragment once more, always in the same place, for a reader that waits.
+//! [`HotSlot`]: mirrors the newest fragment, always in the same place, for readers that wait.
 //!
-//! A reader that waits for the next fragment could look at its line in the ring. But each is in another slot, and a
-//! slot that has not been touched for a whole lap is in no cache that is near: the producer stores into it only when
-//! it has come, and what the reader sees is late by that. So a reader that has found nothing for some time
-//! *follows*: it looks here, at a pair of cache lines that are always the same and that both sides keep in their
-//! nearest caches, and when the fragment that it waits for has come, it has come here whole (`bench/`: `round-trip`).
-//! (If the producer knows that somebody may follow: a consumer tells, and that of a link without consumers takes it that
-//! observers do. Otherwise, and of batches, only the number comes here: whoever follows all the same is sent to the ring.)
+//! A reader that waits for the next fragment can poll the line of that fragment in the ring. But each
+//! fragment uses another slot. A slot that was not used for a whole lap is in no near cache. So the
+//! producer's stores into it are slow, and the reader sees the fragment late.
+//!
+//! Therefore a reader that has polled in vain for some time polls the *hot slot*. This is a fixed pair of
+//! cache lines, which both sides keep in their nearest caches. When the fragment that the reader waits for
+//! has been published, the reader finds all of it here (`bench/`: `round-trip`).
+//!
+//! The producer *mirrors* a fragment into the hot slot, or only *announces* its number there:
+//!
+//! - It mirrors fragments if a reader may poll the hot slot. Consumers hint that they do. On a link without
+//!   consumers, the producer assumes that observers do.
+//! - Otherwise, and for batches, it announces. A reader that polls the hot slot then takes the fragment from
+//!   the ring.
 //!
 //! ```text
 //!   word   0     1     2       3         4 ... 7  |  8 ... 14                    15
 //!        | seq | sig | place | control | payload, if it is small enough      | begun |
+//!          the near cache line                    |  the far cache line
 //! ```
 //!
-//! The first fifteen words are a [`Line`], and mean what they mean there, in two cache lines, *near* and *far*. What is
-//! no longer than 32 bytes is in the near one only. The producer stores, behind all that it does in the ring for fragment
-//! `n` ([`HotSlot::publish`]):
+//! The first fifteen words are a [`Line`], with the same meaning. A payload of up to 32 bytes is in the near
+//! line only.
 //!
-//! 1. if there is a far part: `begun = n`, relaxed, and `fence(Release)`; then that part, relaxed
-//! 2. `seq = n` less [`UNDER_WAY`], relaxed, and `fence(Release)`; then the near part and the metadata, relaxed
-//! 3. `seq = n` with Release
+//! # How the producer mirrors `n`
 //!
-//! or a place that is no place, relaxed, and 3 ([`HotSlot::announce`]): the fragment is in the ring. A reader
-//! ([`HotSlot::look`], [`HotSlot::copy`]):
+//! The fragment is already in the ring. The producer then stores here ([`HotSlot::publish`]):
 //!
-//! 1. `seq`, relaxed; only if it is `n`: `fence(Acquire)`. Ahead of `n`, or what is under way is: `n` is in the ring, or
-//!    was.
-//! 2. copies the metadata and the payload, relaxed
-//! 3. `fence(Acquire)`; accepts the copy if `seq`, relaxed, is still `n`, and if it has copied from the far line,
-//!    `begun` too. Otherwise, and if the place is none, it takes `n` from the ring
+//! M1. Only if there is a far part: `begun = n`, relaxed, and `fence(Release)`. Then the far part of the
+//!     payload, relaxed.
 //!
-//! # Shown to one consumer apart
+//! M2. `seq = n - UNDER_WAY`, relaxed, and `fence(Release)`. Then the near part of the payload and the
+//!     metadata, relaxed.
 //!
-//! All readers of a link can look at the one of these that lies beside the ring. In shared memory, each slot of a reliable
-//! consumer has another one, in a page that the producer and that consumer map, and both of them writable: through a
-//! read-only mapping, a load leaves the line shared on AMD's processors, and the producer waits when it stores there
-//! again (`bench/`: `round-trip`). If one consumer alone tells that it follows, fragments are shown *apart* to it, in its
-//! own, before they are shown to all. Otherwise its own is at its *end* ([`HotSlot::end`]): there is a number for which all
-//! is in the ring for who looks, and nobody begins to follow there ([`HotSlot::is_shown`]).
+//! M3. `seq = n` with Release.
 //!
-//! The consumer stores one thing there: that end, when it has taken its slot and before it looks, so that it is shown
-//! nothing that the owner before it has left there. (The producer may be showing something at this moment: that is then
-//! found where all look.) If anything else in its process stores there, it misleads that consumer and nobody else.
+//! To announce `n` ([`HotSlot::announce`]), it stores a place that no payload has, relaxed, and then M3.
+//!
+//! # How a reader reads `n`
+//!
+//! R1. [`HotSlot::state`]: load `seq`, relaxed.
+//!
+//!   - It is `n`: `fence(Acquire)`, and continue.
+//!   - It is a later number, or the mark of a later fragment under way: `n` is in the ring, or was
+//!     overwritten there.
+//!   - Otherwise `n` is not there yet.
+//!
+//! R2. [`HotSlot::copy`]: copy the metadata and the payload, relaxed.
+//!
+//! R3. `fence(Acquire)`. Accept the copy if a relaxed load of `seq` still returns `n`, and, if words of the
+//!     far line were copied, a relaxed load of `begun` returns `n`, too. If the copy is rejected, or if the
+//!     place is that of an announcement, take `n` from the ring.
+//!
+//! # Private hot slots
+//!
+//! All readers of a link can poll the *shared* hot slot, beside the ring. In shared memory, each slot of a
+//! reliable consumer has a *private* one, too. It lies in a page that the producer and that consumer both map
+//! writable. On AMD's processors, a load through a read-only mapping leaves the cache line shared, and the
+//! producer's next store to it has to wait (`bench/`: `round-trip`).
+//!
+//! - If exactly one consumer hints that it polls the hot slot, the producer mirrors fragments into that
+//!   consumer's private hot slot first, and then into the shared one.
+//! - Otherwise the private hot slot is *closed* ([`HotSlot::close`]). Its `seq` is then a mark that tells
+//!   every reader that its fragment is in the ring. No reader starts to poll a closed hot slot
+//!   ([`HotSlot::is_open`]).
+//!
+//! The consumer stores only one thing there. It closes the hot slot when it has taken its consumer slot,
+//! before it polls. So it does not read what the producer mirrored for the previous owner. If the producer
+//! mirrors a fragment at the same moment, either store to `seq` may win. That fragment is in the ring and in
+//! the shared hot slot in any case. A stray store by another part of the consumer's process misleads that
+//! consumer and no other.
 //!
 //! # Why it is right
 //!
-//! *What is accepted is fragment `n`.* `seq = n` is stored behind the words of `n`, and who has loaded it and run the
-//! acquire fence sees those or newer ones. Suppose one is newer, of `m`. If it is in the near line, there came before
-//! it `seq = m` less `UNDER_WAY` and a release fence, and the load of that word is followed by the acquire fence of
-//! step 3. So the second load of `seq` returns that or one further on, and `n` does not come again: `m` was in the ring
-//! before, so whoever takes over begins behind it. If it is in the far line, the same holds of `begun`. And who accepts
-//! something of the far line has seen in the near one that `n` has a part there. (Where fragments are shown apart, the
-//! reader has stored an end, too: before all its looks. So whatever it finds was stored behind that, and it stands
-//! between no two numbers that this is about.) (What is announced leaves all words as they are but for the place, and
-//! that says so; a producer that begins does the same with a number that was there before.)
+//! *What a reader accepts is fragment `n`.* The producer stores `seq = n` with Release after the words of `n`
+//! (M3). A reader that has loaded `n` and executed the acquire fence (R1) sees those words, or newer ones.
+//! Suppose that it copied a newer word, of fragment `m`.
 //!
-//! *What is refused is in the ring.* All that the producer did there for `n` was stored before `seq = n`, with Release.
+//! - *The word is in the near line, and `m` was mirrored.*
+//!   1. Before it stored that word, the producer stored `seq = m - UNDER_WAY` and executed a release fence
+//!      (M2).
+//!   2. The reader loaded the word, and then executed the acquire fence (R3).
+//!   3. So its second load of `seq` returns that value or a later one. It is never `n` again: `m` was in the
+//!      ring before it came here, so every later producer starts after `m`. The copy is rejected.
+//! - *The word is in the far line.* The same holds for `begun` (M1). A reader that copied from the far line
+//!   loads `begun`, because the size in the near line tells it that `n` has a far part.
+//! - *The word is the place, and `m` was announced.* An announcement changes no other word, and its place
+//!   says that the fragment is in the ring. The same holds for a producer that attaches and announces a
+//!   number that was here before.
 //!
-//! *Nothing is missed.* Every publish, and every batch, ends with a store of `seq`, whatever the size of the payload,
-//! wherever fragments are shown. Where they are not any more, `end` is stored first, before the next one is shown
-//! anywhere, and a producer that begins stores it wherever its predecessor may have shown something apart: who waits
-//! there finds that all is in the ring. A producer that dies in front of its store of `seq` leaves a fragment in the
-//! ring that is not here; the next producer stores `seq` when it begins ([`HotSlot::begin`]), and who finds that a link
-//! has ended looks once more at the ring. Who sleeps, or is awaited, looks there too. So does, now and then, a follower
-//! that goes on polling: a producer may have been stopped between the two stores, and others may have the fragment
-//! already.
+//! In a private hot slot the reader, too, stores `seq`: the mark of a closed hot slot. It does so before all
+//! its polls. So whatever it finds was stored after the mark, and the mark lies between no two values of this
+//! proof.
 //!
-//! *Each line is taken once.* All stores into the far line come first, then all into the near one: the reader, which
-//! looks at that all the time, would take it away in between.
+//! *What a reader rejects is in the ring.* All stores into the ring for `n` come before `seq = n`, which is a
+//! Release store.
 //!
-//! Credits have no part in this: the place is overwritten by the next fragment, read or not. That is why it is copied,
-//! and why payloads are limited to [`ROOM`] words. A reader that gives back a credit for `n` does so for its line.
+//! *No fragment is missed.*
+//!
+//! - Every publish and every batch ends with a store of `seq`, into every hot slot that is open, whatever the
+//!   size of the payload.
+//! - Before the producer stops mirroring into a private hot slot, it closes it. It does so before it mirrors
+//!   the next fragment anywhere. A producer that attaches closes all private hot slots, because its
+//!   predecessor may have used them. A reader that polls a closed hot slot learns that its fragment is in the
+//!   ring.
+//! - A producer that dies before its store of `seq` leaves a fragment in the ring that is not here. The next
+//!   producer stores `seq` when it attaches ([`HotSlot::begin`]). A reader that finds that the link has ended
+//!   checks the ring once more.
+//! - A reader that sleeps, and the watcher of an async consumer, poll the ring.
+//! - A reader that polls the hot slot for long also checks the ring now and then. A producer may have been
+//!   suspended between its store into the ring and the one here, and other readers may already have the
+//!   fragment.
+//!
+//! *Each cache line moves once.* All stores into the far line come first, then all into the near line. The
+//! reader polls the near line continuously, and would take it away in between.
+//!
+//! # No credits
+//!
+//! Credits do not protect the hot slot: the next fragment overwrites it, whether or not it was read. So
+//! readers copy, and payloads here have at most [`ROOM`] words. A reader that returns a credit for `n`
+//! returns it for the line in the ring.
 
 use crate::cpu::cache;
 use crate::cpu::words::{self, WORD};
@@ -81,44 +131,44 @@ use crate::ring::seq;
 use crate::sync::StaticU64;
 use crate::sync::{Acquire, AtomicU64, Relaxed, Release, fence, intact, ordering};
 
-/// What is under way has a number so far before its own: nobody waits for that one.
+/// While fragment `m` is being mirrored, `seq` is `m - UNDER_WAY`: a number that no reader waits for.
 const UNDER_WAY: u64 = 1 << 62;
-/// Where nothing is shown any more, there is a number so far behind: nobody waits for that one either, and to
-/// [`HotSlot::look`] it is that of something under way which is newer than all.
-const ENDED: u64 = 3 << 60;
+/// In a closed hot slot, `seq` is this far before the next fragment. No reader waits for that number either,
+/// and [`HotSlot::state`] takes it for the mark of a fragment under way that is later than all others.
+const CLOSED: u64 = 3 << 60;
 
-/// Words of payload: in both lines, and in the far one. (Models have one in each.)
+/// Words of payload in both lines, and in the far line. (Models have one in each line.)
 const ROOM: usize = if cfg!(loom) { 2 } else { 11 };
 const FAR: usize = ROOM - BESIDE_META;
 
-/// The place of a payload that has none here. Longer than any.
+/// The place in an announcement: the payload is elsewhere. Its size is longer than any payload.
 const ELSEWHERE: Place = Place { chunk: FragmentMetadata::IN_SLOT, size: u32::MAX };
 
-/// The newest fragment: see the module. Written by the producer with every fragment.
+/// Mirrors the newest fragment: see the head of this file. The producer writes it with every fragment.
 #[repr(C)]
 #[derive(Debug)]
 pub(crate) struct HotSlot {
     meta: [AtomicU64; META_WORDS],
     room: [AtomicU64; ROOM],
-    /// Whose payload may be in the far cache line.
+    /// The fragment whose payload the producer last began to store into the far cache line.
     begun: AtomicU64,
-    /// Not zero: producers show fragments here. Models that are not about this do without it.
+    /// Not zero: producers use this hot slot. Models about other things leave it out.
     #[cfg(loom)]
     used: StaticU64,
 }
 
-/// What was found of a fragment.
+/// How much of a fragment the hot slot had.
 #[derive(Debug)]
 pub(crate) enum Found {
-    /// All of it: the payload has been copied.
+    /// All of it. The payload was copied.
     Whole(FragmentMetadata),
-    /// Its metadata. The payload is where that says.
+    /// Its metadata. The payload is where the metadata says.
     Metadata(FragmentMetadata),
-    /// Its number only: it is in the ring.
+    /// Its number only. The fragment is in the ring.
     Elsewhere,
 }
 
-/// A payload that was copied. Aligned, because it is copied by 16 bytes.
+/// A copy of a payload. It is aligned, because it is copied 16 bytes at a time.
 #[repr(C, align(16))]
 #[derive(Debug)]
 pub(crate) struct HotCopy([u64; ROOM]);
@@ -145,7 +195,7 @@ impl HotSlot {
         }
     }
 
-    /// Whether the producer shows fragments here: always, but in models that are not about this.
+    /// Whether the producer uses this hot slot. Always true, except in models about other things.
     #[inline]
     pub(crate) fn is_used(&self) -> bool {
         #[cfg(loom)]
@@ -159,33 +209,36 @@ impl HotSlot {
         Line { meta: &self.meta, room: &self.room }
     }
 
-    /// A producer begins, behind `next - 1`: whoever waits for that one or an older one finds it in the ring.
+    /// A producer attaches, and will publish `next`. Announces `next - 1`, so that a reader that waits for it
+    /// or for an older fragment takes that from the ring.
     pub(crate) fn begin(&self, next: u64) {
         if intact("hot_slot.begin") {
             self.store_elsewhere(next.wrapping_sub(1));
         }
     }
 
-    /// Nothing is shown here any more, until the next [`Self::publish`]. Who looks for `next`, or for anything within 2^60
-    /// of it, finds it in the ring. Producer only; and where fragments are shown to one consumer apart, that one before it
-    /// looks here.
+    /// Closes the hot slot until the next [`Self::publish`]. A reader that polls it for `next`, or for a
+    /// fragment less than 2^60 away from it, learns that the fragment is in the ring.
+    ///
+    /// Producer only. In a private hot slot also its consumer, before it polls.
     pub(crate) fn close(&self, next: u64) {
         if self.is_used() && intact("hot_slot.close") {
             self.meta[0].store(Self::closed_mark(next), Relaxed);
         }
     }
 
-    /// The number that is there behind [`Self::close`].
+    /// The `seq` word after [`Self::close`].
     pub(crate) const fn closed_mark(next: u64) -> u64 {
-        next.wrapping_sub(ENDED)
+        next.wrapping_sub(CLOSED)
     }
 
-    /// Whether fragments like `next` are shown here. (If they are no more, at the next moment, a look says so.)
+    /// Whether the hot slot is open to a reader that waits for `next`. (It may be closed at the next moment.
+    /// Polling it then says so.)
     pub(crate) fn is_open(&self, next: u64) -> bool {
         self.is_used() && self.state(next) != LineState::Overwritten
     }
 
-    /// Shows fragment `meta.seq`, which is in the ring. Producer only.
+    /// Mirrors fragment `meta.seq`, which is already in the ring (M1 to M3). Producer only.
     #[inline(always)]
     pub(crate) fn publish(&self, meta: &FragmentMetadata, content: Content<'_>) {
         if self.is_used() {
@@ -194,8 +247,9 @@ impl HotSlot {
         }
     }
 
-    /// Has the processor fetch what a payload of `len` bytes will be stored to. (The reader that waits may take it back
-    /// before; that it mostly does not is measured, with random times between messages.)
+    /// Prefetches the lines that a payload of `len` bytes will be stored to. (A polling reader may take them
+    /// back before the stores. Measurements with random times between messages showed that it mostly does
+    /// not.)
     #[inline(always)]
     pub(crate) fn prefetch_for_writing(&self, len: usize) {
         cache::prefetch_for_writing(&self.meta[0]);
@@ -204,10 +258,10 @@ impl HotSlot {
         }
     }
 
-    /// Step 1, and 2 up to the metadata.
+    /// M1, and M2 without the metadata.
     #[inline(always)]
     fn begin_to_publish(&self, n: u64, content: Content<'_>) {
-        // What does not fit is in the ring only: `copy` knows by the size.
+        // A payload that does not fit is in the ring only. `copy` recognises that by the size.
         let content = if content.words() <= ROOM { content } else { Content::Apart };
         let is_wide = content.words() > BESIDE_META;
         if is_wide {
@@ -229,7 +283,7 @@ impl HotSlot {
         self.line().write_near(content);
     }
 
-    /// Shows that fragment `n` is in the ring, and all before it. Producer only.
+    /// Announces fragment `n`: it and all before it are in the ring. Producer only.
     #[inline]
     pub(crate) fn announce(&self, n: u64) {
         if self.is_used() {
@@ -245,31 +299,38 @@ impl HotSlot {
         self.line().commit(n);
     }
 
-    /// The number of the newest fragment, which is not far from `near`. A look and nothing more: what it says may be out
-    /// of date, and nothing is ordered by it.
+    /// The number of the newest fragment here, for a reader that is near fragment `near`. It is only a hint:
+    /// it may be out of date, and it orders nothing.
     pub(crate) fn newest(&self, near: u64) -> u64 {
         let seen = self.meta[0].load(Relaxed);
         let is_under_way = seq::distance(seen, near) > UNDER_WAY as i64 / 2;
         if is_under_way { seen.wrapping_add(UNDER_WAY).wrapping_sub(1) } else { seen }
     }
 
-    /// What there is to be said about fragment `n`. Ready: it is in the ring, and perhaps here. Gone: others are behind
-    /// it. Has the second cache line fetched together with the first: to wait for the first before that would take
-    /// the way to the producer twice.
+    /// What the hot slot says about fragment `n` (R1).
+    ///
+    /// - `Ready`: `n` is in the ring, and it may be here.
+    /// - `Overwritten`: a later fragment is here or under way, or the hot slot is closed. `n` is in the ring,
+    ///   or was.
+    /// - `NotYet`: `n` is not here yet.
+    ///
+    /// Prefetches the far line together with the near one. To fetch one after the other would take two round
+    /// trips to the producer's core.
     #[inline]
     pub(crate) fn state(&self, n: u64) -> LineState {
         cache::prefetch(&self.begun);
         let (found, seen) = self.line().state_and_seq(n);
-        // What is under way is newer than `n`, which is in the ring, then.
-        let behind = n.wrapping_sub(seen);
-        if UNDER_WAY / 2 < behind && behind < UNDER_WAY && intact("hot_slot.newer") {
+        // The mark of a fragment under way that is later than `n`. So `n` is in the ring, or was.
+        let ahead = n.wrapping_sub(seen);
+        if UNDER_WAY / 2 < ahead && ahead < UNDER_WAY && intact("hot_slot.newer") {
             LineState::Overwritten
         } else {
             found
         }
     }
 
-    /// What is here of fragment `n`, of which `look` has said that it is ready; its payload is copied into `to`.
+    /// Copies the payload of fragment `n` into `to`, and says how much of `n` is here (R2, R3). Only after
+    /// [`Self::state`] has returned `Ready`. `None`: the copy is rejected, and `n` is in the ring, or was.
     #[inline(always)]
     pub(crate) fn copy(&self, n: u64, mtu: usize, to: &mut HotCopy) -> Option<Found> {
         let meta = self.line().metadata(n);
@@ -284,7 +345,7 @@ impl HotSlot {
                 words::load_few::<FAR>(far, to_far);
             }
         }
-        // Pairs with the release fences in `begin_to_publish`.
+        // R3. Pairs with the release fences in `begin_to_publish`.
         fence(ordering("hot_slot.copied", Acquire));
         if self.meta[0].load(Relaxed) != n && intact("hot_slot.is_valid") {
             return None;
@@ -299,7 +360,7 @@ impl HotSlot {
     }
 }
 
-/// For models.
+/// Only for models.
 #[cfg(all(loom, test))]
 impl HotSlot {
     /// Makes the words exist for the model checker.
@@ -307,12 +368,12 @@ impl HotSlot {
         self.meta.iter().chain(&self.room).chain([&self.begun]).for_each(AtomicU64::touch);
     }
 
-    /// Whether the producer shows fragments here from now on.
+    /// Sets whether producers use this hot slot from now on.
     pub(crate) fn is_used_from_now_on(&self, is_used: bool) {
         self.used.store(u64::from(is_used), Relaxed);
     }
 
-    /// A producer is stopped while it stores fragment `n` here.
+    /// Leaves the words as a producer does that is suspended, or dies, while it mirrors fragment `n`.
     pub(crate) fn is_left_behind(&self, n: u64, payload: &[u8]) {
         self.begin_to_publish(n, Content::of(payload));
     }
@@ -349,7 +410,7 @@ mod tests {
         assert!(
             matches!(hot_slot.copy(12, 300, &mut copied), Some(Found::Metadata(found)) if found == apart)
         );
-        // A writer that follows no rules.
+        // From a writer that breaks the protocol: the size is over the MTU.
         hot_slot.publish(&meta(13, 9), Content::of(&bytes[..9]));
         assert!(matches!(hot_slot.copy(13, 8, &mut copied), Some(Found::Metadata(_))));
     }
@@ -368,17 +429,17 @@ mod tests {
                 "nothing was stored"
             );
             hot_slot.publish(&meta(first, 8), Content::of(&[1; 8]));
-            // The next one comes between the look and the copy.
+            // The next fragment comes between `state` and `copy`.
             assert_eq!(hot_slot.state(first), LineState::Ready);
             hot_slot.publish(&meta(second, 8), Content::of(&[2; 8]));
             assert!(hot_slot.copy(first, 300, &mut copied).is_none());
             assert_eq!(hot_slot.state(first), LineState::Overwritten);
-            // Only told of.
+            // Announced only.
             let third = second.wrapping_add(1);
             hot_slot.announce(third);
             assert_eq!(hot_slot.state(third), LineState::Ready);
             assert!(matches!(hot_slot.copy(third, 300, &mut copied), Some(Found::Elsewhere)));
-            // The producer is killed in the midst of one, and the next begins behind it.
+            // The producer dies while it mirrors a fragment, and the next producer starts after that one.
             let fourth = third.wrapping_add(1);
             hot_slot.begin_to_publish(fourth, Content::of(&[4; 8]));
             assert_eq!(hot_slot.state(third), LineState::Overwritten, "it is in the ring");

@@ -1,116 +1,141 @@
-//! The metadata line: the protocol by which one producer hands fragments to many readers.
+//! [`Line`]: the protocol by which one producer hands fragments to many readers.
 //!
-//! A line is four words, followed by the room of its slot, in which a small payload travels:
+//! A line is one slot of the ring: four words of metadata, followed by room for a small payload:
 //!
 //! ```text
 //!   word   0     1     2                   3                              4 ...
 //!        | seq | sig | chunk | size << 32 | ctl | reserved<<16 | ts<<32 | payload, if it fits the slot
 //! ```
 //!
-//! The line of fragment `n` is the one of index `n mod depth`. Its `seq` word says what it holds:
+//! Fragment `n` uses the line with index `n mod depth`. The `seq` word of that line says what it holds:
 //!
-//! ```text
-//!   seq = n            n mod depth is this line's index: fragment n; intact, unless it is before `oldest`
-//!   seq = n - 1        a marker: the line of n, which nobody has used yet
-//! ```
+//! | `seq` word | the line holds |
+//! |---|---|
+//! | `m`, and `m mod depth` is this line's index | fragment `m`. Its words are intact unless `m` is before `oldest`. |
+//! | `n - 1`, and `n mod depth` is this line's index | a *marker*: no fragment yet. `n` will be the first. |
 //!
-//! A marker for `n` reads as "not there yet" to a reader that waits for `n`. As `depth >= 2`, no marker has the residue of its
-//! own line. Beside the ring, the producer keeps one word more:
+//! A reader that waits for `n` reads a marker for `n` as "not there yet". As `depth >= 2`, a marker is never
+//! mistaken for a fragment: `n - 1` belongs to another line.
 //!
-//! ```text
-//!   oldest             everything before it is dead: its line or its granules may be overwritten. Never falls.
-//! ```
+//! The producer also keeps one word outside the ring:
 //!
-//! # Publishing `n`
+//! - `oldest`: every fragment before it is *dead*, that is, its line and its granules may be overwritten. The
+//!   word never falls.
 //!
-//! 1. where `n - depth` (whose line it takes) or the newest fragment whose granules it takes is not dead yet:
-//!    [`retire`], that is `oldest` = behind both, relaxed, and `fence(Release)`. It may retire more than that,
-//!    which spares the publishes that follow this step.
-//! 2. payload words, then [`Line::publish`]: `sig` and the two packed words, relaxed,
-//! 3. and `seq = n` with Release
+//! # How the producer publishes `n`
 //!
-//! # Reading `n`
+//! P1. [`retire`]: raise `oldest` with a relaxed store, then `fence(Release)`. Needed if a fragment that `n`
+//!     overwrites is not dead yet. That can be `n - depth`, whose line `n` uses, or fragments whose granules
+//!     `n` uses. `oldest` becomes the number after the newest of them. It may be raised further, so that the
+//!     next publishes can skip this step.
 //!
-//! 1. [`Line::state`]: `seq`, relaxed; only if it is `n`: `fence(Acquire)`
-//! 2. the words, relaxed
-//! 3. a reader that copies (an observer, or an evictable consumer, whose credits may be ignored) copies the payload, then
-//!    asks [`still`]: `fence(Acquire)`, and `oldest`,
-//!    relaxed: it must not be behind `n` yet
+//! P2. Store the payload words, relaxed. Then, in [`Line::publish`], store `sig` and the two packed words,
+//!     relaxed.
+//!
+//! P3. Store `seq = n` with Release.
+//!
+//! # How a reader reads `n`
+//!
+//! R1. [`Line::state`]: load `seq`, relaxed. Continue only if it is `n`: `fence(Acquire)`.
+//!
+//! R2. Load the words of the fragment, relaxed.
+//!
+//! R3. Only a reader that copies: when it has copied the payload, it calls [`is_valid`]. That is
+//!     `fence(Acquire)` and a relaxed load of `oldest`, which must not be later than `n`. Observers copy. So
+//!     do evictable consumers, because the producer may ignore their credits.
 //!
 //! # Why it is right
 //!
-//! *A reader sees whole fragments.* `seq = n` is stored with Release (3) after all words of `n`. A
-//! reader that loads it and then runs the acquire fence (1) synchronises with that store, so it reads
-//! the words of `n` or newer ones.
+//! *A reader sees whole fragments.*
 //!
-//! *A lapped reader notices.* Suppose a word that an observer copied in step 2 was written by a later
-//! publish `m`, which reused the line or the granules of `n`. Before it wrote the word, `m` (or an earlier
-//! publish, or its producer when it began) stored a number behind `n` into `oldest` and ran the release fence of
-//! `retire`. The observer
-//! loaded that word and then ran the acquire fence of `still`. So the two fences synchronise, and the load of
-//! `oldest` returns that number or, as it never falls, one further on.
+//! 1. The producer stores `seq = n` with Release (P3), after all words of `n` (P2).
+//! 2. A reader that loads `n` from `seq` and then executes the acquire fence (R1) synchronises with that
+//!    store.
+//! 3. So it reads the words of `n`, or newer ones.
 //!
-//! *A reader in place needs no second look.* The producer retires `n` only when every reliable
-//! consumer has given its credit back for it (see [`fctl`](crate::credits::floor)), which happens after the last
-//! read of `n`. Neither the line nor the granules of `n` change while it is read. (So `oldest` is never behind the
-//! floor. A producer that takes over relies on that too: it begins with `oldest` for its floor.)
+//! *A lapped reader notices.* Suppose a reader that copies has loaded a word in R2 that a later publish `m`
+//! wrote, because `m` reused the line or the granules of `n`.
 //!
-//! *Nothing is written into the line before its turn.* A reader that waits for `n` looks at its line all the
-//! time, so each store there costs the producer the whole way to that reader and back. A marker in the line of
-//! `n`, before its payload, would double that (`bench/`: workload `throughput`). So `oldest` stands elsewhere, the
-//! payload is filled from its end ([`Line::write_payload`]), and the words beside `seq` come last, all at once
-//! (those of a loan when its owner writes them).
+//! 1. Before that word was written, a number later than `n` was stored into `oldest`, and the release fence
+//!    of [`retire`] was executed. This was done by `m` itself, by an earlier publish, or by the producer when
+//!    it attached.
+//! 2. The reader loaded the word, and then executed the acquire fence of [`is_valid`].
+//! 3. So the two fences synchronise, and the reader's load of `oldest` returns that number. As `oldest` never
+//!    falls, it may also return a later one. In both cases the reader rejects the copy.
 //!
-//! *An empty ring holds no phantom.* Before anyone reads, the lines hold the markers of the first
+//! *A reader in place needs no check afterwards.*
+//!
+//! 1. The producer retires `n` only when every reliable consumer has returned its credit for `n` (see
+//!    [`floor`](crate::credits::floor)).
+//! 2. A consumer returns the credit after its last read of `n`.
+//! 3. So neither the line nor the granules of `n` change while a reliable consumer reads them.
+//!
+//! It follows that `oldest` is never later than the floor. A producer that takes over relies on that: it
+//! starts with `oldest` as its floor.
+//!
+//! *An empty ring holds no fragments.* Before any reader reads, the lines hold the markers of the first
 //! `depth` numbers, whatever the first number is.
 //!
-//! Memory may be mapped read-only by readers, so they use nothing but relaxed loads of whole words and
-//! fences (read-modify-writes, and on some targets wider or acquiring loads, may need write access).
+//! # Why the stores are in this order
+//!
+//! A reader that waits for `n` loads the line of `n` continuously. So each store to that cache line costs the
+//! producer a round trip to the reader's core. A marker that is stored into the line before the payload would
+//! double that cost (`bench/`: workload `throughput`). Therefore:
+//!
+//! - `oldest` is a word outside the ring.
+//! - The payload is stored from its end ([`Line::write_payload`]).
+//! - The words beside `seq` are stored last, all at once. (In a loan, when its owner writes them.)
+//!
+//! # Read-only mappings
+//!
+//! Readers may have the memory mapped read-only. So they use only relaxed loads of whole words, and fences.
+//! Read-modify-writes, and on some targets wider or acquiring loads, may need write access.
 
 use crate::cpu::words;
 use crate::ring::metadata::{FragmentMetadata, Place};
 use crate::ring::seq;
 use crate::sync::{Acquire, AtomicU64, Relaxed, Release, fence, intact, ordering};
 
-/// Words of metadata at the head of a slot.
+/// Words of metadata at the start of a slot.
 pub(crate) const META_WORDS: usize = 4;
 
-/// Bytes of a cache line. (Models have one word of payload in the first, so that two words are in both.)
+/// Size of a cache line, in bytes. (In models, the first line has room for one word of payload, so that a
+/// payload of two words takes two lines.)
 const CACHE_LINE: usize = if cfg!(loom) { (META_WORDS + 1) * words::WORD } else { 64 };
 
 /// Words of payload that share a cache line with the metadata.
 pub(crate) const BESIDE_META: usize = CACHE_LINE / words::WORD - META_WORDS;
-/// The same in bytes.
+/// The same, in bytes.
 pub(crate) const NEAR: usize = BESIDE_META * words::WORD;
 
-/// What a reader that wants one fragment finds in its line.
+/// What a line says to a reader that wants one certain fragment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum LineState {
-    /// The fragment is there; its words may be read.
+    /// The fragment is there. Its words may be read.
     Ready,
-    /// Not published yet.
+    /// The fragment is not published yet.
     NotYet,
-    /// Overwritten.
+    /// The fragment was overwritten: the line holds a later one.
     Overwritten,
 }
 
-/// A payload that is stored in one slot or in two.
+/// A payload on its way into a slot, or into a slot and a hot slot.
 #[derive(Clone, Copy)]
 pub(crate) enum Content<'p> {
-    /// 64 bytes: the most frequent size by far, so without a loop.
+    /// 64 bytes, by far the most frequent size. Needs no loop.
     Block(words::Block),
-    /// So many words, and no part of one: numbers, small structures. They fit beside the metadata.
+    /// This many whole words that fit beside the metadata: numbers, small structures.
     Few([u64; BESIDE_META], usize),
     /// Any other size.
     Bytes(&'p [u8]),
-    /// So many words of another slot, by the one who has written them.
+    /// This many words of another slot, which the caller has written.
     Slot(Line<'p>, usize),
-    /// It lies in no slot.
+    /// The payload lies in no slot.
     Apart,
 }
 
 impl<'p> Content<'p> {
-    /// How many words it takes.
+    /// How many words it takes in a slot.
     #[inline]
     pub(crate) fn words(self) -> usize {
         match self {
@@ -138,19 +163,20 @@ impl<'p> Content<'p> {
 #[derive(Clone, Copy)]
 pub(crate) struct Line<'a> {
     pub(crate) meta: &'a [AtomicU64; META_WORDS],
-    /// Where a payload that fits the slot lies. Written by the producer only.
+    /// Room for a payload that fits the slot. Only the producer writes it.
     pub(crate) room: &'a [AtomicU64],
 }
 
 impl Line<'_> {
-    /// Makes this the empty line that fragment `n` will be the first to use. Nobody reads it yet.
+    /// Stores the marker for `n`: fragment `n` will be the first to use this line. Before any reader reads
+    /// it.
     #[inline]
     pub(crate) fn prepare(&self, n: u64) {
         self.meta[0].store(n.wrapping_sub(1), Relaxed);
     }
 
-    /// Stores a payload in the slot; the part that shares the cache line of the metadata comes last. False:
-    /// it does not fit. Producer only, behind [`retire`].
+    /// Stores a payload in the slot (P2). The part that shares a cache line with the metadata comes last.
+    /// False: it does not fit. Producer only, after [`retire`].
     #[inline(always)]
     pub(crate) fn write_payload(&self, content: Content<'_>) -> bool {
         let fits = self.write_far(content);
@@ -160,7 +186,8 @@ impl Line<'_> {
         fits
     }
 
-    /// The first half of [`Self::write_payload`]: what is in other cache lines than the metadata. False: the whole does not fit.
+    /// The first half of [`Self::write_payload`]: the part in other cache lines than the metadata. False: the
+    /// whole payload does not fit.
     #[inline(always)]
     pub(crate) fn write_far(&self, content: Content<'_>) -> bool {
         match content {
@@ -184,7 +211,7 @@ impl Line<'_> {
         }
     }
 
-    /// The second half.
+    /// The second half: the part beside the metadata.
     #[inline(always)]
     pub(crate) fn write_near(&self, content: Content<'_>) {
         match content {
@@ -206,7 +233,8 @@ impl Line<'_> {
         }
     }
 
-    /// Does something to each cache line of the slot that a payload of `len` bytes takes; to nine at most.
+    /// Calls `act` for each cache line of the slot that the metadata and a payload of `len` bytes take, and
+    /// for nine lines at most.
     #[inline]
     pub(crate) fn for_cache_lines(&self, len: usize, act: impl Fn(&AtomicU64)) {
         act(&self.meta[0]);
@@ -220,7 +248,7 @@ impl Line<'_> {
         }
     }
 
-    /// Stores the metadata of fragment `meta.seq`, whose payload is in place, and makes it visible.
+    /// Stores the metadata of fragment `meta.seq`, whose payload is in place, and makes it visible (P2, P3).
     /// Producer only.
     #[inline]
     pub(crate) fn publish(&self, meta: &FragmentMetadata) {
@@ -228,7 +256,7 @@ impl Line<'_> {
         self.commit(meta.seq);
     }
 
-    /// The first half of [`Self::publish`]: stores the metadata, and shows nothing yet.
+    /// The first half of [`Self::publish`]: stores the metadata. The fragment is not visible yet.
     #[inline]
     pub(crate) fn write_metadata(&self, meta: &FragmentMetadata) {
         let (place, control) = meta.pack();
@@ -237,25 +265,25 @@ impl Line<'_> {
         self.meta[3].store(control, Relaxed);
     }
 
-    /// The second half: makes fragment `n` visible, with all that has been stored for it.
+    /// The second half (P3): makes fragment `n` visible, with everything that was stored for it.
     #[inline]
     pub(crate) fn commit(&self, n: u64) {
         // Pairs with the acquire fence in `state_and_seq`.
         self.meta[0].store(n, ordering("line.publish", Release));
     }
 
-    /// What the line says about fragment `n`. After [`LineState::Ready`], the words of `n` are visible.
+    /// What the line says about fragment `n` (R1). After [`LineState::Ready`], the words of `n` are visible.
     #[inline]
     pub(crate) fn state(&self, n: u64) -> LineState {
         self.state_and_seq(n).0
     }
 
-    /// [`Self::look`], with the word that it is about.
+    /// [`Self::state`], and the `seq` word that it is derived from.
     #[inline]
     pub(crate) fn state_and_seq(&self, n: u64) -> (LineState, u64) {
         let seen = self.meta[0].load(Relaxed);
         let found = if seen == n {
-            // Pairs with the Release store in `show`.
+            // Pairs with the Release store in `commit`.
             fence(ordering("line.state", Acquire));
             LineState::Ready
         } else if seq::is_before(seen, n) {
@@ -266,19 +294,19 @@ impl Line<'_> {
         (found, seen)
     }
 
-    /// The application tag, for a look before anything else is read.
+    /// The application tag alone, for readers that filter before they read anything else.
     #[inline]
     pub(crate) fn sig(&self) -> u64 {
         self.meta[1].load(Relaxed)
     }
 
-    /// Where its payload lies, without the rest of its metadata.
+    /// Where the payload lies, without the rest of the metadata.
     #[inline]
     pub(crate) fn place(&self) -> Place {
         Place::unpack(self.meta[2].load(Relaxed))
     }
 
-    /// The metadata of fragment `n`, after [`Line::state`] said it is there.
+    /// The metadata of fragment `n` (R2), after [`Line::state`] returned [`LineState::Ready`].
     #[inline]
     pub(crate) fn metadata(&self, n: u64) -> FragmentMetadata {
         FragmentMetadata::unpack(
@@ -289,29 +317,30 @@ impl Line<'_> {
         )
     }
 
-    /// The newest fragment that this line, of index `index` in a ring of `depth`, proves to have been
-    /// published; a line that never held one "proves" a number before the first.
+    /// The newest fragment that this line, at `index` in a ring of `depth`, proves to have been published.
+    /// For a line that never held a fragment, it is a number before the first one of the link.
     pub(crate) fn proven(&self, index: u64, depth: u64) -> u64 {
         let seen = self.meta[0].load(Relaxed);
         if seen & (depth - 1) == index { seen } else { seen.wrapping_add(1).wrapping_sub(depth) }
     }
 }
 
-/// Declares everything before `before` dead, before any word of it is written. Producer only.
+/// P1: declares every fragment before `before` dead, before any word of it is overwritten. Producer only.
 #[inline]
 pub(crate) fn retire(oldest: &AtomicU64, before: u64) {
     if intact("line.retire") {
         oldest.store(before, Relaxed);
     }
-    // Orders it before all words that are written from now on. Pairs with the acquire fence in `still`.
+    // Orders the store before all words that are stored from now on. Pairs with the acquire fence in
+    // `is_valid`.
     fence(ordering("line.retired", Release));
 }
 
-/// Whether everything that was loaded from fragment `n` since [`Line::state`] was of fragment `n`.
+/// R3: whether everything that was loaded since [`Line::state`] returned `Ready` belongs to fragment `n`.
 #[inline]
 pub(crate) fn is_valid(oldest: &AtomicU64, n: u64) -> bool {
-    // Pairs with the release fence in `retire`: if a word of a later fragment was read, the number that
-    // was stored before it, or one further on, is seen below.
+    // Pairs with the release fence in `retire`: if a word of a later fragment was loaded, the load below sees
+    // the number that was stored before that word, or a later number.
     fence(ordering("line.is_valid_fence", Acquire));
     !seq::is_before(n, oldest.load(Relaxed)) || !intact("line.is_valid")
 }

@@ -1,23 +1,55 @@
-//! The metadata of a fragment, its packing into words, and the control bits.
+//! [`FragmentMetadata`], its packing into words, and [`Control`], the bits of `ctl`.
 
-/// What travels with each payload: 32 bytes, written by the producer, read by everyone.
+use core::fmt;
+
+/// What travels with each payload: 32 bytes that the producer writes and every reader can read.
 ///
-/// `sig`, `ctl` and `ts` are the application's; the library fills in the rest.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+/// The application chooses `sig`, `ctl` and `ts`. The library carries them unchanged, and fills in the rest:
+///
+/// | field | bits | meaning | used by |
+/// |---|---|---|---|
+/// | `sig` | 64 | application tag, for example a message type or an instrument | [`Consumer::poll_if`](crate::Consumer::poll_if), which filters on it before it reads the payload |
+/// | `ctl` | 16 | three control bits and a 13-bit origin ([`Control`]). 0: a whole message of origin 0 | [`Assembler`](crate::Assembler), which joins the fragments of a message |
+/// | `ts` | 32 | timestamp, in any unit. [`timestamp`](crate::timestamp) packs nanoseconds into it | not used by this library |
+///
+/// A program that needs none of them passes 0 for each, as [`Producer::send`](crate::Producer::send) does.
+///
+/// # Examples
+///
+/// ```
+/// use rust_tango::{Control, FragmentMetadata, Link, timestamp};
+///
+/// const QUOTE: u64 = 7;
+/// let link = Link::builder().depth(8).mtu(64).build()?;
+/// let (tx, mut rx) = (link.producer()?, link.consumer()?);
+///
+/// let now = 1_700_000_000_123_456_789; // nanoseconds
+/// tx.publish(b"101.25", QUOTE, Control::new(3).bits(), timestamp::compress(now))?;
+///
+/// let meta: FragmentMetadata = rx.poll()?.unwrap().meta;
+/// assert_eq!((meta.seq, meta.sig, meta.size), (1, QUOTE, 6));
+/// assert_eq!(Control::from_bits(meta.ctl).origin(), 3);
+/// assert_eq!(timestamp::expand(meta.ts, now + 500), now);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Clone, Copy, PartialEq, Eq, Default)]
 pub struct FragmentMetadata {
-    /// Sequence number; wraps around, so compare by wrapping distance only.
+    /// Sequence number. It wraps around after `u64::MAX`, so compare two numbers by their wrapping distance
+    /// only.
     pub seq: u64,
-    /// Application tag, which a reader can filter on before it touches the payload.
+    /// Application tag. A reader can filter on it before it reads the payload.
     pub sig: u64,
-    /// Granule of 64 bytes at which the payload starts, or [`FragmentMetadata::IN_SLOT`].
+    /// Where the payload starts: a granule of 64 bytes in the payload region, or
+    /// [`FragmentMetadata::IN_SLOT`].
     pub chunk: u32,
     /// Length of the payload, in bytes.
     pub size: u32,
-    /// Control bits and origin, see [`Control`]. 0 is a whole message.
+    /// Control bits and origin: see [`Control`]. 0 is a whole message of origin 0.
     pub ctl: u16,
-    /// Not used; 0.
+    /// Unused. The library writes 0.
     pub reserved: u16,
-    /// Timestamp; see [`timestamp`](crate::timestamp) for nanoseconds in 32 bits.
+    /// Timestamp, in a unit that the producer and the readers agree on. See [`timestamp`](crate::timestamp)
+    /// for nanoseconds in 32 bits.
     pub ts: u32,
 }
 
@@ -25,13 +57,13 @@ impl FragmentMetadata {
     /// The `chunk` of a payload that lies beside its metadata, in the slot of the ring.
     pub const IN_SLOT: u32 = u32::MAX;
 
-    /// Of fragment `seq`, whose payload of `size` bytes lies in the slot.
+    /// The metadata of fragment `seq`, whose payload of `size` bytes lies in the slot.
     #[inline]
     pub(crate) const fn in_slot(seq: u64, size: usize, sig: u64, ctl: u16, ts: u32) -> Self {
         Self { seq, sig, chunk: Self::IN_SLOT, size: size as u32, ctl, reserved: 0, ts }
     }
 
-    /// Where the payload lies.
+    /// Where the payload lies, and how long it is.
     #[inline]
     pub(crate) const fn place(&self) -> Place {
         Place { chunk: self.chunk, size: self.size }
@@ -43,6 +75,7 @@ impl FragmentMetadata {
         (self.place().pack(), self.ctl as u64 | (self.reserved as u64) << 16 | (self.ts as u64) << 32)
     }
 
+    /// The reverse of [`Self::pack`].
     #[inline]
     pub(crate) const fn unpack(seq: u64, sig: u64, place: u64, control: u64) -> Self {
         let Place { chunk, size } = Place::unpack(place);
@@ -76,15 +109,28 @@ impl Place {
         Self { chunk: word as u32, size: (word >> 32) as u32 }
     }
 
-    /// How many bytes of payload are in the slot, if they are in it at all.
+    /// How many bytes of payload are in the slot: all, or 0 if the payload is in the region.
     #[inline]
     pub(crate) const fn size_in_slot(self) -> usize {
         if self.chunk == FragmentMetadata::IN_SLOT { self.size as usize } else { 0 }
     }
 }
 
-impl core::fmt::Display for FragmentMetadata {
-    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+/// Shows where the payload lies as `in slot`, or as the number of its granule. Leaves `reserved` out.
+impl fmt::Debug for FragmentMetadata {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut fields = f.debug_struct("FragmentMetadata");
+        fields.field("seq", &self.seq).field("sig", &self.sig);
+        match self.chunk {
+            Self::IN_SLOT => fields.field("chunk", &format_args!("in slot")),
+            chunk => fields.field("chunk", &chunk),
+        };
+        fields.field("size", &self.size).field("ctl", &self.ctl).field("ts", &self.ts).finish()
+    }
+}
+
+impl fmt::Display for FragmentMetadata {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
             f,
             "seq={} sig={:#x} size={} ctl={:#06x} ts={}",
@@ -93,11 +139,21 @@ impl core::fmt::Display for FragmentMetadata {
     }
 }
 
-/// The meaning of `ctl`: three bits, and the origin of the message in the 13 bits above them.
+/// The meaning of [`FragmentMetadata::ctl`]: three control bits, and the origin of the message in the 13 bits
+/// above them.
 ///
-/// A message that fits one fragment has none of the bits set. A longer one is a first fragment with
-/// [`MORE`](Control::MORE), any number with `CONTINUES | MORE`, and a last one with
-/// [`CONTINUES`](Control::CONTINUES). Fragments of one message have the same origin.
+/// | fragment | bits set |
+/// |---|---|
+/// | a message that fits one fragment | none |
+/// | the first of several | [`MORE`](Control::MORE) |
+/// | each in the middle | [`CONTINUES`](Control::CONTINUES) and [`MORE`](Control::MORE) |
+/// | the last | [`CONTINUES`](Control::CONTINUES) |
+///
+/// All fragments of a message have the same origin. [`ERROR`](Control::ERROR) on any of them marks the whole
+/// message as damaged. The link itself ignores `ctl`: programs that never split messages may use it as they
+/// like.
+///
+/// # Examples
 ///
 /// ```
 /// use rust_tango::Control;
@@ -111,16 +167,16 @@ pub struct Control(u16);
 impl Control {
     /// Bit: this fragment continues an earlier one.
     pub const CONTINUES: u16 = 1;
-    /// Bit: more fragments of this message follow.
+    /// Bit: there are more fragments of this message.
     pub const MORE: u16 = 2;
-    /// Bit: the message is damaged and should be dropped as a whole.
+    /// Bit: the message is damaged, and readers should drop all of it.
     pub const ERROR: u16 = 4;
-    /// The largest origin: 13 bits.
+    /// The largest origin: 8191, 13 bits.
     pub const MAX_ORIGIN: u16 = (1 << 13) - 1;
     /// A whole message of origin 0.
     pub const WHOLE: Self = Self(0);
 
-    /// A whole message of this origin.
+    /// A whole message of this origin, 0 to [`Control::MAX_ORIGIN`].
     ///
     /// # Panics
     /// If `origin` is over [`Control::MAX_ORIGIN`].
@@ -129,35 +185,35 @@ impl Control {
         Self(origin << 3)
     }
 
-    /// From the `ctl` of a fragment.
+    /// Control bits and origin from the `ctl` of a fragment. Any value is valid.
     pub const fn from_bits(ctl: u16) -> Self {
         Self(ctl)
     }
 
-    /// The `ctl` to publish with.
+    /// The value to publish as `ctl`.
     pub const fn bits(self) -> u16 {
         self.0
     }
 
-    /// With the bit "continues an earlier fragment".
+    /// This value with the bit [`CONTINUES`](Control::CONTINUES) set.
     #[must_use]
     pub const fn with_continues(self) -> Self {
         Self(self.0 | Self::CONTINUES)
     }
 
-    /// With the bit "more follows".
+    /// This value with the bit [`MORE`](Control::MORE) set.
     #[must_use]
     pub const fn with_more(self) -> Self {
         Self(self.0 | Self::MORE)
     }
 
-    /// With the bit "error".
+    /// This value with the bit [`ERROR`](Control::ERROR) set.
     #[must_use]
     pub const fn with_error(self) -> Self {
         Self(self.0 | Self::ERROR)
     }
 
-    /// Where the message comes from, 0 to [`Control::MAX_ORIGIN`].
+    /// The origin of the message, 0 to [`Control::MAX_ORIGIN`].
     pub const fn origin(self) -> u16 {
         self.0 >> 3
     }
@@ -167,7 +223,7 @@ impl Control {
         self.0 & Self::CONTINUES != 0
     }
 
-    /// Whether more fragments of the message follow.
+    /// Whether there are more fragments of this message.
     pub const fn more(self) -> bool {
         self.0 & Self::MORE != 0
     }
@@ -197,6 +253,20 @@ mod tests {
         assert_eq!(FragmentMetadata::unpack(meta.seq, meta.sig, place, control), meta);
         assert_eq!(place, 2 | 3 << 32);
         assert_eq!(control, 0xfff4 | 5 << 16 | 0xffff_ffff << 32);
+    }
+
+    #[test]
+    fn debug_says_where_the_payload_lies() {
+        let meta = FragmentMetadata { reserved: 9, ..FragmentMetadata::in_slot(7, 5, 3, 2, 1) };
+        assert_eq!(
+            format!("{meta:?}"),
+            "FragmentMetadata { seq: 7, sig: 3, chunk: in slot, size: 5, ctl: 2, ts: 1 }"
+        );
+        let meta = FragmentMetadata { chunk: 4, ..meta };
+        assert_eq!(
+            format!("{meta:?}"),
+            "FragmentMetadata { seq: 7, sig: 3, chunk: 4, size: 5, ctl: 2, ts: 1 }"
+        );
     }
 
     #[test]

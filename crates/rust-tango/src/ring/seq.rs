@@ -1,8 +1,8 @@
 //! Arithmetic of sequence numbers.
 //!
-//! A sequence number is a `u64` that wraps: after `u64::MAX` comes 0. So `<` says nothing about which
-//! of two fragments is older. What does is the distance from one number to the other, taken modulo
-//! 2^64 and read as a signed number:
+//! A sequence number is a `u64` that wraps: after `u64::MAX` comes 0. So `<` does not say which of two
+//! fragments is older. The distance from one number to the other does, taken modulo 2^64 and read as a signed
+//! number:
 //!
 //! ```text
 //!      distance < 0  |  distance > 0
@@ -10,31 +10,31 @@
 //!        earlier than a | later than a
 //! ```
 //!
-//! Every function here is right for numbers less than 2^63 apart, which any two numbers of one link
-//! are unless one of them was made up. For numbers exactly 2^63 apart "earlier" has no meaning: the
-//! answer is then defined (no function panics), but neither number is before the other.
+//! Every function here is right for numbers less than 2^63 apart. Any two numbers of one link are that close,
+//! unless one of them was forged. Of two numbers exactly 2^63 apart, neither is before the other. No function
+//! panics.
 
-/// How far it is from `from` to `to`: positive if `to` is the later one.
+/// The distance from `from` to `to`: positive if `to` is later.
 ///
-/// Exact for numbers less than 2^63 apart; `i64::MIN`, both ways, for numbers exactly 2^63 apart.
+/// Exact for numbers less than 2^63 apart. `i64::MIN` in both directions for numbers exactly 2^63 apart.
 #[inline]
 pub(crate) const fn distance(from: u64, to: u64) -> i64 {
     to.wrapping_sub(from) as i64
 }
 
-/// Whether `a` comes before `b`; false if they are equal, or exactly 2^63 apart.
+/// Whether `a` comes before `b`. False if they are equal, or exactly 2^63 apart.
 #[inline]
 pub(crate) const fn is_before(a: u64, b: u64) -> bool {
     distance(a, b) > 0
 }
 
-/// The earlier of two numbers less than 2^63 apart (else one of them).
+/// The earlier of two numbers less than 2^63 apart. For other numbers, one of the two.
 #[inline]
 pub(crate) const fn earlier(a: u64, b: u64) -> u64 {
     if is_before(b, a) { b } else { a }
 }
 
-/// The later of two numbers less than 2^63 apart (else one of them).
+/// The later of two numbers less than 2^63 apart. For other numbers, one of the two.
 #[inline]
 pub(crate) const fn later(a: u64, b: u64) -> u64 {
     if is_before(a, b) { b } else { a }
@@ -44,7 +44,7 @@ pub(crate) const fn later(a: u64, b: u64) -> u64 {
 mod tests {
     use super::*;
 
-    /// The farthest that two numbers may be apart.
+    /// The largest distance for which the functions are exact.
     const FAR: u64 = (1 << 63) - 1;
 
     #[test]
@@ -82,7 +82,7 @@ mod tests {
     proptest::proptest! {
         #![proptest_config(proptest::prelude::ProptestConfig::with_cases(if cfg!(miri) { 8 } else { 256 }))]
 
-        /// Numbers that count on from any start compare like plain numbers, however they wrap.
+        /// Numbers counted from any start compare like plain numbers, even if they wrap.
         #[test]
         fn order_is_that_of_plain_numbers(
             start in proptest::prelude::any::<u64>(),

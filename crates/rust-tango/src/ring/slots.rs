@@ -1,4 +1,4 @@
-//! The slots of a ring, as a view of memory that somebody else owns.
+//! [`Ring`]: a view of the slots of a link.
 #![allow(unsafe_code)]
 
 use crate::cpu::words::WORD;
@@ -8,33 +8,33 @@ use crate::sync::AtomicU64;
 /// Size of the smallest slot, in bytes, and its alignment.
 pub(crate) const SLOT: usize = 128;
 
-/// The lines of a link, as a view of memory that somebody else owns.
+/// The slots of a link, as a view of memory that something else owns.
 #[derive(Clone, Copy)]
 pub(crate) struct Ring<'a> {
-    /// `depth << shift` words. A pointer and not a slice, so that a line is found without a bounds check.
+    /// `depth << shift` words. A pointer and not a slice, so that finding a line needs no bounds check.
     words: core::ptr::NonNull<AtomicU64>,
-    /// `depth - 1`; depth is a power of two.
+    /// `depth - 1`. The depth is a power of two.
     mask: u64,
-    /// log2 of the words of a slot, at least 4.
+    /// log2 of the words per slot, at least 4.
     shift: u32,
-    /// Words of a slot behind its metadata: `(1 << shift) - META_WORDS`.
+    /// Words per slot after the metadata: `(1 << shift) - META_WORDS`.
     room: usize,
     memory: core::marker::PhantomData<&'a [AtomicU64]>,
 }
 
-// SAFETY: a `Ring` is a shared slice of atomics in another spelling, and `&[AtomicU64]` is `Send`.
+// SAFETY: a `Ring` gives the same access as a `&[AtomicU64]`, which is `Send`.
 unsafe impl Send for Ring<'_> {}
-// SAFETY: as above; `&[AtomicU64]` is `Sync`.
+// SAFETY: as above. `&[AtomicU64]` is `Sync`.
 unsafe impl Sync for Ring<'_> {}
 
 impl<'a> Ring<'a> {
     /// A ring of slots of `slot` bytes over `words`.
     ///
     /// # Panics
-    /// If `slot` is not a power of two of at least 128, or `words` is not a power of two of at least
-    /// two such slots: callers have checked the geometry.
+    /// If `slot` is not a power of two of at least 128, or `words` is not a power of two of such slots, at
+    /// least two. Callers have checked the geometry.
     pub(crate) fn new(words: &'a [AtomicU64], slot: usize) -> Self {
-        // Models have slots without room, so that small payloads go to the region.
+        // Models also use slots without room for a payload, so that small payloads go to the region.
         assert!(slot.is_power_of_two() && (slot >= SLOT || cfg!(loom)));
         let per_slot = slot / WORD;
         let depth = words.len() / per_slot;
@@ -53,23 +53,24 @@ impl<'a> Ring<'a> {
         self.mask + 1
     }
 
-    /// Bytes of all slots.
+    /// The size of all slots together, in bytes.
     pub(crate) fn bytes(&self) -> usize {
         (self.depth() as usize * WORD) << self.shift
     }
 
-    /// Bytes of payload that fit a slot.
+    /// The largest payload that fits a slot, in bytes.
     #[inline]
     pub(crate) fn room(&self) -> usize {
         self.room * WORD
     }
 
-    /// The line of fragment `n`.
+    /// The slot of fragment `n`.
     #[inline]
     pub(crate) fn line(&self, n: u64) -> Line<'a> {
         let index = (n & self.mask) as usize;
-        // SAFETY: `new` took `(mask + 1) << shift` words for 'a and `index <= mask`, so the slot's
-        // `1 << shift` words (at least 16) are inside; the first four and the rest do not overlap.
+        // SAFETY: `new` borrowed `(mask + 1) << shift` words for 'a, and `index <= mask`. So the words of the
+        // slot, `1 << shift` of them, are inside. `new` has checked that these are at least 16 (in models, at
+        // least four). All references are shared.
         unsafe {
             let slot = self.words.add(index << self.shift);
             Line {

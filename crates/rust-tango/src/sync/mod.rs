@@ -1,11 +1,14 @@
-//! The only file (with those below it, in `sync/`) that names `core::sync`, `core::cell` or
-//! loom.
+//! Atomics, cells and fences, or their stand-ins for the model checker and the thread sanitizer.
 //!
-//! Everything else takes its atomics, cells and fences from here, so that the model checker sees the
-//! very code that runs.
+//! This layer is the only one that names `core::sync`, `core::cell` or loom. All other layers import their
+//! primitives from here, so the model checker runs the same code as everybody else.
 //!
-//! [`ordering`] and [`intact`] mark what the proofs rely on. They do nothing, except that a run of the model
-//! checker can take one of them away by its name, to show that a model fails without it: see `models`.
+//! [`ordering`] and [`intact`] give a name to each step that a proof relies on. In normal builds they have no
+//! effect. A run of the model checker can remove one step by its name, to show that a model fails without it:
+//! see `models`.
+//!
+//! Reading order: this file, `padded` (a value on cache lines of its own); `model` (the primitives under
+//! loom) and `tsan` (under the thread sanitizer) only if you work on those builds.
 
 pub(crate) use core::cell::{Cell, UnsafeCell};
 pub(crate) use core::sync::atomic::{
@@ -35,7 +38,7 @@ mod tsan;
 #[cfg(tsan)]
 pub(crate) use tsan::{AtomicU32, AtomicU64};
 
-/// For words that models do not look at: statics, private words, hints, entries for forked children.
+/// An atomic for words that models leave out: statics, private words, hints, entries for forked children.
 pub(crate) use core::sync::atomic::AtomicU64 as StaticU64;
 
 #[cfg(feature = "alloc")]
@@ -47,10 +50,11 @@ pub(crate) use std::sync::{Condvar, MutexGuard};
 #[cfg(feature = "shm")]
 pub(crate) use std::sync::{Mutex, PoisonError};
 
-/// What the owner of a word, the only one that writes it, has stored last (or the owner before it). Relaxed;
-/// the model checker makes sure that it is the owner.
+/// Loads a word for its owner, the only thread that writes it.
 pub(crate) trait Own {
     type Value;
+    /// The value that the owner, or the owner before it, stored last. A relaxed load. Under the model checker
+    /// it fails if another thread stores the word without an ordering.
     fn own(&self) -> Self::Value;
 }
 
@@ -74,21 +78,22 @@ impl Own for AtomicU32 {
     }
 }
 
-/// The ordering of an access or a fence that the proofs rely on by `name`.
+/// The ordering of an access or a fence. The proofs rely on it by `name`.
 #[cfg(not(loom))]
 #[inline(always)]
 pub(crate) const fn ordering(_name: &str, ordering: Ordering) -> Ordering {
     ordering
 }
 
-/// True: a step that the proofs rely on by `name` is done.
+/// Whether to execute a step that the proofs rely on by `name`. Always true, except in a run of the model
+/// checker without that step.
 #[cfg(not(loom))]
 #[inline(always)]
 pub(crate) const fn intact(_name: &str) -> bool {
     true
 }
 
-/// Spins a little, only to be kind to the other side: nothing depends on it.
+/// Spins for a moment to leave a cache line to the other side. No result depends on it.
 #[cfg(not(loom))]
 #[inline]
 pub(crate) fn pause(spins: u64) {

@@ -1,12 +1,13 @@
-//! The primitives as the model checker provides them, in the shape of the real ones.
+//! The primitives under the model checker, with the interface of the real ones.
 //!
-//! Loom's atomics exist inside of a model only and cannot be made by a `const fn`, which all constructors
-//! of this crate are. So an atomic here is its initial value until it is first used, and loom's from then
-//! on. Loom takes the first use for the moment of creation: a word that two threads use must have been
-//! used ("touched") before the second thread begins, or loom reports a race. So a forgotten touch is loud.
+//! Loom's atomics exist only inside a model, and a `const fn` cannot create them. All constructors of this
+//! crate are `const fn`. So an atomic here holds only its initial value until its first use, and a loom
+//! atomic from then on. Loom treats the first use as the moment of creation. A word that two threads use must
+//! therefore be used once ("touched") before the second thread starts. If a touch is forgotten, loom reports
+//! a race.
 //!
-//! Payload is plain memory to who reads it in place. Each atomic therefore has a shadow, a loom `UnsafeCell`,
-//! that the copies of payload write and a payload in place keeps borrowed: [`Lent`].
+//! A reader in place reads payload as plain memory. Each atomic therefore has a shadow, a loom `UnsafeCell`:
+//! stores of payload write the shadow, and a payload in place ([`Lent`]) borrows it.
 #![allow(unsafe_code)]
 
 use core::cell::{OnceCell, RefCell};
@@ -24,17 +25,17 @@ macro_rules! atomic {
         pub(crate) struct $name {
             initial: $value,
             word: OnceCell<loom::sync::atomic::$name>,
-            /// What the word is to who reads it as plain memory.
+            /// Stands for the word when it is read as plain memory.
             shadow: OnceCell<UnsafeCell<()>>,
         }
 
-        // SAFETY: all threads of a model are coroutines of one thread of the system, and none is suspended
-        // inside of `OnceCell::get_or_init`: making a loom object is no point at which loom switches.
+        // SAFETY: all threads of a model are coroutines on one thread of the system. None is suspended inside
+        // `OnceCell::get_or_init`, because loom does not switch threads while it creates an object.
         unsafe impl Sync for $name {}
         // SAFETY: as above.
         unsafe impl Send for $name {}
 
-        #[allow(dead_code)] // all of one shape, whichever of them is used of which width
+        #[allow(dead_code)] // both widths have all methods, and each uses only some
         impl $name {
             pub(crate) const fn new(initial: $value) -> Self {
                 Self { initial, word: OnceCell::new(), shadow: OnceCell::new() }
@@ -45,7 +46,7 @@ macro_rules! atomic {
                 self.word.get_or_init(|| loom::sync::atomic::$name::new(self.initial))
             }
 
-            /// Makes it exist for the model checker, payload and all.
+            /// Creates the word and its shadow for the model checker.
             pub(crate) fn touch(&self) {
                 self.word();
                 self.shadow();
@@ -55,7 +56,7 @@ macro_rules! atomic {
                 self.shadow.get_or_init(|| UnsafeCell::new(()))
             }
 
-            /// Notes that the word is written as payload: nobody may have a slice of it.
+            /// Records that payload is stored into the word. At this moment no slice may cover it.
             #[track_caller]
             pub(crate) fn write_plain(&self) {
                 self.shadow().with_mut(|_| ());
@@ -107,12 +108,12 @@ macro_rules! atomic {
         impl super::Own for $name {
             type Value = $value;
 
-            /// No access to loom but a check. It would take a load for one that others could have raced with,
-            /// and so overlook what the owner stores next: of all accesses before an access, loom tries to
-            /// swap the last one only.
+            /// To loom this is a check and not an access. Of all accesses before a given access, loom tries
+            /// to swap only the last. An ordinary load by the owner would be that last one, and loom would
+            /// overlook how an earlier access conflicts with the owner's next store.
             #[track_caller]
             fn own(&self) -> $value {
-                // SAFETY: loom checks that no other thread has stored or will store this without an order.
+                // SAFETY: loom checks that no other thread stores the word without an ordering to this load.
                 unsafe { self.word().unsync_load() }
             }
         }
@@ -128,7 +129,7 @@ macro_rules! atomic {
 atomic!(AtomicU64, u64);
 atomic!(AtomicU32, u32);
 
-/// A payload in place: its words are borrowed as plain memory until this is dropped.
+/// A payload in place. Borrows its words as plain memory until it is dropped.
 pub(crate) struct Lent {
     bytes: Box<[u8]>,
     /// Held for their drop.
@@ -139,7 +140,7 @@ impl Lent {
     #[track_caller]
     pub(crate) fn new(words: &[AtomicU64]) -> Self {
         let guards = words.iter().map(|word| word.shadow().get()).collect();
-        // SAFETY: "unsafe" is that it races with stores; loom checks that it does not, and panics.
+        // SAFETY: the load must not race with a store. Loom checks that, and panics if it does.
         let bytes = words.iter().flat_map(|word| unsafe { word.word().unsync_load() }.to_ne_bytes());
         Self { bytes: bytes.collect(), _words: guards }
     }
@@ -150,21 +151,21 @@ impl Lent {
 }
 
 std::thread_local! {
-    /// What fences of all threads of a model have in common: see `fence`.
+    /// An atomic that the SeqCst fences of all threads of a model access: see `fence`.
     static FENCES: RefCell<Option<Rc<loom::sync::atomic::AtomicU64>>> = const { RefCell::new(None) };
 }
 
-/// Each execution of a model begins with this.
+/// Must be called at the start of each execution of a model.
 #[cfg_attr(not(test), allow(dead_code))]
 pub(crate) fn begin_execution() {
     FENCES.with(|fences| fences.replace(Some(Rc::new(loom::sync::atomic::AtomicU64::new(0)))));
 }
 
-/// A fence; none at all if the ordering is `Relaxed`, which a mutation makes of it.
+/// A fence. No fence if the ordering is `Relaxed`, which is how a mutation removes it.
 ///
-/// Loom switches threads at accesses and not at fences, and takes all SeqCst fences that ran before one as
-/// synchronised with it. An access that all of them have in common makes it try them in all orders, and with
-/// what is between an access and the fence behind it.
+/// Loom switches threads at accesses, not at fences. It also treats all SeqCst fences that ran before a
+/// SeqCst fence as synchronised with it. So all of them access one common atomic here. That makes loom try
+/// the fences in all orders, and switch threads between an access and the fence after it.
 #[track_caller]
 pub(crate) fn fence(ordering: Ordering) {
     if ordering == Ordering::SeqCst {
@@ -177,38 +178,38 @@ pub(crate) fn fence(ordering: Ordering) {
     }
 }
 
-/// A thread that spins waits for others: let them run.
+/// A spinning thread waits for other threads, so this lets them run.
 pub(crate) fn spin_loop() {
     loom::thread::yield_now();
 }
 
-/// Changes nothing but the number of states.
+/// Does nothing: a pause would only add states to explore.
 pub(crate) fn pause(_spins: u64) {}
 
-/// The name of the mutation that this run is about. An empty one is none: a run that takes nothing away is held
-/// to all that it has to show.
+/// The name of the step that this run removes, from `TANGO_MUTATION`. `None` if the variable is not set or is
+/// empty: then every model must pass.
 pub(crate) fn mutation() -> Option<&'static str> {
     static NAME: OnceLock<Option<String>> = OnceLock::new();
     let name = NAME.get_or_init(|| std::env::var("TANGO_MUTATION").ok());
     name.as_deref().filter(|name| !name.is_empty())
 }
 
-/// Whether this run does without `name`.
+/// Whether this run removes the step `name`.
 fn mutated(name: &str) -> bool {
     mutation() == Some(name)
 }
 
-/// See [`sync`](super): `Relaxed`, hence no fence at all, if this run does without `name`.
+/// See [`sync`](super). `Relaxed` if this run removes `name`; a fence then disappears.
 pub(crate) fn ordering(name: &str, ordering: Ordering) -> Ordering {
     if mutated(name) { Ordering::Relaxed } else { ordering }
 }
 
-/// See [`sync`](super): false if this run does without `name`.
+/// See [`sync`](super). False if this run removes `name`.
 pub(crate) fn intact(name: &str) -> bool {
     !mutated(name)
 }
 
-/// What parking asks of the kernel, for models. (The crate's `kernel` hands it on.)
+/// A model of the kernel calls that parking needs. `waiting::kernel` re-exports it.
 pub(crate) mod kernel {
     use super::{AtomicU32, Ordering};
     use core::cell::{Cell, RefCell};
@@ -217,14 +218,15 @@ pub(crate) mod kernel {
     use std::rc::Rc;
     use std::vec::Vec;
 
-    /// A futex: a lock under which words are compared, and who sleeps on which word.
+    /// A futex: a lock under which words are compared, and the sleepers of each word.
     struct Futex {
         lock: Mutex<()>,
         sleepers: RefCell<Vec<(usize, Rc<Condvar>)>>,
-        /// Who comes now relies on the barrier.
-        relied_on: Cell<bool>,
-        /// Somebody has asked for the barrier.
-        asked: Cell<bool>,
+        /// Whether [`register`] succeeds: producers and consumers that attach from now on rely on the
+        /// barrier.
+        can_register: Cell<bool>,
+        /// Whether [`barrier`] was called.
+        barrier_called: Cell<bool>,
     }
 
     std::thread_local! {
@@ -236,8 +238,10 @@ pub(crate) mod kernel {
         FUTEX.with(|futex| futex.borrow().clone())
     }
 
-    /// A model that parks begins with this, and keeps the result until its end. Without it, parties order
-    /// their news by the kernel's barrier, hence without fences of their own, and nobody can sleep.
+    /// A model that parks calls this first and keeps the result until its end.
+    ///
+    /// In models without it, producers and consumers rely on the kernel's barrier, so they have no fences of
+    /// their own, and nobody can sleep.
     #[must_use]
     #[cfg_attr(not(test), allow(dead_code))]
     pub(crate) fn begin() -> impl Drop {
@@ -250,8 +254,8 @@ pub(crate) mod kernel {
         let futex = Rc::new(Futex {
             lock: Mutex::new(()),
             sleepers: RefCell::default(),
-            relied_on: Cell::new(false),
-            asked: Cell::new(false),
+            can_register: Cell::new(false),
+            barrier_called: Cell::new(false),
         });
         FUTEX.with(|place| place.replace(Some(futex)));
         End
@@ -269,11 +273,12 @@ pub(crate) mod kernel {
         }
     }
 
-    /// Sleeps without an end if nobody wakes it: a lost wakeup is a deadlock, which loom reports.
+    /// Sleeps until it is woken, without a timeout. A lost wakeup is therefore a deadlock, which loom
+    /// reports.
     pub(crate) fn sleep(word: &AtomicU32, expected: u32, _longest: Duration) {
         let Some(futex) = futex() else { return };
-        if futex.asked.get() {
-            // The barrier, which is not modelled, sees to it that this one is woken.
+        if futex.barrier_called.get() {
+            // Only the barrier guarantees that this sleeper is woken, and the barrier is not modelled.
             return;
         }
         let sleepers = futex.sleepers(word);
@@ -291,23 +296,23 @@ pub(crate) mod kernel {
     }
 
     pub(crate) fn register() -> bool {
-        futex().is_none_or(|futex| futex.relied_on.get())
+        futex().is_none_or(|futex| futex.can_register.get())
     }
 
-    /// Notes that it was asked for, which is all that there is of it: see `models`.
+    /// Records the call. The barrier itself is not modelled: see `models`.
     pub(crate) fn barrier() -> bool {
         let futex = futex();
-        futex.inspect(|futex| futex.asked.set(true)).is_some()
+        futex.inspect(|futex| futex.barrier_called.set(true)).is_some()
     }
 
-    /// Who comes from now on orders its news by the barrier of who goes to sleep.
+    /// Producers and consumers that attach from now on rely on the barrier that a sleeper calls.
     #[cfg(test)]
     pub(crate) fn rely_on_barrier() {
-        futex().inspect(|futex| futex.relied_on.set(true));
+        futex().inspect(|futex| futex.can_register.set(true));
     }
 
     #[cfg(test)]
     pub(crate) fn barrier_was_asked_for() -> bool {
-        futex().is_some_and(|futex| futex.asked.get())
+        futex().is_some_and(|futex| futex.barrier_called.get())
     }
 }

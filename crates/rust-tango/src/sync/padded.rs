@@ -5,21 +5,22 @@ use core::cell::UnsafeCell;
 use core::fmt;
 use core::ops::Deref;
 
-/// Keeps what different threads write on different pairs of cache lines: the hardware fetches them in pairs.
+/// Keeps words that different threads write on different pairs of cache lines. The hardware fetches lines in
+/// pairs, so one line of distance is not enough.
 ///
-/// Every byte of it lies in an [`UnsafeCell`], the filling bytes too. A reference that is passed to a function,
-/// alone or as part of a producer or a consumer, promises of all bytes outside of such cells that they live until
-/// that function returns. But dropping a producer or a consumer, in a function that was passed it by value, may free
-/// the link that the reference leads into: it may be the last owner.
+/// Every byte of it lies in an [`UnsafeCell`], including the padding. A reference that is passed to a
+/// function, alone or as part of a producer or consumer, promises that all bytes outside such cells stay
+/// allocated until the function returns. A function that takes a producer or consumer by value and drops it
+/// can break that promise: if it was the last owner, the drop frees the link that the reference points into.
 #[repr(transparent)]
 pub(crate) struct Padded<T>(UnsafeCell<Pair<T>>);
 
-/// The alignment is inside of the cell, so that the filling bytes are.
+/// The alignment is inside the cell, so that the padding is, too.
 #[repr(C, align(128))]
 struct Pair<T>(T);
 
-// SAFETY: the cell gives out nothing but `&T` (`deref`), which `T: Sync` may be shared as; nobody gets a `&mut T`
-// from a `&Padded<T>`.
+// SAFETY: the only access to the cell is `deref`, which returns `&T`. Threads may share a `&T`, because `T`
+// is `Sync`. No `&mut T` is ever made from a `&Padded<T>`.
 unsafe impl<T: Sync> Sync for Padded<T> {}
 
 impl<T> Padded<T> {
@@ -33,8 +34,9 @@ impl<T> Deref for Padded<T> {
 
     #[inline(always)]
     fn deref(&self) -> &T {
-        // SAFETY: the pointer is that of the cell, valid and initialised as long as `self` is borrowed. Only shared
-        // references to the value are made, here, so none conflicts with this one.
+        // SAFETY: the pointer comes from the cell, so it is valid and initialised as long as `self` is
+        // borrowed. Only this function makes references to the value, and only shared ones, so none conflicts
+        // with this one.
         unsafe { &(*self.0.get()).0 }
     }
 }

@@ -1,12 +1,15 @@
 //! Atomics for the thread sanitizer, which does not understand fences.
 //!
-//! It follows an order between threads only along a Release store and an Acquire load of the same word. Here
-//! the protocols say the same by relaxed accesses and fences, so every load is made Acquire and every store
-//! Release. What the sanitizer then finds are plain accesses (the `&[u8]` of a payload, the private cells of a
-//! producer or consumer that moves to another thread) that no chain of atomic words puts in order with what
-//! others do there: a credit that goes back too early, a cell that two threads use. Whether an ordering or a fence
-//! is strong enough it cannot find: that is what the models are for. Nor what an `Arc` frees too early, because of
-//! the fence in it (`.ci/tsan.suppressions`).
+//! The sanitizer sees an order between two threads only along a Release store and an Acquire load of the same
+//! word. The protocols use relaxed accesses and fences for the same purpose. So here every load is Acquire
+//! and every store is Release.
+//!
+//! - The sanitizer can find: plain accesses that no chain of atomic words orders with another thread's
+//!   accesses. Plain memory is the `&[u8]` of a payload, and the private cells of a producer or consumer that
+//!   moves to another thread. So it finds a credit that is returned too early, or a cell that two threads
+//!   use.
+//! - It cannot find: an ordering or a fence that is too weak. The models are for that. It also cannot find
+//!   memory that an `Arc` frees too early, because of the fence inside `Arc` (`.ci/tsan.suppressions`).
 
 use core::sync::atomic::{
     self,
@@ -19,7 +22,7 @@ macro_rules! words {
         #[derive(Debug)]
         pub(crate) struct $word(atomic::$word);
 
-        #[allow(dead_code)] // each width uses its part
+        #[allow(dead_code)] // both widths have all methods, and each uses only some
         impl $word {
             pub(crate) const fn new(value: $value) -> Self {
                 Self(atomic::$word::new(value))

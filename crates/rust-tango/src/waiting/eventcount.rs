@@ -1,47 +1,71 @@
-//! [`Eventcount`]: how one party of a link wakes another that sleeps, without a system call or a fence for each
+//! [`Eventcount`]: how a notifier wakes a waiter that sleeps, without a system call or a fence for each
 //! fragment.
 //!
-//! Each party that can sleep, the producer and each consumer with a slot, has a bell in memory of its own:
+//! The producer and each consumer with a slot have one eventcount each, in their own memory:
+//!
+//! | word | meaning | read by |
+//! |---|---|---|
+//! | `asleep` | odd while the owner sleeps or is about to; changes with each sleep | notifiers |
+//! | `relies_on_kernel` | 1: the owner, as notifier, has no fence; its process is registered for the kernel's barrier. 0: it fences each time | waiters |
+//! | `count` | changes when the owner has news for a waiter | waiters, which sleep on it |
+//!
+//! Each owner is a notifier in one role and a waiter in the other. A producer notifies of fragments and waits
+//! for credits. A consumer notifies of credits and waits for fragments.
+//!
+//! No process can write another's memory. So a waiter sleeps on the `count` of the *notifier*, and announces
+//! its sleep in its *own* `asleep`:
 //!
 //! ```text
-//!   asleep   odd while it sleeps, or is about to; changes with each sleep      read by those who wake
-//!   relies   1: it does not fence, its process is registered for the           read by those who sleep
-//!            kernel's barrier; 0: it fences each time
-//!   strokes  changes when it has news for sleepers                             slept on by those who wait
+//!   waiter W sleeps until notifier N has news        notifier N has news
+//!   W1  c = N.count; then N.relies_on_kernel         N1  store the news: a fragment, a credit
+//!   W2  W.asleep = odd                               N2  fence; nothing if N relies on the kernel
+//!   W3  fence; and the kernel's barrier if N         N3  load W.asleep: is it odd, and is the value new to N?
+//!       relies on it                                 N4  N.count += 1; wake all that sleep on N.count
+//!   W4  is there news? then do not sleep
+//!   W5  sleep as long as N.count is c
+//!   W6  W.asleep = even
 //! ```
 //!
-//! Who waits for news from a party sleeps on *that party's* `count`, because nobody can write another's
-//! memory, and says so in its *own* `asleep`:
+//! # Why no wakeup is lost
 //!
-//! ```text
-//!   to sleep (waits for P)                           to bring news (P)
-//!   W1  s = P.strokes; then P.relies                 N1  the news: a fragment, a credit
-//!   W2  own.asleep = odd                             N2  fence, or nothing if P relies
-//!   W3  fence; and the kernel's barrier if P relies  N3  the other's asleep: odd, and not seen before?
-//!   W4  is there news? then do not sleep             N4  P.strokes += 1; wake those who sleep on it
-//!   W5  sleep while P.strokes is s
-//!   W6  own.asleep = even
-//! ```
+//! The waiter stores `asleep` (W2), and then loads the news (W4). The notifier stores the news (N1), and then
+//! loads `asleep` (N3). On each side a full fence lies between the store and the load:
 //!
-//! *Why no wakeup is lost.* W2, W3, W4 and N1, N2, N3 are stores and loads crosswise with a full fence
-//! between them on both sides (where P relies on it, the kernel's barrier in W3 is a full fence of P's
-//! thread at some point: either before N1's store, and then N3 sees W2, or after it, and then W4 sees the
-//! news). So W4 finds the news, or N3 finds the sleeper. In the second case N4 changes `count` after W1
-//! read it (W2 is a Release store that N3 acquires), so W5 does not fall asleep, or is woken.
+//! - The waiter's is the fence in W3.
+//! - If the notifier fences, its fence is N2.
+//! - If the notifier relies on the kernel, the barrier in W3 is a full fence of the notifier's thread at some
+//!   point of that thread. If the point is before N1, then N3 sees W2. If it is after N1, then W4 sees the
+//!   news.
 //!
-//! *Why not one system call for each fragment.* Who brings news remembers the value of `asleep` for which
-//! it has rung. Only a new sleep has a new value, so many fragments while a sleeper gets up cost one call.
+//! So W4 finds the news, or N3 sees that the waiter sleeps. In the second case:
 //!
-//! *Why not a fence for each fragment.* Behind the stores of a publish, N2 waits until they are all in the cache. On
-//! a virtual machine of two x86-64 cores, a publish of 64 bytes took 23 ns by the kernel's barrier and 224 ns by
-//! fences; in batches of 32, 24 ns and 30 ns a fragment (`what_a_fence_costs` in `tests/parking.rs`).
+//! 1. N4 changes `count` after W1 has read it, because W2 is a Release store and N3 acquires it.
+//! 2. So the waiter does not fall asleep in W5, or N4 wakes it.
 //!
-//! *When parties change.* A new owner of the memory keeps `asleep` going (an even, new value), and rings once after it has
-//! stored `relies_on_kernel` (a producer at the end of `attach`, a consumer when it has settled), so that nobody sleeps on under the
-//! rule of the old one: W1 reads `count` first, hence who slept since then knows the new rule.
+//! # Why not one system call for each fragment
 //!
-//! Nobody rings for the dead, nor for who stops a link from outside: a sleep therefore lasts a [`SLICE`] at
-//! most, and then the sleeper looks at the locks.
+//! The notifier remembers the value of `asleep` for which it has last notified. Only a new sleep has a new
+//! value. So many fragments that arrive while a waiter wakes up cost one system call.
+//!
+//! # Why not one fence for each fragment
+//!
+//! A fence in N2, after the stores of a publish, waits until all of them have reached the cache. On a
+//! virtual machine with two x86-64 cores, a publish of 64 bytes took 23 ns with the kernel's barrier and 224
+//! ns with fences. In batches of 32 it took 24 ns and 30 ns per fragment (`what_a_fence_costs` in
+//! `tests/parking.rs`).
+//!
+//! # When the owner changes
+//!
+//! A new owner continues `asleep` with a new, even value. It stores its `relies_on_kernel`, and then notifies
+//! once: a producer at the end of `attach`, a consumer when it has settled. So no waiter sleeps on under the
+//! previous owner's rule. W1 reads `count` first, so a waiter that falls asleep after that notification knows
+//! the new rule.
+//!
+//! # What is not guaranteed
+//!
+//! A dead owner notifies nobody. A thread that stops a link from outside cannot change `count`, so it may
+//! miss a waiter that is just falling asleep. A sleep therefore ends after a [`SLICE`] at the latest, and the
+//! waiter then checks whether the other side lives.
 
 #[cfg(any(feature = "std", loom))]
 use core::time::Duration;
@@ -51,20 +75,22 @@ use crate::sync::{
 };
 use crate::waiting::kernel;
 
-/// The longest sleep without a look at who lives. (With `--cfg long_slice`, so long that a test fails in which somebody
-/// was not woken. `.ci/run` runs those of waiting so, too.)
+/// The longest sleep before a waiter checks whether the other side lives.
+///
+/// With `--cfg long_slice` it is so long that a test fails if a waiter is not woken. `.ci/run` runs the tests
+/// of waiting in both ways.
 #[cfg(any(feature = "std", loom))]
 pub(crate) const SLICE: Duration = Duration::from_millis(if cfg!(long_slice) { 600_000 } else { 50 });
 
-/// Words by which a party sleeps and wakes others: see the module. All written by that party alone. All
-/// zero: awake, and fences each time.
+/// The words with which their owner sleeps and wakes waiters: see the head of this file. Only the owner
+/// writes them. Zeroed memory is an owner that is awake and fences each time.
 #[repr(C)]
 #[derive(Debug)]
 pub(crate) struct Eventcount {
     asleep: AtomicU64,
     relies_on_kernel: AtomicU64,
     count: AtomicU32,
-    /// Fills it, so that it has no byte that is not in a cell: see [`Padded`](crate::sync::Padded).
+    /// Padding in a cell, because each byte must lie in one: see [`Padded`](crate::sync::Padded).
     _rest: AtomicU32,
 }
 
@@ -86,98 +112,109 @@ impl Eventcount {
         self.count.touch();
     }
 
-    /// A new owner takes over: awake, and fencing by `order` from now on.
-    pub(crate) fn take_over(&self, order: Barrier) {
-        self.relies_on_kernel.store(u64::from(order == Barrier::Kernel), Relaxed);
+    /// A new owner takes over. It is awake, and orders its news by `barrier` from now on.
+    pub(crate) fn take_over(&self, barrier: Barrier) {
+        self.relies_on_kernel.store(u64::from(barrier == Barrier::Kernel), Relaxed);
         let asleep = self.asleep.own();
-        // Also where the owner before died asleep: what has been rung for once is not rung for again.
+        // A new value, also if the previous owner died asleep: notifiers do not notify twice for one value.
         let awake = if intact("eventcount.take_over") { (asleep | 1).wrapping_add(1) } else { asleep & !1 };
         self.asleep.store(awake, ordering("eventcount.take_over_order", Release));
     }
 
-    /// W2, by an owner that is never heard of again.
+    /// W2 by an owner that dies in its sleep.
     #[cfg(all(loom, test))]
     pub(crate) fn fall_asleep(&self) {
         self.asleep.store(self.asleep.own() | 1, Release);
     }
 
-    /// What the owner says about its sleep: compare with the value seen before.
+    /// The owner's sleep word. Notifiers compare it with the value that they last saw.
     #[inline]
     pub(crate) fn asleep(&self) -> u64 {
         self.asleep.load(Relaxed)
     }
 
-    /// Rings: all that sleep on this bell wake up (N4).
+    /// Wakes all waiters that sleep on this eventcount (N4). Owner only.
     pub(crate) fn notify(&self) {
-        // Release: who sees the new count sees the news, and `relies_on_kernel`.
-        let stroke = u32::from(intact("eventcount.count"));
-        self.count.store(self.count.own().wrapping_add(stroke), ordering("eventcount.notify", Release));
+        // Release: a waiter that sees the new count also sees the news, and `relies_on_kernel`. Pairs with
+        // the acquire fence in `sleep_on`.
+        let step = u32::from(intact("eventcount.count"));
+        self.count.store(self.count.own().wrapping_add(step), ordering("eventcount.notify", Release));
         kernel::wake(&self.count);
     }
 
-    /// Wakes those who sleep on this bell, on behalf of somebody who may not write it. One that is just
-    /// falling asleep may be missed: it wakes by itself after a [`SLICE`].
+    /// Wakes all waiters that sleep on this eventcount, for callers that may not write its words. It may miss
+    /// a waiter that is just falling asleep. That one wakes after a [`SLICE`].
     #[cfg(feature = "alloc")]
     pub(crate) fn wake_all(&self) {
         kernel::wake(&self.count);
     }
 
-    /// Whether the owner has fallen asleep since `seen` was noted, so that it has to be rung for; notes it.
-    /// Who brings news asks this behind [`Barrier::before_check`] (N3).
+    /// Whether the owner sleeps, so the notifier has to notify (N3). Stores the owner's sleep word in `seen`.
+    ///
+    /// The notifier calls this after [`Barrier::before_check`], and only if [`Self::asleep`] differs from
+    /// the value that it has seen before.
     #[cold]
     pub(crate) fn needs_notify(&self, seen: &mut u64) -> bool {
         *seen = self.asleep.load(Relaxed);
-        // Pairs with the Release store in `sleep_on`: the strokes that the sleeper has noted are older
-        // than those that follow.
+        // Pairs with the Release store of `asleep` in `sleep_on`: the count that the waiter has read is older
+        // than the one that the notifier stores next.
         fence(ordering("eventcount.needs_notify", Acquire));
         *seen % 2 == 1
     }
 
-    /// Sleeps until `other` rings, or `longest` has passed, unless `news` is true already (W1 to W6).
-    /// False: it cannot be done without the danger that nobody rings.
+    /// Sleeps until `notifier` notifies, or `longest` or a [`SLICE`] has passed, unless `has_news` returns
+    /// true (W1 to W6). May wake early for no reason.
+    ///
+    /// False: it did not sleep, because a wakeup could be lost. This system cannot sleep at all, or the
+    /// kernel's barrier failed.
     #[cfg(any(feature = "std", loom))]
-    pub(crate) fn sleep_on(&self, other: &Self, longest: Duration, news: impl FnOnce() -> bool) -> bool {
-        let count = other.count.load(Relaxed);
-        // Pairs with the Release store in `ring`.
+    pub(crate) fn sleep_on(
+        &self,
+        notifier: &Self,
+        longest: Duration,
+        has_news: impl FnOnce() -> bool,
+    ) -> bool {
+        let count = notifier.count.load(Relaxed);
+        // Pairs with the Release store in `notify`.
         fence(ordering("eventcount.count_read", Acquire));
-        let relies_on_kernel = other.relies_on_kernel.load(Relaxed) != 0;
+        let relies_on_kernel = notifier.relies_on_kernel.load(Relaxed) != 0;
         let asleep = self.asleep.own() | 1;
-        // Release: pairs with the fence in `needs_notify`.
+        // Release: pairs with the acquire fence in `needs_notify`.
         self.asleep.store(asleep, ordering("eventcount.asleep", Release));
         // Pairs with `Barrier::before_check`.
         fence(ordering("eventcount.sleep", SeqCst));
         let ordered = kernel::CAN_SLEEP && (!relies_on_kernel || kernel::barrier());
-        if ordered && !(intact("eventcount.news") && news()) {
-            kernel::sleep(&other.count, count, longest.min(SLICE));
+        if ordered && !(intact("eventcount.news") && has_news()) {
+            kernel::sleep(&notifier.count, count, longest.min(SLICE));
         }
-        // W6: the next sleep has another number, so that it is rung for.
+        // W6. The next sleep has a new value, so notifiers notify for it again.
         self.asleep.store(asleep.wrapping_add(u64::from(intact("eventcount.awake"))), Relaxed);
         ordered
     }
 }
 
-/// How a party orders its news before its look at who sleeps (N2).
+/// How a notifier orders its news before it checks for sleeping waiters (N2).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Barrier {
     /// By a fence of its own, each time.
     Fence,
-    /// By the barrier of who goes to sleep.
+    /// By the kernel's barrier, which a waiter calls before it sleeps.
     Kernel,
 }
 
 impl Barrier {
-    /// What this process can do.
+    /// The better of the two that this process can use: [`Self::Kernel`] if the kernel offers it.
     pub(crate) fn of_this_process() -> Self {
         if kernel::register() { Self::Kernel } else { Self::Fence }
     }
 
-    /// Between the store of the news and the look at who sleeps.
+    /// N2: between the store of the news (N1) and the check for sleeping waiters (N3).
     #[inline]
     pub(crate) fn before_check(self) {
         if !kernel::CAN_SLEEP {
             return;
         }
-        // Both pair with the fence and the barrier in `Eventcount::sleep_on`.
+        // Both pair with the fence and the kernel's barrier in `Eventcount::sleep_on`.
         match self {
             Self::Fence => fence(ordering("eventcount.before_check", SeqCst)),
             Self::Kernel => compiler_fence(SeqCst),
@@ -190,8 +227,9 @@ mod tests {
     use super::*;
     use std::time::Instant;
 
-    /// However long it may be, and though nobody rings: it looks at the locks in between. (The bound is far from what is
-    /// promised, because a machine may be busy, and farther from what a slice that is forgotten would take.)
+    /// Even if `longest` is unbounded and nobody notifies, so that the waiter can check whether the other
+    /// side lives. (The bound is far above a slice, because a machine may be busy, and far below a sleep
+    /// without slices.)
     #[test]
     #[cfg(not(long_slice))]
     fn a_sleep_ends_after_a_slice() {

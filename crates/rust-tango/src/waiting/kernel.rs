@@ -1,16 +1,18 @@
-//! What parking asks of the kernel: to sleep on a word, to wake who sleeps on one, and to be the fence
-//! for others.
+//! The kernel calls that parking needs: sleep on a word, wake the sleepers of a word, and fence other
+//! threads.
 //!
-//! - [`sleep`] and [`wake`] are a futex (Linux, `futex(2)`): it compares the word and falls asleep in one
-//!   step. Keyed by the memory, not the address, so it works between processes, and on read-only mappings.
-//! - [`barrier`] is `membarrier(2)`: every running thread of every process that has called [`register`]
-//!   passes a full fence before it returns. So who is called often need not fence, because who is called
-//!   seldom does it for both.
+//! - [`sleep`] and [`wake`] are a futex (`futex(2)`). The kernel compares the word and puts the thread to
+//!   sleep in one step. A futex is identified by the memory and not by its address, so it works between
+//!   processes and on read-only mappings.
+//! - [`barrier`] is `membarrier(2)`. Before it returns, every running thread of every process that called
+//!   [`register`] has executed a full fence. So the side that acts often needs no fence: the side that acts
+//!   rarely fences for both.
 //!
-//! Elsewhere than on Linux, and without the feature `shm`, there is none of it: who wants to sleep naps.
+//! On systems other than Linux, and without the feature `shm`, none of this exists. A waiter then naps: it
+//! sleeps for a fixed time and checks again.
 #![allow(unsafe_code)]
 
-/// Whether parties of a link can sleep until another one wakes them.
+/// Whether a waiter can sleep until a notifier wakes it.
 pub(crate) const CAN_SLEEP: bool = cfg!(any(loom, all(feature = "shm", target_os = "linux")));
 
 #[cfg(all(feature = "shm", target_os = "linux", not(loom)))]
@@ -32,23 +34,24 @@ mod linux {
 
     use crate::sync::{AtomicU32, Relaxed, StaticU64};
 
-    /// Sleeps while `word` is `expected`, at most for `longest`, until a [`wake`] on the same word. May
-    /// return early for no reason.
+    /// Sleeps until a [`wake`] on the same word, or until `longest` (at most an hour) has passed. Returns at
+    /// once if `word` is not `expected`. May return early for no reason.
     pub(crate) fn sleep(word: &AtomicU32, expected: u32, longest: Duration) {
         let longest = libc::timespec {
             tv_sec: longest.as_secs().min(3600) as libc::time_t,
             tv_nsec: longest.subsec_nanos().into(),
         };
-        // SAFETY: the word is valid for the whole call, and only read, as one aligned 32-bit access; the
-        // time is valid and only read. Any result means: look again.
+        // SAFETY: the word is valid for the whole call. The kernel only reads it, in one aligned 32-bit
+        // access. The time is valid and only read. The result is ignored, because the caller checks again in
+        // any case.
         unsafe {
             libc::syscall(libc::SYS_futex, word.as_ptr(), libc::FUTEX_WAIT, expected, &raw const longest);
         }
     }
 
-    /// Wakes all that sleep on `word`, in any process.
+    /// Wakes all threads that sleep on `word`, in any process.
     pub(crate) fn wake(word: &AtomicU32) {
-        // SAFETY: the kernel uses the address as a name; it does not touch the word.
+        // SAFETY: the kernel uses the address only to find the futex. It does not access the word.
         unsafe { libc::syscall(libc::SYS_futex, word.as_ptr(), libc::FUTEX_WAKE, i32::MAX) };
     }
 
@@ -56,14 +59,15 @@ mod linux {
     const NO: u64 = 1;
     const YES: u64 = 2;
 
-    /// From now on, [`barrier`] of any process fences this one's threads. False: the kernel does not
-    /// offer it (before Linux 4.16, or a filter forbids it).
+    /// Makes [`barrier`], called by any process, a fence of this process's threads from now on. False: the
+    /// kernel does not offer it (before Linux 4.16, or a system call filter forbids it).
     pub(crate) fn register() -> bool {
-        // Miri does not know the call. (And nobody calls `barrier` for the sake of those who have not registered.)
+        // Miri does not know the call. (Waiters call `barrier` only for notifiers that have registered.)
         if cfg!(miri) {
             return false;
         }
-        // No lock: it could be held by another thread of a process that forks. Asked for twice, the kernel says the same.
+        // No lock: another thread could hold it while the process forks. Two threads may register at the same
+        // time, which does no harm: the kernel gives the same answer.
         static ANSWER: StaticU64 = StaticU64::new(UNKNOWN);
         if ANSWER.load(Relaxed) == UNKNOWN {
             let is_registered = membarrier(libc::MEMBARRIER_CMD_REGISTER_GLOBAL_EXPEDITED);
@@ -72,14 +76,14 @@ mod linux {
         ANSWER.load(Relaxed) == YES
     }
 
-    /// A full fence of this thread and of all threads of the processes that have registered. False: there
-    /// was none.
+    /// A full fence of this thread, and of all threads of the processes that have registered. False: the call
+    /// failed, and nothing was fenced.
     pub(crate) fn barrier() -> bool {
         membarrier(libc::MEMBARRIER_CMD_GLOBAL_EXPEDITED)
     }
 
     fn membarrier(command: libc::c_int) -> bool {
-        // SAFETY: the call takes no memory.
+        // SAFETY: the call accesses no memory of this process.
         unsafe { libc::syscall(libc::SYS_membarrier, command, 0, 0) == 0 }
     }
 }

@@ -1,7 +1,11 @@
-//! Waiting without fragments: how a thread passes the time, sleeps, and is woken.
+//! How a thread waits: it spins, yields, sleeps in the kernel, and is woken.
 //!
-//! Reading order: `kernel` (futex and membarrier), `eventcount` (how a sleeper is woken without a system call per
-//! fragment, with its proof), `wait` (spin, yield, park).
+//! This layer knows nothing of fragments. It promises that no wakeup is lost, without a system call or a
+//! fence for each notification. Its sleeps are bounded: they end after a slice even if nobody wakes the
+//! sleeper.
+//!
+//! Reading order: `kernel` (futex and membarrier), `eventcount` (sleeping and waking, with the proof), `wait`
+//! (when to spin, yield or sleep).
 
 pub(crate) mod kernel;
 

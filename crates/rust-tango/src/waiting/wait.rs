@@ -1,12 +1,13 @@
-//! Waiting: what a party does while there is nothing for it to do.
+//! [`Wait`]: how a blocking call spends the time until it can continue. [`Waiting`] is one such wait.
 //!
 //! ```text
-//!   Spin    spin spin spin spin ...                                       never sleeps
-//!   Yield   spin (64 looks), yield, yield, ...                            never sleeps
-//!   Park    spin (64 looks), yield until the time is up, sleep, sleep ...
+//!   Spin    spin, spin, spin, ...                                     never sleeps
+//!   Yield   spin (64 polls), yield, yield, ...                        never sleeps
+//!   Park    spin (64 polls), yield until the time is up, sleep, sleep, ...
 //! ```
 //!
-//! How a party that sleeps is woken, and why it cannot be missed: [`eventcount`](crate::waiting::eventcount).
+//! [`eventcount`](crate::waiting::eventcount) explains how a sleeping thread is woken, and why no wakeup is
+//! lost.
 
 use crate::sync::spin_loop;
 #[cfg(feature = "std")]
@@ -14,39 +15,75 @@ use crate::waiting::eventcount::SLICE;
 #[cfg(feature = "std")]
 use core::time::Duration;
 
-/// How a blocking call passes the time until there is something for it.
+/// How a blocking call spends the time until it can continue.
+///
+/// | variant | wake-up latency | processor while idle |
+/// |---|---|---|
+/// | `Spin` | lowest | one core, always |
+/// | `Yield` | low | one core, unless other threads want it |
+/// | `Park`, `ParkAfter` | some microseconds more, once asleep | almost none |
+///
+/// Set it with [`Producer::with_wait`](crate::Producer::with_wait) or
+/// [`Consumer::with_wait`](crate::Consumer::with_wait). The default is `Park` with the feature `std`, and
+/// `Spin` without it. [`Producer::publish`](crate::Producer::publish) and
+/// [`Consumer::poll`](crate::Consumer::poll) never block, whatever is set.
+///
+/// # Examples
+///
+/// ```
+/// use std::time::Duration;
+/// use rust_tango::{Link, Wait};
+///
+/// let link = Link::builder().depth(64).build()?;
+/// let tx = link.producer()?;
+/// let mut rx = link.consumer()?.with_wait(Wait::ParkAfter(Duration::from_micros(100)));
+///
+/// let reader = std::thread::spawn(move || {
+///     rx.wait().map(|fragment| fragment.map(|fragment| fragment.payload.as_slice().to_vec()))
+/// });
+/// tx.send(b"wake up")?;
+/// assert_eq!(reader.join().unwrap()?.unwrap(), b"wake up");
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Wait {
-    /// Spin. The lowest latency; needs a core of its own.
+    /// Spin. The lowest latency. The thread needs a core of its own.
     Spin,
-    /// Spin for about a microsecond, then give the core to who else wants it between looks. A waiting
-    /// thread stays runnable: on an idle machine it keeps its core busy.
+    /// Spin for about a microsecond, then yield the core to other threads between polls. The thread stays
+    /// runnable: on an idle machine it keeps its core busy.
     #[cfg(feature = "std")]
     Yield,
-    /// [`Wait::ParkAfter`] 20 microseconds.
+    /// [`Wait::ParkAfter`] with 20 microseconds.
     #[cfg(feature = "std")]
     Park,
-    /// Look for this long, then sleep in the kernel until there is something. For programs that are idle at
-    /// times: waking up takes some microseconds more (`bench/`: workload `parked`), idling takes no processor.
+    /// Poll for this long, then sleep in the kernel until there is something to do. For programs that are
+    /// idle at times: waking up takes some microseconds more (`bench/`: workload `parked`), but an idle
+    /// thread uses almost no processor.
     ///
-    /// With the feature `shm` on Linux, a producer wakes the consumers that sleep, and a consumer the
-    /// producer that waits for its credits, across threads and processes. That costs who is awake a load and a
-    /// comparison for each fragment (a producer: two loads for each slot that the link was made with), and a system
-    /// call only when somebody sleeps; no fence where the kernel has `membarrier(2)` (Linux 4.16), else one full
-    /// fence for each call that publishes, and for each that gives credit back (a batch is one call). That is
-    /// what a publish mostly consists of then, so publish in batches there.
+    /// **Wake-ups.** With the feature `shm` on Linux, a producer wakes sleeping consumers, and a consumer
+    /// wakes a producer that waits for its credits, across threads and processes.
     ///
-    /// Who cannot be woken naps instead, up to ten milliseconds at a time: an observer, which the producer does
-    /// not know of (an evictable consumer is woken); a producer that waits for consumers to come or to drain
-    /// the link; everybody on other systems and without `shm`. The death of the other side, and that
-    /// somebody stopped the link, is noticed after 50 milliseconds at the latest.
+    /// **Cost to the side that is awake.** For each fragment a load and a comparison; a producer needs two
+    /// loads for each slot that the link was made with. A system call only if the other side sleeps. No fence
+    /// if the kernel has `membarrier(2)` (Linux 4.16). On other kernels, each call that publishes or returns
+    /// credits needs one full fence, which then takes most of the time of a publish. A batch is one call, so
+    /// publish in batches there.
+    ///
+    /// **Threads that nobody can wake.** These nap instead, for up to ten milliseconds at a time:
+    ///
+    /// - an observer, because the producer does not know of it (an evictable consumer is woken)
+    /// - a producer that waits until consumers attach or until they have drained the link
+    /// - every thread on other systems, and without the feature `shm`
+    ///
+    /// A waiting thread notices within 50 milliseconds that the other side has died, or that the link was
+    /// stopped.
     #[cfg(feature = "std")]
     ParkAfter(Duration),
 }
 
 impl Default for Wait {
-    /// `Park` where threads are known (feature `std`), otherwise `Spin`.
+    /// `Park` with the feature `std`, otherwise `Spin`.
     fn default() -> Self {
         #[cfg(feature = "std")]
         return Self::Park;
@@ -55,51 +92,56 @@ impl Default for Wait {
     }
 }
 
-/// Looks between two questions that cost a system call (is the other side alive? what time is it?).
-const QUESTIONS: u32 = 1024;
+/// Polls between two checks that cost a system call, such as whether the other side lives.
+const POLLS_PER_CHECK: u32 = 1024;
 #[cfg(feature = "std")]
 const SPINS: u32 = if cfg!(loom) { 1 } else { 64 };
-/// How long [`Wait::Park`] looks before it sleeps.
+/// How long [`Wait::Park`] polls before it sleeps.
 #[cfg(feature = "std")]
 const PARK_AFTER: Duration = Duration::from_micros(20);
-/// The first and the longest nap of who cannot be woken; each is longer by half than the one before. The longest
-/// is so long because one takes up to 50 microseconds of processor time on a virtual machine (the tests
-/// `awaiting` and `idle_commands` measure it), and who idles is to take less than a hundredth of a core.
+/// The first and the longest nap of a thread that nobody can wake. Each nap is half as long again as the one
+/// before.
+///
+/// A nap takes up to 50 microseconds of processor time on a virtual machine (the tests `awaiting` and
+/// `idle_commands` measure it). The longest nap is so long that an idle thread takes less than a hundredth of
+/// a core.
 #[cfg(feature = "std")]
 const NAPS: [Duration; 2] = [Duration::from_micros(60), Duration::from_millis(10)];
 
-/// What is due after a look that found nothing.
+/// What the caller has to do next, after a poll that found nothing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Due {
-    /// Look again.
+    /// Poll again.
     Look,
-    /// Ask what costs a system call, then look again.
+    /// Make the checks that cost a system call, then poll again.
     Question,
-    /// Sleep, then look again.
+    /// Sleep, then poll again.
     #[cfg(feature = "std")]
     Sleep,
 }
 
-/// One wait: counts its looks.
+/// One wait: counts its polls and keeps its deadline.
 #[derive(Debug)]
 pub(crate) struct Waiting {
     wait: Wait,
-    looks: u32,
+    polls: u32,
+    /// When it began to yield.
     #[cfg(feature = "std")]
     begin: Option<std::time::Instant>,
     #[cfg(feature = "std")]
     deadline: Option<std::time::Instant>,
     #[cfg(feature = "std")]
     naps: Naps,
+    /// The time for polling is over: it only sleeps from now on.
     #[cfg(feature = "std")]
-    tired: bool,
+    sleeps: bool,
 }
 
 impl Waiting {
     pub(crate) fn new(wait: Wait) -> Self {
         Self {
             wait,
-            looks: 0,
+            polls: 0,
             #[cfg(feature = "std")]
             begin: None,
             #[cfg(feature = "std")]
@@ -107,66 +149,66 @@ impl Waiting {
             #[cfg(feature = "std")]
             naps: Naps::new(),
             #[cfg(feature = "std")]
-            tired: false,
+            sleeps: false,
         }
     }
 
-    /// A wait that ends after `timeout`.
+    /// A wait that ends after `timeout`, or never if there is none.
     #[cfg(feature = "std")]
     pub(crate) fn until(wait: Wait, timeout: Option<Duration>) -> Self {
         let deadline = timeout.and_then(|timeout| std::time::Instant::now().checked_add(timeout));
         Self { deadline, ..Self::new(wait) }
     }
 
-    /// Passes a moment, and says what is due then.
+    /// Spins or yields once, and says what the caller has to do next.
     pub(crate) fn pause(&mut self) -> Due {
-        self.looks = self.looks.wrapping_add(1);
+        self.polls = self.polls.wrapping_add(1);
         match self.wait {
             Wait::Spin => spin_loop(),
             #[cfg(feature = "std")]
-            _ if self.tired => return Due::Sleep,
+            _ if self.sleeps => return Due::Sleep,
             #[cfg(feature = "std")]
-            _ if self.looks < SPINS => spin_loop(),
+            _ if self.polls < SPINS => spin_loop(),
             #[cfg(feature = "std")]
             Wait::Yield => std::thread::yield_now(),
             #[cfg(feature = "std")]
-            Wait::Park => self.look_until(PARK_AFTER),
+            Wait::Park => self.yield_until(PARK_AFTER),
             #[cfg(feature = "std")]
-            Wait::ParkAfter(time) => self.look_until(time),
+            Wait::ParkAfter(time) => self.yield_until(time),
         }
-        if self.looks % QUESTIONS == 0 { Due::Question } else { Due::Look }
+        if self.polls % POLLS_PER_CHECK == 0 { Due::Question } else { Due::Look }
     }
 
     #[cfg(feature = "std")]
-    fn look_until(&mut self, time: Duration) {
-        // Counted from here: the looks before took no more than a microsecond or two.
+    fn yield_until(&mut self, time: Duration) {
+        // The time counts from here. The spins before took no more than a microsecond or two.
         if self.begin.get_or_insert_with(std::time::Instant::now).elapsed() >= time {
-            self.tired = true;
+            self.sleeps = true;
         } else {
             std::thread::yield_now();
         }
     }
 
-    /// Whether the wait is over.
+    /// Whether the deadline has passed. Reads the clock only now and then, so it may be late by some polls.
     pub(crate) fn is_over(&self) -> bool {
         #[cfg(feature = "std")]
         if let Some(deadline) = self.deadline {
-            // Seldom while spinning, at each turn after that.
-            let clock_is_due = self.looks % 16 == 0 || (self.wait != Wait::Spin && self.looks >= SPINS);
+            // Rarely while spinning, each time after that.
+            let clock_is_due = self.polls % 16 == 0 || (self.wait != Wait::Spin && self.polls >= SPINS);
             return clock_is_due && std::time::Instant::now() >= deadline;
         }
         false
     }
 
-    /// How long a sleep may be.
+    /// How long a sleep may take until the deadline.
     #[cfg(feature = "std")]
     pub(crate) fn longest_sleep(&self) -> Duration {
         self.deadline
             .map_or(Duration::MAX, |deadline| deadline.saturating_duration_since(std::time::Instant::now()))
     }
 
-    /// Sleeps for a while, longer each time: for who cannot be woken. True when it is time to ask what costs
-    /// a system call.
+    /// Sleeps for a fixed time, longer with each call: for a thread that nobody can wake. True if it is time
+    /// for the checks that cost a system call.
     #[cfg(feature = "std")]
     pub(crate) fn nap(&mut self) -> bool {
         std::thread::sleep(self.naps.next().min(self.longest_sleep()));
@@ -174,32 +216,33 @@ impl Waiting {
     }
 }
 
-/// The naps of who cannot be woken, in one wait.
+/// The naps of one wait, for a thread that nobody can wake.
 #[cfg(feature = "std")]
 #[derive(Debug)]
 pub(crate) struct Naps {
     next: Duration,
-    since_question: Duration,
+    since_check: Duration,
 }
 
 #[cfg(feature = "std")]
 impl Naps {
     pub(crate) fn new() -> Self {
-        Self { next: NAPS[0], since_question: Duration::ZERO }
+        Self { next: NAPS[0], since_check: Duration::ZERO }
     }
 
-    /// How long the next one is.
+    /// How long the next nap takes.
     pub(crate) fn next(&self) -> Duration {
         self.next
     }
 
-    /// It has passed. True when it is time to ask what costs a system call: once in a [`SLICE`].
+    /// The next nap has passed. True if it is time for the checks that cost a system call: once in a
+    /// [`SLICE`].
     pub(crate) fn passed(&mut self) -> bool {
-        self.since_question += self.next;
+        self.since_check += self.next;
         self.next = (self.next * 3 / 2).min(NAPS[1]);
-        let is_due = self.since_question + self.next > SLICE;
+        let is_due = self.since_check + self.next > SLICE;
         if is_due {
-            self.since_question = Duration::ZERO;
+            self.since_check = Duration::ZERO;
         }
         is_due
     }

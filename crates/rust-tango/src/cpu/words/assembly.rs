@@ -1,5 +1,8 @@
-//! The copies in assembly do what the portable loop does: for every length and alignment, to every byte, and to no other.
-//! Models, sanitizers and Miri do not see into assembly, so what is copied lies at a page that nobody may touch.
+//! Tests that the copies in assembly do the same as the portable loop: for every length and alignment, with
+//! every byte, and without touching any other byte.
+//!
+//! Models, sanitizers and Miri cannot check assembly. So source and target lie next to pages that fault on
+//! any access.
 
 use super::*;
 use core::num::NonZeroUsize;
@@ -9,13 +12,13 @@ use proptest::prelude::*;
 use std::vec::Vec;
 
 const PAGE: usize = 4096;
-/// What is where nothing was copied to.
+/// The value of bytes that no copy has written.
 const UNTOUCHED: u8 = 0xee;
 
-/// Two pages that may be touched, between two that may not.
+/// Two accessible pages between two inaccessible ones.
 struct Between(core::ptr::NonNull<core::ffi::c_void>);
 
-/// At which of the pages that may not be touched something lies, and how many bytes away from it.
+/// Next to which of the inaccessible pages some bytes lie, and how many bytes away from it.
 #[derive(Debug, Clone, Copy)]
 enum At {
     Front(usize),
@@ -28,7 +31,7 @@ impl Between {
     fn new() -> Self {
         let whole = NonZeroUsize::new(Self::INSIDE + 2 * PAGE).unwrap();
         let access = ProtFlags::PROT_READ | ProtFlags::PROT_WRITE;
-        // SAFETY: the kernel picks a free range, of which the first and the last page are made untouchable before anybody
+        // SAFETY: the kernel picks a free range. Its first and last page become inaccessible before anything
         // uses them.
         unsafe {
             let start = mmap_anonymous(None, whole, access, MapFlags::MAP_PRIVATE).unwrap();
@@ -38,13 +41,13 @@ impl Between {
         }
     }
 
-    /// All that may be touched.
+    /// The accessible pages.
     fn inside(&mut self) -> &mut [u8] {
         // SAFETY: mapped, initialised by the kernel, and borrowed with `self`.
         unsafe { from_raw_parts_mut(self.0.cast::<u8>().as_ptr().add(PAGE), Self::INSIDE) }
     }
 
-    /// `len` bytes there, of which none is touched yet, nor any beside them.
+    /// `len` bytes at this position. They and all bytes around them are reset to [`UNTOUCHED`].
     fn bytes(&mut self, len: usize, at: At) -> &mut [u8] {
         let inside = self.inside();
         inside.fill(UNTOUCHED);
@@ -54,7 +57,7 @@ impl Between {
         }
     }
 
-    /// As many as that were touched, and no others.
+    /// Whether all bytes except those `len` are still [`UNTOUCHED`].
     fn is_untouched_beside(&mut self, len: usize, at: At) -> bool {
         let begin = match at {
             At::Front(away) => away,
@@ -67,26 +70,27 @@ impl Between {
 
 impl Drop for Between {
     fn drop(&mut self) {
-        // SAFETY: all that was mapped, and nothing refers to it any more.
+        // SAFETY: this is the whole mapping, and nothing refers to it any more.
         unsafe { munmap(self.0, Self::INSIDE + 2 * PAGE).unwrap() };
     }
 }
 
-/// Whole words as the atomics that a ring is made of.
+/// Bytes as the atomic words of a ring.
 fn atomics(bytes: &mut [u8]) -> &mut [AtomicU64] {
     assert!(bytes.as_ptr().addr() % WORD == 0 && bytes.len() % WORD == 0);
-    // SAFETY: aligned, whole, initialised, exclusive; any bytes are a valid word.
+    // SAFETY: the bytes are aligned, whole words, initialised and exclusively borrowed. Any bytes are a valid
+    // word.
     unsafe { from_raw_parts_mut(bytes.as_mut_ptr().cast(), bytes.len() / WORD) }
 }
 
-/// Whole words as those that a reader copies to.
+/// Bytes as the plain words of a reader's copy.
 fn plain(bytes: &mut [u8]) -> &mut [u64] {
     assert!(bytes.as_ptr().addr() % WORD == 0 && bytes.len() % WORD == 0);
     // SAFETY: as in `atomics`.
     unsafe { from_raw_parts_mut(bytes.as_mut_ptr().cast(), bytes.len() / WORD) }
 }
 
-/// What the portable loop makes of some bytes: words, the last of them filled with zeros.
+/// The words that the portable loop stores for some bytes, with zeros at the end of the last one.
 fn portable(bytes: &[u8]) -> Vec<u8> {
     let words: Vec<AtomicU64> = (0..bytes.len().div_ceil(WORD)).map(|_| AtomicU64::new(0)).collect();
     store_each(&words, bytes);
@@ -105,7 +109,7 @@ fn random(seed: usize, len: usize) -> Vec<u8> {
     core::iter::repeat_with(next).take(len).collect()
 }
 
-/// Bytes of any alignment go to words.
+/// Checks [`store`]: bytes at any alignment to words.
 fn stores(content: &[u8], from: At, to: At) {
     let (mut source, mut target) = (Between::new(), Between::new());
     let bytes = source.bytes(content.len(), from);
@@ -120,7 +124,7 @@ fn stores(content: &[u8], from: At, to: At) {
     assert_eq!(found, expected, "{} bytes, {from:?} to {to:?}", content.len());
 }
 
-/// Words go to words.
+/// Checks a copy from atomic words to plain words.
 fn loads(content: &[u8], from: At, to: At, copy: impl Fn(&[AtomicU64], &mut [u64])) {
     let (mut source, mut target) = (Between::new(), Between::new());
     let bytes = source.bytes(content.len(), from);

@@ -1,15 +1,19 @@
-//! Payload bytes in words of `AtomicU64`: how they are stored and copied out.
+//! Payload bytes in words of `AtomicU64`: storing them and copying them out.
 //!
-//! All payload memory is words of eight bytes, and every access to one that may race is a relaxed
-//! atomic access of the whole word. So a reader that is lapped sees old or mixed words, never undefined
-//! behaviour, and the protocol in [`line`](crate::ring::line) makes it reject them.
+//! All payload memory is words of eight bytes. Every access that may race is a relaxed atomic access to a
+//! whole word. So a lapped reader sees old or mixed words, never undefined behaviour, and the protocol in
+//! [`line`](crate::ring::line) makes it reject them.
 //!
-//! [`store`] and [`load`] are the copies, [`Block`] and [`load_few`] those of small payloads. Compilers do not vectorise
-//! loops over atomics; on x86-64 the copies therefore have a form in inline assembly, specified as what the portable loop
-//! does: relaxed accesses to the same aligned words, each once. A 16-byte vector access there is made of 8-byte parts
-//! that are single-copy atomic each, and words are never read twice. (Intel and AMD promise it for accesses of eight
-//! aligned bytes; that a wider access is made of no smaller parts is what their processors do.) Everywhere else, for the model checker, and with `--cfg portable` (for sanitizers,
-//! which do not see into assembly), the portable loop runs.
+//! [`store`] and [`load`] copy payloads of any size. [`Block`] and [`load_few`] copy small ones.
+//!
+//! Compilers do not vectorise loops over atomics. On x86-64 the copies are therefore also written in inline
+//! assembly. The assembly is specified by the portable loop: relaxed accesses to the same aligned words, each
+//! word once. It uses 16-byte vector accesses. Each consists of two 8-byte parts that are single-copy atomic,
+//! and no word is read twice. (Intel and AMD guarantee atomicity for eight aligned bytes. They do not
+//! document that a wider access has no smaller parts, but their processors behave that way.)
+//!
+//! The portable loop runs on all other processors, under the model checker, and with `--cfg portable`. The
+//! latter is for sanitizers, which cannot check assembly.
 #![allow(unsafe_code)]
 
 use crate::sync::{AtomicU64, Relaxed};
@@ -17,8 +21,8 @@ use crate::sync::{AtomicU64, Relaxed};
 /// Bytes of a word.
 pub(crate) const WORD: usize = 8;
 
-/// Copies `bytes` into the words at the start of `to`; of a last word that is only partly covered, the
-/// rest is zero (so a payload's words depend on nothing but the payload).
+/// Copies `bytes` into the words at the start of `to`. If the last word is covered only in part, the rest of
+/// it becomes zero, so the words depend on nothing but the payload.
 ///
 /// # Panics
 /// If `to` is too short.
@@ -32,12 +36,12 @@ pub(crate) fn store(to: &[AtomicU64], bytes: &[u8]) {
     }
 }
 
-/// The bytes behind the last full word, as a word that is zero above them.
+/// The bytes after the last full word, as one word with zeros above them.
 #[inline]
 fn last_word(bytes: &[u8]) -> u64 {
     let tail = bytes.len() % WORD;
     if let Some(last) = bytes.last_chunk::<WORD>() {
-        // Overlaps the word before, and shifts that part out: one access instead of a loop.
+        // One load that overlaps the word before, instead of a loop. The overlap is shifted out.
         u64::from_le_bytes(*last) >> ((WORD - tail) * 8)
     } else {
         let mut word = 0;
@@ -49,29 +53,29 @@ fn last_word(bytes: &[u8]) -> u64 {
     .to_le()
 }
 
-/// Stores `to.len()` full words from `bytes`, which is at least that long.
+/// Stores `to.len()` full words from `bytes`. `bytes` must be at least that long.
 #[inline]
 fn store_full(to: &[AtomicU64], bytes: &[u8]) {
     #[cfg(all(target_arch = "x86_64", not(miri), not(loom), not(portable)))]
     if to.len() >= vector::FROM_WORDS {
         let bytes = &bytes[..to.len() * WORD];
-        // SAFETY: both are `to.len()` words long, the destination is shared atomic memory that is aligned
-        // to eight bytes, and the source is a plain slice that cannot overlap what is written: nobody
-        // holds a `&[u8]` into words that the producer may write (the protocol's promise, see `line`).
+        // SAFETY: both sides are `to.len()` words long. The destination is shared atomic memory, aligned to
+        // eight bytes. The source is a plain slice, so it does not overlap the destination: by the protocol
+        // (see `line`), no `&[u8]` covers words that the producer may write.
         unsafe { vector::copy(to.as_ptr() as *mut u8, bytes.as_ptr(), to.len()) };
         return;
     }
     store_each(to, bytes);
 }
 
-/// [`store`], or false if `to` is too short.
-#[inline(never)] // in each publish twice, or four times
+/// [`store`]. False if `to` is too short; nothing is stored then.
+#[inline(never)] // each publish contains two to four calls
 pub(crate) fn store_if_fits(to: &[AtomicU64], bytes: &[u8]) -> bool {
     let words = to.get(..bytes.len().div_ceil(WORD));
     words.map(|words| store(words, bytes)).is_some()
 }
 
-/// Stores as many full words as there are in both.
+/// Stores as many full words as both sides have.
 #[inline(always)]
 pub(crate) fn store_each(to: &[AtomicU64], bytes: &[u8]) {
     for (word, chunk) in to.iter().zip(bytes.chunks_exact(WORD)) {
@@ -80,7 +84,7 @@ pub(crate) fn store_each(to: &[AtomicU64], bytes: &[u8]) {
     }
 }
 
-/// The full words of `bytes`, and zeros behind them.
+/// The full words of `bytes`, followed by zeros.
 #[inline(always)]
 pub(crate) fn full<const WORDS: usize>(bytes: &[u8]) -> [u64; WORDS] {
     let mut chunks = bytes.chunks_exact(WORD);
@@ -89,7 +93,8 @@ pub(crate) fn full<const WORDS: usize>(bytes: &[u8]) -> [u64; WORDS] {
     })
 }
 
-/// Stores the first `count` of some words, as far as there is room. They are few: no loop.
+/// Stores the first `count` of `words`, as far as `to` has room. `WORDS` is small, so the compiler unrolls
+/// the loop.
 #[inline(always)]
 pub(crate) fn store_few<const WORDS: usize>(to: &[AtomicU64], words: [u64; WORDS], count: usize) {
     for (to, value) in to.iter().zip(words).take(count) {
@@ -97,7 +102,7 @@ pub(crate) fn store_few<const WORDS: usize>(to: &[AtomicU64], words: [u64; WORDS
     }
 }
 
-/// Stores one word of a payload.
+/// Stores one word of a payload. (Under the model checker this also counts as a plain write.)
 #[inline]
 fn store_word(to: &AtomicU64, value: u64) {
     #[cfg(loom)]
@@ -107,8 +112,8 @@ fn store_word(to: &AtomicU64, value: u64) {
 
 /// Copies all words of `from` to the start of `to`.
 ///
-/// The copy may be of words that a producer is writing at this moment: it is worth something only
-/// after the protocol has validated it.
+/// A producer may be writing these words at the same time. The copy must not be used before the protocol has
+/// validated it.
 ///
 /// # Panics
 /// If `to` is too short.
@@ -117,8 +122,8 @@ pub(crate) fn load(from: &[AtomicU64], to: &mut [u64]) {
     let to = &mut to[..from.len()];
     #[cfg(all(target_arch = "x86_64", not(miri), not(loom), not(portable)))]
     if from.len() >= vector::LOAD_FROM_WORDS {
-        // SAFETY: both are `from.len()` words long and aligned to eight bytes; `to` is exclusive, so they
-        // do not overlap.
+        // SAFETY: both sides are `from.len()` words long and aligned to eight bytes. `to` is exclusive, so
+        // they do not overlap.
         unsafe { vector::copy(to.as_mut_ptr().cast(), from.as_ptr().cast(), from.len()) };
         return;
     }
@@ -127,7 +132,7 @@ pub(crate) fn load(from: &[AtomicU64], to: &mut [u64]) {
     }
 }
 
-/// Copies words that only this thread writes.
+/// Copies words that only this thread writes to other such words.
 #[inline]
 pub(crate) fn relay(from: &[AtomicU64], to: &[AtomicU64]) {
     for (from, to) in from.iter().zip(to) {
@@ -135,7 +140,7 @@ pub(crate) fn relay(from: &[AtomicU64], to: &[AtomicU64]) {
     }
 }
 
-/// 64 bytes in registers, on their way to one place or two.
+/// 64 bytes in registers, to be stored in one place or in two.
 #[derive(Clone, Copy)]
 pub(crate) struct Block(Registers);
 
@@ -145,12 +150,13 @@ type Registers = [core::arch::x86_64::__m128d; 4];
 type Registers = [u64; 8];
 
 impl Block {
-    /// Word by word: they may just have been stored so, and a wider load would have to wait for those stores.
+    /// Loads word by word. The caller may just have stored `bytes` that way, and a wider load would have to
+    /// wait until those stores reach the cache.
     #[inline(always)]
     pub(crate) fn load(bytes: &[u8; 64]) -> Self {
         #[cfg(all(target_arch = "x86_64", not(miri), not(loom), not(portable)))]
         {
-            // SAFETY: reads the 64 bytes of `bytes`, of any alignment; SSE2 is part of x86-64.
+            // SAFETY: the assembly reads the 64 bytes of `bytes`, at any alignment. SSE2 is part of x86-64.
             unsafe {
                 let (a, b, c, d);
                 core::arch::asm!(
@@ -190,11 +196,12 @@ impl Block {
         self.store_half(to, 0);
     }
 
-    /// Stores the halves of a half that begins at the quarter `at`.
+    /// Stores two of the four quarters, `at` and the next.
     #[inline(always)]
     fn store_half(self, to: &[AtomicU64; 8], at: usize) {
         #[cfg(all(target_arch = "x86_64", not(miri), not(loom), not(portable)))]
-        // SAFETY: `to` is shared atomic memory of 64 bytes, aligned to eight, of which these are 32; see the module.
+        // SAFETY: `to` is 64 bytes of shared atomic memory, aligned to eight. The two stores cover 32 of
+        // them, because `at` is 0 or 2. The head of this file says why they count as relaxed stores of words.
         unsafe {
             core::arch::asm!(
                 "movups [{to}], {a}",
@@ -212,15 +219,19 @@ impl Block {
     }
 }
 
-/// Copies words, few and so many. By 16 bytes where that can be, so that who reads the copy by as many does not wait for
-/// narrower stores to come to the cache. Like [`load`], it may be of words that are being written.
+/// Copies `WORDS` words, a small number known at compile time. As with [`load`], a producer may be writing
+/// them.
+///
+/// It copies 16 bytes at a time where possible. Code that later reads the copy 16 bytes at a time would
+/// otherwise have to wait until the narrower stores reach the cache.
 #[inline(always)]
 pub(crate) fn load_few<const WORDS: usize>(from: &[AtomicU64; WORDS], to: &mut [u64; WORDS]) {
     #[cfg(all(target_arch = "x86_64", not(miri), not(loom), not(portable)))]
     for at in (0..WORDS).step_by(2) {
         let (from, to) = (from[at..].as_ptr(), to[at..].as_mut_ptr());
         if at + 1 < WORDS {
-            // SAFETY: both are two words there, aligned to eight; `to` is exclusive, so they do not overlap.
+            // SAFETY: both sides have two words from here on, aligned to eight. `to` is exclusive, so they do
+            // not overlap.
             unsafe {
                 core::arch::asm!(
                     "movups {two}, [{from}]",
@@ -232,7 +243,7 @@ pub(crate) fn load_few<const WORDS: usize>(from: &[AtomicU64; WORDS], to: &mut [
                 );
             }
         } else {
-            // SAFETY: as above, of one word.
+            // SAFETY: as above, for one word.
             unsafe {
                 core::arch::asm!(
                     "mov {one}, [{from}]",
@@ -249,8 +260,10 @@ pub(crate) fn load_few<const WORDS: usize>(from: &[AtomicU64; WORDS], to: &mut [
     load(from, to);
 }
 
-/// Stores `bytes` at any byte offset of `to`; words at either end that are covered in part keep
-/// their other bytes. Only for the one thread that writes these words.
+/// Stores `bytes` at any byte offset of `to`. A word that is covered only in part, at either end, keeps its
+/// other bytes.
+///
+/// Only for the one thread that writes these words: a partly covered word is read, changed and stored again.
 ///
 /// # Panics
 /// If `to` is too short.
@@ -281,22 +294,22 @@ pub(crate) fn store_at(to: &[AtomicU64], offset: usize, bytes: &[u8]) {
     }
 }
 
-/// The first `len` bytes of `words`, in place, for the one who writes them.
+/// The first `len` bytes of `words` as a mutable slice, for the thread that writes them.
 ///
 /// # Safety
-/// Until `'a` ends, nobody else reads or writes any of these words.
+/// As long as the slice lives, no other code reads or writes any of these words.
 ///
 /// # Panics
 /// If `words` is too short.
-#[allow(clippy::mut_from_ref)] // the words are interior-mutable; exclusiveness is the caller's promise
+#[allow(clippy::mut_from_ref)] // the words are interior-mutable, and the caller guarantees exclusive access
 pub(crate) unsafe fn lend_mut(words: &[AtomicU64], len: usize) -> &mut [u8] {
     assert!(len <= words.len() * WORD);
     if cfg!(loom) {
         unimplemented!("the model checker does not see plain stores");
     }
-    // SAFETY: initialised memory of at least `len` bytes that lives for the lifetime of `words`. Atomics are
-    // interior-mutable, so writing through a shared reference to them is allowed, and the caller promises
-    // that nobody else accesses them meanwhile.
+    // SAFETY: `words` is initialised memory of at least `len` bytes, and outlives the slice. Atomics are
+    // interior-mutable, so writing through a shared reference to them is allowed. The caller guarantees that
+    // no other code accesses them meanwhile.
     unsafe { core::slice::from_raw_parts_mut(words.as_ptr() as *mut u8, len) }
 }
 
@@ -304,19 +317,21 @@ pub(crate) unsafe fn lend_mut(words: &[AtomicU64], len: usize) -> &mut [u8] {
 mod vector {
     use core::arch::asm;
 
-    /// From how many words on the vector form is used to store.
+    /// Stores of at least this many words use the vector form.
     pub(super) const FROM_WORDS: usize = 17;
-    /// And to load: who reads the copy by 16 bytes would wait for narrower stores to come to the cache.
+    /// Loads of at least this many words do. Shorter ones, too, because code that reads the copy 16 bytes at
+    /// a time would have to wait until narrower stores reach the cache.
     pub(super) const LOAD_FROM_WORDS: usize = 2;
 
-    /// Copies `words` words of eight bytes, each with one access on either side.
+    /// Copies `words` words of eight bytes. Each word is accessed once on either side.
     ///
     /// # Safety
-    /// Both sides are valid for `words * 8` bytes and do not overlap; the atomic side is aligned to 8.
+    /// Both sides are valid for `words * 8` bytes and do not overlap. The atomic side is aligned to eight
+    /// bytes.
     #[inline]
     pub(super) unsafe fn copy(to: *mut u8, from: *const u8, words: usize) {
-        // SAFETY: the loops run over exactly `words * 8` bytes: 64 at a time, then 16, then 8. SSE2 is
-        // part of x86-64. The direction flag is not used and flags are declared as clobbered.
+        // SAFETY: the loops cover exactly `words * 8` bytes: 64 at a time, then 16, then 8. SSE2 is part of
+        // x86-64. The direction flag is not used, and the flags count as clobbered by default.
         unsafe {
             asm!(
                 "mov {left}, {words}",
@@ -409,7 +424,7 @@ mod tests {
 
     #[test]
     fn writing_at_an_offset_keeps_the_rest() {
-        // Below, at and above words and the ends of words.
+        // Offsets and lengths below, at and above the bounds of words.
         for offset in (0..20).step_by(if cfg!(miri) { 3 } else { 1 }) {
             for len in (0..40).step_by(if cfg!(miri) { 5 } else { 1 }) {
                 let memory = words(8);
