@@ -12,7 +12,6 @@ use crate::error::TangoError;
 use crate::memory::parts::Parts;
 use crate::ring::line::{LineState, META_WORDS};
 use crate::ring::metadata::FragmentMetadata;
-use crate::sync::intact;
 
 /// Fragments that were there at one look, borrowed from their consumer. Their credit goes back at
 /// once, when the batch is dropped.
@@ -110,7 +109,7 @@ impl<'a> Consumer<'a> {
             let (place, control) = meta.pack();
             to[..META_WORDS].copy_from_slice(&[n, meta.sig, place, control]);
             words::load(payload.unwrap_or_default(), &mut to[META_WORDS..]);
-            if intact("batch.is_valid") && !parts.is_valid(n) {
+            if !parts.is_valid(n) {
                 there.stopped_by = Some(Self::overrun);
                 break;
             }

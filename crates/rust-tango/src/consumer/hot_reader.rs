@@ -2,7 +2,6 @@
 
 use crate::ring::hot_slot::{Found, HotCopy, HotSlot};
 use crate::ring::line::LineState;
-use crate::sync::intact;
 
 /// Polls hot slots for one reader.
 #[derive(Debug)]
@@ -23,7 +22,7 @@ impl<'a> HotReader<'a> {
     /// Closes the private one: what was mirrored there for the slot's owner before is not for this one, which begins with
     /// fragment `next`.
     pub(super) fn close_private(&self, next: u64) {
-        if let Some(private) = self.private.filter(|_| intact("hot_slot.claim")) {
+        if let Some(private) = self.private {
             private.close(next);
         }
     }

@@ -7,7 +7,7 @@ use super::poll::Consumer;
 use super::producer_watch::ProducerWatch;
 use crate::memory::parts::Parts;
 use crate::ring::hot_slot::HotSlot;
-use crate::sync::{Relaxed, intact};
+use crate::sync::Relaxed;
 use crate::timing::reading::{ReaderTiming, Shape};
 use crate::waiting::wait::Wait;
 
@@ -41,12 +41,10 @@ impl<'a> Consumer<'a> {
             Start::At(seq) => seq,
         };
         // Before the claim: an eviction of this reader comes behind that, so it is one that the reader does not know of.
-        let evicted = || parts.head.lifecycle.evicted.load(Relaxed);
-        let evictions = evicted();
+        let evictions = parts.head.lifecycle.evicted.load(Relaxed);
         if let Some(seat) = mode.seat() {
             seat.claim(next, mode.is_evictable());
         }
-        let evictions = if intact("consumer.evictions") { evictions } else { evicted() };
         let shape = Shape {
             depth: parts.ring.depth(),
             bytes: parts.ring.bytes(),

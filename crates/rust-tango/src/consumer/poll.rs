@@ -21,7 +21,7 @@ use crate::ring::hot_slot::Found;
 use crate::ring::line::{Line, LineState};
 use crate::ring::metadata::FragmentMetadata;
 use crate::ring::seq;
-use crate::sync::{AtomicU64, Relaxed, intact, pause};
+use crate::sync::{AtomicU64, Relaxed, pause};
 use crate::timing::cleaning::{Clean, ProducerSignals};
 use crate::timing::hints::ReaderHints;
 use crate::timing::processor;
@@ -324,7 +324,7 @@ impl<'a> Consumer<'a> {
         for _ in 0..self.parts.ring.depth() {
             let Next::Fragment(line, place) = self.find_next()? else { return Ok(None) };
             let sig = line.sig();
-            if !self.mode.is_in_place() && intact("filter.is_valid") && !self.parts.is_valid(self.next) {
+            if !self.mode.is_in_place() && !self.parts.is_valid(self.next) {
                 return Err(self.overrun());
             }
             if accept(sig) {
@@ -387,8 +387,7 @@ impl<'a> Consumer<'a> {
         let line = self.parts.ring.line(self.next);
         // A producer may have died before it mirrored its last fragment.
         self.leave_hot_slot();
-        let state = if intact("consumer.recheck") { line.state(self.next) } else { LineState::NotYet };
-        match (self.believe(state), ending) {
+        match (self.believe(line.state(self.next)), ending) {
             (LineState::Ready, _) => self.find_next(),
             (LineState::Overwritten, _) => Err(self.overrun()),
             (LineState::NotYet, Ending::Closed) => {
@@ -662,8 +661,7 @@ impl<'a> Consumer<'a> {
         }
         self.missed == 0
             && self.producer.ending(&self.parts) == Some(Ending::Closed)
-            && (self.believe(self.parts.ring.line(self.next).state(self.next)) == LineState::NotYet
-                || !intact("consumer.closed"))
+            && self.believe(self.parts.ring.line(self.next).state(self.next)) == LineState::NotYet
     }
 
     /// Counts into `metrics` from now on: fragments consumed, and overruns.

@@ -4,7 +4,7 @@ use super::mode::Attachment;
 use crate::error::TangoError;
 use crate::memory::parts::{Ending, Parts};
 use crate::ring::seq;
-use crate::sync::{Acquire, Relaxed, fence, intact, ordering};
+use crate::sync::{Acquire, Relaxed, fence, ordering};
 
 /// What one reader knows.
 #[derive(Debug, Clone, Copy)]
@@ -29,13 +29,12 @@ impl ProducerWatch {
     pub(super) fn ask_whether_it_lives(&mut self, parts: &Parts<'_>, attachment: &Attachment<'_>) {
         #[cfg(feature = "alloc")]
         if let Attachment::Owned(claim) = attachment {
-            let incarnation = || parts.head.lifecycle.incarnation.load(Relaxed);
             // Read before asking: if none lives afterwards, that one has died, or one before it.
-            let before = incarnation();
+            let incarnation = parts.head.lifecycle.incarnation.load(Relaxed);
             // So that the word is not read behind the question, which no access to memory orders.
             fence(ordering("producer_watch.asked", Acquire));
             if !claim.producer_lives() {
-                self.dead = Some(if intact("producer_watch.incarnation") { before } else { incarnation() });
+                self.dead = Some(incarnation);
             }
         }
         let _ = (parts, attachment);

@@ -64,7 +64,7 @@ use crate::credits::slot::ConsumerSlot;
 #[cfg(any(feature = "std", loom))]
 use crate::credits::slot::{ACTIVE, EVICTABLE};
 use crate::ring::seq;
-use crate::sync::{Acquire, AtomicU64, Cell, Release, SeqCst, fence, intact, ordering};
+use crate::sync::{Acquire, AtomicU64, Cell, Release, SeqCst, fence, ordering};
 #[cfg(any(feature = "std", loom))]
 use crate::waiting::eventcount::Eventcount;
 
@@ -209,15 +209,12 @@ impl<'a> Credits<'a> {
         }
         // R2. Release: a joiner that moves up to this floor, and so fences once more, sees all that was published before it
         // was stored. (Without it, such a fragment may read as not there yet for a moment.)
-        if intact("credits.tentative") {
-            self.word.store(candidate, ordering("credits.tentative_order", Release));
-        }
+        self.word.store(candidate, ordering("credits.tentative_order", Release));
         // R3: pairs with the fence in `ConsumerSlot::settle`.
         fence(ordering("credits.refresh_fence", SeqCst));
         // R4: not below the last final floor, for `least_demand` ignores who is; and not over the candidate, for
         // a joiner that has seen that one may stand there.
-        let floor = if intact("credits.second_read") { self.least_demand(n) } else { candidate };
-        let floor = if intact("credits.candidate") { seq::earlier(candidate, floor) } else { floor };
+        let floor = seq::earlier(candidate, self.least_demand(n));
         self.word.store(floor, ordering("credits.final_order", Release));
         // Pairs with the Release stores in `ConsumerSlot::release` and `leave`: their reads happen
         // before our writes.
@@ -244,7 +241,7 @@ impl<'a> Credits<'a> {
                 None => continue,
             };
             counted += 1;
-            let settled = !seq::is_before(next, floor) || !intact("credits.before_floor");
+            let settled = !seq::is_before(next, floor);
             if settled && seq::is_before(next, least) {
                 least = next;
                 self.held_by.set(Some(index));
@@ -334,7 +331,6 @@ impl<'a> Credits<'a> {
             // an earlier one.
             let (state, demand) = watched.slot.demand();
             if demand.is_some() && state != watched.dead.get() && !lives(index) {
-                let state = if intact("credits.reaped_before") { state } else { watched.slot.demand().0 };
                 watched.dead.set(state);
                 dead += 1;
             }

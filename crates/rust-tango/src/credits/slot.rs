@@ -1,9 +1,7 @@
 //! The words by which a consumer tells how far it is, and the consumer's side of them: see [`floor`](crate::credits::floor).
 
 use crate::ring::seq;
-use crate::sync::{
-    Acquire, AtomicU64, Own, Padded, Relaxed, Release, SeqCst, StaticU64, fence, intact, ordering,
-};
+use crate::sync::{Acquire, AtomicU64, Own, Padded, Relaxed, Release, SeqCst, StaticU64, fence, ordering};
 use crate::waiting::eventcount::{Barrier, Eventcount};
 
 pub(crate) const ACTIVE: u64 = 1;
@@ -111,8 +109,7 @@ impl ConsumerSlot {
         next.store(start, ordering("credits.claim_next", Release));
         let evictable = if evictable { EVICTABLE } else { 0 };
         // Release: who sees the new epoch active sees its `next`; pairs with the fence in `demand`.
-        let epoch = if intact("credits.epoch") { epoch.wrapping_add(EPOCH) } else { epoch };
-        state.store(epoch | evictable | ACTIVE, ordering("credits.claim_state", Release));
+        state.store(epoch.wrapping_add(EPOCH) | evictable | ACTIVE, ordering("credits.claim_state", Release));
     }
 
     /// Moves to `start`, or up to the floor if that is behind it (J2, J3). The fragments between the
@@ -128,13 +125,10 @@ impl ConsumerSlot {
             // the floor that it stored is seen below.
             fence(ordering("credits.settle_fence", SeqCst));
             let floor = floor.load(Relaxed);
-            if !seq::is_before(at, floor) || !intact("credits.settle_check") {
+            if !seq::is_before(at, floor) {
                 return at;
             }
             at = floor;
-            if !intact("credits.settle_again") {
-                break;
-            }
         }
         // By copy, so wherever it stands. Release: as any credit that is given back.
         self.progress.next.store(at, ordering("credits.settle_last", Release));

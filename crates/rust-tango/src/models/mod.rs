@@ -41,11 +41,16 @@
 //!
 //! # Mutations
 //!
-//! `ordering("line.publish", Release)` and `intact("line.still")` in the source name what a proof relies on. They
-//! are the ordering and `true`; but a run of the models with `TANGO_MUTATION=line.publish` does without that
-//! one. `mutations.txt`, beside this file, says for each which model fails then, or why none can, and
-//! `.ci/models --mutations` checks what it says, that nothing is missing in it, and that the failure is a wrong
-//! result and not an endless loop.
+//! A mutation removes one thing that a proof relies on. There are two kinds:
+//!
+//! - *Orderings* have a name in the source: `ordering("line.publish", Release)`. A run of the models with
+//!   `TANGO_MUTATION=line.publish` uses `Relaxed` there; a fence disappears.
+//! - *Steps* are removed by a patch, `mutations/NAME.patch`. `.ci/models` applies each to a copy of the source.
+//!
+//! `mutations.txt` says for each mutation which model fails, or why none can. `.ci/models --mutations` checks
+//! what it says, that no mutation is missing, and that a model fails by a wrong result and not by an endless
+//! loop. `.ci/models` alone checks that all patches apply. To renew a patch after a change of the source, make
+//! the change that it describes and write `git diff -U2` into the file.
 //!
 //! # What is not modelled
 //!

@@ -11,7 +11,7 @@ use crate::memory::parts::Parts;
 use crate::ring::hot_slot::HotSlot;
 use crate::ring::line::{self, LineState};
 use crate::ring::seq;
-use crate::sync::{Cell, Own, Relaxed, Release, intact, ordering};
+use crate::sync::{Cell, Own, Relaxed, Release, ordering};
 use crate::timing::writing::LinesAhead;
 use crate::waiting::eventcount::Barrier;
 use crate::waiting::wait::Wait;
@@ -55,9 +55,7 @@ impl<'a> Producer<'a> {
             let (oldest, next) = survey(&parts);
             // Before anybody can see the takeover: a reader that waits for the predecessor's last fragment finds it.
             head.hot_slot.begin(next);
-            if intact("attach.close_private") {
-                hot_slots.close_private(next);
-            }
+            hot_slots.close_private(next);
             placement.rebuild(&parts.ring, oldest, next);
             take_over(&parts, next);
             (oldest, next)
@@ -65,15 +63,11 @@ impl<'a> Producer<'a> {
         head.next.store(next, Relaxed);
         // Not lower than it was: `survey`. With the fence of this thread: what another producer has retired already is
         // overwritten without being retired again.
-        if intact("attach.retire") {
-            line::retire(&head.oldest, oldest);
-        }
+        line::retire(&head.oldest, oldest);
         let backpressure = Backpressure::new(slots, head, oldest, credits);
         head.credit.single_consumer.store(0, Relaxed);
         // A consumer that has slept since before this producer came knows nothing of its barrier.
-        if intact("attach.ring") {
-            head.eventcount.notify();
-        }
+        head.eventcount.notify();
         let producer = Self {
             next: Cell::new(next),
             limit: Cell::new(next),
@@ -102,13 +96,8 @@ fn take_over(parts: &Parts<'_>, next: u64) {
     let incarnation = lifecycle.incarnation.own();
     let died = incarnation != 0 && lifecycle.cnc.state() != CncState::Halt;
     // Before anybody sees that a producer runs: whoever does must not take this one for its predecessor.
-    if intact("attach.incarnation") {
-        lifecycle.incarnation.store(incarnation.wrapping_add(1), Relaxed);
-    }
+    lifecycle.incarnation.store(incarnation.wrapping_add(1), Relaxed);
     lifecycle.cnc.set_state(CncState::Run);
-    if !intact("attach.incarnation") {
-        lifecycle.incarnation.store(incarnation.wrapping_add(1), Relaxed);
-    }
     if died {
         lifecycle.taken_over_at.store(next, Relaxed);
         // Release: pairs with the fence in `ProducerWatch::ask_whether_replaced`.
@@ -122,9 +111,7 @@ fn take_over(parts: &Parts<'_>, next: u64) {
 pub(crate) fn prepare(parts: &Parts<'_>, first: u64) {
     for offset in 0..parts.ring.depth() {
         let n = first.wrapping_add(offset);
-        if intact("line.empty") {
-            parts.ring.line(n).prepare(n);
-        }
+        parts.ring.line(n).prepare(n);
     }
     parts.head.hot_slot.begin(first);
     parts.head.lifecycle.start.store(first, Relaxed);
@@ -149,7 +136,7 @@ fn survey(parts: &Parts<'_>) -> (u64, u64) {
     let retired = parts.head.oldest.load(Relaxed);
     let mut oldest = next;
     // Ends after `depth` lines at the latest: the next holds another number.
-    while seq::is_before(retired, oldest) || !intact("attach.retired") {
+    while seq::is_before(retired, oldest) {
         let before = oldest.wrapping_sub(1);
         if parts.ring.line(before).state(before) != LineState::Ready {
             break;

@@ -20,7 +20,7 @@ use crate::ring::line::{self, Content, Line};
 use crate::ring::metadata::FragmentMetadata;
 use crate::ring::region::granules;
 use crate::ring::seq;
-use crate::sync::{AtomicU64, Cell, Relaxed, Release, intact, ordering};
+use crate::sync::{AtomicU64, Cell, Relaxed, Release, ordering};
 use crate::timing::hints::ConsumerHints;
 use crate::timing::writing::{Lines, LinesAhead};
 use crate::waiting::eventcount::Barrier;
@@ -413,8 +413,8 @@ impl Producer<'_> {
         let by_line = n.wrapping_sub(depth).wrapping_add(1);
         // The lines of the next few at once, but nothing that a consumer may still want.
         let ahead = by_line.wrapping_add(self.retire_ahead.max(count - 1));
-        let mut dead = if intact("producer.cap") { seq::earlier(ahead, credits.floor()) } else { ahead };
-        if let Some(victim) = victim.filter(|_| intact("producer.victims")) {
+        let mut dead = seq::earlier(ahead, credits.floor());
+        if let Some(victim) = victim {
             dead = seq::later(dead, victim.wrapping_add(1));
         }
         if seq::is_before(self.oldest.get(), dead) {

@@ -129,7 +129,7 @@ use crate::ring::metadata::{FragmentMetadata, Place};
 use crate::ring::seq;
 #[cfg(loom)]
 use crate::sync::StaticU64;
-use crate::sync::{Acquire, AtomicU64, Relaxed, Release, fence, intact, ordering};
+use crate::sync::{Acquire, AtomicU64, Relaxed, Release, fence, ordering};
 
 /// While fragment `m` is being mirrored, `seq` is `m - UNDER_WAY`: a number that no reader waits for.
 const UNDER_WAY: u64 = 1 << 62;
@@ -212,9 +212,7 @@ impl HotSlot {
     /// A producer attaches, and will publish `next`. Announces `next - 1`, so that a reader that waits for it
     /// or for an older fragment takes that from the ring.
     pub(crate) fn begin(&self, next: u64) {
-        if intact("hot_slot.begin") {
-            self.store_elsewhere(next.wrapping_sub(1));
-        }
+        self.store_elsewhere(next.wrapping_sub(1));
     }
 
     /// Closes the hot slot until the next [`Self::publish`]. A reader that polls it for `next`, or for a
@@ -222,7 +220,7 @@ impl HotSlot {
     ///
     /// Producer only. In a private hot slot also its consumer, before it polls.
     pub(crate) fn close(&self, next: u64) {
-        if self.is_used() && intact("hot_slot.close") {
+        if self.is_used() {
             self.meta[0].store(Self::closed_mark(next), Relaxed);
         }
     }
@@ -265,19 +263,12 @@ impl HotSlot {
         let content = if content.words() <= ROOM { content } else { Content::Apart };
         let is_wide = content.words() > BESIDE_META;
         if is_wide {
-            if intact("hot_slot.begun") {
-                self.begun.store(n, Relaxed);
-            }
+            self.begun.store(n, Relaxed);
             // Pairs with the acquire fence in `copy`.
             fence(ordering("hot_slot.begun_fence", Release));
         }
         self.line().write_far(content);
-        if is_wide && !intact("hot_slot.begun") {
-            self.begun.store(n, Relaxed);
-        }
-        if intact("hot_slot.under_way") {
-            self.meta[0].store(n.wrapping_sub(UNDER_WAY), Relaxed);
-        }
+        self.meta[0].store(n.wrapping_sub(UNDER_WAY), Relaxed);
         // Pairs with the acquire fence in `copy`.
         fence(ordering("hot_slot.under_way_fence", Release));
         self.line().write_near(content);
@@ -293,9 +284,7 @@ impl HotSlot {
 
     #[inline]
     fn store_elsewhere(&self, n: u64) {
-        if intact("hot_slot.elsewhere") {
-            self.meta[2].store(ELSEWHERE.pack(), Relaxed);
-        }
+        self.meta[2].store(ELSEWHERE.pack(), Relaxed);
         self.line().commit(n);
     }
 
@@ -322,11 +311,7 @@ impl HotSlot {
         let (found, seen) = self.line().state_and_seq(n);
         // The mark of a fragment under way that is later than `n`. So `n` is in the ring, or was.
         let ahead = n.wrapping_sub(seen);
-        if UNDER_WAY / 2 < ahead && ahead < UNDER_WAY && intact("hot_slot.newer") {
-            LineState::Overwritten
-        } else {
-            found
-        }
+        if UNDER_WAY / 2 < ahead && ahead < UNDER_WAY { LineState::Overwritten } else { found }
     }
 
     /// Copies the payload of fragment `n` into `to`, and says how much of `n` is here (R2, R3). Only after
@@ -347,10 +332,10 @@ impl HotSlot {
         }
         // R3. Pairs with the release fences in `begin_to_publish`.
         fence(ordering("hot_slot.copied", Acquire));
-        if self.meta[0].load(Relaxed) != n && intact("hot_slot.is_valid") {
+        if self.meta[0].load(Relaxed) != n {
             return None;
         }
-        if is_wide && self.begun.load(Relaxed) != n && intact("hot_slot.is_valid_far") {
+        if is_wide && self.begun.load(Relaxed) != n {
             return None;
         }
         if meta.place() == ELSEWHERE {

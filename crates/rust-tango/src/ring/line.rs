@@ -94,7 +94,7 @@
 use crate::cpu::words;
 use crate::ring::metadata::{FragmentMetadata, Place};
 use crate::ring::seq;
-use crate::sync::{Acquire, AtomicU64, Relaxed, Release, fence, intact, ordering};
+use crate::sync::{Acquire, AtomicU64, Relaxed, Release, fence, ordering};
 
 /// Words of metadata at the start of a slot.
 pub(crate) const META_WORDS: usize = 4;
@@ -328,9 +328,7 @@ impl Line<'_> {
 /// P1: declares every fragment before `before` dead, before any word of it is overwritten. Producer only.
 #[inline]
 pub(crate) fn retire(oldest: &AtomicU64, before: u64) {
-    if intact("line.retire") {
-        oldest.store(before, Relaxed);
-    }
+    oldest.store(before, Relaxed);
     // Orders the store before all words that are stored from now on. Pairs with the acquire fence in
     // `is_valid`.
     fence(ordering("line.retired", Release));
@@ -342,7 +340,7 @@ pub(crate) fn is_valid(oldest: &AtomicU64, n: u64) -> bool {
     // Pairs with the release fence in `retire`: if a word of a later fragment was loaded, the load below sees
     // the number that was stored before that word, or a later number.
     fence(ordering("line.is_valid_fence", Acquire));
-    !seq::is_before(n, oldest.load(Relaxed)) || !intact("line.is_valid")
+    !seq::is_before(n, oldest.load(Relaxed))
 }
 
 #[cfg(test)]

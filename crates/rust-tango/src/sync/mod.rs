@@ -3,9 +3,9 @@
 //! This layer is the only one that names `core::sync`, `core::cell` or loom. All other layers import their
 //! primitives from here, so the model checker runs the same code as everybody else.
 //!
-//! [`ordering`] and [`intact`] give a name to each step that a proof relies on. In normal builds they have no
-//! effect. A run of the model checker can remove one step by its name, to show that a model fails without it:
-//! see `models`.
+//! [`ordering`] gives a name to each ordering that a proof relies on. In normal builds it has no effect. A run
+//! of the model checker can weaken one ordering by its name, to show that a model fails without it: see
+//! `models`.
 //!
 //! Reading order: this file, `padded` (a value on cache lines of its own); `model` (the primitives under
 //! loom) and `tsan` (under the thread sanitizer) only if you work on those builds.
@@ -26,7 +26,7 @@ pub(crate) use core::sync::atomic::{AtomicU32, AtomicU64};
 #[cfg(loom)]
 mod model;
 #[cfg(loom)]
-pub(crate) use model::{AtomicU32, AtomicU64, Lent, fence, intact, kernel, ordering, pause, spin_loop};
+pub(crate) use model::{AtomicU32, AtomicU64, Lent, fence, kernel, ordering, pause, spin_loop};
 #[cfg(all(loom, test))]
 pub(crate) use model::{begin_execution, mutation};
 
@@ -83,14 +83,6 @@ impl Own for AtomicU32 {
 #[inline(always)]
 pub(crate) const fn ordering(_name: &str, ordering: Ordering) -> Ordering {
     ordering
-}
-
-/// Whether to execute a step that the proofs rely on by `name`. Always true, except in a run of the model
-/// checker without that step.
-#[cfg(not(loom))]
-#[inline(always)]
-pub(crate) const fn intact(_name: &str) -> bool {
-    true
 }
 
 /// Spins for a moment to leave a cache line to the other side. No result depends on it.

@@ -194,19 +194,9 @@ pub(crate) fn mutation() -> Option<&'static str> {
     name.as_deref().filter(|name| !name.is_empty())
 }
 
-/// Whether this run removes the step `name`.
-fn mutated(name: &str) -> bool {
-    mutation() == Some(name)
-}
-
 /// See [`sync`](super). `Relaxed` if this run removes `name`; a fence then disappears.
 pub(crate) fn ordering(name: &str, ordering: Ordering) -> Ordering {
-    if mutated(name) { Ordering::Relaxed } else { ordering }
-}
-
-/// See [`sync`](super). False if this run removes `name`.
-pub(crate) fn intact(name: &str) -> bool {
-    !mutated(name)
+    if mutation() == Some(name) { Ordering::Relaxed } else { ordering }
 }
 
 /// A model of the kernel calls that parking needs. `waiting::kernel` re-exports it.

@@ -71,7 +71,7 @@
 use core::time::Duration;
 
 use crate::sync::{
-    Acquire, AtomicU32, AtomicU64, Own, Relaxed, Release, SeqCst, compiler_fence, fence, intact, ordering,
+    Acquire, AtomicU32, AtomicU64, Own, Relaxed, Release, SeqCst, compiler_fence, fence, ordering,
 };
 use crate::waiting::kernel;
 
@@ -117,7 +117,7 @@ impl Eventcount {
         self.relies_on_kernel.store(u64::from(barrier == Barrier::Kernel), Relaxed);
         let asleep = self.asleep.own();
         // A new value, also if the previous owner died asleep: notifiers do not notify twice for one value.
-        let awake = if intact("eventcount.take_over") { (asleep | 1).wrapping_add(1) } else { asleep & !1 };
+        let awake = (asleep | 1).wrapping_add(1);
         self.asleep.store(awake, ordering("eventcount.take_over_order", Release));
     }
 
@@ -137,8 +137,7 @@ impl Eventcount {
     pub(crate) fn notify(&self) {
         // Release: a waiter that sees the new count also sees the news, and `relies_on_kernel`. Pairs with
         // the acquire fence in `sleep_on`.
-        let step = u32::from(intact("eventcount.count"));
-        self.count.store(self.count.own().wrapping_add(step), ordering("eventcount.notify", Release));
+        self.count.store(self.count.own().wrapping_add(1), ordering("eventcount.notify", Release));
         kernel::wake(&self.count);
     }
 
@@ -184,11 +183,11 @@ impl Eventcount {
         // Pairs with `Barrier::before_check`.
         fence(ordering("eventcount.sleep", SeqCst));
         let ordered = kernel::CAN_SLEEP && (!relies_on_kernel || kernel::barrier());
-        if ordered && !(intact("eventcount.news") && has_news()) {
+        if ordered && !has_news() {
             kernel::sleep(&notifier.count, count, longest.min(SLICE));
         }
         // W6. The next sleep has a new value, so notifiers notify for it again.
-        self.asleep.store(asleep.wrapping_add(u64::from(intact("eventcount.awake"))), Relaxed);
+        self.asleep.store(asleep.wrapping_add(1), Relaxed);
         ordered
     }
 }
