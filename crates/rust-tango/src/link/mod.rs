@@ -64,7 +64,7 @@ pub struct Link {
 enum Place {
     Heap(Arc<HeapLink>),
     #[cfg(all(feature = "shm", target_os = "linux"))]
-    Shared(Arc<crate::shm::ShmLink>, Arc<crate::shm::Made>),
+    Shared(Arc<crate::shm::ShmLink>, Arc<crate::shm::Reservation>),
 }
 
 impl Link {
@@ -287,7 +287,7 @@ impl Link {
         mode: u32,
         existing: crate::shm::Existing,
     ) -> Result<Self, LinkError> {
-        let (link, made) = crate::shm::ShmLink::create(folder, name, geometry, mode, existing)?;
+        let (link, made) = crate::shm::create(folder, name, geometry, mode, existing)?;
         Ok(Self { place: Place::Shared(Arc::new(link), Arc::new(made)) })
     }
 
