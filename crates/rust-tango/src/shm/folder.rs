@@ -27,7 +27,7 @@ use nix::unistd::Uid;
 
 use crate::error::{LinkError, LinkErrorKind};
 
-const NAME_MAX: usize = 200;
+pub(super) const NAME_MAX: usize = 200;
 const READ_FOLDER: OFlag = OFlag::O_RDONLY.union(OFlag::O_DIRECTORY).union(OFlag::O_CLOEXEC);
 const SEARCH_FOLDER: OFlag = OFlag::O_PATH.union(OFlag::O_DIRECTORY).union(OFlag::O_CLOEXEC);
 

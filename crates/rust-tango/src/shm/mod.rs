@@ -94,6 +94,8 @@ mod create;
 mod by_name;
 
 #[cfg(all(test, not(miri)))]
+mod layout_doc;
+#[cfg(all(test, not(miri)))]
 mod scratch;
 
 pub(crate) use by_name::{folder_of_links, holders, list, remove, remove_all_dead, remove_dead};
