@@ -6,11 +6,11 @@ use super::fseq::Fseq;
 use super::mcache::MCache;
 use crate::metrics::Metrics;
 
-/// Makes all parts of a channel of the borrowed API: an [`MCache`], a [`DCache`], an [`Fseq`], and on request an [`Fctl`] and
-/// [`Metrics`].
+/// Makes all parts of a channel of the borrowed API: an [`MCache`], a [`DCache`], an [`Fseq`], and on
+/// request an [`Fctl`] and [`Metrics`].
 ///
-/// `DEPTH` is the number of fragments of the ring, a power of two from 2. `COUNT` is the number of payloads that the
-/// [`DCache`] has room for, at least `DEPTH`. `SIZE` is the largest payload, in bytes.
+/// `DEPTH` is the number of fragments of the ring, a power of two from 2. `COUNT` is the number of payloads
+/// that the [`DCache`] has room for, at least `DEPTH`. `SIZE` is the largest payload, in bytes.
 ///
 /// # Examples
 ///

@@ -6,9 +6,9 @@ use crate::cpu::words::WORD;
 use crate::ring::region::{GRANULE, Granules};
 use crate::sync::{AtomicU64, UnsafeCell};
 
-/// The granules of one payload of `SIZE` bytes, and up to 63 bytes more: the length of a type cannot be `SIZE` rounded up to
-/// whole granules. Padding by alignment would not do, because a move need not keep bytes that belong to no field, and they may
-/// contain a fragment that was published before the move.
+/// The granules of one payload of `SIZE` bytes, and up to 63 bytes more: the length of a type cannot be
+/// `SIZE` rounded up to whole granules. Padding by alignment would not do, because a move need not keep
+/// bytes that belong to no field, and they may contain a fragment that was published before the move.
 #[cfg(not(loom))]
 #[repr(C)]
 struct Chunk<const SIZE: usize>([u8; SIZE], [u8; GRANULE - 1]);
@@ -32,11 +32,13 @@ impl<const SIZE: usize> Chunk<SIZE> {
 
 /// The region for payloads that do not fit the ring, on storage of the caller.
 ///
-/// It has room for `COUNT` payloads of up to `SIZE` bytes (the MTU), wherever they start. `COUNT` is at least the `DEPTH` of the
-/// [`MCache`](crate::MCache) with which it is used. It takes `(COUNT + 1) * (SIZE + 63)` bytes, and less than 100 bytes more.
+/// It has room for `COUNT` payloads of up to `SIZE` bytes (the MTU), wherever they start. `COUNT` is at
+/// least the `DEPTH` of the [`MCache`](crate::MCache) with which it is used. It takes `(COUNT + 1) * (SIZE
+/// + 63)` bytes, and less than 100 bytes more.
 ///
-/// The producer writes it, and readers read it. `new` is `const` and stores only zeros, so a `static` region takes no space in
-/// the binary. By value, it passes through the stack: a large region belongs in a `static` or on the heap (`boxed`).
+/// The producer writes it, and readers read it. `new` is `const` and stores only zeros, so a `static`
+/// region takes no space in the binary. By value, it passes through the stack: a large region belongs in a
+/// `static` or on the heap (`boxed`).
 ///
 /// # Examples
 ///
@@ -55,8 +57,8 @@ pub struct DCache<const COUNT: usize, const SIZE: usize> {
     identity: PartIdentity,
 }
 
-// SAFETY: the cells are accessed only as words of `AtomicU64` (`granules` below), except for the slices that the protocol
-// hands out while no thread writes there.
+// SAFETY: the cells are accessed only as words of `AtomicU64` (`granules` below), except for the slices
+// that the protocol hands out while no thread writes there.
 unsafe impl<const COUNT: usize, const SIZE: usize> Sync for DCache<COUNT, SIZE> {}
 
 impl<const COUNT: usize, const SIZE: usize> Default for DCache<COUNT, SIZE> {
@@ -131,10 +133,11 @@ impl<const COUNT: usize, const SIZE: usize> DCache<COUNT, SIZE> {
     pub(crate) fn granules(&self) -> Granules<'_> {
         let bytes = (COUNT + 1) * Chunk::<SIZE>::BYTES;
         assert!(bytes * size_of::<AtomicU64>() <= (COUNT + 1) * size_of::<Chunk<SIZE>>() * WORD);
-        // SAFETY: `chunks` and `spare` lie one behind the other at the start of a `repr(C)` struct that is aligned to 64. Their
-        // alignment is 1, so there is no gap between them or in them. They are at least `bytes` long and initialised, and a
-        // move of the struct keeps them. The pointer is that of the whole struct. All of it is inside of `UnsafeCell`s, so it
-        // may be written through a shared reference.
+        // SAFETY: `chunks` and `spare` lie one behind the other at the start of a `repr(C)` struct that is
+        // aligned to 64. Their alignment is 1, so there is no gap between them or in them. They are at
+        // least `bytes` long and initialised, and a move of the struct keeps them. The pointer is that of
+        // the whole struct. All of it is inside of `UnsafeCell`s, so it may be written through a shared
+        // reference.
         Granules::new(unsafe {
             core::slice::from_raw_parts(core::ptr::from_ref(self).cast::<AtomicU64>(), bytes / WORD)
         })

@@ -14,10 +14,12 @@ use crate::producer::{Claim, Producer};
 
 /// On borrowed storage: [`MCache`], [`DCache`], [`Fseq`] and [`Fctl`].
 impl<'a> Producer<'a> {
-    /// A producer without flow control, on borrowed storage. It never waits, and overwrites what slow readers have not read.
+    /// A producer without flow control, on borrowed storage. It never waits, and overwrites what slow
+    /// readers have not read.
     ///
-    /// All readers of such storage are observers ([`Consumer::new`]): they copy, and get an error with the number of fragments
-    /// that they missed. If the storage had a producer before, this one continues with the next sequence number.
+    /// All readers of such storage are observers ([`Consumer::new`]): they copy, and get an error with the
+    /// number of fragments that they missed. If the storage had a producer before, this one continues with
+    /// the next sequence number.
     ///
     /// # Panics
     ///
@@ -133,10 +135,12 @@ impl<'a> Producer<'a> {
 
 /// On borrowed storage: [`MCache`], [`DCache`], [`Fseq`] and [`Fctl`].
 impl<'a> Consumer<'a> {
-    /// An observer on borrowed storage that starts with fragment `initial_seq`. See [`Producer::new`] for an example.
+    /// An observer on borrowed storage that starts with fragment `initial_seq`. See [`Producer::new`] for
+    /// an example.
     ///
-    /// It reads what it can, by validated copy, and the producer does not wait for it. There can be any number of observers.
-    /// Allocates room for one fragment; without an allocator, use [`Consumer::observing`].
+    /// It reads what it can, by validated copy, and the producer does not wait for it. There can be any
+    /// number of observers. Allocates room for one fragment; without an allocator, use
+    /// [`Consumer::observing`].
     ///
     /// # Panics
     ///
@@ -154,8 +158,8 @@ impl<'a> Consumer<'a> {
     ///
     /// # Errors
     ///
-    /// [`TangoError::BoundElsewhere`] if a part has been used with other storage, [`TangoError::TooFewChunks`] if `COUNT` is
-    /// less than `DEPTH`.
+    /// [`TangoError::BoundElsewhere`] if a part has been used with other storage,
+    /// [`TangoError::TooFewChunks`] if `COUNT` is less than `DEPTH`.
     #[cfg(feature = "alloc")]
     pub fn try_new<const DEPTH: usize, const COUNT: usize, const SIZE: usize>(
         mcache: &'a MCache<DEPTH>,
@@ -220,10 +224,12 @@ impl<'a> Consumer<'a> {
         Ok(Self::attach(parts, mode, Start::At(initial_seq), Attachment::None))
     }
 
-    /// The reliable consumer of `fctl`, on borrowed storage. See [`Producer::with_flow_control`] for an example.
+    /// The reliable consumer of `fctl`, on borrowed storage. See [`Producer::with_flow_control`] for an
+    /// example.
     ///
-    /// It starts with fragment `initial_seq`, or with the first one that the producer may not overwrite yet. In the second
-    /// case, the first read reports how many were lost ([`TangoError::Overrun`]). It reads every later fragment, in place.
+    /// It starts with fragment `initial_seq`, or with the first one that the producer may not overwrite
+    /// yet. In the second case, the first read reports how many were lost ([`TangoError::Overrun`]). It
+    /// reads every later fragment, in place.
     ///
     /// # Panics
     ///
@@ -242,8 +248,9 @@ impl<'a> Consumer<'a> {
     ///
     /// # Errors
     ///
-    /// [`TangoError::ConsumerTaken`] if the storage has a consumer with flow control, [`TangoError::FlowControlMismatch`] if
-    /// it has a producer without; otherwise as [`Consumer::try_new`].
+    /// [`TangoError::ConsumerTaken`] if the storage has a consumer with flow control,
+    /// [`TangoError::FlowControlMismatch`] if it has a producer without; otherwise as
+    /// [`Consumer::try_new`].
     pub fn try_with_flow_control<const DEPTH: usize, const COUNT: usize, const SIZE: usize>(
         mcache: &'a MCache<DEPTH>,
         dcache: &'a DCache<COUNT, SIZE>,

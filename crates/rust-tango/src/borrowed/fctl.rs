@@ -5,10 +5,11 @@ use crate::credits::slot::ConsumerSlot;
 use crate::ring::seq;
 use crate::sync::{AtomicU64, Padded, Relaxed};
 
-/// Flow control of the borrowed API: how many fragments may be published before one reliable consumer has finished with them.
+/// Flow control of the borrowed API: how many fragments may be published before one reliable consumer has
+/// finished with them.
 ///
-/// Before the consumer attaches, and after it is dropped, the producer uses up its credits and then waits for the next
-/// consumer. The producer writes where it is, and the consumer writes its progress.
+/// Before the consumer attaches, and after it is dropped, the producer uses up its credits and then waits
+/// for the next consumer. The producer writes where it is, and the consumer writes its progress.
 ///
 /// # Examples
 ///
@@ -43,8 +44,8 @@ struct ProducerPosition {
 }
 
 impl Fctl {
-    /// Flow control with `initial` credits: how many fragments may be published and not yet consumed. See [`Fctl`] for an
-    /// example.
+    /// Flow control with `initial` credits: how many fragments may be published and not yet consumed. See
+    /// [`Fctl`] for an example.
     ///
     /// At most the `DEPTH` of the ring is used. With 0, nothing can be published.
     pub const fn new(initial: u64) -> Self {

@@ -5,8 +5,8 @@ use crate::sync::{Acquire, AtomicU64, Padded, ordering};
 
 /// The published sequence of the borrowed API: where new storage starts, and then where its producer is.
 ///
-/// The producer writes it, and any thread may read it. A later producer on used storage continues behind what was published
-/// there, whatever its `Fseq` says, and moves the `Fseq` to that number.
+/// The producer writes it, and any thread may read it. A later producer on used storage continues behind
+/// what was published there, whatever its `Fseq` says, and moves the `Fseq` to that number.
 ///
 /// # Examples
 ///
@@ -32,17 +32,19 @@ impl Default for Fseq {
 }
 
 impl Fseq {
-    /// Starts new storage with sequence number `initial`: any number, because sequence numbers wrap. See [`Fseq`] for an
-    /// example.
+    /// Starts new storage with sequence number `initial`: any number, because sequence numbers wrap. See
+    /// [`Fseq`] for an example.
     pub const fn new(initial: u64) -> Self {
         Self { next: Padded::new(AtomicU64::new(initial)), identity: PartIdentity::new() }
     }
 
     /// The sequence number that is published next. See [`Fseq`] for an example.
     ///
-    /// Everything before it is visible to the caller. The producer may have published more when the caller reads the answer.
+    /// Everything before it is visible to the caller. The producer may have published more when the caller
+    /// reads the answer.
     pub fn current(&self) -> u64 {
-        // Pairs with the Release store of the producer: a reader of this number sees what was published before it.
+        // Pairs with the Release store of the producer: a reader of this number sees what was published
+        // before it.
         self.next.load(ordering("fseq.current", Acquire))
     }
 

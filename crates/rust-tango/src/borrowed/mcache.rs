@@ -18,11 +18,12 @@ struct Slot([AtomicU64; SLOT_WORDS]);
 
 /// The ring of a channel, on storage of the caller: the metadata of `DEPTH` fragments, and small payloads.
 ///
-/// `DEPTH` is a power of two, at least 2. Each fragment takes a slot of 128 bytes, which has room for a payload of up to 96
-/// bytes. The ring takes about 1 KiB more.
+/// `DEPTH` is a power of two, at least 2. Each fragment takes a slot of 128 bytes, which has room for a
+/// payload of up to 96 bytes. The ring takes about 1 KiB more.
 ///
-/// The producer writes it, and readers read it. `new` is `const` and stores only zeros, so a `static` ring takes no space in
-/// the binary. By value, it passes through the stack: a large ring belongs in a `static` or on the heap (`boxed`).
+/// The producer writes it, and readers read it. `new` is `const` and stores only zeros, so a `static` ring
+/// takes no space in the binary. By value, it passes through the stack: a large ring belongs in a `static`
+/// or on the heap (`boxed`).
 ///
 /// # Examples
 ///
@@ -91,7 +92,8 @@ impl<const DEPTH: usize> MCache<DEPTH> {
         let () = Self::CHECKED;
         #[cfg(loom)]
         return alloc::boxed::Box::new(Self::new());
-        // SAFETY: every field is made of atomic integers and padding. Zero is valid for them, and is what `new` stores.
+        // SAFETY: every field is made of atomic integers and padding. Zero is valid for them, and is what
+        // `new` stores.
         #[cfg(not(loom))]
         unsafe {
             boxed_zeroed()
@@ -100,9 +102,9 @@ impl<const DEPTH: usize> MCache<DEPTH> {
 
     /// Ends the channel for good.
     ///
-    /// Calls of the producer that wait return [`TangoError::Closed`]. Readers drain what was published, and then find the
-    /// channel closed. Any thread may call this, any number of times. A thread that sleeps in a call (`Wait::Park`) notices
-    /// within 50 ms.
+    /// Calls of the producer that wait return [`TangoError::Closed`]. Readers drain what was published, and
+    /// then find the channel closed. Any thread may call this, any number of times. A thread that sleeps in
+    /// a call (`Wait::Park`) notices within 50 ms.
     ///
     /// # Examples
     ///
@@ -128,7 +130,8 @@ impl<const DEPTH: usize> MCache<DEPTH> {
         self.stop.load(ordering("mcache.is_running", Acquire)) == 0
     }
 
-    /// Makes the words exist for the model checker; of each slot, as many as metadata and `payload` words take.
+    /// Makes the words exist for the model checker; of each slot, as many as metadata and `payload` words
+    /// take.
     #[cfg(all(loom, test))]
     pub(crate) fn touch(&self, payload: usize) {
         self.head.touch();
@@ -138,8 +141,8 @@ impl<const DEPTH: usize> MCache<DEPTH> {
     }
 
     pub(crate) fn ring(&self) -> Ring<'_> {
-        // SAFETY: `slots` is the first field of a `repr(C)` struct, and consists of DEPTH times SLOT_WORDS atomics without
-        // padding (the size of a slot is its alignment). The slice borrows `self`.
+        // SAFETY: `slots` is the first field of a `repr(C)` struct, and consists of DEPTH times SLOT_WORDS
+        // atomics without padding (the size of a slot is its alignment). The slice borrows `self`.
         let words: &[AtomicU64] =
             unsafe { core::slice::from_raw_parts(self.slots.as_ptr().cast(), DEPTH * SLOT_WORDS) };
         Ring::new(words, SLOT)
@@ -153,12 +156,14 @@ impl<const DEPTH: usize> MCache<DEPTH> {
         &self.stop
     }
 
-    /// Binds this ring and the parts that are used with it to each other, if `enter` admits the producer or consumer.
+    /// Binds this ring and the parts that are used with it to each other, if `enter` admits the producer or
+    /// consumer.
     ///
-    /// After an error, no part has changed. One exception: if two threads bind one part to different rings at the same moment,
-    /// the second may leave its ring bound to a part that it cannot use.
+    /// After an error, no part has changed. One exception: if two threads bind one part to different rings
+    /// at the same moment, the second may leave its ring bound to a part that it cannot use.
     ///
-    /// An `Fseq` is bound to the ring, but the ring is not bound to it: a later producer may bring another one.
+    /// An `Fseq` is bound to the ring, but the ring is not bound to it: a later producer may bring another
+    /// one.
     pub(crate) fn bind<'s, T>(
         &'s self,
         dcache: &PartIdentity,
@@ -195,12 +200,12 @@ impl<const DEPTH: usize> MCache<DEPTH> {
 pub(crate) unsafe fn boxed_zeroed<T>() -> alloc::boxed::Box<T> {
     let layout = core::alloc::Layout::new::<T>();
     if layout.size() == 0 {
-        // SAFETY: a box of a type without size owns no memory and may have any aligned address. The caller promises that the
-        // value is valid.
+        // SAFETY: a box of a type without size owns no memory and may have any aligned address. The caller
+        // promises that the value is valid.
         return unsafe { alloc::boxed::Box::from_raw(core::ptr::NonNull::dangling().as_ptr()) };
     }
-    // SAFETY: the layout is that of `T`, and not empty. A null result is passed to `handle_alloc_error`. Zero bytes are a valid
-    // `T` by the caller's promise, and the box owns the only pointer.
+    // SAFETY: the layout is that of `T`, and not empty. A null result is passed to `handle_alloc_error`.
+    // Zero bytes are a valid `T` by the caller's promise, and the box owns the only pointer.
     unsafe {
         let memory = alloc::alloc::alloc_zeroed(layout).cast::<T>();
         if memory.is_null() {

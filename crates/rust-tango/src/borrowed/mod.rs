@@ -1,6 +1,7 @@
 //! The borrowed API: channels on storage that the caller owns, without an allocator.
 //!
-//! The caller makes the parts, in a `static`, on the stack or in a box, and lends them to a producer and its consumers:
+//! The caller makes the parts, in a `static`, on the stack or in a box, and lends them to a producer and
+//! its consumers:
 //!
 //! ```text
 //!   MCache<DEPTH>         the ring: metadata of DEPTH fragments, and small payloads
@@ -17,16 +18,18 @@
 //! What the types guarantee:
 //!
 //! - There is one producer at a time. A second one is refused, and a later one continues the sequence.
-//! - A producer without flow control and a consumer with it are never on the same storage, because the producer would
-//!   overwrite what the consumer reads in place. Whichever comes second is refused.
-//! - Parts that were used together stay together: a part that was used with other storage is refused. Storage can be moved
-//!   while no producer or consumer borrows it.
+//! - A producer without flow control and a consumer with it are never on the same storage, because the
+//!   producer would overwrite what the consumer reads in place. Whichever comes second is refused.
+//! - Parts that were used together stay together: a part that was used with other storage is refused.
+//!   Storage can be moved while no producer or consumer borrows it.
 //!
-//! Who writes what: the producer writes `MCache`, `DCache` and `Fseq`, and where it is in `Fctl`. The reliable consumer writes
-//! its progress in `Fctl`. Any thread may call [`MCache::stop`](crate::MCache::stop).
+//! The producer writes `MCache`, `DCache` and `Fseq`, and where it is in `Fctl`. The
+//! reliable consumer writes its progress in `Fctl`. Any thread may call
+//! [`MCache::stop`](crate::MCache::stop).
 //!
-//! Each constructor panics if the parts do not fit together; its `try_` form returns the error. Links whose sizes are chosen at
-//! run time, with several reliable consumers, or between processes: `Link` (feature `alloc`).
+//! Each constructor panics if the parts do not fit together; its `try_` form returns the error. Links whose
+//! sizes are chosen at run time, with several reliable consumers, or between processes: `Link` (feature
+//! `alloc`).
 //!
 //! # Examples
 //!
@@ -48,8 +51,8 @@
 //! # Ok::<(), rust_tango::TangoError>(())
 //! ```
 
-// Reading order: `identity` (which parts belong together), the parts, `ends` (producers and consumers on them), `channel`
-// (all parts at once).
+// Reading order: `identity` (which parts belong together), the parts, `ends` (producers and consumers on
+// them), `channel` (all parts at once).
 pub(crate) mod identity;
 
 pub(crate) mod mcache;

@@ -30,8 +30,8 @@ const OTHERS_READ: u32 = 0o044;
 /// | `dir` | `$TANGO_DIR`, else `/dev/shm/tango-UID` | |
 /// | `mode` | 0o600 | 0o600, with 0o040 or 0o004 or both |
 ///
-/// Settings are checked by [`build`](Self::build), `create` and `create_or_take_over`. The result can be asked with
-/// [`Link::geometry`].
+/// Settings are checked by [`build`](Self::build), `create` and `create_or_take_over`. The result can be
+/// asked with [`Link::geometry`].
 ///
 /// # Examples
 ///
@@ -83,7 +83,8 @@ impl LinkBuilder {
         }
     }
 
-    /// The number of slots of the ring: how many fragments can be under way. A power of two from 2 to 2^28. Default: 1024.
+    /// The number of slots of the ring: how many fragments can be under way. A power of two from 2 to 2^28.
+    /// Default: 1024.
     ///
     /// See [`LinkBuilder`] for an example.
     pub fn depth(mut self, lines: usize) -> Self {
@@ -93,8 +94,8 @@ impl LinkBuilder {
 
     /// The largest payload of one fragment, in bytes: 0 to 2 GiB. Default: 256.
     ///
-    /// Longer messages are sent in several fragments ([`Producer::send_message`](crate::Producer::send_message)). See
-    /// [`LinkBuilder`] for an example.
+    /// Longer messages are sent in several fragments
+    /// ([`Producer::send_message`](crate::Producer::send_message)). See [`LinkBuilder`] for an example.
     pub fn mtu(mut self, bytes: usize) -> Self {
         self.mtu = bytes;
         self
@@ -102,9 +103,9 @@ impl LinkBuilder {
 
     /// The size of a slot of the ring, in bytes: a power of two from 128 to 1 MiB.
     ///
-    /// A slot has 32 bytes of metadata. A payload that fits the rest travels in the slot, which is faster. Each of the
-    /// `depth` slots takes this much memory. Default: the smallest slot that fits the MTU, if that is at most 512 bytes and no
-    /// [`region`](Self::region) is requested, otherwise 128.
+    /// A slot has 32 bytes of metadata. A payload that fits the rest travels in the slot, which is faster.
+    /// Each of the `depth` slots takes this much memory. Default: the smallest slot that fits the MTU, if
+    /// that is at most 512 bytes and no [`region`](Self::region) is requested, otherwise 128.
     ///
     /// # Examples
     ///
@@ -124,12 +125,14 @@ impl LinkBuilder {
 
     /// The size of the region for payloads that do not fit a slot, in bytes. Rounded up to a multiple of 64.
     ///
-    /// It limits the bytes that are under way, whatever the depth: a link can carry many small messages and a few large ones
-    /// without room for `depth` large ones. At least the MTU, and less than 256 GiB. Ignored if every payload fits a slot.
+    /// It limits the bytes that are under way, whatever the depth: a link can carry many small messages and
+    /// a few large ones without room for `depth` large ones. At least the MTU, and less than 256 GiB.
+    /// Ignored if every payload fits a slot.
     ///
-    /// Default: room for `depth + 1` payloads of the MTU, or for 16 MiB and four such payloads if that is less. If that is
-    /// over 512 KiB, the default is at least 4 MiB: the memory that is written next has then left the second-level cache of
-    /// the reader, from which taking it back is slow (`bench/`: workload `throughput`, 1 KiB).
+    /// Default: room for `depth + 1` payloads of the MTU, or for 16 MiB and four such payloads if that is
+    /// less. If that is over 512 KiB, the default is at least 4 MiB: the memory that is written next has
+    /// then left the second-level cache of the reader, from which taking it back is slow (`bench/`:
+    /// workload `throughput`, 1 KiB).
     ///
     /// See [`LinkBuilder`] for an example.
     pub fn region(mut self, bytes: usize) -> Self {
@@ -195,8 +198,8 @@ impl LinkBuilder {
 
     /// The folder of links in which `create` puts the link. Made, with mode 0o700, if it does not exist.
     ///
-    /// Default: `TANGO_DIR` from the environment, otherwise `/dev/shm/tango-UID` with the number of the user. See
-    /// `LinkBuilder::create` for an example.
+    /// Default: `TANGO_DIR` from the environment, otherwise `/dev/shm/tango-UID` with the number of the
+    /// user. See `LinkBuilder::create` for an example.
     #[cfg(feature = "shm")]
     pub fn dir(mut self, folder: impl Into<std::path::PathBuf>) -> Self {
         self.dir = Some(folder.into());
@@ -205,16 +208,17 @@ impl LinkBuilder {
 
     /// The permissions of the files of the link, as for `chmod`. Default: 0o600, for this user alone.
     ///
-    /// Add 0o040 to let the group read the link, and 0o004 to let every user read it. No other user can be allowed to write.
-    /// The umask does not matter. The folder of the link gets a matching mode (0o750 for 0o640).
+    /// Add 0o040 to let the group read the link, and 0o004 to let every user read it. No other user can be
+    /// allowed to write. The umask does not matter. The folder of the link gets a matching mode (0o750 for
+    /// 0o640).
     ///
-    /// A user that may read can be an observer, but not a consumer, because a consumer writes its progress into a file of the
-    /// link. Such a user can do one kind of harm: take a lock that prevents other processes from *becoming* producer or
-    /// consumer of the link.
+    /// A user that may read can be an observer, but not a consumer, because a consumer writes its progress
+    /// into a file of the link. Such a user can do one kind of harm: take a lock that prevents other
+    /// processes from *becoming* producer or consumer of the link.
     ///
-    /// The folder of links has to let these users in as well. The default folder is for its owner alone (0o700), and so is one
-    /// that `create` makes. So make one that the group can search (0o710, or 0o750 to let it list the links, too), and choose
-    /// it with [`LinkBuilder::dir`] or `TANGO_DIR`:
+    /// The folder of links has to let these users in as well. The default folder is for its owner alone
+    /// (0o700), and so is one that `create` makes. So make one that the group can search (0o710, or 0o750
+    /// to let it list the links, too), and choose it with [`LinkBuilder::dir`] or `TANGO_DIR`:
     ///
     /// ```sh
     /// install -d -m 2710 -g traders /dev/shm/quotes   # 2: links in this folder get its group
@@ -235,40 +239,45 @@ impl LinkBuilder {
         self
     }
 
-    /// Makes a link on the heap, for threads of this process. All its memory is touched here. See [`LinkBuilder`] for an
-    /// example.
+    /// Makes a link on the heap, for threads of this process. All its memory is touched here. See
+    /// [`LinkBuilder`] for an example.
     ///
     /// # Errors
     ///
-    /// [`LinkErrorKind::Invalid`](crate::LinkErrorKind::Invalid) if a setting is out of its range (the message names it);
-    /// [`LinkErrorKind::System`](crate::LinkErrorKind::System) if there is not enough memory.
+    /// [`LinkErrorKind::Invalid`](crate::LinkErrorKind::Invalid) if a setting is out of its range (the
+    /// message names it); [`LinkErrorKind::System`](crate::LinkErrorKind::System) if there is not enough
+    /// memory.
     pub fn build(self) -> Result<Link, LinkError> {
         Link::on_heap(self.geometry()?)
     }
 
-    /// Creates a link in shared memory, for processes of this machine, under a name that [`Link::open`] finds.
+    /// Creates a link in shared memory, for processes of this machine, under a name that [`Link::open`]
+    /// finds.
     ///
     /// A name has 1 to 200 ASCII letters, digits, `-`, `_` and `.`, and does not begin with `-` or `.`.
     ///
-    /// If a link of that name exists and no process holds it, it is replaced. Its observers then read what is left there, and
-    /// do not notice the new link. ([`LinkBuilder::create_or_take_over`] continues the old link instead.) A broken link is
-    /// replaced, too, if its folder contains no files except those that links have (`tx`, `ctl`, `rx.0`, ...).
+    /// If a link of that name exists and no process holds it, it is replaced. Its observers then read what
+    /// is left there, and do not notice the new link. ([`LinkBuilder::create_or_take_over`] continues the
+    /// old link instead.) A broken link is replaced, too, if its folder contains no files except those that
+    /// links have (`tx`, `ctl`, `rx.0`, ...).
     ///
-    /// The new link is reserved for this process: no other process can take its producer until this process has taken it, or
-    /// has dropped the `Link` and its clones. All space is reserved here, so a full filesystem is an error now and not in the
-    /// middle of a message. One thing cannot be prevented: if a process that may write to a file of the link truncates it
-    /// later, every process that touches the missing memory gets SIGBUS.
+    /// The new link is reserved for this process: no other process can take its producer until this process
+    /// has taken it, or has dropped the `Link` and its clones. All space is reserved here, so a full
+    /// filesystem is an error now and not in the middle of a message. One thing cannot be prevented: if a
+    /// process that may write to a file of the link truncates it later, every process that touches the
+    /// missing memory gets SIGBUS.
     ///
     /// # Errors
     ///
-    /// - [`LinkErrorKind::Invalid`](crate::LinkErrorKind::Invalid) if the name or a setting is out of its range.
-    /// - [`LinkErrorKind::InUse`](crate::LinkErrorKind::InUse) if the link of that name has holders (the message names them):
-    ///   a producer, consumers, or a process that stops it.
-    /// - [`LinkErrorKind::Incompatible`](crate::LinkErrorKind::Incompatible) if something of that name exists that is not a
-    ///   link.
-    /// - [`LinkErrorKind::System`](crate::LinkErrorKind::System) if there is no space, no permission, and so on; also if
-    ///   something of that name exists and another process, perhaps a stopped one, has been removing or replacing links for
-    ///   ten seconds.
+    /// - [`LinkErrorKind::Invalid`](crate::LinkErrorKind::Invalid) if the name or a setting is out of its
+    ///   range.
+    /// - [`LinkErrorKind::InUse`](crate::LinkErrorKind::InUse) if the link of that name has holders (the
+    ///   message names them): a producer, consumers, or a process that stops it.
+    /// - [`LinkErrorKind::Incompatible`](crate::LinkErrorKind::Incompatible) if something of that name
+    ///   exists that is not a link.
+    /// - [`LinkErrorKind::System`](crate::LinkErrorKind::System) if there is no space, no permission, and
+    ///   so on; also if something of that name exists and another process, perhaps a stopped one, has been
+    ///   removing or replacing links for ten seconds.
     ///
     /// After an error, nothing of a new link is left.
     ///
@@ -291,17 +300,20 @@ impl LinkBuilder {
 
     /// [`LinkBuilder::create`], except that an existing link without a producer is continued.
     ///
-    /// Whether its producer has ended or died, the link stays as it is: sequence numbers go on, the fragments in the ring can
-    /// be read, and attached readers stay attached. If there is no link of that name, one is created.
+    /// Whether its producer has ended or died, the link stays as it is: sequence numbers go on, the
+    /// fragments in the ring can be read, and attached readers stay attached. If there is no link of that
+    /// name, one is created.
     ///
-    /// The existing link must have the requested sizes and mode. ([`LinkBuilder::start`] does not matter: it is where a new
-    /// link starts.) A link that was stopped has ended for good; it is replaced as by `create`.
+    /// The existing link must have the requested sizes and mode. ([`LinkBuilder::start`] does not matter:
+    /// it is where a new link starts.) A link that was stopped has ended for good; it is replaced as by
+    /// `create`.
     ///
     /// # Errors
     ///
     /// As [`LinkBuilder::create`], but consumers alone are no obstacle. Also
-    /// [`LinkErrorKind::Incompatible`](crate::LinkErrorKind::Incompatible) if the existing link differs from what was
-    /// requested (the message names each difference), or has another layout version. `create` replaces such a link.
+    /// [`LinkErrorKind::Incompatible`](crate::LinkErrorKind::Incompatible) if the existing link differs
+    /// from what was requested (the message names each difference), or has another layout version. `create`
+    /// replaces such a link.
     ///
     /// # Examples
     ///
@@ -378,8 +390,8 @@ fn default_region(depth: usize, largest: usize) -> usize {
 }
 
 impl Link {
-    /// Settings for a new link: [`LinkBuilder::build`] makes it on the heap, `LinkBuilder::create` in shared memory. See
-    /// [`LinkBuilder`] for an example.
+    /// Settings for a new link: [`LinkBuilder::build`] makes it on the heap, `LinkBuilder::create` in
+    /// shared memory. See [`LinkBuilder`] for an example.
     pub fn builder() -> LinkBuilder {
         LinkBuilder::new()
     }

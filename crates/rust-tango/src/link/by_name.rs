@@ -15,20 +15,22 @@ use crate::error::LinkErrorKind;
 ///
 /// `folder` is the folder of links: `None` stands for the default one (see [`Link::folder_of_links`]).
 impl Link {
-    /// Opens a link that [`LinkBuilder::create`](crate::LinkBuilder::create) made, in this process or another.
+    /// Opens a link that [`LinkBuilder::create`](crate::LinkBuilder::create) made, in this process or
+    /// another.
     ///
-    /// The link is looked for in the folder `TANGO_DIR` from the environment, or else in `/dev/shm/tango-UID`.
+    /// The link is looked for in the folder `TANGO_DIR` from the environment, or else in
+    /// `/dev/shm/tango-UID`.
     ///
-    /// Whatever bytes the files contain, they lead to an error here or later, or to fragments that are reported as lost. One
-    /// thing cannot be survived: if a process that may write to a file *truncates* it while it is mapped, every process that
-    /// touches the missing memory gets SIGBUS.
+    /// Whatever bytes the files contain, they lead to an error here or later, or to fragments that are
+    /// reported as lost. One thing cannot be survived: if a process that may write to a file *truncates* it
+    /// while it is mapped, every process that touches the missing memory gets SIGBUS.
     ///
     /// # Errors
     ///
-    /// [`LinkErrorKind::NotFound`] if there is no such link, or not yet; [`LinkErrorKind::Incompatible`] if its files have
-    /// another layout version or are damaged; [`LinkErrorKind::Invalid`] if the name is not valid;
-    /// [`LinkErrorKind::Untrusted`] if the default folder belongs to another user or a file is a symbolic link or has a
-    /// second name; [`LinkErrorKind::System`] if the operating system refuses.
+    /// [`LinkErrorKind::NotFound`] if there is no such link, or not yet; [`LinkErrorKind::Incompatible`] if
+    /// its files have another layout version or are damaged; [`LinkErrorKind::Invalid`] if the name is not
+    /// valid; [`LinkErrorKind::Untrusted`] if the default folder belongs to another user or a file is a
+    /// symbolic link or has a second name; [`LinkErrorKind::System`] if the operating system refuses.
     ///
     /// # Examples
     ///
@@ -74,8 +76,8 @@ impl Link {
 
     /// The path of a folder of links. It may not exist yet.
     ///
-    /// `None`: the default folder. That is `TANGO_DIR` from the environment if it is set and not empty, otherwise
-    /// `/dev/shm/tango-UID` with the number of the user. A relative path is made absolute.
+    /// `None`: the default folder. That is `TANGO_DIR` from the environment if it is set and not empty,
+    /// otherwise `/dev/shm/tango-UID` with the number of the user. A relative path is made absolute.
     ///
     /// # Examples
     ///
@@ -91,11 +93,13 @@ impl Link {
 
     /// The names of the links in a folder of links, sorted. Dead links are included.
     ///
-    /// Empty if there is no such folder. Other processes may create and remove links before the caller reads the answer.
+    /// Empty if there is no such folder. Other processes may create and remove links before the caller
+    /// reads the answer.
     ///
     /// # Errors
     ///
-    /// [`LinkErrorKind::System`] if the folder cannot be read.
+    /// [`LinkErrorKind::System`] if the folder cannot be read, [`LinkErrorKind::Untrusted`] if the default
+    /// folder belongs to another user.
     ///
     /// # Examples
     ///
@@ -113,37 +117,40 @@ impl Link {
         shm::list(folder)
     }
 
-    /// Removes the link of this name, whatever the state of its files. See [`Link::remove_dead`] for an example.
+    /// Removes the link of this name, whatever the state of its files. See [`Link::remove_dead`] for an
+    /// example.
     ///
     /// Attached producers and readers go on undisturbed; the memory is freed when the last of them is gone.
     ///
     /// # Errors
     ///
-    /// [`LinkErrorKind::NotFound`] if there is no such link; [`LinkErrorKind::Incompatible`] if its folder contains anything
-    /// that is not part of a link, and then nothing is removed; [`LinkErrorKind::System`] if it may not be removed, or if
-    /// another process, perhaps a stopped one, has been removing or replacing links for ten seconds.
+    /// [`LinkErrorKind::NotFound`] if there is no such link; [`LinkErrorKind::Incompatible`] if its folder
+    /// contains anything that is not part of a link, and then nothing is removed; [`LinkErrorKind::System`]
+    /// if it may not be removed, or if another process, perhaps a stopped one, has been removing or
+    /// replacing links for ten seconds.
     pub fn remove_named(folder: Option<&Path>, name: &str) -> Result<(), LinkError> {
         shm::remove(folder, name)
     }
 
-    /// The processes that hold the link of this name at this moment, whatever the state of its files. See [`Holders`] for an
-    /// example.
+    /// The processes that hold the link of this name at this moment, whatever the state of its files. See
+    /// [`Holders`] for an example.
     ///
-    /// Holders are the producer, the consumers, and a process that is just stopping the link. Observers hold nothing. A link
-    /// without holders is dead. Others may join or leave before the caller reads the answer; [`Link::remove_dead`] asks and
-    /// removes in one step.
+    /// Holders are the producer, the consumers, and a process that is just stopping the link. Observers
+    /// hold nothing. A link without holders is dead. Others may join or leave before the caller reads the
+    /// answer; [`Link::remove_dead`] asks and removes in one step.
     ///
     /// # Errors
     ///
-    /// [`LinkErrorKind::NotFound`] if there is no such link; [`LinkErrorKind::Incompatible`] if the name is not that of a
-    /// folder; [`LinkErrorKind::System`] if this user may not ask.
+    /// [`LinkErrorKind::NotFound`] if there is no such link; [`LinkErrorKind::Incompatible`] if the name is
+    /// not that of a folder; [`LinkErrorKind::System`] if this user may not ask.
     pub fn holders(folder: Option<&Path>, name: &str) -> Result<Holders, LinkError> {
         shm::holders(folder, name)
     }
 
     /// [`Link::remove_named`] for a link without holders.
     ///
-    /// No process can join the link meanwhile: one that tries gets [`LinkErrorKind::Taken`] or [`LinkErrorKind::NotFound`].
+    /// No process can join the link meanwhile: one that tries gets [`LinkErrorKind::Taken`] or
+    /// [`LinkErrorKind::NotFound`].
     ///
     /// # Errors
     ///
@@ -169,14 +176,16 @@ impl Link {
         shm::remove_dead(folder, name)
     }
 
-    /// [`Link::remove_dead`] for every link in a folder of links. Returns the names, sorted, and what became of each.
+    /// [`Link::remove_dead`] for every link in a folder of links. Returns the names, sorted, and what
+    /// became of each.
     ///
-    /// Also frees the space of links whose processes died while they created or removed them. Empty if there is no such
-    /// folder.
+    /// Also frees the space of links whose processes died while they created or removed them. Empty if
+    /// there is no such folder.
     ///
     /// # Errors
     ///
-    /// [`LinkErrorKind::System`] if the folder cannot be read or locked (see [`Link::remove_named`]).
+    /// As [`Link::list`]; also [`LinkErrorKind::System`] if the folder cannot be locked (see
+    /// [`Link::remove_named`]).
     ///
     /// # Examples
     ///

@@ -54,10 +54,11 @@ use crate::sync::Arc;
 ///
 /// # In a forked child
 ///
-/// A link in shared memory stays with the process that opened it. A child that the C library's `fork` makes finds every
-/// inherited link closed: readers get nothing, the bytes of a payload that was held are zeros, and published fragments reach
-/// no process. Dropping inherited producers, consumers and payloads is harmless. An inherited `Link` returns errors
-/// ([`LinkErrorKind::Invalid`]); a child that wants to use, stop or remove the link opens it again.
+/// A link in shared memory stays with the process that opened it. A child that the C library's `fork` makes
+/// finds every inherited link closed: readers get nothing, the bytes of a payload that was held are zeros,
+/// and published fragments reach no process. Dropping inherited producers, consumers and payloads is
+/// harmless. An inherited `Link` returns errors ([`LinkErrorKind::Invalid`]); a child that wants to use,
+/// stop or remove the link opens it again.
 ///
 /// A link on the heap is copied with all other memory, so the child has its own.
 #[derive(Debug, Clone)]
@@ -65,7 +66,7 @@ pub struct Link {
     pub(super) memory: Memory,
 }
 
-/// Who owns the memory of a link.
+/// The owner of the memory of a link.
 #[derive(Debug, Clone)]
 pub(super) enum Memory {
     Heap(Arc<HeapLink>),
@@ -76,16 +77,16 @@ pub(super) enum Memory {
 impl Link {
     /// Takes the producer of the link. There is one at a time.
     ///
-    /// A later producer continues with the sequence number behind the last published fragment. Another thread or process may
-    /// take the producer at any time before this call does.
+    /// A later producer continues with the sequence number behind the last published fragment. Another
+    /// thread or process may take the producer at any time before this call does.
     ///
     /// # Errors
     ///
     /// - [`LinkErrorKind::Taken`] if the link has a producer.
-    /// - In shared memory also [`LinkErrorKind::System`] if this user cannot write to the files, [`LinkErrorKind::NotFound`]
-    ///   if the link was removed since it was opened, and [`LinkErrorKind::Invalid`] in a forked child (see [`Link`]). The
-    ///   process that has created the link or taken it over holds the producer already, so it gets one even if the link was
-    ///   removed.
+    /// - In shared memory also [`LinkErrorKind::System`] if this user cannot write to the files,
+    ///   [`LinkErrorKind::NotFound`] if the link was removed since it was opened, and
+    ///   [`LinkErrorKind::Invalid`] in a forked child (see [`Link`]). The process that has created the link
+    ///   or taken it over holds the producer already, so it gets one even if the link was removed.
     ///
     /// # Examples
     ///
@@ -116,18 +117,18 @@ impl Link {
     /// # Errors
     ///
     /// - [`LinkErrorKind::Taken`] if every slot has a consumer.
-    /// - In shared memory also [`LinkErrorKind::Untrusted`] if another user could write to the files of the link (because
-    ///   another user has created it, for example), [`LinkErrorKind::System`] if this user cannot write to them,
-    ///   [`LinkErrorKind::NotFound`] if the link was removed since it was opened, and [`LinkErrorKind::Invalid`] in a forked
-    ///   child (see [`Link`]).
+    /// - In shared memory also [`LinkErrorKind::Untrusted`] if another user could write to the files of the
+    ///   link (because another user has created it, for example), [`LinkErrorKind::System`] if this user
+    ///   cannot write to them, [`LinkErrorKind::NotFound`] if the link was removed since it was opened, and
+    ///   [`LinkErrorKind::Invalid`] in a forked child (see [`Link`]).
     pub fn consumer(&self) -> Result<Consumer<'static>, LinkError> {
         self.consumer_from(Start::Next)
     }
 
     /// [`Link::consumer`] with another start.
     ///
-    /// Of older fragments it gets those that the producer may not overwrite yet. The first read reports how many of the
-    /// requested ones were lost ([`TangoError::Overrun`](crate::TangoError::Overrun)).
+    /// Of older fragments it gets those that the producer may not overwrite yet. The first read reports how
+    /// many of the requested ones were lost ([`TangoError::Overrun`](crate::TangoError::Overrun)).
     ///
     /// # Errors
     ///
@@ -156,19 +157,20 @@ impl Link {
 
     /// A consumer that the producer waits for, but only for a limited time.
     ///
-    /// If it keeps the producer waiting for longer than [`Producer::with_patience`] allows, it is evicted: it loses what it
-    /// has not read by then, gets [`TangoError::Evicted`](crate::TangoError::Evicted), and has then joined again. It reads by
-    /// copy, and takes one of the slots.
+    /// If it keeps the producer waiting for longer than [`Producer::with_patience`] allows, it is evicted:
+    /// it loses what it has not read by then, gets [`TangoError::Evicted`](crate::TangoError::Evicted), and
+    /// has then joined again. It reads by copy, and takes one of the slots.
     ///
-    /// It suits readers that should get every fragment while they work, but must not stop the others when they do not: a
-    /// logger, or a debugger that stops at a breakpoint.
+    /// It suits readers that should get every fragment while they work, but must not stop the others when
+    /// they do not: a logger, or a debugger that stops at a breakpoint.
     ///
     /// # Errors
     ///
     /// - [`LinkErrorKind::Taken`] if every slot has a consumer.
     /// - [`LinkErrorKind::Invalid`] if the link was built without observers.
-    /// - In shared memory also [`LinkErrorKind::System`], [`LinkErrorKind::NotFound`] and [`LinkErrorKind::Invalid`] as for
-    ///   [`Link::consumer`]. Never [`LinkErrorKind::Untrusted`], because every copy is validated.
+    /// - In shared memory also [`LinkErrorKind::System`], [`LinkErrorKind::NotFound`] and
+    ///   [`LinkErrorKind::Invalid`] as for [`Link::consumer`]. Never [`LinkErrorKind::Untrusted`], because
+    ///   every copy is validated.
     ///
     /// # Examples
     ///
@@ -202,8 +204,8 @@ impl Link {
     ///
     /// # Safety
     ///
-    /// While the consumer or a slice from it exists, nothing writes to the files of the link except this library: neither
-    /// another user nor a program of this user.
+    /// While the consumer or a slice from it exists, nothing writes to the files of the link except this
+    /// library: neither another user nor a program of this user.
     ///
     /// # Errors
     ///
@@ -230,16 +232,18 @@ impl Link {
 
     /// An observer that starts with the next published fragment.
     ///
-    /// It reads what it can, by validated copy, and the producer does not know of it. There can be any number of observers.
+    /// It reads what it can, by validated copy, and the producer does not know of it. There can be any
+    /// number of observers.
     ///
-    /// An observer can read about the newest `depth - depth / 32` fragments, as long as their payloads are there: the producer
-    /// gives up the fragments that it overwrites next by that much ahead, and before a batch by up to 32 fragments or
-    /// `depth / 8`, whichever is less. An observer cannot be woken, so one that waits and parks looks at intervals
-    /// ([`Wait::ParkAfter`](crate::Wait)).
+    /// An observer can read about the newest `depth - depth / 32` fragments, as long as their payloads are
+    /// there: the producer gives up the fragments that it overwrites next by that much ahead, and before a
+    /// batch by up to 32 fragments or `depth / 8`, whichever is less. An observer cannot be woken, so one
+    /// that waits and parks looks at intervals ([`Wait::ParkAfter`](crate::Wait)).
     ///
     /// # Errors
     ///
-    /// [`LinkErrorKind::Invalid`] if the link was built without observers, and in a forked child (see [`Link`]).
+    /// [`LinkErrorKind::Invalid`] if the link was built without observers, and in a forked child (see
+    /// [`Link`]).
     ///
     /// # Examples
     ///
@@ -323,8 +327,9 @@ impl Link {
 
     /// Ends the link for good.
     ///
-    /// Calls of the producer that wait return [`TangoError::Closed`](crate::TangoError::Closed). Readers drain what was
-    /// published, and then find the link closed. Any thread or process may call this, any number of times.
+    /// Calls of the producer that wait return [`TangoError::Closed`](crate::TangoError::Closed). Readers
+    /// drain what was published, and then find the link closed. Any thread or process may call this, any
+    /// number of times.
     ///
     /// # Errors
     ///
@@ -354,8 +359,8 @@ impl Link {
 
     /// The state of the link at one moment.
     ///
-    /// The fields are read one after the other while other threads and processes change them, so they need not fit together
-    /// exactly.
+    /// The fields are read one after the other while other threads and processes change them, so they need
+    /// not fit together exactly.
     ///
     /// # Examples
     ///
@@ -402,24 +407,27 @@ impl Link {
 
     /// Makes readers map the memory of the producer writable, which is faster on AMD processors.
     ///
-    /// It concerns the readers that this handle and its clones create from now on. They still only load from that memory.
-    /// Existing readers keep their mappings. On the heap, nothing happens.
+    /// It concerns the readers that this handle and its clones create from now on. They still only load
+    /// from that memory. Existing readers keep their mappings. On the heap, nothing happens.
     ///
-    /// On an AMD processor, a load through a writable mapping takes over a cache line that another core has written. A load
-    /// through a read-only mapping leaves the line shared, and the producer waits when it writes there again. Measured on a
-    /// Zen 4: the round trip of a bare word takes 1.4 to 1.8 times as long through a read-only mapping, and the round trip of
-    /// a fragment 1.1 to 1.6 times, to an observer or to one of several consumers that wait. A consumer that is the only one
-    /// to wait gains next to nothing, because it reads a hot slot that it maps writable anyway; nor does a reader of a
-    /// stream. There is an effect only if the files are in memory (tmpfs, hugetlbfs), which is the default.
+    /// On an AMD processor, a load through a writable mapping takes over a cache line that another core has
+    /// written. A load through a read-only mapping leaves the line shared, and the producer waits when it
+    /// writes there again. Measured on a Zen 4: the round trip of a bare word takes 1.4 to 1.8 times as
+    /// long through a read-only mapping, and the round trip of a fragment 1.1 to 1.6 times, to an observer
+    /// or to one of several consumers that wait. A consumer that is the only one to wait gains next to
+    /// nothing, because it reads a hot slot that it maps writable anyway; nor does a reader of a stream.
+    /// There is an effect only if the files are in memory (tmpfs, hugetlbfs), which is the default.
     ///
-    /// The price: the page tables no longer prevent a stray store in the reader's process (in foreign code, for example) from
-    /// damaging the link for every process. Call this only in processes that you trust as much as the producer's.
+    /// The price: the page tables no longer prevent a stray store in the reader's process (in foreign code,
+    /// for example) from damaging the link for every process. Call this only in processes that you trust as
+    /// much as the producer's.
     ///
     /// # Errors
     ///
-    /// [`LinkErrorKind::System`] if this user cannot write to the file of the producer, [`LinkErrorKind::NotFound`] if the
-    /// link was removed or its file replaced since it was opened, [`LinkErrorKind::Invalid`] in a forked child (see
-    /// [`Link`]). Readers then map the memory read-only, as before.
+    /// [`LinkErrorKind::System`] if this user cannot write to the file of the producer,
+    /// [`LinkErrorKind::NotFound`] if the link was removed or its file replaced since it was opened,
+    /// [`LinkErrorKind::Invalid`] in a forked child (see [`Link`]). Readers then map the memory read-only,
+    /// as before.
     ///
     /// # Examples
     ///
@@ -439,13 +447,13 @@ impl Link {
 
     /// Removes this link, as [`Link::remove_named`] does, but never a later link of the same name.
     ///
-    /// Attached producers and readers go on undisturbed; the memory is freed when the last of them is gone. On the heap,
-    /// nothing happens.
+    /// Attached producers and readers go on undisturbed; the memory is freed when the last of them is gone.
+    /// On the heap, nothing happens.
     ///
     /// # Errors
     ///
-    /// [`LinkErrorKind::NotFound`] if the link has been removed already; [`LinkErrorKind::Invalid`] in a forked child (see
-    /// [`Link`]); otherwise as [`Link::remove_named`].
+    /// [`LinkErrorKind::NotFound`] if the link has been removed already; [`LinkErrorKind::Invalid`] in a
+    /// forked child (see [`Link`]); otherwise as [`Link::remove_named`].
     ///
     /// # Examples
     ///

@@ -1,6 +1,7 @@
 //! [`HeapLink`]: a link on the heap, for threads of one process.
 //!
-//! The `Link` and everything that it gives out share the memory through an `Arc`. The last of them to be dropped frees it.
+//! The `Link` and everything that it gives out share the memory through an `Arc`. The last of them to be
+//! dropped frees it.
 #![allow(unsafe_code)]
 
 use alloc::boxed::Box;
@@ -79,7 +80,8 @@ impl HeapLink {
         Ok(link)
     }
 
-    /// Makes the words exist for the model checker; of each slot, as many as metadata and `payload` words take.
+    /// Makes the words exist for the model checker; of each slot, as many as metadata and `payload` words
+    /// take.
     #[cfg(all(loom, test))]
     pub(super) fn touch(&self, payload: usize) {
         self.head.touch();
@@ -92,8 +94,8 @@ impl HeapLink {
     }
 
     fn borrowed_parts(&self) -> Parts<'_> {
-        // SAFETY: both are arrays of atomics without padding (their size is their alignment), borrowed from `self` like the
-        // result.
+        // SAFETY: both are arrays of atomics without padding (their size is their alignment), borrowed from
+        // `self` like the result.
         let (ring, region) = unsafe {
             (
                 core::slice::from_raw_parts(self.ring.as_ptr().cast(), self.ring.len() * (SLOT / WORD)),
@@ -115,8 +117,8 @@ impl HeapLink {
 
     /// The link as long as an `Arc` of it is kept.
     ///
-    /// `'static` stands for that. Everything that is built on the result keeps an `Arc` in the field that is dropped last,
-    /// and hands out nothing that outlives a borrow of itself.
+    /// `'static` stands for that. Everything that is built on the result keeps an `Arc` in the field that
+    /// is dropped last, and hands out nothing that outlives a borrow of itself.
     fn kept(this: &Arc<Self>) -> &'static Self {
         // SAFETY: the memory of an `Arc` does not move, and lives until the last `Arc` is dropped: see above.
         unsafe { &*Arc::as_ptr(this) }

@@ -1,6 +1,7 @@
 //! The everyday API: a [`Link`](crate::Link) whose sizes are chosen at run time.
 //!
-//! A link has one producer and any number of readers. It lives on the heap, for threads, or in shared memory, for processes:
+//! A link has one producer and any number of readers. It lives on the heap, for threads, or in shared
+//! memory, for processes:
 //!
 //! ```text
 //!   LinkBuilder ---- build ----------------> Link on the heap
@@ -14,15 +15,16 @@
 //!        `---------- observer -------------> Consumer     reads what it can, by copy
 //! ```
 //!
-//! The `Link`, its clones, the [`Producer`](crate::Producer) and the [`Consumer`](crate::Consumer)s each own a share of the
-//! memory. They can be sent to other threads and dropped in any order; the last one frees the memory.
+//! The `Link`, its clones, the [`Producer`](crate::Producer) and the [`Consumer`](crate::Consumer)s each
+//! own a share of the memory. They can be sent to other threads and dropped in any order; the last one
+//! frees the memory.
 //!
-//! In shared memory, what can change meanwhile: another process may take the producer or a slot, stop the link, or remove its
-//! name, at any time. Whoever is attached then goes on undisturbed. If a process dies, the kernel releases what it held, and
-//! the others notice.
+//! In shared memory, what can change meanwhile: another process may take the producer or a slot, stop the
+//! link, or remove its name, at any time. Attached producers and readers then go on undisturbed. If a
+//! process dies, the kernel releases what it held, and the others notice.
 //!
-//! Programs without an allocator, or with storage in a `static`, use [`MCache`](crate::MCache), [`DCache`](crate::DCache),
-//! [`Fseq`](crate::Fseq) and [`Fctl`](crate::Fctl) instead.
+//! Programs without an allocator, or with storage in a `static`, use [`MCache`](crate::MCache),
+//! [`DCache`](crate::DCache), [`Fseq`](crate::Fseq) and [`Fctl`](crate::Fctl) instead.
 //!
 //! # Examples
 //!
@@ -45,7 +47,8 @@
 //! # Ok::<(), rust_tango::LinkError>(())
 //! ```
 
-// Reading order: `heap` (links on the heap), `handle` (`Link`), `by_name` (opening, listing, removing), `builder`.
+// Reading order: `heap` (links on the heap), `handle` (`Link`), `by_name` (opening, listing, removing),
+// `builder`.
 mod heap;
 
 mod handle;

@@ -1,8 +1,8 @@
 //! The lock of the base folder: one process at a time removes or replaces links.
 //!
-//! While a process holds the lock ([`with_base_lock`]), the name of a link that it has opened leads to the same link. The
-//! lock is held for a few system calls. Everything that takes longer is done without it, because a process that is stopped
-//! (SIGSTOP) while it holds the lock blocks all others.
+//! While a process holds the lock ([`with_base_lock`]), the name of a link that it has opened leads to the
+//! same link. The lock is held for a few system calls. Everything that takes longer is done without it,
+//! because a process that is stopped (SIGSTOP) while it holds the lock blocks all others.
 
 use std::fs::File;
 use std::io;
@@ -22,8 +22,8 @@ use crate::error::LinkError;
 
 /// Name of the file whose lock it is.
 pub(super) const LOCK_FILE: &str = ".lock";
-/// How long to wait for the lock. It is held longer than a few system calls only by a process that did not find space for a
-/// link and tries again.
+/// How long to wait for the lock. It is held longer than a few system calls only by a process that did not
+/// find space for a link and tries again.
 const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Runs `work` while no other process removes or replaces a link below `base`, which must exist.
@@ -62,8 +62,8 @@ fn lock_base(folder: &OwnedFd, base: &Path, patience: Duration) -> Result<File, 
         LinkError::system(format!("cannot lock {}", base.join(LOCK_FILE).display()), error)
     };
     let access = OFlag::O_WRONLY | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC | OFlag::O_NONBLOCK | OFlag::O_NOCTTY;
-    // In a base folder that several users share, the umask decides which of them may remove links. The others may not read
-    // the file, because a read lock would be enough to keep out those who may write.
+    // In a base folder that several users share, the umask decides which of them may remove links. The
+    // others may not read the file, because a read lock would be enough to keep out those that may write.
     let mode = Mode::from_bits_truncate(0o622);
     loop {
         // First without O_CREAT: some systems refuse that flag for a file of another user.
@@ -140,7 +140,8 @@ mod tests {
             assert_eq!(inside.fetch_add(1, Ordering::Relaxed), 0);
             std::thread::sleep(Duration::from_millis(2));
             inside.fetch_sub(1, Ordering::Relaxed);
-            // The other threads, on their way to the lock, may delete the folder before a file in it is locked.
+            // The other threads, on their way to the lock, may delete the folder before a file in it is
+            // locked.
             while make_link(scratch.path(), "quotes").is_none() {}
             remove(scratch.path(), "quotes")?.delete()
         };

@@ -33,8 +33,8 @@ pub(crate) fn remove_dead(explicit: Option<&Path>, name: &str) -> Result<(), Lin
     with_base_lock(&base, || Dead::remove(&base, &Folder::open(&base, name)?))?.delete()
 }
 
-/// Removes every link that no process holds, and what remains of processes that died while they created or removed a
-/// link. Returns what became of each link.
+/// Removes every link that no process holds, and what remains of processes that died while they created or
+/// removed a link. Returns what became of each link.
 #[allow(clippy::type_complexity)]
 pub(crate) fn remove_all_dead(
     explicit: Option<&Path>,

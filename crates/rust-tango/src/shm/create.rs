@@ -146,7 +146,8 @@ fn fill(
         let hot_slot = make(&hot_slot_name(slot), SMALL_FILE, layout::hot_slot_in_child(geometry))?;
         layout::write_header(hot_slot.map.words(), Kind::HotSlot, &[slot as u64]);
     }
-    // Before other processes see the link: an error here (too many open files, for example) leaves nothing behind.
+    // Before other processes see the link: an error here (too many open files, for example) leaves nothing
+    // behind.
     let link = ShmLink::attach(base.to_path_buf(), staging.open()?)?;
     let files = ProducerFiles::of(&link, tx)?;
     Ok((link, files))

@@ -36,8 +36,8 @@ impl ProducerFiles {
     }
 }
 
-/// The process that creates a link or takes it over has the lock of its producer from the start: until it takes the
-/// producer, or drops the last `Link` of that origin. (Readers may outlive that `Link`.)
+/// The process that creates a link or takes it over has the lock of its producer from the start: until it
+/// takes the producer, or drops the last `Link` of that origin. (Readers may outlive that `Link`.)
 #[derive(Debug, Default)]
 pub(crate) struct Reservation(Mutex<Option<ProducerFiles>>);
 
@@ -91,8 +91,8 @@ impl ShmLink {
 
     pub(crate) fn consumer(this: &Arc<Self>, start: Start) -> Result<Consumer<'static>, LinkError> {
         this.check_trust()?;
-        // SAFETY: the check has found that only this user and root can write to the files. That they do it only through
-        // this library is required by the documentation of links.
+        // SAFETY: the check has found that only this user and root can write to the files. That they do it
+        // only through this library is required by the documentation of links.
         unsafe { Self::seated(this, start, Mode::Reliable) }
     }
 
@@ -186,8 +186,8 @@ mod tests {
     use super::*;
     use crate::error::LinkErrorKind;
 
-    /// Polls in vain for some time, publishes a fragment, and takes it. Returns the address of the hot slot that had the
-    /// fragment, or `None` if it was taken from the ring.
+    /// Polls in vain for some time, publishes a fragment, and takes it. Returns the address of the hot slot
+    /// that had the fragment, or `None` if it was taken from the ring.
     fn taken_from(tx: &Producer<'_>, rx: &mut Consumer<'_>) -> Option<usize> {
         (0..10).for_each(|_| assert!(rx.poll().unwrap().is_none()));
         let n = tx.publish(&[7; 24], 0, 0, 0).unwrap().seq;

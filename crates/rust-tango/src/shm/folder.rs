@@ -6,9 +6,9 @@
 //!     tx, ...     regular files with one name                        Folder::open_file
 //! ```
 //!
-//! Below the base folder, nothing here follows a symbolic link: each step goes from an open folder to a name in it. The
-//! base folder itself may be reached through symbolic links, except for the default one, because its parent lets every user
-//! create entries. Nothing here changes a link.
+//! Below the base folder, nothing here follows a symbolic link: each step goes from an open folder to a
+//! name in it. The base folder itself may be reached through symbolic links, except for the default one,
+//! because its parent lets every user create entries. Nothing here changes a link.
 
 use std::env;
 use std::ffi::{OsStr, OsString};
@@ -31,8 +31,8 @@ pub(super) const NAME_MAX: usize = 200;
 const READ_FOLDER: OFlag = OFlag::O_RDONLY.union(OFlag::O_DIRECTORY).union(OFlag::O_CLOEXEC);
 const SEARCH_FOLDER: OFlag = OFlag::O_PATH.union(OFlag::O_DIRECTORY).union(OFlag::O_CLOEXEC);
 
-/// Checks the name of a link: 1 to 200 ASCII letters, digits, `-`, `_` and `.`, not beginning with `.` or `-`. Such a name
-/// needs no quotes in a shell and leads to no other folder.
+/// Checks the name of a link: 1 to 200 ASCII letters, digits, `-`, `_` and `.`, not beginning with `.` or
+/// `-`. Such a name needs no quotes in a shell and leads to no other folder.
 pub(crate) fn check_name(name: &str) -> Result<(), LinkError> {
     let allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte);
     if (1..=NAME_MAX).contains(&name.len()) && name.bytes().all(allowed) && !name.starts_with(['.', '-']) {
@@ -44,12 +44,13 @@ pub(crate) fn check_name(name: &str) -> Result<(), LinkError> {
     Err(LinkError::new(LinkErrorKind::Invalid, message))
 }
 
-/// The base folder: the explicit one, else `TANGO_DIR`, else `/dev/shm/tango-UID`. It is absolute, so that a later change
-/// of the working directory does not matter.
+/// The base folder: the explicit one, else `TANGO_DIR`, else `/dev/shm/tango-UID`. It is absolute, so that
+/// a later change of the working directory does not matter.
 pub(crate) fn base_dir(explicit: Option<&Path>) -> PathBuf {
     let from_environment = || env::var_os("TANGO_DIR").filter(|dir| !dir.is_empty()).map(PathBuf::from);
     let named = explicit.map(Path::to_path_buf).or_else(from_environment).unwrap_or_else(default_base);
-    // This fails for an empty path or in a deleted working directory. Opening the folder returns the error then.
+    // This fails for an empty path or in a deleted working directory. Opening the folder returns the error
+    // then.
     std::path::absolute(&named).unwrap_or(named)
 }
 
@@ -105,8 +106,8 @@ impl Folder {
     ///
     /// # Errors
     ///
-    /// `Invalid` name; `NotFound`; `Incompatible` if the name is not that of a folder; `Untrusted` if the default base folder
-    /// belongs to another user; `System`.
+    /// `Invalid` name; `NotFound`; `Incompatible` if the name is not that of a folder; `Untrusted` if the
+    /// default base folder belongs to another user; `System`.
     pub(crate) fn open(base: &Path, name: &str) -> Result<Self, LinkError> {
         check_name(name)?;
         let parent = open_base(base)?;
@@ -123,12 +124,13 @@ impl Folder {
         }
     }
 
-    /// Opens a file of the link for reading, and also for writing if `write`, with an open file description of its own.
+    /// Opens a file of the link for reading, and also for writing if `write`, with an open file description
+    /// of its own.
     ///
     /// # Errors
     ///
-    /// `NotFound` if the file does not exist, or no longer; `Incompatible` if it is not a regular file; `Untrusted` if it is
-    /// a symbolic link or has a second name; `System`.
+    /// `NotFound` if the file does not exist, or no longer; `Incompatible` if it is not a regular file;
+    /// `Untrusted` if it is a symbolic link or has a second name; `System`.
     pub(crate) fn open_file(&self, file: &str, write: bool) -> Result<File, LinkError> {
         let path = self.path.join(file);
         let refused = |kind, what| Err(LinkError::new(kind, format!("{} {what}", path.display())));
@@ -163,8 +165,8 @@ impl Folder {
         }
     }
 
-    /// All files in the folder whose names are those of lockable files of a link, whatever their content, open for reading.
-    /// Entries that are not regular files are left out, because no process can hold them.
+    /// All files in the folder whose names are those of lockable files of a link, whatever their content,
+    /// open for reading. Entries that are not regular files are left out, because no process can hold them.
     ///
     /// # Errors
     ///

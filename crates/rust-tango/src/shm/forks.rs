@@ -1,11 +1,12 @@
-//! What a forked child finds at the addresses of mapped link files: private memory in which the link looks closed.
+//! What a forked child finds at the addresses of mapped link files: private memory in which the link looks
+//! closed.
 //!
-//! A child does not inherit the mappings of link files. If it did, two processes would write as one. But the child
-//! does inherit every pointer into them, and sooner or later it drops some of the owners (a payload on the stack of
-//! the thread that forked, for example). So the first thing that a child does is to map private memory at the same
-//! addresses. That memory is zero except for a few words, which make the link look closed ([`ChildWords`]). Nothing
-//! that an inherited producer, consumer, payload or batch does there reaches another process, and the inherited
-//! [`ShmLink`](super::link::ShmLink) returns errors.
+//! A child does not inherit the mappings of link files. If it did, two processes would write as one. But
+//! the child does inherit every pointer into them, and sooner or later it drops some of the owners (a
+//! payload on the stack of the thread that forked, for example). So the first thing that a child does is to
+//! map private memory at the same addresses. That memory is zero except for a few words, which make the
+//! link look closed ([`ChildWords`]). Nothing that an inherited producer, consumer, payload or batch does
+//! there reaches another process, and the inherited [`ShmLink`](super::link::ShmLink) returns errors.
 //!
 //! The mappings of a process form a list. Entries are reused, and never freed:
 //!
@@ -16,13 +17,13 @@
 //!   len > 0    `start` and `words` are valid, and a child maps memory there
 //! ```
 //!
-//! Who writes an entry: the thread that maps or unmaps. Who reads it: a child, between its `fork` and its first own
-//! instruction (`pthread_atfork`). The child has one thread; the other threads of its parent may have been anywhere
-//! when it was forked. So there is no lock, and `len` is stored last when an entry is filled and first when it is
-//! cleared.
+//! The thread that maps or unmaps writes an entry. A child reads it, between its `fork` and its first own
+//! instruction (`pthread_atfork`). The child has one thread; the other threads of its parent may
+//! have been anywhere when it was forked. So there is no lock, and `len` is stored last when an entry is
+//! filled and first when it is cleared.
 //!
-//! Not covered: a child that the C library's `fork` did not make (a bare `clone`, for example) finds nothing at these
-//! addresses.
+//! Not covered: a child that the C library's `fork` did not make (a bare `clone`, for example) finds
+//! nothing at these addresses.
 #![allow(unsafe_code)]
 
 use std::io;
@@ -32,7 +33,8 @@ use nix::libc;
 
 use crate::sync::{AcqRel, Acquire, AtomicPtr, AtomicU64, Relaxed, Release, StaticU64};
 
-/// How many forks lie between this process and the ancestor that first asked. Differs between child and parent.
+/// How many forks lie between this process and the ancestor that first asked. Differs between child and
+/// parent.
 static FORKS: StaticU64 = StaticU64::new(0);
 
 /// The process to which a mapping or a thread belongs.
@@ -58,13 +60,14 @@ impl Process {
 
 /// Makes every child that is forked from now on run [`in_child`] first.
 fn register_handler() -> io::Result<()> {
-    // No lock, because another thread could hold it while this process forks. If two threads register at once, the
-    // handler is registered twice. That does no harm: each fork then counts twice, and the second run finds the
-    // addresses taken.
+    // No lock, because another thread could hold it while this process forks. If two threads register at
+    // once, the handler is registered twice. That does no harm: each fork then counts twice, and the second
+    // run finds the addresses taken.
     static REGISTERED: StaticU64 = StaticU64::new(0);
     // Miri has no fork.
     if !cfg!(miri) && REGISTERED.load(Relaxed) == 0 {
-        // SAFETY: `in_child` may run at any time: it reads memory that is never freed, and makes system calls.
+        // SAFETY: `in_child` may run at any time: it reads memory that is never freed, and makes system
+        // calls.
         let error = unsafe { libc::pthread_atfork(None, None, Some(in_child)) };
         if error != 0 {
             return Err(io::Error::from_raw_os_error(error));
@@ -102,14 +105,15 @@ static ENTRIES: AtomicPtr<Entry> = AtomicPtr::new(ptr::null_mut());
 static FREE: StaticU64 = StaticU64::new(0);
 
 fn entries() -> impl Iterator<Item = &'static Entry> {
-    // SAFETY: null, or an entry that was leaked, so it is valid for ever, and only shared references to it exist.
+    // SAFETY: null, or an entry that was leaked, so it is valid for ever, and only shared references to it
+    // exist.
     let newest = unsafe { ENTRIES.load(Acquire).as_ref() };
     std::iter::successors(newest, |entry| entry.next)
 }
 
 impl Entry {
-    /// Adds a mapping of `len` bytes at `start`, which children do not inherit, and the words of their replacement for
-    /// it that are not zero.
+    /// Adds a mapping of `len` bytes at `start`, which children do not inherit, and the words of their
+    /// replacement for it that are not zero.
     pub(super) fn of(start: *const AtomicU64, len: usize, in_child: ChildWords) -> io::Result<&'static Self> {
         register_handler()?;
         let entry = Self::free();
@@ -155,7 +159,8 @@ impl Entry {
         }
     }
 
-    /// Gives the entry back. The caller unmaps afterwards: children must not touch what may be mapped there next.
+    /// Gives the entry back. The caller unmaps afterwards: children must not touch what may be mapped there
+    /// next.
     pub(super) fn forget(&self) {
         self.len.store(0, Release);
         // Counted before it is free, so that the count never falls below zero.
@@ -164,7 +169,8 @@ impl Entry {
     }
 }
 
-/// Runs first in each forked child: maps private memory at the addresses of all mappings that it did not inherit.
+/// Runs first in each forked child: maps private memory at the addresses of all mappings that it did not
+/// inherit.
 extern "C" fn in_child() {
     FORKS.fetch_add(1, Relaxed);
     for entry in entries() {
@@ -174,8 +180,8 @@ extern "C" fn in_child() {
         }
         let wanted = ptr::without_provenance_mut(start);
         let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_NORESERVE | libc::MAP_FIXED_NOREPLACE;
-        // SAFETY: the kernel replaces no mapping. Where there is one, it returns an error or, before Linux 4.17,
-        // another address.
+        // SAFETY: the kernel replaces no mapping. Where there is one, it returns an error or, before Linux
+        // 4.17, another address.
         let got = unsafe { libc::mmap(wanted, len, libc::PROT_READ | libc::PROT_WRITE, flags, -1, 0) };
         if got != wanted {
             // There is memory already (this is a child of a child), or the kernel has none to give.
@@ -187,8 +193,8 @@ extern "C" fn in_child() {
         }
         for (index, value) in &entry.words {
             if let Some(at) = index.load(Relaxed).checked_sub(1).filter(|at| (*at as usize) < len / 8) {
-                // SAFETY: a word inside of the memory that was just mapped, which is page-aligned and writable. This
-                // is the only thread of the process.
+                // SAFETY: a word inside of the memory that was just mapped, which is page-aligned and
+                // writable. This is the only thread of the process.
                 unsafe { got.cast::<u64>().add(at as usize).write(value.load(Relaxed)) };
             }
         }

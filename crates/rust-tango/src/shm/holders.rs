@@ -1,7 +1,7 @@
 //! Which processes hold a link: [`Holders`], for messages and for removing dead links.
 //!
-//! Whether a file is held is decided by its lock ([`lock`]). Which process holds it is read from `/proc`, as far as this
-//! process may read there. The process ids are a hint for people; nothing depends on them.
+//! Whether a file is held is decided by its lock ([`lock`]). Which process holds it is read from `/proc`,
+//! as far as this process may read there. The process ids are a hint for people; nothing depends on them.
 
 use std::fmt;
 use std::fs::{self, File};
@@ -14,11 +14,11 @@ use crate::error::{LinkError, LinkErrorKind};
 
 /// The processes that hold the files of a link at one moment. See [`Link::holders`](crate::Link::holders).
 ///
-/// A link without holders is dead: [`Link::remove_dead`](crate::Link::remove_dead) removes it. Observers hold nothing.
-/// Processes may join or leave before the caller reads the answer.
+/// A link without holders is dead: [`Link::remove_dead`](crate::Link::remove_dead) removes it. Observers
+/// hold nothing. Processes may join or leave before the caller reads the answer.
 ///
-/// [`Display`](fmt::Display) writes a part of a sentence: `its producer (tx, process 812) and the consumer in slot 0 (rx.0,
-/// process 815)`, or `nobody`.
+/// [`Display`](fmt::Display) writes a part of a sentence: `its producer (tx, process 812) and the consumer
+/// in slot 0 (rx.0, process 815)`, or `nobody`.
 ///
 /// # Examples
 ///
@@ -47,8 +47,8 @@ pub struct Holders(Vec<Holder>);
 pub struct Holder {
     /// The role that goes with the file.
     pub party: Party,
-    /// Ids of the processes that have the lock: one, or several after a fork. Empty if this process cannot see them,
-    /// because they are in another pid namespace or belong to another user.
+    /// Ids of the processes that have the lock: one, or several after a fork. Empty if this process cannot
+    /// see them, because they are in another pid namespace or belong to another user.
     pub processes: Vec<u32>,
 }
 
@@ -56,7 +56,8 @@ pub struct Holder {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Party {
-    /// The producer. Also a process that has created the link or taken it over and has not taken the producer yet.
+    /// The producer. Also a process that has created the link or taken it over and has not taken the
+    /// producer yet.
     Producer,
     /// The reliable or evictable consumer in this slot.
     Consumer(usize),
@@ -198,7 +199,8 @@ impl Vacant {
         if held.is_empty() {
             return Ok(vacant);
         }
-        // A process has joined in between. Release the locks before its id is looked up, which takes some time.
+        // A process has joined in between. Release the locks before its id is looked up, which takes some
+        // time.
         drop(vacant);
         Err(Holders::holding(&held).refuse(&folder.name))
     }
@@ -207,7 +209,8 @@ impl Vacant {
 impl Drop for Vacant {
     fn drop(&mut self) {
         for (_, file) in &self.files {
-            // Closing the file unlocks it too, but only after the exit or exec of a child that was forked meanwhile.
+            // Closing the file unlocks it too, but only after the exit or exec of a child that was forked
+            // meanwhile.
             let _ = lock::unlock(file);
         }
     }
@@ -218,8 +221,8 @@ pub(super) fn that_lock(name: &str, file: (u64, u64)) -> Vec<u32> {
     locks_in_proc(&[file], |found| found == name).into_iter().map(|(process, _)| process).collect()
 }
 
-/// Which processes hold the lock of which of these files (device and inode), as far as this process may see them.
-/// `has_name`: whether one of the files may have this name.
+/// Which processes hold the lock of which of these files (device and inode), as far as this process may see
+/// them. `has_name`: whether one of the files may have this name.
 fn locks_in_proc(files: &[(u64, u64)], has_name: impl Fn(&str) -> bool) -> Vec<(u32, (u64, u64))> {
     let mut found = Vec::new();
     if files.is_empty() {
@@ -229,7 +232,8 @@ fn locks_in_proc(files: &[(u64, u64)], has_name: impl Fn(&str) -> bool) -> Vec<(
         let Some(id) = process.file_name().to_str().and_then(|name| name.parse().ok()) else { continue };
         let descriptors = fs::read_dir(process.path().join("fd"));
         for descriptor in descriptors.into_iter().flatten().flatten() {
-            // Checks the name first: asking for the metadata of an arbitrary file could block on a network server.
+            // Checks the name first: asking for the metadata of an arbitrary file could block on a network
+            // server.
             let is_ours = |path: &Path| {
                 let name = path.file_name().and_then(|name| name.to_str());
                 name.is_some_and(|name| has_name(name.trim_end_matches(" (deleted)")))

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!   file   offset
-//!   tx     0       header: magic, version, geometry                    written once, when the link is created
+//!   tx     0       header: magic, version, geometry        written once, when the link is created
 //!          4096    Head (6 x 128 bytes)
 //!          8192    ring: `depth` slots; then the region
 //!   rx.N   0       header: magic, version, N
@@ -13,11 +13,13 @@
 //!          128     command word: not 0 when the link is stopped
 //! ```
 //!
-//! Files consist of words of eight bytes in the byte order of the machine, which a link never leaves. `docs/layout.md`
-//! describes every word, and the tests of this folder (`layout_doc`) compare that text with this code.
+//! Files consist of words of eight bytes in the byte order of the machine, which a link never leaves.
+//! `docs/layout.md` describes every word, and the tests of this folder (`layout_doc`) compare that text
+//! with this code.
 //!
-//! A header is read once. Every field is checked against its range and against the real size of the file, and the
-//! values that were checked are kept. The header is never read again, because another process could have changed it.
+//! A header is read once. Every field is checked against its range and against the real size of the file,
+//! and the values that were checked are kept. The header is never read again, because another process could
+//! have changed it.
 #![allow(unsafe_code)]
 
 use super::forks::ChildWords;
@@ -122,7 +124,8 @@ pub(super) fn geometry_fields(geometry: &Geometry) -> [u64; 8] {
     [depth as u64, mtu as u64, slot as u64, region as u64, consumers as u64, observers.into(), credits, start]
 }
 
-/// Reads the geometry from a header of `tx` that has passed [`check_header`]. `file_len` is the real size of the file.
+/// Reads the geometry from a header of `tx` that has passed [`check_header`]. `file_len` is the real size
+/// of the file.
 pub(super) fn read_geometry(header: &[AtomicU64], file_len: u64, what: &str) -> Result<Geometry, LinkError> {
     let wrong = |why| LinkError::new(LinkErrorKind::Incompatible, format!("{what} has a bad header: {why}"));
     let field = |index: usize| header[2 + index].load(Relaxed);
@@ -186,8 +189,9 @@ unsafe fn at<T>(file: &[AtomicU64], offset: usize) -> &T {
     let words = &file[offset / WORD..][..size_of::<T>() / WORD];
     let value: *const T = words.as_ptr().cast();
     assert!(value.is_aligned(), "files are mapped at the start of a page");
-    // SAFETY: the words are borrowed for as long as the result, as many as a `T` takes, and aligned for it. They are
-    // atomics, so they may be written through shared references, and so may the whole `T`: the caller's promise.
+    // SAFETY: the words are borrowed for as long as the result, as many as a `T` takes, and aligned for it.
+    // They are atomics, so they may be written through shared references, and so may the whole `T`: the
+    // caller's promise.
     unsafe { &*value }
 }
 

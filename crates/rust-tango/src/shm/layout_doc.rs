@@ -1,7 +1,7 @@
 //! Compares `docs/layout.md` with the code: every offset, size, limit and magic number in its tables.
 //!
-//! Fields that are private to other modules are found by their content. Each `u32` of a test file holds its own offset, so
-//! a field tells by its value where it lies.
+//! Fields that are private to other modules are found by their content. Each `u32` of a test file holds its
+//! own offset, so a field tells by its value where it lies.
 
 use std::fmt::Debug;
 use std::fs;
@@ -22,8 +22,9 @@ use crate::ring::metadata::{Control, FragmentMetadata};
 use crate::ring::region::GRANULE;
 use crate::ring::slots::SLOT;
 
-/// The tables of the text, by the section and the title row of each: rows of cells.
+/// The text, and its tables.
 struct Text {
+    /// With one space between words, however it is wrapped.
     whole: String,
     tables: Vec<Table>,
 }
@@ -61,6 +62,7 @@ impl Text {
                 in_table = true;
             }
         }
+        let whole = whole.split_whitespace().collect::<Vec<_>>().join(" ");
         Some(Self { whole, tables })
     }
 
@@ -352,7 +354,7 @@ fn words_of_a_consumer_and_its_hot_slot() {
     let [_, room, _] = expected.try_into().unwrap();
     let (size, near) = (format!("`size` is at most {}", room[1]), format!("first {NEAR} bytes of `room`"));
     assert!(text.whole.contains(&size) && text.whole.contains(&near), "{size}, {near}");
-    assert!(text.whole.contains(&format!("more than\n{NEAR} bytes, `begun`")));
+    assert!(text.whole.contains(&format!("more than {NEAR} bytes, `begun`")));
 }
 
 /// Each table of the text is compared by one of the tests above, or has no numbers of the layout.

@@ -5,12 +5,13 @@
 //!   .old-PID-RANDOM    a removed link. Any process may delete it at any time.
 //! ```
 //!
-//! A process that dies while it creates or removes a link leaves a hidden folder behind. The next process that creates or
-//! removes a link deletes it ([`clear_leftovers`]). A link in the making has no locked file for a moment at first. It may
-//! be deleted then although its creator is alive; the creator notices and starts again.
+//! A process that dies while it creates or removes a link leaves a hidden folder behind. The next process
+//! that creates or removes a link deletes it ([`clear_leftovers`]). A link in the making has no locked file
+//! for a moment at first. It may be deleted then although its creator is alive; the creator notices and
+//! starts again.
 //!
-//! Files are deleted only under the names that files of links have, each through its open folder. So neither a symbolic
-//! link nor a foreign file in a folder can direct a deletion elsewhere.
+//! Files are deleted only under the names that files of links have, each through its open folder. So
+//! neither a symbolic link nor a foreign file in a folder can direct a deletion elsewhere.
 
 use std::collections::hash_map::RandomState;
 use std::ffi::{OsStr, OsString};
@@ -32,8 +33,9 @@ pub(super) const NEW: &str = ".new";
 /// Prefix of the hidden folder of a removed link.
 pub(super) const OLD: &str = ".old";
 
-/// A name for a hidden folder that was never used before and never will be: a creator recognises by the name that its
-/// folder has been deleted. The process id is for people; it is not unique, because each pid namespace has its own.
+/// A name for a hidden folder that was never used before and never will be: a creator recognises by the
+/// name that its folder has been deleted. The process id is for people; it is not unique, because each pid
+/// namespace has its own.
 pub(super) fn hidden_name(prefix: &str) -> String {
     format!("{prefix}-{}-{}", process::id(), RandomState::new().build_hasher().finish())
 }
@@ -45,8 +47,8 @@ fn is_hidden(name: &str, prefix: &str) -> bool {
     numbers.and_then(|rest| rest.split_once('-')).is_some_and(|(id, count)| is_number(id) && is_number(count))
 }
 
-/// Deletes removed links, and links in the making whose creators have died. Errors are ignored: what cannot be deleted
-/// hinders nobody.
+/// Deletes removed links, and links in the making whose creators have died. Errors are ignored: what cannot
+/// be deleted does no harm.
 pub(super) fn clear_leftovers(base: &OwnedFd) {
     for entry in entries(base).unwrap_or_default() {
         let Some(entry) = entry.to_str() else { continue };
@@ -54,7 +56,8 @@ pub(super) fn clear_leftovers(base: &OwnedFd) {
         if is_hidden(entry, OLD) {
             let _ = delete_folder(base, entry);
         } else if is_hidden(entry, NEW) && !has_locked_file(base, entry) {
-            // Its creator may be alive and have locked a file since. Under another name, the folder cannot be published.
+            // Its creator may be alive and have locked a file since. Under another name, the folder cannot
+            // be published.
             let old = hidden_name(OLD);
             if renameat2(base, entry, base, old.as_str(), RenameFlags::RENAME_NOREPLACE).is_ok() {
                 let _ = delete_folder(base, &old);
@@ -86,8 +89,8 @@ pub(super) fn is_folder(parent: &OwnedFd, name: &OsStr) -> bool {
     found.is_ok_and(|found| found.st_mode & SFlag::S_IFMT.bits() == SFlag::S_IFDIR.bits())
 }
 
-/// Deletes the folder of a link. If it contains anything but files of a link, nothing is deleted and the answer is
-/// `ENOTEMPTY`.
+/// Deletes the folder of a link. If it contains anything but files of a link, nothing is deleted and the
+/// answer is `ENOTEMPTY`.
 fn delete_folder(parent: &OwnedFd, entry: &str) -> nix::Result<()> {
     let dir = match open_folder(parent, entry) {
         Err(Errno::ENOENT) => return Ok(()),

@@ -27,8 +27,9 @@ const STOP_PATIENCE: Duration = Duration::from_millis(100);
 
 /// A link in shared memory. All its files are mapped read-only.
 ///
-/// The producer and the consumers of this process have further mappings, writable, of the files that they own. Readers
-/// have a writable mapping of `tx` if [`map_writable`](Self::map_writable) was called before they were made.
+/// The producer and the consumers of this process have further mappings, writable, of the files that they
+/// own. Readers have a writable mapping of `tx` if [`map_writable`](Self::map_writable) was called before
+/// they were made.
 #[derive(Debug)]
 pub(crate) struct ShmLink {
     pub(super) folder: Folder,
@@ -93,8 +94,8 @@ impl ShmLink {
 
     /// The link as long as an `Arc` of it is kept.
     ///
-    /// `'static` stands for that. Everything that is built on the result keeps an `Arc` in the field that is dropped
-    /// last, and hands out nothing that outlives a borrow of itself.
+    /// `'static` stands for that. Everything that is built on the result keeps an `Arc` in the field that
+    /// is dropped last, and hands out nothing that outlives a borrow of itself.
     pub(super) fn kept(this: &Arc<Self>) -> &'static Self {
         // SAFETY: the memory of an `Arc` does not move, and lives until the last `Arc` is dropped: see above.
         unsafe { &*Arc::as_ptr(this) }
@@ -133,8 +134,8 @@ impl ShmLink {
         Ok(())
     }
 
-    /// Refuses to go on in a child that was forked since the link was opened: it has private memory in place of the link
-    /// ([`forks`](super::forks)).
+    /// Refuses to go on in a child that was forked since the link was opened: it has private memory in
+    /// place of the link ([`forks`](super::forks)).
     pub(super) fn check_process(&self) -> Result<(), LinkError> {
         if self.tx_map.is_of_this_process() {
             return Ok(());
@@ -175,8 +176,8 @@ impl ShmLink {
         self.check_process()?;
         let path = self.folder.path.join("ctl").display().to_string();
         let file = self.folder.open_file("ctl", true)?;
-        // Another user that may only read can take a read lock and keep it. All processes store the same value here, so
-        // the store is done without the lock then.
+        // Another user that may only read can take a read lock and keep it. All processes store the same
+        // value here, so the store is done without the lock then.
         let is_locked = lock::lock_within(&file, STOP_PATIENCE)
             .map_err(|error| LinkError::system(format!("cannot lock {path}"), error))?;
         let map = Mapping::read_write(&file, SMALL_FILE, layout::CTL_IN_CHILD)
@@ -184,7 +185,8 @@ impl ShmLink {
         // Pairs with the acquire fence in `Parts::ending`.
         layout::command(map.words()).store(1, ordering("link.stop", Release));
         if is_locked {
-            // Closing the file unlocks it too, but only after the exit or exec of a child that was forked meanwhile.
+            // Closing the file unlocks it too, but only after the exit or exec of a child that was forked
+            // meanwhile.
             let _ = lock::unlock(&file);
         }
         self.parts().head.eventcount.wake_all();

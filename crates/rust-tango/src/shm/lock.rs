@@ -1,9 +1,9 @@
 //! Liveness: a process that holds the lock of a file is alive.
 //!
-//! The lock belongs to an open file description, not to a process (`F_OFD_SETLK`). The kernel releases it when the last
-//! descriptor of that description is closed, so whenever its owner dies, even by `kill -9`. It involves no process ids, so
-//! it means the same in every pid namespace, and two descriptions of one file exclude each other within a process, too.
-//! States of a file:
+//! The lock belongs to an open file description, not to a process (`F_OFD_SETLK`). The kernel releases it
+//! when the last descriptor of that description is closed, so whenever its owner dies, even by `kill -9`.
+//! It involves no process ids, so it means the same in every pid namespace, and two descriptions of one
+//! file exclude each other within a process, too. States of a file:
 //!
 //! ```text
 //!       try_lock, lock_within
@@ -12,12 +12,13 @@
 //!            unlock, or the last close
 //! ```
 //!
-//! An owner has a write lock. A read lock ([`keep_free`]) prevents others from becoming the owner, and does not count as
-//! one. It keeps processes from joining a link while it is removed.
+//! An owner has a write lock. A read lock ([`keep_free`]) prevents others from becoming the owner, and does
+//! not count as one. It keeps processes from joining a link while it is removed.
 //!
-//! A process opens the file again for each lock, and keeps the descriptor to itself. A child shares the description between
-//! fork and exec, or for ever if it never calls exec. Closing the file releases the lock only after the copy of the child is
-//! closed, too, whereas [`unlock`] releases it at once. So an owner that ends in good order calls `unlock`.
+//! A process opens the file again for each lock, and keeps the descriptor to itself. A child shares the
+//! description between fork and exec, or for ever if it never calls exec. Closing the file releases the
+//! lock only after the copy of the child is closed, too, whereas [`unlock`] releases it at once. So an
+//! owner that ends in good order calls `unlock`.
 
 use std::fs::File;
 use std::io;
@@ -62,13 +63,14 @@ pub(crate) fn lock_within(file: &File, patience: Duration) -> io::Result<bool> {
     }
 }
 
-/// Whether another description holds the lock of the file. Takes no lock. The file may be open for reading only, and the
-/// caller's own lock does not count.
+/// Whether another description holds the lock of the file. Takes no lock. The file may be open for reading
+/// only, and the caller's own lock does not count.
 ///
-/// `false` proves that an owner whose lock was seen before has gone. `true` may be out of date when it is returned.
+/// `false` proves that an owner whose lock was seen before has gone. `true` may be out of date when it is
+/// returned.
 pub(crate) fn is_locked(file: &File) -> io::Result<bool> {
-    // Asks which lock would block a read lock: only a write lock does. A process that may not write to the file can hold a
-    // read lock, so that must not count as an owner.
+    // Asks which lock would block a read lock: only a write lock does. A process that may not write to the
+    // file can hold a read lock, so that must not count as an owner.
     let mut answer = whole_file(libc::F_RDLCK);
     fcntl(file, FcntlArg::F_OFD_GETLK(&mut answer))?;
     Ok(answer.l_type != libc::F_UNLCK as libc::c_short)
@@ -181,7 +183,8 @@ mod tests {
         let holder = scratch.file("tx", 8);
         let reader = scratch.open("tx", false);
         assert!(try_lock(&holder).unwrap());
-        // The child has the description as its standard input, so the lock stays when this process closes its copy.
+        // The child has the description as its standard input, so the lock stays when this process closes
+        // its copy.
         let mut child = Command::new("sleep").arg("60").stdin(Stdio::from(holder)).spawn().unwrap();
         assert!(is_locked(&reader).unwrap());
         child.kill().unwrap();

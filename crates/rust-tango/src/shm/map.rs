@@ -5,25 +5,26 @@
 //! mapping   |<---- words(): len bytes as AtomicU64 ---->| (rest of a huge page, never touched)
 //! ```
 //!
-//! Invariants: a `Mapping` covers at least one word. The file was long enough when it was mapped. The memory stays
-//! mapped until the `Mapping` is dropped. A forked child has private memory there ([`forks`](super::forks)).
+//! Invariants: a `Mapping` covers at least one word. The file was long enough when it was mapped. The
+//! memory stays mapped until the `Mapping` is dropped. A forked child has private memory there
+//! ([`forks`](super::forks)).
 //!
-//! | file | who writes, through [`Mapping::read_write`] |
+//! | file | writer, through [`Mapping::read_write`] |
 //! |---|---|
 //! | `tx`, `rx.N` | the process that holds the lock of the file |
 //! | `tx.N` | the process that holds the lock of `tx`, and the process that holds the lock of `rx.N` |
 //! | `ctl` | any process that stops the link; all of them store the same value |
 //!
-//! Every process reads, and only with `Relaxed` loads, because its mapping is [`Mapping::read_only`] unless the caller
-//! asked otherwise. The standard library allows no more on read-only memory than a relaxed load of at most one word;
-//! any other access may be compiled to an instruction that writes. Fences, which touch no memory, provide the order.
-//! (The assembly in `cpu` writes to no memory that it reads, either.)
+//! Every process reads, and only with `Relaxed` loads, because its mapping is [`Mapping::read_only`] unless
+//! the caller asked otherwise. The standard library allows no more on read-only memory than a relaxed load
+//! of at most one word; any other access may be compiled to an instruction that writes. Fences, which touch
+//! no memory, provide the order. (The assembly in `cpu` writes to no memory that it reads, either.)
 //!
-//! Not covered: a process with write permission truncates the file while it is mapped. Touching the lost pages raises
-//! SIGBUS. A full filesystem does not: all space is reserved when a link is created.
+//! Not covered: a process with write permission truncates the file while it is mapped. Touching the lost
+//! pages raises SIGBUS. A full filesystem does not: all space is reserved when a link is created.
 
-// Mapping and unmapping change the address space, and a slice is made from the address that the kernel returns.
-// Neither can be written in safe code.
+// Mapping and unmapping change the address space, and a slice is made from the address that the kernel
+// returns. Neither can be written in safe code.
 #![allow(unsafe_code)]
 
 use std::fs::File;
@@ -45,7 +46,8 @@ const _: () = assert!(size_of::<AtomicU64>() == WORD && align_of::<AtomicU64>() 
 /// The first `len` bytes of a file, shared with every process that maps them.
 #[derive(Debug)]
 pub(crate) struct Mapping {
-    /// Start of the mapping, page-aligned. Valid for reads until `drop`, and for writes if made by `read_write`.
+    /// Start of the mapping, page-aligned. Valid for reads until `drop`, and for writes if made by
+    /// `read_write`.
     start: NonNull<AtomicU64>,
     /// How many words there are at `start`, at least 1.
     words: usize,
@@ -63,15 +65,15 @@ unsafe impl Send for Mapping {}
 unsafe impl Sync for Mapping {}
 
 impl Mapping {
-    /// Maps the first `len` bytes for loads only, and only `Relaxed` ones (see the module). `in_child`: the words that
-    /// are not zero in a forked child.
+    /// Maps the first `len` bytes for loads only, and only `Relaxed` ones (see the module). `in_child`: the
+    /// words that are not zero in a forked child.
     ///
     /// The pages are mapped before the call returns, so the first access costs no page fault.
     ///
     /// # Errors
     ///
-    /// `InvalidInput`: `len` is zero or not a multiple of 8. `UnexpectedEof`: the file is shorter than `len`. Otherwise
-    /// the error of the system call that failed.
+    /// `InvalidInput`: `len` is zero or not a multiple of 8. `UnexpectedEof`: the file is shorter than
+    /// `len`. Otherwise the error of the system call that failed.
     pub(crate) fn read_only(file: &File, len: usize, in_child: ChildWords) -> io::Result<Self> {
         Self::new(file, len, ProtFlags::PROT_READ, in_child)
     }
@@ -87,8 +89,9 @@ impl Mapping {
 
     /// The mapped bytes as words. The first word lies at the start of a page.
     ///
-    /// Other processes store into them at any time. If the mapping is read-only, the caller may use `load(Relaxed)` and
-    /// nothing else: a store ends the process, and on some machines so does a stronger load.
+    /// Other processes store into them at any time. If the mapping is read-only, the caller may use
+    /// `load(Relaxed)` and nothing else: a store ends the process, and on some machines so does a stronger
+    /// load.
     pub(crate) fn words(&self) -> &[AtomicU64] {
         // SAFETY: `self` is borrowed for as long as the slice.
         unsafe { self.words_for() }
@@ -100,11 +103,12 @@ impl Mapping {
     ///
     /// The slice, and everything that is made from it, is gone before the `Mapping` is dropped.
     pub(super) unsafe fn words_for<'a>(&self) -> &'a [AtomicU64] {
-        // SAFETY: `start` is not null, aligned to a page and so to a word, and `words` words of one mapping follow,
-        // less than `isize::MAX` bytes because the kernel has found room for them. They stay mapped until the `Mapping`
-        // is dropped, by when the slice is gone, as the caller promises. Any eight bytes are a valid `AtomicU64` (size and alignment
-        // are asserted above), and what other threads and processes store meanwhile is within its interior mutability.
-        // That a read-only mapping is only loaded from is the duty of the callers, all of which are in this crate.
+        // SAFETY: `start` is not null, aligned to a page and so to a word, and `words` words of one mapping
+        // follow, less than `isize::MAX` bytes because the kernel has found room for them. They stay mapped
+        // until the `Mapping` is dropped, by when the slice is gone, as the caller promises. Any eight
+        // bytes are a valid `AtomicU64` (size and alignment are asserted above), and what other threads and
+        // processes store meanwhile is within its interior mutability. That a read-only mapping is only
+        // loaded from is the duty of the callers, all of which are in this crate.
         unsafe { slice::from_raw_parts(self.start.as_ptr(), self.words) }
     }
 
@@ -127,16 +131,16 @@ impl Mapping {
             let message = format!("the file has {size} bytes, but {mapped} are needed");
             return Err(io::Error::new(io::ErrorKind::UnexpectedEof, message));
         }
-        // Populating the mapping now saves page faults later. A sparse file is not populated: filling the holes that
-        // another process left would cost memory without bound.
+        // Populating the mapping now saves page faults later. A sparse file is not populated: filling the
+        // holes that another process left would cost memory without bound.
         let whole = metadata.blocks().saturating_mul(512) >= size;
         let populate = if whole { MapFlags::MAP_POPULATE } else { MapFlags::empty() };
         let flags = MapFlags::MAP_SHARED | populate;
-        // SAFETY: without an address and without MAP_FIXED, the kernel chooses a free range, so no memory in use is
-        // replaced. Nothing refers to the new range yet.
+        // SAFETY: without an address and without MAP_FIXED, the kernel chooses a free range, so no memory
+        // in use is replaced. Nothing refers to the new range yet.
         let start = unsafe { mmap(None, mapped, access, flags, file, 0) }?;
-        // SAFETY: the range is exactly the new mapping. The advice changes what a fork copies, and nothing in this
-        // process.
+        // SAFETY: the range is exactly the new mapping. The advice changes what a fork copies, and nothing
+        // in this process.
         let prepared = unsafe { madvise(start, mapped.get(), MmapAdvise::MADV_DONTFORK) }
             .map_err(io::Error::from)
             .and_then(|()| Entry::of(start.cast().as_ptr(), mapped.get(), in_child));
@@ -160,8 +164,9 @@ impl Drop for Mapping {
             return;
         }
         self.entry.forget();
-        // SAFETY: `start` and `mapped` are the address and length of the mapping, which is unmapped here and nowhere else.
-        // No slice of it is left: each was bound to a borrow of `self`, or is gone by the promise of `words_for`.
+        // SAFETY: `start` and `mapped` are the address and length of the mapping, which is unmapped here
+        // and nowhere else. No slice of it is left: each was bound to a borrow of `self`, or is gone by the
+        // promise of `words_for`.
         let result = unsafe { munmap(self.start.cast(), self.mapped.get()) };
         debug_assert!(result.is_ok(), "cannot unmap {} bytes: {result:?}", self.mapped);
     }
@@ -169,8 +174,8 @@ impl Drop for Mapping {
 
 /// How many bytes a mapping of `len` bytes of this file covers, which is also how long the file must be.
 ///
-/// On hugetlbfs: `len` rounded up to whole huge pages, because files and mappings there consist of whole pages. Elsewhere:
-/// `len`.
+/// On hugetlbfs: `len` rounded up to whole huge pages, because files and mappings there consist of whole
+/// pages. Elsewhere: `len`.
 pub(crate) fn mapped_len(file: &File, len: usize) -> io::Result<usize> {
     let filesystem = fstatfs(file)?;
     if filesystem.filesystem_type() != HUGETLBFS_MAGIC {

@@ -18,21 +18,24 @@
 //!
 //! # What this layer promises
 //!
-//! - **One writing process per file.** Only the process that holds the lock of a file may write it (for `tx.N`: the lock of
-//!   `tx`). All other processes map the file read-only, so a stray store is a segmentation fault. Three exceptions:
-//!   - The consumer in slot N maps `tx.N` writable, because that is faster on AMD processors. It stores one word there when
-//!     it takes its slot. Any other store from its process can mislead only that consumer
+//! - **One writing process per file.** Only the process that holds the lock of a file may write it (for
+//!   `tx.N`: the lock of `tx`). All other processes map the file read-only, so a stray store is a
+//!   segmentation fault. Three exceptions:
+//!   - The consumer in slot N maps `tx.N` writable, because that is faster on AMD processors. It stores one
+//!     word there when it takes its slot. Any other store from its process can mislead only that consumer
 //!     ([`hot_slot`](crate::ring::hot_slot)).
-//!   - A process that calls [`Link::map_writable`](crate::Link::map_writable) maps `tx` writable for its readers, which only
-//!     load from it.
-//!   - A process that stops the link stores into `ctl` even if another process keeps the lock of `ctl`. All processes store
-//!     the same value there.
-//! - **A link is complete or absent.** One rename gives the folder its name, and one rename takes it away. No process opens
-//!   half a link, and none waits for a process that creates one ([`staging`], [`removal`]).
-//! - **The lock of a file proves that its owner lives**, not a process id and not a clock ([`lock`]). A process that removes
-//!   a dead link asks for the locks of all its files, and keeps other processes from joining meanwhile ([`holders`]).
-//! - **Mapped memory becomes atomics in [`map`] and nowhere else.** A forked child does not inherit it: the child finds every
-//!   link closed, in private memory ([`forks`]).
+//!   - A process that calls [`Link::map_writable`](crate::Link::map_writable) maps `tx` writable for its
+//!     readers, which only load from it.
+//!   - A process that stops the link stores into `ctl` even if another process keeps the lock of `ctl`. All
+//!     processes store the same value there.
+//! - **A link is complete or absent.** One rename gives the folder its name, and one rename takes it away.
+//!   No process opens half a link, and none waits for a process that creates one ([`staging`],
+//!   [`removal`]).
+//! - **The lock of a file proves that its owner lives**, not a process id and not a clock ([`lock`]). A
+//!   process that removes a dead link asks for the locks of all its files, and keeps other processes from
+//!   joining meanwhile ([`holders`]).
+//! - **Mapped memory becomes atomics in [`map`] and nowhere else.** A forked child does not inherit it: the
+//!   child finds every link closed, in private memory ([`forks`]).
 //!
 //! # Trust
 //!

@@ -12,8 +12,8 @@ use crate::error::{LinkError, LinkErrorKind};
 #[derive(Debug)]
 pub(super) struct Owned {
     pub(super) map: Mapping,
-    /// Holds the lock. It is unlocked explicitly: closing the file does not unlock it while a child that was forked
-    /// meanwhile has a copy of the descriptor.
+    /// Holds the lock. It is unlocked explicitly: closing the file does not unlock it while a child that
+    /// was forked meanwhile has a copy of the descriptor.
     file: File,
 }
 
@@ -22,8 +22,8 @@ impl Owned {
     ///
     /// # Errors
     ///
-    /// `NotFound`: the link was removed before the lock was taken, so no other process would ever find the new owner.
-    /// `System`.
+    /// `NotFound`: the link was removed before the lock was taken, so no other process would ever find the
+    /// new owner. `System`.
     pub(super) fn take(
         file: File,
         len: usize,
@@ -52,8 +52,8 @@ impl Drop for Owned {
     }
 }
 
-/// Maps a file that will be written, and fills its holes first: a store into a hole of a full filesystem would end the
-/// process.
+/// Maps a file that will be written, and fills its holes first: a store into a hole of a full filesystem
+/// would end the process.
 pub(super) fn map_for_writing(
     file: &File,
     len: usize,

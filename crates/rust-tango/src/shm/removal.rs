@@ -39,13 +39,13 @@ impl Removed {
 
 /// Takes the name from a link.
 ///
-/// The caller holds the base lock ([`with_base_lock`](super::base_lock::with_base_lock)). Without it, the name may lead to
-/// another link by now, which was created after another process had removed the first.
+/// The caller holds the base lock ([`with_base_lock`](super::base_lock::with_base_lock)). Without it, the
+/// name may lead to another link by now, which was created after another process had removed the first.
 ///
 /// # Errors
 ///
-/// `NotFound`; `Incompatible` if the folder contains anything but files of a link (a subfolder never is one, whatever its
-/// name), and then nothing has been changed; `System`.
+/// `NotFound`; `Incompatible` if the folder contains anything but files of a link (a subfolder never is
+/// one, whatever its name), and then nothing has been changed; `System`.
 pub(super) fn remove(base: &Path, name: &str) -> Result<Removed, LinkError> {
     let folder = Folder::open(base, name)?;
     let path = &folder.path;
@@ -72,15 +72,16 @@ pub(super) fn remove(base: &Path, name: &str) -> Result<Removed, LinkError> {
     Ok(Removed { base: base.to_path_buf(), parent, folder, hidden, files })
 }
 
-/// A link that no process holds and that has lost its name. Until its files are deleted, no process can join it, not even
-/// one that has opened it before.
+/// A link that no process holds and that has lost its name. Until its files are deleted, no process can
+/// join it, not even one that has opened it before.
 pub(super) struct Dead {
     removed: Removed,
     _vacant: Vacant,
 }
 
 impl Dead {
-    /// Takes the name from this link if no process holds it. The caller holds the base lock, as for [`remove`].
+    /// Takes the name from this link if no process holds it. The caller holds the base lock, as for
+    /// [`remove`].
     ///
     /// # Errors
     ///

@@ -1,4 +1,5 @@
-//! Shared by the unit tests of this folder: a folder that is removed when its test ends or panics, and a small link.
+//! Shared by the unit tests of this folder: a folder that is removed when its test ends or panics, and a
+//! small link.
 
 use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::{Path, PathBuf};

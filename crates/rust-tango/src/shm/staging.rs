@@ -8,9 +8,9 @@
 //!                           clear_leftovers, if no file in it is locked
 //! ```
 //!
-//! So no process ever opens half a link. Creating one needs no lock: if two processes want the same name, the rename
-//! decides between them. A process that dies on the way leaves a hidden folder behind, which blocks nobody and is deleted
-//! later ([`leftovers`](super::leftovers)).
+//! So no process ever opens half a link. Creating one needs no lock: if two processes want the same name,
+//! the rename decides between them. A process that dies on the way leaves a hidden folder behind, which
+//! blocks no other process and is deleted later ([`leftovers`](super::leftovers)).
 
 use std::cell::RefCell;
 use std::ffi::OsStr;
@@ -48,7 +48,8 @@ pub(super) struct Staging {
 }
 
 impl Staging {
-    /// Makes the hidden folder for the link `name` below `base`, which must exist. Its files get the permissions `mode`.
+    /// Makes the hidden folder for the link `name` below `base`, which must exist. Its files get the
+    /// permissions `mode`.
     pub(super) fn new(base: &Path, name: &str, mode: u32) -> Result<Self, LinkError> {
         check_name(name)?;
         let parent = open_base(base)?;
@@ -82,8 +83,8 @@ impl Staging {
         })
     }
 
-    /// Makes a file of `len` zero bytes, locks it, and reserves its space, so that touching it later cannot fail. On
-    /// hugetlbfs the length is rounded up to whole pages.
+    /// Makes a file of `len` zero bytes, locks it, and reserves its space, so that touching it later cannot
+    /// fail. On hugetlbfs the length is rounded up to whole pages.
     ///
     /// # Errors
     ///
@@ -97,7 +98,8 @@ impl Staging {
         self.files.borrow_mut().push(file.to_owned());
         self.set_mode(&opened, self.mode).map_err(cannot)?;
         let opened = File::from(opened);
-        // Locked before the space is reserved, which takes a while: other processes see that the creator is alive.
+        // Locked before the space is reserved, which takes a while: other processes see that the creator is
+        // alive.
         lock::try_lock(&opened)
             .map_err(|error| LinkError::system(format!("cannot lock {}", path.display()), error))?;
         space::reserve(&opened, len).map_err(|error| {
@@ -118,7 +120,8 @@ impl Staging {
 
     /// Gives the folder its name. From then on other processes can open it.
     ///
-    /// `false`: the name is in use, or another process has deleted the folder. The link in the making is gone then.
+    /// `false`: the name is in use, or another process has deleted the folder. The link in the making is
+    /// gone then.
     ///
     /// # Errors
     ///
@@ -155,8 +158,8 @@ impl Staging {
         self.dir.as_ref().expect("the folder is open until it is published")
     }
 
-    /// Files and folder are made for the owner alone. Other permissions are set afterwards, because the umask would
-    /// restrict them.
+    /// Files and folder are made for the owner alone. Other permissions are set afterwards, because the
+    /// umask would restrict them.
     fn set_mode(&self, entry: &OwnedFd, mode: u32) -> nix::Result<()> {
         if self.mode == 0o600 { Ok(()) } else { fchmod(entry, Mode::from_bits_truncate(mode)) }
     }
@@ -165,16 +168,18 @@ impl Staging {
 impl Drop for Staging {
     fn drop(&mut self) {
         if let Some(dir) = &self.dir {
-            // Needs no new descriptor, because there may be none left. What fails here is left to `clear_leftovers`.
+            // Needs no new descriptor, because there may be none left. What fails here is left to
+            // `clear_leftovers`.
             let _ = delete_files(&self.parent, &self.hidden, dir, &self.files.take());
         }
     }
 }
 
-/// Creates the link `name` below `base`, which must exist, from the files that `fill` makes and keeps open, and so locked.
+/// Creates the link `name` below `base`, which must exist, from the files that `fill` makes and keeps open,
+/// and so locked.
 ///
-/// `None`: another process has created a link of that name meanwhile, or has deleted the folder before its first file was
-/// locked. Nothing of the new link is left, and the caller looks again at what exists.
+/// `None`: another process has created a link of that name meanwhile, or has deleted the folder before its
+/// first file was locked. Nothing of the new link is left, and the caller looks again at what exists.
 ///
 /// First deletes what remains of processes that died while they created or removed a link.
 ///
@@ -197,7 +202,8 @@ pub(super) fn make<T>(
         }
     };
     match attempt() {
-        // There may be space for one link, and two processes have tried at once. Under the lock, one tries at a time.
+        // There may be space for one link, and two processes have tried at once. Under the lock, one tries
+        // at a time.
         Err(error) if error.io_error().is_some_and(|error| error.kind() == io::ErrorKind::StorageFull) => {
             with_base_lock(base, || Ok(attempt())).unwrap_or(Err(error))
         }
@@ -323,7 +329,8 @@ mod tests {
                     with_base_lock(base, || Ok(())).unwrap();
                 }
             });
-            // A few attempts may fail before the file is locked, which takes microseconds. Reserving takes milliseconds.
+            // A few attempts may fail before the file is locked, which takes microseconds. Reserving takes
+            // milliseconds.
             let made = (0..10).find_map(|_| {
                 let made = make(base, "large", 0o600, |staging| staging.create_file("tx", 128 << 20));
                 made.unwrap()

@@ -1,8 +1,9 @@
-//! Which users can write to a link: if any user other than this one and root can, a zero-copy reader is refused.
+//! Which users can write to a link: if any user other than this one and root can, a zero-copy reader is
+//! refused.
 //!
-//! A reliable consumer hands out `&[u8]` into memory that another process writes. That is sound only if nothing but this
-//! library writes there. The library assumes so of all programs of this user and of root, and [`check`] makes sure that no
-//! other user can:
+//! A reliable consumer hands out `&[u8]` into memory that another process writes. That is sound only if
+//! nothing but this library writes there. The library assumes so of all programs of this user and of root,
+//! and [`check`] makes sure that no other user can:
 //!
 //! ```text
 //! /                     each folder: owned by root or this user, and writable by no other user.
@@ -14,7 +15,8 @@
 //!                       regular, with one name, on a filesystem whose mappings are coherent
 //! ```
 //!
-//! The mode is enough to check: an access control list that lets other users write also sets the group bits of the mode.
+//! The mode is enough to check: an access control list that lets other users write also sets the group bits
+//! of the mode.
 
 use std::fmt::Display;
 use std::fs::{self, File, Metadata};
@@ -35,8 +37,9 @@ use crate::error::{LinkError, LinkErrorKind};
 
 const RAMFS_MAGIC: FsType = FsType(0x8584_58f6);
 const ZFS_SUPER_MAGIC: FsType = FsType(0x2fc1_2fc1);
-/// Local filesystems on which all mappings of a file are the same memory. EXT4 includes ext2 and ext3. Overlayfs is not
-/// among them: opening a file of a lower layer for writing copies it, and earlier mappings keep the old file.
+/// Local filesystems on which all mappings of a file are the same memory. EXT4 includes ext2 and ext3.
+/// Overlayfs is not among them: opening a file of a lower layer for writing copies it, and earlier mappings
+/// keep the old file.
 const COHERENT: [FsType; 8] = [
     TMPFS_MAGIC,
     HUGETLBFS_MAGIC,
@@ -53,12 +56,13 @@ const STICKY: u32 = 0o1000;
 
 /// Checks that no user except this one and root can write to the link: see the module.
 ///
-/// `files` are the files that were opened from `folder`. The answer stays true until this user or root changes permissions.
+/// `files` are the files that were opened from `folder`. The answer stays true until this user or root
+/// changes permissions.
 ///
 /// # Errors
 ///
-/// `Untrusted`, with the path, what is wrong with it, and what can be used instead; `NotFound` if the folder has been
-/// removed or replaced since it was opened; `System`.
+/// `Untrusted`, with the path, what is wrong with it, and what can be used instead; `NotFound` if the
+/// folder has been removed or replaced since it was opened; `System`.
 pub(crate) fn check(folder: &Folder, files: &[&File]) -> Result<(), LinkError> {
     let trusted = Trusted::now();
     let path = match fs::canonicalize(&folder.path) {
