@@ -1,4 +1,4 @@
-//! The everyday API: a [`Link`](crate::Link) whose sizes are chosen at run time.
+//! The everyday API: a [`Link`] whose sizes are chosen at run time.
 //!
 //! A link has one producer and any number of readers. It lives on the heap, for threads, or in shared
 //! memory, for processes:

@@ -33,7 +33,7 @@
 //!   [`removal`]).
 //! - **The lock of a file proves that its owner lives**, not a process id and not a clock ([`lock`]). A
 //!   process that removes a dead link asks for the locks of all its files, and keeps other processes from
-//!   joining meanwhile ([`holders`]).
+//!   joining meanwhile ([`mod@holders`]).
 //! - **Mapped memory becomes atomics in [`map`] and nowhere else.** A forked child does not inherit it: the
 //!   child finds every link closed, in private memory ([`forks`]).
 //!
