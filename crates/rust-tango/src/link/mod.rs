@@ -47,11 +47,14 @@
 //! # Ok::<(), rust_tango::LinkError>(())
 //! ```
 
-// Reading order: `heap` (links on the heap), `handle` (`Link`), `by_name` (opening, listing, removing),
-// `builder`.
+// Reading order: `heap` (links on the heap), `handle` (`Link`), `shared` (what only shared links have), `by_name`
+// (opening, listing, removing), `builder`.
 mod heap;
 
 mod handle;
+
+#[cfg(all(feature = "shm", target_os = "linux"))]
+mod shared;
 
 #[cfg(all(feature = "shm", target_os = "linux"))]
 mod by_name;

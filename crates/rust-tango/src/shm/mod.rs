@@ -97,9 +97,10 @@ mod create;
 mod by_name;
 
 #[cfg(all(test, not(miri)))]
-mod layout_doc;
-#[cfg(all(test, not(miri)))]
 mod scratch;
+
+#[cfg(all(test, not(miri)))]
+mod layout_doc;
 
 pub(crate) use by_name::{folder_of_links, holders, list, remove, remove_all_dead, remove_dead};
 pub(crate) use create::{Existing, create};
