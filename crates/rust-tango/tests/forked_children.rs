@@ -251,3 +251,33 @@ fn removed_links_have_no_effect_in_the_child() {
     let memory: Vec<u8> = (0..=255).cycle().take(1 << 20).collect();
     in_child("memory", || assert!(memory.iter().zip((0..=255).cycle()).all(|(byte, n)| *byte == n)));
 }
+
+/// The handle has never been used in the parent.
+#[test]
+fn a_handle_that_was_only_opened_finds_the_link_stopped() {
+    let folder = TestFolder::new();
+    let _made = builder(&folder).create("quotes").unwrap();
+    let link = Link::open_in(folder.path(), "quotes").unwrap();
+    in_child("an unused handle", || assert!(link.status().stopped));
+}
+
+/// At number 0, the zeros in place of its hot slot would look like a fragment.
+#[test]
+fn a_consumer_that_reads_its_own_hot_slot() {
+    let folder = TestFolder::new();
+    for start in [0, 1, u64::MAX, 0_u64.wrapping_sub(5)] {
+        let link = builder(&folder).start(start).create("quotes").unwrap();
+        let (tx, mut rx) = (link.producer().unwrap(), link.consumer().unwrap());
+        for _ in 0..5 {
+            assert!((0..100).all(|_| rx.poll().unwrap().is_none()));
+            tx.send(b"newest").unwrap();
+            assert!(rx.poll().unwrap().is_some());
+        }
+        assert!((0..100).all(|_| rx.poll().unwrap().is_none()));
+        in_child("a consumer with a hot slot", || {
+            assert!((0..100).all(|_| rx.poll().unwrap().is_none()) && rx.is_closed());
+        });
+        drop((tx, rx));
+        link.remove().unwrap();
+    }
+}

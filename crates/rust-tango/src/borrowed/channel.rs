@@ -1,12 +1,18 @@
-//! [`ChannelBuilder`]: a whole channel of the borrowed API.
+//! [`ChannelBuilder`]: all parts of a channel at once.
 
-use crate::borrowed::dcache::DCache;
-use crate::borrowed::fctl::Fctl;
-use crate::borrowed::fseq::Fseq;
-use crate::borrowed::mcache::MCache;
+use super::dcache::DCache;
+use super::fctl::Fctl;
+use super::fseq::Fseq;
+use super::mcache::MCache;
 use crate::metrics::Metrics;
 
-/// Makes the parts of a link of the borrowed API.
+/// Makes all parts of a channel of the borrowed API: an [`MCache`], a [`DCache`], an [`Fseq`], and on
+/// request an [`Fctl`] and [`Metrics`].
+///
+/// `DEPTH` is the number of fragments of the ring, a power of two from 2. `COUNT` is the number of payloads
+/// that the [`DCache`] has room for, at least `DEPTH`. `SIZE` is the largest payload, in bytes.
+///
+/// # Examples
 ///
 /// ```
 /// use rust_tango::{ChannelBuilder, Consumer, Producer};
@@ -27,7 +33,7 @@ pub struct ChannelBuilder<const DEPTH: usize, const COUNT: usize, const SIZE: us
     metrics: bool,
 }
 
-/// What [`ChannelBuilder::build`] makes.
+/// The parts that [`ChannelBuilder::build`] makes. See [`ChannelBuilder`] for an example.
 pub type Channel<const DEPTH: usize, const COUNT: usize, const SIZE: usize> =
     (MCache<DEPTH>, DCache<COUNT, SIZE>, Fseq, Option<Fctl>, Option<Metrics>);
 
@@ -40,33 +46,44 @@ impl<const DEPTH: usize, const COUNT: usize, const SIZE: usize> Default
 }
 
 impl<const DEPTH: usize, const COUNT: usize, const SIZE: usize> ChannelBuilder<DEPTH, COUNT, SIZE> {
-    /// No flow control, no metrics, sequence numbers from 1.
+    /// No flow control, no metrics, sequence numbers from 1. See [`ChannelBuilder`] for an example.
     pub const fn new() -> Self {
         Self { initial_seq: 1, flow_control: false, metrics: false }
     }
 
-    /// The first sequence number.
+    /// The first sequence number: any number, because sequence numbers wrap. Default: 1.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use rust_tango::ChannelBuilder;
+    ///
+    /// let (_, _, fseq, _, _) = ChannelBuilder::<8, 8, 64>::new().initial_seq(1000).build();
+    /// assert_eq!(fseq.current(), 1000);
+    /// ```
     #[must_use]
     pub const fn initial_seq(mut self, seq: u64) -> Self {
         self.initial_seq = seq;
         self
     }
 
-    /// With an [`Fctl`] of `DEPTH` credits.
+    /// Adds an [`Fctl`] of `DEPTH` credits. See [`ChannelBuilder`] for an example.
     #[must_use]
     pub const fn with_flow_control(mut self) -> Self {
         self.flow_control = true;
         self
     }
 
-    /// With [`Metrics`].
+    /// Adds [`Metrics`]. See [`ChannelBuilder`] for an example.
     #[must_use]
     pub const fn with_metrics(mut self) -> Self {
         self.metrics = true;
         self
     }
 
-    /// The parts. By value, so through the stack: for a large ring use [`MCache::boxed`] and
+    /// Makes the parts. See [`ChannelBuilder`] for an example.
+    ///
+    /// They are returned by value, and so pass through the stack. For a large ring, use [`MCache::boxed`] and
     /// [`DCache::boxed`], or a [`Link`](crate::Link).
     pub const fn build(self) -> Channel<DEPTH, COUNT, SIZE> {
         let fctl = if self.flow_control { Some(Fctl::new(DEPTH as u64)) } else { None };

@@ -1,19 +1,19 @@
-//! [`DCache`]: the payload region on storage of the caller.
+//! [`DCache`]: the payload region, on storage of the caller.
 #![allow(unsafe_code)]
 
-use crate::borrowed::identity::PartIdentity;
+use super::identity::PartIdentity;
 use crate::cpu::words::WORD;
 use crate::ring::region::{GRANULE, Granules};
 use crate::sync::{AtomicU64, UnsafeCell};
 
-/// Bytes for the granules of one payload of `SIZE` bytes, and up to 63 more than those take: a type cannot be so
-/// long as a payload that is rounded up to whole granules. Filling by alignment would not do: a move need not keep
-/// bytes that belong to no field, and a fragment may lie there that was published before the move.
+/// The granules of one payload of `SIZE` bytes, and up to 63 bytes more: the length of a type cannot be
+/// `SIZE` rounded up to whole granules. Padding by alignment would not do, because a move need not keep
+/// bytes that belong to no field, and they may contain a fragment that was published before the move.
 #[cfg(not(loom))]
 #[repr(C)]
 struct Chunk<const SIZE: usize>([u8; SIZE], [u8; GRANULE - 1]);
 
-/// For models: as many words as there are bytes, of which the region uses as many as it needs.
+/// For models: as many words as there are bytes. The region uses as many as it needs.
 #[cfg(loom)]
 #[repr(C)]
 struct Chunk<const SIZE: usize>([AtomicU64; SIZE]);
@@ -26,15 +26,30 @@ impl<const SIZE: usize> Chunk<SIZE> {
         return Self([const { AtomicU64::new(0) }; SIZE]);
     }
 
-    /// Bytes of the region that a payload takes.
+    /// How many bytes of the region a payload takes.
     const BYTES: usize = SIZE.next_multiple_of(GRANULE);
 }
 
-/// Payload region for `COUNT` payloads of up to `SIZE` bytes (its MTU), and one more, so that `COUNT`
-/// always fit however they lie. `COUNT` is at least the `DEPTH` of the [`MCache`](crate::MCache) it is
-/// used with. It takes `(COUNT + 1) * (SIZE + 63)` bytes, and less than 100 beside them.
+/// The region for payloads that do not fit the ring, on storage of the caller.
 ///
-/// `new` is `const` and all zeros; see [`MCache`](crate::MCache) on where large storage belongs.
+/// It has room for `COUNT` payloads of up to `SIZE` bytes (the MTU), wherever they start. `COUNT` is at
+/// least the `DEPTH` of the [`MCache`](crate::MCache) with which it is used. It takes `(COUNT + 1) * (SIZE
+/// + 63)` bytes, and less than 100 bytes more.
+///
+/// The producer writes it, and readers read it. `new` is `const` and stores only zeros, so a `static`
+/// region takes no space in the binary. By value, it passes through the stack: a large region belongs in a
+/// `static` or on the heap (`boxed`).
+///
+/// # Examples
+///
+/// ```
+/// use rust_tango::DCache;
+///
+/// static REGION: DCache<1024, 4096> = DCache::new(); // 1024 payloads of up to 4 KiB
+/// assert_eq!((REGION.capacity(), REGION.chunk_size()), (1024, 4096));
+/// ```
+///
+/// See [`Producer::new`](crate::Producer::new) for a producer and a consumer on it.
 #[repr(C, align(64))]
 pub struct DCache<const COUNT: usize, const SIZE: usize> {
     chunks: [UnsafeCell<Chunk<SIZE>>; COUNT],
@@ -42,8 +57,8 @@ pub struct DCache<const COUNT: usize, const SIZE: usize> {
     identity: PartIdentity,
 }
 
-// SAFETY: the cells are only ever accessed as words of `AtomicU64` (`granules` below), except for the
-// slices that the protocol hands out while nobody writes.
+// SAFETY: the cells are accessed only as words of `AtomicU64` (`granules` below), except for the slices
+// that the protocol hands out while no thread writes there.
 unsafe impl<const COUNT: usize, const SIZE: usize> Sync for DCache<COUNT, SIZE> {}
 
 impl<const COUNT: usize, const SIZE: usize> Default for DCache<COUNT, SIZE> {
@@ -60,12 +75,17 @@ impl<const COUNT: usize, const SIZE: usize> core::fmt::Debug for DCache<COUNT, S
 
 impl<const COUNT: usize, const SIZE: usize> DCache<COUNT, SIZE> {
     const CHECKED: () = {
-        assert!(COUNT >= 1, "COUNT is at least 1");
-        assert!(SIZE <= u32::MAX as usize, "SIZE is at most 4 GiB - 1");
-        assert!((COUNT + 1) * SIZE.div_ceil(GRANULE) < u32::MAX as usize, "a region has at most 256 GiB");
+        assert!(COUNT >= 1, "COUNT must be at least 1");
+        assert!(SIZE <= u32::MAX as usize, "SIZE must be less than 4 GiB");
+        assert!(
+            (COUNT + 1) * SIZE.div_ceil(GRANULE) < u32::MAX as usize,
+            "the region must be less than 256 GiB"
+        );
     };
 
-    /// An empty region.
+    /// An empty region. See [`DCache`] for an example.
+    ///
+    /// Does not compile if `COUNT` is 0, `SIZE` is 4 GiB or more, or the region is 256 GiB or more.
     pub const fn new() -> Self {
         let () = Self::CHECKED;
         Self {
@@ -75,25 +95,33 @@ impl<const COUNT: usize, const SIZE: usize> DCache<COUNT, SIZE> {
         }
     }
 
-    /// An empty region on the heap, built there: it does not pass through the stack.
+    /// An empty region on the heap. It does not pass through the stack.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use rust_tango::DCache;
+    /// let region = DCache::<1024, 4096>::boxed();
+    /// assert_eq!(region.capacity(), 1024);
+    /// ```
     #[cfg(feature = "alloc")]
     pub fn boxed() -> alloc::boxed::Box<Self> {
         let () = Self::CHECKED;
         #[cfg(loom)]
         return alloc::boxed::Box::new(Self::new());
-        // SAFETY: bytes and `AtomicU64`, for which zero is valid and is what `new` stores.
+        // SAFETY: bytes and `AtomicU64`. Zero is valid for them, and is what `new` stores.
         #[cfg(not(loom))]
         unsafe {
-            crate::borrowed::mcache::boxed_zeroed()
+            super::mcache::boxed_zeroed()
         }
     }
 
-    /// How many payloads of the largest size always fit: `COUNT`.
+    /// How many payloads of the largest size always fit: `COUNT`. See [`DCache`] for an example.
     pub const fn capacity(&self) -> usize {
         COUNT
     }
 
-    /// The largest payload, in bytes: `SIZE`.
+    /// The largest payload, in bytes: `SIZE`. See [`DCache`] for an example.
     pub const fn chunk_size(&self) -> usize {
         SIZE
     }
@@ -105,10 +133,11 @@ impl<const COUNT: usize, const SIZE: usize> DCache<COUNT, SIZE> {
     pub(crate) fn granules(&self) -> Granules<'_> {
         let bytes = (COUNT + 1) * Chunk::<SIZE>::BYTES;
         assert!(bytes * size_of::<AtomicU64>() <= (COUNT + 1) * size_of::<Chunk<SIZE>>() * WORD);
-        // SAFETY: `chunks` and `spare` lie one behind the other at the start of a `repr(C)` struct that is aligned
-        // to 64, and have no alignment of their own, so no gap between them or in them: they are `bytes` or more,
-        // all initialised, and no move of the struct loses one. The pointer is that of the whole struct. All of
-        // it is inside of `UnsafeCell`s, so it may be written through a shared reference.
+        // SAFETY: `chunks` and `spare` lie one behind the other at the start of a `repr(C)` struct that is
+        // aligned to 64. Their alignment is 1, so there is no gap between them or in them. They are at
+        // least `bytes` long and initialised, and a move of the struct keeps them. The pointer is that of
+        // the whole struct. All of it is inside of `UnsafeCell`s, so it may be written through a shared
+        // reference.
         Granules::new(unsafe {
             core::slice::from_raw_parts(core::ptr::from_ref(self).cast::<AtomicU64>(), bytes / WORD)
         })
@@ -129,10 +158,10 @@ mod tests {
         assert_eq!(DCache::<4, 0>::new().granules().count(), 0);
     }
 
-    /// What alignment fills is lost by a move (which only Miri sees: `tests/storage_can_be_moved.rs`).
+    /// A move would lose padding. Only Miri notices (`tests/storage_can_be_moved.rs`).
     #[cfg(not(loom))]
     #[test]
-    fn the_region_holds_no_byte_of_no_field() {
+    fn the_region_has_no_padding() {
         fn holds<const SIZE: usize>() {
             assert_eq!((size_of::<Chunk<SIZE>>(), align_of::<Chunk<SIZE>>()), (SIZE + GRANULE - 1, 1));
             assert_eq!(core::mem::offset_of!(DCache<3, SIZE>, spare), 3 * (SIZE + GRANULE - 1));

@@ -1,44 +1,65 @@
-//! [`Fctl`]: credits for one reliable consumer on storage of the caller.
+//! [`Fctl`]: credits for one reliable consumer, on storage of the caller.
 
-use crate::borrowed::identity::PartIdentity;
+use super::identity::PartIdentity;
 use crate::credits::slot::ConsumerSlot;
 use crate::ring::seq;
 use crate::sync::{AtomicU64, Padded, Relaxed};
 
-/// Flow control of the borrowed API, for one reliable consumer: how many fragments may be under way.
+/// Flow control of the borrowed API: how many fragments may be published before one reliable consumer has
+/// finished with them.
 ///
-/// Credits are `min(initial, DEPTH)`. Before the consumer is there, and after it is dropped, the
-/// producer has what credits are left and then waits for the next consumer.
+/// Before the consumer attaches, and after it is dropped, the producer uses up its credits and then waits
+/// for the next consumer. The producer writes where it is, and the consumer writes its progress.
+///
+/// # Examples
+///
+/// ```
+/// use rust_tango::{Consumer, DCache, Fctl, Fseq, MCache, Producer};
+///
+/// let (mcache, dcache) = (MCache::<8>::new(), DCache::<8, 64>::new());
+/// let (fseq, fctl) = (Fseq::new(1), Fctl::new(8));
+/// let producer = Producer::with_flow_control(&mcache, &dcache, &fseq, &fctl);
+/// let mut consumer = Consumer::with_flow_control(&mcache, &dcache, &fctl, 1);
+/// producer.publish(b"one", 0, 0, 0)?;
+/// assert_eq!(fctl.available(), 7);
+/// drop(consumer.poll()?);
+/// assert_eq!(fctl.available(), 8);
+/// # Ok::<(), rust_tango::TangoError>(())
+/// ```
 #[derive(Debug)]
 pub struct Fctl {
     slot: ConsumerSlot,
-    producer: Padded<ProducerPlace>,
+    producer: Padded<ProducerPosition>,
     credits: u64,
     identity: PartIdentity,
 }
 
 /// Where the producer is, for [`Fctl::available`]. Written by the producer.
 #[derive(Debug)]
-struct ProducerPlace {
-    /// From where the first consumer will be counted.
+struct ProducerPosition {
+    /// Credits are counted from this sequence number until the first consumer attaches.
     first: AtomicU64,
-    /// What is published next.
+    /// The sequence number that is published next.
     next: AtomicU64,
 }
 
 impl Fctl {
-    /// Flow control with `initial` credits: how many fragments may be published and not yet consumed.
-    /// More than the ring is deep are not used; with 0, nothing can be published.
+    /// Flow control with `initial` credits: how many fragments may be published and not yet consumed. See
+    /// [`Fctl`] for an example.
+    ///
+    /// At most the `DEPTH` of the ring is used. With 0, nothing can be published.
     pub const fn new(initial: u64) -> Self {
         Self {
             slot: ConsumerSlot::new(),
-            producer: Padded::new(ProducerPlace { first: AtomicU64::new(0), next: AtomicU64::new(0) }),
+            producer: Padded::new(ProducerPosition { first: AtomicU64::new(0), next: AtomicU64::new(0) }),
             credits: initial,
             identity: PartIdentity::new(),
         }
     }
 
-    /// How many credits are left: a look from any thread, which may be out of date at once.
+    /// How many credits are left. See [`Fctl`] for an example.
+    ///
+    /// Any thread may ask. The answer may be out of date when the caller reads it.
     pub fn available(&self) -> u64 {
         let report = self.slot.report();
         let consumed = if report.active { report.next } else { self.producer.first.load(Relaxed) };
@@ -54,7 +75,7 @@ impl Fctl {
         &self.slot
     }
 
-    /// Where the producer keeps its place, and, from now on, `first` as that from where the first consumer is counted.
+    /// Stores `first`, and returns the word in which the producer keeps the number that is published next.
     pub(super) fn producer_word(&self, first: u64) -> &AtomicU64 {
         self.producer.first.store(first, Relaxed);
         &self.producer.next

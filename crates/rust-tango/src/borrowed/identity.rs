@@ -1,10 +1,11 @@
-//! Which pieces of borrowed storage belong together.
+//! Which parts of borrowed storage belong together.
 
 use crate::error::TangoError;
 use crate::sync::{AtomicU64, Relaxed, StaticU64};
 
-/// The identity of a piece of storage, and the pieces it is bound to. By a number and not by address,
-/// because storage can be moved while nobody borrows it. Zero: not given, not bound.
+/// The number of a part, or the number of the part to which it is bound. 0: not assigned yet, or not bound.
+///
+/// It is a number and not an address, because storage can be moved while it is not borrowed.
 #[derive(Debug)]
 pub(crate) struct Identity(AtomicU64);
 
@@ -13,7 +14,7 @@ impl Identity {
         Self(AtomicU64::new(0))
     }
 
-    /// The number of this piece, given out at the first call.
+    /// The number of this part. Assigned by the first call.
     pub(super) fn number(&self) -> u64 {
         static NEXT: StaticU64 = StaticU64::new(1);
         let fresh = NEXT.fetch_add(1, Relaxed);
@@ -23,12 +24,12 @@ impl Identity {
         }
     }
 
-    /// Whether this is bound to `partner`, or to nobody yet.
+    /// Whether this is bound to `partner`, or not bound.
     pub(super) fn accepts(&self, partner: u64) -> bool {
         [0, partner].contains(&self.0.load(Relaxed))
     }
 
-    /// Notes `partner` as the one that this is bound to, for good.
+    /// Binds this to `partner`, for good.
     pub(super) fn bind(&self, partner: u64) -> Result<(), TangoError> {
         match self.0.compare_exchange(0, partner, Relaxed, Relaxed) {
             Ok(_) => Ok(()),
@@ -38,7 +39,7 @@ impl Identity {
     }
 }
 
-/// The identity of a part that belongs to an `MCache`, and which one.
+/// The number of a part, and that of the `MCache` to which it is bound.
 #[derive(Debug)]
 pub(crate) struct PartIdentity {
     pub(super) own: Identity,

@@ -1,7 +1,7 @@
-//! [`MCache`]: the ring of metadata lines on storage of the caller.
+//! [`MCache`]: the ring, on storage of the caller.
 #![allow(unsafe_code)]
 
-use crate::borrowed::identity::{Identity, PartIdentity};
+use super::identity::{Identity, PartIdentity};
 use crate::cpu::words::WORD;
 use crate::error::TangoError;
 use crate::memory::head::Head;
@@ -16,17 +16,25 @@ const SLOT_WORDS: usize = SLOT / WORD;
 #[repr(C, align(128))]
 struct Slot([AtomicU64; SLOT_WORDS]);
 
-/// Ring of `DEPTH` metadata lines (a power of two, at least 2), each with room for a payload of up to
-/// 96 bytes. 128 bytes a line, and about 1 KiB beside them.
+/// The ring of a channel, on storage of the caller: the metadata of `DEPTH` fragments, and small payloads.
 ///
-/// `new` is `const` and all zeros, so a `static` ring costs nothing in the binary. A large ring
-/// belongs into a `static` or on the heap ([`MCache::boxed`]): by value it passes through the stack.
+/// `DEPTH` is a power of two, at least 2. Each fragment takes a slot of 128 bytes, which has room for a
+/// payload of up to 96 bytes. The ring takes about 1 KiB more.
+///
+/// The producer writes it, and readers read it. `new` is `const` and stores only zeros, so a `static` ring
+/// takes no space in the binary. By value, it passes through the stack: a large ring belongs in a `static`
+/// or on the heap (`boxed`).
+///
+/// # Examples
 ///
 /// ```
 /// use rust_tango::MCache;
+///
 /// static RING: MCache<4096> = MCache::new();
 /// assert!(RING.is_running());
 /// ```
+///
+/// See [`Producer::new`](crate::Producer::new) for a producer and a consumer on it.
 #[repr(C)]
 pub struct MCache<const DEPTH: usize> {
     slots: [Slot; DEPTH],
@@ -51,9 +59,12 @@ impl<const DEPTH: usize> core::fmt::Debug for MCache<DEPTH> {
 }
 
 impl<const DEPTH: usize> MCache<DEPTH> {
-    const CHECKED: () = assert!(DEPTH >= 2 && DEPTH.is_power_of_two(), "DEPTH is a power of two, at least 2");
+    const CHECKED: () =
+        assert!(DEPTH >= 2 && DEPTH.is_power_of_two(), "DEPTH must be a power of two, at least 2");
 
-    /// An empty ring.
+    /// An empty ring. See [`MCache`] for an example.
+    ///
+    /// Does not compile if `DEPTH` is not a power of two, or less than 2.
     pub const fn new() -> Self {
         let () = Self::CHECKED;
         Self {
@@ -67,35 +78,60 @@ impl<const DEPTH: usize> MCache<DEPTH> {
         }
     }
 
-    /// An empty ring on the heap, built there: it does not pass through the stack.
+    /// An empty ring on the heap. It does not pass through the stack.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use rust_tango::MCache;
+    /// let ring = MCache::<65536>::boxed();
+    /// assert!(ring.is_running());
+    /// ```
     #[cfg(feature = "alloc")]
     pub fn boxed() -> alloc::boxed::Box<Self> {
         let () = Self::CHECKED;
         #[cfg(loom)]
         return alloc::boxed::Box::new(Self::new());
-        // SAFETY: every field is made of atomic integers and filling bytes, for which zero is valid; zero is what `new`
-        // stores.
+        // SAFETY: every field is made of atomic integers and padding. Zero is valid for them, and is what
+        // `new` stores.
         #[cfg(not(loom))]
         unsafe {
             boxed_zeroed()
         }
     }
 
-    /// Ends the link: blocking calls of the producer give up, readers drain what is there and then
-    /// learn that it is closed. Any thread may call it, any number of times. Who sleeps
-    /// (`Wait::Park`) notices within 50 ms.
+    /// Ends the channel for good.
+    ///
+    /// Calls of the producer that wait return [`TangoError::Closed`]. Readers drain what was published, and
+    /// then find the channel closed. Any thread may call this, any number of times. A thread that sleeps in
+    /// a call (`Wait::Park`) notices within 50 ms.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use rust_tango::{Consumer, DCache, MCache};
+    ///
+    /// let (mcache, dcache) = (MCache::<8>::new(), DCache::<8, 64>::new());
+    /// let mut observer = Consumer::new(&mcache, &dcache, 1);
+    /// mcache.stop();
+    /// assert!(observer.poll()?.is_none() && observer.is_closed());
+    /// # Ok::<(), rust_tango::TangoError>(())
+    /// ```
     pub fn stop(&self) {
         // Pairs with the acquire fence in `Parts::ending`.
         self.stop.store(1, ordering("mcache.stop", Release));
     }
 
-    /// Whether nobody has called [`MCache::stop`].
+    /// Whether [`MCache::stop`] has not been called yet. See [`MCache`] for an example.
+    ///
+    /// Another thread may call it before the caller reads the answer.
     pub fn is_running(&self) -> bool {
         // Pairs with the Release store in `stop`.
         self.stop.load(ordering("mcache.is_running", Acquire)) == 0
     }
 
-    /// Makes the words exist for the model checker; of each slot, as many as metadata and `payload` words take.
+    /// Makes the words exist for the model checker; of each slot, as many as metadata and `payload` words
+    /// take.
     #[cfg(all(loom, test))]
     pub(crate) fn touch(&self, payload: usize) {
         self.head.touch();
@@ -105,8 +141,8 @@ impl<const DEPTH: usize> MCache<DEPTH> {
     }
 
     pub(crate) fn ring(&self) -> Ring<'_> {
-        // SAFETY: `slots` is the first field of a `repr(C)` struct and is DEPTH times SLOT_WORDS atomics
-        // without padding (a slot's size is its alignment); the slice borrows `self`.
+        // SAFETY: `slots` is the first field of a `repr(C)` struct, and consists of DEPTH times SLOT_WORDS
+        // atomics without padding (the size of a slot is its alignment). The slice borrows `self`.
         let words: &[AtomicU64] =
             unsafe { core::slice::from_raw_parts(self.slots.as_ptr().cast(), DEPTH * SLOT_WORDS) };
         Ring::new(words, SLOT)
@@ -120,11 +156,14 @@ impl<const DEPTH: usize> MCache<DEPTH> {
         &self.stop
     }
 
-    /// Binds this ring and the parts that are used with it to each other, after `enter` has found that
-    /// there is room for who wants to. Refused, it leaves all of them as they were (unless two threads bind
-    /// one part at the same moment: then the one that comes second loses the use of its ring).
+    /// Binds this ring and the parts that are used with it to each other, if `enter` admits the producer or
+    /// consumer.
     ///
-    /// A sequence counter binds to the ring, but not the ring to it: a later producer may bring another.
+    /// After an error, no part has changed. One exception: if two threads bind one part to different rings
+    /// at the same moment, the second may leave its ring bound to a part that it cannot use.
+    ///
+    /// An `Fseq` is bound to the ring, but the ring is not bound to it: a later producer may bring another
+    /// one.
     pub(crate) fn bind<'s, T>(
         &'s self,
         dcache: &PartIdentity,
@@ -155,17 +194,18 @@ impl<const DEPTH: usize> MCache<DEPTH> {
 /// A `T` of zero bytes, on the heap, without passing through the stack.
 ///
 /// # Safety
+///
 /// All-zero bytes are a valid `T`.
 #[cfg(all(feature = "alloc", not(loom)))]
 pub(crate) unsafe fn boxed_zeroed<T>() -> alloc::boxed::Box<T> {
     let layout = core::alloc::Layout::new::<T>();
     if layout.size() == 0 {
-        // SAFETY: a box of a type without size owns no memory and points anywhere aligned; the caller
-        // promises that such a value is valid.
+        // SAFETY: a box of a type without size owns no memory and may have any aligned address. The caller
+        // promises that the value is valid.
         return unsafe { alloc::boxed::Box::from_raw(core::ptr::NonNull::dangling().as_ptr()) };
     }
-    // SAFETY: the layout is that of `T` and not empty; a null result is turned into the allocator's own
-    // error; zero bytes are a valid `T` by the caller's promise, and the box owns the only pointer.
+    // SAFETY: the layout is that of `T`, and not empty. A null result is passed to `handle_alloc_error`.
+    // Zero bytes are a valid `T` by the caller's promise, and the box owns the only pointer.
     unsafe {
         let memory = alloc::alloc::alloc_zeroed(layout).cast::<T>();
         if memory.is_null() {

@@ -1,20 +1,52 @@
-//! [`LinkBuilder`]: the sizes of a link, checked.
+//! [`LinkBuilder`]: the sizes of a new link, with defaults and checks.
 
+use super::handle::Link;
 use crate::cpu::words::WORD;
 use crate::error::LinkError;
-use crate::link::Link;
 use crate::memory::geometry::{Geometry, MAX_MTU, MAX_REGION};
 use crate::ring::line::META_WORDS;
 use crate::ring::region::GRANULE;
 use crate::ring::slots::SLOT;
 
-/// Permissions of the files of a link: those it needs, and those it may have besides.
+/// The permissions that the files of a link always have.
 #[cfg(feature = "shm")]
 const OWNER_ONLY: u32 = 0o600;
+/// The permissions that they may have in addition.
 #[cfg(all(feature = "shm", target_os = "linux"))]
 const OTHERS_READ: u32 = 0o044;
 
-/// Sizes for a new link. Start with [`Link::builder`].
+/// The sizes and other settings of a new link. Start with [`Link::builder`].
+///
+/// | setting | default | range |
+/// |---|---|---|
+/// | [`depth`](Self::depth) | 1024 | a power of two from 2 to 2^28 |
+/// | [`mtu`](Self::mtu) | 256 bytes | 0 to 2 GiB |
+/// | [`slot`](Self::slot) | smallest that fits the MTU, if at most 512 bytes; else 128 | a power of two from 128 bytes to 1 MiB |
+/// | [`region`](Self::region) | see there; 0 if every payload fits a slot | `mtu` to just under 256 GiB |
+/// | [`consumers`](Self::consumers) | 1 | 0 to 256 |
+/// | [`observers`](Self::observers) | true | |
+/// | [`credits`](Self::credits) | `depth` | 1 to `depth` |
+/// | [`start`](Self::start) | 1 | any number |
+/// | `dir` | `$TANGO_DIR`, else `/dev/shm/tango-UID` | |
+/// | `mode` | 0o600 | 0o600, with 0o040 or 0o004 or both |
+///
+/// Settings are checked by [`build`](Self::build), `create` and `create_or_take_over`. The result can be
+/// asked with [`Link::geometry`].
+///
+/// # Examples
+///
+/// ```
+/// use rust_tango::Link;
+///
+/// let link = Link::builder()
+///     .depth(4096) // up to 4096 fragments under way
+///     .mtu(64 << 10) // of up to 64 KiB each
+///     .region(8 << 20) // but at most 8 MiB in total
+///     .consumers(4)
+///     .build()?;
+/// assert_eq!(link.geometry().region, 8 << 20);
+/// # Ok::<(), rust_tango::LinkError>(())
+/// ```
 #[derive(Debug, Clone)]
 #[must_use = "a builder makes a link only with `build` or `create`"]
 pub struct LinkBuilder {
@@ -51,155 +83,249 @@ impl LinkBuilder {
         }
     }
 
-    /// How many fragments can be under way: a power of two from 2. Default 1024.
+    /// The number of slots of the ring: how many fragments can be under way. A power of two from 2 to 2^28.
+    /// Default: 1024.
+    ///
+    /// See [`LinkBuilder`] for an example.
     pub fn depth(mut self, lines: usize) -> Self {
         self.depth = lines;
         self
     }
 
-    /// The largest payload of one fragment, in bytes, up to 2 GiB. Default 256.
+    /// The largest payload of one fragment, in bytes: 0 to 2 GiB. Default: 256.
+    ///
+    /// Longer messages are sent in several fragments
+    /// ([`Producer::send_message`](crate::Producer::send_message)). See [`LinkBuilder`] for an example.
     pub fn mtu(mut self, bytes: usize) -> Self {
         self.mtu = bytes;
         self
     }
 
-    /// Size of a slot, in bytes: a power of two from 128 to 1 MiB. A payload of up to 32 bytes less travels beside
-    /// its metadata, which is faster; each of `depth` slots takes this much. The default is the smallest that the
-    /// MTU fits, if that is at most 512 and no [`Self::region`] is asked for, and otherwise 128.
+    /// The size of a slot of the ring, in bytes: a power of two from 128 to 1 MiB.
+    ///
+    /// A slot has 32 bytes of metadata. A payload that fits the rest travels in the slot, which is faster.
+    /// Each of the `depth` slots takes this much memory. Default: the smallest slot that fits the MTU, if
+    /// that is at most 512 bytes and no [`region`](Self::region) is requested, otherwise 128.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use rust_tango::Link;
+    /// let geometry = Link::builder().mtu(480).build()?.geometry();
+    /// assert_eq!((geometry.slot, geometry.region), (512, 0)); // every payload fits a slot
+    ///
+    /// let geometry = Link::builder().mtu(480).slot(128).build()?.geometry();
+    /// assert!(geometry.region > 0); // payloads over 96 bytes go to the region
+    /// # Ok::<(), rust_tango::LinkError>(())
+    /// ```
     pub fn slot(mut self, bytes: usize) -> Self {
         self.slot = Some(bytes);
         self
     }
 
-    /// Size of the region for payloads that do not fit a slot, in bytes; rounded up to a multiple of 64.
+    /// The size of the region for payloads that do not fit a slot, in bytes. Rounded up to a multiple of 64.
     ///
-    /// It bounds the bytes that are under way, whatever the depth: a link may carry many small messages
-    /// and a few large ones without room for `depth` large ones. At least the MTU. The default has room
-    /// for `depth + 1` payloads of the MTU, or for 16 MiB and four such payloads if that is less. Where it would be
-    /// over 512 KiB, it is 4 MiB at least: what is written next has then left the second level of the caches,
-    /// from which taking it back is slow (`bench/`: workload `throughput`, 1 KiB). Not used where every payload fits a slot.
+    /// It limits the bytes that are under way, whatever the depth: a link can carry many small messages and
+    /// a few large ones without room for `depth` large ones. At least the MTU, and less than 256 GiB.
+    /// Ignored if every payload fits a slot.
+    ///
+    /// Default: room for `depth + 1` payloads of the MTU, or for 16 MiB and four such payloads if that is
+    /// less. If that is over 512 KiB, the default is at least 4 MiB: the memory that is written next has
+    /// then left the second-level cache of the reader, from which taking it back is slow (`bench/`:
+    /// workload `throughput`, 1 KiB).
+    ///
+    /// See [`LinkBuilder`] for an example.
     pub fn region(mut self, bytes: usize) -> Self {
         self.region = Some(bytes);
         self
     }
 
-    /// How many reliable consumers can be attached at a time, 0 to 256. Default 1.
+    /// How many consumers (reliable or evictable) can be attached at a time: 0 to 256. Default: 1.
+    ///
+    /// Observers need no slot. See [`LinkBuilder`] for an example.
     pub fn consumers(mut self, slots: usize) -> Self {
         self.consumers = slots;
         self
     }
 
-    /// Whether observers, and evictable consumers, may attach. Default true. Without them,
-    /// [`Loan::as_mut_slice`] lends the ring's memory itself.
+    /// Whether observers and evictable consumers may attach. Default: true.
     ///
-    /// [`Loan::as_mut_slice`]: crate::Loan::as_mut_slice
+    /// Without them, [`Loan::as_mut_slice`](crate::Loan::as_mut_slice) lends the memory of the ring itself.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use rust_tango::{Link, LinkErrorKind};
+    /// let link = Link::builder().observers(false).build()?;
+    /// assert_eq!(link.observer().unwrap_err().kind(), LinkErrorKind::Invalid);
+    /// # Ok::<(), rust_tango::LinkError>(())
+    /// ```
     pub fn observers(mut self, allowed: bool) -> Self {
         self.observers = allowed;
         self
     }
 
-    /// How many fragments may be published and not yet consumed, 1 to `depth` (the default).
+    /// How many fragments may be published and not yet consumed: 1 to `depth`. Default: `depth`.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use rust_tango::Link;
+    /// let link = Link::builder().depth(1024).credits(2).build()?;
+    /// let (tx, _rx) = (link.producer()?, link.consumer()?);
+    /// assert_eq!(tx.publish_batch(&[b"1", b"2", b"3"], 0, 0), 2);
+    /// # Ok::<(), rust_tango::LinkError>(())
+    /// ```
     pub fn credits(mut self, fragments: u64) -> Self {
         self.credits = Some(fragments);
         self
     }
 
-    /// The first sequence number. Default 1. Any number: sequences wrap.
+    /// The first sequence number: any number, because sequence numbers wrap. Default: 1.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use rust_tango::Link;
+    /// let link = Link::builder().start(1000).build()?;
+    /// assert_eq!(link.producer()?.next_seq(), 1000);
+    /// # Ok::<(), rust_tango::LinkError>(())
+    /// ```
     pub fn start(mut self, seq: u64) -> Self {
         self.start = seq;
         self
     }
 
-    /// The folder in which [`LinkBuilder::create`] puts the link; otherwise `TANGO_DIR` from the
-    /// environment, otherwise `/dev/shm/tango-UID`.
+    /// The folder of links in which `create` puts the link. Made, with mode 0o700, if it does not exist.
+    ///
+    /// Default: `TANGO_DIR` from the environment, otherwise `/dev/shm/tango-UID` with the number of the
+    /// user. See `LinkBuilder::create` for an example.
     #[cfg(feature = "shm")]
     pub fn dir(mut self, folder: impl Into<std::path::PathBuf>) -> Self {
         self.dir = Some(folder.into());
         self
     }
 
-    /// The permissions of the link's files, as for `chmod`: 0o600 (the default) for this user alone, with
-    /// 0o040 so that its group can read the link too, with 0o004 so that everybody can. Nobody else can be
-    /// allowed to write, and the umask does not matter. The folder of the link gets a matching mode (0o750
-    /// for 0o640).
+    /// The permissions of the files of the link, as for `chmod`. Default: 0o600, for this user alone.
     ///
-    /// Who may read can be an observer, of a link of any user. It cannot be a consumer, which writes its
-    /// progress into a file of the link. It can do no harm but one: hold a lock that keeps others from
-    /// *becoming* producer or consumer of this link.
+    /// Add 0o040 to let the group read the link, and 0o004 to let every user read it. No other user can be
+    /// allowed to write. The umask does not matter. The folder of the link gets a matching mode (0o750 for
+    /// 0o640).
     ///
-    /// The folder of links has to let them in as well. The default one, and one that is made for the first
-    /// link in it, is for its owner alone (0o700). So make one for the purpose, which the group can search
-    /// (0o710; 0o750 so that it can list the links, too), and name it with [`LinkBuilder::dir`] or
-    /// `TANGO_DIR`:
+    /// A user that may read can be an observer, but not a consumer, because a consumer writes its progress
+    /// into a file of the link. Such a user can do one kind of harm: take a lock that prevents other
+    /// processes from *becoming* producer or consumer of the link.
+    ///
+    /// The folder of links has to let these users in as well. The default folder is for its owner alone
+    /// (0o700), and so is one that `create` makes. So make one that the group can search (0o710, or 0o750
+    /// to let it list the links, too), and choose it with [`LinkBuilder::dir`] or `TANGO_DIR`:
     ///
     /// ```sh
-    /// install -d -m 2710 -g traders /dev/shm/quotes   # the 2: links in it get its group
+    /// install -d -m 2710 -g traders /dev/shm/quotes   # 2: links in this folder get its group
     /// ```
     ///
-    /// Without the setgid bit (2), files get the group of the process that makes the link.
+    /// Without the setgid bit (2), files get the group of the process that creates the link.
+    ///
+    /// # Examples
+    ///
+    /// ```no_run
+    /// # use rust_tango::Link;
+    /// let link = Link::builder().dir("/dev/shm/quotes").mode(0o640).create("eurusd")?;
+    /// # Ok::<(), rust_tango::LinkError>(())
+    /// ```
     #[cfg(feature = "shm")]
     pub fn mode(mut self, mode: u32) -> Self {
         self.mode = mode;
         self
     }
 
-    /// Makes a link on the heap, for threads of this process. All its memory is touched here.
+    /// Makes a link on the heap, for threads of this process. All its memory is touched here. See
+    /// [`LinkBuilder`] for an example.
     ///
     /// # Errors
-    /// [`LinkErrorKind::Invalid`](crate::LinkErrorKind::Invalid) names the size that is out of its range;
-    /// [`LinkErrorKind::System`](crate::LinkErrorKind::System) if there is not enough memory.
+    ///
+    /// [`LinkErrorKind::Invalid`](crate::LinkErrorKind::Invalid) if a setting is out of its range (the
+    /// message names it); [`LinkErrorKind::System`](crate::LinkErrorKind::System) if there is not enough
+    /// memory.
     pub fn build(self) -> Result<Link, LinkError> {
         Link::on_heap(self.geometry()?)
     }
 
-    /// Makes a link in shared memory, for processes of this machine, under a name that
-    /// [`Link::open`] finds.
+    /// Creates a link in shared memory, for processes of this machine, under a name that [`Link::open`]
+    /// finds.
     ///
-    /// A link of that name that nobody uses any more is replaced: observers that are still on it read what
-    /// is there, and learn nothing of the new one. To go on with it instead:
-    /// [`LinkBuilder::create_or_take_over`]. So is one that is broken: a folder with no other files in it than links
-    /// have (`tx`, `ctl`, `rx.0`, ...), whatever they hold.
+    /// A name has 1 to 200 ASCII letters, digits, `-`, `_` and `.`, and does not begin with `-` or `.`.
     ///
-    /// Until it has taken the producer, or dropped the link and its clones, no other process can be its
-    /// producer. All its space is reserved here: a filesystem that is full says so now, and not in the
-    /// middle of a message. (That somebody with the right to write truncates a file of the link later
-    /// cannot be prevented: whoever then touches the memory gets SIGBUS.)
+    /// If a link of that name exists and no process holds it, it is replaced. Its observers then read what
+    /// is left there, and do not notice the new link. ([`LinkBuilder::create_or_take_over`] continues the
+    /// old link instead.) A broken link is replaced, too, if its folder contains no files except those that
+    /// links have (`tx`, `ctl`, `rx.0`, ...).
+    ///
+    /// The new link is reserved for this process: no other process can take its producer until this process
+    /// has taken it, or has dropped the `Link` and its clones. All space is reserved here, so a full
+    /// filesystem is an error now and not in the middle of a message. One thing cannot be prevented: if a
+    /// process that may write to a file of the link truncates it later, every process that touches the
+    /// missing memory gets SIGBUS.
     ///
     /// # Errors
-    /// [`LinkErrorKind::Invalid`](crate::LinkErrorKind::Invalid) names what is out of its range;
-    /// [`LinkErrorKind::InUse`](crate::LinkErrorKind::InUse) names those who hold a link of that name, be it
-    /// its producer, consumers, or somebody who stops it;
-    /// [`LinkErrorKind::Incompatible`](crate::LinkErrorKind::Incompatible) if there is something of that
-    /// name that is no link; [`LinkErrorKind::System`](crate::LinkErrorKind::System) if there is no space,
-    /// no permission, ..., or if there is something of that name and another process, perhaps a stopped one, has
-    /// been taking links away for ten seconds. After an error, nothing of a new link is left.
+    ///
+    /// - [`LinkErrorKind::Invalid`](crate::LinkErrorKind::Invalid) if the name or a setting is out of its
+    ///   range.
+    /// - [`LinkErrorKind::InUse`](crate::LinkErrorKind::InUse) if the link of that name has holders (the
+    ///   message names them): a producer, consumers, or a process that stops it.
+    /// - [`LinkErrorKind::Incompatible`](crate::LinkErrorKind::Incompatible) if something of that name
+    ///   exists that is not a link.
+    /// - [`LinkErrorKind::System`](crate::LinkErrorKind::System) if there is no space, no permission, and
+    ///   so on; also if something of that name exists and another process, perhaps a stopped one, has been
+    ///   removing or replacing links for ten seconds.
+    ///
+    /// After an error, nothing of a new link is left.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use rust_tango::Link;
+    /// # let folder = std::env::temp_dir().join(format!("tango-create-{}", std::process::id()));
+    ///
+    /// let tx = Link::builder().consumers(2).dir(&folder).create("quotes")?.producer()?;
+    /// // In another process:
+    /// let mut rx = Link::open_in(&folder, "quotes")?.consumer()?;
+    /// # std::fs::remove_dir_all(&folder).unwrap();
+    /// # Ok::<(), rust_tango::LinkError>(())
+    /// ```
     #[cfg(all(feature = "shm", target_os = "linux"))]
     pub fn create(self, name: &str) -> Result<Link, LinkError> {
         self.in_shared_memory(name, crate::shm::Existing::Replace)
     }
 
-    /// Like [`LinkBuilder::create`], but a link of that name that has no producer, because it has ended or
-    /// died, is taken over as it is: sequence numbers go on, what is in the ring can be read, and readers
-    /// that are attached stay so. Without one, a link is made.
+    /// [`LinkBuilder::create`], except that an existing link without a producer is continued.
     ///
-    /// It must be what the builder asks for: the same sizes and the same mode. (Only
-    /// [`LinkBuilder::start`] does not matter: it is where a fresh link starts.) A link that somebody has
-    /// stopped has ended for good; it is replaced as by `create`.
+    /// Whether its producer has ended or died, the link stays as it is: sequence numbers go on, the
+    /// fragments in the ring can be read, and attached readers stay attached. If there is no link of that
+    /// name, one is created.
+    ///
+    /// The existing link must have the requested sizes and mode. ([`LinkBuilder::start`] does not matter:
+    /// it is where a new link starts.) A link that was stopped has ended for good; it is replaced as by
+    /// `create`.
+    ///
+    /// # Errors
+    ///
+    /// As [`LinkBuilder::create`], but consumers alone are no obstacle. Also
+    /// [`LinkErrorKind::Incompatible`](crate::LinkErrorKind::Incompatible) if the existing link differs
+    /// from what was requested (the message names each difference), or has another layout version. `create`
+    /// replaces such a link.
+    ///
+    /// # Examples
+    ///
+    /// A service that is restarted after any kind of death:
     ///
     /// ```no_run
     /// use rust_tango::Link;
     ///
-    /// // A service that is restarted after any kind of death.
     /// let tx = Link::builder().depth(1024).consumers(4).create_or_take_over("quotes")?.producer()?;
-    /// println!("goes on with fragment {}", tx.next_seq());
+    /// println!("continues with fragment {}", tx.next_seq());
     /// # Ok::<(), rust_tango::LinkError>(())
     /// ```
-    ///
-    /// # Errors
-    /// As [`LinkBuilder::create`], though consumers alone are no hindrance; and
-    /// [`LinkErrorKind::Incompatible`](crate::LinkErrorKind::Incompatible) if the link is not what was asked
-    /// for, naming each difference, or not what this version of the library makes. `create` replaces it
-    /// then.
     #[cfg(all(feature = "shm", target_os = "linux"))]
     pub fn create_or_take_over(self, name: &str) -> Result<Link, LinkError> {
         self.in_shared_memory(name, crate::shm::Existing::TakeOver)
@@ -211,7 +337,7 @@ impl LinkBuilder {
         let Self { mode, .. } = self;
         if mode & OWNER_ONLY != OWNER_ONLY || mode & !(OWNER_ONLY | OTHERS_READ) != 0 {
             let message = alloc::format!(
-                "a mode of {mode:#o} is none for a link: 0o600, with 0o040 or 0o004 or both for others who may read; only the owner may write"
+                "{mode:#o} is not a valid mode for a link: use 0o600, and add 0o040 (group) or 0o004 (every user) to let others read; only the owner may write"
             );
             return Err(LinkError::new(crate::error::LinkErrorKind::Invalid, message));
         }
@@ -229,12 +355,12 @@ impl LinkBuilder {
             credits: self.credits.unwrap_or(self.depth as u64),
             start: self.start,
         };
-        // The sizes that the region follows from have to be right first.
+        // Checks the sizes from which the region is computed.
         Geometry { region: 0, mtu: 0, ..geometry }.check()?;
         if !geometry.all_fit_slots() {
             let largest = self.mtu.min(MAX_MTU).next_multiple_of(GRANULE);
             geometry.region = match self.region {
-                // Where it will not do, as it was asked for: for the error.
+                // If it is out of range, the check below reports the number that was requested.
                 Some(bytes) => bytes
                     .checked_next_multiple_of(GRANULE)
                     .filter(|region| (largest..=MAX_REGION).contains(region))
@@ -264,8 +390,8 @@ fn default_region(depth: usize, largest: usize) -> usize {
 }
 
 impl Link {
-    /// Sizes for a new link: [`LinkBuilder::build`] makes it on the heap, `LinkBuilder::create` in shared
-    /// memory.
+    /// Settings for a new link: [`LinkBuilder::build`] makes it on the heap, `LinkBuilder::create` in
+    /// shared memory. See [`LinkBuilder`] for an example.
     pub fn builder() -> LinkBuilder {
         LinkBuilder::new()
     }

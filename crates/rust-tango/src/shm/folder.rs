@@ -1,4 +1,4 @@
-//! Where links are, and how one is opened: its name, the base folder, its folder, its files.
+//! Where links are, and how one is opened: its name, the base folder, the folder of the link, its files.
 //!
 //! ```text
 //! base folder     explicit, or $TANGO_DIR, or /dev/shm/tango-UID     open_base
@@ -6,9 +6,9 @@
 //!     tx, ...     regular files with one name                        Folder::open_file
 //! ```
 //!
-//! Nothing here follows a symbolic link below the base folder: each step goes from an open folder to a
-//! name in it. (The base folder itself may be reached through links, unless it is the default one,
-//! which lies where everybody may make things.) Nothing here changes a link either.
+//! Below the base folder, nothing here follows a symbolic link: each step goes from an open folder to a
+//! name in it. The base folder itself may be reached through symbolic links, except for the default one,
+//! because its parent lets every user create entries. Nothing here changes a link.
 
 use std::env;
 use std::ffi::{OsStr, OsString};
@@ -27,49 +27,50 @@ use nix::unistd::Uid;
 
 use crate::error::{LinkError, LinkErrorKind};
 
-const NAME_MAX: usize = 200;
+pub(super) const NAME_MAX: usize = 200;
 const READ_FOLDER: OFlag = OFlag::O_RDONLY.union(OFlag::O_DIRECTORY).union(OFlag::O_CLOEXEC);
 const SEARCH_FOLDER: OFlag = OFlag::O_PATH.union(OFlag::O_DIRECTORY).union(OFlag::O_CLOEXEC);
 
-/// Checks the name of a link: 1 to 200 ASCII letters, digits, `-`, `_` and `.`, the first of them
-/// neither `.` nor `-`. Such a name needs no quotes in a shell and leads to no other folder.
+/// Checks the name of a link: 1 to 200 ASCII letters, digits, `-`, `_` and `.`, not beginning with `.` or
+/// `-`. Such a name needs no quotes in a shell and leads to no other folder.
 pub(crate) fn check_name(name: &str) -> Result<(), LinkError> {
     let allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte);
     if (1..=NAME_MAX).contains(&name.len()) && name.bytes().all(allowed) && !name.starts_with(['.', '-']) {
         return Ok(());
     }
     let message = format!(
-        "{name:?} cannot be the name of a link: use 1 to {NAME_MAX} of the letters a-z and A-Z, digits, '-', '_' and '.', and begin with none of '.' and '-'"
+        "{name:?} is not a valid name of a link: use 1 to {NAME_MAX} letters (a-z, A-Z), digits, '-', '_' and '.', and do not begin with '.' or '-'"
     );
     Err(LinkError::new(LinkErrorKind::Invalid, message))
 }
 
-/// The folder that holds the links: the explicit one, else `TANGO_DIR`, else one in memory for this user. The same one
-/// if this process changes its working directory meanwhile.
+/// The base folder: the explicit one, else `TANGO_DIR`, else `/dev/shm/tango-UID`. It is absolute, so that
+/// a later change of the working directory does not matter.
 pub(crate) fn base_dir(explicit: Option<&Path>) -> PathBuf {
     let from_environment = || env::var_os("TANGO_DIR").filter(|dir| !dir.is_empty()).map(PathBuf::from);
     let named = explicit.map(Path::to_path_buf).or_else(from_environment).unwrap_or_else(default_base);
-    // Not of an empty path, or in a directory that is gone: whoever opens it says so.
+    // This fails for an empty path or in a deleted working directory. Opening the folder returns the error
+    // then.
     std::path::absolute(&named).unwrap_or(named)
 }
 
 /// Makes the base folder, with mode 0700, if it is missing.
 ///
-/// The default one lies where everybody may make folders, so it must be a real folder of this user.
+/// Every user may make folders next to the default one, so that must be a real folder of this user.
 pub(crate) fn ensure_base(base: &Path) -> Result<(), LinkError> {
     check_base(base)?;
     let result = DirBuilder::new().recursive(base != default_base()).mode(0o700).create(base);
     match result {
         Err(error) if error.kind() != io::ErrorKind::AlreadyExists => {
             let advice =
-                if base == default_base() { " (name another one, for example with TANGO_DIR)" } else { "" };
+                if base == default_base() { " (choose another one, for example with TANGO_DIR)" } else { "" };
             Err(LinkError::system(format!("cannot make the folder {}{advice}", base.display()), error))
         }
         _ => open_base(base).map(drop),
     }
 }
 
-/// The names of the links below `base`, sorted. No such folder: no links.
+/// The names of the links below `base`, sorted. Empty if there is no such folder.
 pub(crate) fn list(base: &Path) -> Result<Vec<String>, LinkError> {
     let folder = match open_base(base) {
         Err(error) if error.is_not_found() => return Ok(Vec::new()),
@@ -81,7 +82,7 @@ pub(crate) fn list(base: &Path) -> Result<Vec<String>, LinkError> {
         let no_follow = AtFlags::AT_SYMLINK_NOFOLLOW;
         let is_folder = fstatat(&folder, name.as_str(), no_follow)
             .is_ok_and(|found| found.st_mode & SFlag::S_IFMT.bits() == SFlag::S_IFDIR.bits());
-        // A folder of others that we may not look into might be one.
+        // A folder that this user may not enter counts as a link.
         let tx = || fstatat(&folder, &Path::new(name).join("tx"), no_follow);
         check_name(name).is_ok() && is_folder && tx() != Err(Errno::ENOENT)
     };
@@ -91,11 +92,11 @@ pub(crate) fn list(base: &Path) -> Result<Vec<String>, LinkError> {
     Ok(names)
 }
 
-/// The folder of a link that exists, held open: files are reached through it even if its name changes.
+/// The folder of an existing link, held open: files are reached through it even if its name changes.
 #[derive(Debug)]
 pub(crate) struct Folder {
     pub(crate) dir: OwnedFd,
-    /// Where the folder was when it was opened. For messages, and for looking at what lies above it.
+    /// The path when the folder was opened, for messages and to check the folders above it.
     pub(crate) path: PathBuf,
     pub(crate) name: String,
 }
@@ -105,8 +106,8 @@ impl Folder {
     ///
     /// # Errors
     ///
-    /// `Invalid` name; `NotFound`; `Incompatible` if it is something else than a folder; `Untrusted` if the
-    /// default base folder is not this user's; `System`.
+    /// `Invalid` name; `NotFound`; `Incompatible` if the name is not that of a folder; `Untrusted` if the
+    /// default base folder belongs to another user; `System`.
     pub(crate) fn open(base: &Path, name: &str) -> Result<Self, LinkError> {
         check_name(name)?;
         let parent = open_base(base)?;
@@ -115,47 +116,47 @@ impl Folder {
             Ok(dir) => Ok(Self { dir, path, name: name.to_owned() }),
             Err(Errno::ENOENT) => Err(not_found(name, base)),
             Err(Errno::ENOTDIR | Errno::ELOOP) => {
-                let message = format!("{} is not a link: it is no folder", path.display());
+                let message = format!("{} is not a link: it is not a folder", path.display());
                 Err(LinkError::new(LinkErrorKind::Incompatible, message))
             }
-            Err(error @ Errno::EACCES) => Err(LinkError::system(keeps_out(&path), error)),
+            Err(error @ Errno::EACCES) => Err(LinkError::system(no_permission(&path), error)),
             Err(error) => Err(LinkError::system(format!("cannot open {}", path.display()), error)),
         }
     }
 
-    /// Opens a file of the link for reading, and for writing too if `write`, with an open file
-    /// description of its own.
+    /// Opens a file of the link for reading, and also for writing if `write`, with an open file description
+    /// of its own.
     ///
     /// # Errors
     ///
-    /// `NotFound` if the link has no such file, or not any more; `Incompatible` if it is not a regular file;
+    /// `NotFound` if the file does not exist, or no longer; `Incompatible` if it is not a regular file;
     /// `Untrusted` if it is a symbolic link or has a second name; `System`.
     pub(crate) fn open_file(&self, file: &str, write: bool) -> Result<File, LinkError> {
         let path = self.path.join(file);
         let refused = |kind, what| Err(LinkError::new(kind, format!("{} {what}", path.display())));
         let access = if write { OFlag::O_RDWR } else { OFlag::O_RDONLY };
-        // Not to wait for the other end of a pipe that lies in the file's place, nor to adopt a terminal.
+        // A pipe in the place of the file must not block, and a terminal must not become the controlling one.
         let careful = OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC | OFlag::O_NONBLOCK | OFlag::O_NOCTTY;
         let opened = match openat(&self.dir, file, access | careful, Mode::empty()) {
             Ok(opened) => File::from(opened),
-            Err(Errno::ENOENT) => return refused(LinkErrorKind::NotFound, "does not exist (any more)"),
+            Err(Errno::ENOENT) => return refused(LinkErrorKind::NotFound, "does not exist (or was removed)"),
             Err(Errno::ELOOP) => return refused(LinkErrorKind::Untrusted, "is a symbolic link"),
             Err(Errno::EISDIR | Errno::ENXIO) => {
                 return refused(LinkErrorKind::Incompatible, "is not a regular file");
             }
             Err(error @ (Errno::EACCES | Errno::EROFS)) if write => {
                 let what = format!(
-                    "cannot open {} for writing, as the producer, a reliable consumer, who stops the link, or a reader that maps it writable has to (an observer only reads)",
+                    "cannot open {} for writing, which every role except that of an observer needs (producer, consumer, stopping the link, map_writable)",
                     path.display()
                 );
                 return Err(LinkError::system(what, error));
             }
-            Err(error @ Errno::EACCES) => return Err(LinkError::system(keeps_out(&path), error)),
+            Err(error @ Errno::EACCES) => return Err(LinkError::system(no_permission(&path), error)),
             Err(error) => return Err(LinkError::system(format!("cannot open {}", path.display()), error)),
         };
         let metadata = opened
             .metadata()
-            .map_err(|error| LinkError::system(format!("cannot look at {}", path.display()), error))?;
+            .map_err(|error| LinkError::system(format!("cannot examine {}", path.display()), error))?;
         match metadata.nlink() {
             _ if !metadata.is_file() => refused(LinkErrorKind::Incompatible, "is not a regular file"),
             1 => Ok(opened),
@@ -164,8 +165,8 @@ impl Folder {
         }
     }
 
-    /// The files that lie in the folder under names that files of a link with an owner have, whatever is in them,
-    /// open for reading, to ask for their locks. Left out is what is no regular file, which nobody can hold.
+    /// All files in the folder whose names are those of lockable files of a link, whatever their content,
+    /// open for reading. Entries that are not regular files are left out, because no process can hold them.
     ///
     /// # Errors
     ///
@@ -187,7 +188,7 @@ impl Folder {
             match openat(&self.dir, name.as_os_str(), OFlag::O_RDONLY | careful, Mode::empty()) {
                 // `has_owner` accepts ASCII only.
                 Ok(file) => files.push((name.to_string_lossy().into_owned(), File::from(file))),
-                Err(Errno::ENOENT | Errno::ELOOP | Errno::ENXIO) => {} // replaced since
+                Err(Errno::ENOENT | Errno::ELOOP | Errno::ENXIO) => {} // replaced meanwhile
                 Err(error) => return Err(cannot(&self.path.join(name), error)),
             }
         }
@@ -195,10 +196,13 @@ impl Folder {
     }
 }
 
-/// For a link, or a file of one, that this user may not even read.
-fn keeps_out(path: &Path) -> String {
+/// The message for a link, or a file of one, that this user may not even read.
+fn no_permission(path: &Path) -> String {
     let user = Uid::effective();
-    format!("cannot open {} as user {user}, whom its mode keeps out (see LinkBuilder::mode)", path.display())
+    format!(
+        "cannot open {}: its mode does not let user {user} read it (see LinkBuilder::mode)",
+        path.display()
+    )
 }
 
 fn default_base() -> PathBuf {
@@ -211,15 +215,15 @@ pub(super) fn not_found(name: &str, base: &Path) -> LinkError {
 
 /// Opens the base folder; the default one only if it is a real folder of this user.
 ///
-/// Only as a place to go on from: who may search it, but not list it, can open a link in it.
+/// Search permission is enough: a user that may not list the folder can open a link in it.
 pub(super) fn open_base(base: &Path) -> Result<OwnedFd, LinkError> {
     open_base_as(base, base == default_base())
 }
 
-/// Refuses a folder of links without a name.
+/// Refuses an empty path.
 fn check_base(base: &Path) -> Result<(), LinkError> {
     if base.as_os_str().is_empty() {
-        let message = "the folder of links has an empty name: name one, or none for the default";
+        let message = "the folder of links is an empty path: give a path, or none for the default folder";
         return Err(LinkError::new(LinkErrorKind::Invalid, message));
     }
     Ok(())
@@ -231,7 +235,7 @@ fn open_base_as(base: &Path, is_default: bool) -> Result<OwnedFd, LinkError> {
     let folder = match open(base, SEARCH_FOLDER | follow, Mode::empty()) {
         Ok(folder) => folder,
         Err(Errno::ENOENT) => {
-            let message = format!("there is no folder {}, hence no link in it", base.display());
+            let message = format!("there is no folder {}, and so no link in it", base.display());
             return Err(LinkError::new(LinkErrorKind::NotFound, message));
         }
         Err(error @ (Errno::ENOTDIR | Errno::ELOOP)) => {
@@ -242,11 +246,11 @@ fn open_base_as(base: &Path, is_default: bool) -> Result<OwnedFd, LinkError> {
     };
     if is_default {
         let owner = fstat(&folder)
-            .map_err(|error| LinkError::system(format!("cannot look at {}", base.display()), error))?
+            .map_err(|error| LinkError::system(format!("cannot examine {}", base.display()), error))?
             .st_uid;
         if Uid::from_raw(owner) != Uid::effective() {
             let message = format!(
-                "{} belongs to user {owner}, not to you (user {}): name another folder, for example with TANGO_DIR",
+                "{} belongs to user {owner}, not to you (user {}): choose another folder, for example with TANGO_DIR",
                 base.display(),
                 Uid::effective()
             );
@@ -256,12 +260,12 @@ fn open_base_as(base: &Path, is_default: bool) -> Result<OwnedFd, LinkError> {
     Ok(folder)
 }
 
-/// Opens a folder that lies in an open one, and is not a symbolic link to one.
+/// Opens a folder in an open folder. A symbolic link is refused.
 pub(super) fn open_folder(parent: &OwnedFd, name: &str) -> nix::Result<OwnedFd> {
     openat(parent, name, READ_FOLDER | OFlag::O_NOFOLLOW, Mode::empty())
 }
 
-/// Everything in an open folder but `.` and `..`.
+/// The names in an open folder, without `.` and `..`.
 pub(super) fn entries(folder: impl AsFd) -> nix::Result<Vec<OsString>> {
     let mut names = Vec::new();
     for entry in Dir::openat(folder, ".", READ_FOLDER, Mode::empty())?.iter() {
@@ -274,17 +278,17 @@ pub(super) fn entries(folder: impl AsFd) -> nix::Result<Vec<OsString>> {
     Ok(names)
 }
 
-/// A file that has an owner, or `tx.` and a number.
+/// Whether files of a link have such names: `tx`, `ctl`, `rx.N`, `tx.N`.
 pub(super) fn is_link_file(name: &OsStr) -> bool {
     has_owner(name) || is_of_slot(name, b"tx.")
 }
 
-/// `tx`, `ctl`, or `rx.` and a number: whoever has its lock is somebody to the link.
+/// Whether the holder of the lock of such a file has a role on the link: `tx`, `ctl`, `rx.N`.
 fn has_owner(name: &OsStr) -> bool {
     matches!(name.as_bytes(), b"tx" | b"ctl") || is_of_slot(name, b"rx.")
 }
 
-/// `prefix` and the number of a slot.
+/// Whether the name is `prefix` and the number of a slot.
 fn is_of_slot(name: &OsStr, prefix: &[u8]) -> bool {
     let slot = name.as_bytes().strip_prefix(prefix);
     slot.is_some_and(|slot| (1..=5).contains(&slot.len()) && slot.iter().all(u8::is_ascii_digit))

@@ -1,20 +1,29 @@
-//! What a forked child finds in the place of mapped files.
+//! What a forked child finds at the addresses of mapped link files: private memory in which the link looks
+//! closed.
 //!
-//! A child does not inherit mappings of link files: two processes would write as one. But it inherits everything
-//! that points into them, and drops some of it sooner or later (a payload on the stack of the thread that forked). So
-//! a child begins by putting memory of its own in their places, all zeros but for a few words that make the link look
-//! closed there. Nothing that a producer, a consumer, a payload or a batch does there reaches another process, and the
-//! handles of links ([`ShmLink`](super::ShmLink)) refuse.
+//! A child does not inherit the mappings of link files. If it did, two processes would write as one. But
+//! the child does inherit every pointer into them, and sooner or later it drops some of the owners (a
+//! payload on the stack of the thread that forked, for example). So the first thing that a child does is to
+//! map private memory at the same addresses. That memory is zero except for a few words, which make the
+//! link look closed ([`ChildWords`]). Nothing that an inherited producer, consumer, payload or batch does
+//! there reaches another process, and the inherited [`ShmLink`](super::link::ShmLink) returns errors.
+//!
+//! The mappings of a process form a list. Entries are reused, and never freed:
 //!
 //! ```text
-//!   PLACES -> | start, len, words | -> | start, len, words | -> ...      entries are used again, and never freed
-//!                     len = 0: free, or about to be
+//!   ENTRIES -> | taken, start, len, words | -> | taken, start, len, words | -> ...
+//!
+//!   len = 0    no mapping: the entry is free, or is being filled or cleared
+//!   len > 0    `start` and `words` are valid, and a child maps memory there
 //! ```
 //!
-//! Entries are written by threads that map and unmap, and read in a child between its `fork` and its first own
-//! instruction (`pthread_atfork`). It has one thread, and the others may have been anywhere: so there is no lock,
-//! and `len` is stored last and cleared first. A child that was not made by the C library's `fork` (by a bare `clone`,
-//! say) has nothing in the place of the mappings.
+//! The thread that maps or unmaps writes an entry. A child reads it, between its `fork` and its first own
+//! instruction (`pthread_atfork`). The child has one thread; the other threads of its parent may
+//! have been anywhere when it was forked. So there is no lock, and `len` is stored last when an entry is
+//! filled and first when it is cleared.
+//!
+//! Not covered: a child that the C library's `fork` did not make (a bare `clone`, for example) finds
+//! nothing at these addresses.
 #![allow(unsafe_code)]
 
 use std::io;
@@ -24,10 +33,11 @@ use nix::libc;
 
 use crate::sync::{AcqRel, Acquire, AtomicPtr, AtomicU64, Relaxed, Release, StaticU64};
 
-/// How many forks lie between this process and the one that asked first: tells a child from its parent.
+/// How many forks lie between this process and the ancestor that first asked. Differs between child and
+/// parent.
 static FORKS: StaticU64 = StaticU64::new(0);
 
-/// The process that something belongs to.
+/// The process to which a mapping or a thread belongs.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Process {
     id: u32,
@@ -35,151 +45,156 @@ pub(crate) struct Process {
 }
 
 impl Process {
-    /// This one.
+    /// The calling process.
     pub(crate) fn this() -> Self {
-        // Without it, a child in another namespace may have the id of its parent.
-        let _ = notice_forks();
+        // The id alone would not do: a child in another pid namespace may have the id of its parent.
+        let _ = register_handler();
         Self { id: std::process::id(), forks: FORKS.load(Relaxed) }
     }
 
-    /// False in a forked child.
+    /// Whether the calling process is this one. False in a forked child.
     pub(crate) fn is_this(self) -> bool {
         self.id == std::process::id() && self.forks == FORKS.load(Relaxed)
     }
 }
 
-/// From now on, forked children run [`in_child`] first.
-fn notice_forks() -> io::Result<()> {
-    // No lock: it could be held by another thread of a process that forks. Asked for by two threads at once, it is done
-    // twice: the count rises by two with each fork then, and the memory is there already the second time.
-    static NOTICED: StaticU64 = StaticU64::new(0);
-    // Miri knows no forks.
-    if !cfg!(miri) && NOTICED.load(Relaxed) == 0 {
-        // SAFETY: `in_child` can be called at any time: it only looks at what lives for ever, and makes system calls.
+/// Makes every child that is forked from now on run [`in_child`] first.
+fn register_handler() -> io::Result<()> {
+    // No lock, because another thread could hold it while this process forks. If two threads register at
+    // once, the handler is registered twice. That does no harm: each fork then counts twice, and the second
+    // run finds the addresses taken.
+    static REGISTERED: StaticU64 = StaticU64::new(0);
+    // Miri has no fork.
+    if !cfg!(miri) && REGISTERED.load(Relaxed) == 0 {
+        // SAFETY: `in_child` may run at any time: it reads memory that is never freed, and makes system
+        // calls.
         let error = unsafe { libc::pthread_atfork(None, None, Some(in_child)) };
         if error != 0 {
             return Err(io::Error::from_raw_os_error(error));
         }
-        NOTICED.store(1, Relaxed);
+        REGISTERED.store(1, Relaxed);
     }
     Ok(())
 }
 
-/// Words of a mapping that are not zero in a child: index and value.
+/// The most words of a mapping that are not zero in a child.
 const WORDS: usize = 2;
+
+/// The words of a mapping that are not zero in a child: index and value of each.
 pub(super) type ChildWords = [Option<(usize, u64)>; WORDS];
 
-/// A mapping, as a forked child has to know it.
+/// One mapping, as a forked child needs to know it.
 #[derive(Debug)]
-pub(super) struct Place {
-    /// Not zero: this entry belongs to a mapping.
+pub(super) struct Entry {
+    /// 1 while the entry belongs to a mapping, otherwise 0.
     taken: StaticU64,
-    /// The address where the mapping starts.
+    /// The address of the mapping.
     start: StaticU64,
-    /// Its bytes; 0: none that a child has to care about.
+    /// Length of the mapping, in bytes. 0: a child skips this entry.
     len: StaticU64,
-    /// 1 + the index of a word, or 0 for none, and its value.
+    /// 1 + the index of a word (0 for none), and its value.
     words: [(StaticU64, StaticU64); WORDS],
-    /// The entry that was there before this one. Never changes.
+    /// The entry that was added before this one. Never changes once the entry is in the list.
     next: Option<&'static Self>,
 }
 
-static PLACES: AtomicPtr<Place> = AtomicPtr::new(ptr::null_mut());
+/// The newest entry.
+static ENTRIES: AtomicPtr<Entry> = AtomicPtr::new(ptr::null_mut());
 
 /// How many entries are free, or about to be.
 static FREE: StaticU64 = StaticU64::new(0);
 
-fn places() -> impl Iterator<Item = &'static Place> {
-    // SAFETY: null, or an entry that was leaked, hence valid for ever, and is only ever shared.
-    let newest = unsafe { PLACES.load(Acquire).as_ref() };
-    std::iter::successors(newest, |place| place.next)
+fn entries() -> impl Iterator<Item = &'static Entry> {
+    // SAFETY: null, or an entry that was leaked, so it is valid for ever, and only shared references to it
+    // exist.
+    let newest = unsafe { ENTRIES.load(Acquire).as_ref() };
+    std::iter::successors(newest, |entry| entry.next)
 }
 
-impl Place {
-    /// Notes a mapping that was just made, of `len` bytes at `start`, and not inherited by children.
-    pub(super) fn of(start: *const AtomicU64, len: usize) -> io::Result<&'static Self> {
-        notice_forks()?;
-        let place = Self::free();
-        place.start.store(start.addr() as u64, Relaxed);
-        place.words.iter().for_each(|(index, _)| index.store(0, Relaxed));
-        place.len.store(len as u64, Release);
-        Ok(place)
+impl Entry {
+    /// Adds a mapping of `len` bytes at `start`, which children do not inherit, and the words of their
+    /// replacement for it that are not zero.
+    pub(super) fn of(start: *const AtomicU64, len: usize, in_child: ChildWords) -> io::Result<&'static Self> {
+        register_handler()?;
+        let entry = Self::free();
+        entry.start.store(start.addr() as u64, Relaxed);
+        for ((index, value), in_child) in entry.words.iter().zip(in_child) {
+            let (at, word) = in_child.map_or((0, 0), |(at, word)| (at as u64 + 1, word));
+            index.store(at, Relaxed);
+            value.store(word, Relaxed);
+        }
+        // Last: from here on a child uses what is stored above.
+        entry.len.store(len as u64, Release);
+        Ok(entry)
     }
 
-    /// An entry that nobody else has.
+    /// Takes an entry that no mapping uses.
     fn free() -> &'static Self {
-        let take = |place: &&Self| place.taken.compare_exchange(0, 1, Acquire, Relaxed).is_ok();
-        // Not a walk through all that are taken, for each of many mappings.
+        let take = |entry: &&Self| entry.taken.compare_exchange(0, 1, Acquire, Relaxed).is_ok();
+        // Without the count, each of many mappings would search the whole list in vain.
         if FREE.load(Relaxed) != 0 {
-            if let Some(place) = places().find(take) {
+            if let Some(entry) = entries().find(take) {
                 FREE.fetch_sub(1, Relaxed);
-                return place;
+                return entry;
             }
         }
         const fn zero() -> StaticU64 {
             StaticU64::new(0)
         }
-        let place = Box::leak(Box::new(Self {
+        let entry = Box::leak(Box::new(Self {
             taken: StaticU64::new(1),
             start: zero(),
             len: zero(),
             words: [const { (zero(), zero()) }; WORDS],
             next: None,
         }));
-        let mut newest = PLACES.load(Acquire);
+        let mut newest = ENTRIES.load(Acquire);
         loop {
-            // SAFETY: as in `places`.
-            place.next = unsafe { newest.as_ref() };
-            match PLACES.compare_exchange(newest, place, AcqRel, Acquire) {
-                Ok(_) => return place,
+            // SAFETY: as in `entries`.
+            entry.next = unsafe { newest.as_ref() };
+            match ENTRIES.compare_exchange(newest, entry, AcqRel, Acquire) {
+                Ok(_) => return entry,
                 Err(now) => newest = now,
             }
         }
     }
 
-    /// What is not zero in a child's memory.
-    pub(super) fn child_finds(&self, found: ChildWords) {
-        for ((index, value), found) in self.words.iter().zip(found) {
-            let (at, word) = found.map_or((0, 0), |(at, word)| (at as u64 + 1, word));
-            value.store(word, Relaxed);
-            index.store(at, Release);
-        }
-    }
-
-    /// The mapping is about to go. Before that: what comes to lie there later is nothing to children.
+    /// Gives the entry back. The caller unmaps afterwards: children must not touch what may be mapped there
+    /// next.
     pub(super) fn forget(&self) {
         self.len.store(0, Release);
-        // Counted before it is free, so that the count is never below zero.
+        // Counted before it is free, so that the count never falls below zero.
         FREE.fetch_add(1, Relaxed);
         self.taken.store(0, Release);
     }
 }
 
-/// The first that a forked child does: memory in the place of all mappings that it has not got.
+/// Runs first in each forked child: maps private memory at the addresses of all mappings that it did not
+/// inherit.
 extern "C" fn in_child() {
     FORKS.fetch_add(1, Relaxed);
-    for place in places() {
-        let (start, len) = (place.start.load(Relaxed) as usize, place.len.load(Acquire) as usize);
+    for entry in entries() {
+        let (len, start) = (entry.len.load(Acquire) as usize, entry.start.load(Relaxed) as usize);
         if len == 0 {
             continue;
         }
         let wanted = ptr::without_provenance_mut(start);
         let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_NORESERVE | libc::MAP_FIXED_NOREPLACE;
-        // SAFETY: the kernel replaces nothing: where anything is, it says so, or (before Linux 4.17) maps
-        // elsewhere.
+        // SAFETY: the kernel replaces no mapping. Where there is one, it returns an error or, before Linux
+        // 4.17, another address.
         let got = unsafe { libc::mmap(wanted, len, libc::PROT_READ | libc::PROT_WRITE, flags, -1, 0) };
         if got != wanted {
-            // There is memory already (this is a child of a child), or there is none to be had.
+            // There is memory already (this is a child of a child), or the kernel has none to give.
             if got != libc::MAP_FAILED {
-                // SAFETY: just mapped, by nobody's wish.
+                // SAFETY: just mapped, and nothing refers to it.
                 unsafe { libc::munmap(got, len) };
             }
             continue;
         }
-        for (index, value) in &place.words {
-            if let Some(at) = index.load(Acquire).checked_sub(1).filter(|at| (*at as usize) < len / 8) {
-                // SAFETY: a word of the memory that was just mapped, which is aligned to a page, writable, and
-                // not looked at by anybody yet.
+        for (index, value) in &entry.words {
+            if let Some(at) = index.load(Relaxed).checked_sub(1).filter(|at| (*at as usize) < len / 8) {
+                // SAFETY: a word inside of the memory that was just mapped, which is page-aligned and
+                // writable. This is the only thread of the process.
                 unsafe { got.cast::<u64>().add(at as usize).write(value.load(Relaxed)) };
             }
         }

@@ -1,7 +1,7 @@
-//! Who holds a link: [`Holders`], for messages and for who clears up.
+//! Which processes hold a link: [`Holders`], for messages and for removing dead links.
 //!
-//! That a file is held is what its lock says ([`lock`]). Which process holds it is what `/proc` tells as far
-//! as this process may look: a hint for people, by which nothing is decided.
+//! Whether a file is held is decided by its lock ([`lock`]). Which process holds it is read from `/proc`,
+//! as far as this process may read there. The process ids are a hint for people; nothing depends on them.
 
 use std::fmt;
 use std::fs::{self, File};
@@ -12,52 +12,74 @@ use super::folder::Folder;
 use super::lock;
 use crate::error::{LinkError, LinkErrorKind};
 
-/// Who holds the files of a link at one moment, see [`Link::holders`](crate::Link::holders).
+/// The processes that hold the files of a link at one moment. See [`Link::holders`](crate::Link::holders).
 ///
-/// Written out, it is a part of a sentence: `its producer (tx, process 812) and the consumer in slot 0 (rx.0,
-/// process 815)`.
+/// A link without holders is dead: [`Link::remove_dead`](crate::Link::remove_dead) removes it. Observers
+/// hold nothing. Processes may join or leave before the caller reads the answer.
+///
+/// [`Display`](fmt::Display) writes a part of a sentence: `its producer (tx, process 812) and the consumer
+/// in slot 0 (rx.0, process 815)`, or `nobody`.
+///
+/// # Examples
+///
+/// ```
+/// use rust_tango::{Link, Party};
+/// # let folder = std::env::temp_dir().join(format!("tango-holders-{}", std::process::id()));
+///
+/// let link = Link::builder().dir(&folder).create("quotes")?;
+/// let tx = link.producer()?;
+/// let holders = Link::holders(Some(&folder), "quotes")?;
+/// let first = holders.iter().next().unwrap();
+/// assert_eq!(first.party, Party::Producer);
+/// assert!(first.processes.contains(&std::process::id()));
+///
+/// drop((tx, link));
+/// assert!(Link::holders(Some(&folder), "quotes")?.is_empty());
+/// # std::fs::remove_dir_all(&folder).unwrap();
+/// # Ok::<(), rust_tango::LinkError>(())
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Holders(Vec<Holder>);
 
-/// Who holds one file of a link.
+/// The holder of one file of a link. See [`Holders`] for an example.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Holder {
-    /// What the file makes of its holder.
+    /// The role that goes with the file.
     pub party: Party,
-    /// The processes that have the lock: one, or several after a fork. Empty where this process cannot
-    /// see them: in another pid namespace, or of another user.
+    /// Ids of the processes that have the lock: one, or several after a fork. Empty if this process cannot
+    /// see them, because they are in another pid namespace or belong to another user.
     pub processes: Vec<u32>,
 }
 
-/// What somebody is to a link.
+/// The role of a process on a link. See [`Holders`] for an example.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Party {
-    /// The producer, or who has made the link or taken it over and can become its producer.
+    /// The producer. Also a process that has created the link or taken it over and has not taken the
+    /// producer yet.
     Producer,
-    /// The consumer in this slot.
+    /// The reliable or evictable consumer in this slot.
     Consumer(usize),
-    /// Who is about to stop the link.
+    /// A process that is just stopping the link.
     Operator,
 }
 
 impl Holders {
-    /// Nobody: the link is dead.
+    /// Whether no process holds the link: it is dead.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
 
-    /// All of them: first the producer, then the consumers, in the order of their slots.
+    /// All holders: first the producer, then the consumers in the order of their slots, then the operator.
     pub fn iter(&self) -> impl Iterator<Item = &Holder> {
         self.0.iter()
     }
 
-    /// Asks for the lock of each file.
+    /// Asks whether the lock of each file is held.
     pub(super) fn of(folder: &Folder) -> Result<Self, LinkError> {
         let mut held = folder.lockable_files()?;
-        // Where the system does not say, yes: `false` is proof.
-        held.retain(|(_, file)| lock::is_locked(file).unwrap_or(true));
+        held.retain(|(_, file)| lock::is_held(file));
         Ok(Self::holding(&held))
     }
 
@@ -84,14 +106,14 @@ impl Holders {
         Self(holders)
     }
 
-    /// The refusal to touch a link that is in use.
+    /// The error for a link that is in use.
     pub(super) fn refuse(&self, name: &str) -> LinkError {
         LinkError::new(LinkErrorKind::InUse, format!("link {name} is in use by {self}"))
     }
 }
 
 impl Party {
-    /// Who holds a file of this name.
+    /// The role that goes with a file of this name.
     fn of(file: &str) -> Option<Self> {
         match file {
             "tx" => Some(Self::Producer),
@@ -114,7 +136,7 @@ impl fmt::Display for Holder {
         match self.party {
             Party::Producer => f.write_str("its producer (tx")?,
             Party::Consumer(slot) => write!(f, "the consumer in slot {slot} (rx.{slot}")?,
-            Party::Operator => f.write_str("who is stopping it (ctl")?,
+            Party::Operator => f.write_str("a process that stops it (ctl")?,
         }
         match self.processes.as_slice() {
             [] => {}
@@ -145,14 +167,14 @@ impl fmt::Display for Holders {
     }
 }
 
-/// A link that nobody holds, and that nobody can join until this is dropped.
+/// A link that no process holds, and that no process can join until this is dropped.
 #[derive(Debug)]
 pub(super) struct Vacant {
     files: Vec<(String, File)>,
 }
 
 impl Vacant {
-    /// Makes sure that nobody holds the link, and that it stays so.
+    /// Makes sure that no process holds the link, and that it stays so.
     ///
     /// # Errors
     ///
@@ -161,7 +183,7 @@ impl Vacant {
         let cannot = |name: &str, error| {
             LinkError::system(format!("cannot lock {}", folder.path.join(name).display()), error)
         };
-        // Only asked at first: what is free in a link that is in use can be taken while we look.
+        // The first pass takes no locks: the free places of a link in use must stay open to others.
         let (mut held, mut free) = (Vec::new(), Vec::new());
         for (name, file) in folder.lockable_files()? {
             let is_held = lock::is_locked(&file).map_err(|error| cannot(&name, error))?;
@@ -177,7 +199,8 @@ impl Vacant {
         if held.is_empty() {
             return Ok(vacant);
         }
-        // Somebody has come in between. To find out who takes some time.
+        // A process has joined in between. Release the locks before its id is looked up, which takes some
+        // time.
         drop(vacant);
         Err(Holders::holding(&held).refuse(&folder.name))
     }
@@ -186,18 +209,20 @@ impl Vacant {
 impl Drop for Vacant {
     fn drop(&mut self) {
         for (_, file) in &self.files {
-            let _ = lock::unlock(file); // the close that follows unlocks too, though later if somebody forks
+            // Closing the file unlocks it too, but only after the exit or exec of a child that was forked
+            // meanwhile.
+            let _ = lock::unlock(file);
         }
     }
 }
 
-/// The processes that hold the lock of this file (device and inode), as far as this one may look.
+/// The processes that hold the lock of this file (device and inode), as far as this process may see them.
 pub(super) fn that_lock(name: &str, file: (u64, u64)) -> Vec<u32> {
     locks_in_proc(&[file], |found| found == name).into_iter().map(|(process, _)| process).collect()
 }
 
-/// Which processes hold the lock of which of these files (device and inode), which have such names, as far as this one may
-/// look.
+/// Which processes hold the lock of which of these files (device and inode), as far as this process may see
+/// them. `has_name`: whether one of the files may have this name.
 fn locks_in_proc(files: &[(u64, u64)], has_name: impl Fn(&str) -> bool) -> Vec<(u32, (u64, u64))> {
     let mut found = Vec::new();
     if files.is_empty() {
@@ -207,7 +232,8 @@ fn locks_in_proc(files: &[(u64, u64)], has_name: impl Fn(&str) -> bool) -> Vec<(
         let Some(id) = process.file_name().to_str().and_then(|name| name.parse().ok()) else { continue };
         let descriptors = fs::read_dir(process.path().join("fd"));
         for descriptor in descriptors.into_iter().flatten().flatten() {
-            // The name first: to look at any file whatever could mean to wait for a server.
+            // Checks the name first: asking for the metadata of an arbitrary file could block on a network
+            // server.
             let is_ours = |path: &Path| {
                 let name = path.file_name().and_then(|name| name.to_str());
                 name.is_some_and(|name| has_name(name.trim_end_matches(" (deleted)")))
@@ -218,7 +244,7 @@ fn locks_in_proc(files: &[(u64, u64)], has_name: impl Fn(&str) -> bool) -> Vec<(
             let Ok(metadata) = fs::metadata(descriptor.path()) else { continue };
             let file = (metadata.dev(), metadata.ino());
             let info = || fs::read_to_string(process.path().join("fdinfo").join(descriptor.file_name()));
-            // The system names a lock with the description that holds it.
+            // `fdinfo` lists the locks that the description of this descriptor holds.
             let is_lock = |line: &str| line.contains("OFDLCK") && line.contains("WRITE");
             if files.contains(&file) && info().is_ok_and(|info| info.lines().any(is_lock)) {
                 found.push((id, file));
@@ -248,7 +274,7 @@ mod tests {
         let me = std::process::id();
         let expected = [Party::Producer, Party::Consumer(0)];
         assert!(holders.iter().map(|holder| holder.party).eq(expected));
-        // Another test's child, just between fork and exec, may have a copy.
+        // A child of another test may have a copy between fork and exec.
         assert!(holders.iter().all(|holder| holder.processes.contains(&me)), "{holders}");
         let error = Vacant::keep(&folder).unwrap_err();
         assert_eq!(error.kind(), LinkErrorKind::InUse);
@@ -262,19 +288,19 @@ mod tests {
     }
 
     #[test]
-    fn nobody_joins_a_link_that_is_kept_vacant() {
+    fn a_link_that_is_kept_vacant_cannot_be_joined() {
         let scratch = Scratch::new();
         let folder = make_link(scratch.path(), "quotes").unwrap();
         let (tx, rx) = (folder.open_file("tx", true).unwrap(), folder.open_file("rx.0", true).unwrap());
         let vacant = Vacant::keep(&folder).unwrap();
         assert!(!lock::try_lock(&tx).unwrap() && !lock::try_lock(&rx).unwrap());
-        assert!(Holders::of(&folder).unwrap().is_empty(), "who clears up is no holder");
+        assert!(Holders::of(&folder).unwrap().is_empty(), "a process that removes the link is not a holder");
         drop(vacant);
         assert!(lock::try_lock(&tx).unwrap() && lock::try_lock(&rx).unwrap());
     }
 
     #[test]
-    fn what_is_no_regular_file_holds_nothing() {
+    fn only_regular_files_have_holders() {
         let scratch = Scratch::new();
         let folder = make_link(scratch.path(), "quotes").unwrap();
         fs::create_dir(folder.path.join("rx.1")).unwrap();
@@ -296,7 +322,7 @@ mod tests {
         ]);
         assert_eq!(
             all.to_string(),
-            "its producer (tx), the consumer in slot 3 (rx.3, processes 7 and 8) and who is stopping it (ctl, process 9)"
+            "its producer (tx), the consumer in slot 3 (rx.3, processes 7 and 8) and a process that stops it (ctl, process 9)"
         );
     }
 }

@@ -1,23 +1,28 @@
-//! What lies where in the files of a link, and how a file proves that it is one.
+//! What lies where in the files of a link, and how a file is recognised.
 //!
 //! ```text
-//!   tx     0       header: magic, version, sizes                       written once, when it is made
+//!   file   offset
+//!   tx     0       header: magic, version, geometry        written once, when the link is created
 //!          4096    Head (6 x 128 bytes)
-//!          8192    ring: depth slots; then the region
+//!          8192    ring: `depth` slots; then the region
 //!   rx.N   0       header: magic, version, N
 //!          128     ConsumerSlot (3 x 128 bytes)
 //!   tx.N   0       header: magic, version, N
-//!          128     Latest (128 bytes)
+//!          128     HotSlot (128 bytes)
 //!   ctl    0       header: magic, version
-//!          128     command word: not 0, the link is stopped
+//!          128     command word: not 0 when the link is stopped
 //! ```
 //!
-//! All in words of eight bytes, native endian: a link does not leave its machine. A header is read once,
-//! every field is checked against its range and the real size of the file, and what was read is kept:
-//! nobody goes back to the header, which could have changed since.
+//! Files consist of words of eight bytes in the byte order of the machine, which a link never leaves.
+//! `docs/layout.md` describes every word, and the tests of this folder (`layout_doc`) compare that text
+//! with this code.
+//!
+//! A header is read once. Every field is checked against its range and against the real size of the file,
+//! and the values that were checked are kept. The header is never read again, because another process could
+//! have changed it.
 #![allow(unsafe_code)]
 
-use super::map::Mapping;
+use super::forks::ChildWords;
 use crate::cpu::words::WORD;
 use crate::credits::slot::ConsumerSlot;
 use crate::error::{LinkError, LinkErrorKind};
@@ -29,77 +34,101 @@ use crate::ring::region::Granules;
 use crate::ring::slots::Ring;
 use crate::sync::{AtomicU64, Relaxed};
 
-/// "tango" and the kind of file.
+/// "tango", below the byte for the kind of file.
 const MAGIC: u64 = u64::from_be_bytes(*b"\0\0\0tango");
 /// Raised with each change of the layout or of the protocol.
-const VERSION: u64 = 8;
+pub(super) const VERSION: u64 = 8;
 
-/// The kinds of files, mixed into the magic.
+/// The kinds of files. The number is part of the magic.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Kind {
+    /// `tx`
     Producer = 1,
+    /// `rx.N`
     Consumer = 2,
+    /// `ctl`
     Control = 3,
+    /// `tx.N`
     HotSlot = 4,
 }
 
-const HEAD: usize = 4096;
-const RING: usize = 8192;
-const SLOT: usize = 128;
-const COMMAND: usize = 128;
-const HOT_SLOT: usize = 128;
+pub(super) const HEAD: usize = 4096;
+pub(super) const RING: usize = 8192;
+pub(super) const CONSUMER_SLOT: usize = 128;
+pub(super) const COMMAND: usize = 128;
+pub(super) const HOT_SLOT: usize = 128;
 /// Bytes of a header.
-const HEADER: usize = 128;
+pub(super) const HEADER: usize = 128;
 /// Bytes of the files `rx.N`, `tx.N` and `ctl`.
 pub(super) const SMALL_FILE: usize = 4096;
 
+/// All offsets are multiples of this.
+const ALIGNMENT: usize = 128;
+
 const _: () = {
-    assert!(HEAD + size_of::<Head>() <= RING && HEAD % align_of::<Head>() == 0);
-    assert!(SLOT + size_of::<ConsumerSlot>() <= SMALL_FILE && SLOT % align_of::<ConsumerSlot>() == 0);
-    assert!(HOT_SLOT + size_of::<HotSlot>() <= SMALL_FILE && HOT_SLOT % 128 == 0);
-    assert!(SLOT >= HEADER && COMMAND >= HEADER && HOT_SLOT >= HEADER);
+    assert!(HEAD + size_of::<Head>() <= RING);
+    assert!(CONSUMER_SLOT + size_of::<ConsumerSlot>() <= SMALL_FILE);
+    assert!(HOT_SLOT + size_of::<HotSlot>() <= SMALL_FILE);
+    assert!(CONSUMER_SLOT >= HEADER && COMMAND >= HEADER && HOT_SLOT >= HEADER);
+    assert!(HEAD % ALIGNMENT == 0 && RING % ALIGNMENT == 0);
+    assert!(CONSUMER_SLOT % ALIGNMENT == 0 && HOT_SLOT % ALIGNMENT == 0);
+    assert!(align_of::<Head>() <= ALIGNMENT && align_of::<ConsumerSlot>() <= ALIGNMENT);
+    assert!(align_of::<HotSlot>() <= ALIGNMENT);
 };
+
+/// Name of the file with the progress of the consumer in this slot.
+pub(super) fn rx_name(slot: usize) -> String {
+    format!("rx.{slot}")
+}
+
+/// Name of the file with the hot slot of the consumer in this slot.
+pub(super) fn hot_slot_name(slot: usize) -> String {
+    format!("tx.{slot}")
+}
 
 /// Bytes of the file `tx`.
 pub(super) fn producer_len(geometry: &Geometry) -> usize {
     RING + geometry.depth * geometry.slot + geometry.region
 }
 
-fn magic(kind: Kind) -> u64 {
+pub(super) fn magic(kind: Kind) -> u64 {
     MAGIC | (kind as u64) << 40
 }
 
-/// Writes the header of a file that nobody else has seen yet.
-pub(super) fn write_header(map: &Mapping, kind: Kind, fields: &[u64]) {
-    for (word, value) in map.words()[2..].iter().zip(fields) {
+/// Writes the header of a file that no other process can see yet.
+pub(super) fn write_header(file: &[AtomicU64], kind: Kind, fields: &[u64]) {
+    for (word, value) in file[2..].iter().zip(fields) {
         word.store(*value, Relaxed);
     }
-    map.words()[1].store(VERSION, Relaxed);
-    map.words()[0].store(magic(kind), Relaxed);
+    file[1].store(VERSION, Relaxed);
+    file[0].store(magic(kind), Relaxed);
 }
 
 /// Checks magic and version. `what` names the file in errors.
-pub(super) fn check_header(map: &Mapping, kind: Kind, what: &str) -> Result<(), LinkError> {
+pub(super) fn check_header(file: &[AtomicU64], kind: Kind, what: &str) -> Result<(), LinkError> {
     let wrong = |why| Err(LinkError::new(LinkErrorKind::Incompatible, format!("{what} {why}")));
-    let words = map.words();
-    if words[0].load(Relaxed) != magic(kind) {
+    if file[0].load(Relaxed) != magic(kind) {
         return wrong("is not a file of a link: wrong magic number".to_owned());
     }
-    match words[1].load(Relaxed) {
+    match file[1].load(Relaxed) {
         VERSION => Ok(()),
-        other => wrong(format!("has layout version {other}, this program knows version {VERSION}")),
+        other => {
+            wrong(format!("has layout version {other}, but this program supports only version {VERSION}"))
+        }
     }
 }
 
+/// The fields of the header of `tx`, behind magic and version.
 pub(super) fn geometry_fields(geometry: &Geometry) -> [u64; 8] {
     let Geometry { depth, mtu, slot, region, consumers, observers, credits, start } = *geometry;
     [depth as u64, mtu as u64, slot as u64, region as u64, consumers as u64, observers.into(), credits, start]
 }
 
-/// Reads the geometry from a header of `tx` that has passed [`check_header`]; `file_len` is the real size.
-pub(super) fn read_geometry(map: &Mapping, file_len: u64, what: &str) -> Result<Geometry, LinkError> {
+/// Reads the geometry from a header of `tx` that has passed [`check_header`]. `file_len` is the real size
+/// of the file.
+pub(super) fn read_geometry(header: &[AtomicU64], file_len: u64, what: &str) -> Result<Geometry, LinkError> {
     let wrong = |why| LinkError::new(LinkErrorKind::Incompatible, format!("{what} has a bad header: {why}"));
-    let field = |index: usize| map.words()[2 + index].load(Relaxed);
+    let field = |index: usize| header[2 + index].load(Relaxed);
     let size = |index| usize::try_from(field(index)).unwrap_or(usize::MAX);
     let geometry = Geometry {
         depth: size(0),
@@ -112,77 +141,75 @@ pub(super) fn read_geometry(map: &Mapping, file_len: u64, what: &str) -> Result<
         start: field(7),
     };
     geometry.check().map_err(|error| wrong(error.to_string()))?;
-    // `check` has bounded depth times slot and the region, so this does not overflow.
+    // `check` has bounded the region and depth times slot, so this does not overflow.
     let need = producer_len(&geometry) as u64;
     if file_len < need {
-        return Err(wrong(format!("its sizes need {need} bytes, the file has {file_len}")));
+        return Err(wrong(format!("its geometry needs {need} bytes, but the file has {file_len}")));
     }
     Ok(geometry)
 }
 
-/// Bytes of `tx` that hold its header.
-pub(super) const fn header_len() -> usize {
-    HEADER
-}
-
-/// The parts of a link in a mapping of `tx` of at least [`producer_len`] bytes, and one of `ctl`.
-///
-/// # Safety
-/// Both mappings live for 'a. (What they contain does not matter.)
-pub(super) unsafe fn parts<'a>(tx: &Mapping, ctl: &Mapping, geometry: &Geometry) -> Parts<'a> {
-    let words = tx.words();
-    let ring_words = geometry.depth * geometry.slot / WORD;
-    let (ring, region) = words[RING / WORD..].split_at(ring_words);
-    let region = &region[..geometry.region / WORD];
-    // A forked child finds the link stopped, and in no line a fragment: not even number 0, as in zeros.
-    let newest = (HEAD + core::mem::offset_of!(Head, hot_slot)) / WORD;
-    tx.child_finds([Some((RING / WORD, u64::MAX)), Some((newest, HotSlot::closed_mark(geometry.start)))]);
-    ctl.child_finds([Some((COMMAND / WORD, 1)), None]);
-    let head: *const Head = words[HEAD / WORD..][..size_of::<Head>() / WORD].as_ptr().cast();
-    // SAFETY: `Head` is made of atomics and padding, so any bytes are valid; its place was sliced
-    // from the mapping, which is page-aligned, at an offset that the assertion above found aligned. The
-    // slices are atomics of the mappings. All of it lives for 'a: the caller's promise.
-    unsafe {
-        Parts {
-            ring: Ring::new(extend(ring), geometry.slot),
-            granules: Granules::new(extend(region)),
-            head: &*head,
-            stop: &extend(&ctl.words()[COMMAND / WORD..])[0],
-            mtu: geometry.mtu,
-            observers: geometry.observers,
-        }
+/// A link in the first [`producer_len`] bytes of `tx` and in `ctl`. The content of the files does not matter.
+pub(super) fn parts<'a>(tx: &'a [AtomicU64], ctl: &'a [AtomicU64], geometry: &Geometry) -> Parts<'a> {
+    let (ring, region) = tx[RING / WORD..].split_at(geometry.depth * geometry.slot / WORD);
+    Parts {
+        ring: Ring::new(ring, geometry.slot),
+        granules: Granules::new(&region[..geometry.region / WORD]),
+        // SAFETY: `Head` is made of atomics, all in cells with their padding.
+        head: unsafe { at(tx, HEAD) },
+        stop: command(ctl),
+        mtu: geometry.mtu,
+        observers: geometry.observers,
     }
 }
 
-/// The consumer slot in a mapping of `rx.N`.
+/// The consumer slot in a file `rx.N`.
+pub(super) fn consumer_slot(rx: &[AtomicU64]) -> &ConsumerSlot {
+    // SAFETY: `ConsumerSlot` is made of atomics, all in cells with their padding.
+    unsafe { at(rx, CONSUMER_SLOT) }
+}
+
+/// The hot slot of one consumer, in a file `tx.N`.
+pub(super) fn hot_slot(tx: &[AtomicU64]) -> &HotSlot {
+    // SAFETY: `HotSlot` is made of atomics, without padding.
+    unsafe { at(tx, HOT_SLOT) }
+}
+
+/// The command word in the file `ctl`.
+pub(super) fn command(ctl: &[AtomicU64]) -> &AtomicU64 {
+    &ctl[COMMAND / WORD]
+}
+
+/// The `T` at this offset, in bytes, of a file.
 ///
 /// # Safety
-/// The mapping lives for 'a.
-pub(super) unsafe fn consumer_slot<'a>(rx: &Mapping) -> &'a ConsumerSlot {
-    let words = &rx.words()[SLOT / WORD..][..size_of::<ConsumerSlot>() / WORD];
-    // SAFETY: as for `Head` in `parts`.
-    unsafe { &*words.as_ptr().cast() }
-}
-
-/// Where the newest fragment is shown to one consumer, in a mapping of `tx.N`.
 ///
-/// # Safety
-/// The mapping lives for 'a.
-pub(super) unsafe fn hot_slot<'a>(tx: &Mapping, geometry: &Geometry) -> &'a HotSlot {
-    let words = &tx.words()[HOT_SLOT / WORD..][..size_of::<HotSlot>() / WORD];
-    tx.child_finds([Some((HOT_SLOT / WORD, HotSlot::closed_mark(geometry.start))), None]);
-    // SAFETY: as for `Head` in `parts`.
-    unsafe { &*words.as_ptr().cast() }
+/// Any bytes are a valid `T`, and all bytes of it, padding included, lie in cells.
+unsafe fn at<T>(file: &[AtomicU64], offset: usize) -> &T {
+    let words = &file[offset / WORD..][..size_of::<T>() / WORD];
+    let value: *const T = words.as_ptr().cast();
+    assert!(value.is_aligned(), "files are mapped at the start of a page");
+    // SAFETY: the words are borrowed for as long as the result, as many as a `T` takes, and aligned for it.
+    // They are atomics, so they may be written through shared references, and so may the whole `T`: the
+    // caller's promise.
+    unsafe { &*value }
 }
 
-/// The command word in a mapping of `ctl`.
-pub(super) fn command(ctl: &Mapping) -> &AtomicU64 {
-    &ctl.words()[COMMAND / WORD]
+/// What a forked child finds in `tx`: no fragment in any line, and a closed hot slot.
+///
+/// Not even fragment 0 is in the ring, which is what zeros would say.
+pub(super) fn tx_in_child(geometry: &Geometry) -> ChildWords {
+    let hot_slot = HEAD + core::mem::offset_of!(Head, hot_slot);
+    [Some((RING / WORD, u64::MAX)), Some((hot_slot / WORD, HotSlot::closed_mark(geometry.start)))]
 }
 
-/// # Safety
-/// What `words` refers to lives for 'a.
-unsafe fn extend<'a>(words: &[AtomicU64]) -> &'a [AtomicU64] {
-    // SAFETY: the same slice; the lifetime is the caller's promise.
-    unsafe { core::slice::from_raw_parts(words.as_ptr(), words.len()) }
+/// What a forked child finds in `tx.N`: a closed hot slot.
+pub(super) fn hot_slot_in_child(geometry: &Geometry) -> ChildWords {
+    [Some((HOT_SLOT / WORD, HotSlot::closed_mark(geometry.start))), None]
 }
+
+/// What a forked child finds in `ctl`: the link is stopped.
+pub(super) const CTL_IN_CHILD: ChildWords = [Some((COMMAND / WORD, 1)), None];
+
+/// What a forked child finds in any other mapping: zeros.
+pub(super) const ZEROS_IN_CHILD: ChildWords = [None; 2];

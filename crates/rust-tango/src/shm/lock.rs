@@ -1,9 +1,9 @@
-//! Liveness: whoever holds the lock of a file lives.
+//! Liveness: a process that holds the lock of a file is alive.
 //!
-//! The lock belongs to an open file description, not to a process (`F_OFD_SETLK`). The kernel drops it
-//! when the last descriptor of that description is closed, hence at any death of its owner, `kill -9`
-//! included. It needs no process ids, so it means the same in every pid namespace, and two descriptions
-//! of one file exclude each other also within a process. States of a file:
+//! The lock belongs to an open file description, not to a process (`F_OFD_SETLK`). The kernel releases it
+//! when the last descriptor of that description is closed, so whenever its owner dies, even by `kill -9`.
+//! It involves no process ids, so it means the same in every pid namespace, and two descriptions of one
+//! file exclude each other within a process, too. States of a file:
 //!
 //! ```text
 //!       try_lock, lock_within
@@ -12,13 +12,13 @@
 //!            unlock, or the last close
 //! ```
 //!
-//! An owner has a write lock. A read lock ([`keep_free`]) keeps everybody from becoming the owner and does
-//! not pass for one: that is how a link is taken away without somebody joining it meanwhile.
+//! An owner has a write lock. A read lock ([`keep_free`]) prevents others from becoming the owner, and does
+//! not count as one. It keeps processes from joining a link while it is removed.
 //!
-//! Who takes a lock opens the file anew for it and keeps the descriptor to itself. A child between fork
-//! and exec shares the description for a moment, and one that never calls exec does so for ever: close
-//! frees the lock only after the child's copy is closed too, [`unlock`] frees it at once. So who leaves
-//! in good order calls `unlock` and does not rely on the close.
+//! A process opens the file again for each lock, and keeps the descriptor to itself. A child shares the
+//! description between fork and exec, or for ever if it never calls exec. Closing the file releases the
+//! lock only after the copy of the child is closed, too, whereas [`unlock`] releases it at once. So an
+//! owner that ends in good order calls `unlock`.
 
 use std::fs::File;
 use std::io;
@@ -29,9 +29,9 @@ use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, fcntl};
 use nix::libc;
 
-/// Takes the lock of the file, which must be open for writing. `false`: somebody else holds it.
+/// Takes the lock of the file, which must be open for writing. `false`: another description holds it.
 ///
-/// Taking it again by the same description succeeds and changes nothing.
+/// If this description holds the lock already, the answer is `true` and nothing changes.
 pub(crate) fn try_lock(file: &File) -> io::Result<bool> {
     match fcntl(file, FcntlArg::F_OFD_SETLK(&whole_file(libc::F_WRLCK))) {
         Ok(_) => Ok(true),
@@ -40,9 +40,9 @@ pub(crate) fn try_lock(file: &File) -> io::Result<bool> {
     }
 }
 
-/// Keeps the file without an owner until `file` is closed or [`unlock`]ed. `false`: somebody owns it.
+/// Keeps the file without an owner until `file` is closed or [`unlock`]ed. `false`: the file has an owner.
 ///
-/// A file that is open for reading only will do. Any number of descriptions can do it at a time.
+/// The file may be open for reading only. Any number of descriptions can keep it free at a time.
 pub(crate) fn keep_free(file: &File) -> io::Result<bool> {
     match fcntl(file, FcntlArg::F_OFD_SETLK(&whole_file(libc::F_RDLCK))) {
         Ok(_) => Ok(true),
@@ -51,7 +51,7 @@ pub(crate) fn keep_free(file: &File) -> io::Result<bool> {
     }
 }
 
-/// [`try_lock`] again and again, for at most so long.
+/// Repeats [`try_lock`] every millisecond until it succeeds or `patience` has passed.
 pub(crate) fn lock_within(file: &File, patience: Duration) -> io::Result<bool> {
     let begin = Instant::now();
     loop {
@@ -63,20 +63,25 @@ pub(crate) fn lock_within(file: &File, patience: Duration) -> io::Result<bool> {
     }
 }
 
-/// Whether another description holds the lock of the file. Takes nothing, and a file that is open for
-/// reading only will do. The caller's own lock does not count.
+/// Whether another description holds the lock of the file. Takes no lock. The file may be open for reading
+/// only, and the caller's own lock does not count.
 ///
-/// The answer `false` is final for an owner whose lock was seen before; `true` may be out of date when it
-/// arrives.
+/// `false` proves that an owner whose lock was seen before has gone. `true` may be out of date when it is
+/// returned.
 pub(crate) fn is_locked(file: &File) -> io::Result<bool> {
-    // Asks for what stands in the way of a read lock, which only a write lock does. A read lock can be
-    // held by somebody who may not write to the file, and so must not pass for its owner.
+    // Asks which lock would block a read lock: only a write lock does. A process that may not write to the
+    // file can hold a read lock, so that must not count as an owner.
     let mut answer = whole_file(libc::F_RDLCK);
     fcntl(file, FcntlArg::F_OFD_GETLK(&mut answer))?;
     Ok(answer.l_type != libc::F_UNLCK as libc::c_short)
 }
 
-/// Gives the lock of this description back, at once and for all copies of the descriptor.
+/// [`is_locked`], with `true` if the kernel does not say: `false` is proof.
+pub(super) fn is_held(file: &File) -> bool {
+    is_locked(file).unwrap_or(true)
+}
+
+/// Releases the lock of this description, at once and for all copies of the descriptor.
 pub(crate) fn unlock(file: &File) -> io::Result<()> {
     fcntl(file, FcntlArg::F_OFD_SETLK(&whole_file(libc::F_UNLCK)))?;
     Ok(())
@@ -87,8 +92,8 @@ fn whole_file(kind: libc::c_int) -> libc::flock {
         l_type: kind as libc::c_short,
         l_whence: libc::SEEK_SET as libc::c_short,
         l_start: 0,
-        l_len: 0, // to the end, however far the file grows
-        l_pid: 0, // must be zero for locks of descriptions
+        l_len: 0, // to the end of the file, even if it grows
+        l_pid: 0, // required for locks of descriptions
     }
 }
 
@@ -99,7 +104,7 @@ mod tests {
     use super::super::scratch::Scratch;
     use super::*;
 
-    /// Closing frees the lock at once, unless another test is just between fork and exec.
+    /// Closing releases the lock at once, unless another test is between fork and exec.
     fn becomes_free(file: &File) -> bool {
         let deadline = Instant::now() + Duration::from_secs(10);
         while is_locked(file).unwrap() {
@@ -131,7 +136,7 @@ mod tests {
         assert!(!is_locked(&reader).unwrap());
         assert!(try_lock(&holder).unwrap());
         assert!(is_locked(&reader).unwrap());
-        assert!(!is_locked(&holder).unwrap(), "one's own lock does not count");
+        assert!(!is_locked(&holder).unwrap(), "the own lock does not count");
         drop(holder);
         assert!(becomes_free(&reader));
     }
@@ -143,7 +148,7 @@ mod tests {
         let (reader, another) = (scratch.open("tx", false), scratch.open("tx", false));
         assert!(keep_free(&reader).unwrap());
         assert!(!is_locked(&file).unwrap());
-        assert!(!try_lock(&file).unwrap(), "nobody becomes the owner meanwhile");
+        assert!(!try_lock(&file).unwrap(), "no description becomes the owner meanwhile");
         assert!(keep_free(&another).unwrap());
         unlock(&another).unwrap();
         unlock(&reader).unwrap();
@@ -178,7 +183,8 @@ mod tests {
         let holder = scratch.file("tx", 8);
         let reader = scratch.open("tx", false);
         assert!(try_lock(&holder).unwrap());
-        // The child gets the description as its input and so keeps the lock when we close ours.
+        // The child has the description as its standard input, so the lock stays when this process closes
+        // its copy.
         let mut child = Command::new("sleep").arg("60").stdin(Stdio::from(holder)).spawn().unwrap();
         assert!(is_locked(&reader).unwrap());
         child.kill().unwrap();

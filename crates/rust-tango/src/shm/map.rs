@@ -5,21 +5,26 @@
 //! mapping   |<---- words(): len bytes as AtomicU64 ---->| (rest of a huge page, never touched)
 //! ```
 //!
-//! Invariants: a `Mapping` covers at least one word; the file was long enough when it was mapped; the
-//! memory stays mapped until the `Mapping` is dropped; a forked child has memory of its own there ([`forks`](super::forks)).
+//! Invariants: a `Mapping` covers at least one word. The file was long enough when it was mapped. The
+//! memory stays mapped until the `Mapping` is dropped. A forked child has private memory there
+//! ([`forks`](super::forks)).
 //!
-//! Who writes `tx` and `rx.N`: the process that holds the file's lock, through [`Mapping::read_write`]. `tx.N`: the
-//! holder of `tx`, and the holder of `rx.N`. `ctl`: any process that stops the link, always the same value. Who reads:
-//! everybody, but with `Relaxed` loads alone, whose mapping may be [`Mapping::read_only`], and is unless asked
-//! otherwise. (The assembly in `words` and `cache` writes no memory that it reads either.) The
-//! standard library promises of accesses to read-only memory only that of a relaxed load no wider than a word;
-//! anything else may be compiled to an instruction that writes. Order is made with fences, which touch no memory.
+//! | file | writer, through [`Mapping::read_write`] |
+//! |---|---|
+//! | `tx`, `rx.N` | the process that holds the lock of the file |
+//! | `tx.N` | the process that holds the lock of `tx`, and the process that holds the lock of `rx.N` |
+//! | `ctl` | any process that stops the link; all of them store the same value |
 //!
-//! Not covered: somebody with write permission cuts the file short while it is mapped. Touching the lost
-//! pages then ends in SIGBUS. (A full filesystem does not: all space is reserved when a link is made.)
+//! Every process reads, and only with `Relaxed` loads, because its mapping is [`Mapping::read_only`] unless
+//! the caller asked otherwise. The standard library allows no more on read-only memory than a relaxed load
+//! of at most one word; any other access may be compiled to an instruction that writes. Fences, which touch
+//! no memory, provide the order. (The assembly in `cpu` writes to no memory that it reads, either.)
+//!
+//! Not covered: a process with write permission truncates the file while it is mapped. Touching the lost
+//! pages raises SIGBUS. A full filesystem does not: all space is reserved when a link is created.
 
-// Mapping and unmapping are system calls that change the address space, and the slice is made from the
-// address they give: there is no safe spelling for either. Each block says why it may.
+// Mapping and unmapping change the address space, and a slice is made from the address that the kernel
+// returns. Neither can be written in safe code.
 #![allow(unsafe_code)]
 
 use std::fs::File;
@@ -31,45 +36,46 @@ use std::{io, slice};
 use nix::sys::mman::{MapFlags, MmapAdvise, ProtFlags, madvise, mmap, munmap};
 use nix::sys::statfs::{HUGETLBFS_MAGIC, fstatfs};
 
-use super::forks::{ChildWords, Place, Process};
+use super::forks::{ChildWords, Entry, Process};
 use crate::sync::AtomicU64;
 
 const WORD: usize = 8;
-/// Holds for the atomics of the language, not for those of a model checker.
+/// True of the standard atomics, not of those of the model checker.
 const _: () = assert!(size_of::<AtomicU64>() == WORD && align_of::<AtomicU64>() == WORD);
 
-/// The first `len` bytes of a file, shared with everybody who maps it.
+/// The first `len` bytes of a file, shared with every process that maps them.
 #[derive(Debug)]
 pub(crate) struct Mapping {
-    /// Start of the mapping, aligned to a page. Valid for reads (and for writes after `read_write`)
-    /// until `drop`.
+    /// Start of the mapping, page-aligned. Valid for reads until `drop`, and for writes if made by
+    /// `read_write`.
     start: NonNull<AtomicU64>,
-    /// How many words `start` leads to, at least 1.
+    /// How many words there are at `start`, at least 1.
     words: usize,
-    /// Bytes really mapped, which is what the kernel wants to hear again at the end.
+    /// Bytes really mapped, for `munmap`.
     mapped: NonZeroUsize,
-    /// The process that made it.
+    /// The process that made the mapping.
     process: Process,
-    /// Where a forked child puts memory of its own.
-    place: &'static Place,
+    /// Tells forked children about the mapping.
+    entry: &'static Entry,
 }
 
 // SAFETY: a mapping belongs to the process, not to the thread that made it, and any thread may unmap it.
 unsafe impl Send for Mapping {}
-// SAFETY: `&Mapping` gives out nothing but `&[AtomicU64]`, which is `Sync`, and a number.
+// SAFETY: `&Mapping` gives access to nothing but `&[AtomicU64]`, which is `Sync`, and to numbers.
 unsafe impl Sync for Mapping {}
 
 impl Mapping {
-    /// Maps the first `len` bytes for loads only, and only `Relaxed` ones: see the module.
+    /// Maps the first `len` bytes for loads only, and only `Relaxed` ones (see the module). `in_child`: the
+    /// words that are not zero in a forked child.
     ///
-    /// The pages are mapped before the call returns, so that the first access costs no page fault.
+    /// The pages are mapped before the call returns, so the first access costs no page fault.
     ///
     /// # Errors
     ///
-    /// `InvalidInput`: `len` is zero or not a multiple of 8. `UnexpectedEof`: the file is shorter. Otherwise
-    /// what the system says.
-    pub(crate) fn read_only(file: &File, len: usize) -> io::Result<Self> {
-        Self::new(file, len, ProtFlags::PROT_READ)
+    /// `InvalidInput`: `len` is zero or not a multiple of 8. `UnexpectedEof`: the file is shorter than
+    /// `len`. Otherwise the error of the system call that failed.
+    pub(crate) fn read_only(file: &File, len: usize, in_child: ChildWords) -> io::Result<Self> {
+        Self::new(file, len, ProtFlags::PROT_READ, in_child)
     }
 
     /// Maps the first `len` bytes for loads and stores. The file must be open for both.
@@ -77,68 +83,71 @@ impl Mapping {
     /// # Errors
     ///
     /// As [`read_only`](Self::read_only).
-    pub(crate) fn read_write(file: &File, len: usize) -> io::Result<Self> {
-        Self::new(file, len, ProtFlags::PROT_READ | ProtFlags::PROT_WRITE)
+    pub(crate) fn read_write(file: &File, len: usize, in_child: ChildWords) -> io::Result<Self> {
+        Self::new(file, len, ProtFlags::PROT_READ | ProtFlags::PROT_WRITE, in_child)
     }
 
-    /// All of it as words; the first lies at the start of a page.
+    /// The mapped bytes as words. The first word lies at the start of a page.
     ///
     /// Other processes store into them at any time. If the mapping is read-only, the caller may use
-    /// `load(Relaxed)` and nothing else: a store ends the process, and so may any stronger load on some
-    /// machines.
+    /// `load(Relaxed)` and nothing else: a store ends the process, and on some machines so does a stronger
+    /// load.
     pub(crate) fn words(&self) -> &[AtomicU64] {
-        // SAFETY: `start` is not null, aligned to a page and so to a word, and leads to `words` words
-        // of one mapping, less than `isize::MAX` bytes because the kernel has found room for them. They
-        // stay mapped as long as `self`, to which the slice is bound. Any bytes are a valid `AtomicU64`
-        // (eight of them, asserted above), and what other threads and processes store meanwhile is
-        // within its interior mutability. Loads only, where the mapping is read-only, is the caller's
-        // part, and callers are in this crate.
+        // SAFETY: `self` is borrowed for as long as the slice.
+        unsafe { self.words_for() }
+    }
+
+    /// [`words`](Self::words) for a lifetime that the caller chooses. The `Mapping` may be moved meanwhile.
+    ///
+    /// # Safety
+    ///
+    /// The slice, and everything that is made from it, is gone before the `Mapping` is dropped.
+    pub(super) unsafe fn words_for<'a>(&self) -> &'a [AtomicU64] {
+        // SAFETY: `start` is not null, aligned to a page and so to a word, and `words` words of one mapping
+        // follow, less than `isize::MAX` bytes because the kernel has found room for them. They stay mapped
+        // until the `Mapping` is dropped, by when the slice is gone, as the caller promises. Any eight
+        // bytes are a valid `AtomicU64` (size and alignment are asserted above), and what other threads and
+        // processes store meanwhile is within its interior mutability. That a read-only mapping is only
+        // loaded from is the duty of the callers, all of which are in this crate.
         unsafe { slice::from_raw_parts(self.start.as_ptr(), self.words) }
     }
 
-    /// What a forked child finds there instead, but for zeros.
-    pub(crate) fn child_finds(&self, words: ChildWords) {
-        self.place.child_finds(words);
-    }
-
-    /// False in a child that was forked from the process that made the mapping: what it has there is its own
-    /// ([`forks`](super::forks)).
+    /// Whether the calling process made the mapping. False in a forked child, which has private memory there.
     pub(crate) fn is_of_this_process(&self) -> bool {
         self.process.is_this()
     }
 
-    fn new(file: &File, len: usize, access: ProtFlags) -> io::Result<Self> {
+    fn new(file: &File, len: usize, access: ProtFlags, in_child: ChildWords) -> io::Result<Self> {
         let mapped = match NonZeroUsize::new(mapped_len(file, len)?) {
             Some(mapped) if len % WORD == 0 => mapped,
             _ => {
-                let message =
-                    format!("a mapping of {len} bytes: the length must be a multiple of 8, above 0");
+                let message = format!("cannot map {len} bytes: the length must be a positive multiple of 8");
                 return Err(io::Error::new(io::ErrorKind::InvalidInput, message));
             }
         };
         let metadata = file.metadata()?;
         let size = metadata.len();
         if size < mapped.get() as u64 {
-            let message = format!("the file has {size} bytes, {mapped} are needed");
+            let message = format!("the file has {size} bytes, but {mapped} are needed");
             return Err(io::Error::new(io::ErrorKind::UnexpectedEof, message));
         }
-        // Touching all of it now spares page faults later. Not where it would fill the holes of a file
-        // that somebody else has left sparse: that costs memory, without bound.
+        // Populating the mapping now saves page faults later. A sparse file is not populated: filling the
+        // holes that another process left would cost memory without bound.
         let whole = metadata.blocks().saturating_mul(512) >= size;
         let populate = if whole { MapFlags::MAP_POPULATE } else { MapFlags::empty() };
         let flags = MapFlags::MAP_SHARED | populate;
-        // SAFETY: without a wanted address and without MAP_FIXED the kernel picks a free range, so no
-        // memory that anybody uses is replaced. Nothing refers to the new range yet.
+        // SAFETY: without an address and without MAP_FIXED, the kernel chooses a free range, so no memory
+        // in use is replaced. Nothing refers to the new range yet.
         let start = unsafe { mmap(None, mapped, access, flags, file, 0) }?;
-        // SAFETY: the range is exactly the mapping just made. The advice changes what a fork copies and
-        // nothing in this process.
+        // SAFETY: the range is exactly the new mapping. The advice changes what a fork copies, and nothing
+        // in this process.
         let prepared = unsafe { madvise(start, mapped.get(), MmapAdvise::MADV_DONTFORK) }
             .map_err(io::Error::from)
-            .and_then(|()| Place::of(start.cast().as_ptr(), mapped.get()));
+            .and_then(|()| Entry::of(start.cast().as_ptr(), mapped.get(), in_child));
         match prepared {
-            Ok(place) => {
+            Ok(entry) => {
                 let (start, process) = (start.cast(), Process::this());
-                Ok(Self { start, words: len / WORD, mapped, process, place })
+                Ok(Self { start, words: len / WORD, mapped, process, entry })
             }
             Err(error) => {
                 // SAFETY: just mapped, and nothing refers to it.
@@ -154,18 +163,19 @@ impl Drop for Mapping {
         if !self.is_of_this_process() {
             return;
         }
-        self.place.forget();
-        // SAFETY: `start` and `mapped` are what `mmap` was given and gave, unmapped here for the first
-        // time. Every slice into it was bound to a borrow of `self`, so none is left.
+        self.entry.forget();
+        // SAFETY: `start` and `mapped` are the address and length of the mapping, which is unmapped here
+        // and nowhere else. No slice of it is left: each was bound to a borrow of `self`, or is gone by the
+        // promise of `words_for`.
         let result = unsafe { munmap(self.start.cast(), self.mapped.get()) };
         debug_assert!(result.is_ok(), "cannot unmap {} bytes: {result:?}", self.mapped);
     }
 }
 
-/// How many bytes a mapping of `len` bytes of this file covers, and so how long the file must be.
+/// How many bytes a mapping of `len` bytes of this file covers, which is also how long the file must be.
 ///
-/// That is `len` itself, but whole huge pages on hugetlbfs: its files end with a page, and it unmaps
-/// nothing smaller.
+/// On hugetlbfs: `len` rounded up to whole huge pages, because files and mappings there consist of whole
+/// pages. Elsewhere: `len`.
 pub(crate) fn mapped_len(file: &File, len: usize) -> io::Result<usize> {
     let filesystem = fstatfs(file)?;
     if filesystem.filesystem_type() != HUGETLBFS_MAGIC {
@@ -181,13 +191,15 @@ mod tests {
     use super::*;
     use crate::sync::Relaxed;
 
+    const NONE: ChildWords = [None; 2];
+
     #[test]
     fn two_mappings_see_each_others_stores() {
         let scratch = Scratch::new();
         let file = scratch.file("tx", 3 * 4096);
-        let writer = Mapping::read_write(&file, 3 * 4096).unwrap();
-        let other = Mapping::read_write(&file, 3 * 4096).unwrap();
-        let reader = Mapping::read_only(&scratch.open("tx", false), 3 * 4096).unwrap();
+        let writer = Mapping::read_write(&file, 3 * 4096, NONE).unwrap();
+        let other = Mapping::read_write(&file, 3 * 4096, NONE).unwrap();
+        let reader = Mapping::read_only(&scratch.open("tx", false), 3 * 4096, NONE).unwrap();
         drop(file);
         writer.words()[0].store(7, Relaxed);
         other.words()[3 * 512 - 1].store(8, Relaxed);
@@ -201,7 +213,7 @@ mod tests {
     #[test]
     fn a_part_of_the_file_can_be_mapped() {
         let scratch = Scratch::new();
-        let mapping = Mapping::read_only(&scratch.file("tx", 4096), 64).unwrap();
+        let mapping = Mapping::read_only(&scratch.file("tx", 4096), 64, NONE).unwrap();
         assert_eq!(mapping.words().len(), 8);
     }
 
@@ -209,7 +221,7 @@ mod tests {
     fn lengths_are_checked() {
         let scratch = Scratch::new();
         let file = scratch.file("tx", 4096);
-        let kind = |len| Mapping::read_only(&file, len).unwrap_err().kind();
+        let kind = |len| Mapping::read_only(&file, len, NONE).unwrap_err().kind();
         assert_eq!(kind(4104), io::ErrorKind::UnexpectedEof);
         assert_eq!(kind(1 << 40), io::ErrorKind::UnexpectedEof);
         assert_eq!(kind(0), io::ErrorKind::InvalidInput);
@@ -221,13 +233,16 @@ mod tests {
         let scratch = Scratch::new();
         drop(scratch.file("tx", 4096));
         let file = scratch.open("tx", false);
-        assert_eq!(Mapping::read_write(&file, 4096).unwrap_err().kind(), io::ErrorKind::PermissionDenied);
+        assert_eq!(
+            Mapping::read_write(&file, 4096, NONE).unwrap_err().kind(),
+            io::ErrorKind::PermissionDenied
+        );
     }
 
     #[test]
     fn a_fork_does_not_inherit_it() {
         let scratch = Scratch::new();
-        let mapping = Mapping::read_only(&scratch.file("tx", 4096), 4096).unwrap();
+        let mapping = Mapping::read_only(&scratch.file("tx", 4096), 4096, NONE).unwrap();
         let start = format!("{:x}-", mapping.words().as_ptr().addr());
         let regions = std::fs::read_to_string("/proc/self/smaps").unwrap();
         let mut lines = regions.lines().skip_while(|line| !line.starts_with(&start));

@@ -1,53 +1,111 @@
 //! Links between processes, in shared memory. Linux only.
 //!
-//! A link is a folder below a base folder, and each file in it has one writer:
+//! A link is a folder below a base folder. Each of its files has one writer:
 //!
 //! ```text
-//! base/              /dev/shm/tango-UID, $TANGO_DIR, or what the builder was told
-//!   .lock            held while a link is taken over or away; its content means nothing
-//!   .new-1-8/        a link in the making, unless its maker died: the next maker clears it away
-//!   .old-1-7/        a link that is being taken away
-//!   quotes/          file    written by               others
-//!     tx             header, rings, counters   the producer        map it read-only
-//!     rx.0           progress of one reader    consumer slot 0     map it read-only
-//!     tx.0           what it is shown apart    the producer        look at its header; consumer slot 0 maps it, too
-//!     rx.1, tx.1     ...                       ... consumer slot 1
-//!     ctl            command word              whoever operates    map it read-only
+//! base/              $TANGO_DIR, or the folder given to the builder, or /dev/shm/tango-UID
+//!   .lock            locked while a link is replaced or removed; the content is not used
+//!   .new-1-8/        a link in the making; deleted by the next process if its creator has died
+//!   .old-1-7/        a removed link, until its files are deleted
+//!   quotes/          what is in it             written by            mapped read-only by
+//!     tx             header, counters, ring    the producer          all other processes
+//!     rx.0           progress of one consumer  consumer in slot 0    all other processes
+//!     tx.0           hot slot of that one      the producer          - (consumer in slot 0 maps it writable)
+//!     rx.1, tx.1     the same for slot 1
+//!     ctl            command word              any that stops the    all other processes
+//!                                              link
 //! ```
 //!
-//! Invariants:
+//! # What this layer promises
 //!
-//! - Each byte has one writing process: the one that holds the lock of its file (of `tx.N`: of `tx`). Everybody else
-//!   maps the file read-only, so the page tables enforce it. Two exceptions, both because it is faster on AMD's
-//!   processors: the consumer that `tx.N` is for has that writable, stores one word there when it takes its slot, and can
-//!   mislead nobody but itself there ([`hot_slot`](crate::ring::hot_slot)); and readers who asked to map `tx` writable
-//!   ([`Link::map_writable`](crate::Link::map_writable)). And who stops a link goes on without the lock of `ctl` if somebody
-//!   who may only read keeps it: all store the same word there.
-//! - A folder appears under its name complete, by one rename, and disappears from it by another. Nobody
-//!   opens half a link, and nobody waits for who makes one ([`staging`]).
-//! - The lock of a file, not a process id or a clock, says that its owner lives ([`lock`]); who clears up
-//!   asks them all, and keeps others from joining meanwhile (`holders`).
-//! - Memory of a file becomes atomics in [`map`] and nowhere else. A forked child does not inherit it: it finds every
-//!   link closed, in memory of its own ([`forks`]).
-//! - Before anybody gets a `&[u8]` into a file that another process writes, [`trust`] has looked at who
-//!   could write to it.
+//! - **One writing process per file.** Only the process that holds the lock of a file may write it (for
+//!   `tx.N`: the lock of `tx`). All other processes map the file read-only, so a stray store is a
+//!   segmentation fault. Three exceptions:
+//!   - The consumer in slot N maps `tx.N` writable, because that is faster on AMD processors. It stores one
+//!     word there when it takes its slot. Any other store from its process can mislead only that consumer
+//!     ([`hot_slot`](crate::ring::hot_slot)).
+//!   - A process that calls [`Link::map_writable`](crate::Link::map_writable) maps `tx` writable for its
+//!     readers, which only load from it.
+//!   - A process that stops the link stores into `ctl` even if another process keeps the lock of `ctl`. All
+//!     processes store the same value there.
+//! - **A link is complete or absent.** One rename gives the folder its name, and one rename takes it away.
+//!   No process opens half a link, and none waits for a process that creates one ([`staging`],
+//!   [`removal`]).
+//! - **The lock of a file proves that its owner lives**, not a process id and not a clock ([`lock`]). A
+//!   process that removes a dead link asks for the locks of all its files, and keeps other processes from
+//!   joining meanwhile ([`mod@holders`]).
+//! - **Mapped memory becomes atomics in [`map`] and nowhere else.** A forked child does not inherit it: the
+//!   child finds every link closed, in private memory ([`forks`]).
+//!
+//! # Trust
+//!
+//! ```text
+//! reader                 relies on                                        checked by
+//! observer, evictable    nothing: it copies, and validates the copy       -
+//! consumer
+//! consumer               only this user and root can write to the files   trust, when it joins
+//! Loan::as_mut_slice     the same                                         trust, when the producer attaches
+//! all                    headers are checked once and then kept           layout, when the link is opened
+//! all                    a process that may write a file does not         not checked: SIGBUS
+//!                        truncate it while it is mapped
+//! ```
+//!
+//! # Reading order
+//!
+//! | file | what is in it |
+//! |---|---|
+//! | `forks`, `map` | files as memory; what a forked child finds instead |
+//! | `lock` | liveness |
+//! | `folder`, `space` | names and files; reserved space |
+//! | `layout` | what lies where in the files; also described in `docs/layout.md` |
+//! | `holders` | the processes that hold a link |
+//! | `leftovers`, `base_lock`, `removal`, `staging` | how a link comes and goes |
+//! | `trust` | which users can write to a link |
+//! | `owned`, `link`, `ends` | a link that is open; its producer, consumers and observers |
+//! | `create`, `by_name` | creating and taking over; listing and removing by name |
+
+mod forks;
+mod map;
+
+mod lock;
 
 mod folder;
-mod forks;
-mod holders;
+mod space;
+
 mod layout;
-mod link;
-mod lock;
-mod map;
+
+mod holders;
+
+mod leftovers;
+
+mod base_lock;
+
+mod removal;
+
 mod staging;
+
 mod trust;
+
+mod owned;
+
+mod link;
+
+mod ends;
+
+mod create;
+
+mod by_name;
 
 #[cfg(all(test, not(miri)))]
 mod scratch;
 
+#[cfg(all(test, not(miri)))]
+mod layout_doc;
+
+pub(crate) use by_name::{folder_of_links, holders, list, remove, remove_all_dead, remove_dead};
+pub(crate) use create::{Existing, create};
+pub(crate) use ends::Reservation;
 #[cfg(feature = "async")]
 pub(crate) use forks::Process;
 pub use holders::{Holder, Holders, Party};
-pub(crate) use link::{
-    Existing, Made, ShmLink, folder_of_links, holders, list, remove, remove_all_dead, remove_dead,
-};
+pub(crate) use link::ShmLink;

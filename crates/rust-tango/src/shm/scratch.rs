@@ -1,17 +1,19 @@
-//! What the unit tests here share: a folder for one test, removed again also when it panics, and a link.
+//! Shared by the unit tests of this folder: a folder that is removed when its test ends or panics, and a
+//! small link.
 
 use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::{env, fs, process};
 
+use super::base_lock::LOCK_FILE;
 use super::folder::Folder;
 use super::staging;
 
 pub(super) struct Scratch(PathBuf);
 
 impl Scratch {
-    /// Makes a folder of mode 0700, in memory if the machine has a place for it.
+    /// Makes a folder of mode 0700, in `/dev/shm` if that exists.
     pub(super) fn new() -> Self {
         static COUNT: AtomicU32 = AtomicU32::new(0);
         let memory = PathBuf::from("/dev/shm");
@@ -33,7 +35,7 @@ impl Scratch {
         self.open(name, true)
     }
 
-    /// The file once more, by an open file description of its own.
+    /// Opens a file again, with an open file description of its own.
     pub(super) fn open(&self, name: &str, write: bool) -> fs::File {
         fs::File::options().read(true).write(write).open(self.0.join(name)).unwrap()
     }
@@ -45,7 +47,7 @@ impl Drop for Scratch {
     }
 }
 
-/// Makes a link of small files that nobody holds; `None` as by [`staging::make`].
+/// Makes a link of small files that no process holds; `None` as in [`staging::make`].
 pub(super) fn make_link(base: &Path, name: &str) -> Option<Folder> {
     let made = staging::make(base, name, 0o600, |staging| {
         let make = |file| staging.create_file(file, 4096);
@@ -55,7 +57,13 @@ pub(super) fn make_link(base: &Path, name: &str) -> Option<Folder> {
     made.unwrap().map(|(folder, _)| folder)
 }
 
-/// The permissions of what lies there.
+/// The names in a base folder, without its lock file.
+pub(super) fn visible(base: &Path) -> Vec<String> {
+    let names = fs::read_dir(base).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap());
+    names.filter(|name| name != LOCK_FILE).collect()
+}
+
+/// The permissions of a file or folder.
 pub(super) fn mode(path: impl AsRef<Path>) -> u32 {
     fs::symlink_metadata(path).unwrap().mode() & 0o7777
 }

@@ -1,21 +1,22 @@
-//! Who can write into a link, besides its parties: nobody, or a zero-copy reader is refused.
+//! Which users can write to a link: if any user other than this one and root can, a zero-copy reader is
+//! refused.
 //!
 //! A reliable consumer hands out `&[u8]` into memory that another process writes. That is sound only if
-//! nothing writes there but this library. It assumes so of all programs of this user and of root, and
-//! [`check`] makes sure that nobody else is able to:
+//! nothing but this library writes there. The library assumes so of all programs of this user and of root,
+//! and [`check`] makes sure that no other user can:
 //!
 //! ```text
-//! /                     each folder: owned by root or this user; writable by nobody else,
-//! /dev                  unless it is root's and sticky, where others can neither rename
-//! /dev/shm              nor delete what is not theirs
+//! /                     each folder: owned by root or this user, and writable by no other user.
+//! /dev                  Exception: root's own, with the sticky bit: other users can neither rename
+//! /dev/shm              nor delete entries that are not theirs.
 //! /dev/shm/tango-1000
-//! .../quotes            the link: as above, but not even sticky
-//! .../quotes/tx         each file: owned by root or this user, writable by nobody else,
-//!                       regular, one name, on a filesystem whose mappings are coherent
+//! .../quotes            the link: as above, without the exception
+//! .../quotes/tx         each file: owned by root or this user, writable by no other user,
+//!                       regular, with one name, on a filesystem whose mappings are coherent
 //! ```
 //!
-//! An access control list that lets others write shows in the group's bits of the mode as well, so the
-//! mode is enough to look at.
+//! The mode is enough to check: an access control list that lets other users write also sets the group bits
+//! of the mode.
 
 use std::fmt::Display;
 use std::fs::{self, File, Metadata};
@@ -36,9 +37,9 @@ use crate::error::{LinkError, LinkErrorKind};
 
 const RAMFS_MAGIC: FsType = FsType(0x8584_58f6);
 const ZFS_SUPER_MAGIC: FsType = FsType(0x2fc1_2fc1);
-/// Local filesystems on which all mappings of a file are the same memory. EXT4 stands for ext2 and ext3 too.
-/// Overlayfs is not one: opening a file of a lower layer for writing copies it, and mappings made before keep
-/// the old one.
+/// Local filesystems on which all mappings of a file are the same memory. EXT4 includes ext2 and ext3.
+/// Overlayfs is not among them: opening a file of a lower layer for writing copies it, and earlier mappings
+/// keep the old file.
 const COHERENT: [FsType; 8] = [
     TMPFS_MAGIC,
     HUGETLBFS_MAGIC,
@@ -53,27 +54,27 @@ const COHERENT: [FsType; 8] = [
 const OTHERS_WRITE: u32 = 0o022;
 const STICKY: u32 = 0o1000;
 
-/// Checks that nobody but this user and root can write into the link: see the module.
+/// Checks that no user except this one and root can write to the link: see the module.
 ///
-/// `files` are those opened from `folder`. The answer holds for the moment, and then for as long as this
-/// user and root give no permissions away.
+/// `files` are the files that were opened from `folder`. The answer stays true until this user or root
+/// changes permissions.
 ///
 /// # Errors
 ///
-/// `Untrusted`, saying what is wrong with which path, and what can be used instead; `NotFound` if the
+/// `Untrusted`, with the path, what is wrong with it, and what can be used instead; `NotFound` if the
 /// folder has been removed or replaced since it was opened; `System`.
 pub(crate) fn check(folder: &Folder, files: &[&File]) -> Result<(), LinkError> {
     let trusted = Trusted::now();
     let path = match fs::canonicalize(&folder.path) {
         Ok(path) => path,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Err(gone(&folder.path)),
-        Err(error) => return Err(cannot_look_at(&folder.path, error)),
+        Err(error) => return Err(cannot_examine(&folder.path, error)),
     };
-    let opened = fstat(&folder.dir).map_err(|error| cannot_look_at(&path, error))?;
+    let opened = fstat(&folder.dir).map_err(|error| cannot_examine(&path, error))?;
     for (depth, ancestor) in path.ancestors().enumerate() {
         let found = match fs::symlink_metadata(ancestor) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Err(gone(&path)),
-            found => found.map_err(|error| cannot_look_at(ancestor, error))?,
+            found => found.map_err(|error| cannot_examine(ancestor, error))?,
         };
         if depth == 0 && (found.dev(), found.ino()) != (opened.st_dev, opened.st_ino) {
             return Err(gone(&path));
@@ -86,10 +87,10 @@ pub(crate) fn check(folder: &Folder, files: &[&File]) -> Result<(), LinkError> {
     Ok(())
 }
 
-/// Whom this process trusts with its memory.
+/// The users that this process trusts.
 struct Trusted {
     user: u32,
-    /// Stands for every user that this user namespace does not know, so it identifies nobody.
+    /// Stands for every user that does not exist in this user namespace, so it identifies no user.
     overflow: u32,
 }
 
@@ -114,12 +115,12 @@ impl Trusted {
 
     fn file(&self, file: &File, folder: &Path) -> Result<(), LinkError> {
         let path = &path_of(file).unwrap_or_else(|| folder.join("?"));
-        let found = file.metadata().map_err(|error| cannot_look_at(path, error))?;
+        let found = file.metadata().map_err(|error| cannot_examine(path, error))?;
         if !found.is_file() {
             return Err(untrusted(path, "is not a regular file"));
         }
         if found.nlink() == 0 {
-            return Err(gone(folder)); // since its path was looked at
+            return Err(gone(folder)); // removed since its path was checked
         }
         if found.nlink() != 1 {
             return Err(untrusted(path, format_args!("has {} names instead of one", found.nlink())));
@@ -128,12 +129,12 @@ impl Trusted {
         if found.mode() & OTHERS_WRITE != 0 {
             return Err(others_write(path, found.mode()));
         }
-        let filesystem = fstatfs(file).map_err(|error| cannot_look_at(path, error))?.filesystem_type();
+        let filesystem = fstatfs(file).map_err(|error| cannot_examine(path, error))?.filesystem_type();
         if !COHERENT.contains(&filesystem) {
             return Err(untrusted(
                 path,
                 format_args!(
-                    "is on a filesystem of type {:#x}, of which it is not known that all who map the file share its memory",
+                    "is on a filesystem of type {:#x}, which is not known to give all processes that map a file the same memory",
                     filesystem.0
                 ),
             ));
@@ -145,7 +146,9 @@ impl Trusted {
         if owner == self.overflow {
             return Err(untrusted(
                 path,
-                format_args!("belongs to user {owner}, who may be anybody outside of this user namespace"),
+                format_args!(
+                    "belongs to user {owner}, which stands for any user outside of this user namespace"
+                ),
             ));
         }
         if owner != 0 && owner != self.user {
@@ -159,12 +162,15 @@ impl Trusted {
 }
 
 fn others_write(path: &Path, mode: u32) -> LinkError {
-    untrusted(path, format_args!("can be written by others than its owner (mode {:o})", mode & 0o7777))
+    untrusted(
+        path,
+        format_args!("can be written by others, not only by its owner (mode {:o})", mode & 0o7777),
+    )
 }
 
 fn untrusted(path: &Path, what: impl Display) -> LinkError {
     let message = format!(
-        "{} {what}, so a reader without copies is refused: use an observer, or the unsafe consumer_trusting if you know who writes there",
+        "{} {what}, so a zero-copy consumer is refused: use an observer, or the unsafe consumer_trusting if you know which programs write there",
         path.display()
     );
     LinkError::new(LinkErrorKind::Untrusted, message)
@@ -175,11 +181,11 @@ fn gone(path: &Path) -> LinkError {
     LinkError::new(LinkErrorKind::NotFound, message)
 }
 
-fn cannot_look_at(path: &Path, error: impl Into<io::Error>) -> LinkError {
-    LinkError::system(format!("cannot look at {}", path.display()), error)
+fn cannot_examine(path: &Path, error: impl Into<io::Error>) -> LinkError {
+    LinkError::system(format!("cannot examine {}", path.display()), error)
 }
 
-/// The path of an open file, as far as the system knows it. For messages.
+/// The path of an open file for messages, if the kernel knows it.
 fn path_of(file: &File) -> Option<PathBuf> {
     fs::read_link(format!("/proc/self/fd/{}", file.as_raw_fd())).ok()
 }
@@ -188,8 +194,9 @@ fn path_of(file: &File) -> Option<PathBuf> {
 mod tests {
     use std::os::unix::fs::{PermissionsExt, chown, symlink};
 
+    use super::super::removal::remove;
     use super::super::scratch::Scratch;
-    use super::super::staging::{Staging, remove};
+    use super::super::staging::Staging;
     use super::*;
 
     struct Made {
@@ -217,7 +224,7 @@ mod tests {
             check(&self.folder, &[&self.tx])
         }
 
-        /// The link is refused now, and the message names this path.
+        /// Asserts that the link is refused and that the message names this path.
         fn refused(&self, path: &Path, what: &str) {
             let error = self.check().unwrap_err();
             let message = error.to_string();

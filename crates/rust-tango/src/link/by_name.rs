@@ -1,0 +1,208 @@
+//! What is done to links in shared memory by name: opening, listing, asking for the holders, removing.
+
+use std::path::{Path, PathBuf};
+use std::string::String;
+use std::vec::Vec;
+
+use super::handle::Link;
+use crate::error::LinkError;
+use crate::shm::{self, Holders, Reservation, ShmLink};
+
+#[cfg(doc)]
+use crate::error::LinkErrorKind;
+
+/// Links in shared memory, by name.
+///
+/// `folder` is the folder of links: `None` stands for the default one (see [`Link::folder_of_links`]).
+impl Link {
+    /// Opens a link that [`LinkBuilder::create`](crate::LinkBuilder::create) made, in this process or
+    /// another.
+    ///
+    /// The link is looked for in the folder `TANGO_DIR` from the environment, or else in
+    /// `/dev/shm/tango-UID`.
+    ///
+    /// Whatever bytes the files contain, they lead to an error here or later, or to fragments that are
+    /// reported as lost. One thing cannot be survived: if a process that may write to a file *truncates* it
+    /// while it is mapped, every process that touches the missing memory gets SIGBUS.
+    ///
+    /// # Errors
+    ///
+    /// [`LinkErrorKind::NotFound`] if there is no such link, or not yet; [`LinkErrorKind::Incompatible`] if
+    /// its files have another layout version or are damaged; [`LinkErrorKind::Invalid`] if the name is not
+    /// valid; [`LinkErrorKind::Untrusted`] if the default folder belongs to another user or a file is a
+    /// symbolic link or has a second name; [`LinkErrorKind::System`] if the operating system refuses.
+    ///
+    /// # Examples
+    ///
+    /// ```no_run
+    /// use rust_tango::Link;
+    ///
+    /// let mut rx = Link::open("quotes")?.consumer()?;
+    /// while let Some(fragment) = rx.wait()? {
+    ///     println!("{} bytes", fragment.payload.len());
+    /// }
+    /// # Ok::<(), rust_tango::LinkError>(())
+    /// ```
+    pub fn open(name: &str) -> Result<Self, LinkError> {
+        Self::opened(None, name)
+    }
+
+    /// [`Link::open`] in another folder of links.
+    ///
+    /// # Errors
+    ///
+    /// As [`Link::open`].
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use rust_tango::Link;
+    /// # let folder = std::env::temp_dir().join(format!("tango-open-{}", std::process::id()));
+    ///
+    /// let tx = Link::builder().dir(&folder).create("quotes")?.producer()?;
+    /// let mut rx = Link::open_in(&folder, "quotes")?.consumer()?;
+    /// tx.send(b"bid 101.25")?;
+    /// assert_eq!(rx.poll()?.unwrap().payload.as_slice(), b"bid 101.25");
+    /// # std::fs::remove_dir_all(&folder).unwrap();
+    /// # Ok::<(), rust_tango::LinkError>(())
+    /// ```
+    pub fn open_in(folder: impl AsRef<Path>, name: &str) -> Result<Self, LinkError> {
+        Self::opened(Some(folder.as_ref()), name)
+    }
+
+    fn opened(folder: Option<&Path>, name: &str) -> Result<Self, LinkError> {
+        Ok(Self::shared(ShmLink::open(folder, name)?, Reservation::default()))
+    }
+
+    /// The path of a folder of links. It may not exist yet.
+    ///
+    /// `None`: the default folder. That is `TANGO_DIR` from the environment if it is set and not empty,
+    /// otherwise `/dev/shm/tango-UID` with the number of the user. A relative path is made absolute.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use rust_tango::Link;
+    ///
+    /// assert!(Link::folder_of_links(None).is_absolute());
+    /// assert_eq!(Link::folder_of_links(Some("/dev/shm/desk".as_ref())).to_str(), Some("/dev/shm/desk"));
+    /// ```
+    pub fn folder_of_links(folder: Option<&Path>) -> PathBuf {
+        shm::folder_of_links(folder)
+    }
+
+    /// The names of the links in a folder of links, sorted. Dead links are included.
+    ///
+    /// Empty if there is no such folder. Other processes may create and remove links before the caller
+    /// reads the answer.
+    ///
+    /// # Errors
+    ///
+    /// [`LinkErrorKind::System`] if the folder cannot be read, [`LinkErrorKind::Untrusted`] if the default
+    /// folder belongs to another user.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use rust_tango::Link;
+    /// # let folder = std::env::temp_dir().join(format!("tango-list-{}", std::process::id()));
+    ///
+    /// let quotes = Link::builder().dir(&folder).create("quotes")?;
+    /// let trades = Link::builder().dir(&folder).create("trades")?;
+    /// assert_eq!(Link::list(Some(&folder))?, ["quotes", "trades"]);
+    /// # std::fs::remove_dir_all(&folder).unwrap();
+    /// # Ok::<(), rust_tango::LinkError>(())
+    /// ```
+    pub fn list(folder: Option<&Path>) -> Result<Vec<String>, LinkError> {
+        shm::list(folder)
+    }
+
+    /// Removes the link of this name, whatever the state of its files. See [`Link::remove_dead`] for an
+    /// example.
+    ///
+    /// Attached producers and readers go on undisturbed; the memory is freed when the last of them is gone.
+    ///
+    /// # Errors
+    ///
+    /// [`LinkErrorKind::NotFound`] if there is no such link; [`LinkErrorKind::Incompatible`] if its folder
+    /// contains anything that is not part of a link, and then nothing is removed; [`LinkErrorKind::System`]
+    /// if it may not be removed, or if another process, perhaps a stopped one, has been removing or
+    /// replacing links for ten seconds.
+    pub fn remove_named(folder: Option<&Path>, name: &str) -> Result<(), LinkError> {
+        shm::remove(folder, name)
+    }
+
+    /// The processes that hold the link of this name at this moment, whatever the state of its files. See
+    /// [`Holders`] for an example.
+    ///
+    /// Holders are the producer, the consumers, and a process that is just stopping the link. Observers
+    /// hold nothing. A link without holders is dead. Others may join or leave before the caller reads the
+    /// answer; [`Link::remove_dead`] asks and removes in one step.
+    ///
+    /// # Errors
+    ///
+    /// [`LinkErrorKind::NotFound`] if there is no such link; [`LinkErrorKind::Incompatible`] if the name is
+    /// not that of a folder; [`LinkErrorKind::System`] if this user may not ask.
+    pub fn holders(folder: Option<&Path>, name: &str) -> Result<Holders, LinkError> {
+        shm::holders(folder, name)
+    }
+
+    /// [`Link::remove_named`] for a link without holders.
+    ///
+    /// No process can join the link meanwhile: one that tries gets [`LinkErrorKind::Taken`] or
+    /// [`LinkErrorKind::NotFound`].
+    ///
+    /// # Errors
+    ///
+    /// [`LinkErrorKind::InUse`], with the holders, if there are any; otherwise as [`Link::remove_named`].
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use rust_tango::{Link, LinkErrorKind};
+    /// # let folder = std::env::temp_dir().join(format!("tango-dead-{}", std::process::id()));
+    ///
+    /// let link = Link::builder().dir(&folder).create("quotes")?;
+    /// let refused = Link::remove_dead(Some(&folder), "quotes").unwrap_err();
+    /// assert_eq!(refused.kind(), LinkErrorKind::InUse);
+    ///
+    /// drop(link); // no process holds the link now, but its files are still there
+    /// Link::remove_dead(Some(&folder), "quotes")?;
+    /// assert!(Link::list(Some(&folder))?.is_empty());
+    /// # std::fs::remove_dir_all(&folder).unwrap();
+    /// # Ok::<(), rust_tango::LinkError>(())
+    /// ```
+    pub fn remove_dead(folder: Option<&Path>, name: &str) -> Result<(), LinkError> {
+        shm::remove_dead(folder, name)
+    }
+
+    /// [`Link::remove_dead`] for every link in a folder of links. Returns the names, sorted, and what
+    /// became of each.
+    ///
+    /// Also frees the space of links whose processes died while they created or removed them. Empty if
+    /// there is no such folder.
+    ///
+    /// # Errors
+    ///
+    /// As [`Link::list`]; also [`LinkErrorKind::System`] if the folder cannot be locked (see
+    /// [`Link::remove_named`]).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use rust_tango::Link;
+    /// # let folder = std::env::temp_dir().join(format!("tango-all-dead-{}", std::process::id()));
+    ///
+    /// drop(Link::builder().dir(&folder).create("dead")?);
+    /// let alive = Link::builder().dir(&folder).create("alive")?;
+    /// for (name, removed) in Link::remove_all_dead(Some(&folder))? {
+    ///     assert_eq!(removed.is_ok(), name == "dead");
+    /// }
+    /// # std::fs::remove_dir_all(&folder).unwrap();
+    /// # Ok::<(), rust_tango::LinkError>(())
+    /// ```
+    #[allow(clippy::type_complexity)]
+    pub fn remove_all_dead(folder: Option<&Path>) -> Result<Vec<(String, Result<(), LinkError>)>, LinkError> {
+        shm::remove_all_dead(folder)
+    }
+}

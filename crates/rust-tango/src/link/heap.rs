@@ -1,0 +1,213 @@
+//! [`HeapLink`]: a link on the heap, for threads of one process.
+//!
+//! The `Link` and everything that it gives out share the memory through an `Arc`. The last of them to be
+//! dropped frees it.
+#![allow(unsafe_code)]
+
+use alloc::boxed::Box;
+use alloc::format;
+use alloc::vec::Vec;
+
+use crate::consumer::{Attachment, Consumer, ConsumerClaim, Mode, Start};
+use crate::cpu::words::WORD;
+use crate::credits::floor::Slots;
+use crate::credits::seat::Seat;
+use crate::credits::slot::ConsumerSlot;
+use crate::error::{LinkError, LinkErrorKind, TangoError};
+use crate::memory::geometry::Geometry;
+use crate::memory::head::Head;
+use crate::memory::parts::Parts;
+use crate::memory::status::LinkStatus;
+use crate::producer::{self, Begin, Claim, Producer, ProducerClaim};
+use crate::ring::region::{GRANULE, Granules};
+use crate::ring::slots::{Ring, SLOT};
+use crate::sync::{AcqRel, Acquire, Arc, AtomicU64, Padded, Relaxed, Release, ordering};
+
+#[repr(C, align(128))]
+struct RingBlock([AtomicU64; SLOT / WORD]);
+
+#[repr(C, align(64))]
+struct Granule([AtomicU64; GRANULE / WORD]);
+
+/// The memory of a link on the heap.
+pub(super) struct HeapLink {
+    pub(super) geometry: Geometry,
+    pub(super) head: Head,
+    stop: Padded<AtomicU64>,
+    ring: Box<[RingBlock]>,
+    region: Box<[Granule]>,
+    consumers: Box<[ConsumerSlot]>,
+    /// For each slot: 1 while a consumer has it, otherwise 0.
+    taken: Box<[AtomicU64]>,
+    /// 1 while there is a producer, otherwise 0.
+    producer_taken: AtomicU64,
+}
+
+impl core::fmt::Debug for HeapLink {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.debug_struct("HeapLink").field("geometry", &self.geometry).finish_non_exhaustive()
+    }
+}
+
+/// `count` values, written one by one, so that all their memory is touched.
+fn filled<T>(count: usize, value: impl Fn() -> T) -> Result<Box<[T]>, LinkError> {
+    let mut values = Vec::new();
+    values.try_reserve_exact(count).map_err(|_| {
+        let bytes = count.saturating_mul(size_of::<T>());
+        LinkError::new(LinkErrorKind::System, format!("cannot allocate {bytes} bytes for a link"))
+    })?;
+    values.resize_with(count, value);
+    Ok(values.into_boxed_slice())
+}
+
+impl HeapLink {
+    pub(super) fn new(geometry: Geometry) -> Result<Self, LinkError> {
+        const fn zero() -> AtomicU64 {
+            AtomicU64::new(0)
+        }
+        let blocks = geometry.depth * geometry.slot / SLOT;
+        let link = Self {
+            geometry,
+            head: Head::new(),
+            stop: Padded::new(zero()),
+            ring: filled(blocks, || RingBlock([const { zero() }; SLOT / WORD]))?,
+            region: filled(geometry.region / GRANULE, || Granule([const { zero() }; GRANULE / WORD]))?,
+            consumers: filled(geometry.consumers, ConsumerSlot::new)?,
+            taken: filled(geometry.consumers, zero)?,
+            producer_taken: zero(),
+        };
+        producer::prepare(&link.borrowed_parts(), geometry.start);
+        Ok(link)
+    }
+
+    /// Makes the words exist for the model checker; of each slot, as many as metadata and `payload` words
+    /// take.
+    #[cfg(all(loom, test))]
+    pub(super) fn touch(&self, payload: usize) {
+        self.head.touch();
+        self.consumers.iter().for_each(ConsumerSlot::touch);
+        for word in self.taken.iter().chain([&self.stop, &self.producer_taken]) {
+            word.touch();
+        }
+        let used = crate::ring::line::META_WORDS + payload;
+        self.ring.iter().for_each(|block| block.0[..used].iter().for_each(AtomicU64::touch));
+    }
+
+    fn borrowed_parts(&self) -> Parts<'_> {
+        // SAFETY: both are arrays of atomics without padding (their size is their alignment), borrowed from
+        // `self` like the result.
+        let (ring, region) = unsafe {
+            (
+                core::slice::from_raw_parts(self.ring.as_ptr().cast(), self.ring.len() * (SLOT / WORD)),
+                core::slice::from_raw_parts(
+                    self.region.as_ptr().cast(),
+                    self.region.len() * (GRANULE / WORD),
+                ),
+            )
+        };
+        Parts {
+            ring: Ring::new(ring, self.geometry.slot),
+            granules: Granules::new(region),
+            head: &self.head,
+            stop: &self.stop,
+            mtu: self.geometry.mtu,
+            observers: self.geometry.observers,
+        }
+    }
+
+    /// The link as long as an `Arc` of it is kept.
+    ///
+    /// `'static` stands for that. Everything that is built on the result keeps an `Arc` in the field that
+    /// is dropped last, and hands out nothing that outlives a borrow of itself.
+    fn kept(this: &Arc<Self>) -> &'static Self {
+        // SAFETY: the memory of an `Arc` does not move, and lives until the last `Arc` is dropped: see above.
+        unsafe { &*Arc::as_ptr(this) }
+    }
+
+    fn parts(this: &Arc<Self>) -> Parts<'static> {
+        Self::kept(this).borrowed_parts()
+    }
+
+    pub(super) fn producer(this: &Arc<Self>) -> Result<Producer<'static>, LinkError> {
+        // Acquire: sees everything that the producer before has done. Pairs with the Release store in `drop`.
+        if this.producer_taken.compare_exchange(0, 1, ordering("link.enter", AcqRel), Relaxed).is_err() {
+            return Err(TangoError::ProducerTaken.into());
+        }
+        let claim = Claim::Owned(Box::new(HeapProducer { link: this.clone() }));
+        let Geometry { credits, start, .. } = this.geometry;
+        let slots = Slots::watching(Self::kept(this).consumers.iter());
+        let begin = Begin { credits, ample: this.geometry.is_ample(), first: start, claim };
+        Ok(Producer::attach(Self::parts(this), slots, core::iter::empty(), begin))
+    }
+
+    /// A consumer with a slot.
+    pub(super) fn seated(
+        this: &Arc<Self>,
+        start: Start,
+        mode: impl FnOnce(Seat<'static>) -> Mode<'static>,
+    ) -> Result<Consumer<'static>, LinkError> {
+        let free =
+            |flag: &AtomicU64| flag.compare_exchange(0, 1, ordering("link.enter", Acquire), Relaxed).is_ok();
+        let slot = this.taken.iter().position(free).ok_or(TangoError::ConsumerTaken)?;
+        let claim = Attachment::Owned(Box::new(HeapConsumer { link: this.clone(), slot: Some(slot) }));
+        let kept = Self::kept(this);
+        let mode = mode(Seat::new(&kept.consumers[slot], &kept.head.eventcount));
+        Ok(Consumer::attach(Self::parts(this), mode, None, start, claim))
+    }
+
+    pub(super) fn observer(this: &Arc<Self>, mode: Mode<'static>, start: Start) -> Consumer<'static> {
+        let claim = Attachment::Owned(Box::new(HeapConsumer { link: this.clone(), slot: None }));
+        Consumer::attach(Self::parts(this), mode, None, start, claim)
+    }
+
+    pub(super) fn stop(&self) {
+        // Pairs with the acquire fence in `Parts::ending`.
+        self.stop.store(1, ordering("link.stop", Release));
+        self.head.eventcount.wake_all();
+        self.consumers.iter().for_each(ConsumerSlot::wake_all);
+    }
+
+    pub(super) fn status(&self) -> LinkStatus {
+        let producer = self.producer_taken.load(Relaxed) != 0;
+        LinkStatus::of(&self.borrowed_parts(), producer, self.consumers.iter().map(|slot| (slot, true)))
+    }
+}
+
+struct HeapProducer {
+    link: Arc<HeapLink>,
+}
+
+impl ProducerClaim for HeapProducer {
+    fn consumer_lives(&self, _slot: usize) -> bool {
+        // A consumer on the heap leaves when it is dropped. One that is leaked keeps its slot for ever.
+        true
+    }
+}
+
+impl Drop for HeapProducer {
+    fn drop(&mut self) {
+        // Pairs with the Acquire load of the next producer.
+        self.link.producer_taken.store(0, ordering("link.leave", Release));
+    }
+}
+
+struct HeapConsumer {
+    link: Arc<HeapLink>,
+    /// `None`: an observer.
+    slot: Option<usize>,
+}
+
+impl ConsumerClaim for HeapConsumer {
+    fn producer_lives(&self) -> bool {
+        true
+    }
+}
+
+impl Drop for HeapConsumer {
+    fn drop(&mut self) {
+        if let Some(slot) = self.slot {
+            // Pairs with the Acquire load of the next consumer in this slot.
+            self.link.taken[slot].store(0, ordering("link.leave", Release));
+        }
+    }
+}

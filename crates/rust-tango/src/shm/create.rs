@@ -1,0 +1,154 @@
+//! Creating a link, or taking over the one that exists.
+//!
+//! ```text
+//!   the name is free                      staging::make
+//!   a link without a producer, ...
+//!     asked to take it over               lock tx; geometry and mode must be as asked
+//!     asked to replace it, or stopped     remove it if no process holds it, then staging::make
+//!   a link in use                         InUse, with the holders
+//! ```
+
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
+
+use super::base_lock::with_base_lock;
+use super::ends::{ProducerFiles, Reservation};
+use super::folder::{self, Folder};
+use super::holders::Holders;
+use super::layout::{self, Kind, SMALL_FILE, hot_slot_name, rx_name};
+use super::link::ShmLink;
+use super::owned::Owned;
+use super::removal::Dead;
+use super::staging::{self, Staging};
+use crate::error::{LinkError, LinkErrorKind};
+use crate::memory::geometry::Geometry;
+use crate::producer;
+
+/// What to do with a link of the wanted name that has no producer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Existing {
+    /// Replace it, unless it still has consumers.
+    Replace,
+    /// Continue it.
+    TakeOver,
+}
+
+/// Creates a link, or takes over the one that exists. `mode`: the permissions of its files.
+pub(crate) fn create(
+    explicit: Option<&Path>,
+    name: &str,
+    geometry: &Geometry,
+    mode: u32,
+    existing: Existing,
+) -> Result<(ShmLink, Reservation), LinkError> {
+    folder::check_name(name)?;
+    let base = folder::base_dir(explicit);
+    folder::ensure_base(&base)?;
+    let (link, files) = loop {
+        match Folder::open(&base, name) {
+            Err(error) if error.is_not_found() => {}
+            _ => match with_base_lock(&base, || claim_name(&base, name, geometry, mode, existing))? {
+                Claimed::Free => {}
+                Claimed::Dead(dead) => dead.delete()?,
+                Claimed::TakenOver(link, files) => break (*link, files),
+            },
+        }
+        let made = staging::make(&base, name, mode, |staging| fill(staging, &base, name, geometry))?;
+        if let Some(made) = made {
+            break made;
+        }
+    };
+    Ok((link, Reservation::new(files)))
+}
+
+/// What has become of the link that had the wanted name.
+enum Claimed {
+    /// There was none.
+    Free,
+    /// It has lost its name.
+    Dead(Dead),
+    /// It is continued.
+    TakenOver(Box<ShmLink>, ProducerFiles),
+}
+
+/// Takes over the link that has the name, or takes the name from it. The caller holds the base lock.
+fn claim_name(
+    base: &Path,
+    name: &str,
+    geometry: &Geometry,
+    mode: u32,
+    existing: Existing,
+) -> Result<Claimed, LinkError> {
+    let old = match Folder::open(base, name) {
+        Err(error) if error.is_not_found() => return Ok(Claimed::Free),
+        old => old?,
+    };
+    if existing == Existing::Replace {
+        return Ok(Claimed::Dead(Dead::remove(base, &old)?));
+    }
+    let link = ShmLink::attach(base.to_path_buf(), old)?;
+    if link.is_stopped() {
+        return Ok(Claimed::Dead(Dead::remove(base, &link.folder)?)); // it has ended for good
+    }
+    let tx = take_over(&link, geometry, mode)?;
+    let files = ProducerFiles::of(&link, tx)?;
+    Ok(Claimed::TakenOver(Box::new(link), files))
+}
+
+/// Takes the lock of the producer of an existing link, if the link is as asked.
+fn take_over(link: &ShmLink, geometry: &Geometry, mode: u32) -> Result<Owned, LinkError> {
+    let path = link.folder.path.join("tx");
+    let file = link.folder.open_file("tx", true)?;
+    let found = file
+        .metadata()
+        .map_err(|error| LinkError::system(format!("cannot examine {}", path.display()), error))?;
+    let (len, in_child) = (layout::producer_len(&link.geometry), layout::tx_in_child(&link.geometry));
+    let Some(own) = Owned::take(file, len, &path.display().to_string(), in_child)? else {
+        return Err(Holders::of(&link.folder)?.refuse(&link.folder.name));
+    };
+    let mut differences = link.geometry.differences(geometry);
+    if found.mode() & 0o777 != mode {
+        differences.push(format!("mode {:o} instead of {mode:o}", found.mode() & 0o777));
+    }
+    if differences.is_empty() {
+        return Ok(own);
+    }
+    let message = format!(
+        "link {} is not as requested: {}; request what exists, or replace the link (create)",
+        path.parent().unwrap_or(&path).display(),
+        differences.join(", ")
+    );
+    Err(LinkError::new(LinkErrorKind::Incompatible, message))
+}
+
+/// Makes the files of a link.
+fn fill(
+    staging: &Staging,
+    base: &Path,
+    name: &str,
+    geometry: &Geometry,
+) -> Result<(ShmLink, ProducerFiles), LinkError> {
+    let make = |file: &str, len: usize, in_child| {
+        let path = base.join(name).join(file).display().to_string();
+        let made = staging.create_file(file, len as u64)?;
+        Owned::take(made, len, &path, in_child)?.ok_or_else(|| {
+            LinkError::new(LinkErrorKind::InUse, format!("another process has taken the lock of {path}"))
+        })
+    };
+    let tx = make("tx", layout::producer_len(geometry), layout::tx_in_child(geometry))?;
+    layout::write_header(tx.map.words(), Kind::Producer, &layout::geometry_fields(geometry));
+    let ctl = make("ctl", SMALL_FILE, layout::CTL_IN_CHILD)?;
+    layout::write_header(ctl.map.words(), Kind::Control, &[]);
+    producer::prepare(&layout::parts(tx.map.words(), ctl.map.words(), geometry), geometry.start);
+    for slot in 0..geometry.consumers {
+        let rx = make(&rx_name(slot), SMALL_FILE, layout::ZEROS_IN_CHILD)?;
+        layout::write_header(rx.map.words(), Kind::Consumer, &[slot as u64]);
+        let hot_slot = make(&hot_slot_name(slot), SMALL_FILE, layout::hot_slot_in_child(geometry))?;
+        layout::write_header(hot_slot.map.words(), Kind::HotSlot, &[slot as u64]);
+    }
+    // Before other processes see the link: an error here (too many open files, for example) leaves nothing
+    // behind.
+    let link = ShmLink::attach(base.to_path_buf(), staging.open()?)?;
+    let files = ProducerFiles::of(&link, tx)?;
+    Ok((link, files))
+}

@@ -1,0 +1,45 @@
+//! Reserving the space of a file, so that touching its mapping cannot fail later.
+//!
+//! A store into a hole of a mapped file ends the process with SIGBUS if the filesystem is full. Every file
+//! of a link is therefore reserved completely when it is created, and again before a process maps it for
+//! writing, in case another process has punched holes meanwhile. A lack of space is then an error.
+
+use std::fs::File;
+use std::io;
+use std::os::unix::fs::MetadataExt;
+
+use nix::errno::Errno;
+use nix::fcntl::posix_fallocate;
+use nix::sys::resource::{Resource, getrlimit};
+
+use super::map;
+
+/// Reserves the space for the first `len` bytes of a file, which grows to that length. On hugetlbfs the
+/// length is rounded up to whole pages.
+pub(super) fn reserve(file: &File, len: u64) -> io::Result<()> {
+    let too_large = |_| io::Error::from(io::ErrorKind::FileTooLarge);
+    let len = map::mapped_len(file, usize::try_from(len).map_err(too_large)?)?;
+    // Beyond this limit, the kernel not only returns an error but also sends SIGXFSZ.
+    let (limit, _) = getrlimit(Resource::RLIMIT_FSIZE)?;
+    if len as u64 > limit {
+        let message = format!("this process may not make files over {limit} bytes (RLIMIT_FSIZE)");
+        return Err(io::Error::new(io::ErrorKind::FileTooLarge, message));
+    }
+    let len = i64::try_from(len).map_err(too_large)?;
+    // In one call, because the kernel refuses too large a length before it takes any memory. In pieces, a
+    // call would take all the memory of the machine before the last one fails.
+    loop {
+        match posix_fallocate(file, 0, len) {
+            Err(Errno::EINTR) => {}
+            result => return Ok(result?),
+        }
+    }
+}
+
+/// Reserves the space for the first `len` bytes of an existing file if it has holes. A file that is too
+/// short stays as it is; mapping it returns the error.
+pub(super) fn reserve_holes(file: &File, len: usize) -> io::Result<()> {
+    let metadata = file.metadata()?;
+    let is_whole = metadata.blocks().saturating_mul(512) >= metadata.len();
+    if is_whole || metadata.len() < len as u64 { Ok(()) } else { reserve(file, len as u64) }
+}
