@@ -61,7 +61,7 @@ impl<'a> HotReader<'a> {
     }
 
     /// Where that lies.
-    #[cfg(all(test, not(loom), feature = "shm", target_os = "linux"))]
+    #[cfg(all(test, not(loom), not(no_hints), feature = "shm", target_os = "linux"))]
     pub(super) fn address(&self) -> usize {
         core::ptr::from_ref(self.polled).addr()
     }

@@ -726,7 +726,7 @@ impl Consumer<'_> {
     }
 
     /// The address of the hot slot that it polls.
-    #[cfg(all(not(loom), feature = "shm", target_os = "linux"))]
+    #[cfg(all(not(loom), not(no_hints), feature = "shm", target_os = "linux"))]
     pub(crate) fn hot_slot_address(&self) -> usize {
         self.hot.address()
     }

@@ -1,96 +1,87 @@
 //! Cache instructions: prefetch, write back, evict. They are hints, and change no value.
 //!
 //! Most of the time between two cores is spent moving cache lines from one to the other. How long a move
-//! takes depends on the state in which each core left the line. Prefetching is used on all x86-64 processors.
-//! Writing back and evicting are used only on AMD's, where measurements showed a benefit.
+//! takes depends on the state in which each core left the line. Which hint pays on which processor is policy:
+//! see `timing::processor`. On other processors than x86-64 these functions do nothing.
 #![allow(unsafe_code)]
 
 use crate::sync::{AtomicU64, Relaxed, StaticU64};
 
-/// Whether the lines of a ring should leave the caches between two uses: [`evict`] after they are read, and
-/// [`prefetch_for_writing`] before they are written again. The ring has `depth` lines in `bytes`.
-///
-/// It helps on AMD's processors. There, a writer that takes back a modified line from a reader's cache pays a
-/// full round trip for each line, one after the other, while fetches of other lines overlap with other work
-/// (`bench/`: workload `throughput`). It does not help in smaller rings, which stay in the nearest caches,
-/// nor in larger ones, whose lines leave the caches anyway before their next use (workload `deep`).
-pub(crate) fn evicting_helps(depth: u64, bytes: usize) -> bool {
-    depth >= EVICT_FROM_DEPTH && bytes <= EVICT_TO_BYTES && support() != Support::None
+/// What matters of a processor for hints to its caches.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Processor {
+    pub(crate) maker: Maker,
+    /// It has [`evict`].
+    pub(crate) evicts: bool,
+    /// It has [`write_back`].
+    pub(crate) writes_back: bool,
 }
 
-/// Whether a reader should [`write_back`] the lines that it has read, if the producer [`is_near`]. This helps
-/// in small rings, too, and in somewhat larger ones. `bytes` is the size of the ring.
-pub(crate) fn writing_back_helps(bytes: usize) -> bool {
-    bytes <= WRITE_BACK_TO_BYTES && support() == Support::EvictAndWriteBack
+/// The makers whose processors have been measured, and all others.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Maker {
+    Amd,
+    Intel,
+    Unknown,
 }
 
-const EVICT_FROM_DEPTH: u64 = 256;
-/// The limits are in bytes of slots, used or not.
-const EVICT_TO_BYTES: usize = 1 << 20;
-const WRITE_BACK_TO_BYTES: usize = 2 << 20;
+impl Processor {
+    /// Of which nothing is known, and which is asked for nothing but prefetching.
+    pub(crate) const UNKNOWN: Self = Self { maker: Maker::Unknown, evicts: false, writes_back: false };
 
-/// The instructions that this processor has and that help on it.
-#[derive(Clone, Copy, PartialEq, Eq)]
-#[cfg_attr(not(all(target_arch = "x86_64", not(miri), not(loom), not(portable))), allow(dead_code))]
-enum Support {
-    None = 1,
-    Evict = 2,
-    EvictAndWriteBack = 3,
-}
+    /// The one that this program runs on.
+    pub(crate) fn this() -> Self {
+        // Cached, because `cpuid` takes microseconds in a virtual machine. 0: not detected yet.
+        static KNOWN: StaticU64 = StaticU64::new(0);
+        let mut known = KNOWN.load(Relaxed);
+        if known == 0 {
+            known = Self::detect().pack();
+            KNOWN.store(known, Relaxed);
+        }
+        Self::unpack(known)
+    }
 
-fn support() -> Support {
-    // Cached, because `cpuid` takes microseconds in a virtual machine. 0: not detected yet.
-    static KNOWN: StaticU64 = StaticU64::new(0);
-    let known = [Support::None, Support::Evict, Support::EvictAndWriteBack]
-        .into_iter()
-        .find(|support| *support as u64 == KNOWN.load(Relaxed));
-    known.unwrap_or_else(|| {
-        let support = detect_support();
-        KNOWN.store(support as u64, Relaxed);
-        support
-    })
-}
+    const fn pack(self) -> u64 {
+        1 | (self.evicts as u64) << 1 | (self.writes_back as u64) << 2 | (self.maker as u64) << 3
+    }
 
-fn detect_support() -> Support {
+    const fn unpack(word: u64) -> Self {
+        let maker = match word >> 3 {
+            0 => Maker::Amd,
+            1 => Maker::Intel,
+            _ => Maker::Unknown,
+        };
+        Self { maker, evicts: word & 2 != 0, writes_back: word & 4 != 0 }
+    }
+
     #[cfg(all(target_arch = "x86_64", not(miri), not(loom), not(portable)))]
-    {
+    fn detect() -> Self {
         use core::arch::x86_64::{__cpuid, __cpuid_count};
         #[allow(unused_unsafe)] // safe functions in newer compilers
         // SAFETY: every x86-64 processor has the instruction. Leaf 7 is read only if it exists.
         let (vendor, features) = unsafe {
             let vendor = __cpuid(0);
             let features = if vendor.eax >= 7 { __cpuid_count(7, 0).ebx } else { 0 };
-            ([vendor.ebx, vendor.edx, vendor.ecx], features)
+            ([vendor.ebx, vendor.edx, vendor.ecx].map(u32::to_le_bytes), features)
         };
         const CLFLUSHOPT: u32 = 1 << 23;
         const CLWB: u32 = 1 << 24;
-        let is_amd = vendor == [0x6874_7541, 0x6974_6e65, 0x444d_4163];
-        match (is_amd && features & CLFLUSHOPT != 0, features & CLWB != 0) {
-            (false, _) => Support::None,
-            (true, false) => Support::Evict,
-            (true, true) => Support::EvictAndWriteBack,
-        }
+        let maker = match vendor.as_flattened() {
+            b"AuthenticAMD" => Maker::Amd,
+            b"GenuineIntel" => Maker::Intel,
+            _ => Maker::Unknown,
+        };
+        Self { maker, evicts: features & CLFLUSHOPT != 0, writes_back: features & CLWB != 0 }
     }
+
     #[cfg(not(all(target_arch = "x86_64", not(miri), not(loom), not(portable))))]
-    Support::None
+    fn detect() -> Self {
+        Self::UNKNOWN
+    }
 }
-
-/// Whether the producer runs on a near core, measured by a load of `word`, which the producer has just
-/// written.
-///
-/// A reader should [`write_back`] its lines if the producer is near, and [`evict`] them if it is far. A line
-/// that was written back stays in the reader's cache, and a near producer takes it from there quickly. An
-/// evicted line comes from memory, which is faster only for a far producer.
-pub(crate) fn is_near(word: &AtomicU64) -> bool {
-    ticks_to_load(word) < NEAR_TICKS
-}
-
-/// Measured on a processor with 2.6 ticks per nanosecond. Cores that share a cache need 80 to 200 ticks, with
-/// round trips of 30 to 110 ns in `bench/`. Other cores need 340 ticks and more, with round trips of 430 ns.
-const NEAR_TICKS: u64 = 240;
 
 /// How long a load takes, in ticks of the time-stamp counter.
-fn ticks_to_load(word: &AtomicU64) -> u64 {
+pub(crate) fn ticks_to_load(word: &AtomicU64) -> u64 {
     #[cfg(all(target_arch = "x86_64", not(miri), not(loom), not(portable)))]
     // SAFETY: the assembly loads `word` once, as a relaxed load would, and discards the value. It reads the
     // time-stamp counter before and after, which every x86-64 processor has. (A kernel can forbid that to
@@ -149,11 +140,11 @@ pub(crate) fn prefetch(word: &AtomicU64) {
 
 /// Asks the processor to write the cache line of `word` back to memory, and to keep it in the cache.
 ///
-/// Only if [`writing_back_helps`] returned true: otherwise the instruction may not exist.
+/// Only if [[`Processor::writes_back`]] returned true: otherwise the instruction may not exist.
 #[inline]
 pub(crate) fn write_back(word: &AtomicU64) {
     #[cfg(all(target_arch = "x86_64", not(miri), not(loom), not(portable)))]
-    // SAFETY: as in `evict`. The caller has checked `writing_back_helps`, so the instruction exists.
+    // SAFETY: as in `evict`. The caller has checked [`Processor::writes_back`], so the instruction exists.
     unsafe {
         core::arch::asm!("clwb [{}]", in(reg) word, options(nostack, preserves_flags));
     }
@@ -163,16 +154,33 @@ pub(crate) fn write_back(word: &AtomicU64) {
 
 /// Asks the processor to write the cache line of `word` back to memory, and to drop it from all caches.
 ///
-/// Only if [`evicting_helps`] returned true: otherwise the instruction may not exist.
+/// Only if [[`Processor::evicts`]] returned true: otherwise the instruction may not exist.
 #[inline]
 pub(crate) fn evict(word: &AtomicU64) {
     #[cfg(all(target_arch = "x86_64", not(miri), not(loom), not(portable)))]
     // SAFETY: to the memory model a flush is no access: it changes no value and returns none. `word` is a
-    // valid reference, so the flush cannot fault. The caller has checked `evicting_helps`, so the instruction
+    // valid reference, so the flush cannot fault. The caller has checked [`Processor::evicts`], so the instruction
     // exists.
     unsafe {
         core::arch::asm!("clflushopt [{}]", in(reg) word, options(nostack, preserves_flags));
     }
     #[cfg(not(all(target_arch = "x86_64", not(miri), not(loom), not(portable))))]
     let _ = word;
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_processor_passes_through_a_word_that_is_not_zero() {
+        for maker in [Maker::Amd, Maker::Intel, Maker::Unknown] {
+            for (evicts, writes_back) in [(false, false), (true, false), (false, true), (true, true)] {
+                let processor = Processor { maker, evicts, writes_back };
+                assert!(processor.pack() != 0);
+                assert_eq!(Processor::unpack(processor.pack()), processor);
+            }
+        }
+        assert_eq!(Processor::this(), Processor::this(), "the second is from the cache");
+    }
 }

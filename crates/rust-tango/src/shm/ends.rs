@@ -193,65 +193,6 @@ mod tests {
     use super::*;
     use crate::error::LinkErrorKind;
 
-    /// Polls in vain for some time, publishes a fragment, and takes it. Returns the address of the hot slot
-    /// that had the fragment, or `None` if it was taken from the ring.
-    fn taken_from(tx: &Producer<'_>, rx: &mut Consumer<'_>) -> Option<usize> {
-        (0..10).for_each(|_| assert!(rx.poll().unwrap().is_none()));
-        let n = tx.publish(&[7; 24], 0, 0, 0).unwrap().seq;
-        let (hot_slot, ring) = (rx.hot_slot_address(), rx.parts.ring.line(n).room.as_ptr().addr());
-        let fragment = rx.poll().unwrap().unwrap();
-        assert_eq!((fragment.meta.seq, fragment.payload.as_slice()), (n, &[7; 24][..]));
-        (fragment.payload.as_slice().as_ptr().addr() != ring).then_some(hot_slot)
-    }
-
-    /// The hot slot that a consumer reads once it has settled on one.
-    fn settled(tx: &Producer<'_>, rx: &mut Consumer<'_>, mut other: Option<&mut Consumer<'_>>) -> usize {
-        let mut turn = || {
-            let hot_slot = taken_from(tx, rx);
-            other.iter_mut().for_each(|other| assert!(other.poll().unwrap().is_some()));
-            hot_slot
-        };
-        let hot_slots: Vec<_> = (0..20).map(|_| turn()).collect();
-        assert!(hot_slots[10..].iter().all(|at| at.is_some() && *at == hot_slots[10]), "{hot_slots:?}");
-        hot_slots[10].unwrap()
-    }
-
-    fn drain(rx: &mut Consumer<'_>) {
-        while rx.poll().unwrap().is_some() {}
-    }
-
-    #[test]
-    fn the_only_consumer_that_follows_is_shown_the_newest_apart() {
-        let scratch = Scratch::new();
-        let builder = crate::Link::builder().depth(1024).mtu(24).consumers(2).dir(scratch.path());
-        let link = builder.create("quotes").unwrap();
-        let tx = link.producer().unwrap();
-        let mut first = link.consumer().unwrap();
-        let shared = std::ptr::from_ref(&first.parts.head.hot_slot).addr();
-        let first_own = settled(&tx, &mut first, None);
-        assert_ne!(first_own, shared);
-        // Also next to readers that do not wait, and before the producer refreshes its credits.
-        let mut second = link.consumer().unwrap();
-        let mut observer = link.observer().unwrap();
-        assert_eq!(settled(&tx, &mut first, Some(&mut second)), first_own);
-        drain(&mut observer);
-        assert_eq!(settled(&tx, &mut observer, None), shared, "other readers find the fragment as well");
-        // Two consumers that wait both read the shared one.
-        drain(&mut first);
-        drain(&mut second);
-        assert_eq!(settled(&tx, &mut second, None), shared);
-        drain(&mut first);
-        assert_eq!(settled(&tx, &mut first, None), shared);
-        drop(first);
-        drain(&mut second);
-        let second_own = settled(&tx, &mut second, None);
-        assert!(second_own != shared && second_own != first_own);
-        // The next producer uses the shared one at first.
-        drop(tx);
-        let tx = link.producer().unwrap();
-        assert_eq!(settled(&tx, &mut second, None), second_own);
-    }
-
     #[test]
     fn a_file_that_replaces_a_hot_slot_is_not_used() {
         let scratch = Scratch::new();
@@ -263,5 +204,70 @@ mod tests {
         let error = link.consumer().unwrap_err();
         assert!(error.kind() == LinkErrorKind::Incompatible && error.to_string().contains("tx.0"), "{error}");
         drop(made);
+    }
+
+    /// Readers change to hot slots by policy.
+    #[cfg(not(no_hints))]
+    mod by_policy {
+        use super::*;
+
+        /// Polls in vain for some time, publishes a fragment, and takes it. Returns the address of the hot slot
+        /// that had the fragment, or `None` if it was taken from the ring.
+        fn taken_from(tx: &Producer<'_>, rx: &mut Consumer<'_>) -> Option<usize> {
+            (0..10).for_each(|_| assert!(rx.poll().unwrap().is_none()));
+            let n = tx.publish(&[7; 24], 0, 0, 0).unwrap().seq;
+            let (hot_slot, ring) = (rx.hot_slot_address(), rx.parts.ring.line(n).room.as_ptr().addr());
+            let fragment = rx.poll().unwrap().unwrap();
+            assert_eq!((fragment.meta.seq, fragment.payload.as_slice()), (n, &[7; 24][..]));
+            (fragment.payload.as_slice().as_ptr().addr() != ring).then_some(hot_slot)
+        }
+
+        /// The hot slot that a consumer reads once it has settled on one.
+        fn settled(tx: &Producer<'_>, rx: &mut Consumer<'_>, mut other: Option<&mut Consumer<'_>>) -> usize {
+            let mut turn = || {
+                let hot_slot = taken_from(tx, rx);
+                other.iter_mut().for_each(|other| assert!(other.poll().unwrap().is_some()));
+                hot_slot
+            };
+            let hot_slots: Vec<_> = (0..20).map(|_| turn()).collect();
+            assert!(hot_slots[10..].iter().all(|at| at.is_some() && *at == hot_slots[10]), "{hot_slots:?}");
+            hot_slots[10].unwrap()
+        }
+
+        fn drain(rx: &mut Consumer<'_>) {
+            while rx.poll().unwrap().is_some() {}
+        }
+
+        #[test]
+        fn a_single_waiting_consumer_reads_its_private_hot_slot() {
+            let scratch = Scratch::new();
+            let builder = crate::Link::builder().depth(1024).mtu(24).consumers(2).dir(scratch.path());
+            let link = builder.create("quotes").unwrap();
+            let tx = link.producer().unwrap();
+            let mut first = link.consumer().unwrap();
+            let shared = std::ptr::from_ref(&first.parts.head.hot_slot).addr();
+            let first_own = settled(&tx, &mut first, None);
+            assert_ne!(first_own, shared);
+            // Also next to readers that do not wait, and before the producer refreshes its credits.
+            let mut second = link.consumer().unwrap();
+            let mut observer = link.observer().unwrap();
+            assert_eq!(settled(&tx, &mut first, Some(&mut second)), first_own);
+            drain(&mut observer);
+            assert_eq!(settled(&tx, &mut observer, None), shared, "other readers find the fragment as well");
+            // Two consumers that wait both read the shared one.
+            drain(&mut first);
+            drain(&mut second);
+            assert_eq!(settled(&tx, &mut second, None), shared);
+            drain(&mut first);
+            assert_eq!(settled(&tx, &mut first, None), shared);
+            drop(first);
+            drain(&mut second);
+            let second_own = settled(&tx, &mut second, None);
+            assert!(second_own != shared && second_own != first_own);
+            // The next producer uses the shared one at first.
+            drop(tx);
+            let tx = link.producer().unwrap();
+            assert_eq!(settled(&tx, &mut second, None), second_own);
+        }
     }
 }

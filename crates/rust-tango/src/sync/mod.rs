@@ -7,21 +7,27 @@
 //! of the model checker can weaken one ordering by its name, to show that a model fails without it: see
 //! `models`.
 //!
-//! Reading order: this file, `padded` (a value on cache lines of its own); `model` (the primitives under
-//! loom) and `tsan` (under the thread sanitizer) only if you work on those builds.
+//! Reading order: this file, `own` (how an owner reads its own words), `padded` (a value on cache lines of its
+//! own); `model` (the primitives under loom) and `tsan` (under the thread sanitizer) only if you work on those
+//! builds.
 
 pub(crate) use core::cell::{Cell, UnsafeCell};
 pub(crate) use core::sync::atomic::{
-    Ordering::{self, AcqRel, Acquire, Relaxed, Release, SeqCst},
+    Ordering::{AcqRel, Acquire, Relaxed, Release, SeqCst},
     compiler_fence,
 };
 
 #[cfg(not(loom))]
 pub(crate) use core::hint::spin_loop;
 #[cfg(not(loom))]
+use core::sync::atomic::Ordering;
+#[cfg(not(loom))]
 pub(crate) use core::sync::atomic::fence;
 #[cfg(not(any(loom, tsan)))]
 pub(crate) use core::sync::atomic::{AtomicU32, AtomicU64};
+
+mod own;
+pub(crate) use own::Own;
 
 #[cfg(loom)]
 mod model;
@@ -49,14 +55,6 @@ pub(crate) use core::sync::atomic::AtomicPtr;
 pub(crate) use std::sync::{Condvar, MutexGuard};
 #[cfg(feature = "shm")]
 pub(crate) use std::sync::{Mutex, PoisonError};
-
-/// Loads a word for its owner, the only thread that writes it.
-pub(crate) trait Own {
-    type Value;
-    /// The value that the owner, or the owner before it, stored last. A relaxed load. Under the model checker
-    /// it fails if another thread stores the word without an ordering.
-    fn own(&self) -> Self::Value;
-}
 
 #[cfg(not(loom))]
 impl Own for AtomicU64 {

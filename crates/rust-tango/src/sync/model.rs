@@ -17,7 +17,8 @@ use std::rc::Rc;
 use std::sync::OnceLock;
 use std::vec::Vec;
 
-use super::Ordering;
+use super::own::Own;
+use core::sync::atomic::Ordering;
 use loom::cell::{ConstPtr, UnsafeCell};
 
 macro_rules! atomic {
@@ -105,7 +106,7 @@ macro_rules! atomic {
             }
         }
 
-        impl super::Own for $name {
+        impl Own for $name {
             type Value = $value;
 
             /// To loom this is a check and not an access. Of all accesses before a given access, loom tries
@@ -201,7 +202,7 @@ pub(crate) fn ordering(name: &str, ordering: Ordering) -> Ordering {
 
 /// A model of the kernel calls that parking needs. `waiting::kernel` re-exports it.
 pub(crate) mod kernel {
-    use super::{AtomicU32, Ordering};
+    use crate::sync::model::{AtomicU32, Ordering};
     use core::cell::{Cell, RefCell};
     use core::time::Duration;
     use loom::sync::{Condvar, Mutex};

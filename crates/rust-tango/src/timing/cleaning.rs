@@ -2,8 +2,6 @@
 //! them from the caches, so that the producer gets them sooner. That would cost the producer more. See
 //! [`processor`](super::processor) for where it pays.
 
-use super::processor;
-
 /// A stream is cleaned so many fragments at a time, or an eighth of the ring; and what is left of it when its reader has
 /// waited for some time, if it is more than `AFTER_WAIT`: a reader of one at a time would only wait longer for the next.
 pub(super) const STEP: u64 = 16;
@@ -12,8 +10,6 @@ const AFTER_WAIT: u64 = 4;
 const MOST: u64 = 256;
 /// From one look at how far the producer is to the next: threads move, and virtual machines are moved.
 const MEASURE_EVERY: u64 = 1024;
-/// Smaller rings are not cleaned.
-const FROM_DEPTH: u64 = 32;
 
 /// What the consumer knows of its producer, from the words that this writes.
 #[derive(Debug, Clone, Copy)]
@@ -52,11 +48,6 @@ pub(super) struct Cleaning {
 }
 
 impl Cleaning {
-    /// Whether a consumer of such a ring may write back.
-    pub(super) fn may_write_back(depth: u64, bytes: usize) -> bool {
-        depth >= FROM_DEPTH && processor::writing_back_helps(bytes)
-    }
-
     pub(super) fn new(next: u64, may_evict: bool, may_write_back: bool) -> Self {
         Self {
             may_evict,

@@ -5,7 +5,9 @@
 //! on the answer. Nothing here owns shared memory, holds a reference to a producer or a consumer, or executes an
 //! instruction for a cache: those are in [`cpu`](crate::cpu).
 //!
-//! No answer changes a result. `--cfg no_hints` switches the policy off ([`ON`]), and all tests and models pass without it.
+//! No answer changes a result. `--cfg no_hints` switches the policy off, and all tests and models pass without it: then
+//! nothing is prefetched or cleaned, readers poll the ring only and pause nowhere, and the producer announces fragments in
+//! the hot slot without their payload.
 //! What is cheaper on which processor is known from measurements: [`processor`].
 //!
 //! Reading order: `processor`, `hints` (what consumers tell the producer), `writing` (the producer's policy), then the
@@ -27,9 +29,7 @@ pub(crate) mod cleaning;
 
 pub(crate) mod reading;
 
-/// Whether there is a policy. Without one, nothing is prefetched or cleaned, readers poll the ring only and pause
-/// nowhere, and the producer announces fragments in the hot slot without their payload.
-pub(crate) const ON: bool = !cfg!(no_hints);
+use processor::ON;
 
 /// How often the producer spins before it reads the consumers' progress again, after `failures` reads in a row that
 /// found no credit: twice as often each time, up to about a microsecond. A producer that spins on a full ring would

@@ -3,7 +3,7 @@
 //! A reader that waits for one fragment after the other gets it sooner from the hot slot, which is always in the same two
 //! cache lines. In a stream, it is better off in the ring, where the producer gets ahead.
 
-use super::ON;
+use super::processor::ON;
 use crate::ring::seq;
 
 /// A reader changes to the hot slot after more empty polls than this for one fragment,

@@ -1,12 +1,11 @@
 //! The reader's policy: what a consumer does besides reading, in front of certain fragments and after empty polls.
 
-use super::ON;
 use super::cleaning::{self, Clean, Cleaning, ProducerSignals};
 use super::distance::Distance;
 use super::hints::ReaderHints;
 use super::idle::EmptyPolls;
 use super::place::{PROMPT, PollPlace};
-use super::processor;
+use super::processor::{ON, Pays};
 use crate::ring::seq;
 
 /// Stands for "never".
@@ -60,10 +59,11 @@ impl ReaderTiming {
     pub(crate) fn new(next: u64, shape: Shape) -> Self {
         let Shape { depth, bytes, payloads_fit_slots, holds_credits } = shape;
         let distance = Distance::new(next, depth, payloads_fit_slots);
-        let may_write_back = holds_credits && Cleaning::may_write_back(depth, bytes);
+        let pays = Pays::here(depth, bytes);
+        let may_write_back = holds_credits && pays.writing_back;
         // Other small rings have no room for a distance, and are not cleaned.
         let has_gates = ON && (!distance.is_small() || may_write_back);
-        let may_evict = holds_credits && has_gates && processor::evicting_helps(depth, bytes);
+        let may_evict = holds_credits && has_gates && pays.evicting;
         let gate_step = if has_gates { cleaning::STEP.min(depth / 8) } else { NEVER };
         Self {
             place: PollPlace::new(next),

@@ -1,8 +1,7 @@
 //! The producer's policy: where it mirrors the newest fragment, and which cache lines it touches ahead of their use.
 
-use super::ON;
 use super::hints::ConsumerHints;
-use super::processor;
+use super::processor::{ON, Pays};
 use crate::ring::seq;
 use crate::sync::Cell;
 
@@ -63,7 +62,7 @@ pub(crate) struct Lines {
 impl LinesAhead {
     /// For a ring of `depth` slots, `bytes` in all.
     pub(crate) fn new(depth: u64, bytes: usize) -> Self {
-        let pays = ON && processor::evicting_helps(depth, bytes);
+        let pays = Pays::here(depth, bytes).evicting;
         Self { depth, ahead: if pays { depth / 32 } else { 0 }, what: Cell::new(What::Nothing) }
     }
 
