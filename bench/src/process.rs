@@ -1,7 +1,7 @@
-//! The same across two processes, or several: this program starts itself again for the readers, and they
-//! meet in a folder of shared memory that is empty for each measurement.
+//! Measurements across two processes, or several. This program starts itself again for each reader, and they meet
+//! in a folder in shared memory that is empty at the start of each measurement.
 //!
-//! A child says `ready` when it has joined, does its part, and prints what it found as one line of JSON.
+//! A child says `ready` when it has joined, does its part, and prints its result as one line of JSON.
 
 use std::fs::DirBuilder;
 use std::io::{self, BufRead, BufReader, Write};
@@ -10,36 +10,40 @@ use std::path::{Path, PathBuf};
 use std::process::{self, Command, Stdio};
 use std::sync::Mutex;
 
-use clap::{Args, ValueEnum};
-use serde::Serialize;
 use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
 
-use crate::exchange::{
-    answer, call, call_on_time, consume, consume_on_time, observe, produce, produce_on_time, slowest,
+use crate::channel::{Channel, DEEP, DEPTH, Lossy, Peer, ProcessChannel, ProcessVisitor, SHALLOW, Visitor};
+use crate::cores::{SharedCore, Span, is_unpinned, run_unpinned};
+use crate::exchange::{answer, call, consume, has_schedule, observe, produce};
+use crate::memory;
+use crate::peers::{
+    RingfireLossy, TangoObserver, remove_segments, visit_parked_processes, visit_processes, visit_threads,
 };
-use crate::method::{Plan, Sample, SharedCore, Span, is_loose, let_loose};
-use crate::peers::{self, DEPTH, Lossy, Peer, ProcessChannel, ProcessVisitor, Waits};
-use crate::workloads::{DEEP, SHALLOW, memory};
+use crate::plan::{Plan, Sample};
 
-/// The folder of this run, for whoever ends the process.
-static FOLDER: Mutex<Option<PathBuf>> = Mutex::new(None);
+/// The first argument of a child.
+pub(crate) const CHILD: &str = "child";
 
-/// A private folder of shared memory, removed when this is dropped.
-pub(crate) struct Folder(PathBuf);
+/// The folder of this run, for the code that ends the process.
+static RUN_FOLDER: Mutex<Option<PathBuf>> = Mutex::new(None);
 
-impl Folder {
+/// A private folder in shared memory for this run. It is removed on drop.
+pub(crate) struct RunFolder(PathBuf);
+
+impl RunFolder {
     pub(crate) fn new() -> io::Result<Self> {
         let path = PathBuf::from(format!("/dev/shm/tango-bench-{}", process::id()));
         make(&path)?;
-        *FOLDER.lock().expect("nobody panics with it") = Some(path.clone());
+        *RUN_FOLDER.lock().expect("no panic while it is locked") = Some(path.clone());
         Ok(Self(path))
     }
 
-    /// An empty folder in it, for one channel.
-    pub(crate) fn room(&self, name: &str) -> Room {
+    /// Makes an empty folder in it, for one channel.
+    pub(crate) fn channel(&self, name: &str) -> ChannelFolder {
         let path = self.0.join(name);
         make(&path).expect("the folder is ours");
-        Room(path)
+        ChannelFolder(path)
     }
 }
 
@@ -47,7 +51,7 @@ fn make(path: &Path) -> io::Result<()> {
     DirBuilder::new().mode(0o700).create(path)
 }
 
-impl Drop for Folder {
+impl Drop for RunFolder {
     fn drop(&mut self) {
         remove_folder();
     }
@@ -55,128 +59,113 @@ impl Drop for Folder {
 
 /// Removes the folder of this run, if it has one.
 pub(crate) fn remove_folder() {
-    if let Some(path) = FOLDER.lock().ok().and_then(|mut folder| folder.take()) {
+    if let Some(path) = RUN_FOLDER.lock().ok().and_then(|mut folder| folder.take()) {
         if let Some(run) = path.file_name().and_then(|name| name.to_str()) {
-            peers::remove_segments(run);
+            remove_segments(run);
         }
-        // Nothing is lost if it stays but some memory; there is nobody to tell.
+        // A folder that stays costs some memory; there is nobody to tell.
         let _ = std::fs::remove_dir_all(path);
     }
 }
 
-/// The folder of one channel, removed when this is dropped.
-pub(crate) struct Room(PathBuf);
+/// The folder of one channel. It is removed on drop.
+pub(crate) struct ChannelFolder(PathBuf);
 
-impl Room {
+impl ChannelFolder {
     pub(crate) fn path(&self) -> &Path {
         &self.0
     }
 }
 
-impl Drop for Room {
+impl Drop for ChannelFolder {
     fn drop(&mut self) {
-        // As for the whole folder, which goes in the end.
+        // An error does no harm: the folder of the run is removed at the end.
         let _ = std::fs::remove_dir_all(&self.0);
     }
 }
 
-/// Messages of `N` bytes from this process to others, as fast as they go.
+/// Messages of `N` bytes from this process to others.
 pub(crate) fn one_way<C: ProcessChannel<N, D>, const N: usize, const D: usize>(
-    folder: &Folder,
+    folder: &RunFolder,
     plan: &Plan,
     readers: usize,
 ) -> Sample {
-    send::<C, N, D>(folder, plan, readers, Part::Consume, |tx| produce::<C, N>(tx, plan))
-}
-
-/// Messages of `N` bytes from this process to another, each when it is due.
-pub(crate) fn one_way_on_time<C: ProcessChannel<N, D>, const N: usize, const D: usize>(
-    folder: &Folder,
-    plan: &Plan,
-) -> Sample {
-    send::<C, N, D>(folder, plan, 1, Part::ConsumeOnTime, |tx| produce_on_time(tx, plan))
-}
-
-fn send<C: ProcessChannel<N, D>, const N: usize, const D: usize>(
-    folder: &Folder,
-    plan: &Plan,
-    readers: usize,
-    part: Part,
-    produce: impl FnOnce(&mut C::Sender) -> Span,
-) -> Sample {
-    let there = folder.room("there");
-    let pending = C::create(there.path(), readers);
+    let there = folder.channel("there");
+    let mut tx = C::create(there.path(), readers);
     let (cores, shared) = plan.cores.of_readers(readers);
     let _shared = SharedCore::assume(shared);
-    let start = |core| Child::start::<C>(part, N, D, &plan.with_consumer(core), shared, &[&there]);
-    let children: Vec<Child> = cores.into_iter().map(start).collect();
-    let mut tx = C::connect(pending);
-    let span = produce(&mut tx);
-    let sample = slowest(children.into_iter().map(Child::finish));
-    sample.with_other_side(span, !shared && C::ABOUT.waits == Waits::Spins)
+    let children = start_readers::<C, N, D>(Part::Consume, plan, cores, shared, &there);
+    C::connect(&mut tx);
+    let span = produce::<C, N, D>(&mut tx, plan);
+    let sample = Sample::slowest(children.into_iter().map(Child::finish));
+    sample.with_other_side(span, !shared && C::ABOUT.spins())
 }
 
-/// The same with observers.
+/// The same with observers. The figure is the producer's.
 pub(crate) fn observed<C: Lossy<N, D>, const N: usize, const D: usize>(
-    folder: &Folder,
+    folder: &RunFolder,
     plan: &Plan,
     readers: usize,
 ) -> Sample {
-    let there = folder.room("there");
+    let there = folder.channel("there");
     let source = C::make(Some(there.path()));
     let (cores, shared) = plan.cores.of_readers(readers);
     let _shared = SharedCore::assume(shared);
-    let start = |core| Child::start::<C>(Part::Observe, N, D, &plan.with_consumer(core), shared, &[&there]);
-    let children: Vec<Child> = cores.into_iter().map(start).collect();
+    let children = start_readers::<C, N, D>(Part::Observe, plan, cores, shared, &there);
     let mut tx = C::connect(source);
-    let span = produce::<C, N>(&mut tx, plan);
-    let readers = slowest(children.into_iter().map(Child::finish)).with_other_side(span, !shared);
+    let span = produce::<C, N, D>(&mut tx, plan);
+    let readers = Sample::slowest(children.into_iter().map(Child::finish)).with_other_side(span, !shared);
     readers.by_the_producer(span, plan)
 }
 
-/// Messages of `N` bytes to another process and back, one after the other.
+fn start_readers<P: Peer, const N: usize, const D: usize>(
+    part: Part,
+    plan: &Plan,
+    cores: Vec<usize>,
+    shared: bool,
+    folder: &ChannelFolder,
+) -> Vec<Child> {
+    let start = |core| {
+        let mut child = Child::start::<P, N, D>(part, &plan.with_consumer(core), shared, &[folder]);
+        child.expect("ready");
+        child
+    };
+    cores.into_iter().map(start).collect()
+}
+
+/// Messages of `N` bytes to another process and back.
 pub(crate) fn round_trip<C: ProcessChannel<N, D>, const N: usize, const D: usize>(
-    folder: &Folder,
+    folder: &RunFolder,
     plan: &Plan,
 ) -> Sample {
-    ask::<C, N, D>(folder, plan, |tx, rx| call(tx, rx, plan))
-}
-
-/// The same, each when it is due.
-pub(crate) fn round_trip_on_time<C: ProcessChannel<N, D>, const N: usize, const D: usize>(
-    folder: &Folder,
-    plan: &Plan,
-) -> Sample {
-    ask::<C, N, D>(folder, plan, |tx, rx| call_on_time(tx, rx, plan))
-}
-
-fn ask<C: ProcessChannel<N, D>, const N: usize, const D: usize>(
-    folder: &Folder,
-    plan: &Plan,
-    call: impl FnOnce(&mut C::Sender, &mut C::Receiver) -> Sample,
-) -> Sample {
-    let (there, back) = (folder.room("there"), folder.room("back"));
+    let (there, back) = (folder.channel("there"), folder.channel("back"));
     let (_, shared) = plan.cores.of_readers(1);
-    let pending = C::create(there.path(), 1);
-    let mut child = Child::launch::<C>(Part::Answer, N, D, plan, shared, &[&there, &back]);
-    // The child makes the way back, we join it, and only then does either side connect.
+    let mut tx = C::create(there.path(), 1);
+    let mut child = Child::start::<C, N, D>(Part::Answer, plan, shared, &[&there, &back]);
+    // The child makes the way back, this process joins it, and only then does either side connect.
     child.expect("made");
     let mut rx = C::attach(back.path());
     child.tell("joined");
     child.expect("ready");
-    let mut tx = C::connect(pending);
-    let sample = call(&mut tx, &mut rx);
+    C::connect(&mut tx);
+    let sample = call::<N, D>(&mut tx, &mut rx, plan);
     let span: Span = child.finish();
-    sample.with_other_side(span, C::ABOUT.waits == Waits::Spins)
+    sample.with_other_side(span, C::ABOUT.spins())
 }
 
-/// Memory that a channel takes, from a process that has done nothing else.
-pub(crate) fn memory<P: Peer>(size: usize, processes: bool, room: &Room, plan: &Plan) -> Sample {
-    let part = if processes { Part::MemoryShared } else { Part::Memory };
-    Child::start::<P>(part, size, DEPTH, plan, false, &[room]).finish()
+/// Memory of a channel, measured in a child.
+pub(crate) fn memory<P: Peer, const N: usize, const D: usize>(
+    part: Part,
+    folder: &RunFolder,
+    plan: &Plan,
+) -> Sample {
+    let there = folder.channel("there");
+    let mut child = Child::start::<P, N, D>(part, plan, false, &[&there]);
+    child.expect("ready");
+    child.finish()
 }
 
-/// A reader in the other process, as the parent sees it.
+/// A child, as the parent sees it.
 struct Child {
     process: process::Child,
     input: process::ChildStdin,
@@ -184,38 +173,25 @@ struct Child {
 }
 
 impl Child {
-    /// Starts it, and waits until it has joined.
-    fn start<P: Peer>(
+    fn start<P: Peer, const N: usize, const D: usize>(
         part: Part,
-        size: usize,
-        depth: usize,
         plan: &Plan,
         shared: bool,
-        rooms: &[&Room],
+        folders: &[&ChannelFolder],
     ) -> Self {
-        let mut child = Self::launch::<P>(part, size, depth, plan, shared, rooms);
-        child.expect("ready");
-        child
-    }
-
-    fn launch<P: Peer>(
-        part: Part,
-        size: usize,
-        depth: usize,
-        plan: &Plan,
-        shared: bool,
-        rooms: &[&Room],
-    ) -> Self {
+        let task = Task {
+            part,
+            peer: P::ABOUT.title(),
+            size: N,
+            depth: D,
+            plan: *plan,
+            shared,
+            unpinned: is_unpinned(),
+            folders: folders.iter().map(|folder| folder.0.clone()).collect(),
+        };
         let mut process = Command::new(std::env::current_exe().expect("this program has a path"))
-            .arg("child")
-            .arg(part.to_possible_value().expect("no part is hidden").get_name())
-            .arg(P::ABOUT.title())
-            .args([size, depth].map(|number| number.to_string()))
-            .arg(json(plan))
-            .arg(shared.to_string())
-            .arg(is_loose().to_string())
-            .args(rooms.iter().map(|room| room.path()))
-            // So that memory is taken when it is needed and not before, for who measures it.
+            .args([CHILD, &json(&task)])
+            // The allocator then takes memory only when it is needed, so that it can be measured.
             .env("MALLOC_MMAP_THRESHOLD_", "65536")
             .env("MALLOC_TOP_PAD_", "0")
             .stdin(Stdio::piped())
@@ -249,160 +225,152 @@ impl Child {
     }
 }
 
-/// What the child does.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-enum Part {
+/// What a child does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) enum Part {
     Consume,
-    ConsumeOnTime,
     Observe,
     Answer,
-    Memory,
-    MemoryShared,
+    /// Measures the memory of a channel between threads.
+    MemoryOfThreads,
+    /// Measures the memory of a channel between processes.
+    MemoryOfProcesses,
 }
 
-/// Arguments of the child, in the order in which the parent gives them.
-#[derive(Args, Debug)]
-pub(crate) struct ChildArgs {
+/// The second argument of a child, as JSON.
+#[derive(Debug, Serialize, Deserialize)]
+struct Task {
     part: Part,
     /// Title of the peer.
     peer: String,
     size: usize,
     depth: usize,
-    /// A plan, as JSON.
-    plan: String,
+    plan: Plan,
     /// Whether it shares its core with others.
-    #[arg(action = clap::ArgAction::Set)]
     shared: bool,
     /// Whether nothing is timed.
-    #[arg(action = clap::ArgAction::Set)]
-    loose: bool,
-    rooms: Vec<PathBuf>,
+    unpinned: bool,
+    folders: Vec<PathBuf>,
 }
 
-/// The reader's side.
-pub(crate) fn run_child(args: &ChildArgs) {
-    let _shared = SharedCore::assume(args.shared);
-    if args.loose {
-        let_loose();
+/// Runs the child.
+pub(crate) fn run_child(task: &str) {
+    let task: Task = from_parent(task);
+    let _shared = SharedCore::assume(task.shared);
+    if task.unpinned {
+        run_unpinned();
     }
-    match (args.size, args.depth) {
-        (8, DEPTH) => play::<8, DEPTH>(args),
-        (64, DEPTH) => play::<64, DEPTH>(args),
-        (256, DEPTH) => play::<256, DEPTH>(args),
-        (1024, DEPTH) => play::<1024, DEPTH>(args),
-        (4096, DEPTH) => play::<4096, DEPTH>(args),
-        (65_536, SHALLOW) => play::<65_536, SHALLOW>(args),
-        (64, DEEP) => play::<64, DEEP>(args),
+    match (task.size, task.depth) {
+        (8, DEPTH) => run::<8, DEPTH>(task),
+        (64, DEPTH) => run::<64, DEPTH>(task),
+        (256, DEPTH) => run::<256, DEPTH>(task),
+        (1024, DEPTH) => run::<1024, DEPTH>(task),
+        (4096, DEPTH) => run::<4096, DEPTH>(task),
+        (65_536, SHALLOW) => run::<65_536, SHALLOW>(task),
+        (64, DEEP) => run::<64, DEEP>(task),
         (size, depth) => panic!("no measurement has {depth} messages of {size} bytes"),
     }
 }
 
-fn play<const N: usize, const D: usize>(args: &ChildArgs) {
-    let plan: Plan = serde_json::from_str(&args.plan).expect("the parent is the same program");
-    let mut player = Player::<'_, N, D> { args, plan, found: false };
-    match args.part {
-        Part::Memory => {
-            if const { measures_memory::<N, D>() } {
-                say("ready");
-                say(&json(&memory::of_threads::<N, D>(&args.peer)));
-                player.found = true;
-            }
-        }
+fn run<const N: usize, const D: usize>(task: Task) {
+    let mut runner = Runner::<N, D> { task, found: false };
+    match runner.task.part {
+        Part::MemoryOfThreads => visit_threads(&mut runner),
         Part::Observe => {
-            player.observe::<peers::TangoObserver>();
-            if const { is_on_time::<N, D>() } {
-                player.observe::<peers::RingfireLossy>();
+            runner.observe::<TangoObserver>();
+            if const { has_schedule::<N, D>() } {
+                runner.observe::<RingfireLossy>();
             }
         }
-        Part::Consume | Part::ConsumeOnTime | Part::Answer | Part::MemoryShared => {
-            peers::visit_processes(&mut player);
-            if const { is_on_time::<N, D>() } {
-                player.visit::<peers::TangoWaiting>();
-                player.visit::<peers::RingfireParked>();
-                player.visit::<peers::ShaqParked>();
-                player.visit::<peers::Iceoryx2Event>();
+        Part::Consume | Part::Answer | Part::MemoryOfProcesses => {
+            visit_processes(&mut runner);
+            if const { has_schedule::<N, D>() } {
+                visit_parked_processes(&mut runner);
             }
         }
     }
-    assert!(player.found, "no peer is called {}, or it has no such part", args.peer);
+    assert!(runner.found, "no peer is called {}, or it has no such part", runner.task.peer);
 }
 
-// Which parts there are for which messages, so that the others are not compiled.
+// The parts that there are for each kind of message. Others are not compiled.
 
-const fn measures_memory<const N: usize, const D: usize>() -> bool {
+const fn has_memory<const N: usize, const D: usize>() -> bool {
     (N == 64 || N == 1024) && D == DEPTH
 }
 
-const fn answers<const N: usize, const D: usize>() -> bool {
+const fn has_answers<const N: usize, const D: usize>() -> bool {
     (N == 8 || N == 64) && D == DEPTH
 }
 
-const fn is_on_time<const N: usize, const D: usize>() -> bool {
-    N == 64 && D == DEPTH
-}
-
-struct Player<'a, const N: usize, const D: usize> {
-    args: &'a ChildArgs,
-    plan: Plan,
+/// Runs the task with the peer that it names.
+struct Runner<const N: usize, const D: usize> {
+    task: Task,
     found: bool,
 }
 
-impl<const N: usize, const D: usize> ProcessVisitor<N, D> for Player<'_, N, D> {
+impl<const N: usize, const D: usize> Runner<N, D> {
+    /// Whether this is the peer of the task, and the first with its title.
+    fn finds<P: Peer>(&mut self) -> bool {
+        let finds = !self.found && P::ABOUT.title() == self.task.peer;
+        self.found |= finds;
+        finds
+    }
+
+    fn observe<C: Lossy<N, D>>(&mut self) {
+        if self.finds::<C>() {
+            let mut rx = C::attach(&self.task.folders[0]);
+            say("ready");
+            say(&json(&observe::<N>(&mut rx, &self.task.plan)));
+        }
+    }
+}
+
+impl<const N: usize, const D: usize> Visitor<N, D> for Runner<N, D> {
+    fn visit<C: Channel<N, D>>(&mut self) {
+        if const { has_memory::<N, D>() } && self.finds::<C>() {
+            say("ready");
+            say(&json(&memory::of_threads::<C, N, D>()));
+        }
+    }
+}
+
+impl<const N: usize, const D: usize> ProcessVisitor<N, D> for Runner<N, D> {
     fn visit<C: ProcessChannel<N, D>>(&mut self) {
-        if self.found || C::ABOUT.title() != self.args.peer {
+        if !self.finds::<C>() {
             return;
         }
-        let rooms = &self.args.rooms;
-        match self.args.part {
+        let (folders, plan) = (&self.task.folders, &self.task.plan);
+        match self.task.part {
             Part::Consume => {
-                let mut rx = C::attach(&rooms[0]);
+                let mut rx = C::attach(&folders[0]);
                 say("ready");
-                say(&json(&consume::<C, N>(&mut rx, &self.plan)));
+                say(&json(&consume::<C, N, D>(&mut rx, plan)));
             }
-            Part::ConsumeOnTime => {
-                if const { is_on_time::<N, D>() } {
-                    let mut rx = C::attach(&rooms[0]);
-                    say("ready");
-                    say(&json(&consume_on_time::<N>(&mut rx, &self.plan)));
-                }
+            Part::Answer if const { has_answers::<N, D>() } => {
+                let mut rx = C::attach(&folders[0]);
+                let mut tx = C::create(&folders[1], 1);
+                say("made");
+                let mut line = String::new();
+                io::stdin().read_line(&mut line).expect("the parent writes text");
+                C::connect(&mut tx);
+                say("ready");
+                say(&json(&answer::<N>(&mut rx, &mut tx, plan)));
             }
-            Part::Answer => {
-                if const { answers::<N, D>() } {
-                    let mut rx = C::attach(&rooms[0]);
-                    let pending = C::create(&rooms[1], 1);
-                    say("made");
-                    let mut line = String::new();
-                    io::stdin().read_line(&mut line).expect("the parent writes text");
-                    let mut tx = C::connect(pending);
-                    say("ready");
-                    say(&json(&answer::<N>(&mut rx, &mut tx, &self.plan)));
-                }
+            Part::MemoryOfProcesses if const { has_memory::<N, D>() } => {
+                say("ready");
+                say(&json(&memory::of_processes::<C, N, D>(&folders[0])));
             }
-            Part::MemoryShared => {
-                if const { measures_memory::<N, D>() } {
-                    say("ready");
-                    say(&json(&memory::of_processes::<C, N, D>(&rooms[0])));
-                }
-            }
-            Part::Observe | Part::Memory => unreachable!("they visit others"),
-        }
-        self.found = true;
-    }
-}
-
-impl<const N: usize, const D: usize> Player<'_, N, D> {
-    fn observe<C: Lossy<N, D>>(&mut self) {
-        if C::ABOUT.title() == self.args.peer {
-            self.found = true;
-            let mut rx = C::attach(&self.args.rooms[0]);
-            say("ready");
-            say(&json(&observe::<N>(&mut rx, &self.plan)));
+            part => unreachable!("{part:?} visits other peers, or has no such messages"),
         }
     }
 }
 
-fn json(found: &impl Serialize) -> String {
-    serde_json::to_string(found).expect("numbers are JSON")
+fn from_parent<T: DeserializeOwned>(text: &str) -> T {
+    serde_json::from_str(text).expect("the parent is the same program")
+}
+
+fn json(value: &impl Serialize) -> String {
+    serde_json::to_string(value).expect("numbers are JSON")
 }
 
 fn say(line: &str) {

@@ -1,27 +1,21 @@
-//! The crate that was published under our name before (0.1.2), with flow control, as its README shows.
-//! It gives the credit back before the payload is read, so it may deliver wrong payloads: those are
-//! counted here and not fatal. Its `publish_batch` writes the index into the timestamp; it has no batch
-//! call for readers that could be used here.
+//! The crate that was published under our name before (0.1.2), with flow control, as its README shows. It returns
+//! the credit before the payload is read, so it may deliver wrong payloads, which are counted here. Its
+//! `publish_batch` writes the index into the timestamp, and it has no batch call for readers that could be used
+//! here.
 
 use published::{Consumer, DCache, Fctl, Fseq, MCache, Producer, TangoError};
 
-use super::{About, Channel, Peer, Receiver, Role, Sender};
+use crate::channel::{About, Channel, Receiver, Role, Sender, peer};
 use crate::message::Message;
 
-pub(crate) struct Published;
+const ABOUT: About = About::unversioned("published rust-tango 0.1.2").role(Role::Published);
 
-/// Without flow control, as its own benchmarks use it: right as long as nothing goes round the ring.
-pub(crate) struct PublishedUncontrolled;
-
-const ABOUT: About = About::new("published rust-tango 0.1.2", None).role(Role::Published);
-
-impl Peer for Published {
-    const ABOUT: About = ABOUT;
-}
-
-impl Peer for PublishedUncontrolled {
-    const ABOUT: About = ABOUT.variant("no flow control");
-}
+peer!(Published, ABOUT);
+peer!(
+    /// Without flow control, as in its own benchmarks: correct as long as the ring does not wrap around.
+    PublishedUncontrolled,
+    ABOUT.variant("no flow control")
+);
 
 /// Its rings, which are large, and which its halves borrow.
 pub(crate) struct Rings<const N: usize, const D: usize> {

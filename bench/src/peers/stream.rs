@@ -1,6 +1,5 @@
-//! What the kernel offers: a Unix socket and a pipe. Streams of bytes, so messages are cut out of them by
-//! their size; one `write` and one `read` a message, or many messages in one. Both block, and hold as
-//! many bytes as the kernel gives them.
+//! Unix sockets and pipes. They are streams of bytes, so messages are cut out of them by their size: one `write`
+//! and one `read` a message, or many messages in one. Both block, and the kernel decides how many bytes they hold.
 
 use std::fs::{File, OpenOptions};
 use std::io::{Read, Write};
@@ -10,92 +9,89 @@ use std::path::Path;
 use nix::sys::stat::Mode;
 use nix::unistd::mkfifo;
 
-use super::{About, Peer, ProcessChannel, Receiver, Sender};
+use crate::channel::{About, ProcessChannel, Receiver, Sender, peer};
 use crate::message::{Message, batch_size};
-
-pub(crate) struct UnixSocket;
-pub(crate) struct Pipe;
 
 /// The file of the one stream in its folder.
 const FILE: &str = "stream";
-const BATCH: &str = "many messages in one write";
 
-impl Peer for UnixSocket {
-    const ABOUT: About = About::new("Unix socket", None).batch(BATCH).sleeps().sized_by_the_kernel();
+const fn about(name: &'static str) -> About {
+    About::unversioned(name).batch("many messages in one write").sleeps().sized_by_the_kernel()
 }
 
-impl Peer for Pipe {
-    const ABOUT: About = About::new("pipe", None).batch(BATCH).sleeps().sized_by_the_kernel();
-}
+peer!(UnixSocket, about("Unix socket"));
+peer!(Pipe, about("pipe"));
 
 impl<const N: usize, const D: usize> ProcessChannel<N, D> for UnixSocket {
-    type Pending = UnixListener;
     type Sender = Writer<UnixStream>;
     type Receiver = Reader<UnixStream>;
 
-    fn create(folder: &Path, readers: usize) -> Self::Pending {
+    fn create(folder: &Path, readers: usize) -> Self::Sender {
         assert_eq!(readers, 1, "it has one reader");
-        UnixListener::bind(folder.join(FILE)).expect("a socket")
+        let listener = UnixListener::bind(folder.join(FILE)).expect("a socket");
+        Writer { stream: None, listener: Some(listener), bytes: Vec::new() }
     }
 
     fn attach(folder: &Path) -> Self::Receiver {
         Reader::new::<N>(UnixStream::connect(folder.join(FILE)).expect("the sender listens"))
     }
 
-    fn connect(listener: Self::Pending) -> Self::Sender {
-        Writer::new(listener.accept().expect("the reader has called").0)
+    fn connect(tx: &mut Self::Sender) {
+        let listener = tx.listener.take().expect("it connects once");
+        tx.stream = Some(listener.accept().expect("the reader has called").0);
     }
 }
 
 impl<const N: usize, const D: usize> ProcessChannel<N, D> for Pipe {
-    type Pending = File;
     type Sender = Writer<File>;
     type Receiver = Reader<File>;
 
-    fn create(folder: &Path, readers: usize) -> Self::Pending {
+    fn create(folder: &Path, readers: usize) -> Self::Sender {
         assert_eq!(readers, 1, "it has one reader");
         mkfifo(&folder.join(FILE), Mode::S_IRUSR | Mode::S_IWUSR).expect("a named pipe");
-        open(folder)
+        Writer { stream: Some(open(folder)), listener: None, bytes: Vec::new() }
     }
 
     fn attach(folder: &Path) -> Self::Receiver {
         Reader::new::<N>(open(folder))
     }
-
-    fn connect(pipe: Self::Pending) -> Self::Sender {
-        Writer::new(pipe)
-    }
 }
 
-/// For both directions, so that neither side has to wait for the other one to open it.
+/// Opens the pipe for both directions, so that neither side waits for the other.
 fn open(folder: &Path) -> File {
     OpenOptions::new().read(true).write(true).open(folder.join(FILE)).expect("the sender has made it")
 }
 
 pub(crate) struct Writer<W> {
-    stream: W,
-    /// Where a batch is put together.
+    /// `None` until a socket is connected.
+    stream: Option<W>,
+    /// Where the reader of a socket connects.
+    listener: Option<UnixListener>,
+    /// Room for a batch.
     bytes: Vec<u8>,
 }
 
-impl<W> Writer<W> {
-    fn new(stream: W) -> Self {
-        Self { stream, bytes: Vec::new() }
+impl<W: Write> Writer<W> {
+    #[inline(always)]
+    fn write(&mut self, bytes: &[u8]) {
+        self.stream.as_mut().expect("it is connected").write_all(bytes).expect("the reader lives");
     }
 }
 
 impl<const N: usize, W: Write> Sender<N> for Writer<W> {
     #[inline(always)]
     fn try_send(&mut self, message: &Message<N>) -> bool {
-        self.stream.write_all(&message.0).expect("the reader lives");
+        self.write(&message.0);
         true
     }
 
     #[inline(always)]
     fn try_send_batch(&mut self, messages: &[Message<N>]) -> usize {
-        self.bytes.clear();
-        messages.iter().for_each(|message| self.bytes.extend_from_slice(&message.0));
-        self.stream.write_all(&self.bytes).expect("the reader lives");
+        let mut bytes = std::mem::take(&mut self.bytes);
+        bytes.clear();
+        messages.iter().for_each(|message| bytes.extend_from_slice(&message.0));
+        self.write(&bytes);
+        self.bytes = bytes;
         messages.len()
     }
 }
@@ -104,7 +100,7 @@ pub(crate) struct Reader<R> {
     stream: R,
     /// Room for a batch.
     bytes: Vec<u8>,
-    /// Bytes in it: the beginning of a message that has not arrived in full.
+    /// Bytes in it: the beginning of a message that has not arrived completely.
     filled: usize,
 }
 
@@ -128,10 +124,10 @@ impl<const N: usize, R: Read> Receiver<N> for Reader<R> {
         let more = self.stream.read(&mut self.bytes[self.filled..room]).expect("the sender lives");
         assert!(more > 0, "the sender is gone");
         self.filled += more;
-        let whole = self.filled / N;
-        self.bytes[..whole * N].chunks_exact(N).for_each(&mut read);
-        self.bytes.copy_within(whole * N..self.filled, 0);
-        self.filled -= whole * N;
-        whole
+        let complete = self.filled / N;
+        self.bytes[..complete * N].chunks_exact(N).for_each(&mut read);
+        self.bytes.copy_within(complete * N..self.filled, 0);
+        self.filled -= complete * N;
+        complete
     }
 }

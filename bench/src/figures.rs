@@ -1,4 +1,4 @@
-//! Medians with their range, and percentiles.
+//! Medians with their range, and quantiles.
 
 use hdrhistogram::Histogram;
 use serde::{Deserialize, Serialize, Serializer};
@@ -14,12 +14,12 @@ pub(crate) struct Spread {
     pub(crate) max: f64,
 }
 
-/// With five digits: the rest is noise.
+/// Serializes with five digits: the rest is noise.
 fn short<S: Serializer>(value: &f64, serializer: S) -> Result<S::Ok, S::Error> {
     serializer.serialize_f64(rounded(*value))
 }
 
-/// To five digits.
+/// Rounds to five digits.
 pub(crate) fn rounded(value: f64) -> f64 {
     if value == 0.0 || !value.is_finite() {
         return value;
@@ -45,7 +45,7 @@ impl Spread {
     }
 }
 
-/// The quantiles that are kept of latencies: closer and closer to the largest, which is the last.
+/// The quantiles that are kept of latencies, denser towards the maximum, which is the last.
 pub(crate) fn quantiles() -> Vec<f64> {
     let body = [0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8];
     // 90 %, 99 %, 99.9 %, 99.99 %, 99.999 %, and seven points between each two.
@@ -53,15 +53,16 @@ pub(crate) fn quantiles() -> Vec<f64> {
     body.into_iter().chain(tail).chain([1.0]).collect()
 }
 
-/// Where this quantile is among [`quantiles`].
+/// The index of this quantile in [`quantiles`].
 pub(crate) fn quantile_index(quantile: f64) -> usize {
     let near = |&other: &f64| (other - quantile).abs() < 1e-9;
-    quantiles().iter().position(near).expect("one of those that are kept")
+    quantiles().iter().position(near).expect("this quantile is kept")
 }
 
-/// The [`quantiles`] of some latencies in nanoseconds.
+/// The [`quantiles`] of these latencies in nanoseconds.
 pub(crate) fn quantiles_of(latencies: &[u32]) -> Vec<u64> {
-    let mut histogram = Histogram::<u64>::new_with_bounds(1, u64::from(u32::MAX), 3).expect("fair bounds");
+    let mut histogram =
+        Histogram::<u64>::new_with_bounds(1, u64::from(u32::MAX), 3).expect("the bounds are valid");
     for &latency in latencies {
         histogram.record(u64::from(latency).max(1)).expect("it is within the bounds");
     }

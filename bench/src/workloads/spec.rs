@@ -1,0 +1,298 @@
+//! A table to be measured ([`TableSpec`]), and what makes its rows ([`Rows`]).
+
+use std::marker::PhantomData;
+use std::rc::Rc;
+
+use serde::{Deserialize, Serialize};
+
+use crate::channel::{About, Channel, ProcessChannel, ProcessVisitor, Role, Visitor};
+use crate::exchange;
+use crate::peers::{visit_processes, visit_threads};
+use crate::plan::{Load, Plan, Sample, Setting};
+use crate::process::{self, RunFolder};
+use crate::rounds::{Count, RowSpec};
+
+/// The unit of a table.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Unit {
+    /// Million messages a second: more is better.
+    MillionPerSecond,
+    /// Gibibytes of payload a second, for messages of this many bytes: more is better.
+    GibibytesPerSecond(usize),
+    /// Nanoseconds a round trip: less is better.
+    RoundTrip,
+    /// Percentiles of nanoseconds: less is better.
+    Latency,
+    /// Microseconds a call: less is better.
+    Microseconds,
+    /// Kibibytes: less is better.
+    Kibibytes,
+}
+
+impl Unit {
+    /// Converts a figure, which is in nanoseconds or bytes.
+    pub(crate) fn of(self, figure: f64) -> f64 {
+        match self {
+            Self::MillionPerSecond => 1e3 / figure,
+            Self::GibibytesPerSecond(bytes) => bytes as f64 / figure * 1e9 / f64::from(1 << 30),
+            Self::RoundTrip | Self::Latency => figure,
+            Self::Microseconds => figure / 1e3,
+            Self::Kibibytes => figure / 1024.0,
+        }
+    }
+
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::MillionPerSecond => "million messages a second",
+            Self::GibibytesPerSecond(_) => "GiB of payload a second",
+            Self::RoundTrip => "ns a round trip",
+            Self::Latency => "ns, percentiles",
+            Self::Microseconds => "µs a call",
+            Self::Kibibytes => "KiB",
+        }
+    }
+
+    pub(crate) fn more_is_better(self) -> bool {
+        matches!(self, Self::MillionPerSecond | Self::GibibytesPerSecond(_))
+    }
+}
+
+/// One table to be measured.
+pub(crate) struct TableSpec {
+    /// The name for `--workload`, which several tables share.
+    pub(crate) workload: &'static str,
+    /// The name for `--only`.
+    pub(crate) key: String,
+    pub(crate) title: String,
+    pub(crate) unit: Unit,
+    /// The position of the table in a plot: bytes, readers, messages a second.
+    pub(crate) at: f64,
+    pub(crate) rows: Vec<RowSpec>,
+}
+
+impl TableSpec {
+    pub(crate) fn new(
+        workload: &'static str,
+        key: impl Into<String>,
+        title: impl Into<String>,
+        unit: Unit,
+        at: f64,
+        rows: Vec<RowSpec>,
+    ) -> Self {
+        Self { workload, key: key.into(), title: title.into(), unit, at, rows }
+    }
+
+    /// Keeps the rows whose names contain one of `peers`, and the limits. Returns `None` if only limits are left.
+    pub(crate) fn with_peers(mut self, peers: &[String]) -> Option<Self> {
+        if peers.is_empty() {
+            return Some(self);
+        }
+        let wanted = |row: &RowSpec| peers.iter().any(|peer| row.name.contains(peer.as_str()));
+        if !self.rows.iter().any(wanted) {
+            return None;
+        }
+        self.rows.retain(|row| wanted(row) || row.role == Role::Limit);
+        Some(self)
+    }
+}
+
+/// What a workload does with each channel.
+pub(super) trait Way<const N: usize, const D: usize>: 'static {
+    fn threads<C: Channel<N, D>>(folder: &RunFolder, plan: &Plan) -> Sample;
+
+    fn processes<C: ProcessChannel<N, D>>(folder: &RunFolder, plan: &Plan) -> Sample;
+}
+
+/// Messages one way.
+pub(super) struct OneWay;
+/// Messages there and back.
+pub(super) struct RoundTrip;
+
+impl<const N: usize, const D: usize> Way<N, D> for OneWay {
+    fn threads<C: Channel<N, D>>(_: &RunFolder, plan: &Plan) -> Sample {
+        exchange::one_way::<C, N, D>(plan)
+    }
+
+    fn processes<C: ProcessChannel<N, D>>(folder: &RunFolder, plan: &Plan) -> Sample {
+        process::one_way::<C, N, D>(folder, plan, 1)
+    }
+}
+
+impl<const N: usize, const D: usize> Way<N, D> for RoundTrip {
+    fn threads<C: Channel<N, D>>(_: &RunFolder, plan: &Plan) -> Sample {
+        exchange::round_trip::<C, N, D>(plan)
+    }
+
+    fn processes<C: ProcessChannel<N, D>>(folder: &RunFolder, plan: &Plan) -> Sample {
+        process::round_trip::<C, N, D>(folder, plan)
+    }
+}
+
+/// Makes a row of each peer.
+pub(super) struct Rows<W, const N: usize, const D: usize> {
+    pub(super) folder: Rc<RunFolder>,
+    pub(super) load: Load,
+    pub(super) count: Count,
+    /// Messages that go round the ring once.
+    pub(super) lap: u64,
+    /// Whether batch calls have rows of their own.
+    pub(super) batches: bool,
+    pub(super) rows: Vec<RowSpec>,
+    pub(super) way: PhantomData<W>,
+}
+
+impl<W: Way<N, D>, const N: usize, const D: usize> Rows<W, N, D> {
+    pub(super) fn new(folder: &Rc<RunFolder>) -> Self {
+        Self {
+            folder: Rc::clone(folder),
+            load: Load::default(),
+            count: Count::Fitting,
+            lap: D as u64,
+            batches: false,
+            rows: Vec::new(),
+            way: PhantomData,
+        }
+    }
+
+    /// Rows for something that is done `times`, without messages through the ring.
+    pub(super) fn fixed(folder: &Rc<RunFolder>, times: u64) -> Self {
+        Self { count: Count::Fixed(times), lap: 0, ..Self::new(folder) }
+    }
+
+    /// Rows on a schedule: bursts of this many messages, so many nanoseconds apart.
+    pub(super) fn scheduled(folder: &Rc<RunFolder>, burst: u64, every: u64) -> Self {
+        Self { count: Count::Due, load: Load { every, burst, ..Load::default() }, ..Self::new(folder) }
+    }
+
+    pub(super) fn all_threads(mut self) -> Self {
+        visit_threads::<N, D>(&mut self);
+        self
+    }
+
+    pub(super) fn all_processes(mut self) -> Self {
+        visit_processes::<N, D>(&mut self);
+        self
+    }
+
+    /// All peers between threads, and all between processes.
+    pub(super) fn all(self) -> Self {
+        self.all_threads().all_processes()
+    }
+
+    pub(super) fn thread<C: Channel<N, D>>(mut self) -> Self {
+        Visitor::visit::<C>(&mut self);
+        self
+    }
+
+    pub(super) fn limit(self, name: &str, run: impl Fn(&Plan) -> Sample + 'static) -> Self {
+        self.with(name, Setting::Threads, Role::Limit, run)
+    }
+
+    /// A row that is compared with nothing.
+    pub(super) fn extra(self, name: &str, run: impl Fn(&Plan) -> Sample + 'static) -> Self {
+        self.with(name, Setting::Threads, Role::Extra, run)
+    }
+
+    pub(super) fn with(
+        mut self,
+        name: &str,
+        setting: Setting,
+        role: Role,
+        run: impl Fn(&Plan) -> Sample + 'static,
+    ) -> Self {
+        self.rows.push(RowSpec {
+            name: name.to_owned(),
+            setting,
+            role,
+            sized: true,
+            note: None,
+            load: self.load,
+            count: self.count,
+            lap: self.lap,
+            run: Rc::new(run),
+        });
+        self
+    }
+
+    fn add(&mut self, about: About, setting: Setting, run: Rc<dyn Fn(&Plan) -> Sample>) {
+        let row = |batch: Option<&str>| RowSpec {
+            name: row_name(&about.title(), setting, batch.is_some()),
+            setting,
+            role: about.role,
+            sized: about.sized,
+            note: batch.map(str::to_owned),
+            load: Load { batch: batch.is_some(), ..self.load },
+            count: self.count,
+            lap: self.lap,
+            run: Rc::clone(&run),
+        };
+        let single = row(None);
+        let batch = about.batch.filter(|_| self.batches).map(|calls| row(Some(calls)));
+        self.rows.push(single);
+        self.rows.extend(batch);
+    }
+}
+
+impl<W: Way<N, D>, const N: usize, const D: usize> Visitor<N, D> for Rows<W, N, D> {
+    fn visit<C: Channel<N, D>>(&mut self) {
+        let folder = Rc::clone(&self.folder);
+        self.add(C::ABOUT, Setting::Threads, Rc::new(move |plan| W::threads::<C>(&folder, plan)));
+    }
+}
+
+impl<W: Way<N, D>, const N: usize, const D: usize> ProcessVisitor<N, D> for Rows<W, N, D> {
+    fn visit<C: ProcessChannel<N, D>>(&mut self) {
+        let folder = Rc::clone(&self.folder);
+        self.add(C::ABOUT, Setting::Processes, Rc::new(move |plan| W::processes::<C>(&folder, plan)));
+    }
+}
+
+/// The name of the row of the peer with this title.
+pub(crate) fn row_name(title: &str, setting: Setting, batch: bool) -> String {
+    let batches = if batch { ", batches" } else { "" };
+    let processes = if setting == Setting::Processes { ", 2 processes" } else { "" };
+    format!("{title}{batches}{processes}")
+}
+
+/// A size in words: `64 bytes`, `4 KiB`.
+pub(super) fn bytes(size: usize) -> String {
+    if size < 1024 { format!("{size} bytes") } else { format!("{} KiB", size / 1024) }
+}
+
+/// The rate of one message `every` so many nanoseconds, in words: `10 thousand a second`.
+pub(super) fn rate(every: u64) -> String {
+    match 1e9 / every as f64 {
+        rate if rate >= 1e6 => format!("{} million a second", rate / 1e6),
+        rate => format!("{:.0} thousand a second", rate / 1e3),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::channel::DEPTH;
+
+    #[test]
+    fn rates_and_sizes_in_words() {
+        assert_eq!(rate(100_000), "10 thousand a second");
+        assert_eq!(rate(200), "5 million a second");
+        assert_eq!(bytes(64), "64 bytes");
+        assert_eq!(bytes(4096), "4 KiB");
+    }
+
+    #[test]
+    fn peers_are_chosen_by_name_and_limits_stay() {
+        let table = || {
+            let folder = Rc::new(RunFolder::new().expect("a private folder"));
+            let raw = |_: &Plan| -> Sample { unreachable!("nothing is measured") };
+            let rows = Rows::<OneWay, 8, DEPTH>::new(&folder).limit("raw", raw).all().rows;
+            TableSpec::new("x", "x", "", Unit::RoundTrip, 0.0, rows)
+        };
+        let all = table().rows.len();
+        assert_eq!(table().with_peers(&[]).map(|table| table.rows.len()), Some(all));
+        let some = table().with_peers(&["rtrb".to_owned()]).expect("it is there");
+        assert_eq!(some.rows.len(), 2);
+        assert!(table().with_peers(&["elsewhere".to_owned()]).is_none());
+    }
+}
