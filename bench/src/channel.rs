@@ -33,27 +33,19 @@ pub(crate) enum Role {
     Extra,
 }
 
-/// What a waiting side does.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Waits {
-    /// Keeps its core busy.
-    Spins,
-    /// Sleeps in the kernel, perhaps after a short spin.
-    Sleeps,
-}
-
 /// Facts about a peer and the way in which it is used.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct About {
-    name: &'static str,
+    pub(crate) name: &'static str,
     /// Whether it is a package in the lock file, which gives its version.
-    is_package: bool,
+    pub(crate) is_package: bool,
     /// Which of its calls are used, if several kinds have rows.
-    variant: Option<&'static str>,
+    pub(crate) variant: Option<&'static str>,
     /// Its batch calls, if it has any. They have a row of their own.
     pub(crate) batch: Option<&'static str>,
     pub(crate) role: Role,
-    pub(crate) waits: Waits,
+    /// Whether a waiting side keeps its core busy. Otherwise it sleeps in the kernel, perhaps after a short spin.
+    pub(crate) spins: bool,
     /// Whether it holds as many messages as asked for. The kernel decides for sockets and pipes.
     pub(crate) sized: bool,
 }
@@ -66,44 +58,15 @@ impl About {
 
     /// The same without a version in its title.
     pub(crate) const fn unversioned(name: &'static str) -> Self {
-        let (role, waits) = (Role::Peer, Waits::Spins);
-        Self { name, is_package: false, variant: None, batch: None, role, waits, sized: true }
-    }
-
-    pub(crate) const fn variant(self, variant: &'static str) -> Self {
-        Self { variant: Some(variant), ..self }
-    }
-
-    pub(crate) const fn batch(self, calls: &'static str) -> Self {
-        Self { batch: Some(calls), ..self }
-    }
-
-    pub(crate) const fn role(self, role: Role) -> Self {
-        Self { role, ..self }
-    }
-
-    pub(crate) const fn sleeps(self) -> Self {
-        Self { waits: Waits::Sleeps, ..self }
-    }
-
-    pub(crate) const fn sized_by_the_kernel(self) -> Self {
-        Self { sized: false, ..self }
-    }
-
-    pub(crate) fn spins(&self) -> bool {
-        self.waits == Waits::Spins
+        let role = Role::Peer;
+        Self { name, is_package: false, variant: None, batch: None, role, spins: true, sized: true }
     }
 
     /// Name, version, and variant.
     pub(crate) fn title(&self) -> String {
-        let mut title = self.name.to_owned();
-        if self.is_package {
-            title = format!("{title} {}", version(self.name));
-        }
-        match self.variant {
-            Some(variant) => format!("{title}, {variant}"),
-            None => title,
-        }
+        let version = if self.is_package { format!(" {}", version(self.name)) } else { String::new() };
+        let variant = self.variant.map_or_else(String::new, |variant| format!(", {variant}"));
+        format!("{}{version}{variant}", self.name)
     }
 }
 
@@ -343,7 +306,7 @@ mod tests {
 
     #[test]
     fn titles_name_the_version_and_the_variant() {
-        let about = About::unversioned("std sync_channel").variant("blocking");
+        let about = About { variant: Some("blocking"), ..About::unversioned("std sync_channel") };
         assert_eq!(about.title(), "std sync_channel, blocking");
         assert!(About::package("rtrb").title().starts_with("rtrb 0."));
     }

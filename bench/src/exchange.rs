@@ -4,7 +4,7 @@
 
 use std::hint::black_box;
 use std::ops::Range;
-use std::thread::{self, Scope, ScopedJoinHandle};
+use std::thread::{self, ScopedJoinHandle};
 
 use crate::channel::{Channel, DEPTH, FanOut, Lossy, Observed, Observer, Peer, Receiver, Sender};
 use crate::cores::{Span, Stopwatch, now, pause, pin, spawn};
@@ -205,9 +205,53 @@ impl Seen {
 /// Messages of `N` bytes from one thread to another.
 pub(crate) fn one_way<C: Channel<N, D>, const N: usize, const D: usize>(plan: &Plan) -> Sample {
     let mut storage = C::storage();
-    let (mut tx, mut rx) = Apart::both(C::split(&mut storage));
-    let produce = || produce::<C, N, D>(&mut tx.0, plan);
-    both(produce, || consume::<C, N, D>(&mut rx.0, plan), C::ABOUT.spins())
+    let (tx, rx) = C::split(&mut storage);
+    send_to::<C, N, D, _>(tx, vec![rx], plan, consume::<C, N, D>).1
+}
+
+/// One thread sends, and each of several others gets everything.
+pub(crate) fn fan_out<C: FanOut<N, D>, const N: usize, const D: usize>(
+    plan: &Plan,
+    readers: usize,
+) -> Sample {
+    let (tx, receivers) = C::open(readers);
+    send_to::<C, N, D, _>(tx, receivers, plan, consume::<C, N, D>).1
+}
+
+/// One thread sends, and several others observe it. The figure is the producer's.
+pub(crate) fn observed<C: Lossy<N, D>, const N: usize, const D: usize>(
+    source: C::Source,
+    plan: &Plan,
+    readers: usize,
+) -> Sample {
+    let observers: Vec<_> = (0..readers).map(|_| C::observe(&source)).collect();
+    let (span, sample) = send_to::<C, N, D, _>(C::connect(source), observers, plan, observe::<N>);
+    sample.by_the_producer(span, plan)
+}
+
+/// Runs each reader and the producer in threads of their own. Returns the producer's time and the readers' sample.
+fn send_to<P: Peer, const N: usize, const D: usize, R: Send>(
+    tx: impl Sender<N> + Send,
+    readers: Vec<R>,
+    plan: &Plan,
+    read: impl Fn(&mut R, &Plan) -> Sample + Copy + Send,
+) -> (Span, Sample) {
+    let (cores, shared) = plan.cores.of_readers(readers.len());
+    let (readers, mut tx) = (readers.into_iter().map(Apart), Apart(tx));
+    thread::scope(|scope| {
+        let start = |(mut reader, core): (Apart<R>, usize)| {
+            spawn(scope, move || {
+                // Captures the aligned place, not only the reader in it.
+                let place = &mut reader;
+                read(&mut place.0, &plan.with_consumer(core))
+            })
+        };
+        let readers: Vec<_> = readers.zip(cores).map(start).collect();
+        let producer = spawn(scope, || produce::<P, N, D>(&mut tx.0, plan));
+        let span = join(producer);
+        let sample = Sample::slowest(readers.into_iter().map(join));
+        (span, sample.with_other_side(span, !shared && P::ABOUT.spins))
+    })
 }
 
 /// Messages of `N` bytes there and back, over two channels.
@@ -216,7 +260,7 @@ pub(crate) fn round_trip<C: Channel<N, D>, const N: usize, const D: usize>(plan:
     let (mut tx, mut rx_there) = Apart::both(C::split(&mut storage_there));
     let (mut tx_back, mut rx) = Apart::both(C::split(&mut storage_back));
     let answer = || answer(&mut rx_there.0, &mut tx_back.0, plan);
-    both(answer, || call::<N, D>(&mut tx.0, &mut rx.0, plan), C::ABOUT.spins())
+    both(answer, || call::<N, D>(&mut tx.0, &mut rx.0, plan), C::ABOUT.spins)
 }
 
 /// One half of a channel in cache lines of its own. Halves that store state in themselves and lie side by side on
@@ -246,59 +290,6 @@ pub(crate) fn both(
 
 fn join<T>(thread: ScopedJoinHandle<'_, T>) -> T {
     thread.join().expect("a panic ends the process")
-}
-
-/// Starts a thread for each reader, on one of `cores` each, with the reader in cache lines of its own.
-fn start_readers<'scope, R: Send + 'scope>(
-    scope: &'scope Scope<'scope, '_>,
-    readers: Vec<R>,
-    cores: impl IntoIterator<Item = usize>,
-    read: impl Fn(&mut R, usize) -> Sample + Copy + Send + 'scope,
-) -> Vec<ScopedJoinHandle<'scope, Sample>> {
-    let start = |(mut reader, core): (Apart<R>, usize)| {
-        spawn(scope, move || {
-            // Captures the aligned place, not only the reader in it.
-            let place = &mut reader;
-            read(&mut place.0, core)
-        })
-    };
-    readers.into_iter().map(Apart).zip(cores).map(start).collect()
-}
-
-/// One thread sends, and each of several others gets everything.
-pub(crate) fn fan_out<C: FanOut<N, D>, const N: usize, const D: usize>(
-    plan: &Plan,
-    readers: usize,
-) -> Sample {
-    let (tx, receivers) = C::open(readers);
-    let mut tx = Apart(tx);
-    let (cores, shared) = plan.cores.of_readers(readers);
-    thread::scope(|scope| {
-        let producer = spawn(scope, || produce::<C, N, D>(&mut tx.0, plan));
-        let consume = |rx: &mut _, core| consume::<C, N, D>(rx, &plan.with_consumer(core));
-        let consumers = start_readers(scope, receivers, cores, consume);
-        let span = join(producer);
-        Sample::slowest(consumers.into_iter().map(join)).with_other_side(span, !shared)
-    })
-}
-
-/// One thread sends, and several others observe it. The figure is the producer's.
-pub(crate) fn observed<C: Lossy<N, D>, const N: usize, const D: usize>(
-    source: C::Source,
-    plan: &Plan,
-    readers: usize,
-) -> Sample {
-    let observers: Vec<_> = (0..readers).map(|_| C::observe(&source)).collect();
-    let (cores, shared) = plan.cores.of_readers(readers);
-    let mut tx = Apart(C::connect(source));
-    thread::scope(|scope| {
-        let observe = |rx: &mut _, core| observe(rx, &plan.with_consumer(core));
-        let observers = start_readers(scope, observers, cores, observe);
-        let producer = spawn(scope, || produce::<C, N, D>(&mut tx.0, plan));
-        let span = join(producer);
-        let readers = Sample::slowest(observers.into_iter().map(join)).with_other_side(span, !shared);
-        readers.by_the_producer(span, plan)
-    })
 }
 
 /// The numbers of the messages of a plan, and when each is due.

@@ -22,7 +22,6 @@ use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use clap::Parser;
-use indicatif::{ProgressBar, ProgressStyle};
 
 mod channel;
 mod cores;
@@ -244,32 +243,20 @@ fn measure(arguments: &Arguments, cores: Cores, specs: &[TableSpec]) -> Result<R
         warnings.iter().for_each(|warning| println!("warning: {warning}"));
     }
 
-    let bar = ProgressBar::new(specs.len() as u64);
-    let style = "{elapsed_precise} {bar:24} {pos}/{len} {prefix}: {wide_msg}";
-    bar.set_style(ProgressStyle::with_template(style).expect("a template"));
     let mut tables = Vec::new();
     for spec in specs {
-        bar.set_prefix(spec.key.clone());
-        if bar.is_hidden() {
-            // There is no terminal, so the progress is one line a table.
-            eprintln!("{:.0} s: {}, {} rows", start.elapsed().as_secs_f64(), spec.key, spec.rows.len());
-        }
+        eprintln!("{:.0} s: {}, {} rows", start.elapsed().as_secs_f64(), spec.key, spec.rows.len());
         // A quick run on a busy machine measures less, instead of taking longer.
         let late = arguments.quick && start.elapsed() > QUICK;
         let effort = if late { Effort { rounds: 1, ..effort } } else { effort };
-        let rounds = interleave(&spec.rows, cores, effort, &|what| bar.set_message(what.to_owned()));
-        let table = Table::new(spec, &rounds);
-        bar.suspend(|| {
-            if effort.smoke {
-                println!("{:22} {} rows are right", table.key, table.rows.len());
-            } else {
-                println!("\n{}", table.text());
-            }
-        });
-        bar.inc(1);
+        let table = Table::new(spec, &interleave(&spec.rows, cores, effort));
+        if effort.smoke {
+            println!("{:22} {} rows are right", table.key, table.rows.len());
+        } else {
+            println!("\n{}", table.text());
+        }
         tables.push(table);
     }
-    bar.finish_and_clear();
 
     let seconds = start.elapsed().as_secs_f64();
     let command = std::iter::once("bench".to_owned()).chain(std::env::args().skip(1));

@@ -3,17 +3,18 @@
 //!
 //! A child says `ready` when it has joined, does its part, and prints its result as one line of JSON.
 
-use std::fs::DirBuilder;
 use std::io::{self, BufRead, BufReader, Write};
-use std::os::unix::fs::DirBuilderExt;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{self, Command, Stdio};
 use std::sync::Mutex;
 
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
+use tempfile::TempDir;
 
-use crate::channel::{Channel, DEEP, DEPTH, Lossy, Peer, ProcessChannel, ProcessVisitor, SHALLOW, Visitor};
+use crate::channel::{
+    Channel, DEEP, DEPTH, Lossy, Peer, ProcessChannel, ProcessVisitor, SHALLOW, Sender, Visitor,
+};
 use crate::cores::{SharedCore, Span, is_unpinned, run_unpinned};
 use crate::exchange::{answer, call, consume, has_schedule, observe, produce};
 use crate::memory;
@@ -29,35 +30,23 @@ pub(crate) const CHILD: &str = "child";
 static RUN_FOLDER: Mutex<Option<PathBuf>> = Mutex::new(None);
 
 /// A private folder in shared memory for this run. It is removed on drop.
-pub(crate) struct RunFolder(PathBuf);
+pub(crate) struct RunFolder(TempDir);
 
 impl RunFolder {
     pub(crate) fn new() -> io::Result<Self> {
-        let path = PathBuf::from(format!("/dev/shm/tango-bench-{}", process::id()));
-        make(&path)?;
-        *RUN_FOLDER.lock().expect("no panic while it is locked") = Some(path.clone());
-        Ok(Self(path))
+        let folder = tempfile::Builder::new().prefix("tango-bench-").tempdir_in("/dev/shm")?;
+        *RUN_FOLDER.lock().expect("no panic while it is locked") = Some(folder.path().to_owned());
+        Ok(Self(folder))
     }
 
-    /// Makes an empty folder in it, for one channel.
-    pub(crate) fn channel(&self, name: &str) -> ChannelFolder {
-        let path = self.0.join(name);
-        make(&path).expect("the folder is ours");
-        ChannelFolder(path)
+    /// Makes an empty folder in it for one channel, which is removed on drop.
+    pub(crate) fn channel(&self, name: &str) -> TempDir {
+        let folder = tempfile::Builder::new().prefix(name).rand_bytes(0).tempdir_in(&self.0);
+        folder.expect("the folder is ours")
     }
 }
 
-fn make(path: &Path) -> io::Result<()> {
-    DirBuilder::new().mode(0o700).create(path)
-}
-
-impl Drop for RunFolder {
-    fn drop(&mut self) {
-        remove_folder();
-    }
-}
-
-/// Removes the folder of this run, if it has one.
+/// Removes the folder of this run, if it has one. For the end of a process that drops nothing.
 pub(crate) fn remove_folder() {
     if let Some(path) = RUN_FOLDER.lock().ok().and_then(|mut folder| folder.take()) {
         if let Some(run) = path.file_name().and_then(|name| name.to_str()) {
@@ -65,22 +54,6 @@ pub(crate) fn remove_folder() {
         }
         // A folder that stays costs some memory; there is nobody to tell.
         let _ = std::fs::remove_dir_all(path);
-    }
-}
-
-/// The folder of one channel. It is removed on drop.
-pub(crate) struct ChannelFolder(PathBuf);
-
-impl ChannelFolder {
-    pub(crate) fn path(&self) -> &Path {
-        &self.0
-    }
-}
-
-impl Drop for ChannelFolder {
-    fn drop(&mut self) {
-        // An error does no harm: the folder of the run is removed at the end.
-        let _ = std::fs::remove_dir_all(&self.0);
     }
 }
 
@@ -92,13 +65,11 @@ pub(crate) fn one_way<C: ProcessChannel<N, D>, const N: usize, const D: usize>(
 ) -> Sample {
     let there = folder.channel("there");
     let mut tx = C::create(there.path(), readers);
-    let (cores, shared) = plan.cores.of_readers(readers);
-    let _shared = SharedCore::assume(shared);
-    let children = start_readers::<C, N, D>(Part::Consume, plan, cores, shared, &there);
-    C::connect(&mut tx);
-    let span = produce::<C, N, D>(&mut tx, plan);
-    let sample = Sample::slowest(children.into_iter().map(Child::finish));
-    sample.with_other_side(span, !shared && C::ABOUT.spins())
+    let connected = || {
+        C::connect(&mut tx);
+        tx
+    };
+    send_to::<C, N, D, _>(Part::Consume, &there, plan, readers, connected).1
 }
 
 /// The same with observers. The figure is the producer's.
@@ -109,28 +80,29 @@ pub(crate) fn observed<C: Lossy<N, D>, const N: usize, const D: usize>(
 ) -> Sample {
     let there = folder.channel("there");
     let source = C::make(Some(there.path()));
-    let (cores, shared) = plan.cores.of_readers(readers);
-    let _shared = SharedCore::assume(shared);
-    let children = start_readers::<C, N, D>(Part::Observe, plan, cores, shared, &there);
-    let mut tx = C::connect(source);
-    let span = produce::<C, N, D>(&mut tx, plan);
-    let readers = Sample::slowest(children.into_iter().map(Child::finish)).with_other_side(span, !shared);
-    readers.by_the_producer(span, plan)
+    let (span, sample) = send_to::<C, N, D, _>(Part::Observe, &there, plan, readers, || C::connect(source));
+    sample.by_the_producer(span, plan)
 }
 
-fn start_readers<P: Peer, const N: usize, const D: usize>(
+/// Starts a child for each reader, and sends once all have joined. Returns the producer's time and the readers' sample.
+fn send_to<P: Peer, const N: usize, const D: usize, S: Sender<N>>(
     part: Part,
+    folder: &TempDir,
     plan: &Plan,
-    cores: Vec<usize>,
-    shared: bool,
-    folder: &ChannelFolder,
-) -> Vec<Child> {
+    readers: usize,
+    connected: impl FnOnce() -> S,
+) -> (Span, Sample) {
+    let (cores, shared) = plan.cores.of_readers(readers);
+    let _shared = SharedCore::assume(shared);
     let start = |core| {
         let mut child = Child::start::<P, N, D>(part, &plan.with_consumer(core), shared, &[folder]);
         child.expect("ready");
         child
     };
-    cores.into_iter().map(start).collect()
+    let children: Vec<Child> = cores.into_iter().map(start).collect();
+    let span = produce::<P, N, D>(&mut connected(), plan);
+    let sample = Sample::slowest(children.into_iter().map(Child::finish));
+    (span, sample.with_other_side(span, !shared && P::ABOUT.spins))
 }
 
 /// Messages of `N` bytes to another process and back.
@@ -150,7 +122,7 @@ pub(crate) fn round_trip<C: ProcessChannel<N, D>, const N: usize, const D: usize
     C::connect(&mut tx);
     let sample = call::<N, D>(&mut tx, &mut rx, plan);
     let span: Span = child.finish();
-    sample.with_other_side(span, C::ABOUT.spins())
+    sample.with_other_side(span, C::ABOUT.spins)
 }
 
 /// Memory of a channel, measured in a child.
@@ -177,7 +149,7 @@ impl Child {
         part: Part,
         plan: &Plan,
         shared: bool,
-        folders: &[&ChannelFolder],
+        folders: &[&TempDir],
     ) -> Self {
         let task = Task {
             part,
@@ -187,7 +159,7 @@ impl Child {
             plan: *plan,
             shared,
             unpinned: is_unpinned(),
-            folders: folders.iter().map(|folder| folder.0.clone()).collect(),
+            folders: folders.iter().map(|folder| folder.path().to_owned()).collect(),
         };
         let mut process = Command::new(std::env::current_exe().expect("this program has a path"))
             .args([CHILD, &json(&task)])

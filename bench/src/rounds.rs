@@ -140,18 +140,13 @@ struct Round {
     trouble: f64,
 }
 
-/// Lets the rows take turns until enough rounds count, or until it takes too long. Calls `progress` before each
-/// measurement.
-pub(crate) fn interleave(rows: &[RowSpec], cores: Cores, effort: Effort, progress: &dyn Fn(&str)) -> Rounds {
+/// Lets the rows take turns until enough rounds count, or until it takes too long.
+pub(crate) fn interleave(rows: &[RowSpec], cores: Cores, effort: Effort) -> Rounds {
     if effort.smoke {
-        return one_round(rows, cores, progress);
+        return one_round(rows, cores);
     }
     let started = Instant::now();
-    let first_count = |row: &RowSpec| {
-        progress(&format!("how fast is {}?", row.name));
-        row.first_count(cores, effort)
-    };
-    let mut counts: Vec<u64> = rows.iter().map(first_count).collect();
+    let mut counts: Vec<u64> = rows.iter().map(|row| row.first_count(cores, effort)).collect();
     // A machine that is never quiet must not make this endless. Anything outside of the windows, such as starting a
     // process, takes about as long as it just did.
     let expected = effort.rounds as f64 * rows.len() as f64 * effort.window_ms / 1e3;
@@ -165,7 +160,7 @@ pub(crate) fn interleave(rows: &[RowSpec], cores: Cores, effort: Effort, progres
         && (clean.len() + disturbed.len() < enough || Instant::now() < deadline)
     {
         let number = clean.len() + disturbed.len();
-        let mut turns = Turns { cores, effort, deadline, rounds: &mut rounds, progress, number };
+        let mut turns = Turns { cores, effort, deadline, rounds: &mut rounds, number };
         let round = turns.take(rows, &mut counts);
         if round.trouble == 0.0 { clean.push(round) } else { disturbed.push(round) }
     }
@@ -182,9 +177,8 @@ pub(crate) fn interleave(rows: &[RowSpec], cores: Cores, effort: Effort, progres
 }
 
 /// Measures each row once, with just enough messages to go round its ring.
-fn one_round(rows: &[RowSpec], cores: Cores, progress: &dyn Fn(&str)) -> Rounds {
+fn one_round(rows: &[RowSpec], cores: Cores) -> Rounds {
     let sample = |row: &RowSpec| {
-        progress(&row.name);
         let count = match row.count {
             Count::Fixed(_) => 2,
             Count::Due => 16,
@@ -209,7 +203,6 @@ struct Turns<'a> {
     deadline: Instant,
     /// Where disturbances are counted.
     rounds: &'a mut Rounds,
-    progress: &'a dyn Fn(&str),
     /// The number of the round, from 0.
     number: usize,
 }
@@ -222,7 +215,6 @@ impl Turns<'_> {
         let first = self.number * ROTATION % rows.len();
         for turn in (first..rows.len()).chain(0..first) {
             let row = &rows[turn];
-            (self.progress)(&format!("round {}: {}", self.number + 1, row.name));
             let (sample, distance, lost_time) = self.measure(row, &mut counts[turn]);
             samples[turn] = Some(sample);
             distances.push(distance);

@@ -10,7 +10,7 @@ use disruptor::{
 use crate::channel::{About, FanOut, Receiver, Sender, pair, peer, receiver, sender};
 use crate::message::Message;
 
-peer!(Disruptor, About::package("disruptor").batch("try_batch_publish, take"));
+peer!(Disruptor, About { batch: Some("try_batch_publish, take"), ..About::package("disruptor") });
 
 type Poller<const N: usize> = EventPoller<Message<N>, SingleProducerBarrier>;
 

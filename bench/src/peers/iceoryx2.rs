@@ -27,7 +27,7 @@ peer!(Iceoryx2, ABOUT);
 peer!(
     /// With an event service beside it.
     Iceoryx2Event,
-    ABOUT.variant("event").sleeps()
+    About { variant: Some("event"), spins: false, ..ABOUT }
 );
 
 // SAFETY: an array of bytes, without references, padding or a destructor.

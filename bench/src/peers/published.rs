@@ -8,13 +8,13 @@ use published::{Consumer, DCache, Fctl, Fseq, MCache, Producer, TangoError};
 use crate::channel::{About, Channel, Receiver, Role, Sender, peer};
 use crate::message::Message;
 
-const ABOUT: About = About::unversioned("published rust-tango 0.1.2").role(Role::Published);
+const ABOUT: About = About { role: Role::Published, ..About::unversioned("published rust-tango 0.1.2") };
 
 peer!(Published, ABOUT);
 peer!(
     /// Without flow control, as in its own benchmarks: correct as long as the ring does not wrap around.
     PublishedUncontrolled,
-    ABOUT.variant("no flow control")
+    About { variant: Some("no flow control"), ..ABOUT }
 );
 
 /// Its rings, which are large, and which its halves borrow.

@@ -14,9 +14,9 @@ const ABOUT: About = About::package("ringfire");
 /// The file of the one ring in its folder.
 const FILE: &str = "ring";
 
-peer!(Ringfire, ABOUT.batch("push_batch, recv_batch"));
-peer!(RingfireLossy, ABOUT.variant("lossy").role(Role::Extra));
-peer!(RingfireParked, ABOUT.variant("FutexWait").sleeps());
+peer!(Ringfire, About { batch: Some("push_batch, recv_batch"), ..ABOUT });
+peer!(RingfireLossy, About { variant: Some("lossy"), role: Role::Extra, ..ABOUT });
+peer!(RingfireParked, About { variant: Some("FutexWait"), spins: false, ..ABOUT });
 
 impl<const N: usize, const D: usize> ProcessChannel<N, D> for Ringfire {
     type Sender = RingProducer<Message<N>>;

@@ -22,15 +22,15 @@ use rtrb::chunks::ChunkError;
 use crate::channel::{About, Channel, FanOut, Receiver, Sender, pair, peer, receiver, sender};
 use crate::message::Message;
 
-peer!(Rtrb, About::package("rtrb").batch("push_partial_slice, read_chunk"));
+peer!(Rtrb, About { batch: Some("push_partial_slice, read_chunk"), ..About::package("rtrb") });
 peer!(
     /// A ring for each reader, as its users do who need several readers.
     RtrbForEach,
-    About::package("rtrb").variant("a ring for each reader")
+    About { variant: Some("a ring for each reader"), ..About::package("rtrb") }
 );
-peer!(Ringbuf, About::package("ringbuf").batch("push_slice, as_slices and skip"));
+peer!(Ringbuf, About { batch: Some("push_slice, as_slices and skip"), ..About::package("ringbuf") });
 peer!(Heapless, About::package("heapless"));
-peer!(Bbqueue, About::package("bbqueue").batch("grant_max_remaining, read"));
+peer!(Bbqueue, About { batch: Some("grant_max_remaining, read"), ..About::package("bbqueue") });
 
 pair!(Rtrb, RingBuffer::<Message<N>>::new(D));
 sender!(rtrb::Producer<Message<N>>, |tx, message| tx.push(*message).is_ok(), |tx, messages| tx

@@ -12,8 +12,8 @@ use shaq::spsc::{Consumer, Producer, minimum_file_size, pair};
 use crate::channel::{About, ProcessChannel, pair, peer, receiver, sender};
 use crate::message::Message;
 
-peer!(Shaq, About::package("shaq").batch("write_batch, try_reserve_read_batch"));
-peer!(ShaqParked, About::package("shaq").variant("read_timeout").sleeps());
+peer!(Shaq, About { batch: Some("write_batch, try_reserve_read_batch"), ..About::package("shaq") });
+peer!(ShaqParked, About { variant: Some("read_timeout"), spins: false, ..About::package("shaq") });
 
 pair!(Shaq, pair::<Message<N>>(D).expect("a queue on the heap"));
 

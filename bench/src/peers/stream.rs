@@ -16,7 +16,8 @@ use crate::message::{Message, batch_size};
 const FILE: &str = "stream";
 
 const fn about(name: &'static str) -> About {
-    About::unversioned(name).batch("many messages in one write").sleeps().sized_by_the_kernel()
+    let batch = Some("many messages in one write");
+    About { batch, spins: false, sized: false, ..About::unversioned(name) }
 }
 
 peer!(UnixSocket, about("Unix socket"));

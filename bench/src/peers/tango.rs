@@ -11,34 +11,34 @@ use crate::channel::{
 };
 use crate::message::{Source, batch_size, fill};
 
-const ABOUT: About = About::unversioned("tango").role(Role::Tango);
+const ABOUT: About = About { role: Role::Tango, ..About::unversioned("tango") };
 const BATCH: &str = "publish_batch, poll_batch";
 /// How [`TangoWaiting`] waits.
 const WAIT: Wait = Wait::Park;
 /// The name of the one link in its folder.
 const NAME: &str = "link";
 
-peer!(Tango, ABOUT.batch(BATCH));
+peer!(Tango, About { batch: Some(BATCH), ..ABOUT });
 peer!(
     /// Readers map the producer's memory writable (`Link::map_writable`).
     TangoWritable,
-    ABOUT.variant("mapped writable").batch(BATCH)
+    About { variant: Some("mapped writable"), batch: Some(BATCH), ..ABOUT }
 );
-peer!(TangoObserver, ABOUT.variant("observers").role(Role::Extra));
+peer!(TangoObserver, About { variant: Some("observers"), role: Role::Extra, ..ABOUT });
 peer!(
     /// The consumer waits with the library's own call.
     TangoWaiting,
-    ABOUT.variant("parked").sleeps()
+    About { variant: Some("parked"), spins: false, ..ABOUT }
 );
 peer!(
     /// Each message is made in a loan, where its reader finds it, and is not copied.
     TangoLoan,
-    ABOUT.variant("loan, made in place").role(Role::Extra)
+    About { variant: Some("loan, made in place"), role: Role::Extra, ..ABOUT }
 );
 peer!(
     /// The comparison for [`TangoLoan`]: every word of a message is made elsewhere, and then published.
     TangoMade,
-    ABOUT.variant("made elsewhere and published").role(Role::Extra)
+    About { variant: Some("made elsewhere and published"), role: Role::Extra, ..ABOUT }
 );
 
 /// A link for messages of `N` bytes, not built or created yet.

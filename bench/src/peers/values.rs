@@ -12,14 +12,14 @@ const FLUME: About = About::package("flume");
 const KANAL: About = About::package("kanal");
 const STD: About = About::unversioned("std sync_channel");
 
-peer!(CrossbeamTry, CROSSBEAM.variant("try_"));
-peer!(CrossbeamBlocking, CROSSBEAM.variant("blocking").sleeps());
-peer!(KanalTry, KANAL.variant("try_").batch("drain_into"));
-peer!(KanalBlocking, KANAL.variant("blocking").sleeps());
-peer!(FlumeTry, FLUME.variant("try_").batch("drain"));
-peer!(FlumeBlocking, FLUME.variant("blocking").sleeps());
-peer!(SyncChannelTry, STD.variant("try_"));
-peer!(SyncChannelBlocking, STD.variant("blocking").sleeps());
+peer!(CrossbeamTry, About { variant: Some("try_"), ..CROSSBEAM });
+peer!(CrossbeamBlocking, About { variant: Some("blocking"), spins: false, ..CROSSBEAM });
+peer!(KanalTry, About { variant: Some("try_"), batch: Some("drain_into"), ..KANAL });
+peer!(KanalBlocking, About { variant: Some("blocking"), spins: false, ..KANAL });
+peer!(FlumeTry, About { variant: Some("try_"), batch: Some("drain"), ..FLUME });
+peer!(FlumeBlocking, About { variant: Some("blocking"), spins: false, ..FLUME });
+peer!(SyncChannelTry, About { variant: Some("try_"), ..STD });
+peer!(SyncChannelBlocking, About { variant: Some("blocking"), spins: false, ..STD });
 
 /// A half that is used with calls that do not wait.
 struct Try<T>(T);

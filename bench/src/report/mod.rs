@@ -4,7 +4,6 @@ mod goals;
 mod machine;
 mod overview;
 mod page;
-mod plots;
 mod tables;
 mod text;
 

@@ -8,91 +8,21 @@ use crate::channel::Role;
 use crate::figures::Spread;
 use crate::workloads::Unit;
 
-/// Measured tables as columns: the key of each, and its heading.
-type Columns = &'static [(&'static str, &'static str)];
-
-/// The tables of the committed report: title, what the figures are, columns.
-const OVERVIEW: [(&str, &str, Columns); 9] = [
-    (
-        "Throughput by size",
-        "Million messages a second up to 256 bytes, GiB of payload a second from 1 KiB on.",
-        &[
-            ("throughput-8", "8 B"),
-            ("throughput-64", "64 B"),
-            ("throughput-256", "256 B"),
-            ("throughput-1024", "1 KiB"),
-            ("throughput-4096", "4 KiB"),
-            ("throughput-65536", "64 KiB"),
-        ],
-    ),
-    (
-        "Throughput with work on one side, and with a ring that leaves the caches",
-        "Million messages of 64 bytes a second.",
-        &[
-            ("working-little", "7 ns before each"),
-            ("working-more", "45 ns before each"),
-            ("slow-consumer", "150 ns after each"),
-            ("deep", "ring of 1 048 576"),
-        ],
-    ),
-    (
-        "Round trip",
-        "Nanoseconds. One after the other: the mean of a window. At a given rate: 50 % / 99 %.",
-        &[
-            ("round-trip-8", "8 B"),
-            ("round-trip-64", "64 B"),
-            ("round-trip-every-100000", "10 k/s"),
-            ("round-trip-every-10000", "100 k/s"),
-            ("round-trip-every-2000", "500 k/s"),
-        ],
-    ),
-    (
-        "One way, at a given rate and in bursts",
-        "Nanoseconds, 64 bytes: 50 % / 99 %.",
-        &[
-            ("one-way-every-100000", "10 k/s"),
-            ("one-way-every-10000", "100 k/s"),
-            ("one-way-every-1000", "1 M/s"),
-            ("one-way-every-200", "5 M/s"),
-            ("bursts-16", "bursts of 16"),
-            ("bursts-256", "bursts of 256"),
-        ],
-    ),
-    ("Waking a reader that waits", "Nanoseconds, 64 bytes: 50 % / 99 %.", &[("parked", "every 500 µs")]),
-    (
-        "Fan-out to reliable readers",
-        "Million messages of 64 bytes a second.",
-        &[("fan-out-1", "1"), ("fan-out-2", "2"), ("fan-out-4", "4"), ("fan-out-8", "8")],
-    ),
-    (
-        "Fan-out to observers",
-        "Million messages of 64 bytes a second, at the producer.",
-        &[
-            ("fan-out-observers-1", "1"),
-            ("fan-out-observers-2", "2"),
-            ("fan-out-observers-4", "4"),
-            ("fan-out-observers-8", "8"),
-        ],
-    ),
-    (
-        "The published crate's own workloads",
-        "Million messages a second, and nanoseconds a round trip. Set-up is included.",
-        &[("published-64", "64 B"), ("published-1024", "1 KiB"), ("published-round-trip", "round trip, 8 B")],
-    ),
-    (
-        "Making a channel, joining it, and its memory",
-        "Microseconds a call, and KiB.",
-        &[
-            ("attach-make", "make, µs"),
-            ("attach-join", "join, µs"),
-            ("memory-64", "KiB for 64 B"),
-            ("memory-1024", "KiB for 1 KiB"),
-        ],
-    ),
+/// The workloads that share a table in the short report, with its title.
+const GROUPS: [(&str, &[&str]); 9] = [
+    ("Throughput by bytes a message", &["throughput"]),
+    ("Throughput with work on one side, and with a deep ring", &["working", "slow-consumer", "deep"]),
+    ("Round trips by bytes a message, and one call every so many ns", &["round-trip", "round-trip-load"]),
+    ("One way, one message every so many ns, and in bursts of so many", &["one-way", "bursts"]),
+    ("Waking a reader", &["parked"]),
+    ("Fan-out by reliable readers", &["fan-out"]),
+    ("Fan-out by observers, at the producer", &["fan-out-observers"]),
+    ("The published crate's own workloads, set-up included", &["published"]),
+    ("Making a channel, joining it, and its memory by bytes a message", &["attach", "memory"]),
 ];
 
 /// The table for the README of the repository: its columns, and its rows with the beginnings of their names.
-const HEADLINE: Columns = &[
+const HEADLINE: [(&str, &str); 4] = [
     ("throughput-64", "64 B, M/s"),
     ("working-little", "64 B, 7 ns of work, M/s"),
     ("throughput-1024", "1 KiB, GiB/s"),
@@ -109,32 +39,46 @@ const HEADLINE_ROWS: [(&str, &str); 8] = [
     ("no channel: what the hardware does", "raw: "),
 ];
 
-/// The tables of the committed report, for the template.
+/// The tables of the short report, for the template.
 pub(super) fn overview(report: &Report) -> Vec<Value> {
-    let group = |(title, figures, columns): (&str, &str, Columns)| {
-        let tables = Vec::from_iter(columns.iter().filter_map(|(key, _)| report.table(key)));
-        let mut rows: Vec<&Row> = Vec::new();
-        for row in tables.iter().flat_map(|table| &table.rows) {
-            if !rows.iter().any(|known| known.name_in_all_tables() == row.name_in_all_tables()) {
-                rows.push(row);
+    let group = |(title, workloads): (&str, &[&str])| {
+        let tables = report.tables.iter().filter(|table| workloads.contains(&table.workload.as_str()));
+        let columns: Vec<(&Table, String)> = tables.map(|table| (table, heading(table))).collect();
+        let mut names: Vec<String> = Vec::new();
+        for row in columns.iter().flat_map(|(table, _)| &table.rows) {
+            let name = row.name_in_all_tables();
+            let name = if row.role == Role::Tango { format!("**{name}**") } else { name };
+            if !names.contains(&name) {
+                names.push(name);
             }
         }
-        let rows = rows.into_iter().map(|row| {
-            let name = row.name_in_all_tables();
-            let title = if row.role == Role::Tango { format!("**{name}**") } else { name.clone() };
+        let rows = names.into_iter().map(|title| {
+            let name = title.replace('*', "");
             (title, move |row: &Row| row.name_in_all_tables() == name)
         });
-        let lines = pivot(report, columns, rows, |table, row| match table.unit {
-            Unit::Latency => format!("{} / {}", row.latency(0.5), row.latency(0.99)),
-            _ => figure(row.value.median),
+        let lines = pivot(&columns, rows, |table, row| {
+            let wrong = if row.wrong > 0 { " !" } else { "" };
+            match table.unit {
+                Unit::Latency => format!("{} / {}{wrong}", row.latency(0.5), row.latency(0.99)),
+                _ => figure(row.value.median) + wrong,
+            }
         });
-        (!tables.is_empty()).then(|| json!({ "title": title, "figures": figures, "lines": lines }))
+        (!columns.is_empty()).then(|| json!({ "title": title, "lines": lines }))
     };
-    OVERVIEW.into_iter().filter_map(group).collect()
+    GROUPS.into_iter().filter_map(group).collect()
 }
 
-/// The table for the README of the repository, for the template.
+/// What distinguishes the table from others of its workload, and its unit: `every 2000, ns`.
+fn heading(table: &Table) -> String {
+    let own = table.key.strip_prefix(&table.workload).unwrap_or_default().trim_start_matches('-');
+    let own = if own.is_empty() { &table.key } else { own };
+    format!("{}, {}", own.replace('-', " "), table.unit.short())
+}
+
+/// The table for the README of the repository.
 pub(super) fn headline(report: &Report) -> Lines {
+    let columns =
+        HEADLINE.iter().filter_map(|(key, heading)| Some((report.table(key)?, heading.to_string())));
     let rows = HEADLINE_ROWS.into_iter().map(|(title, name)| {
         let processes = title.contains("processes");
         (title.to_owned(), move |row: &Row| {
@@ -142,7 +86,7 @@ pub(super) fn headline(report: &Report) -> Lines {
             named && !row.batch && row.name.contains("processes") == processes
         })
     });
-    pivot(report, HEADLINE, rows, |_, row| {
+    pivot(&columns.collect::<Vec<_>>(), rows, |_, row| {
         let Spread { median, min, max } = row.value;
         format!("{} ({} to {})", figure(median), figure(min), figure(max))
     })
@@ -150,18 +94,14 @@ pub(super) fn headline(report: &Report) -> Lines {
 
 /// Columns from several tables. A star marks those with disturbed rounds.
 fn pivot<F: Fn(&Row) -> bool>(
-    report: &Report,
-    columns: Columns,
+    columns: &[(&Table, String)],
     rows: impl Iterator<Item = (String, F)>,
     cell: impl Fn(&Table, &Row) -> String,
 ) -> Lines {
-    let columns = columns.iter().filter_map(|&(key, heading)| Some((report.table(key)?, heading)));
-    let columns: Vec<(&Table, &str)> = columns.collect();
-    let heading = |&(table, heading): &(&Table, &str)| match table.doubtful {
-        0 => heading.to_owned(),
-        _ => format!("{heading} *"),
+    let star = |(table, heading): &(&Table, String)| {
+        if table.doubtful > 0 { format!("{heading} *") } else { heading.clone() }
     };
-    let mut lines = vec![std::iter::once(String::new()).chain(columns.iter().map(heading)).collect()];
+    let mut lines = vec![std::iter::once(String::new()).chain(columns.iter().map(star)).collect()];
     lines.extend(rows.map(|(title, is_it)| {
         let cells = columns.iter().map(|(table, _)| {
             table.rows.iter().find(|row| is_it(row)).map_or_else(String::new, |row| cell(table, row))
@@ -173,14 +113,14 @@ fn pivot<F: Fn(&Row) -> bool>(
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use super::GROUPS;
     use crate::workloads;
 
     #[test]
-    fn every_table_has_a_column() {
-        let columns: Vec<&str> = OVERVIEW.iter().flat_map(|group| group.2).map(|column| column.0).collect();
-        for table in workloads::all().expect("a private folder") {
-            assert!(columns.contains(&table.key.as_str()), "{} has no column", table.key);
+    fn every_workload_is_in_the_short_report() {
+        let tables = workloads::all().expect("a private folder");
+        for name in workloads::names(&tables) {
+            assert!(GROUPS.iter().any(|(_, workloads)| workloads.contains(&name)), "{name} is missing");
         }
     }
 }

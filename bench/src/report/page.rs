@@ -8,16 +8,16 @@ use serde_json::{Value, json};
 
 use super::goals::goals;
 use super::overview::{headline, overview};
-use super::plots::plots;
 use super::tables::{Report, Row, Table};
 use super::text::{figure, goal_lines, summary};
 use crate::channel::Role;
 use crate::figures::Spread;
 use crate::workloads::Unit;
 
-const TEMPLATES: [(&str, &str); 4] = [
+const TEMPLATES: [(&str, &str); 5] = [
     ("page.html", include_str!("templates/page.html")),
     ("page.css", include_str!("templates/page.css")),
+    ("page.js", include_str!("templates/page.js")),
     ("report.md", include_str!("templates/report.md")),
     ("readme.md", include_str!("templates/readme.md")),
 ];
@@ -28,9 +28,8 @@ pub(crate) fn html(report: &Report) -> Result<String, Error> {
     workloads.dedup();
     let workload = |name: &&str| {
         let tables: Vec<&Table> = report.tables.iter().filter(|table| table.workload == *name).collect();
-        let plots = plots(name, &tables, &report.quantiles);
         let tables: Vec<Value> = tables.into_iter().map(table).collect();
-        json!({ "name": name, "plots": plots, "tables": tables })
+        json!({ "name": name, "tables": tables })
     };
     render("page.html", report, workloads.iter().map(workload).collect())
 }
@@ -56,14 +55,11 @@ fn render(name: &str, report: &Report, content: Value) -> Result<String, Error> 
     let distances: Vec<f64> = report.tables.iter().map(|table| table.distance.median).collect();
     let distance = if distances.is_empty() { 0.0 } else { Spread::of(&distances).median };
     let context = json!({
+        "report": report,
         "content": content,
         "facts": report.machine.facts(),
-        "machine": report.machine,
         "distance": format!("{:.0}", distance),
-        "command": report.command,
-        "effort": report.effort,
         "minutes": format!("{:.0}", report.seconds / 60.0),
-        "warnings": report.warnings,
         "reached": goals.iter().filter(|goal| goal.reached).count(),
         "goal_lines": goal_lines(&goals),
         "goals": goals,

@@ -4,6 +4,8 @@
 
 use std::rc::Rc;
 
+use tempfile::TempDir;
+
 use super::spec::{OneWay, Rows, TableSpec, Unit, row_name};
 use super::throughput::produce_unread;
 use crate::channel::{About, DEPTH, FanOut, Lossy, ProcessChannel, Role};
@@ -16,9 +18,9 @@ use crate::rounds::RowSpec;
 
 const READERS: [usize; 4] = [1, 2, 4, 8];
 /// The note on rows whose threads share cores.
-pub(crate) const CROWDED: &str = "more threads than cores";
+const CROWDED: &str = "more threads than cores";
 /// The row of a producer without observers.
-pub(crate) const NONE_ATTACHED: &str = "tango, none attached";
+const NONE_ATTACHED: &str = "tango, none attached";
 
 pub(super) fn all(folder: &Rc<RunFolder>) -> Vec<TableSpec> {
     let reliable = READERS.map(|readers| reliable(folder, readers));
@@ -85,7 +87,7 @@ impl FanOutRows {
         let (readers, folder) = (self.readers, Rc::clone(&self.folder));
         self.with(C::ABOUT, Setting::Threads, move |plan| {
             let folder = matches!(place, Place::SharedMemory).then(|| folder.channel("there"));
-            let source = C::make(folder.as_ref().map(process::ChannelFolder::path));
+            let source = C::make(folder.as_ref().map(TempDir::path));
             exchange::observed::<C, 64, DEPTH>(source, plan, readers)
         })
     }

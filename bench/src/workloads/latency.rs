@@ -15,7 +15,7 @@ use crate::process::RunFolder;
 use crate::raw;
 
 /// The row of an atomic word that travels as the messages of a channel do, each in a slot of its own.
-pub(crate) const SLOTS: &str = "raw: an atomic word each way, in a new slot each time";
+const SLOTS: &str = "raw: an atomic word each way, in a new slot each time";
 /// Most nanoseconds of random work of either side before it sends: two intervals between polls.
 const JITTER: f64 = 54.0;
 /// Nanoseconds between calls.

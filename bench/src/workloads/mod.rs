@@ -4,14 +4,15 @@
 use std::io;
 use std::rc::Rc;
 
-pub(crate) mod fan_out;
-pub(crate) mod latency;
+mod fan_out;
+mod latency;
 mod published;
 mod setup;
 mod spec;
-pub(crate) mod throughput;
+mod throughput;
 
-pub(crate) use self::spec::{TableSpec, Unit, row_name};
+pub(crate) use self::spec::{TableSpec, Unit};
+pub(crate) use self::throughput::COPY;
 
 use crate::process::RunFolder;
 

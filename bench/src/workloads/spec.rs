@@ -53,6 +53,17 @@ impl Unit {
         }
     }
 
+    /// For headings.
+    pub(crate) fn short(self) -> &'static str {
+        match self {
+            Self::MillionPerSecond => "M/s",
+            Self::GibibytesPerSecond(_) => "GiB/s",
+            Self::RoundTrip | Self::Latency => "ns",
+            Self::Microseconds => "µs",
+            Self::Kibibytes => "KiB",
+        }
+    }
+
     pub(crate) fn more_is_better(self) -> bool {
         matches!(self, Self::MillionPerSecond | Self::GibibytesPerSecond(_))
     }
@@ -249,7 +260,7 @@ impl<W: Way<N, D>, const N: usize, const D: usize> ProcessVisitor<N, D> for Rows
 }
 
 /// The name of the row of the peer with this title.
-pub(crate) fn row_name(title: &str, setting: Setting, batch: bool) -> String {
+pub(super) fn row_name(title: &str, setting: Setting, batch: bool) -> String {
     let batches = if batch { ", batches" } else { "" };
     let processes = if setting == Setting::Processes { ", 2 processes" } else { "" };
     format!("{title}{batches}{processes}")
