@@ -162,44 +162,28 @@ pub(crate) fn answer<const N: usize>(
 /// after the warm-up; the missing ones count as lost.
 pub(crate) fn observe<const N: usize>(rx: &mut impl Observer<N>, plan: &Plan) -> Sample {
     pin(plan.cores.consumer);
-    let mut seen = Seen::default();
-    while seen.next < plan.warm {
-        seen.poll::<N>(rx);
-    }
-    let (begin, before) = (seen.next, seen.messages);
-    let watch = Stopwatch::start();
-    while seen.next < plan.total() {
-        seen.poll::<N>(rx);
-    }
-    let span = watch.stop();
-    let (passed, messages) = (seen.next - begin, seen.messages - before);
-    Sample { lost: passed - messages, ..Sample::window(messages, span, seen.wrong) }
-}
-
-/// What an observer has seen so far.
-#[derive(Clone, Copy, Default)]
-struct Seen {
-    /// Number of the message that it expects next.
-    next: u64,
-    messages: u64,
-    wrong: u64,
-}
-
-impl Seen {
-    #[inline(always)]
-    fn poll<const N: usize>(&mut self, rx: &mut impl Observer<N>) {
-        let Self { next, messages, wrong } = self;
-        let observed = rx.observe(|number, bytes| {
-            *wrong += u64::from(!is_correct::<N>(bytes, number) || number < *next);
-            *messages += 1;
-            *next = number + 1;
-        });
-        match observed {
-            Observed::Message => {}
-            Observed::Nothing => pause(),
-            Observed::Lapped(number) => self.next = number,
+    let (mut next, mut messages, mut wrong) = (0, 0, 0);
+    let mut read_until = |end: u64| {
+        while next < end {
+            let observed = rx.observe(|number, bytes| {
+                wrong += u64::from(!is_correct::<N>(bytes, number) || number < next);
+                messages += 1;
+                next = number + 1;
+            });
+            match observed {
+                Observed::Message => {}
+                Observed::Nothing => pause(),
+                Observed::Lapped(number) => next = number,
+            }
         }
-    }
+        (next, messages)
+    };
+    let (begin, before) = read_until(plan.warm);
+    let watch = Stopwatch::start();
+    let (end, after) = read_until(plan.total());
+    let span = watch.stop();
+    let messages = after - before;
+    Sample { lost: end - begin - messages, ..Sample::window(messages, span, wrong) }
 }
 
 /// Messages of `N` bytes from one thread to another.

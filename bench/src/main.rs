@@ -39,7 +39,7 @@ mod workloads;
 
 use crate::cores::{Cores, SharedCore, Sharing, pin, run_unpinned};
 use crate::figures::quantiles;
-use crate::report::{Machine, Report, Table};
+use crate::report::{Report, Table};
 use crate::rounds::{Effort, interleave};
 use crate::workloads::TableSpec;
 
@@ -213,8 +213,7 @@ fn list(tables: &[TableSpec]) -> io::Result<()> {
 fn measure(arguments: &Arguments, cores: Cores, specs: &[TableSpec]) -> Result<Report, Failure> {
     let start = Instant::now();
     let effort = effort(arguments);
-    let machine = Machine::describe(cores);
-    let mut warnings = machine.warnings();
+    let (facts, mut warnings) = report::describe(cores);
     match cores.sharing() {
         Sharing::Apart => {}
         Sharing::Siblings => warnings.push(format!(
@@ -235,7 +234,7 @@ fn measure(arguments: &Arguments, cores: Cores, specs: &[TableSpec]) -> Result<R
         run_unpinned();
     }
     pin(cores.producer);
-    for (name, fact) in machine.facts() {
+    for (name, fact) in &facts {
         println!("{name:10} {fact}");
     }
     if !effort.smoke {
@@ -253,7 +252,7 @@ fn measure(arguments: &Arguments, cores: Cores, specs: &[TableSpec]) -> Result<R
         if effort.smoke {
             println!("{:22} {} rows are right", table.key, table.rows.len());
         } else {
-            println!("\n{}", table.text());
+            println!("\n{}", report::table(&table)?);
         }
         tables.push(table);
     }
@@ -261,9 +260,9 @@ fn measure(arguments: &Arguments, cores: Cores, specs: &[TableSpec]) -> Result<R
     let seconds = start.elapsed().as_secs_f64();
     let command = std::iter::once("bench".to_owned()).chain(std::env::args().skip(1));
     let command = command.collect::<Vec<_>>().join(" ");
-    let report = Report { machine, command, effort, seconds, warnings, quantiles: quantiles(), tables };
+    let report = Report { facts, command, effort, seconds, warnings, quantiles: quantiles(), tables };
     if !effort.smoke {
-        println!("{}", report::ending(&report));
+        println!("\n{}", report::text("ending.txt", &report)?);
     }
     println!("{seconds:.0} s in all");
     Ok(report)
@@ -286,16 +285,16 @@ fn write(arguments: &Arguments, report: &Report) -> Result<(), Failure> {
         json(file)?;
     }
     if let Some(file) = &arguments.html {
-        std::fs::write(file, report::html(report)?)?;
+        std::fs::write(file, report::text("page.html", report)?)?;
     }
     if arguments.readme {
-        println!("{}", report::readme(report)?);
+        println!("{}", report::text("readme.md", report)?);
     }
     if let Some(folder) = &arguments.report {
         std::fs::create_dir_all(folder)?;
         json(&folder.join("report.json"))?;
-        std::fs::write(folder.join("index.html"), report::html(report)?)?;
-        std::fs::write(folder.join("README.md"), report::markdown(report)?)?;
+        std::fs::write(folder.join("index.html"), report::text("page.html", report)?)?;
+        std::fs::write(folder.join("README.md"), report::text("report.md", report)?)?;
     }
     Ok(())
 }

@@ -159,9 +159,24 @@ pub(crate) fn interleave(rows: &[RowSpec], cores: Cores, effort: Effort) -> Roun
         && clean.len() + disturbed.len() < 2 * effort.rounds
         && (clean.len() + disturbed.len() < enough || Instant::now() < deadline)
     {
-        let number = clean.len() + disturbed.len();
-        let mut turns = Turns { cores, effort, deadline, rounds: &mut rounds, number };
-        let round = turns.take(rows, &mut counts);
+        let mut order: Vec<usize> = (0..rows.len()).collect();
+        order.rotate_left((clean.len() + disturbed.len()) * ROTATION % rows.len());
+        let mut samples = vec![None; rows.len()];
+        let (mut distances, mut trouble) = (Vec::new(), 0.0);
+        for turn in order {
+            let (sample, distance, lost) =
+                rounds.measure(&rows[turn], cores, effort, &mut counts[turn], deadline);
+            samples[turn] = Some(sample);
+            distances.push(distance);
+            trouble += lost;
+        }
+        let distance = Spread::of(&distances);
+        let change = distance.max / distance.min;
+        if change > MAX_DISTANCE_RATIO {
+            trouble += change;
+        }
+        let samples = samples.into_iter().flatten().collect();
+        let round = Round { samples, distance: distance.median, trouble };
         if round.trouble == 0.0 { clean.push(round) } else { disturbed.push(round) }
     }
     // Too few clean rounds are filled up with the least disturbed ones, and the report says so.
@@ -196,49 +211,26 @@ fn adjusted(count: u64, sample: &Sample, window: f64) -> u64 {
     ((window / sample.nanos * count as f64) as u64).clamp(1_000, MAX_COUNT)
 }
 
-/// One round, in which each row has its turn.
-struct Turns<'a> {
-    cores: Cores,
-    effort: Effort,
-    deadline: Instant,
-    /// Where disturbances are counted.
-    rounds: &'a mut Rounds,
-    /// The number of the round, from 0.
-    number: usize,
-}
-
-impl Turns<'_> {
-    fn take(&mut self, rows: &[RowSpec], counts: &mut [u64]) -> Round {
-        let mut samples = vec![None; rows.len()];
-        let mut distances = Vec::new();
-        let mut trouble = 0.0;
-        let first = self.number * ROTATION % rows.len();
-        for turn in (first..rows.len()).chain(0..first) {
-            let row = &rows[turn];
-            let (sample, distance, lost_time) = self.measure(row, &mut counts[turn]);
-            samples[turn] = Some(sample);
-            distances.push(distance);
-            trouble += lost_time;
-        }
-        let distance = Spread::of(&distances);
-        let change = distance.max / distance.min;
-        if change > MAX_DISTANCE_RATIO {
-            trouble += change;
-        }
-        Round { samples: samples.into_iter().flatten().collect(), distance: distance.median, trouble }
-    }
-
-    /// Returns a sample, the distance between the cores, and how much the sample was disturbed.
-    fn measure(&mut self, row: &RowSpec, count: &mut u64) -> (Sample, f64, f64) {
-        let window = self.effort.window();
+impl Rounds {
+    /// Measures a row, several times if it lost time. Returns a sample, the distance between the cores, and how much the
+    /// sample was disturbed.
+    fn measure(
+        &mut self,
+        row: &RowSpec,
+        cores: Cores,
+        effort: Effort,
+        count: &mut u64,
+        deadline: Instant,
+    ) -> (Sample, f64, f64) {
+        let window = effort.window();
         let mut attempt = 0;
         loop {
             attempt += 1;
-            let distance = raw::distance(self.cores);
-            let stolen_before = stolen(self.cores);
-            let sample = (row.run)(&row.plan(self.cores, *count));
-            let stolen_ticks = stolen(self.cores) - stolen_before;
-            self.rounds.stolen += u32::from(stolen_ticks > 0);
+            let distance = raw::distance(cores);
+            let stolen_before = stolen(cores);
+            let sample = (row.run)(&row.plan(cores, *count));
+            let stolen_ticks = stolen(cores) - stolen_before;
+            self.stolen += u32::from(stolen_ticks > 0);
             let mut clean = stolen_ticks == 0 && sample.on_core >= MIN_ON_CORE;
             if let Count::Fitting = row.count {
                 // If the cores have moved, the next window needs another number of messages.
@@ -250,16 +242,14 @@ impl Turns<'_> {
             if clean {
                 return (sample, distance, 0.0);
             }
-            if attempt == MAX_ATTEMPTS || Instant::now() >= self.deadline {
+            if attempt == MAX_ATTEMPTS || Instant::now() >= deadline {
                 let trouble = 1.0 + stolen_ticks as f64 + (1.0 - sample.on_core) * 100.0;
                 return (sample, distance, trouble);
             }
-            self.rounds.retaken += 1;
+            self.retaken += 1;
         }
     }
-}
 
-impl Rounds {
     /// The figures of one row.
     pub(crate) fn figure(&self, row: usize) -> Spread {
         self.over(|round| round[row].figure)

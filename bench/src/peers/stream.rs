@@ -3,14 +3,15 @@
 
 use std::fs::{File, OpenOptions};
 use std::io::{Read, Write};
+use std::os::fd::OwnedFd;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::Path;
 
 use nix::sys::stat::Mode;
 use nix::unistd::mkfifo;
 
-use crate::channel::{About, ProcessChannel, Receiver, Sender, peer};
-use crate::message::{Message, batch_size};
+use crate::channel::{About, ProcessChannel, peer, receiver, sender};
+use crate::message::batch_size;
 
 /// The file of the one stream in its folder.
 const FILE: &str = "stream";
@@ -24,8 +25,8 @@ peer!(UnixSocket, about("Unix socket"));
 peer!(Pipe, about("pipe"));
 
 impl<const N: usize, const D: usize> ProcessChannel<N, D> for UnixSocket {
-    type Sender = Writer<UnixStream>;
-    type Receiver = Reader<UnixStream>;
+    type Sender = Writer;
+    type Receiver = Reader;
 
     fn create(folder: &Path, readers: usize) -> Self::Sender {
         assert_eq!(readers, 1, "it has one reader");
@@ -34,18 +35,20 @@ impl<const N: usize, const D: usize> ProcessChannel<N, D> for UnixSocket {
     }
 
     fn attach(folder: &Path) -> Self::Receiver {
-        Reader::new::<N>(UnixStream::connect(folder.join(FILE)).expect("the sender listens"))
+        let stream = UnixStream::connect(folder.join(FILE)).expect("the sender listens");
+        Reader::new::<N>(OwnedFd::from(stream).into())
     }
 
     fn connect(tx: &mut Self::Sender) {
         let listener = tx.listener.take().expect("it connects once");
-        tx.stream = Some(listener.accept().expect("the reader has called").0);
+        let (stream, _) = listener.accept().expect("the reader has called");
+        tx.stream = Some(OwnedFd::from(stream).into());
     }
 }
 
 impl<const N: usize, const D: usize> ProcessChannel<N, D> for Pipe {
-    type Sender = Writer<File>;
-    type Receiver = Reader<File>;
+    type Sender = Writer;
+    type Receiver = Reader;
 
     fn create(folder: &Path, readers: usize) -> Self::Sender {
         assert_eq!(readers, 1, "it has one reader");
@@ -63,72 +66,65 @@ fn open(folder: &Path) -> File {
     OpenOptions::new().read(true).write(true).open(folder.join(FILE)).expect("the sender has made it")
 }
 
-pub(crate) struct Writer<W> {
+pub(crate) struct Writer {
     /// `None` until a socket is connected.
-    stream: Option<W>,
+    stream: Option<File>,
     /// Where the reader of a socket connects.
     listener: Option<UnixListener>,
     /// Room for a batch.
     bytes: Vec<u8>,
 }
 
-impl<W: Write> Writer<W> {
-    #[inline(always)]
-    fn write(&mut self, bytes: &[u8]) {
-        self.stream.as_mut().expect("it is connected").write_all(bytes).expect("the reader lives");
+impl Writer {
+    fn stream(&self) -> &File {
+        self.stream.as_ref().expect("it is connected")
     }
 }
 
-impl<const N: usize, W: Write> Sender<N> for Writer<W> {
-    #[inline(always)]
-    fn try_send(&mut self, message: &Message<N>) -> bool {
-        self.write(&message.0);
+sender!(
+    Writer,
+    |tx, message| {
+        tx.stream().write_all(&message.0).expect("the reader lives");
         true
-    }
-
-    #[inline(always)]
-    fn try_send_batch(&mut self, messages: &[Message<N>]) -> usize {
-        let mut bytes = std::mem::take(&mut self.bytes);
-        bytes.clear();
-        messages.iter().for_each(|message| bytes.extend_from_slice(&message.0));
-        self.write(&bytes);
-        self.bytes = bytes;
+    },
+    |tx, messages| {
+        tx.bytes.clear();
+        messages.iter().for_each(|message| tx.bytes.extend_from_slice(&message.0));
+        tx.stream().write_all(&tx.bytes).expect("the reader lives");
         messages.len()
     }
-}
+);
 
-pub(crate) struct Reader<R> {
-    stream: R,
+pub(crate) struct Reader {
+    stream: File,
     /// Room for a batch.
     bytes: Vec<u8>,
     /// Bytes in it: the beginning of a message that has not arrived completely.
     filled: usize,
 }
 
-impl<R> Reader<R> {
-    fn new<const N: usize>(stream: R) -> Self {
+impl Reader {
+    fn new<const N: usize>(stream: File) -> Self {
         Self { stream, bytes: vec![0; N * batch_size::<N>()], filled: 0 }
     }
 }
 
-impl<const N: usize, R: Read> Receiver<N> for Reader<R> {
-    #[inline(always)]
-    fn try_receive<T>(&mut self, mut read: impl FnMut(&[u8]) -> T) -> Option<T> {
-        debug_assert_eq!(self.filled, 0, "batches and single messages are not mixed");
-        self.stream.read_exact(&mut self.bytes[..N]).expect("the sender lives");
-        Some(read(&self.bytes[..N]))
-    }
-
-    #[inline(always)]
-    fn try_receive_batch(&mut self, max: usize, mut read: impl FnMut(&[u8])) -> usize {
-        let room = self.bytes.len().min(max * N);
-        let more = self.stream.read(&mut self.bytes[self.filled..room]).expect("the sender lives");
+receiver!(
+    Reader,
+    |rx, read| {
+        debug_assert_eq!(rx.filled, 0, "batches and single messages are not mixed");
+        rx.stream.read_exact(&mut rx.bytes[..N]).expect("the sender lives");
+        Some(read(&rx.bytes[..N]))
+    },
+    |rx, max, read| {
+        let room = rx.bytes.len().min(max * N);
+        let more = rx.stream.read(&mut rx.bytes[rx.filled..room]).expect("the sender lives");
         assert!(more > 0, "the sender is gone");
-        self.filled += more;
-        let complete = self.filled / N;
-        self.bytes[..complete * N].chunks_exact(N).for_each(&mut read);
-        self.bytes.copy_within(complete * N..self.filled, 0);
-        self.filled -= complete * N;
+        rx.filled += more;
+        let complete = rx.filled / N;
+        rx.bytes[..complete * N].chunks_exact(N).for_each(&mut read);
+        rx.bytes.copy_within(complete * N..rx.filled, 0);
+        rx.filled -= complete * N;
         complete
     }
-}
+);

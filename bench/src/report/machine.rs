@@ -2,92 +2,48 @@
 
 use std::process::Command;
 
-use serde::{Deserialize, Serialize};
-
 use crate::cores::Cores;
 
-#[derive(Debug, Serialize, Deserialize)]
-pub(crate) struct Machine {
-    model: String,
-    hardware_threads: usize,
-    virtual_machine: bool,
-    caches: Vec<String>,
-    memory_gib: f64,
-    kernel: String,
-    governor: Option<String>,
-    load: f64,
-    cores: Cores,
-    /// The commit of the repository, and whether files had been changed.
-    commit: String,
-    compiler: String,
-    optimized: bool,
-    /// Seconds since 1970.
-    time: u64,
-}
-
-impl Machine {
-    pub(crate) fn describe(cores: Cores) -> Self {
-        let cpuinfo = read("/proc/cpuinfo");
-        let field = |text: &str, name: &str| {
-            let line = text.lines().find(|line| line.starts_with(name))?;
-            Some(line.split_once(':')?.1.trim().to_owned())
-        };
-        let memory = field(&read("/proc/meminfo"), "MemTotal")
-            .and_then(|total| total.split(' ').next()?.parse::<f64>().ok());
-        let governor = read(&format!("{}/cpufreq/scaling_governor", cpu(cores.producer)));
-        Self {
-            model: field(&cpuinfo, "model name").unwrap_or_else(|| std::env::consts::ARCH.to_owned()),
-            hardware_threads: std::thread::available_parallelism().map_or(1, |count| count.get()),
-            virtual_machine: field(&cpuinfo, "flags")
-                .is_some_and(|flags| flags.split(' ').any(|flag| flag == "hypervisor")),
-            caches: caches(cores.producer),
-            memory_gib: memory.unwrap_or(0.0) / f64::from(1 << 20),
-            kernel: read("/proc/sys/kernel/osrelease"),
-            governor: Some(governor).filter(|governor| !governor.is_empty()),
-            load: read("/proc/loadavg").split(' ').next().and_then(|load| load.parse().ok()).unwrap_or(0.0),
-            cores,
-            commit: commit(),
-            compiler: output("rustc", &["--version"]).unwrap_or_else(|| "an unknown compiler".into()),
-            optimized: !cfg!(debug_assertions),
-            time: std::time::UNIX_EPOCH.elapsed().map_or(0, |since| since.as_secs()),
-        }
+/// Facts about this machine and this build with their names, and warnings about what makes figures less certain.
+pub(crate) fn describe(cores: Cores) -> (Vec<(String, String)>, Vec<String>) {
+    let cpuinfo = read("/proc/cpuinfo");
+    let field = |text: &str, name: &str| {
+        let line = text.lines().find(|line| line.starts_with(name))?;
+        Some(line.split_once(':')?.1.trim().to_owned())
+    };
+    let mut processor = field(&cpuinfo, "model name").unwrap_or_else(|| std::env::consts::ARCH.to_owned());
+    let threads = std::thread::available_parallelism().map_or(1, |count| count.get());
+    processor += &format!(", {threads} hardware threads available");
+    if field(&cpuinfo, "flags").is_some_and(|flags| flags.split(' ').any(|flag| flag == "hypervisor")) {
+        processor += " of a virtual machine";
     }
-
-    /// Facts with their names.
-    pub(crate) fn facts(&self) -> Vec<(&'static str, String)> {
-        let mut processor = format!("{}, {} hardware threads available", self.model, self.hardware_threads);
-        if self.virtual_machine {
-            processor += " of a virtual machine";
-        }
-        let mut system = format!("Linux {}, {:.0} GiB of memory", self.kernel, self.memory_gib);
-        if let Some(governor) = &self.governor {
-            system += &format!(", frequency governor {governor}");
-        }
-        let seconds = format!("@{}", self.time);
-        let time = output("date", &["-u", "-d", &seconds, "+%Y-%m-%d %H:%M UTC"]).unwrap_or(seconds);
-        vec![
-            ("processor", processor),
-            ("caches", self.caches.join(", ")),
-            ("system", format!("{system}, load {:.2} before the start", self.load)),
-            ("cores", format!("producer on {}, consumer on {}", self.cores.producer, self.cores.consumer)),
-            ("commit", self.commit.clone()),
-            ("compiler", self.compiler.clone()),
-            ("time", time),
-        ]
+    let mut system = format!("Linux {}", read("/proc/sys/kernel/osrelease"));
+    let memory = field(&read("/proc/meminfo"), "MemTotal").unwrap_or_default();
+    if let Ok(kibibytes) = memory.trim_end_matches(" kB").parse::<f64>() {
+        system += &format!(", {:.0} GiB of memory", kibibytes / f64::from(1 << 20));
     }
-
-    /// Properties of this machine or this build that make figures less certain.
-    pub(crate) fn warnings(&self) -> Vec<String> {
-        let mut warnings = Vec::new();
-        if self.load > 0.5 {
-            let load = self.load;
-            warnings.push(format!("other programs are busy (load {load:.2}): expect discarded rounds"));
-        }
-        if !self.optimized {
-            warnings.push("built without --release: figures mean nothing".into());
-        }
-        warnings
+    let governor = read(&format!("{}/cpufreq/scaling_governor", cpu(cores.producer)));
+    if !governor.is_empty() {
+        system += &format!(", frequency governor {governor}");
     }
+    let load = read("/proc/loadavg").split(' ').next().unwrap_or_default().to_owned();
+    let facts = [
+        ("processor", processor),
+        ("caches", caches(cores.producer).join(", ")),
+        ("system", format!("{system}, load {load} before the start")),
+        ("cores", format!("producer on {}, consumer on {}", cores.producer, cores.consumer)),
+        ("commit", commit()),
+        ("compiler", output("rustc", &["--version"]).unwrap_or_else(|| "unknown".into())),
+        ("time", output("date", &["-u", "+%Y-%m-%d %H:%M UTC"]).unwrap_or_else(|| "unknown".into())),
+    ];
+    let mut warnings = Vec::new();
+    if load.parse().is_ok_and(|load: f64| load > 0.5) {
+        warnings.push(format!("other programs are busy (load {load}): expect discarded rounds"));
+    }
+    if cfg!(debug_assertions) {
+        warnings.push("built without --release: figures mean nothing".into());
+    }
+    (facts.map(|(name, fact)| (name.to_owned(), fact)).to_vec(), warnings)
 }
 
 fn read(path: &str) -> String {

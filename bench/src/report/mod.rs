@@ -2,12 +2,9 @@
 
 mod goals;
 mod machine;
-mod overview;
 mod page;
 mod tables;
-mod text;
 
-pub(crate) use self::machine::Machine;
-pub(crate) use self::page::{html, markdown, readme};
+pub(crate) use self::machine::describe;
+pub(crate) use self::page::{table, text};
 pub(crate) use self::tables::{Report, Table};
-pub(crate) use self::text::ending;

@@ -1,5 +1,8 @@
-//! The report as a page with plots, as a short page for the repository, and the table for its README. The texts are
-//! in the templates.
+//! The texts of a run: tables for a terminal, the page with plots, a short page for the repository, and the table for
+//! its README. What they say is in the templates.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
 
 use minijinja::syntax::SyntaxConfig;
 use minijinja::value::Serde;
@@ -7,14 +10,13 @@ use minijinja::{Environment, Error};
 use serde_json::{Value, json};
 
 use super::goals::goals;
-use super::overview::{headline, overview};
-use super::tables::{Report, Row, Table};
-use super::text::{figure, goal_lines, summary};
-use crate::channel::Role;
-use crate::figures::Spread;
-use crate::workloads::Unit;
+use super::tables::{Report, Table};
+use crate::figures::{Spread, quantile_index};
 
-const TEMPLATES: [(&str, &str); 5] = [
+const TEMPLATES: [(&str, &str); 8] = [
+    ("macros.txt", include_str!("templates/macros.txt")),
+    ("table.txt", include_str!("templates/table.txt")),
+    ("ending.txt", include_str!("templates/ending.txt")),
     ("page.html", include_str!("templates/page.html")),
     ("page.css", include_str!("templates/page.css")),
     ("page.js", include_str!("templates/page.js")),
@@ -22,72 +24,82 @@ const TEMPLATES: [(&str, &str); 5] = [
     ("readme.md", include_str!("templates/readme.md")),
 ];
 
-/// The report as one HTML file with plots, which needs no other file.
-pub(crate) fn html(report: &Report) -> Result<String, Error> {
-    let mut workloads: Vec<&str> = report.tables.iter().map(|table| table.workload.as_str()).collect();
-    workloads.dedup();
-    let workload = |name: &&str| {
-        let tables: Vec<&Table> = report.tables.iter().filter(|table| table.workload == *name).collect();
-        let tables: Vec<Value> = tables.into_iter().map(table).collect();
-        json!({ "name": name, "tables": tables })
-    };
-    render("page.html", report, workloads.iter().map(workload).collect())
+/// A table for a terminal.
+pub(crate) fn table(table: &Table) -> Result<String, Error> {
+    render("table.txt", std::slice::from_ref(table), json!({}))
 }
 
-/// The report in Markdown, short enough to be read in a diff.
-pub(crate) fn markdown(report: &Report) -> Result<String, Error> {
-    render("report.md", report, json!(overview(report)))
+/// A text about all tables: `ending.txt` for a terminal, `page.html` (one file with plots), `report.md` (short enough
+/// to be read in a diff) or `readme.md` (the table for the README of the repository).
+pub(crate) fn text(template: &str, report: &Report) -> Result<String, Error> {
+    let distances: Vec<f64> = report.tables.iter().map(|table| table.distance.median).collect();
+    let more = json!({
+        "report": report,
+        "goals": goals(report),
+        "minutes": format!("{:.0}", report.seconds / 60.0),
+        "distance": format!("{:.0}", Spread::of(&distances).median),
+    });
+    render(template, &report.tables, more)
 }
 
-/// The table for the README of the repository.
-pub(crate) fn readme(report: &Report) -> Result<String, Error> {
-    render("readme.md", report, json!(headline(report)))
-}
-
-/// Fills a template with the facts of the report, and its own `content`.
-fn render(name: &str, report: &Report, content: Value) -> Result<String, Error> {
+/// Fills a template with these tables, and more.
+fn render(template: &str, tables: &[Table], mut context: Value) -> Result<String, Error> {
     let mut environment = Environment::new();
     environment.set_syntax(SyntaxConfig::builder().trim_blocks(true).lstrip_blocks(true).build()?);
     for (name, text) in TEMPLATES {
         environment.add_template(name, text)?;
     }
-    let goals = goals(report);
-    let distances: Vec<f64> = report.tables.iter().map(|table| table.distance.median).collect();
-    let distance = if distances.is_empty() { 0.0 } else { Spread::of(&distances).median };
-    let context = json!({
-        "report": report,
-        "content": content,
-        "facts": report.machine.facts(),
-        "distance": format!("{:.0}", distance),
-        "minutes": format!("{:.0}", report.seconds / 60.0),
-        "reached": goals.iter().filter(|goal| goal.reached).count(),
-        "goal_lines": goal_lines(&goals),
-        "goals": goals,
-        "summary": summary(report),
-    });
-    environment.get_template(name)?.render(Serde(context))
+    environment.add_filter("figure", figure);
+    environment.add_filter("fixed", |value: f64, digits: usize| format!("{value:.digits$}"));
+    environment.add_filter("columns", columns);
+    let unit = |table: &Table| {
+        let (name, short) = table.unit.names();
+        json!({ "name": name, "short": short, "more_is_better": table.unit.more_is_better() })
+    };
+    let units: BTreeMap<&str, Value> = tables.iter().map(|table| (table.key.as_str(), unit(table))).collect();
+    context["units"] = json!(units);
+    context["tables"] = json!(tables);
+    context["percentiles"] = json!([0.5, 0.9, 0.99, 0.999, 1.0].map(quantile_index));
+    environment.get_template(template)?.render(Serde(context))
 }
 
-/// A table with a bar for each figure.
-fn table(table: &Table) -> Value {
-    let most = table.rows.iter().map(|row| row.value.median).fold(0.0, f64::max);
-    let row = |row: &Row| {
-        let class = match row.role {
-            Role::Tango => "ours",
-            Role::Limit => "limit",
-            _ => "",
-        };
-        let part = format!("{:.1}", row.value.median / most * 100.0);
-        json!({ "class": class, "part": part, "median": figure(row.value.median), "cells": table.line(row) })
-    };
-    json!({
-        "key": table.key,
-        "title": table.title,
-        "unit": table.unit.name(),
-        "conditions": table.conditions(),
-        "warning": table.warning(),
-        "header": table.header(),
-        "bars": table.unit != Unit::Latency,
-        "rows": table.rows.iter().map(row).collect::<Vec<_>>(),
-    })
+/// A figure with about three digits.
+fn figure(value: f64) -> String {
+    match value {
+        value if value < 10.0 => format!("{value:.2}"),
+        value if value < 100.0 => format!("{value:.1}"),
+        value => format!("{value:.0}"),
+    }
+}
+
+/// Aligns the cells between the bars of these lines: the first and the last to the left, the others to the right.
+fn columns(lines: &str) -> String {
+    let lines: Vec<Vec<&str>> = lines.lines().map(|line| line.split('|').collect()).collect();
+    let columns = lines.first().map_or(0, Vec::len);
+    let width = |column: usize| lines.iter().map(|line| line[column].chars().count()).max().unwrap_or(0);
+    let widths: Vec<usize> = (0..columns).map(width).collect();
+    let mut text = String::new();
+    for line in lines {
+        let cells = line.iter().zip(&widths).enumerate().map(|(column, (cell, &width))| {
+            let to_the_left = column == 0 || column + 1 == columns;
+            if to_the_left { format!("{cell:<width$}") } else { format!("{cell:>width$}") }
+        });
+        let _ = writeln!(text, "  {}", cells.collect::<Vec<_>>().join("  ").trim_end());
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn cells_are_aligned_in_columns() {
+        assert_eq!(columns("|a|\nname|10|note"), "         a\n  name  10  note\n");
+    }
+
+    #[test]
+    fn figures_have_about_three_digits() {
+        assert_eq!([figure(1.234), figure(12.34), figure(123.4)], ["1.23", "12.3", "123"]);
+    }
 }

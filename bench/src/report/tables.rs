@@ -2,21 +2,17 @@
 
 use serde::{Deserialize, Serialize, Serializer};
 
-use super::machine::Machine;
 use crate::channel::Role;
 use crate::figures::{Spread, rounded};
 use crate::plan::{Sample, Setting};
 use crate::rounds::{Effort, Rounds, RowSpec};
 use crate::workloads::{TableSpec, Unit};
 
-/// No two physical cores are nearer to each other than this, in nanoseconds for the round trip of an atomic word.
-/// Nearer ones share their caches, which a virtual machine does not report.
-const SIBLINGS: f64 = 28.0;
-
 /// Everything that a run has measured.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct Report {
-    pub(crate) machine: Machine,
+    /// The machine, the commit, and the compiler.
+    pub(crate) facts: Vec<(String, String)>,
     pub(crate) command: String,
     pub(crate) effort: Effort,
     pub(crate) seconds: f64,
@@ -81,18 +77,6 @@ pub(crate) struct Row {
     /// Nanoseconds at the quantiles of the report, medians over the rounds.
     #[serde(default, skip_serializing_if = "Vec::is_empty", serialize_with = "short_all")]
     pub(crate) latencies: Vec<f64>,
-}
-
-impl Row {
-    /// The same name for all tables of a workload. Some limits have the number of readers in their names.
-    pub(crate) fn name_in_all_tables(&self) -> String {
-        if self.role == Role::Limit { without_numbers(&self.name) } else { self.name.clone() }
-    }
-}
-
-fn without_numbers(name: &str) -> String {
-    let words = name.split(' ').map(|word| if word.parse::<u32>().is_ok() { "all" } else { word });
-    words.collect::<Vec<_>>().join(" ")
 }
 
 /// Serializes with five digits: the rest is noise.
@@ -166,40 +150,5 @@ impl Table {
 
     pub(crate) fn limit(&self) -> Option<&Row> {
         self.rows.iter().find(|row| row.role == Role::Limit)
-    }
-
-    /// The conditions under which it was measured.
-    pub(crate) fn conditions(&self) -> String {
-        format!(
-            "{} rounds, {} discarded, {} measurements repeated, {} with stolen time; \
-             cores {:.0} ns apart ({:.0} to {:.0})",
-            self.rounds,
-            self.thrown,
-            self.retaken,
-            self.stolen,
-            self.distance.median,
-            self.distance.min,
-            self.distance.max,
-        )
-    }
-
-    pub(crate) fn warning(&self) -> Option<String> {
-        if self.doubtful > 0 {
-            Some(format!("{} of the rounds were disturbed; there were not enough others", self.doubtful))
-        } else if self.distance.median < SIBLINGS {
-            Some("the cores were so close that they must have been two threads of one core".to_owned())
-        } else {
-            None
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::without_numbers;
-
-    #[test]
-    fn the_limit_of_fan_out_has_one_name() {
-        assert_eq!(without_numbers("tango, 4 attached, none reads"), "tango, all attached, none reads");
     }
 }

@@ -42,25 +42,15 @@ impl Unit {
         }
     }
 
-    pub(crate) fn name(self) -> &'static str {
+    /// The unit in a caption and in a heading.
+    pub(crate) fn names(self) -> (&'static str, &'static str) {
         match self {
-            Self::MillionPerSecond => "million messages a second",
-            Self::GibibytesPerSecond(_) => "GiB of payload a second",
-            Self::RoundTrip => "ns a round trip",
-            Self::Latency => "ns, percentiles",
-            Self::Microseconds => "µs a call",
-            Self::Kibibytes => "KiB",
-        }
-    }
-
-    /// For headings.
-    pub(crate) fn short(self) -> &'static str {
-        match self {
-            Self::MillionPerSecond => "M/s",
-            Self::GibibytesPerSecond(_) => "GiB/s",
-            Self::RoundTrip | Self::Latency => "ns",
-            Self::Microseconds => "µs",
-            Self::Kibibytes => "KiB",
+            Self::MillionPerSecond => ("million messages a second", "M/s"),
+            Self::GibibytesPerSecond(_) => ("GiB of payload a second", "GiB/s"),
+            Self::RoundTrip => ("ns a round trip", "ns"),
+            Self::Latency => ("ns, percentiles", "ns"),
+            Self::Microseconds => ("µs a call", "µs"),
+            Self::Kibibytes => ("KiB", "KiB"),
         }
     }
 
@@ -205,6 +195,7 @@ impl<W: Way<N, D>, const N: usize, const D: usize> Rows<W, N, D> {
         self.with(name, Setting::Threads, Role::Extra, run)
     }
 
+    /// Adds a row that is not one of the peers everywhere.
     pub(super) fn with(
         mut self,
         name: &str,
@@ -212,36 +203,30 @@ impl<W: Way<N, D>, const N: usize, const D: usize> Rows<W, N, D> {
         role: Role,
         run: impl Fn(&Plan) -> Sample + 'static,
     ) -> Self {
-        self.rows.push(RowSpec {
-            name: name.to_owned(),
-            setting,
-            role,
-            sized: true,
-            note: None,
-            load: self.load,
-            count: self.count,
-            lap: self.lap,
-            run: Rc::new(run),
-        });
+        self.push(name.to_owned(), setting, About { role, ..About::unversioned("") }, Rc::new(run));
         self
     }
 
+    /// Adds the row of a peer, and perhaps a second one with its batch calls.
     fn add(&mut self, about: About, setting: Setting, run: Rc<dyn Fn(&Plan) -> Sample>) {
-        let row = |batch: Option<&str>| RowSpec {
-            name: row_name(&about.title(), setting, batch.is_some()),
-            setting,
-            role: about.role,
-            sized: about.sized,
-            note: batch.map(str::to_owned),
-            load: Load { batch: batch.is_some(), ..self.load },
-            count: self.count,
-            lap: self.lap,
-            run: Rc::clone(&run),
-        };
-        let single = row(None);
-        let batch = about.batch.filter(|_| self.batches).map(|calls| row(Some(calls)));
-        self.rows.push(single);
-        self.rows.extend(batch);
+        self.push(row_name(&about.title(), setting, false), setting, about, Rc::clone(&run));
+        if let Some(calls) = about.batch.filter(|_| self.batches) {
+            let row = self.push(row_name(&about.title(), setting, true), setting, about, run);
+            row.load.batch = true;
+            row.note = Some(calls.to_owned());
+        }
+    }
+
+    fn push(
+        &mut self,
+        name: String,
+        setting: Setting,
+        About { role, sized, .. }: About,
+        run: Rc<dyn Fn(&Plan) -> Sample>,
+    ) -> &mut RowSpec {
+        let (load, count, lap) = (self.load, self.count, self.lap);
+        self.rows.push(RowSpec { name, setting, role, sized, note: None, load, count, lap, run });
+        self.rows.last_mut().expect("it was just pushed")
     }
 }
 
