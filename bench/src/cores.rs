@@ -30,22 +30,20 @@ pub(crate) enum Sharing {
 
 impl Cores {
     /// The cores asked for, or the first two available ones on different physical cores.
-    pub(crate) fn choose(asked: Option<(usize, usize)>) -> io::Result<Self> {
+    pub(crate) fn choose(asked: &[usize]) -> io::Result<Self> {
         let available = available()?;
-        let cores = match (asked, available.as_slice()) {
-            (Some((producer, consumer)), _) => Self { producer, consumer },
-            (None, [first, rest @ ..]) => {
-                let apart = rest.iter().find(|&&core| siblings(core) != siblings(*first));
-                Self { producer: *first, consumer: *apart.or(rest.first()).unwrap_or(first) }
+        let (producer, consumer) = match (asked, available.as_slice()) {
+            (&[producer, consumer], _) => (producer, consumer),
+            (_, &[first, ref rest @ ..]) => {
+                let apart = rest.iter().find(|&&core| siblings(core) != siblings(first));
+                (first, *apart.or(rest.first()).unwrap_or(&first))
             }
-            (None, []) => return Err(io::Error::other("no core is available")),
+            (_, []) => return Err(io::Error::other("no core is available")),
         };
-        for core in [cores.producer, cores.consumer] {
-            if !available.contains(&core) {
-                return Err(io::Error::other(format!("core {core} is not available: {available:?} are")));
-            }
+        match [producer, consumer].iter().find(|core| !available.contains(core)) {
+            Some(core) => Err(io::Error::other(format!("core {core} is not available: {available:?} are"))),
+            None => Ok(Self { producer, consumer }),
         }
-        Ok(cores)
     }
 
     pub(crate) fn sharing(self) -> Sharing {

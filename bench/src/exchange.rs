@@ -3,13 +3,14 @@
 //! message is due at a time that depends only on its number, and its latency counts from then.
 
 use std::hint::black_box;
+use std::iter::repeat_n;
 use std::ops::Range;
 use std::thread::{self, ScopedJoinHandle};
 
 use crate::channel::{Channel, DEPTH, FanOut, Lossy, Observed, Observer, Peer, Receiver, Sender};
 use crate::cores::{Span, Stopwatch, now, pause, pin, spawn};
 use crate::message::{Batch, Jitter, Source, batch_size, is_correct, number_of, work};
-use crate::plan::{Plan, Sample};
+use crate::plan::{Load, Plan, Sample};
 
 /// Nanoseconds from the end of the warm-up to the first message that is due.
 const HEAD_START: u64 = 200_000;
@@ -74,7 +75,7 @@ fn send_on_schedule<const N: usize>(tx: &mut impl Sender<N>, plan: &Plan) {
     send(tx, &mut source, 0..plan.warm, 0);
     let start = now() + HEAD_START;
     tx.send(source.message(start));
-    for (number, due) in Schedule::new(plan, start) {
+    for (number, due) in schedule(plan, start) {
         wait_until(due);
         tx.send(source.message(number));
     }
@@ -88,7 +89,7 @@ fn receive_on_schedule<const N: usize>(rx: &mut impl Receiver<N>, plan: &Plan) -
         panic!("the message with the starting time arrived with wrong content");
     };
     let watch = Stopwatch::start();
-    for ((number, due), latency) in Schedule::new(plan, start).zip(&mut latencies) {
+    for ((number, due), latency) in schedule(plan, start).zip(&mut latencies) {
         wrong += u64::from(!rx.receive(|bytes| is_correct::<N>(bytes, number)));
         *latency = since(due);
     }
@@ -107,7 +108,7 @@ pub(crate) fn call<const N: usize, const D: usize>(
         let mut latencies = vec![u32::MAX; plan.count as usize];
         let mut source = Source::new();
         let watch = Stopwatch::start();
-        for ((number, due), latency) in Schedule::new(plan, now() + HEAD_START).zip(&mut latencies) {
+        for ((number, due), latency) in schedule(plan, now() + HEAD_START).zip(&mut latencies) {
             wait_until(due);
             tx.send(source.message(number));
             wrong += u64::from(!rx.receive(|bytes| is_correct::<N>(bytes, number)));
@@ -277,35 +278,11 @@ fn join<T>(thread: ScopedJoinHandle<'_, T>) -> T {
 }
 
 /// The numbers of the messages of a plan, and when each is due.
-pub(crate) struct Schedule {
-    numbers: Range<u64>,
-    due: u64,
-    every: u64,
-    burst: u64,
-    /// Messages of the current burst that are still to come.
-    left: u64,
-}
-
-impl Schedule {
-    pub(crate) fn new(plan: &Plan, start: u64) -> Self {
-        let burst = plan.load.burst.max(1);
-        Self { numbers: 0..plan.count, due: start, every: plan.load.every, burst, left: burst }
-    }
-}
-
-impl Iterator for Schedule {
-    type Item = (u64, u64);
-
-    #[inline(always)]
-    fn next(&mut self) -> Option<(u64, u64)> {
-        let number = self.numbers.next()?;
-        if self.left == 0 {
-            self.due += self.every;
-            self.left = self.burst;
-        }
-        self.left -= 1;
-        Some((number, self.due))
-    }
+#[inline(always)]
+pub(crate) fn schedule(plan: &Plan, start: u64) -> impl Iterator<Item = (u64, u64)> + use<> {
+    let Load { every, burst, .. } = plan.load;
+    let due = (0..).flat_map(move |number| repeat_n(start + number * every, burst as usize));
+    (0..plan.count).zip(due)
 }
 
 #[inline(always)]
@@ -407,13 +384,12 @@ fn send_and_receive<const N: usize>(
 mod tests {
     use super::*;
     use crate::cores::Cores;
-    use crate::plan::Load;
 
     #[test]
     fn a_schedule_depends_only_on_its_start() {
         let load = Load { every: 100, burst: 3, ..Load::default() };
         let plan = Plan { cores: Cores { producer: 0, consumer: 0 }, warm: 0, count: 7, load };
-        let due: Vec<u64> = Schedule::new(&plan, 1_000).map(|(_, due)| due).collect();
+        let due: Vec<u64> = schedule(&plan, 1_000).map(|(_, due)| due).collect();
         assert_eq!(due, [1_000, 1_000, 1_000, 1_100, 1_100, 1_100, 1_200]);
     }
 }

@@ -86,8 +86,8 @@ struct Arguments {
     list: bool,
 
     /// Run the producer on core P and the consumer on core C, for example 2,3 [default: the first two that differ]
-    #[arg(long, value_name = "P,C", value_parser = parse_cores)]
-    cores: Option<(usize, usize)>,
+    #[arg(long, value_name = "P,C", value_delimiter = ',', num_args = 2)]
+    cores: Vec<usize>,
 
     /// Measure even if both threads share one core, although figures then say little
     #[arg(long)]
@@ -112,14 +112,6 @@ struct Arguments {
     /// Measure nothing; take the figures for --html, --report and --readme from FILE, written by --json
     #[arg(long, value_name = "FILE")]
     from: Option<PathBuf>,
-}
-
-fn parse_cores(text: &str) -> Result<(usize, usize), String> {
-    let parse = || {
-        let (producer, consumer) = text.split_once(',')?;
-        Some((producer.trim().parse().ok()?, consumer.trim().parse().ok()?))
-    };
-    parse().ok_or_else(|| "two numbers with a comma between them are needed".to_owned())
 }
 
 type Failure = Box<dyn std::error::Error>;
@@ -167,7 +159,7 @@ fn run(arguments: &Arguments) -> Result<(), Failure> {
     if let Err(error) = ctrlc::set_handler(end_at_a_signal) {
         eprintln!("warning: a signal will leave a folder in /dev/shm behind: {error}");
     }
-    let cores = Cores::choose(arguments.cores)?;
+    let cores = Cores::choose(&arguments.cores)?;
     let tables = chosen(arguments)?;
     if arguments.list {
         return match list(&tables) {
@@ -212,22 +204,23 @@ fn list(tables: &[TableSpec]) -> io::Result<()> {
 
 fn measure(arguments: &Arguments, cores: Cores, specs: &[TableSpec]) -> Result<Report, Failure> {
     let start = Instant::now();
-    let effort = effort(arguments);
+    let (rounds, window_ms, patience) = if arguments.quick { (3, 8.0, 1.6) } else { (7, 100.0, 2.0) };
+    let effort = Effort {
+        rounds: arguments.rounds.map_or(rounds, usize::from),
+        window_ms: arguments.window.map_or(window_ms, f64::from),
+        patience,
+        smoke: arguments.smoke,
+    };
     let (facts, mut warnings) = report::describe(cores);
-    match cores.sharing() {
-        Sharing::Apart => {}
-        Sharing::Siblings => warnings.push(format!(
-            "cores {} and {} are two threads of one physical core",
-            cores.producer, cores.consumer
-        )),
-        Sharing::Same if arguments.shared_core || effort.smoke => {
-            warnings.push("both threads share one core: figures say little".into());
-        }
-        Sharing::Same => {
+    if cores.sharing() == Sharing::Siblings {
+        warnings.push("the two cores are two threads of one physical core".into());
+    } else if cores.sharing() == Sharing::Same {
+        if !arguments.shared_core && !effort.smoke {
             return Err("both threads would share one core, and figures would say little: \
                         choose two cores with --cores, or continue with --shared-core"
                 .into());
         }
+        warnings.push("both threads share one core: figures say little".into());
     }
     let _shared = SharedCore::assume(cores.sharing() == Sharing::Same);
     if effort.smoke {
@@ -266,16 +259,6 @@ fn measure(arguments: &Arguments, cores: Cores, specs: &[TableSpec]) -> Result<R
     }
     println!("{seconds:.0} s in all");
     Ok(report)
-}
-
-fn effort(arguments: &Arguments) -> Effort {
-    let (rounds, window_ms, patience) = if arguments.quick { (3, 8.0, 1.6) } else { (7, 100.0, 2.0) };
-    Effort {
-        rounds: arguments.rounds.map_or(rounds, usize::from),
-        window_ms: arguments.window.map_or(window_ms, f64::from),
-        patience,
-        smoke: arguments.smoke,
-    }
 }
 
 fn write(arguments: &Arguments, report: &Report) -> Result<(), Failure> {

@@ -11,7 +11,7 @@ use nix::sys::memfd::{MFdFlags, memfd_create};
 use rustix::thread::futex;
 
 use crate::cores::{Cores, Stopwatch, now, pause, pin};
-use crate::exchange::{Schedule, both, since, wait_until, without_jitter};
+use crate::exchange::{both, schedule, since, wait_until, without_jitter};
 use crate::message::{Jitter, Message, Source, is_correct, work};
 use crate::plan::{Load, Plan, Sample};
 
@@ -164,7 +164,7 @@ fn on_schedule(plan: &Plan, put: impl Fn(u64) + Sync, await_number: impl Fn(u64)
         let watch = Stopwatch::start();
         let start = now() + HEAD_START;
         first.0.store(start, Ordering::Release);
-        for (number, due) in Schedule::new(plan, start) {
+        for (number, due) in schedule(plan, start) {
             wait_until(due);
             put(number + 1);
         }
@@ -177,8 +177,8 @@ fn on_schedule(plan: &Plan, put: impl Fn(u64) + Sync, await_number: impl Fn(u64)
             pause();
         }
         let watch = Stopwatch::start();
-        let schedule = Schedule::new(plan, first.0.load(Ordering::Acquire));
-        for ((number, due), latency) in schedule.zip(&mut latencies) {
+        let start = first.0.load(Ordering::Acquire);
+        for ((number, due), latency) in schedule(plan, start).zip(&mut latencies) {
             await_number(number + 1);
             *latency = since(due);
         }

@@ -1,7 +1,6 @@
 //! The texts of a run: tables for a terminal, the page with plots, a short page for the repository, and the table for
 //! its README. What they say is in the templates.
 
-use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
 use minijinja::syntax::SyntaxConfig;
@@ -52,12 +51,6 @@ fn render(template: &str, tables: &[Table], mut context: Value) -> Result<String
     environment.add_filter("figure", figure);
     environment.add_filter("fixed", |value: f64, digits: usize| format!("{value:.digits$}"));
     environment.add_filter("columns", columns);
-    let unit = |table: &Table| {
-        let (name, short) = table.unit.names();
-        json!({ "name": name, "short": short, "more_is_better": table.unit.more_is_better() })
-    };
-    let units: BTreeMap<&str, Value> = tables.iter().map(|table| (table.key.as_str(), unit(table))).collect();
-    context["units"] = json!(units);
     context["tables"] = json!(tables);
     context["percentiles"] = json!([0.5, 0.9, 0.99, 0.999, 1.0].map(quantile_index));
     environment.get_template(template)?.render(Serde(context))

@@ -102,7 +102,7 @@ impl Table {
                 role: row.role,
                 batch: row.load.batch,
                 note: row.note.clone(),
-                value: rounds.figure(i).map(|figure| spec.unit.of(figure)),
+                value: rounds.figure(i).map(|figure| spec.in_unit(figure)),
                 tango: ours.filter(|_| compared).map(|ours| rounds.ratio(i, ours)),
                 times_limit: limit.filter(|&limit| limit != i).map(|limit| rounds.ratio(i, limit)),
                 wrong: samples.iter().map(|sample| sample.wrong).sum(),

@@ -12,14 +12,14 @@ use crate::plan::{Load, Plan, Sample, Setting};
 use crate::process::{self, RunFolder};
 use crate::rounds::{Count, RowSpec};
 
-/// The unit of a table.
+/// The unit of a table. The templates of the report have its names.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum Unit {
     /// Million messages a second: more is better.
     MillionPerSecond,
-    /// Gibibytes of payload a second, for messages of this many bytes: more is better.
-    GibibytesPerSecond(usize),
+    /// Gibibytes of payload a second, where the position of the table is the size of a message: more is better.
+    GibibytesPerSecond,
     /// Nanoseconds a round trip: less is better.
     RoundTrip,
     /// Percentiles of nanoseconds: less is better.
@@ -28,35 +28,6 @@ pub(crate) enum Unit {
     Microseconds,
     /// Kibibytes: less is better.
     Kibibytes,
-}
-
-impl Unit {
-    /// Converts a figure, which is in nanoseconds or bytes.
-    pub(crate) fn of(self, figure: f64) -> f64 {
-        match self {
-            Self::MillionPerSecond => 1e3 / figure,
-            Self::GibibytesPerSecond(bytes) => bytes as f64 / figure * 1e9 / f64::from(1 << 30),
-            Self::RoundTrip | Self::Latency => figure,
-            Self::Microseconds => figure / 1e3,
-            Self::Kibibytes => figure / 1024.0,
-        }
-    }
-
-    /// The unit in a caption and in a heading.
-    pub(crate) fn names(self) -> (&'static str, &'static str) {
-        match self {
-            Self::MillionPerSecond => ("million messages a second", "M/s"),
-            Self::GibibytesPerSecond(_) => ("GiB of payload a second", "GiB/s"),
-            Self::RoundTrip => ("ns a round trip", "ns"),
-            Self::Latency => ("ns, percentiles", "ns"),
-            Self::Microseconds => ("µs a call", "µs"),
-            Self::Kibibytes => ("KiB", "KiB"),
-        }
-    }
-
-    pub(crate) fn more_is_better(self) -> bool {
-        matches!(self, Self::MillionPerSecond | Self::GibibytesPerSecond(_))
-    }
 }
 
 /// One table to be measured.
@@ -82,6 +53,17 @@ impl TableSpec {
         rows: Vec<RowSpec>,
     ) -> Self {
         Self { workload, key: key.into(), title: title.into(), unit, at, rows }
+    }
+
+    /// Converts a figure, which is in nanoseconds or bytes, to the unit of the table.
+    pub(crate) fn in_unit(&self, figure: f64) -> f64 {
+        match self.unit {
+            Unit::MillionPerSecond => 1e3 / figure,
+            Unit::GibibytesPerSecond => self.at / figure * 1e9 / f64::from(1 << 30),
+            Unit::RoundTrip | Unit::Latency => figure,
+            Unit::Microseconds => figure / 1e3,
+            Unit::Kibibytes => figure / 1024.0,
+        }
     }
 
     /// Keeps the rows whose names contain one of `peers`, and the limits. Returns `None` if only limits are left.

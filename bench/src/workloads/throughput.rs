@@ -31,7 +31,7 @@ pub(super) fn by_size(folder: &Rc<RunFolder>) -> Vec<TableSpec> {
 }
 
 fn of_size<const N: usize, const D: usize>(folder: &Rc<RunFolder>) -> TableSpec {
-    let unit = if N < 1024 { Unit::MillionPerSecond } else { Unit::GibibytesPerSecond(N) };
+    let unit = if N < 1024 { Unit::MillionPerSecond } else { Unit::GibibytesPerSecond };
     let mut rows = with_limits::<N, D>(folder);
     // Other rows send a few prepared messages. Where copying dominates, these two make each message in place, and
     // elsewhere.
