@@ -37,16 +37,6 @@ pub(crate) fn produce<P: Peer, const N: usize, const D: usize>(tx: &mut impl Sen
     watch.stop()
 }
 
-/// Sends while nobody reads: the window begins after the warm-up.
-pub(crate) fn produce_alone<const N: usize>(tx: &mut impl Sender<N>, plan: &Plan) -> Sample {
-    pin(plan.cores.producer);
-    let mut source = Source::new();
-    send(tx, &mut source, 0..plan.warm, plan.load.producer_work);
-    let watch = Stopwatch::start();
-    send(tx, &mut source, plan.warm..plan.total(), plan.load.producer_work);
-    Sample::window(plan.count, watch.stop(), 0)
-}
-
 /// Receives and checks the messages of the plan on the consumer's core. The window is what follows the warm-up.
 pub(crate) fn consume<P: Peer, const N: usize, const D: usize>(
     rx: &mut impl Receiver<N>,

@@ -1,31 +1,14 @@
 //! Medians with their range, and quantiles.
 
 use hdrhistogram::Histogram;
-use serde::{Deserialize, Serialize, Serializer};
+use serde::{Deserialize, Serialize};
 
 /// A median and the range around it.
 #[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 pub(crate) struct Spread {
-    #[serde(serialize_with = "short")]
     pub(crate) median: f64,
-    #[serde(serialize_with = "short")]
     pub(crate) min: f64,
-    #[serde(serialize_with = "short")]
     pub(crate) max: f64,
-}
-
-/// Serializes with five digits: the rest is noise.
-fn short<S: Serializer>(value: &f64, serializer: S) -> Result<S::Ok, S::Error> {
-    serializer.serialize_f64(rounded(*value))
-}
-
-/// Rounds to five digits.
-pub(crate) fn rounded(value: f64) -> f64 {
-    if value == 0.0 || !value.is_finite() {
-        return value;
-    }
-    let scale = 10_f64.powi(4 - value.abs().log10().floor() as i32);
-    (value * scale).round() / scale
 }
 
 impl Spread {
@@ -90,13 +73,6 @@ mod tests {
         assert_eq!(found[quantile_index(0.99)], 990);
         assert_eq!(found[quantile_index(1.0)], 1000);
         assert_eq!(found[0], 1);
-    }
-
-    #[test]
-    fn five_digits_are_kept() {
-        assert_eq!(rounded(123_456.0), 123_460.0);
-        assert_eq!(rounded(0.012_345_64), 0.012_346);
-        assert_eq!(rounded(0.0), 0.0);
     }
 
     #[test]

@@ -284,8 +284,12 @@ pub(crate) fn copy_across<const N: usize>(plan: &Plan, slots: usize) -> Sample {
     both(write, check_all, true)
 }
 
-/// One thread on the producer's core, and none on the other.
-fn alone<const N: usize>(plan: &Plan, mut each: impl FnMut(&mut Source<N>, &mut u64, u64)) -> Sample {
+/// One thread on the producer's core, and none on the other. `each` gets the source of the messages, the state of the
+/// work, and the number of the message.
+pub(crate) fn alone<const N: usize>(
+    plan: &Plan,
+    mut each: impl FnMut(&mut Source<N>, &mut u64, u64),
+) -> Sample {
     pin(plan.cores.producer);
     let mut source = Source::new();
     let mut state = 1;

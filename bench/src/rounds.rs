@@ -103,7 +103,6 @@ pub(crate) struct Effort {
     /// Length of a window.
     pub(crate) window_ms: f64,
     /// A table may take this many times as long as it would without disturbances, so that rounds are replaced.
-    #[serde(default)]
     pub(crate) patience: f64,
     /// Measures each row once, with few messages, to check contents. Times mean nothing.
     pub(crate) smoke: bool,

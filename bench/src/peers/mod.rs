@@ -16,7 +16,7 @@ mod values;
 
 pub(crate) use self::disruptor::Disruptor;
 pub(crate) use self::iceoryx2::{Iceoryx2, Iceoryx2Event, remove_segments};
-pub(crate) use self::published::{Published, PublishedUncontrolled};
+pub(crate) use self::published::Published;
 pub(crate) use self::ringfire::{Ringfire, RingfireLossy, RingfireParked};
 pub(crate) use self::rings::RtrbForEach;
 pub(crate) use self::shaq::ShaqParked;
@@ -50,7 +50,7 @@ pub(crate) fn visit_threads<const N: usize, const D: usize>(visitor: &mut impl V
     // Their rings are arrays, and the compiler takes too long over large ones.
     if const { D <= 16_384 } {
         visitor.visit::<Heapless>();
-        visitor.visit::<Published>();
+        visitor.visit::<Published<true>>();
     }
 }
 

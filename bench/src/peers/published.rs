@@ -5,17 +5,19 @@
 
 use published::{Consumer, DCache, Fctl, Fseq, MCache, Producer, TangoError};
 
-use crate::channel::{About, Channel, Receiver, Role, Sender, peer};
+use crate::channel::{About, Channel, Peer, Receiver, Role, Sender};
 use crate::message::Message;
 
-const ABOUT: About = About { role: Role::Published, ..About::unversioned("published rust-tango 0.1.2") };
+/// With flow control, or without as in its own benchmarks, which is correct as long as the ring does not wrap around.
+pub(crate) struct Published<const CONTROLLED: bool>;
 
-peer!(Published, ABOUT);
-peer!(
-    /// Without flow control, as in its own benchmarks: correct as long as the ring does not wrap around.
-    PublishedUncontrolled,
-    About { variant: Some("no flow control"), ..ABOUT }
-);
+impl<const CONTROLLED: bool> Peer for Published<CONTROLLED> {
+    const ABOUT: About = About {
+        variant: if CONTROLLED { None } else { Some("no flow control") },
+        role: Role::Published,
+        ..About::unversioned("published rust-tango 0.1.2")
+    };
+}
 
 /// Its rings, which are large, and which its halves borrow.
 pub(crate) struct Rings<const N: usize, const D: usize> {
@@ -25,38 +27,26 @@ pub(crate) struct Rings<const N: usize, const D: usize> {
     fctl: Fctl,
 }
 
-impl<const N: usize, const D: usize> Rings<N, D> {
-    fn new() -> Self {
-        Self { mcache: Box::default(), dcache: Box::default(), fseq: Fseq::new(1), fctl: Fctl::new(D as u64) }
-    }
-}
-
-impl<const N: usize, const D: usize> Channel<N, D> for Published {
+impl<const N: usize, const D: usize, const CONTROLLED: bool> Channel<N, D> for Published<CONTROLLED> {
     type Storage = Rings<N, D>;
 
     fn storage() -> Self::Storage {
-        Rings::new()
+        Rings {
+            mcache: Box::default(),
+            dcache: Box::default(),
+            fseq: Fseq::new(1),
+            fctl: Fctl::new(D as u64),
+        }
     }
 
     fn split(rings: &mut Self::Storage) -> (impl Sender<N> + Send, impl Receiver<N> + Send) {
         let Rings { mcache, dcache, fseq, fctl } = rings;
-        (
-            Producer::with_flow_control(mcache, dcache, fseq, fctl),
-            Consumer::with_flow_control(mcache, dcache, fctl, 1),
-        )
-    }
-}
-
-impl<const N: usize, const D: usize> Channel<N, D> for PublishedUncontrolled {
-    type Storage = Rings<N, D>;
-
-    fn storage() -> Self::Storage {
-        Rings::new()
-    }
-
-    fn split(rings: &mut Self::Storage) -> (impl Sender<N> + Send, impl Receiver<N> + Send) {
-        let Rings { mcache, dcache, fseq, .. } = rings;
-        (Producer::new(mcache, dcache, fseq), Consumer::new(mcache, dcache, 1))
+        if CONTROLLED {
+            let tx = Producer::with_flow_control(mcache, dcache, fseq, fctl);
+            (tx, Consumer::with_flow_control(mcache, dcache, fctl, 1))
+        } else {
+            (Producer::new(mcache, dcache, fseq), Consumer::new(mcache, dcache, 1))
+        }
     }
 }
 

@@ -1,9 +1,9 @@
 //! What a run has measured: tables, computed from the rounds.
 
-use serde::{Deserialize, Serialize, Serializer};
+use serde::{Deserialize, Serialize};
 
 use crate::channel::Role;
-use crate::figures::{Spread, rounded};
+use crate::figures::Spread;
 use crate::plan::{Sample, Setting};
 use crate::rounds::{Effort, Rounds, RowSpec};
 use crate::workloads::{TableSpec, Unit};
@@ -44,7 +44,6 @@ pub(crate) struct Table {
     /// Measurements that were repeated.
     pub(crate) retaken: u32,
     /// Measurements during which the hypervisor took time away.
-    #[serde(default)]
     pub(crate) stolen: u32,
     /// Rounds behind the figures that were disturbed.
     pub(crate) doubtful: usize,
@@ -72,16 +71,10 @@ pub(crate) struct Row {
     /// The part of a core that the reader used.
     pub(crate) reader: f64,
     /// The figure of each round, in nanoseconds or bytes, whatever the unit.
-    #[serde(serialize_with = "short_all")]
     pub(crate) figures: Vec<f64>,
     /// Nanoseconds at the quantiles of the report, medians over the rounds.
-    #[serde(default, skip_serializing_if = "Vec::is_empty", serialize_with = "short_all")]
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(crate) latencies: Vec<f64>,
-}
-
-/// Serializes with five digits: the rest is noise.
-fn short_all<S: Serializer>(values: &[f64], serializer: S) -> Result<S::Ok, S::Error> {
-    serializer.collect_seq(values.iter().map(|&value| rounded(value)))
 }
 
 impl Table {

@@ -9,7 +9,7 @@ use std::time::Instant;
 use super::spec::{OneWay, RoundTrip, Rows, TableSpec, Unit, Way};
 use crate::channel::{Channel, ProcessChannel};
 use crate::cores::Span;
-use crate::peers::PublishedUncontrolled;
+use crate::peers::Published;
 use crate::plan::{Plan, Sample};
 use crate::process::RunFolder;
 
@@ -43,7 +43,7 @@ fn table<W: Way<N, D>, const MESSAGES: u64, const N: usize, const D: usize>(
     unit: Unit,
 ) -> TableSpec {
     let rows = Rows::<FromScratch<W, MESSAGES>, N, D> { lap: 0, ..Rows::new(folder) };
-    let rows = rows.all_threads().thread::<PublishedUncontrolled>().rows;
+    let rows = rows.all_threads().thread::<Published<false>>().rows;
     TableSpec::new("published", key, title, unit, N as f64, rows)
 }
 

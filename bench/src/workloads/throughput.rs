@@ -4,8 +4,8 @@
 use std::rc::Rc;
 
 use super::spec::{OneWay, Rows, TableSpec, Unit, bytes, row_name};
-use crate::channel::{DEEP, DEPTH, Lossy, Peer, SHALLOW};
-use crate::exchange::{self, produce_alone};
+use crate::channel::{DEEP, DEPTH, Lossy, Peer, SHALLOW, Sender};
+use crate::exchange;
 use crate::message::steps_of_work;
 use crate::peers::{TangoLoan, TangoMade, TangoObserver, unread};
 use crate::plan::{Load, Plan, Sample, Setting};
@@ -67,7 +67,7 @@ fn with_limits<const N: usize, const D: usize>(folder: &Rc<RunFolder>) -> Rows<O
 /// Our producer alone, with this many observers attached that do not read.
 pub(super) fn produce_unread<const N: usize, const D: usize>(plan: &Plan, observers: usize) -> Sample {
     let (mut tx, _attached) = unread::<N, D>(observers);
-    produce_alone::<N>(&mut tx, plan)
+    raw::alone::<N>(plan, |source, _, number| tx.send(source.message(number)))
 }
 
 pub(super) fn deep(folder: &Rc<RunFolder>) -> TableSpec {
