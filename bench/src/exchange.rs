@@ -5,10 +5,11 @@
 use std::hint::black_box;
 use std::iter::repeat_n;
 use std::ops::Range;
+use std::path::Path;
 use std::thread::{self, ScopedJoinHandle};
 
 use crate::channel::{Channel, DEPTH, FanOut, Lossy, Observed, Observer, Peer, Receiver, Sender};
-use crate::cores::{Span, Stopwatch, now, pause, pin, spawn};
+use crate::cores::{SharedCore, Span, Stopwatch, now, pause, pin, spawn};
 use crate::message::{Batch, Jitter, Source, batch_size, is_correct, number_of, work};
 use crate::plan::{Load, Plan, Sample};
 
@@ -185,21 +186,18 @@ pub(crate) fn one_way<C: Channel<N, D>, const N: usize, const D: usize>(plan: &P
 }
 
 /// One thread sends, and each of several others gets everything.
-pub(crate) fn fan_out<C: FanOut<N, D>, const N: usize, const D: usize>(
-    plan: &Plan,
-    readers: usize,
-) -> Sample {
-    let (tx, receivers) = C::open(readers);
+pub(crate) fn fan_out<C: FanOut<N, D>, const N: usize, const D: usize>(plan: &Plan) -> Sample {
+    let (tx, receivers) = C::open(plan.readers());
     send_to::<C, N, D, _>(tx, receivers, plan, consume::<C, N, D>).1
 }
 
 /// One thread sends, and several others observe it. The figure is the producer's.
 pub(crate) fn observed<C: Lossy<N, D>, const N: usize, const D: usize>(
-    source: C::Source,
+    folder: Option<&Path>,
     plan: &Plan,
-    readers: usize,
 ) -> Sample {
-    let observers: Vec<_> = (0..readers).map(|_| C::observe(&source)).collect();
+    let source = C::make(folder);
+    let observers: Vec<_> = (0..plan.readers()).map(|_| C::observe(&source)).collect();
     let (span, sample) = send_to::<C, N, D, _>(C::connect(source), observers, plan, observe::<N>);
     sample.by_the_producer(span, plan)
 }
@@ -212,6 +210,7 @@ fn send_to<P: Peer, const N: usize, const D: usize, R: Send>(
     read: impl Fn(&mut R, &Plan) -> Sample + Copy + Send,
 ) -> (Span, Sample) {
     let (cores, shared) = plan.cores.of_readers(readers.len());
+    let _shared = SharedCore::assume(shared);
     let (readers, mut tx) = (readers.into_iter().map(Apart), Apart(tx));
     thread::scope(|scope| {
         let start = |(mut reader, core): (Apart<R>, usize)| {
@@ -374,11 +373,13 @@ fn send_and_receive<const N: usize>(
 mod tests {
     use super::*;
     use crate::cores::Cores;
+    use crate::plan::RowId;
 
     #[test]
     fn a_schedule_depends_only_on_its_start() {
         let load = Load { every: 100, burst: 3, ..Load::default() };
-        let plan = Plan { cores: Cores { producer: 0, consumer: 0 }, warm: 0, count: 7, load };
+        let cores = Cores { producer: 0, consumer: 0 };
+        let plan = Plan { cores, warm: 0, count: 7, load, row: RowId::default() };
         let due: Vec<u64> = schedule(&plan, 1_000).map(|(_, due)| due).collect();
         assert_eq!(due, [1_000, 1_000, 1_000, 1_100, 1_100, 1_100, 1_200]);
     }

@@ -39,6 +39,7 @@ mod workloads;
 
 use crate::cores::{Cores, SharedCore, Sharing, pin, run_unpinned};
 use crate::figures::quantiles;
+use crate::process::RunFolder;
 use crate::report::{Report, Table};
 use crate::rounds::{Effort, interleave};
 use crate::workloads::TableSpec;
@@ -121,7 +122,7 @@ fn main() -> ExitCode {
     let run = || {
         let mut arguments = std::env::args().skip(1);
         if arguments.next().as_deref() == Some(process::CHILD) {
-            process::run_child(&arguments.next().unwrap_or_default());
+            process::run_child(&arguments.next().unwrap_or_default(), workloads::child);
             return ExitCode::SUCCESS;
         }
         run(&Arguments::parse()).map_or_else(
@@ -176,7 +177,7 @@ fn run(arguments: &Arguments) -> Result<(), Failure> {
 
 /// The tables and rows that the arguments ask for.
 fn chosen(arguments: &Arguments) -> Result<Vec<TableSpec>, Failure> {
-    let tables = workloads::all()?;
+    let tables = workloads::all();
     let names = workloads::names(&tables);
     if let Some(unknown) = arguments.workload.iter().find(|name| !names.contains(&name.as_str())) {
         return Err(format!("no workload is called {unknown}; there are {}", names.join(", ")).into());
@@ -235,13 +236,14 @@ fn measure(arguments: &Arguments, cores: Cores, specs: &[TableSpec]) -> Result<R
         warnings.iter().for_each(|warning| println!("warning: {warning}"));
     }
 
+    let folder = RunFolder::new()?;
     let mut tables = Vec::new();
     for spec in specs {
         eprintln!("{:.0} s: {}, {} rows", start.elapsed().as_secs_f64(), spec.key, spec.rows.len());
         // A quick run on a busy machine measures less, instead of taking longer.
         let late = arguments.quick && start.elapsed() > QUICK;
         let effort = if late { Effort { rounds: 1, ..effort } } else { effort };
-        let table = Table::new(spec, &interleave(&spec.rows, cores, effort));
+        let table = Table::new(spec, &interleave(&spec.rows, &folder, cores, effort));
         if effort.smoke {
             println!("{:22} {} rows are right", table.key, table.rows.len());
         } else {

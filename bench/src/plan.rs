@@ -20,6 +20,8 @@ pub(crate) struct Load {
     pub(crate) every: u64,
     /// Messages in a burst.
     pub(crate) burst: u64,
+    /// Readers of a fan-out, or observers that are attached and do not read. 0 elsewhere.
+    pub(crate) readers: usize,
 }
 
 /// What one measurement is asked to do.
@@ -31,9 +33,18 @@ pub(crate) struct Plan {
     /// Messages while it runs.
     pub(crate) count: u64,
     pub(crate) load: Load,
+    /// The row that this is for, so that a child finds it.
+    pub(crate) row: RowId,
 }
 
+/// Where a row is among all: the number of its group of tables, of the table in the group, and of the row in the table.
+pub(crate) type RowId = (usize, usize, usize);
+
 impl Plan {
+    pub(crate) fn readers(&self) -> usize {
+        self.load.readers.max(1)
+    }
+
     pub(crate) fn total(&self) -> u64 {
         self.warm + self.count
     }

@@ -12,16 +12,12 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use tempfile::TempDir;
 
-use crate::channel::{
-    Channel, DEEP, DEPTH, Lossy, Peer, ProcessChannel, ProcessVisitor, SHALLOW, Sender, Visitor,
-};
+use crate::channel::{Channel, Lossy, Peer, ProcessChannel, Sender};
 use crate::cores::{SharedCore, Span, is_unpinned, run_unpinned};
-use crate::exchange::{answer, call, consume, has_schedule, observe, produce};
+use crate::exchange::{answer, call, consume, observe, produce};
 use crate::memory;
-use crate::peers::{
-    RingfireLossy, TangoObserver, remove_segments, visit_parked_processes, visit_processes, visit_threads,
-};
-use crate::plan::{Plan, Sample};
+use crate::peers::remove_segments;
+use crate::plan::{Plan, RowId, Sample};
 
 /// The first argument of a child.
 pub(crate) const CHILD: &str = "child";
@@ -57,45 +53,41 @@ pub(crate) fn remove_folder() {
     }
 }
 
-/// Messages of `N` bytes from this process to others.
+/// Messages of `N` bytes from this process to others, which run [`read`].
 pub(crate) fn one_way<C: ProcessChannel<N, D>, const N: usize, const D: usize>(
     folder: &RunFolder,
     plan: &Plan,
-    readers: usize,
 ) -> Sample {
     let there = folder.channel("there");
-    let mut tx = C::create(there.path(), readers);
+    let mut tx = C::create(there.path(), plan.readers());
     let connected = || {
         C::connect(&mut tx);
         tx
     };
-    send_to::<C, N, D, _>(Part::Consume, &there, plan, readers, connected).1
+    send_to::<C, N, D, _>(&there, plan, connected).1
 }
 
-/// The same with observers. The figure is the producer's.
+/// The same with observers, which run [`read_lossy`]. The figure is the producer's.
 pub(crate) fn observed<C: Lossy<N, D>, const N: usize, const D: usize>(
     folder: &RunFolder,
     plan: &Plan,
-    readers: usize,
 ) -> Sample {
     let there = folder.channel("there");
     let source = C::make(Some(there.path()));
-    let (span, sample) = send_to::<C, N, D, _>(Part::Observe, &there, plan, readers, || C::connect(source));
+    let (span, sample) = send_to::<C, N, D, _>(&there, plan, || C::connect(source));
     sample.by_the_producer(span, plan)
 }
 
 /// Starts a child for each reader, and sends once all have joined. Returns the producer's time and the readers' sample.
 fn send_to<P: Peer, const N: usize, const D: usize, S: Sender<N>>(
-    part: Part,
     folder: &TempDir,
     plan: &Plan,
-    readers: usize,
     connected: impl FnOnce() -> S,
 ) -> (Span, Sample) {
-    let (cores, shared) = plan.cores.of_readers(readers);
+    let (cores, shared) = plan.cores.of_readers(plan.readers());
     let _shared = SharedCore::assume(shared);
     let start = |core| {
-        let mut child = Child::start::<P, N, D>(part, &plan.with_consumer(core), shared, &[folder]);
+        let mut child = Child::start(&plan.with_consumer(core), shared, &[folder]);
         child.expect("ready");
         child
     };
@@ -105,7 +97,7 @@ fn send_to<P: Peer, const N: usize, const D: usize, S: Sender<N>>(
     (span, sample.with_other_side(span, !shared && P::ABOUT.spins))
 }
 
-/// Messages of `N` bytes to another process and back.
+/// Messages of `N` bytes to another process, which runs [`answer_all`], and back.
 pub(crate) fn round_trip<C: ProcessChannel<N, D>, const N: usize, const D: usize>(
     folder: &RunFolder,
     plan: &Plan,
@@ -113,7 +105,7 @@ pub(crate) fn round_trip<C: ProcessChannel<N, D>, const N: usize, const D: usize
     let (there, back) = (folder.channel("there"), folder.channel("back"));
     let (_, shared) = plan.cores.of_readers(1);
     let mut tx = C::create(there.path(), 1);
-    let mut child = Child::start::<C, N, D>(Part::Answer, plan, shared, &[&there, &back]);
+    let mut child = Child::start(plan, shared, &[&there, &back]);
     // The child makes the way back, this process joins it, and only then does either side connect.
     child.expect("made");
     let mut rx = C::attach(back.path());
@@ -125,14 +117,10 @@ pub(crate) fn round_trip<C: ProcessChannel<N, D>, const N: usize, const D: usize
     sample.with_other_side(span, C::ABOUT.spins)
 }
 
-/// Memory of a channel, measured in a child.
-pub(crate) fn memory<P: Peer, const N: usize, const D: usize>(
-    part: Part,
-    folder: &RunFolder,
-    plan: &Plan,
-) -> Sample {
+/// Memory of a channel, measured in a child, which runs [`memory_of_threads`] or [`memory_of_processes`].
+pub(crate) fn memory(folder: &RunFolder, plan: &Plan) -> Sample {
     let there = folder.channel("there");
-    let mut child = Child::start::<P, N, D>(part, plan, false, &[&there]);
+    let mut child = Child::start(plan, false, &[&there]);
     child.expect("ready");
     child.finish()
 }
@@ -145,22 +133,9 @@ struct Child {
 }
 
 impl Child {
-    fn start<P: Peer, const N: usize, const D: usize>(
-        part: Part,
-        plan: &Plan,
-        shared: bool,
-        folders: &[&TempDir],
-    ) -> Self {
-        let task = Task {
-            part,
-            peer: P::ABOUT.title(),
-            size: N,
-            depth: D,
-            plan: *plan,
-            shared,
-            unpinned: is_unpinned(),
-            folders: folders.iter().map(|folder| folder.path().to_owned()).collect(),
-        };
+    fn start(plan: &Plan, shared: bool, folders: &[&TempDir]) -> Self {
+        let folders = folders.iter().map(|folder| folder.path().to_owned()).collect();
+        let task = Task { plan: *plan, shared, unpinned: is_unpinned(), folders };
         let mut process = Command::new(std::env::current_exe().expect("this program has a path"))
             .args([CHILD, &json(&task)])
             // The allocator then takes memory only when it is needed, so that it can be measured.
@@ -197,27 +172,10 @@ impl Child {
     }
 }
 
-/// What a child does.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) enum Part {
-    Consume,
-    Observe,
-    Answer,
-    /// Measures the memory of a channel between threads.
-    MemoryOfThreads,
-    /// Measures the memory of a channel between processes.
-    MemoryOfProcesses,
-}
-
-/// The second argument of a child, as JSON.
+/// What a child is told.
 #[derive(Debug, Serialize, Deserialize)]
-struct Task {
-    part: Part,
-    /// Title of the peer.
-    peer: String,
-    size: usize,
-    depth: usize,
-    plan: Plan,
+pub(crate) struct Task {
+    pub(crate) plan: Plan,
     /// Whether it shares its core with others.
     shared: bool,
     /// Whether nothing is timed.
@@ -225,120 +183,52 @@ struct Task {
     folders: Vec<PathBuf>,
 }
 
-/// Runs the child.
-pub(crate) fn run_child(task: &str) {
-    let task: Task = from_parent(task);
+/// Runs the child of a row. `find` returns what that does. The task is the argument of the child after [`CHILD`].
+pub(crate) fn run_child(task: &str, find: impl FnOnce(RowId) -> fn(&Task)) {
+    let task: Task = serde_json::from_str(task).expect("the parent is the same program");
     let _shared = SharedCore::assume(task.shared);
     if task.unpinned {
         run_unpinned();
     }
-    match (task.size, task.depth) {
-        (8, DEPTH) => run::<8, DEPTH>(task),
-        (64, DEPTH) => run::<64, DEPTH>(task),
-        (256, DEPTH) => run::<256, DEPTH>(task),
-        (1024, DEPTH) => run::<1024, DEPTH>(task),
-        (4096, DEPTH) => run::<4096, DEPTH>(task),
-        (65_536, SHALLOW) => run::<65_536, SHALLOW>(task),
-        (64, DEEP) => run::<64, DEEP>(task),
-        (size, depth) => panic!("no measurement has {depth} messages of {size} bytes"),
-    }
+    find(task.plan.row)(&task);
 }
 
-fn run<const N: usize, const D: usize>(task: Task) {
-    let mut runner = Runner::<N, D> { task, found: false };
-    match runner.task.part {
-        Part::MemoryOfThreads => visit_threads(&mut runner),
-        Part::Observe => {
-            runner.observe::<TangoObserver>();
-            if const { has_schedule::<N, D>() } {
-                runner.observe::<RingfireLossy>();
-            }
-        }
-        Part::Consume | Part::Answer | Part::MemoryOfProcesses => {
-            visit_processes(&mut runner);
-            if const { has_schedule::<N, D>() } {
-                visit_parked_processes(&mut runner);
-            }
-        }
-    }
-    assert!(runner.found, "no peer is called {}, or it has no such part", runner.task.peer);
+/// In a child: a reader.
+pub(crate) fn read<C: ProcessChannel<N, D>, const N: usize, const D: usize>(task: &Task) {
+    let mut rx = C::attach(&task.folders[0]);
+    say("ready");
+    say(&json(&consume::<C, N, D>(&mut rx, &task.plan)));
 }
 
-// The parts that there are for each kind of message. Others are not compiled.
-
-const fn has_memory<const N: usize, const D: usize>() -> bool {
-    (N == 64 || N == 1024) && D == DEPTH
+/// In a child: an observer.
+pub(crate) fn read_lossy<C: Lossy<N, D>, const N: usize, const D: usize>(task: &Task) {
+    let mut rx = C::attach(&task.folders[0]);
+    say("ready");
+    say(&json(&observe::<N>(&mut rx, &task.plan)));
 }
 
-const fn has_answers<const N: usize, const D: usize>() -> bool {
-    (N == 8 || N == 64) && D == DEPTH
+/// In a child: the side that answers.
+pub(crate) fn answer_all<C: ProcessChannel<N, D>, const N: usize, const D: usize>(task: &Task) {
+    let mut rx = C::attach(&task.folders[0]);
+    let mut tx = C::create(&task.folders[1], 1);
+    say("made");
+    let mut line = String::new();
+    io::stdin().read_line(&mut line).expect("the parent writes text");
+    C::connect(&mut tx);
+    say("ready");
+    say(&json(&answer::<N>(&mut rx, &mut tx, &task.plan)));
 }
 
-/// Runs the task with the peer that it names.
-struct Runner<const N: usize, const D: usize> {
-    task: Task,
-    found: bool,
+/// In a child: measures the memory of a channel between threads.
+pub(crate) fn memory_of_threads<C: Channel<N, D>, const N: usize, const D: usize>(_: &Task) {
+    say("ready");
+    say(&json(&memory::of_threads::<C, N, D>()));
 }
 
-impl<const N: usize, const D: usize> Runner<N, D> {
-    /// Whether this is the peer of the task, and the first with its title.
-    fn finds<P: Peer>(&mut self) -> bool {
-        let finds = !self.found && P::ABOUT.title() == self.task.peer;
-        self.found |= finds;
-        finds
-    }
-
-    fn observe<C: Lossy<N, D>>(&mut self) {
-        if self.finds::<C>() {
-            let mut rx = C::attach(&self.task.folders[0]);
-            say("ready");
-            say(&json(&observe::<N>(&mut rx, &self.task.plan)));
-        }
-    }
-}
-
-impl<const N: usize, const D: usize> Visitor<N, D> for Runner<N, D> {
-    fn visit<C: Channel<N, D>>(&mut self) {
-        if const { has_memory::<N, D>() } && self.finds::<C>() {
-            say("ready");
-            say(&json(&memory::of_threads::<C, N, D>()));
-        }
-    }
-}
-
-impl<const N: usize, const D: usize> ProcessVisitor<N, D> for Runner<N, D> {
-    fn visit<C: ProcessChannel<N, D>>(&mut self) {
-        if !self.finds::<C>() {
-            return;
-        }
-        let (folders, plan) = (&self.task.folders, &self.task.plan);
-        match self.task.part {
-            Part::Consume => {
-                let mut rx = C::attach(&folders[0]);
-                say("ready");
-                say(&json(&consume::<C, N, D>(&mut rx, plan)));
-            }
-            Part::Answer if const { has_answers::<N, D>() } => {
-                let mut rx = C::attach(&folders[0]);
-                let mut tx = C::create(&folders[1], 1);
-                say("made");
-                let mut line = String::new();
-                io::stdin().read_line(&mut line).expect("the parent writes text");
-                C::connect(&mut tx);
-                say("ready");
-                say(&json(&answer::<N>(&mut rx, &mut tx, plan)));
-            }
-            Part::MemoryOfProcesses if const { has_memory::<N, D>() } => {
-                say("ready");
-                say(&json(&memory::of_processes::<C, N, D>(&folders[0])));
-            }
-            part => unreachable!("{part:?} visits other peers, or has no such messages"),
-        }
-    }
-}
-
-fn from_parent<T: DeserializeOwned>(text: &str) -> T {
-    serde_json::from_str(text).expect("the parent is the same program")
+/// In a child: measures the memory of a channel between processes.
+pub(crate) fn memory_of_processes<C: ProcessChannel<N, D>, const N: usize, const D: usize>(task: &Task) {
+    say("ready");
+    say(&json(&memory::of_processes::<C, N, D>(&task.folders[0])));
 }
 
 fn json(value: &impl Serialize) -> String {

@@ -13,7 +13,7 @@ use rustix::thread::futex;
 use crate::cores::{Cores, Stopwatch, now, pause, pin};
 use crate::exchange::{both, schedule, since, wait_until, without_jitter};
 use crate::message::{Jitter, Message, Source, is_correct, work};
-use crate::plan::{Load, Plan, Sample};
+use crate::plan::{Load, Plan, RowId, Sample};
 
 /// Round trips of one probe of the distance.
 const PROBE: u64 = 500;
@@ -121,7 +121,8 @@ fn words_there_and_back(plan: &Plan, there: Ends<'_>, back: Ends<'_>) -> Sample 
 /// The distance between the two cores now: nanoseconds for the round trip of an atomic word. The minimum of a few
 /// short probes, because an interruption of one of them does not change the distance.
 pub(crate) fn distance(cores: Cores) -> f64 {
-    let plan = Plan { cores, warm: PROBE / 4, count: PROBE, load: Load::default() };
+    let (load, row) = (Load::default(), RowId::default());
+    let plan = Plan { cores, warm: PROBE / 4, count: PROBE, load, row };
     (0..3).map(|_| round_trip(&plan, 1).figure).fold(f64::INFINITY, f64::min)
 }
 

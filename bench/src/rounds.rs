@@ -13,7 +13,6 @@
 //! - A figure is the median over the remaining rounds, with its range. A ratio is taken within each round, and the
 //!   median is that of the ratios.
 
-use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
@@ -21,7 +20,8 @@ use serde::{Deserialize, Serialize};
 use crate::channel::Role;
 use crate::cores::{Cores, stolen};
 use crate::figures::Spread;
-use crate::plan::{Load, Plan, Sample, Setting};
+use crate::plan::{Load, Plan, RowId, Sample, Setting};
+use crate::process::{RunFolder, Task};
 use crate::raw;
 
 /// A measurement counts if its threads had their cores for at least this part of it.
@@ -62,14 +62,20 @@ pub(crate) struct RowSpec {
     pub(crate) count: Count,
     /// Messages that go round the ring once. The warm-up is two laps.
     pub(crate) lap: u64,
-    pub(crate) run: Rc<dyn Fn(&Plan) -> Sample>,
+    /// What a child does for this row, if it has one.
+    pub(crate) child: Option<fn(&Task)>,
+    pub(crate) run: Run,
+    pub(crate) id: RowId,
 }
+
+/// Measures a row.
+pub(crate) type Run = fn(&RunFolder, &Plan) -> Sample;
 
 impl RowSpec {
     fn plan(&self, cores: Cores, count: u64) -> Plan {
         let laps = 2 * self.lap;
         let warm = (count / 8).clamp(laps, MAX_WARM.max(laps));
-        Plan { cores, warm, count, load: self.load }
+        Plan { cores, warm, count, load: self.load, row: self.id }
     }
 
     /// A window goes round the ring at least once. A shorter one would measure how fast a ring is emptied.
@@ -78,14 +84,14 @@ impl RowSpec {
     }
 
     /// The number of messages that take about a window.
-    fn first_count(&self, cores: Cores, effort: Effort) -> u64 {
+    fn first_count(&self, folder: &RunFolder, cores: Cores, effort: Effort) -> u64 {
         match self.count {
             Count::Fixed(count) => count,
             Count::Due => (effort.window() / self.load.every as f64).ceil() as u64 * self.load.burst,
             Count::Fitting => {
                 let mut count = self.min_count();
                 loop {
-                    let sample = (self.run)(&self.plan(cores, count));
+                    let sample = (self.run)(folder, &self.plan(cores, count));
                     if sample.nanos >= effort.window() / 20.0 || count > MAX_COUNT {
                         return adjusted(count, &sample, effort.window()).max(self.min_count());
                     }
@@ -140,12 +146,12 @@ struct Round {
 }
 
 /// Lets the rows take turns until enough rounds count, or until it takes too long.
-pub(crate) fn interleave(rows: &[RowSpec], cores: Cores, effort: Effort) -> Rounds {
+pub(crate) fn interleave(rows: &[RowSpec], folder: &RunFolder, cores: Cores, effort: Effort) -> Rounds {
     if effort.smoke {
-        return one_round(rows, cores);
+        return one_round(rows, folder, cores);
     }
     let started = Instant::now();
-    let mut counts: Vec<u64> = rows.iter().map(|row| row.first_count(cores, effort)).collect();
+    let mut counts: Vec<u64> = rows.iter().map(|row| row.first_count(folder, cores, effort)).collect();
     // A machine that is never quiet must not make this endless. Anything outside of the windows, such as starting a
     // process, takes about as long as it just did.
     let expected = effort.rounds as f64 * rows.len() as f64 * effort.window_ms / 1e3;
@@ -164,7 +170,7 @@ pub(crate) fn interleave(rows: &[RowSpec], cores: Cores, effort: Effort) -> Roun
         let (mut distances, mut trouble) = (Vec::new(), 0.0);
         for turn in order {
             let (sample, distance, lost) =
-                rounds.measure(&rows[turn], cores, effort, &mut counts[turn], deadline);
+                rounds.measure(&rows[turn], folder, cores, effort, &mut counts[turn], deadline);
             samples[turn] = Some(sample);
             distances.push(distance);
             trouble += lost;
@@ -191,7 +197,7 @@ pub(crate) fn interleave(rows: &[RowSpec], cores: Cores, effort: Effort) -> Roun
 }
 
 /// Measures each row once, with just enough messages to go round its ring.
-fn one_round(rows: &[RowSpec], cores: Cores) -> Rounds {
+fn one_round(rows: &[RowSpec], folder: &RunFolder, cores: Cores) -> Rounds {
     let sample = |row: &RowSpec| {
         let count = match row.count {
             Count::Fixed(_) => 2,
@@ -199,7 +205,7 @@ fn one_round(rows: &[RowSpec], cores: Cores) -> Rounds {
             Count::Fitting => 64,
         };
         let lap = row.lap.min(SMOKE_LAP);
-        (row.run)(&Plan { cores, warm: lap + lap / 8, count, load: row.load })
+        (row.run)(folder, &Plan { warm: lap + lap / 8, ..row.plan(cores, count) })
     };
     let kept = vec![rows.iter().map(sample).collect()];
     Rounds { kept, distance: vec![raw::distance(cores)], ..Rounds::default() }
@@ -216,6 +222,7 @@ impl Rounds {
     fn measure(
         &mut self,
         row: &RowSpec,
+        folder: &RunFolder,
         cores: Cores,
         effort: Effort,
         count: &mut u64,
@@ -227,7 +234,7 @@ impl Rounds {
             attempt += 1;
             let distance = raw::distance(cores);
             let stolen_before = stolen(cores);
-            let sample = (row.run)(&row.plan(cores, *count));
+            let sample = (row.run)(folder, &row.plan(cores, *count));
             let stolen_ticks = stolen(cores) - stolen_before;
             self.stolen += u32::from(stolen_ticks > 0);
             let mut clean = stolen_ticks == 0 && sample.on_core >= MIN_ON_CORE;

@@ -76,25 +76,3 @@ pub(crate) fn visit_parked_processes<const N: usize, const D: usize>(
     visitor.visit::<UnixSocket>();
     visitor.visit::<Pipe>();
 }
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::channel::{DEPTH, Peer, ProcessChannel};
-
-    #[test]
-    fn titles_are_unique_so_that_a_child_finds_its_peer() {
-        struct Titles(Vec<String>);
-        impl ProcessVisitor<8, DEPTH> for Titles {
-            fn visit<C: ProcessChannel<8, DEPTH>>(&mut self) {
-                self.0.push(<C as Peer>::ABOUT.title());
-            }
-        }
-        let mut titles = Titles(Vec::new());
-        visit_processes(&mut titles);
-        let count = titles.0.len();
-        titles.0.sort();
-        titles.0.dedup();
-        assert_eq!(titles.0.len(), count);
-    }
-}

@@ -2,101 +2,86 @@
 //! the producer's messages, not the sum over the readers. Peers that pass each message to one reader only have no
 //! row, except `rtrb` with a ring for each reader, which is what its users do.
 
-use std::rc::Rc;
-
-use super::spec::{OneWay, Rows, TableSpec, Unit, row_name};
+use super::spec::{Child, OneWay, Rows, TableSpec, Unit, row_name};
 use super::throughput::produce_unread;
 use crate::channel::{DEPTH, FanOut, Lossy, Peer, ProcessChannel, Role};
-use crate::cores::{Cores, SharedCore};
+use crate::cores::Cores;
 use crate::exchange;
 use crate::peers::{Disruptor, Iceoryx2, Ringfire, RingfireLossy, RtrbForEach, Tango, TangoObserver};
-use crate::plan::{Plan, Sample, Setting};
-use crate::process::{self, RunFolder};
-use crate::rounds::RowSpec;
+use crate::plan::{Load, Setting};
+use crate::process;
+use crate::rounds::Run;
 
 const READERS: [usize; 4] = [1, 2, 4, 8];
-/// The note on rows whose threads share cores.
-const CROWDED: &str = "more threads than cores";
 /// The row of a producer without observers.
 const NONE_ATTACHED: &str = "tango, none attached";
 
 type FanOutRows = Rows<OneWay, 64, DEPTH>;
 
-pub(super) fn all(folder: &Rc<RunFolder>) -> Vec<TableSpec> {
-    let reliable = READERS.map(|readers| reliable(folder, readers));
-    let observing = READERS.map(|readers| observing(folder, readers));
-    reliable.into_iter().chain(observing).collect()
+pub(super) fn all() -> Vec<TableSpec> {
+    READERS.map(reliable).into_iter().chain(READERS.map(observing)).collect()
 }
 
-fn reliable(folder: &Rc<RunFolder>, readers: usize) -> TableSpec {
-    let mut rows = FanOutRows::new(folder);
-    rows = threads::<Tango>(rows, readers);
-    rows = threads::<Disruptor>(rows, readers);
-    rows = threads::<RtrbForEach>(rows, readers);
-    rows = processes::<Tango>(rows, folder, readers);
-    rows = processes::<Ringfire>(rows, folder, readers);
-    rows = processes::<Iceoryx2>(rows, folder, readers);
+fn reliable(readers: usize) -> TableSpec {
+    let mut rows = rows_for(readers);
+    rows = threads::<Tango>(rows);
+    rows = threads::<Disruptor>(rows);
+    rows = threads::<RtrbForEach>(rows);
+    rows = processes::<Tango>(rows);
+    rows = processes::<Ringfire>(rows);
+    rows = processes::<Iceoryx2>(rows);
     table("fan-out", "reliable reader", readers, rows)
 }
 
-fn observing(folder: &Rc<RunFolder>, readers: usize) -> TableSpec {
+fn observing(readers: usize) -> TableSpec {
     let none_reads = format!("tango, {readers} attached, none reads");
-    let mut rows = FanOutRows::new(folder)
-        .limit(&none_reads, move |plan| produce_unread::<64, DEPTH>(plan, readers))
-        .extra(NONE_ATTACHED, |plan| produce_unread::<64, DEPTH>(plan, 0));
-    rows = with::<TangoObserver>(rows, Setting::Threads, move |plan| {
-        let source = <TangoObserver as Lossy<64, DEPTH>>::make(None);
-        exchange::observed::<TangoObserver, 64, DEPTH>(source, plan, readers)
-    });
-    let shared = Rc::clone(folder);
-    rows = with::<RingfireLossy>(rows, Setting::Threads, move |plan| {
-        let there = shared.channel("there");
-        let source = <RingfireLossy as Lossy<64, DEPTH>>::make(Some(there.path()));
-        exchange::observed::<RingfireLossy, 64, DEPTH>(source, plan, readers)
-    });
-    rows = observers::<TangoObserver>(rows, folder, readers);
-    rows = observers::<RingfireLossy>(rows, folder, readers);
+    let mut rows = rows_for(readers).limit(&none_reads, produce_unread::<64, DEPTH>);
+    rows = rows.extra(NONE_ATTACHED, produce_unread::<64, DEPTH>);
+    rows.rows[1].load.readers = 0;
+    let on_heap: Run = |_, plan| exchange::observed::<TangoObserver, 64, DEPTH>(None, plan);
+    let in_shared_memory: Run = |folder, plan| {
+        let there = folder.channel("there");
+        exchange::observed::<RingfireLossy, 64, DEPTH>(Some(there.path()), plan)
+    };
+    rows = with::<TangoObserver>(rows, Setting::Threads, on_heap, None);
+    rows = with::<RingfireLossy>(rows, Setting::Threads, in_shared_memory, None);
+    rows = observers::<TangoObserver>(rows);
+    rows = observers::<RingfireLossy>(rows);
     table("fan-out-observers", "observer", readers, rows)
 }
 
-fn threads<C: FanOut<64, DEPTH>>(rows: FanOutRows, readers: usize) -> FanOutRows {
-    with::<C>(rows, Setting::Threads, move |plan| exchange::fan_out::<C, 64, DEPTH>(plan, readers))
+fn rows_for(readers: usize) -> FanOutRows {
+    Rows { load: Load { readers, ..Load::default() }, ..Rows::new() }
 }
 
-fn processes<C>(rows: FanOutRows, folder: &Rc<RunFolder>, readers: usize) -> FanOutRows
-where
-    C: ProcessChannel<64, DEPTH>,
-{
-    let folder = Rc::clone(folder);
-    let run = move |plan: &Plan| process::one_way::<C, 64, DEPTH>(&folder, plan, readers);
-    with::<C>(rows, Setting::Processes, run)
+fn threads<C: FanOut<64, DEPTH>>(rows: FanOutRows) -> FanOutRows {
+    with::<C>(rows, Setting::Threads, |_, plan| exchange::fan_out::<C, 64, DEPTH>(plan), None)
 }
 
-fn observers<C: Lossy<64, DEPTH>>(rows: FanOutRows, folder: &Rc<RunFolder>, readers: usize) -> FanOutRows {
-    let folder = Rc::clone(folder);
-    let run = move |plan: &Plan| process::observed::<C, 64, DEPTH>(&folder, plan, readers);
-    with::<C>(rows, Setting::Processes, run)
+fn processes<C: ProcessChannel<64, DEPTH>>(rows: FanOutRows) -> FanOutRows {
+    let child: Child = Some(process::read::<C, 64, DEPTH>);
+    with::<C>(rows, Setting::Processes, process::one_way::<C, 64, DEPTH>, child)
 }
 
-fn with<P: Peer>(rows: FanOutRows, setting: Setting, run: impl Fn(&Plan) -> Sample + 'static) -> FanOutRows {
+fn observers<C: Lossy<64, DEPTH>>(rows: FanOutRows) -> FanOutRows {
+    let child: Child = Some(process::read_lossy::<C, 64, DEPTH>);
+    with::<C>(rows, Setting::Processes, process::observed::<C, 64, DEPTH>, child)
+}
+
+fn with<P: Peer>(rows: FanOutRows, setting: Setting, run: Run, child: Child) -> FanOutRows {
     let name = row_name(&P::ABOUT.title(), setting, false).replace("2 processes", "processes");
-    rows.with(&name, setting, P::ABOUT.role, run)
+    rows.with(&name, setting, P::ABOUT.role, (run, child))
 }
 
-/// Readers yield if there are more threads than cores, and a note says so.
-fn table(workload: &'static str, reader: &str, readers: usize, rows: FanOutRows) -> TableSpec {
-    let shares = move |cores: Cores| cores.of_readers(readers).1;
-    let crowded = Cores::choose(&[]).is_ok_and(shares);
-    let yielding = |row: RowSpec| {
-        let alone = row.role == Role::Limit || row.name == NONE_ATTACHED;
-        let run = move |plan: &Plan| {
-            let _yielding = SharedCore::assume(shares(plan.cores));
-            (row.run)(plan)
-        };
-        RowSpec { note: (crowded && !alone).then(|| CROWDED.to_owned()), run: Rc::new(run), ..row }
-    };
+/// With more threads than cores, readers yield, and a note says so.
+fn table(workload: &'static str, reader: &str, readers: usize, mut rows: FanOutRows) -> TableSpec {
+    if Cores::choose(&[]).is_ok_and(|cores| cores.of_readers(readers).1) {
+        let alone = |name: &str, role| role == Role::Limit || name == NONE_ATTACHED;
+        for row in rows.rows.iter_mut().filter(|row| !alone(&row.name, row.role)) {
+            row.note = Some("more threads than cores".to_owned());
+        }
+    }
     let title = format!("Fan-out to {readers} {reader}{}, 64 bytes", if readers == 1 { "" } else { "s" });
-    let rows = rows.rows.into_iter().map(yielding).collect();
     let key = format!("{workload}-{readers}");
-    TableSpec::new(workload, key, title, Unit::MillionPerSecond, readers as f64, rows)
+    TableSpec::new(workload, key, title, Unit::MillionPerSecond, readers as f64, rows.rows)
 }

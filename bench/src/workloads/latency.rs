@@ -1,8 +1,6 @@
 //! How long a message takes: there and back without a pause; on a schedule, where a delay counts for every message
 //! that it holds up; and to a reader that sleeps.
 
-use std::rc::Rc;
-
 use super::spec::{OneWay, RoundTrip, Rows, TableSpec, Unit, bytes, rate};
 use crate::channel::DEPTH;
 use crate::message::steps_of_work;
@@ -11,7 +9,6 @@ use crate::peers::{
     visit_parked_processes,
 };
 use crate::plan::Load;
-use crate::process::RunFolder;
 use crate::raw;
 
 /// The row of an atomic word that travels as the messages of a channel do, each in a slot of its own.
@@ -27,24 +24,24 @@ const BURSTS: [(u64, u64); 2] = [(16, 20_000), (256, 200_000)];
 /// Nanoseconds between messages to a reader that sleeps: long enough for those that spin or yield first.
 const PARKED: u64 = 500_000;
 
-pub(super) fn round_trips(folder: &Rc<RunFolder>) -> Vec<TableSpec> {
-    vec![round_trip::<8>(folder), round_trip::<64>(folder)]
+pub(super) fn round_trips() -> Vec<TableSpec> {
+    vec![round_trip::<8>(), round_trip::<64>()]
 }
 
-fn round_trip<const N: usize>(folder: &Rc<RunFolder>) -> TableSpec {
+fn round_trip<const N: usize>() -> TableSpec {
     let load = Load { jitter: steps_of_work(JITTER), ..Load::default() };
-    let rows = Rows::<RoundTrip, N, DEPTH> { load, ..Rows::new(folder) }
-        .limit("raw: an atomic word each way", |plan| raw::round_trip(plan, 1))
-        .extra(SLOTS, |plan| raw::round_trip(plan, DEPTH))
-        .extra("raw: an atomic word each way, mapped read-only", raw::round_trip_read_only)
+    let rows = Rows::<RoundTrip, N, DEPTH> { load, ..Rows::new() }
+        .limit("raw: an atomic word each way", |_, plan| raw::round_trip(plan, 1))
+        .extra(SLOTS, |_, plan| raw::round_trip(plan, DEPTH))
+        .extra("raw: an atomic word each way, mapped read-only", |_, plan| raw::round_trip_read_only(plan))
         .all();
     let title = format!("Round trip, {}, one after the other", bytes(N));
     TableSpec::new("round-trip", format!("round-trip-{N}"), title, Unit::RoundTrip, N as f64, rows.rows)
 }
 
-pub(super) fn round_trips_on_schedule(folder: &Rc<RunFolder>) -> Vec<TableSpec> {
+pub(super) fn round_trips_on_schedule() -> Vec<TableSpec> {
     let table = |every| {
-        let rows = Rows::<RoundTrip, 64, DEPTH>::scheduled(folder, 1, every).all().rows;
+        let rows = Rows::<RoundTrip, 64, DEPTH>::scheduled(1, every).all().rows;
         let key = format!("round-trip-every-{every}");
         let title = format!("Round trip, 64 bytes, {}", rate(every));
         TableSpec::new("round-trip-load", key, title, Unit::Latency, 1e9 / every as f64, rows)
@@ -52,39 +49,33 @@ pub(super) fn round_trips_on_schedule(folder: &Rc<RunFolder>) -> Vec<TableSpec> 
     CALLS.map(table).into()
 }
 
-pub(super) fn one_way(folder: &Rc<RunFolder>) -> Vec<TableSpec> {
+pub(super) fn one_way() -> Vec<TableSpec> {
     let table = |every| {
         let title = format!("One way, 64 bytes, {}", rate(every));
-        on_schedule(folder, "one-way", format!("one-way-every-{every}"), title, (1, every))
+        on_schedule("one-way", format!("one-way-every-{every}"), title, (1, every))
     };
     MESSAGES.map(table).into()
 }
 
-pub(super) fn bursts(folder: &Rc<RunFolder>) -> Vec<TableSpec> {
+pub(super) fn bursts() -> Vec<TableSpec> {
     let table = |(burst, every)| {
         let title = format!("One way, 64 bytes, bursts of {burst} every {} µs", every / 1000);
-        on_schedule(folder, "bursts", format!("bursts-{burst}"), title, (burst, every))
+        on_schedule("bursts", format!("bursts-{burst}"), title, (burst, every))
     };
     BURSTS.map(table).into()
 }
 
-fn on_schedule(
-    folder: &Rc<RunFolder>,
-    workload: &'static str,
-    key: String,
-    title: String,
-    (burst, every): (u64, u64),
-) -> TableSpec {
-    let rows = Rows::<OneWay, 64, DEPTH>::scheduled(folder, burst, every)
-        .limit("raw: an atomic word", raw::word_on_schedule)
+fn on_schedule(workload: &'static str, key: String, title: String, (burst, every): (u64, u64)) -> TableSpec {
+    let rows = Rows::<OneWay, 64, DEPTH>::scheduled(burst, every)
+        .limit("raw: an atomic word", |_, plan| raw::word_on_schedule(plan))
         .all();
     TableSpec::new(workload, key, title, Unit::Latency, burst as f64 * 1e9 / every as f64, rows.rows)
 }
 
 /// Readers that sleep until a message arrives. The note says how much of a core the reader used meanwhile.
-pub(super) fn parked(folder: &Rc<RunFolder>) -> TableSpec {
-    let mut rows = Rows::<OneWay, 64, DEPTH>::scheduled(folder, 1, PARKED)
-        .limit("raw: a futex", raw::futex_on_schedule)
+pub(super) fn parked() -> Vec<TableSpec> {
+    let mut rows = Rows::<OneWay, 64, DEPTH>::scheduled(1, PARKED)
+        .limit("raw: a futex", |_, plan| raw::futex_on_schedule(plan))
         .thread::<TangoWaiting>()
         .thread::<CrossbeamBlocking>()
         .thread::<KanalBlocking>()
@@ -92,5 +83,5 @@ pub(super) fn parked(folder: &Rc<RunFolder>) -> TableSpec {
         .thread::<SyncChannelBlocking>();
     visit_parked_processes(&mut rows);
     let title = format!("Waking a reader that waits, 64 bytes, one message every {} µs", PARKED / 1000);
-    TableSpec::new("parked", "parked", title, Unit::Latency, 1e9 / PARKED as f64, rows.rows)
+    vec![TableSpec::new("parked", "parked", title, Unit::Latency, 1e9 / PARKED as f64, rows.rows)]
 }

@@ -1,9 +1,6 @@
 //! What is measured: the tables, and their rows. The rows of a table are the peers, ours, and the limits of the
 //! hardware.
 
-use std::io;
-use std::rc::Rc;
-
 mod fan_out;
 mod latency;
 mod published;
@@ -14,25 +11,43 @@ mod throughput;
 pub(crate) use self::spec::{TableSpec, Unit};
 pub(crate) use self::throughput::COPY;
 
-use crate::process::RunFolder;
+use crate::plan::RowId;
+use crate::process::Task;
 
-/// All tables, in the order of the report.
-pub(crate) fn all() -> io::Result<Vec<TableSpec>> {
-    let folder = Rc::new(RunFolder::new()?);
-    let mut tables = throughput::by_size(&folder);
-    tables.extend(throughput::working(&folder));
-    tables.push(throughput::slow_consumer(&folder));
-    tables.extend(latency::round_trips(&folder));
-    tables.extend(latency::round_trips_on_schedule(&folder));
-    tables.extend(latency::one_way(&folder));
-    tables.extend(latency::bursts(&folder));
-    tables.push(latency::parked(&folder));
-    tables.extend(fan_out::all(&folder));
-    tables.push(throughput::deep(&folder));
-    tables.extend(published::all(&folder));
-    tables.extend(setup::attach(&folder));
-    tables.extend(setup::memory(&folder));
-    Ok(tables)
+/// Groups of tables, in the order of the report.
+const GROUPS: [fn() -> Vec<TableSpec>; 13] = [
+    throughput::by_size,
+    throughput::working,
+    throughput::slow_consumer,
+    latency::round_trips,
+    latency::round_trips_on_schedule,
+    latency::one_way,
+    latency::bursts,
+    latency::parked,
+    fan_out::all,
+    throughput::deep,
+    published::all,
+    setup::attach,
+    setup::memory,
+];
+
+/// All tables.
+pub(crate) fn all() -> Vec<TableSpec> {
+    let mut all = Vec::new();
+    for (group, tables) in GROUPS.iter().enumerate() {
+        for (number, mut table) in tables().into_iter().enumerate() {
+            for (i, row) in table.rows.iter_mut().enumerate() {
+                row.id = (group, number, i);
+            }
+            all.push(table);
+        }
+    }
+    all
+}
+
+/// What the child of a row does.
+pub(crate) fn child((group, table, row): RowId) -> fn(&Task) {
+    GROUPS[group]()[table].rows[row].child.expect("this row has a child")
 }
 
 /// The names for `--workload`.

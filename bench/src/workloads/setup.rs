@@ -1,14 +1,14 @@
 //! What a channel costs apart from its messages: making it, joining it, and its memory.
 
-use std::rc::Rc;
 use std::time::Instant;
 
-use super::spec::{Rows, TableSpec, Unit, Way, bytes, row_name};
+use super::spec::{Child, Rows, TableSpec, Unit, Way, bytes, row_name};
 use crate::channel::{Channel, DEPTH, Lossy, ProcessChannel, Role};
 use crate::cores::Span;
 use crate::peers::{RingfireLossy, TangoObserver};
 use crate::plan::{Plan, Sample, Setting};
-use crate::process::{self, Part, RunFolder};
+use crate::process::{self, RunFolder};
+use crate::rounds::Run;
 
 /// Calls in a sample.
 const CALLS: u64 = 16;
@@ -20,31 +20,29 @@ struct Join;
 /// The memory of a channel.
 struct Memory;
 
-pub(super) fn attach(folder: &Rc<RunFolder>) -> Vec<TableSpec> {
-    let make = Rows::<Make, 64, DEPTH>::fixed(folder, CALLS).all().rows;
-    let join = Rows::<Join, 64, DEPTH>::fixed(folder, CALLS).all_processes();
-    let join = observer::<RingfireLossy>(folder, observer::<TangoObserver>(folder, join)).rows;
+pub(super) fn attach() -> Vec<TableSpec> {
+    let make = Rows::<Make, 64, DEPTH>::fixed(CALLS).all().rows;
+    let mut join = Rows::<Join, 64, DEPTH>::fixed(CALLS).all_processes();
+    join = observer::<TangoObserver>(join);
+    join = observer::<RingfireLossy>(join);
     let table = |key, title, rows| TableSpec::new("attach", key, title, Unit::Microseconds, 0.0, rows);
     vec![
         table("attach-make", "Making a channel, 64 bytes, ring of 1024", make),
-        table("attach-join", "Joining a channel in shared memory as a reader", join),
+        table("attach-join", "Joining a channel in shared memory as a reader", join.rows),
     ]
 }
 
 /// Adds a row for joining as a reader that the producer does not wait for.
-fn observer<C: Lossy<64, DEPTH>>(
-    folder: &Rc<RunFolder>,
-    rows: Rows<Join, 64, DEPTH>,
-) -> Rows<Join, 64, DEPTH> {
-    let folder = Rc::clone(folder);
+fn observer<C: Lossy<64, DEPTH>>(rows: Rows<Join, 64, DEPTH>) -> Rows<Join, 64, DEPTH> {
     let name = row_name(&C::ABOUT.title(), Setting::Processes, false);
-    rows.with(&name, Setting::Processes, C::ABOUT.role, move |plan| {
+    let join: Run = |folder, plan| {
         calls(plan, || {
             let there = folder.channel("there");
             let _source = C::make(Some(there.path()));
             time(|| C::attach(there.path())).1
         })
-    })
+    };
+    rows.with(&name, Setting::Processes, C::ABOUT.role, (join, None))
 }
 
 /// The sum of the nanoseconds that `call` returns. A call may wait in the kernel, so time off the core is not lost.
@@ -60,28 +58,31 @@ fn time<T>(call: impl FnOnce() -> T) -> (T, f64) {
 }
 
 impl<const N: usize, const D: usize> Way<N, D> for Make {
-    fn threads<C: Channel<N, D>>(_: &RunFolder, plan: &Plan) -> Sample {
-        calls(plan, || {
-            let start = Instant::now();
-            let mut storage = C::storage();
-            let _halves = C::split(&mut storage);
-            start.elapsed().as_nanos() as f64
-        })
+    fn threads<C: Channel<N, D>>() -> (Run, Child) {
+        (|_, plan| calls(plan, make::<C, N, D>), None)
     }
 
-    fn processes<C: ProcessChannel<N, D>>(folder: &RunFolder, plan: &Plan) -> Sample {
-        calls(plan, || make_and_join::<C, N, D>(folder).0)
+    fn processes<C: ProcessChannel<N, D>>() -> (Run, Child) {
+        (|folder, plan| calls(plan, || make_and_join::<C, N, D>(folder).0), None)
     }
 }
 
 impl<const N: usize, const D: usize> Way<N, D> for Join {
-    fn threads<C: Channel<N, D>>(_: &RunFolder, _: &Plan) -> Sample {
+    fn threads<C: Channel<N, D>>() -> (Run, Child) {
         unreachable!("a channel between threads is not joined")
     }
 
-    fn processes<C: ProcessChannel<N, D>>(folder: &RunFolder, plan: &Plan) -> Sample {
-        calls(plan, || make_and_join::<C, N, D>(folder).1)
+    fn processes<C: ProcessChannel<N, D>>() -> (Run, Child) {
+        (|folder, plan| calls(plan, || make_and_join::<C, N, D>(folder).1), None)
     }
+}
+
+/// Nanoseconds of making a channel between threads.
+fn make<C: Channel<N, D>, const N: usize, const D: usize>() -> f64 {
+    let start = Instant::now();
+    let mut storage = C::storage();
+    let _halves = C::split(&mut storage);
+    start.elapsed().as_nanos() as f64
 }
 
 /// Nanoseconds of making a channel, and of joining it.
@@ -93,12 +94,12 @@ fn make_and_join<C: ProcessChannel<N, D>, const N: usize, const D: usize>(folder
     (made, joined)
 }
 
-pub(super) fn memory(folder: &Rc<RunFolder>) -> Vec<TableSpec> {
-    vec![memory_of_size::<64>(folder), memory_of_size::<1024>(folder)]
+pub(super) fn memory() -> Vec<TableSpec> {
+    vec![memory_of_size::<64>(), memory_of_size::<1024>()]
 }
 
-fn memory_of_size<const N: usize>(folder: &Rc<RunFolder>) -> TableSpec {
-    let mut rows = Rows::<Memory, N, DEPTH>::fixed(folder, 1).all().rows;
+fn memory_of_size<const N: usize>() -> TableSpec {
+    let mut rows = Rows::<Memory, N, DEPTH>::fixed(1).all().rows;
     for row in rows.iter_mut().filter(|row| !row.sized) {
         row.role = Role::Extra;
         row.note = Some("the kernel's memory is not seen".to_owned());
@@ -108,11 +109,11 @@ fn memory_of_size<const N: usize>(folder: &Rc<RunFolder>) -> TableSpec {
 }
 
 impl<const N: usize, const D: usize> Way<N, D> for Memory {
-    fn threads<C: Channel<N, D>>(folder: &RunFolder, plan: &Plan) -> Sample {
-        process::memory::<C, N, D>(Part::MemoryOfThreads, folder, plan)
+    fn threads<C: Channel<N, D>>() -> (Run, Child) {
+        (process::memory, Some(process::memory_of_threads::<C, N, D>))
     }
 
-    fn processes<C: ProcessChannel<N, D>>(folder: &RunFolder, plan: &Plan) -> Sample {
-        process::memory::<C, N, D>(Part::MemoryOfProcesses, folder, plan)
+    fn processes<C: ProcessChannel<N, D>>() -> (Run, Child) {
+        (process::memory, Some(process::memory_of_processes::<C, N, D>))
     }
 }

@@ -1,16 +1,15 @@
 //! A table to be measured ([`TableSpec`]), and what makes its rows ([`Rows`]).
 
 use std::marker::PhantomData;
-use std::rc::Rc;
 
 use serde::{Deserialize, Serialize};
 
 use crate::channel::{About, Channel, ProcessChannel, ProcessVisitor, Role, Visitor};
 use crate::exchange;
 use crate::peers::{visit_processes, visit_threads};
-use crate::plan::{Load, Plan, Sample, Setting};
-use crate::process::{self, RunFolder};
-use crate::rounds::{Count, RowSpec};
+use crate::plan::{Load, RowId, Setting};
+use crate::process::{self, Task};
+use crate::rounds::{Count, RowSpec, Run};
 
 /// The unit of a table. The templates of the report have its names.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -80,12 +79,15 @@ impl TableSpec {
     }
 }
 
-/// What a workload does with each channel.
+/// What a workload does with each channel, and what a child does meanwhile.
 pub(super) trait Way<const N: usize, const D: usize>: 'static {
-    fn threads<C: Channel<N, D>>(folder: &RunFolder, plan: &Plan) -> Sample;
+    fn threads<C: Channel<N, D>>() -> (Run, Child);
 
-    fn processes<C: ProcessChannel<N, D>>(folder: &RunFolder, plan: &Plan) -> Sample;
+    fn processes<C: ProcessChannel<N, D>>() -> (Run, Child);
 }
+
+/// What a child does for a row, if it has one.
+pub(super) type Child = Option<fn(&Task)>;
 
 /// Messages one way.
 pub(super) struct OneWay;
@@ -93,28 +95,27 @@ pub(super) struct OneWay;
 pub(super) struct RoundTrip;
 
 impl<const N: usize, const D: usize> Way<N, D> for OneWay {
-    fn threads<C: Channel<N, D>>(_: &RunFolder, plan: &Plan) -> Sample {
-        exchange::one_way::<C, N, D>(plan)
+    fn threads<C: Channel<N, D>>() -> (Run, Child) {
+        (|_, plan| exchange::one_way::<C, N, D>(plan), None)
     }
 
-    fn processes<C: ProcessChannel<N, D>>(folder: &RunFolder, plan: &Plan) -> Sample {
-        process::one_way::<C, N, D>(folder, plan, 1)
+    fn processes<C: ProcessChannel<N, D>>() -> (Run, Child) {
+        (process::one_way::<C, N, D>, Some(process::read::<C, N, D>))
     }
 }
 
 impl<const N: usize, const D: usize> Way<N, D> for RoundTrip {
-    fn threads<C: Channel<N, D>>(_: &RunFolder, plan: &Plan) -> Sample {
-        exchange::round_trip::<C, N, D>(plan)
+    fn threads<C: Channel<N, D>>() -> (Run, Child) {
+        (|_, plan| exchange::round_trip::<C, N, D>(plan), None)
     }
 
-    fn processes<C: ProcessChannel<N, D>>(folder: &RunFolder, plan: &Plan) -> Sample {
-        process::round_trip::<C, N, D>(folder, plan)
+    fn processes<C: ProcessChannel<N, D>>() -> (Run, Child) {
+        (process::round_trip::<C, N, D>, Some(process::answer_all::<C, N, D>))
     }
 }
 
 /// Makes a row of each peer.
 pub(super) struct Rows<W, const N: usize, const D: usize> {
-    pub(super) folder: Rc<RunFolder>,
     pub(super) load: Load,
     pub(super) count: Count,
     /// Messages that go round the ring once.
@@ -126,26 +127,19 @@ pub(super) struct Rows<W, const N: usize, const D: usize> {
 }
 
 impl<W: Way<N, D>, const N: usize, const D: usize> Rows<W, N, D> {
-    pub(super) fn new(folder: &Rc<RunFolder>) -> Self {
-        Self {
-            folder: Rc::clone(folder),
-            load: Load::default(),
-            count: Count::Fitting,
-            lap: D as u64,
-            batches: false,
-            rows: Vec::new(),
-            way: PhantomData,
-        }
+    pub(super) fn new() -> Self {
+        let (load, count, lap) = (Load::default(), Count::Fitting, D as u64);
+        Self { load, count, lap, batches: false, rows: Vec::new(), way: PhantomData }
     }
 
     /// Rows for something that is done `times`, without messages through the ring.
-    pub(super) fn fixed(folder: &Rc<RunFolder>, times: u64) -> Self {
-        Self { count: Count::Fixed(times), lap: 0, ..Self::new(folder) }
+    pub(super) fn fixed(times: u64) -> Self {
+        Self { count: Count::Fixed(times), lap: 0, ..Self::new() }
     }
 
     /// Rows on a schedule: bursts of this many messages, so many nanoseconds apart.
-    pub(super) fn scheduled(folder: &Rc<RunFolder>, burst: u64, every: u64) -> Self {
-        Self { count: Count::Due, load: Load { every, burst, ..Load::default() }, ..Self::new(folder) }
+    pub(super) fn scheduled(burst: u64, every: u64) -> Self {
+        Self { count: Count::Due, load: Load { every, burst, ..Load::default() }, ..Self::new() }
     }
 
     pub(super) fn all_threads(mut self) -> Self {
@@ -168,32 +162,26 @@ impl<W: Way<N, D>, const N: usize, const D: usize> Rows<W, N, D> {
         self
     }
 
-    pub(super) fn limit(self, name: &str, run: impl Fn(&Plan) -> Sample + 'static) -> Self {
-        self.with(name, Setting::Threads, Role::Limit, run)
+    pub(super) fn limit(self, name: &str, run: Run) -> Self {
+        self.with(name, Setting::Threads, Role::Limit, (run, None))
     }
 
     /// A row that is compared with nothing.
-    pub(super) fn extra(self, name: &str, run: impl Fn(&Plan) -> Sample + 'static) -> Self {
-        self.with(name, Setting::Threads, Role::Extra, run)
+    pub(super) fn extra(self, name: &str, run: Run) -> Self {
+        self.with(name, Setting::Threads, Role::Extra, (run, None))
     }
 
     /// Adds a row that is not one of the peers everywhere.
-    pub(super) fn with(
-        mut self,
-        name: &str,
-        setting: Setting,
-        role: Role,
-        run: impl Fn(&Plan) -> Sample + 'static,
-    ) -> Self {
-        self.push(name.to_owned(), setting, About { role, ..About::unversioned("") }, Rc::new(run));
+    pub(super) fn with(mut self, name: &str, setting: Setting, role: Role, way: (Run, Child)) -> Self {
+        self.push(name.to_owned(), setting, About { role, ..About::unversioned("") }, way);
         self
     }
 
     /// Adds the row of a peer, and perhaps a second one with its batch calls.
-    fn add(&mut self, about: About, setting: Setting, run: Rc<dyn Fn(&Plan) -> Sample>) {
-        self.push(row_name(&about.title(), setting, false), setting, about, Rc::clone(&run));
+    fn add(&mut self, about: About, setting: Setting, way: (Run, Child)) {
+        self.push(row_name(&about.title(), setting, false), setting, about, way);
         if let Some(calls) = about.batch.filter(|_| self.batches) {
-            let row = self.push(row_name(&about.title(), setting, true), setting, about, run);
+            let row = self.push(row_name(&about.title(), setting, true), setting, about, way);
             row.load.batch = true;
             row.note = Some(calls.to_owned());
         }
@@ -203,26 +191,25 @@ impl<W: Way<N, D>, const N: usize, const D: usize> Rows<W, N, D> {
         &mut self,
         name: String,
         setting: Setting,
-        About { role, sized, .. }: About,
-        run: Rc<dyn Fn(&Plan) -> Sample>,
+        about: About,
+        (run, child): (Run, Child),
     ) -> &mut RowSpec {
-        let (load, count, lap) = (self.load, self.count, self.lap);
-        self.rows.push(RowSpec { name, setting, role, sized, note: None, load, count, lap, run });
+        let About { role, sized, .. } = about;
+        let (load, count, lap, id) = (self.load, self.count, self.lap, RowId::default());
+        self.rows.push(RowSpec { name, setting, role, sized, note: None, load, count, lap, child, run, id });
         self.rows.last_mut().expect("it was just pushed")
     }
 }
 
 impl<W: Way<N, D>, const N: usize, const D: usize> Visitor<N, D> for Rows<W, N, D> {
     fn visit<C: Channel<N, D>>(&mut self) {
-        let folder = Rc::clone(&self.folder);
-        self.add(C::ABOUT, Setting::Threads, Rc::new(move |plan| W::threads::<C>(&folder, plan)));
+        self.add(C::ABOUT, Setting::Threads, W::threads::<C>());
     }
 }
 
 impl<W: Way<N, D>, const N: usize, const D: usize> ProcessVisitor<N, D> for Rows<W, N, D> {
     fn visit<C: ProcessChannel<N, D>>(&mut self) {
-        let folder = Rc::clone(&self.folder);
-        self.add(C::ABOUT, Setting::Processes, Rc::new(move |plan| W::processes::<C>(&folder, plan)));
+        self.add(C::ABOUT, Setting::Processes, W::processes::<C>());
     }
 }
 
@@ -262,9 +249,8 @@ mod tests {
     #[test]
     fn peers_are_chosen_by_name_and_limits_stay() {
         let table = || {
-            let folder = Rc::new(RunFolder::new().expect("a private folder"));
-            let raw = |_: &Plan| -> Sample { unreachable!("nothing is measured") };
-            let rows = Rows::<OneWay, 8, DEPTH>::new(&folder).limit("raw", raw).all().rows;
+            let raw: Run = |_, _| unreachable!("nothing is measured");
+            let rows = Rows::<OneWay, 8, DEPTH>::new().limit("raw", raw).all().rows;
             TableSpec::new("x", "x", "", Unit::RoundTrip, 0.0, rows)
         };
         let all = table().rows.len();

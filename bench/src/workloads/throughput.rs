@@ -1,16 +1,15 @@
 //! How many messages get through: by size; with a producer that works, so that the consumer keeps up; with a
 //! consumer that works, so that the ring stays full; and with a ring that does not fit into the caches.
 
-use std::rc::Rc;
-
-use super::spec::{OneWay, Rows, TableSpec, Unit, bytes, row_name};
-use crate::channel::{DEEP, DEPTH, Lossy, Peer, SHALLOW, Sender};
+use super::spec::{Child, OneWay, Rows, TableSpec, Unit, bytes, row_name};
+use crate::channel::{DEEP, DEPTH, Peer, Role, SHALLOW, Sender};
 use crate::exchange;
 use crate::message::steps_of_work;
 use crate::peers::{TangoLoan, TangoMade, TangoObserver, unread};
 use crate::plan::{Load, Plan, Sample, Setting};
 use crate::process::{self, RunFolder};
 use crate::raw;
+use crate::rounds::Run;
 
 /// Nanoseconds of a producer's work between two messages, little and more.
 const PRODUCER_WORK: [f64; 2] = [7.0, 45.0];
@@ -19,81 +18,82 @@ const CONSUMER_WORK: f64 = 150.0;
 /// The row with the limit for channels that copy each message once.
 pub(crate) const COPY: &str = "raw: a copy into a ring, the other core reads";
 
-pub(super) fn by_size(folder: &Rc<RunFolder>) -> Vec<TableSpec> {
+pub(super) fn by_size() -> Vec<TableSpec> {
     vec![
-        of_size::<8, DEPTH>(folder),
-        of_size::<64, DEPTH>(folder),
-        of_size::<256, DEPTH>(folder),
-        of_size::<1024, DEPTH>(folder),
-        of_size::<4096, DEPTH>(folder),
-        of_size::<65_536, SHALLOW>(folder),
+        of_size::<8, DEPTH>(),
+        of_size::<64, DEPTH>(),
+        of_size::<256, DEPTH>(),
+        of_size::<1024, DEPTH>(),
+        of_size::<4096, DEPTH>(),
+        of_size::<65_536, SHALLOW>(),
     ]
 }
 
-fn of_size<const N: usize, const D: usize>(folder: &Rc<RunFolder>) -> TableSpec {
+fn of_size<const N: usize, const D: usize>() -> TableSpec {
     let unit = if N < 1024 { Unit::MillionPerSecond } else { Unit::GibibytesPerSecond };
-    let mut rows = with_limits::<N, D>(folder);
+    let mut rows = with_limits::<N, D>();
     // Other rows send a few prepared messages. Where copying dominates, these two make each message in place, and
     // elsewhere.
     if const { N >= 1024 } {
         rows = rows
-            .extra(&TangoLoan::ABOUT.title(), exchange::one_way::<TangoLoan, N, D>)
-            .extra(&TangoMade::ABOUT.title(), exchange::one_way::<TangoMade, N, D>);
+            .extra(&TangoLoan::ABOUT.title(), |_, plan| exchange::one_way::<TangoLoan, N, D>(plan))
+            .extra(&TangoMade::ABOUT.title(), |_, plan| exchange::one_way::<TangoMade, N, D>(plan));
     }
-    // One observer, between threads and between processes.
-    let title = TangoObserver::ABOUT.title();
-    let folder = Rc::clone(folder);
-    let rows = rows
-        .extra(&title, |plan| {
-            let source = <TangoObserver as Lossy<N, D>>::make(None);
-            exchange::observed::<TangoObserver, N, D>(source, plan, 1)
-        })
-        .extra(&row_name(&title, Setting::Processes, false), move |plan| {
-            process::observed::<TangoObserver, N, D>(&folder, plan, 1)
-        });
+    let observers = TangoObserver::ABOUT.title();
+    let processes: (Run, Child) =
+        (process::observed::<TangoObserver, N, D>, Some(process::read_lossy::<TangoObserver, N, D>));
+    let rows = rows.extra(&observers, |_, plan| exchange::observed::<TangoObserver, N, D>(None, plan)).with(
+        &row_name(&observers, Setting::Processes, false),
+        Setting::Threads,
+        Role::Extra,
+        processes,
+    );
     let title = format!("Throughput, {}, ring of {D}", bytes(N));
     TableSpec::new("throughput", format!("throughput-{N}"), title, unit, N as f64, rows.rows)
 }
 
 /// All peers, and what bounds them at full speed.
-fn with_limits<const N: usize, const D: usize>(folder: &Rc<RunFolder>) -> Rows<OneWay, N, D> {
-    Rows { batches: true, ..Rows::new(folder) }
-        .limit("raw: tango's producer, nobody reads", |plan| produce_unread::<N, D>(plan, 0))
-        .extra("raw: a copy into a ring, nobody reads", |plan| raw::copy::<N>(plan, D))
-        .extra(COPY, |plan| raw::copy_across::<N>(plan, D))
+fn with_limits<const N: usize, const D: usize>() -> Rows<OneWay, N, D> {
+    Rows { batches: true, ..Rows::new() }
+        .limit("raw: tango's producer, nobody reads", produce_unread::<N, D>)
+        .extra("raw: a copy into a ring, nobody reads", |_, plan| raw::copy::<N>(plan, D))
+        .extra(COPY, |_, plan| raw::copy_across::<N>(plan, D))
         .all()
 }
 
-/// Our producer alone, with this many observers attached that do not read.
-pub(super) fn produce_unread<const N: usize, const D: usize>(plan: &Plan, observers: usize) -> Sample {
-    let (mut tx, _attached) = unread::<N, D>(observers);
+/// Our producer alone, perhaps with observers attached that do not read.
+pub(super) fn produce_unread<const N: usize, const D: usize>(_: &RunFolder, plan: &Plan) -> Sample {
+    let (mut tx, _attached) = unread::<N, D>(plan.load.readers);
     raw::alone::<N>(plan, |source, _, number| tx.send(source.message(number)))
 }
 
-pub(super) fn deep(folder: &Rc<RunFolder>) -> TableSpec {
-    let mut rows = with_limits::<64, DEEP>(folder).rows;
+pub(super) fn deep() -> Vec<TableSpec> {
+    let mut rows = with_limits::<64, DEEP>().rows;
     // The kernel decides the depth of the others.
     rows.retain(|row| row.sized);
     let title = format!("Throughput, 64 bytes, ring of {DEEP}, which leaves the cache");
-    TableSpec::new("deep", "deep", title, Unit::MillionPerSecond, DEEP as f64, rows)
+    vec![TableSpec::new("deep", "deep", title, Unit::MillionPerSecond, DEEP as f64, rows)]
 }
 
-pub(super) fn working(folder: &Rc<RunFolder>) -> Vec<TableSpec> {
+pub(super) fn working() -> Vec<TableSpec> {
     let table = |key: &str, nanos: f64| {
         let load = Load { producer_work: steps_of_work(nanos), ..Load::default() };
-        let rows = Rows::<OneWay, 64, DEPTH> { load, batches: true, ..Rows::new(folder) };
-        let rows = rows.limit("raw: the work alone", raw::producer_work_alone::<64>).all().rows;
+        let rows = Rows::<OneWay, 64, DEPTH> { load, batches: true, ..Rows::new() };
+        let limit: Run = |_, plan| raw::producer_work_alone::<64>(plan);
+        let rows = rows.limit("raw: the work alone", limit).all().rows;
         let title = format!("Throughput, 64 bytes, {nanos} ns of work before each message");
         TableSpec::new("working", format!("working-{key}"), title, Unit::MillionPerSecond, nanos, rows)
     };
     vec![table("little", PRODUCER_WORK[0]), table("more", PRODUCER_WORK[1])]
 }
 
-pub(super) fn slow_consumer(folder: &Rc<RunFolder>) -> TableSpec {
+pub(super) fn slow_consumer() -> Vec<TableSpec> {
     let load = Load { consumer_work: steps_of_work(CONSUMER_WORK), ..Load::default() };
-    let rows = Rows::<OneWay, 64, DEPTH> { load, batches: true, ..Rows::new(folder) };
-    let rows = rows.limit("raw: the consumer's work alone", raw::consumer_work_alone::<64>).all().rows;
+    let rows = Rows::<OneWay, 64, DEPTH> { load, batches: true, ..Rows::new() };
+    let limit: Run = |_, plan| raw::consumer_work_alone::<64>(plan);
+    let rows = rows.limit("raw: the consumer's work alone", limit).all().rows;
     let title =
         format!("Throughput, 64 bytes, {CONSUMER_WORK} ns of work after each message: the ring stays full");
-    TableSpec::new("slow-consumer", "slow-consumer", title, Unit::MillionPerSecond, CONSUMER_WORK, rows)
+    let (key, unit) = ("slow-consumer", Unit::MillionPerSecond);
+    vec![TableSpec::new(key, key, title, unit, CONSUMER_WORK, rows)]
 }
