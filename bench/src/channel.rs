@@ -131,7 +131,7 @@ pub(crate) trait FanOut<const N: usize, const D: usize>: Peer {
 
 /// A channel whose readers may lose messages, and know which.
 pub(crate) trait Lossy<const N: usize, const D: usize>: Peer {
-    /// The channel, kept until all readers have joined.
+    /// The channel, kept until the observers in other threads have joined.
     type Source;
 
     /// Makes the channel in an empty folder in shared memory. Without a folder, it is made on the heap.

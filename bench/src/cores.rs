@@ -19,15 +19,6 @@ pub(crate) struct Cores {
     pub(crate) consumer: usize,
 }
 
-/// How two cores relate to each other.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Sharing {
-    Apart,
-    /// Two hardware threads of one physical core.
-    Siblings,
-    Same,
-}
-
 impl Cores {
     /// The cores asked for, or the first two available ones on different physical cores.
     pub(crate) fn choose(asked: &[usize]) -> io::Result<Self> {
@@ -46,14 +37,9 @@ impl Cores {
         }
     }
 
-    pub(crate) fn sharing(self) -> Sharing {
-        if self.producer == self.consumer {
-            Sharing::Same
-        } else if siblings(self.producer) == siblings(self.consumer) {
-            Sharing::Siblings
-        } else {
-            Sharing::Apart
-        }
+    /// Whether these are hardware threads of one physical core.
+    pub(crate) fn are_siblings(self) -> bool {
+        siblings(self.producer) == siblings(self.consumer)
     }
 
     /// A core for each reader, and whether threads share cores. Readers get the consumer's core first, then the
@@ -62,7 +48,7 @@ impl Cores {
         let others = available().unwrap_or_default();
         let others = others.into_iter().filter(|core| ![self.producer, self.consumer].contains(core));
         let cores: Vec<usize> = std::iter::once(self.consumer).chain(others).collect();
-        let shared = readers > cores.len() || self.sharing() == Sharing::Same;
+        let shared = readers > cores.len() || self.producer == self.consumer;
         (cores.iter().copied().cycle().take(readers).collect(), shared)
     }
 }
@@ -162,7 +148,6 @@ pub(crate) struct Stopwatch {
     wall: Instant,
 }
 
-/// The result of a [`Stopwatch`].
 #[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 pub(crate) struct Span {
     pub(crate) nanos: f64,

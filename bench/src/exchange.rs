@@ -76,9 +76,7 @@ fn send_on_schedule<const N: usize>(tx: &mut impl Sender<N>, plan: &Plan) {
 fn receive_on_schedule<const N: usize>(rx: &mut impl Receiver<N>, plan: &Plan) -> Sample {
     let mut latencies = vec![u32::MAX; plan.count as usize];
     let mut wrong = receive(rx, 0..plan.warm, 0);
-    let Some(start) = rx.receive(number_of::<N>) else {
-        panic!("the message with the starting time arrived with wrong content");
-    };
+    let start = rx.receive(number_of::<N>).expect("the message with the starting time is correct");
     let watch = Stopwatch::start();
     for ((number, due), latency) in schedule(plan, start).zip(&mut latencies) {
         wrong += u64::from(!rx.receive(|bytes| is_correct::<N>(bytes, number)));

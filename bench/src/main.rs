@@ -1,22 +1,10 @@
 //! Measures rust-tango side by side with its peers, and with what the hardware does without a channel. The README
 //! beside `Cargo.toml` says what is measured and how to read it.
 //!
-//! The layers, from the bottom up. A file imports only from the files above it in this list, and `mod.rs` is above
-//! the files of its folder:
-//!
-//! 1. `message`: messages, and how a reader checks them;
-//! 2. `cores`, `figures`, `plan`: cores and clocks, medians and quantiles, what a measurement is asked to do;
-//! 3. `channel`: the traits of all channels under test;
-//! 4. `peers`: the channels;
-//! 5. `exchange`: what the two sides of a measurement do, and measurements between threads;
-//! 6. `raw`, `memory`: the limits of the hardware, and the memory of a channel;
-//! 7. `process`: measurements between processes;
-//! 8. `rounds`: how the rows of a table take turns;
-//! 9. `workloads`: the tables and their rows (`spec`, then one file for each kind);
-//! 10. `report`: what is written (`machine`, `tables`, `goals`, `text`, then `plots`, `overview`, `page`);
-//! 11. `main`: the command line.
+//! The README also lists the layers: a file imports only from layers below its own.
 
-use std::io::{self, Write as _};
+use std::fmt::Write as _;
+use std::io::{ErrorKind, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
@@ -37,9 +25,8 @@ mod report;
 mod rounds;
 mod workloads;
 
-use crate::cores::{Cores, SharedCore, Sharing, pin, run_unpinned};
+use crate::cores::{Cores, SharedCore, pin, run_unpinned};
 use crate::figures::quantiles;
-use crate::process::RunFolder;
 use crate::report::{Report, Table};
 use crate::rounds::{Effort, interleave};
 use crate::workloads::TableSpec;
@@ -125,13 +112,13 @@ fn main() -> ExitCode {
             process::run_child(&arguments.next().unwrap_or_default(), workloads::child);
             return ExitCode::SUCCESS;
         }
-        run(&Arguments::parse()).map_or_else(
-            |error| {
-                eprintln!("error: {error}");
-                ExitCode::FAILURE
-            },
-            |()| ExitCode::SUCCESS,
-        )
+        let result = run(&Arguments::parse());
+        process::remove_run_folder();
+        if let Err(error) = result {
+            eprintln!("error: {error}");
+            return ExitCode::FAILURE;
+        }
+        ExitCode::SUCCESS
     };
     let thread = std::thread::Builder::new().stack_size(STACK).spawn(run);
     thread.expect("a thread can be started").join().expect("a panic ends the process")
@@ -142,14 +129,9 @@ fn end_with_the_first_panic() {
     let report = std::panic::take_hook();
     std::panic::set_hook(Box::new(move |info| {
         report(info);
-        process::remove_folder();
+        process::remove_run_folder();
         std::process::exit(101);
     }));
-}
-
-fn end_at_a_signal() {
-    process::remove_folder();
-    std::process::exit(130);
 }
 
 fn run(arguments: &Arguments) -> Result<(), Failure> {
@@ -157,17 +139,14 @@ fn run(arguments: &Arguments) -> Result<(), Failure> {
         let report: Report = serde_json::from_str(&std::fs::read_to_string(file)?)?;
         return write(arguments, &report);
     }
-    if let Err(error) = ctrlc::set_handler(end_at_a_signal) {
-        eprintln!("warning: a signal will leave a folder in /dev/shm behind: {error}");
-    }
+    ctrlc::set_handler(|| {
+        process::remove_run_folder();
+        std::process::exit(130);
+    })?;
     let cores = Cores::choose(&arguments.cores)?;
     let tables = chosen(arguments)?;
     if arguments.list {
-        return match list(&tables) {
-            // The reader of a pipe may have read enough.
-            Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(error.into()),
-            _ => Ok(()),
-        };
+        return list(&tables);
     }
     let report = measure(arguments, cores, &tables)?;
     write(arguments, &report)?;
@@ -192,15 +171,17 @@ fn chosen(arguments: &Arguments) -> Result<Vec<TableSpec>, Failure> {
     if chosen.is_empty() { Err("no table is left; --list names them".into()) } else { Ok(chosen) }
 }
 
-fn list(tables: &[TableSpec]) -> io::Result<()> {
-    let mut out = io::stdout().lock();
+fn list(tables: &[TableSpec]) -> Result<(), Failure> {
+    let mut text = String::new();
     for table in tables {
-        writeln!(out, "{}  --workload {}  --only {}", table.title, table.workload, table.key)?;
-        for row in &table.rows {
-            writeln!(out, "    {}", row.name)?;
-        }
+        writeln!(text, "{}  --workload {}  --only {}", table.title, table.workload, table.key)?;
+        table.rows.iter().try_for_each(|row| writeln!(text, "    {}", row.name))?;
     }
-    Ok(())
+    match std::io::stdout().write_all(text.as_bytes()) {
+        // The reader of a pipe may have read enough.
+        Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(()),
+        result => Ok(result?),
+    }
 }
 
 fn measure(arguments: &Arguments, cores: Cores, specs: &[TableSpec]) -> Result<Report, Failure> {
@@ -213,17 +194,18 @@ fn measure(arguments: &Arguments, cores: Cores, specs: &[TableSpec]) -> Result<R
         smoke: arguments.smoke,
     };
     let (facts, mut warnings) = report::describe(cores);
-    if cores.sharing() == Sharing::Siblings {
-        warnings.push("the two cores are two threads of one physical core".into());
-    } else if cores.sharing() == Sharing::Same {
+    let one_core = cores.producer == cores.consumer;
+    if one_core {
         if !arguments.shared_core && !effort.smoke {
             return Err("both threads would share one core, and figures would say little: \
                         choose two cores with --cores, or continue with --shared-core"
                 .into());
         }
         warnings.push("both threads share one core: figures say little".into());
+    } else if cores.are_siblings() {
+        warnings.push("the two cores are two threads of one physical core".into());
     }
-    let _shared = SharedCore::assume(cores.sharing() == Sharing::Same);
+    let _shared = SharedCore::assume(one_core);
     if effort.smoke {
         run_unpinned();
     }
@@ -236,14 +218,13 @@ fn measure(arguments: &Arguments, cores: Cores, specs: &[TableSpec]) -> Result<R
         warnings.iter().for_each(|warning| println!("warning: {warning}"));
     }
 
-    let folder = RunFolder::new()?;
     let mut tables = Vec::new();
     for spec in specs {
         eprintln!("{:.0} s: {}, {} rows", start.elapsed().as_secs_f64(), spec.key, spec.rows.len());
         // A quick run on a busy machine measures less, instead of taking longer.
         let late = arguments.quick && start.elapsed() > QUICK;
         let effort = if late { Effort { rounds: 1, ..effort } } else { effort };
-        let table = Table::new(spec, &interleave(&spec.rows, &folder, cores, effort));
+        let table = Table::new(spec, &interleave(&spec.rows, cores, effort));
         if effort.smoke {
             println!("{:22} {} rows are right", table.key, table.rows.len());
         } else {
@@ -253,8 +234,7 @@ fn measure(arguments: &Arguments, cores: Cores, specs: &[TableSpec]) -> Result<R
     }
 
     let seconds = start.elapsed().as_secs_f64();
-    let command = std::iter::once("bench".to_owned()).chain(std::env::args().skip(1));
-    let command = command.collect::<Vec<_>>().join(" ");
+    let command = std::env::args().skip(1).fold("bench".to_owned(), |command, next| command + " " + &next);
     let report = Report { facts, command, effort, seconds, warnings, quantiles: quantiles(), tables };
     if !effort.smoke {
         println!("\n{}", report::text("ending.txt", &report)?);

@@ -86,7 +86,6 @@ impl<const N: usize> Source<N> {
         Self { prepared: std::array::from_fn(|variant| Message::new(variant as u64)) }
     }
 
-    /// Room for one message.
     pub(crate) fn place(&mut self) -> &mut Message<N> {
         &mut self.prepared[0]
     }

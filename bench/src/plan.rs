@@ -24,7 +24,6 @@ pub(crate) struct Load {
     pub(crate) readers: usize,
 }
 
-/// What one measurement is asked to do.
 #[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 pub(crate) struct Plan {
     pub(crate) cores: Cores,
@@ -55,7 +54,6 @@ impl Plan {
     }
 }
 
-/// The result of one measurement.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct Sample {
     /// Messages (or round trips, or calls) in the window.

@@ -22,67 +22,53 @@ use crate::plan::{Plan, RowId, Sample};
 /// The first argument of a child.
 pub(crate) const CHILD: &str = "child";
 
-/// The folder of this run, for the code that ends the process.
-static RUN_FOLDER: Mutex<Option<PathBuf>> = Mutex::new(None);
+/// The private folder in shared memory for this run, once a channel needs one.
+static RUN_FOLDER: Mutex<Option<TempDir>> = Mutex::new(None);
 
-/// A private folder in shared memory for this run. It is removed on drop.
-pub(crate) struct RunFolder(TempDir);
-
-impl RunFolder {
-    pub(crate) fn new() -> io::Result<Self> {
-        let folder = tempfile::Builder::new().prefix("tango-bench-").tempdir_in("/dev/shm")?;
-        *RUN_FOLDER.lock().expect("no panic while it is locked") = Some(folder.path().to_owned());
-        Ok(Self(folder))
-    }
-
-    /// Makes an empty folder in it for one channel, which is removed on drop.
-    pub(crate) fn channel(&self, name: &str) -> TempDir {
-        let folder = tempfile::Builder::new().prefix(name).rand_bytes(0).tempdir_in(&self.0);
-        folder.expect("the folder is ours")
-    }
+/// Makes an empty folder for one channel, which is removed on drop.
+pub(crate) fn channel_folder(name: &str) -> TempDir {
+    let in_run_folder = || {
+        let mut run = RUN_FOLDER.lock().expect("no panic while it is locked");
+        if run.is_none() {
+            *run = Some(tempfile::Builder::new().prefix("tango-bench-").tempdir_in("/dev/shm")?);
+        }
+        let run = run.as_ref().expect("it was just made");
+        tempfile::Builder::new().prefix(name).rand_bytes(0).tempdir_in(run)
+    };
+    in_run_folder().expect("a private folder in /dev/shm")
 }
 
-/// Removes the folder of this run, if it has one. For the end of a process that drops nothing.
-pub(crate) fn remove_folder() {
-    if let Some(path) = RUN_FOLDER.lock().ok().and_then(|mut folder| folder.take()) {
-        if let Some(run) = path.file_name().and_then(|name| name.to_str()) {
-            remove_segments(run);
-        }
-        // A folder that stays costs some memory; there is nobody to tell.
-        let _ = std::fs::remove_dir_all(path);
+/// Removes the folder of this run, if it has one. To be called before the process ends: no more folders can be made.
+pub(crate) fn remove_run_folder() {
+    let Ok(mut run) = RUN_FOLDER.lock() else { return };
+    let folder = run.take();
+    std::mem::forget(run);
+    if let Some(name) = folder.as_ref().and_then(|folder| folder.path().file_name()?.to_str()) {
+        remove_segments(name);
     }
 }
 
 /// Messages of `N` bytes from this process to others, which run [`read`].
-pub(crate) fn one_way<C: ProcessChannel<N, D>, const N: usize, const D: usize>(
-    folder: &RunFolder,
-    plan: &Plan,
-) -> Sample {
-    let there = folder.channel("there");
-    let mut tx = C::create(there.path(), plan.readers());
-    let connected = || {
-        C::connect(&mut tx);
-        tx
-    };
-    send_to::<C, N, D, _>(&there, plan, connected).1
+pub(crate) fn one_way<C: ProcessChannel<N, D>, const N: usize, const D: usize>(plan: &Plan) -> Sample {
+    let there = channel_folder("there");
+    let tx = C::create(there.path(), plan.readers());
+    send_to::<C, N, D, _>(tx, C::connect, &there, plan).1
 }
 
 /// The same with observers, which run [`read_lossy`]. The figure is the producer's.
-pub(crate) fn observed<C: Lossy<N, D>, const N: usize, const D: usize>(
-    folder: &RunFolder,
-    plan: &Plan,
-) -> Sample {
-    let there = folder.channel("there");
-    let source = C::make(Some(there.path()));
-    let (span, sample) = send_to::<C, N, D, _>(&there, plan, || C::connect(source));
+pub(crate) fn observed<C: Lossy<N, D>, const N: usize, const D: usize>(plan: &Plan) -> Sample {
+    let there = channel_folder("there");
+    let tx = C::connect(C::make(Some(there.path())));
+    let (span, sample) = send_to::<C, N, D, _>(tx, |_| {}, &there, plan);
     sample.by_the_producer(span, plan)
 }
 
 /// Starts a child for each reader, and sends once all have joined. Returns the producer's time and the readers' sample.
 fn send_to<P: Peer, const N: usize, const D: usize, S: Sender<N>>(
+    mut tx: S,
+    connect: impl FnOnce(&mut S),
     folder: &TempDir,
     plan: &Plan,
-    connected: impl FnOnce() -> S,
 ) -> (Span, Sample) {
     let (cores, shared) = plan.cores.of_readers(plan.readers());
     let _shared = SharedCore::assume(shared);
@@ -92,24 +78,22 @@ fn send_to<P: Peer, const N: usize, const D: usize, S: Sender<N>>(
         child
     };
     let children: Vec<Child> = cores.into_iter().map(start).collect();
-    let span = produce::<P, N, D>(&mut connected(), plan);
+    connect(&mut tx);
+    let span = produce::<P, N, D>(&mut tx, plan);
     let sample = Sample::slowest(children.into_iter().map(Child::finish));
     (span, sample.with_other_side(span, !shared && P::ABOUT.spins))
 }
 
 /// Messages of `N` bytes to another process, which runs [`answer_all`], and back.
-pub(crate) fn round_trip<C: ProcessChannel<N, D>, const N: usize, const D: usize>(
-    folder: &RunFolder,
-    plan: &Plan,
-) -> Sample {
-    let (there, back) = (folder.channel("there"), folder.channel("back"));
+pub(crate) fn round_trip<C: ProcessChannel<N, D>, const N: usize, const D: usize>(plan: &Plan) -> Sample {
+    let (there, back) = (channel_folder("there"), channel_folder("back"));
     let (_, shared) = plan.cores.of_readers(1);
     let mut tx = C::create(there.path(), 1);
     let mut child = Child::start(plan, shared, &[&there, &back]);
     // The child makes the way back, this process joins it, and only then does either side connect.
     child.expect("made");
     let mut rx = C::attach(back.path());
-    child.tell("joined");
+    writeln!(child.input, "joined").expect("the child reads");
     child.expect("ready");
     C::connect(&mut tx);
     let sample = call::<N, D>(&mut tx, &mut rx, plan);
@@ -118,14 +102,13 @@ pub(crate) fn round_trip<C: ProcessChannel<N, D>, const N: usize, const D: usize
 }
 
 /// Memory of a channel, measured in a child, which runs [`memory_of_threads`] or [`memory_of_processes`].
-pub(crate) fn memory(folder: &RunFolder, plan: &Plan) -> Sample {
-    let there = folder.channel("there");
+pub(crate) fn memory(plan: &Plan) -> Sample {
+    let there = channel_folder("there");
     let mut child = Child::start(plan, false, &[&there]);
     child.expect("ready");
     child.finish()
 }
 
-/// A child, as the parent sees it.
 struct Child {
     process: process::Child,
     input: process::ChildStdin,
@@ -152,10 +135,6 @@ impl Child {
 
     fn expect(&mut self, word: &str) {
         assert_eq!(self.line(), word, "the other process did not get as far");
-    }
-
-    fn tell(&mut self, word: &str) {
-        writeln!(self.input, "{word}").expect("the child reads");
     }
 
     fn finish<T: DeserializeOwned>(mut self) -> T {

@@ -17,8 +17,6 @@ use crate::plan::{Load, Plan, RowId, Sample};
 
 /// Round trips of one probe of the distance.
 const PROBE: u64 = 500;
-/// Bytes of shared memory for a word.
-const PAGE: u64 = 4096;
 /// Nanoseconds from the start of the producer to the first message that is due: both threads are running by then.
 const HEAD_START: u64 = 1_000_000;
 
@@ -59,7 +57,7 @@ impl Mapped {
     fn new() -> Self {
         let file = memfd_create(c"tango-bench", MFdFlags::empty()).expect("there is memory for a page");
         let file = File::from(file);
-        file.set_len(PAGE).expect("there is memory for a page");
+        file.set_len(4096).expect("there is memory for a page");
         // SAFETY: the file is known to this function only, so nobody truncates it.
         let maps = unsafe { MmapMut::map_mut(&file).and_then(|map| Ok((map, Mmap::map(&file)?))) };
         let (writable, read_only) = maps.expect("the file is there");
@@ -285,8 +283,7 @@ pub(crate) fn copy_across<const N: usize>(plan: &Plan, slots: usize) -> Sample {
     both(write, check_all, true)
 }
 
-/// One thread on the producer's core, and none on the other. `each` gets the source of the messages, the state of the
-/// work, and the number of the message.
+/// Only the producer. `each` gets the source of the messages, the state of the work, and the number of the message.
 pub(crate) fn alone<const N: usize>(
     plan: &Plan,
     mut each: impl FnMut(&mut Source<N>, &mut u64, u64),

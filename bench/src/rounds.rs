@@ -1,17 +1,11 @@
 //! The rounds of a table: its rows take turns, disturbed measurements are repeated, and ratios are taken within a
 //! round.
 //!
-//! The cores of a virtual machine are not stable. The hypervisor takes time away from a core (steal), and moves a
-//! virtual core to another physical one, which changes the distance between two cores by a factor of up to forty.
-//! Therefore:
-//!
-//! - Each measurement is a fixed number of messages after a warm-up, and records how long its threads had their
-//!   cores. One that lost time is repeated at once.
-//! - The distance between the cores is probed before each measurement: the round trip of an atomic word.
-//! - The rows take turns (A, B, C, A, B, C, ...). A round is discarded and counted if one of its measurements lost
-//!   time in each attempt, or if the distance changed within it.
-//! - A figure is the median over the remaining rounds, with its range. A ratio is taken within each round, and the
-//!   median is that of the ratios.
+//! A hypervisor takes time away from a core (steal), and moves a virtual core to another physical one, which changes the
+//! distance between two cores: the round trip of an atomic word, probed before each measurement. A measurement that
+//! lost time is repeated at once. A round is discarded and counted if one of its measurements lost time in each attempt,
+//! or if the distance changed within it. A figure is the median over the remaining rounds, with its range; a ratio is
+//! taken within each round, and the median is that of the ratios.
 
 use std::time::{Duration, Instant};
 
@@ -21,7 +15,7 @@ use crate::channel::Role;
 use crate::cores::{Cores, stolen};
 use crate::figures::Spread;
 use crate::plan::{Load, Plan, RowId, Sample, Setting};
-use crate::process::{RunFolder, Task};
+use crate::process::Task;
 use crate::raw;
 
 /// A measurement counts if its threads had their cores for at least this part of it.
@@ -62,14 +56,15 @@ pub(crate) struct RowSpec {
     pub(crate) count: Count,
     /// Messages that go round the ring once. The warm-up is two laps.
     pub(crate) lap: u64,
-    /// What a child does for this row, if it has one.
-    pub(crate) child: Option<fn(&Task)>,
+    pub(crate) child: Child,
     pub(crate) run: Run,
     pub(crate) id: RowId,
 }
 
 /// Measures a row.
-pub(crate) type Run = fn(&RunFolder, &Plan) -> Sample;
+pub(crate) type Run = fn(&Plan) -> Sample;
+/// What a child does for a row, if it has one.
+pub(crate) type Child = Option<fn(&Task)>;
 
 impl RowSpec {
     fn plan(&self, cores: Cores, count: u64) -> Plan {
@@ -84,14 +79,14 @@ impl RowSpec {
     }
 
     /// The number of messages that take about a window.
-    fn first_count(&self, folder: &RunFolder, cores: Cores, effort: Effort) -> u64 {
+    fn first_count(&self, cores: Cores, effort: Effort) -> u64 {
         match self.count {
             Count::Fixed(count) => count,
             Count::Due => (effort.window() / self.load.every as f64).ceil() as u64 * self.load.burst,
             Count::Fitting => {
                 let mut count = self.min_count();
                 loop {
-                    let sample = (self.run)(folder, &self.plan(cores, count));
+                    let sample = (self.run)(&self.plan(cores, count));
                     if sample.nanos >= effort.window() / 20.0 || count > MAX_COUNT {
                         return adjusted(count, &sample, effort.window()).max(self.min_count());
                     }
@@ -124,34 +119,41 @@ impl Effort {
 /// The rounds of one table.
 #[derive(Debug, Default)]
 pub(crate) struct Rounds {
-    /// The rounds that count, each with one sample for each row.
-    pub(crate) kept: Vec<Vec<Sample>>,
-    /// The median distance between the cores in each of them.
-    pub(crate) distance: Vec<f64>,
-    /// Rounds that were discarded.
-    pub(crate) thrown: usize,
-    /// Measurements that were repeated.
-    pub(crate) retaken: u32,
-    /// Measurements during which the hypervisor took time away.
-    pub(crate) stolen: u32,
-    /// Kept rounds that were disturbed, and are used because there were not enough others.
-    pub(crate) doubtful: usize,
+    /// The rounds that count.
+    pub(crate) kept: Vec<Round>,
+    pub(crate) disturbances: Disturbances,
 }
 
-struct Round {
-    samples: Vec<Sample>,
-    distance: f64,
+#[derive(Debug)]
+pub(crate) struct Round {
+    /// One for each row.
+    pub(crate) samples: Vec<Sample>,
+    /// The median distance between the cores, in nanoseconds for the round trip of an atomic word.
+    pub(crate) distance: f64,
     /// How much it was disturbed; 0 if it was not. Used to find the least disturbed rounds only.
     trouble: f64,
 }
 
+/// What happened during the measurements of a table.
+#[derive(Clone, Copy, Debug, Default, Serialize, Deserialize)]
+pub(crate) struct Disturbances {
+    /// Rounds that were discarded.
+    thrown: usize,
+    /// Measurements that were repeated.
+    retaken: u32,
+    /// Measurements during which the hypervisor took time away.
+    stolen: u32,
+    /// Kept rounds that were disturbed, and are used because there were not enough others.
+    pub(crate) doubtful: usize,
+}
+
 /// Lets the rows take turns until enough rounds count, or until it takes too long.
-pub(crate) fn interleave(rows: &[RowSpec], folder: &RunFolder, cores: Cores, effort: Effort) -> Rounds {
+pub(crate) fn interleave(rows: &[RowSpec], cores: Cores, effort: Effort) -> Rounds {
     if effort.smoke {
-        return one_round(rows, folder, cores);
+        return one_round(rows, cores);
     }
     let started = Instant::now();
-    let mut counts: Vec<u64> = rows.iter().map(|row| row.first_count(folder, cores, effort)).collect();
+    let mut counts: Vec<u64> = rows.iter().map(|row| row.first_count(cores, effort)).collect();
     // A machine that is never quiet must not make this endless. Anything outside of the windows, such as starting a
     // process, takes about as long as it just did.
     let expected = effort.rounds as f64 * rows.len() as f64 * effort.window_ms / 1e3;
@@ -170,7 +172,7 @@ pub(crate) fn interleave(rows: &[RowSpec], folder: &RunFolder, cores: Cores, eff
         let (mut distances, mut trouble) = (Vec::new(), 0.0);
         for turn in order {
             let (sample, distance, lost) =
-                rounds.measure(&rows[turn], folder, cores, effort, &mut counts[turn], deadline);
+                rounds.measure(&rows[turn], cores, effort, &mut counts[turn], deadline);
             samples[turn] = Some(sample);
             distances.push(distance);
             trouble += lost;
@@ -186,18 +188,15 @@ pub(crate) fn interleave(rows: &[RowSpec], folder: &RunFolder, cores: Cores, eff
     }
     // Too few clean rounds are filled up with the least disturbed ones, and the report says so.
     disturbed.sort_by(|a, b| a.trouble.total_cmp(&b.trouble));
-    rounds.doubtful = enough.saturating_sub(clean.len()).min(disturbed.len());
-    rounds.thrown = disturbed.len() - rounds.doubtful;
-    clean.extend(disturbed.into_iter().take(rounds.doubtful));
-    for round in clean {
-        rounds.distance.push(round.distance);
-        rounds.kept.push(round.samples);
-    }
-    rounds
+    let doubtful = enough.saturating_sub(clean.len()).min(disturbed.len());
+    rounds.disturbances.doubtful = doubtful;
+    rounds.disturbances.thrown = disturbed.len() - doubtful;
+    clean.extend(disturbed.into_iter().take(doubtful));
+    Rounds { kept: clean, ..rounds }
 }
 
 /// Measures each row once, with just enough messages to go round its ring.
-fn one_round(rows: &[RowSpec], folder: &RunFolder, cores: Cores) -> Rounds {
+fn one_round(rows: &[RowSpec], cores: Cores) -> Rounds {
     let sample = |row: &RowSpec| {
         let count = match row.count {
             Count::Fixed(_) => 2,
@@ -205,10 +204,9 @@ fn one_round(rows: &[RowSpec], folder: &RunFolder, cores: Cores) -> Rounds {
             Count::Fitting => 64,
         };
         let lap = row.lap.min(SMOKE_LAP);
-        (row.run)(folder, &Plan { warm: lap + lap / 8, ..row.plan(cores, count) })
+        (row.run)(&Plan { warm: lap + lap / 8, ..row.plan(cores, count) })
     };
-    let kept = vec![rows.iter().map(sample).collect()];
-    Rounds { kept, distance: vec![raw::distance(cores)], ..Rounds::default() }
+    Rounds::one(rows.iter().map(sample).collect(), raw::distance(cores))
 }
 
 /// The number of messages that fill a window at the speed of this sample, which had `count`.
@@ -217,12 +215,16 @@ fn adjusted(count: u64, sample: &Sample, window: f64) -> u64 {
 }
 
 impl Rounds {
+    /// A single round without disturbances.
+    pub(crate) fn one(samples: Vec<Sample>, distance: f64) -> Self {
+        Self { kept: vec![Round { samples, distance, trouble: 0.0 }], ..Self::default() }
+    }
+
     /// Measures a row, several times if it lost time. Returns a sample, the distance between the cores, and how much the
     /// sample was disturbed.
     fn measure(
         &mut self,
         row: &RowSpec,
-        folder: &RunFolder,
         cores: Cores,
         effort: Effort,
         count: &mut u64,
@@ -234,9 +236,9 @@ impl Rounds {
             attempt += 1;
             let distance = raw::distance(cores);
             let stolen_before = stolen(cores);
-            let sample = (row.run)(folder, &row.plan(cores, *count));
+            let sample = (row.run)(&row.plan(cores, *count));
             let stolen_ticks = stolen(cores) - stolen_before;
-            self.stolen += u32::from(stolen_ticks > 0);
+            self.disturbances.stolen += u32::from(stolen_ticks > 0);
             let mut clean = stolen_ticks == 0 && sample.on_core >= MIN_ON_CORE;
             if let Count::Fitting = row.count {
                 // If the cores have moved, the next window needs another number of messages.
@@ -252,13 +254,8 @@ impl Rounds {
                 let trouble = 1.0 + stolen_ticks as f64 + (1.0 - sample.on_core) * 100.0;
                 return (sample, distance, trouble);
             }
-            self.retaken += 1;
+            self.disturbances.retaken += 1;
         }
-    }
-
-    /// The figures of one row.
-    pub(crate) fn figure(&self, row: usize) -> Spread {
-        self.over(|round| round[row].figure)
     }
 
     /// The figure of row `a` divided by that of row `b`, within each round.
@@ -267,7 +264,7 @@ impl Rounds {
     }
 
     pub(crate) fn over(&self, value: impl Fn(&[Sample]) -> f64) -> Spread {
-        let values: Vec<f64> = self.kept.iter().map(|round| value(round)).collect();
+        let values: Vec<f64> = self.kept.iter().map(|round| value(&round.samples)).collect();
         Spread::of(&values)
     }
 }
@@ -280,8 +277,9 @@ mod tests {
     #[test]
     fn ratios_are_taken_within_a_round() {
         let sample = |nanos| Sample::window(1, Span { nanos, on_core: 1.0 }, 0);
-        let kept = vec![vec![sample(1.0), sample(2.0)], vec![sample(10.0), sample(30.0)]];
-        assert_eq!(Rounds { kept, ..Rounds::default() }.ratio(1, 0).median, 2.5);
+        let mut rounds = Rounds::one(vec![sample(1.0), sample(2.0)], 100.0);
+        rounds.kept.extend(Rounds::one(vec![sample(10.0), sample(30.0)], 100.0).kept);
+        assert_eq!(rounds.ratio(1, 0).median, 2.5);
     }
 
     #[test]

@@ -7,16 +7,12 @@
 
 use std::path::Path;
 
-use iceoryx2::port::listener::Listener;
-use iceoryx2::port::notifier::Notifier;
-use iceoryx2::port::publisher::Publisher;
-use iceoryx2::port::subscriber::Subscriber;
-use iceoryx2::port::update_connections::UpdateConnections;
+use iceoryx2::port::{
+    listener::Listener, notifier::Notifier, publisher::Publisher, subscriber::Subscriber,
+    update_connections::UpdateConnections,
+};
 use iceoryx2::prelude::*;
-use iceoryx2::service::builder::event::Builder as EventBuilder;
-use iceoryx2::service::builder::publish_subscribe::Builder as ServiceBuilder;
-use iceoryx2::service::port_factory::event;
-use iceoryx2::service::port_factory::publish_subscribe::PortFactory;
+use iceoryx2::service::port_factory::{event, publish_subscribe::PortFactory};
 
 use crate::channel::{About, ProcessChannel, peer, receiver, sender};
 use crate::message::Message;
@@ -52,7 +48,9 @@ impl<const N: usize, const D: usize> ProcessChannel<N, D> for Iceoryx2 {
 
     fn create(folder: &Path, readers: usize) -> Self::Sender {
         let node = node(folder);
-        let service = service(&node)
+        let service = node
+            .service_builder(&name())
+            .publish_subscribe::<Message<N>>()
             .enable_safe_overflow(false)
             .subscriber_max_buffer_size(D)
             .history_size(0)
@@ -67,7 +65,11 @@ impl<const N: usize, const D: usize> ProcessChannel<N, D> for Iceoryx2 {
 
     fn attach(folder: &Path) -> Self::Receiver {
         let node = node(folder);
-        let service = service(&node).open().expect("the publisher has made it");
+        let service = node
+            .service_builder(&name())
+            .publish_subscribe::<Message<N>>()
+            .open()
+            .expect("the publisher has made it");
         let subscriber = service.subscriber_builder().create().expect("room for each subscriber");
         Port { port: subscriber, node, _service: service }
     }
@@ -91,14 +93,14 @@ impl<const N: usize, const D: usize> ProcessChannel<N, D> for Iceoryx2Event {
 
     fn create(folder: &Path, readers: usize) -> Self::Sender {
         let half = <Iceoryx2 as ProcessChannel<N, D>>::create(folder, readers);
-        let service = event_service(&half.node).create().expect("an event service");
+        let service = half.node.service_builder(&name()).event().create().expect("an event service");
         let events = service.notifier_builder().create().expect("the only notifier");
         WithEvents { half, events, _service: service }
     }
 
     fn attach(folder: &Path) -> Self::Receiver {
         let half = <Iceoryx2 as ProcessChannel<N, D>>::attach(folder);
-        let service = event_service(&half.node).open().expect("the publisher has made it");
+        let service = half.node.service_builder(&name()).event().open().expect("the publisher has made it");
         let events = service.listener_builder().create().expect("room for each listener");
         WithEvents { half, events, _service: service }
     }
@@ -110,14 +112,6 @@ impl<const N: usize, const D: usize> ProcessChannel<N, D> for Iceoryx2Event {
 
 fn name() -> ServiceName {
     "tango-bench".try_into().expect("a name for a service")
-}
-
-fn service<const N: usize>(node: &Node<Service>) -> ServiceBuilder<Message<N>, (), Service> {
-    node.service_builder(&name()).publish_subscribe::<Message<N>>()
-}
-
-fn event_service(node: &Node<Service>) -> EventBuilder<Service> {
-    node.service_builder(&name()).event()
 }
 
 fn node(folder: &Path) -> Node<Service> {

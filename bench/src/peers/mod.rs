@@ -1,8 +1,5 @@
-//! The channels under test, grouped by kind.
-//!
-//! To add one, declare it with [`peer!`](crate::channel::peer), implement [`Pair`](crate::channel::Pair) or
-//! [`Channel`](crate::channel::Channel) (between threads) or [`ProcessChannel`](crate::channel::ProcessChannel)
-//! and its halves, and add it to [`visit_threads`] or [`visit_processes`]. Every workload then has rows for it.
+//! The channels under test, grouped by kind. To add one, declare it with `peer!`, implement `Pair` or `Channel` (between
+//! threads) or `ProcessChannel` and its halves, and add it to a function below. Every workload then has rows for it.
 
 mod disruptor;
 mod iceoryx2;
@@ -15,19 +12,19 @@ mod tango;
 mod values;
 
 pub(crate) use self::disruptor::Disruptor;
-pub(crate) use self::iceoryx2::{Iceoryx2, Iceoryx2Event, remove_segments};
+pub(crate) use self::iceoryx2::{Iceoryx2, remove_segments};
 pub(crate) use self::published::Published;
-pub(crate) use self::ringfire::{Ringfire, RingfireLossy, RingfireParked};
+pub(crate) use self::ringfire::{Ringfire, RingfireLossy};
 pub(crate) use self::rings::RtrbForEach;
-pub(crate) use self::shaq::ShaqParked;
-pub(crate) use self::stream::{Pipe, UnixSocket};
-pub(crate) use self::tango::{
-    Tango, TangoLoan, TangoMade, TangoObserver, TangoWaiting, TangoWritable, unread,
-};
+pub(crate) use self::tango::{Tango, TangoLoan, TangoMade, TangoObserver, TangoWaiting, unread};
 pub(crate) use self::values::{CrossbeamBlocking, FlumeBlocking, KanalBlocking, SyncChannelBlocking};
 
+use self::iceoryx2::Iceoryx2Event;
+use self::ringfire::RingfireParked;
 use self::rings::{Bbqueue, Heapless, Ringbuf, Rtrb};
-use self::shaq::Shaq;
+use self::shaq::{Shaq, ShaqParked};
+use self::stream::{Pipe, UnixSocket};
+use self::tango::TangoWritable;
 use self::values::{CrossbeamTry, FlumeTry, KanalTry, SyncChannelTry};
 use crate::channel::{ProcessVisitor, Visitor};
 

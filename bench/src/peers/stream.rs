@@ -75,22 +75,18 @@ pub(crate) struct Writer {
     bytes: Vec<u8>,
 }
 
-impl Writer {
-    fn stream(&self) -> &File {
-        self.stream.as_ref().expect("it is connected")
-    }
-}
-
 sender!(
     Writer,
     |tx, message| {
-        tx.stream().write_all(&message.0).expect("the reader lives");
+        let stream = tx.stream.as_mut().expect("it is connected");
+        stream.write_all(&message.0).expect("the reader lives");
         true
     },
     |tx, messages| {
         tx.bytes.clear();
         messages.iter().for_each(|message| tx.bytes.extend_from_slice(&message.0));
-        tx.stream().write_all(&tx.bytes).expect("the reader lives");
+        let stream = tx.stream.as_mut().expect("it is connected");
+        stream.write_all(&tx.bytes).expect("the reader lives");
         messages.len()
     }
 );

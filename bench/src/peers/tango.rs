@@ -13,7 +13,6 @@ use crate::message::{Source, batch_size, fill};
 
 const ABOUT: About = About { role: Role::Tango, ..About::unversioned("tango") };
 const BATCH: &str = "publish_batch, poll_batch";
-/// How [`TangoWaiting`] waits.
 const WAIT: Wait = Wait::Park;
 /// The name of the one link in its folder.
 const NAME: &str = "link";

@@ -5,89 +5,60 @@ use serde::{Deserialize, Serialize};
 
 use super::tables::{Report, Row, Table};
 use crate::figures::Spread;
-use crate::plan::Setting;
 use crate::workloads::COPY;
-
-/// Our rows: their names, with one message a call and with batches, and what goals call them.
-const OURS: [(Setting, &str, [&str; 2]); 3] = [
-    (Setting::Threads, "threads", ["tango", "tango, batches"]),
-    (Setting::Processes, "processes", ["tango, 2 processes", "tango, batches, 2 processes"]),
-    (
-        Setting::Processes,
-        "processes, mapped writable",
-        ["tango, mapped writable, 2 processes", "tango, mapped writable, batches, 2 processes"],
-    ),
-];
 
 /// An entry of `goals.json`.
 #[derive(Deserialize)]
 struct Entry {
-    /// The key of the table.
     table: String,
-    /// What is compared.
     what: String,
-    /// Our row. If there is none, each of [`OURS`] has a goal.
-    ours: Option<String>,
-    /// `best peer`, `best batch peer`, `limit`, or the name of a row.
+    ours: String,
+    /// The other row: `best peer` (of the same setting, with or without batches), `limit`, or a name.
     against: String,
-    /// The smallest ratio that reaches the goal, for each of our rows.
-    wanted: Vec<f64>,
+    /// The smallest ratio that reaches the goal.
+    wanted: f64,
 }
 
-/// One goal, and what was found.
 #[derive(Debug, Serialize)]
 pub(crate) struct Goal {
-    pub(crate) what: String,
+    what: String,
     /// The key of its table.
     key: String,
     /// The row that ours is compared with.
-    pub(crate) against: String,
-    pub(crate) wanted: f64,
-    pub(crate) found: Spread,
-    pub(crate) reached: bool,
-    pub(crate) verdict: String,
+    against: String,
+    wanted: f64,
+    found: Spread,
+    reached: bool,
+    verdict: String,
 }
 
 /// All goals whose rows were measured.
 pub(crate) fn goals(report: &Report) -> Vec<Goal> {
     let entries: Vec<Entry> = serde_json::from_str(include_str!("goals.json")).expect("it is valid");
-    entries.iter().flat_map(|entry| found(report, entry)).collect()
+    entries.into_iter().filter_map(|entry| found(report, entry)).collect()
 }
 
-fn found(report: &Report, entry: &Entry) -> Vec<Goal> {
-    let Some(table) = report.table(&entry.table) else { return Vec::new() };
-    let batch = entry.against == "best batch peer";
-    let ours: Vec<(Setting, String, &str)> = match &entry.ours {
-        Some(row) => vec![(Setting::Threads, entry.what.clone(), row)],
-        None => OURS
-            .iter()
-            .map(|(setting, kind, rows)| {
-                (*setting, format!("{}, {kind}", entry.what), rows[usize::from(batch)])
-            })
-            .collect(),
+fn found(report: &Report, Entry { table, what, ours, against, wanted }: Entry) -> Option<Goal> {
+    let table = report.table(&table)?;
+    let ours = table.row(&ours)?;
+    let (other, bound) = match against.as_str() {
+        "best peer" => {
+            let peer = table.best_peer(ours.setting, ours.batch)?;
+            (peer, bound(table, peer))
+        }
+        "limit" => (table.limit()?, None),
+        name => (table.row(name)?, None),
     };
-    let goals = ours.into_iter().zip(&entry.wanted).filter_map(|((setting, what, ours), &wanted)| {
-        let ours = table.row(ours)?;
-        let (other, bound) = match entry.against.as_str() {
-            "best peer" | "best batch peer" => {
-                let (peer, _) = table.best(setting, batch)?;
-                (peer, bound(table, peer))
-            }
-            "limit" => (table.limit()?, None),
-            name => (table.row(name)?, None),
-        };
-        let found = ratio(ours, other);
-        Some(Goal {
-            what,
-            key: table.key.clone(),
-            against: other.name.clone(),
-            wanted,
-            found,
-            reached: found.median >= wanted,
-            verdict: verdict(found.median, wanted, bound, table.doubtful > 0),
-        })
-    });
-    goals.collect()
+    let found = ratio(ours, other);
+    Some(Goal {
+        what,
+        key: table.key.clone(),
+        against: other.name.clone(),
+        wanted,
+        found,
+        reached: found.median >= wanted,
+        verdict: verdict(found.median, wanted, bound, table.disturbances.doubtful > 0),
+    })
 }
 
 /// The ratio that the best possible channel would have to this peer, where it is known, and what that channel is.
@@ -143,14 +114,14 @@ mod tests {
     fn goals_name_rows_that_are_measured() {
         let tables = workloads::all();
         let entries: Vec<Entry> = serde_json::from_str(include_str!("goals.json")).expect("it is valid");
-        for Entry { table, ours, against, wanted, .. } in entries {
+        for Entry { table, ours, against, .. } in entries {
             let rows = &tables.iter().find(|spec| spec.key == table).expect("a table").rows;
             let has = |name: &str| rows.iter().any(|row| row.name == name);
-            let ours = ours.map_or(OURS.map(|ours| ours.2[0].to_owned()).to_vec(), |row| vec![row]);
-            assert_eq!(ours.len(), wanted.len(), "{table}");
-            assert!(ours.iter().all(|name| has(name)), "{ours:?} in {table}");
-            let special = ["best peer", "best batch peer", "limit"].contains(&against.as_str());
-            assert!(special || has(&against), "{against} in {table}");
+            assert!(has(&ours), "{ours} in {table}");
+            assert!(
+                ["best peer", "limit"].contains(&against.as_str()) || has(&against),
+                "{against} in {table}"
+            );
         }
     }
 }

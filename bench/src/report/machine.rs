@@ -4,6 +4,9 @@ use std::process::Command;
 
 use crate::cores::Cores;
 
+/// Where the kernel describes a core, without its number.
+const CPU: &str = "/sys/devices/system/cpu/cpu";
+
 /// Facts about this machine and this build with their names, and warnings about what makes figures less certain.
 pub(crate) fn describe(cores: Cores) -> (Vec<(String, String)>, Vec<String>) {
     let cpuinfo = read("/proc/cpuinfo");
@@ -22,7 +25,7 @@ pub(crate) fn describe(cores: Cores) -> (Vec<(String, String)>, Vec<String>) {
     if let Ok(kibibytes) = memory.trim_end_matches(" kB").parse::<f64>() {
         system += &format!(", {:.0} GiB of memory", kibibytes / f64::from(1 << 20));
     }
-    let governor = read(&format!("{}/cpufreq/scaling_governor", cpu(cores.producer)));
+    let governor = read(&format!("{CPU}{}/cpufreq/scaling_governor", cores.producer));
     if !governor.is_empty() {
         system += &format!(", frequency governor {governor}");
     }
@@ -50,15 +53,11 @@ fn read(path: &str) -> String {
     std::fs::read_to_string(path).unwrap_or_default().trim().to_owned()
 }
 
-fn cpu(core: usize) -> String {
-    format!("/sys/devices/system/cpu/cpu{core}")
-}
-
 /// The data caches of a core, as the kernel describes them.
 fn caches(core: usize) -> Vec<String> {
     (0..)
         .map(|index| {
-            let of = |name| read(&format!("{}/cache/index{index}/{name}", cpu(core)));
+            let of = |name| read(&format!("{CPU}{core}/cache/index{index}/{name}"));
             (of("level"), of("type"), of("size"), of("shared_cpu_list"))
         })
         .take_while(|(level, ..)| !level.is_empty())

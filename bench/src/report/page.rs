@@ -85,6 +85,37 @@ fn columns(lines: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::cores::Span;
+    use crate::figures::quantiles;
+    use crate::plan::Sample;
+    use crate::rounds::{Effort, Rounds, RowSpec};
+    use crate::workloads;
+
+    #[test]
+    fn all_texts_can_be_written_and_the_short_report_has_all_tables() {
+        let span = Span { nanos: 1.0, on_core: 1.0 };
+        let sample = |_: &RowSpec| Sample { wrong: 1, lost: 1, ..Sample::timed(&[100, 200], span, 0) };
+        let measured = |spec: &workloads::TableSpec| {
+            Table::new(spec, &Rounds::one(spec.rows.iter().map(sample).collect(), 20.0))
+        };
+        let report = Report {
+            facts: vec![("commit".into(), "0".into())],
+            command: "bench".into(),
+            effort: Effort { rounds: 1, window_ms: 1.0, patience: 1.0, smoke: false },
+            seconds: 1.0,
+            warnings: vec!["none".into()],
+            quantiles: quantiles(),
+            tables: workloads::all().iter().map(measured).collect(),
+        };
+        for template in ["ending.txt", "page.html", "readme.md"] {
+            assert!(!text(template, &report).expect(template).is_empty());
+        }
+        let short = text("report.md", &report).expect("report.md");
+        for table in &report.tables {
+            assert!(super::table(table).expect("table.txt").contains(&table.title));
+            assert!(short.contains(&table.key.replace('-', " ")), "{} is missing", table.key);
+        }
+    }
 
     #[test]
     fn cells_are_aligned_in_columns() {

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use crate::channel::Role;
 use crate::figures::Spread;
 use crate::plan::{Sample, Setting};
-use crate::rounds::{Effort, Rounds, RowSpec};
+use crate::rounds::{Disturbances, Effort, Rounds, RowSpec};
 use crate::workloads::{TableSpec, Unit};
 
 /// Everything that a run has measured.
@@ -28,7 +28,6 @@ impl Report {
     }
 }
 
-/// One table.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct Table {
     pub(crate) key: String,
@@ -39,19 +38,12 @@ pub(crate) struct Table {
     pub(crate) rows: Vec<Row>,
     /// Rounds behind the figures.
     pub(crate) rounds: usize,
-    /// Rounds that were discarded.
-    pub(crate) thrown: usize,
-    /// Measurements that were repeated.
-    pub(crate) retaken: u32,
-    /// Measurements during which the hypervisor took time away.
-    pub(crate) stolen: u32,
-    /// Rounds behind the figures that were disturbed.
-    pub(crate) doubtful: usize,
+    #[serde(flatten)]
+    pub(crate) disturbances: Disturbances,
     /// Nanoseconds for the round trip of an atomic word between the cores during these measurements.
     pub(crate) distance: Spread,
 }
 
-/// One row.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct Row {
     pub(crate) name: String,
@@ -86,7 +78,7 @@ impl Table {
                 ours.role == Role::Tango && ours.setting == row.setting && ours.load.batch == row.load.batch
             });
             let compared = matches!(row.role, Role::Peer | Role::Published);
-            let samples: Vec<&Sample> = rounds.kept.iter().map(|round| &round[i]).collect();
+            let samples: Vec<&Sample> = rounds.kept.iter().map(|round| &round.samples[i]).collect();
             let quantiles = samples.first().map_or(0, |sample| sample.latencies.len());
             let latency = |quantile: usize| rounds.over(|round| round[i].latencies[quantile] as f64).median;
             Row {
@@ -95,7 +87,7 @@ impl Table {
                 role: row.role,
                 batch: row.load.batch,
                 note: row.note.clone(),
-                value: rounds.figure(i).map(|figure| spec.in_unit(figure)),
+                value: rounds.over(|round| round[i].figure).map(|figure| spec.in_unit(figure)),
                 tango: ours.filter(|_| compared).map(|ours| rounds.ratio(i, ours)),
                 times_limit: limit.filter(|&limit| limit != i).map(|limit| rounds.ratio(i, limit)),
                 wrong: samples.iter().map(|sample| sample.wrong).sum(),
@@ -114,11 +106,8 @@ impl Table {
             at: spec.at,
             rows: specs.iter().enumerate().map(row).collect(),
             rounds: rounds.kept.len(),
-            thrown: rounds.thrown,
-            retaken: rounds.retaken,
-            stolen: rounds.stolen,
-            doubtful: rounds.doubtful,
-            distance: Spread::of(&rounds.distance),
+            disturbances: rounds.disturbances,
+            distance: Spread::of(&rounds.kept.iter().map(|round| round.distance).collect::<Vec<_>>()),
         }
     }
 
@@ -128,13 +117,13 @@ impl Table {
         self.rows.iter().filter(fatal).map(|row| format!("{} ({})", row.name, self.key))
     }
 
-    /// The best peer of one kind, and how many times as good ours was.
-    pub(crate) fn best(&self, setting: Setting, batch: bool) -> Option<(&Row, Spread)> {
-        self.rows
-            .iter()
-            .filter(|row| row.role == Role::Peer && row.setting == setting && row.batch == batch)
-            .filter_map(|row| Some((row, row.tango?)))
-            .min_by(|a, b| a.1.median.total_cmp(&b.1.median))
+    /// The peer of this kind to which our ratio is the lowest.
+    pub(crate) fn best_peer(&self, setting: Setting, batch: bool) -> Option<&Row> {
+        let peers = self.rows.iter().filter(|row| row.role == Role::Peer && row.tango.is_some());
+        let ratio = |row: &&Row| row.tango.map_or(f64::INFINITY, |ratio| ratio.median);
+        peers
+            .filter(|row| row.setting == setting && row.batch == batch)
+            .min_by(|a, b| ratio(a).total_cmp(&ratio(b)))
     }
 
     pub(crate) fn row(&self, name: &str) -> Option<&Row> {

@@ -2,7 +2,7 @@
 //! the producer's messages, not the sum over the readers. Peers that pass each message to one reader only have no
 //! row, except `rtrb` with a ring for each reader, which is what its users do.
 
-use super::spec::{Child, OneWay, Rows, TableSpec, Unit, row_name};
+use super::spec::{OneWay, Rows, TableSpec, Unit, row_name};
 use super::throughput::produce_unread;
 use crate::channel::{DEPTH, FanOut, Lossy, Peer, ProcessChannel, Role};
 use crate::cores::Cores;
@@ -10,7 +10,7 @@ use crate::exchange;
 use crate::peers::{Disruptor, Iceoryx2, Ringfire, RingfireLossy, RtrbForEach, Tango, TangoObserver};
 use crate::plan::{Load, Setting};
 use crate::process;
-use crate::rounds::Run;
+use crate::rounds::{Child, Run};
 
 const READERS: [usize; 4] = [1, 2, 4, 8];
 /// The row of a producer without observers.
@@ -38,9 +38,9 @@ fn observing(readers: usize) -> TableSpec {
     let mut rows = rows_for(readers).limit(&none_reads, produce_unread::<64, DEPTH>);
     rows = rows.extra(NONE_ATTACHED, produce_unread::<64, DEPTH>);
     rows.rows[1].load.readers = 0;
-    let on_heap: Run = |_, plan| exchange::observed::<TangoObserver, 64, DEPTH>(None, plan);
-    let in_shared_memory: Run = |folder, plan| {
-        let there = folder.channel("there");
+    let on_heap: Run = |plan| exchange::observed::<TangoObserver, 64, DEPTH>(None, plan);
+    let in_shared_memory: Run = |plan| {
+        let there = process::channel_folder("there");
         exchange::observed::<RingfireLossy, 64, DEPTH>(Some(there.path()), plan)
     };
     rows = with::<TangoObserver>(rows, Setting::Threads, on_heap, None);
@@ -55,7 +55,7 @@ fn rows_for(readers: usize) -> FanOutRows {
 }
 
 fn threads<C: FanOut<64, DEPTH>>(rows: FanOutRows) -> FanOutRows {
-    with::<C>(rows, Setting::Threads, |_, plan| exchange::fan_out::<C, 64, DEPTH>(plan), None)
+    with::<C>(rows, Setting::Threads, exchange::fan_out::<C, 64, DEPTH>, None)
 }
 
 fn processes<C: ProcessChannel<64, DEPTH>>(rows: FanOutRows) -> FanOutRows {

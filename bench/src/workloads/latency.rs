@@ -11,8 +11,6 @@ use crate::peers::{
 use crate::plan::Load;
 use crate::raw;
 
-/// The row of an atomic word that travels as the messages of a channel do, each in a slot of its own.
-const SLOTS: &str = "raw: an atomic word each way, in a new slot each time";
 /// Most nanoseconds of random work of either side before it sends: two intervals between polls.
 const JITTER: f64 = 54.0;
 /// Nanoseconds between calls.
@@ -31,9 +29,9 @@ pub(super) fn round_trips() -> Vec<TableSpec> {
 fn round_trip<const N: usize>() -> TableSpec {
     let load = Load { jitter: steps_of_work(JITTER), ..Load::default() };
     let rows = Rows::<RoundTrip, N, DEPTH> { load, ..Rows::new() }
-        .limit("raw: an atomic word each way", |_, plan| raw::round_trip(plan, 1))
-        .extra(SLOTS, |_, plan| raw::round_trip(plan, DEPTH))
-        .extra("raw: an atomic word each way, mapped read-only", |_, plan| raw::round_trip_read_only(plan))
+        .limit("raw: an atomic word each way", |plan| raw::round_trip(plan, 1))
+        .extra("raw: an atomic word each way, in a new slot each time", |plan| raw::round_trip(plan, DEPTH))
+        .extra("raw: an atomic word each way, mapped read-only", raw::round_trip_read_only)
         .all();
     let title = format!("Round trip, {}, one after the other", bytes(N));
     TableSpec::new("round-trip", format!("round-trip-{N}"), title, Unit::RoundTrip, N as f64, rows.rows)
@@ -67,7 +65,7 @@ pub(super) fn bursts() -> Vec<TableSpec> {
 
 fn on_schedule(workload: &'static str, key: String, title: String, (burst, every): (u64, u64)) -> TableSpec {
     let rows = Rows::<OneWay, 64, DEPTH>::scheduled(burst, every)
-        .limit("raw: an atomic word", |_, plan| raw::word_on_schedule(plan))
+        .limit("raw: an atomic word", raw::word_on_schedule)
         .all();
     TableSpec::new(workload, key, title, Unit::Latency, burst as f64 * 1e9 / every as f64, rows.rows)
 }
@@ -75,7 +73,7 @@ fn on_schedule(workload: &'static str, key: String, title: String, (burst, every
 /// Readers that sleep until a message arrives. The note says how much of a core the reader used meanwhile.
 pub(super) fn parked() -> Vec<TableSpec> {
     let mut rows = Rows::<OneWay, 64, DEPTH>::scheduled(1, PARKED)
-        .limit("raw: a futex", |_, plan| raw::futex_on_schedule(plan))
+        .limit("raw: a futex", raw::futex_on_schedule)
         .thread::<TangoWaiting>()
         .thread::<CrossbeamBlocking>()
         .thread::<KanalBlocking>()

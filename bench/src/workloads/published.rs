@@ -5,13 +5,12 @@
 use std::marker::PhantomData;
 use std::time::Instant;
 
-use super::spec::{Child, OneWay, RoundTrip, Rows, TableSpec, Unit, Way};
+use super::spec::{OneWay, RoundTrip, Rows, TableSpec, Unit, Way};
 use crate::channel::{Channel, ProcessChannel};
 use crate::cores::Span;
 use crate::peers::Published;
 use crate::plan::{Plan, Sample};
-use crate::process::RunFolder;
-use crate::rounds::Run;
+use crate::rounds::{Child, Run};
 
 pub(super) fn all() -> Vec<TableSpec> {
     vec![
@@ -50,24 +49,20 @@ impl<W: Way<N, D>, const MESSAGES: u64, const N: usize, const D: usize> Way<N, D
     for FromScratch<W, MESSAGES>
 {
     fn threads<C: Channel<N, D>>() -> (Run, Child) {
-        (from_scratch::<W, C, MESSAGES, N, D>, None)
+        let from_scratch: Run = |plan| {
+            let (run, _) = W::threads::<C>();
+            let once = Plan { warm: 0, count: MESSAGES, ..*plan };
+            let times = plan.count.div_ceil(MESSAGES);
+            let start = Instant::now();
+            let wrong = (0..times).map(|_| run(&once).wrong).sum();
+            let nanos = start.elapsed().as_nanos() as f64;
+            // Threads that are being started are not on their cores yet.
+            Sample::window(times * MESSAGES, Span { nanos, on_core: 1.0 }, wrong)
+        };
+        (from_scratch, None)
     }
 
     fn processes<C: ProcessChannel<N, D>>() -> (Run, Child) {
         unreachable!("the published crate works between threads only")
     }
-}
-
-fn from_scratch<W: Way<N, D>, C: Channel<N, D>, const MESSAGES: u64, const N: usize, const D: usize>(
-    folder: &RunFolder,
-    plan: &Plan,
-) -> Sample {
-    let (run, _) = W::threads::<C>();
-    let once = Plan { warm: 0, count: MESSAGES, ..*plan };
-    let times = plan.count.div_ceil(MESSAGES);
-    let start = Instant::now();
-    let wrong = (0..times).map(|_| run(folder, &once).wrong).sum();
-    let nanos = start.elapsed().as_nanos() as f64;
-    // Threads that are being started are not on their cores yet.
-    Sample::window(times * MESSAGES, Span { nanos, on_core: 1.0 }, wrong)
 }

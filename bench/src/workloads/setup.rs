@@ -2,22 +2,19 @@
 
 use std::time::Instant;
 
-use super::spec::{Child, Rows, TableSpec, Unit, Way, bytes, row_name};
+use super::spec::{Rows, TableSpec, Unit, Way, bytes, row_name};
 use crate::channel::{Channel, DEPTH, Lossy, ProcessChannel, Role};
 use crate::cores::Span;
 use crate::peers::{RingfireLossy, TangoObserver};
 use crate::plan::{Plan, Sample, Setting};
-use crate::process::{self, RunFolder};
-use crate::rounds::Run;
+use crate::process;
+use crate::rounds::{Child, Run};
 
 /// Calls in a sample.
 const CALLS: u64 = 16;
 
-/// Making a channel.
 struct Make;
-/// Joining a channel in shared memory as a reader.
 struct Join;
-/// The memory of a channel.
 struct Memory;
 
 pub(super) fn attach() -> Vec<TableSpec> {
@@ -35,9 +32,9 @@ pub(super) fn attach() -> Vec<TableSpec> {
 /// Adds a row for joining as a reader that the producer does not wait for.
 fn observer<C: Lossy<64, DEPTH>>(rows: Rows<Join, 64, DEPTH>) -> Rows<Join, 64, DEPTH> {
     let name = row_name(&C::ABOUT.title(), Setting::Processes, false);
-    let join: Run = |folder, plan| {
+    let join: Run = |plan| {
         calls(plan, || {
-            let there = folder.channel("there");
+            let there = process::channel_folder("there");
             let _source = C::make(Some(there.path()));
             time(|| C::attach(there.path())).1
         })
@@ -59,11 +56,11 @@ fn time<T>(call: impl FnOnce() -> T) -> (T, f64) {
 
 impl<const N: usize, const D: usize> Way<N, D> for Make {
     fn threads<C: Channel<N, D>>() -> (Run, Child) {
-        (|_, plan| calls(plan, make::<C, N, D>), None)
+        (|plan| calls(plan, make::<C, N, D>), None)
     }
 
     fn processes<C: ProcessChannel<N, D>>() -> (Run, Child) {
-        (|folder, plan| calls(plan, || make_and_join::<C, N, D>(folder).0), None)
+        (|plan| calls(plan, || make_and_join::<C, N, D>().0), None)
     }
 }
 
@@ -73,7 +70,7 @@ impl<const N: usize, const D: usize> Way<N, D> for Join {
     }
 
     fn processes<C: ProcessChannel<N, D>>() -> (Run, Child) {
-        (|folder, plan| calls(plan, || make_and_join::<C, N, D>(folder).1), None)
+        (|plan| calls(plan, || make_and_join::<C, N, D>().1), None)
     }
 }
 
@@ -86,8 +83,8 @@ fn make<C: Channel<N, D>, const N: usize, const D: usize>() -> f64 {
 }
 
 /// Nanoseconds of making a channel, and of joining it.
-fn make_and_join<C: ProcessChannel<N, D>, const N: usize, const D: usize>(folder: &RunFolder) -> (f64, f64) {
-    let there = folder.channel("there");
+fn make_and_join<C: ProcessChannel<N, D>, const N: usize, const D: usize>() -> (f64, f64) {
+    let there = process::channel_folder("there");
     let (mut tx, made) = time(|| C::create(there.path(), 1));
     let (_rx, joined) = time(|| C::attach(there.path()));
     C::connect(&mut tx);

@@ -8,8 +8,8 @@ use crate::channel::{About, Channel, ProcessChannel, ProcessVisitor, Role, Visit
 use crate::exchange;
 use crate::peers::{visit_processes, visit_threads};
 use crate::plan::{Load, RowId, Setting};
-use crate::process::{self, Task};
-use crate::rounds::{Count, RowSpec, Run};
+use crate::process;
+use crate::rounds::{Child, Count, RowSpec, Run};
 
 /// The unit of a table. The templates of the report have its names.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -86,9 +86,6 @@ pub(super) trait Way<const N: usize, const D: usize>: 'static {
     fn processes<C: ProcessChannel<N, D>>() -> (Run, Child);
 }
 
-/// What a child does for a row, if it has one.
-pub(super) type Child = Option<fn(&Task)>;
-
 /// Messages one way.
 pub(super) struct OneWay;
 /// Messages there and back.
@@ -96,7 +93,7 @@ pub(super) struct RoundTrip;
 
 impl<const N: usize, const D: usize> Way<N, D> for OneWay {
     fn threads<C: Channel<N, D>>() -> (Run, Child) {
-        (|_, plan| exchange::one_way::<C, N, D>(plan), None)
+        (exchange::one_way::<C, N, D>, None)
     }
 
     fn processes<C: ProcessChannel<N, D>>() -> (Run, Child) {
@@ -106,7 +103,7 @@ impl<const N: usize, const D: usize> Way<N, D> for OneWay {
 
 impl<const N: usize, const D: usize> Way<N, D> for RoundTrip {
     fn threads<C: Channel<N, D>>() -> (Run, Child) {
-        (|_, plan| exchange::round_trip::<C, N, D>(plan), None)
+        (exchange::round_trip::<C, N, D>, None)
     }
 
     fn processes<C: ProcessChannel<N, D>>() -> (Run, Child) {
@@ -249,7 +246,7 @@ mod tests {
     #[test]
     fn peers_are_chosen_by_name_and_limits_stay() {
         let table = || {
-            let raw: Run = |_, _| unreachable!("nothing is measured");
+            let raw: Run = |_| unreachable!("nothing is measured");
             let rows = Rows::<OneWay, 8, DEPTH>::new().limit("raw", raw).all().rows;
             TableSpec::new("x", "x", "", Unit::RoundTrip, 0.0, rows)
         };

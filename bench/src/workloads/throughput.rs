@@ -1,18 +1,16 @@
 //! How many messages get through: by size; with a producer that works, so that the consumer keeps up; with a
 //! consumer that works, so that the ring stays full; and with a ring that does not fit into the caches.
 
-use super::spec::{Child, OneWay, Rows, TableSpec, Unit, bytes, row_name};
+use super::spec::{OneWay, Rows, TableSpec, Unit, bytes, row_name};
 use crate::channel::{DEEP, DEPTH, Peer, Role, SHALLOW, Sender};
 use crate::exchange;
 use crate::message::steps_of_work;
 use crate::peers::{TangoLoan, TangoMade, TangoObserver, unread};
 use crate::plan::{Load, Plan, Sample, Setting};
-use crate::process::{self, RunFolder};
+use crate::process;
 use crate::raw;
-use crate::rounds::Run;
+use crate::rounds::{Child, Run};
 
-/// Nanoseconds of a producer's work between two messages, little and more.
-const PRODUCER_WORK: [f64; 2] = [7.0, 45.0];
 /// Nanoseconds of a slow consumer's work for each message.
 const CONSUMER_WORK: f64 = 150.0;
 /// The row with the limit for channels that copy each message once.
@@ -36,13 +34,13 @@ fn of_size<const N: usize, const D: usize>() -> TableSpec {
     // elsewhere.
     if const { N >= 1024 } {
         rows = rows
-            .extra(&TangoLoan::ABOUT.title(), |_, plan| exchange::one_way::<TangoLoan, N, D>(plan))
-            .extra(&TangoMade::ABOUT.title(), |_, plan| exchange::one_way::<TangoMade, N, D>(plan));
+            .extra(&TangoLoan::ABOUT.title(), exchange::one_way::<TangoLoan, N, D>)
+            .extra(&TangoMade::ABOUT.title(), exchange::one_way::<TangoMade, N, D>);
     }
     let observers = TangoObserver::ABOUT.title();
     let processes: (Run, Child) =
         (process::observed::<TangoObserver, N, D>, Some(process::read_lossy::<TangoObserver, N, D>));
-    let rows = rows.extra(&observers, |_, plan| exchange::observed::<TangoObserver, N, D>(None, plan)).with(
+    let rows = rows.extra(&observers, |plan| exchange::observed::<TangoObserver, N, D>(None, plan)).with(
         &row_name(&observers, Setting::Processes, false),
         Setting::Threads,
         Role::Extra,
@@ -56,13 +54,13 @@ fn of_size<const N: usize, const D: usize>() -> TableSpec {
 fn with_limits<const N: usize, const D: usize>() -> Rows<OneWay, N, D> {
     Rows { batches: true, ..Rows::new() }
         .limit("raw: tango's producer, nobody reads", produce_unread::<N, D>)
-        .extra("raw: a copy into a ring, nobody reads", |_, plan| raw::copy::<N>(plan, D))
-        .extra(COPY, |_, plan| raw::copy_across::<N>(plan, D))
+        .extra("raw: a copy into a ring, nobody reads", |plan| raw::copy::<N>(plan, D))
+        .extra(COPY, |plan| raw::copy_across::<N>(plan, D))
         .all()
 }
 
 /// Our producer alone, perhaps with observers attached that do not read.
-pub(super) fn produce_unread<const N: usize, const D: usize>(_: &RunFolder, plan: &Plan) -> Sample {
+pub(super) fn produce_unread<const N: usize, const D: usize>(plan: &Plan) -> Sample {
     let (mut tx, _attached) = unread::<N, D>(plan.load.readers);
     raw::alone::<N>(plan, |source, _, number| tx.send(source.message(number)))
 }
@@ -79,19 +77,17 @@ pub(super) fn working() -> Vec<TableSpec> {
     let table = |key: &str, nanos: f64| {
         let load = Load { producer_work: steps_of_work(nanos), ..Load::default() };
         let rows = Rows::<OneWay, 64, DEPTH> { load, batches: true, ..Rows::new() };
-        let limit: Run = |_, plan| raw::producer_work_alone::<64>(plan);
-        let rows = rows.limit("raw: the work alone", limit).all().rows;
+        let rows = rows.limit("raw: the work alone", raw::producer_work_alone::<64>).all().rows;
         let title = format!("Throughput, 64 bytes, {nanos} ns of work before each message");
         TableSpec::new("working", format!("working-{key}"), title, Unit::MillionPerSecond, nanos, rows)
     };
-    vec![table("little", PRODUCER_WORK[0]), table("more", PRODUCER_WORK[1])]
+    vec![table("little", 7.0), table("more", 45.0)]
 }
 
 pub(super) fn slow_consumer() -> Vec<TableSpec> {
     let load = Load { consumer_work: steps_of_work(CONSUMER_WORK), ..Load::default() };
     let rows = Rows::<OneWay, 64, DEPTH> { load, batches: true, ..Rows::new() };
-    let limit: Run = |_, plan| raw::consumer_work_alone::<64>(plan);
-    let rows = rows.limit("raw: the consumer's work alone", limit).all().rows;
+    let rows = rows.limit("raw: the consumer's work alone", raw::consumer_work_alone::<64>).all().rows;
     let title =
         format!("Throughput, 64 bytes, {CONSUMER_WORK} ns of work after each message: the ring stays full");
     let (key, unit) = ("slow-consumer", Unit::MillionPerSecond);
