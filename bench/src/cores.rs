@@ -25,11 +25,11 @@ impl Cores {
         let available = available()?;
         let (producer, consumer) = match (asked, available.as_slice()) {
             (&[producer, consumer], _) => (producer, consumer),
-            (_, &[first, ref rest @ ..]) => {
+            (&[], &[first, ref rest @ ..]) => {
                 let apart = rest.iter().find(|&&core| siblings(core) != siblings(first));
                 (first, *apart.or(rest.first()).unwrap_or(&first))
             }
-            (_, []) => return Err(io::Error::other("no core is available")),
+            _ => return Err(io::Error::other("two cores are needed, for example --cores 2,3")),
         };
         match [producer, consumer].iter().find(|core| !available.contains(core)) {
             Some(core) => Err(io::Error::other(format!("core {core} is not available: {available:?} are"))),

@@ -1,7 +1,7 @@
 //! Measures rust-tango side by side with its peers, and with what the hardware does without a channel. The README
 //! beside `Cargo.toml` says what is measured and how to read it.
 //!
-//! The README also lists the layers: a file imports only from layers below its own.
+//! It also lists the layers: a file imports only from the layers below its own.
 
 use std::fmt::Write as _;
 use std::io::{ErrorKind, Write as _};
@@ -39,7 +39,7 @@ const QUICK: Duration = Duration::from_secs(75);
 
 /// Measure rust-tango side by side with its peers, and with what the hardware does without a channel
 #[derive(Parser)]
-#[command(version)]
+#[command(version, after_help = include_str!("examples.txt"))]
 struct Arguments {
     /// Use shorter windows and fewer rounds: under two minutes, less certain
     #[arg(long)]
@@ -74,7 +74,7 @@ struct Arguments {
     list: bool,
 
     /// Run the producer on core P and the consumer on core C, for example 2,3 [default: the first two that differ]
-    #[arg(long, value_name = "P,C", value_delimiter = ',', num_args = 2)]
+    #[arg(long, value_name = "P,C", value_delimiter = ',')]
     cores: Vec<usize>,
 
     /// Measure even if both threads share one core, although figures then say little
