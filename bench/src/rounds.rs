@@ -138,13 +138,13 @@ pub(crate) struct Round {
 #[derive(Clone, Copy, Debug, Default, Serialize, Deserialize)]
 pub(crate) struct Disturbances {
     /// Rounds that were discarded.
-    thrown: usize,
+    discarded: usize,
     /// Measurements that were repeated.
-    retaken: u32,
+    repeated: u32,
     /// Measurements during which the hypervisor took time away.
     stolen: u32,
     /// Kept rounds that were disturbed, and are used because there were not enough others.
-    pub(crate) doubtful: usize,
+    pub(crate) disturbed: usize,
 }
 
 /// Lets the rows take turns until enough rounds count, or until it takes too long.
@@ -188,10 +188,10 @@ pub(crate) fn interleave(rows: &[RowSpec], cores: Cores, effort: Effort) -> Roun
     }
     // Too few clean rounds are filled up with the least disturbed ones, and the report says so.
     disturbed.sort_by(|a, b| a.trouble.total_cmp(&b.trouble));
-    let doubtful = enough.saturating_sub(clean.len()).min(disturbed.len());
-    rounds.disturbances.doubtful = doubtful;
-    rounds.disturbances.thrown = disturbed.len() - doubtful;
-    clean.extend(disturbed.into_iter().take(doubtful));
+    let kept_anyway = enough.saturating_sub(clean.len()).min(disturbed.len());
+    rounds.disturbances.disturbed = kept_anyway;
+    rounds.disturbances.discarded = disturbed.len() - kept_anyway;
+    clean.extend(disturbed.into_iter().take(kept_anyway));
     Rounds { kept: clean, ..rounds }
 }
 
@@ -254,7 +254,7 @@ impl Rounds {
                 let trouble = 1.0 + stolen_ticks as f64 + (1.0 - sample.on_core) * 100.0;
                 return (sample, distance, trouble);
             }
-            self.disturbances.retaken += 1;
+            self.disturbances.repeated += 1;
         }
     }
 

@@ -57,7 +57,7 @@ fn found(report: &Report, Entry { table, what, ours, against, wanted }: Entry) -
         wanted,
         found,
         reached: found.median >= wanted,
-        verdict: verdict(found.median, wanted, bound, table.disturbances.doubtful > 0),
+        verdict: verdict(found.median, wanted, bound, table.disturbances.disturbed > 0),
     })
 }
 
