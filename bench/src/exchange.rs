@@ -1,149 +1,134 @@
-//! What the two sides of a measurement do, whatever the channel: one sends numbered messages, the other
-//! checks them; or one calls and the other answers. Without a schedule they go as fast as they can; with
-//! one, each message is due at a time that does not depend on how the others fared, and its latency counts
-//! from then.
+//! What the two sides of a measurement do, whatever the channel: one sends numbered messages and the other checks
+//! them, or one calls and the other answers. Without a schedule they go as fast as they can. With a schedule, each
+//! message is due at a time that depends only on its number, and its latency counts from then.
 
 use std::hint::black_box;
+use std::iter::repeat_n;
 use std::ops::Range;
-use std::thread::{self, Scope, ScopedJoinHandle};
+use std::path::Path;
+use std::thread::{self, ScopedJoinHandle};
 
-use crate::message::{Batch, Hesitation, Source, batch_size, is_right, number_of, work};
-use crate::method::{Plan, Sample, Span, Stopwatch, now, pause, pin, spawn};
-use crate::peers::{Channel, FanOut, Lossy, Observed, Observer, Peer, Receiver, Sender, Waits};
+use crate::channel::{Channel, DEPTH, FanOut, Lossy, Observed, Observer, Peer, Receiver, Sender};
+use crate::cores::{SharedCore, Span, Stopwatch, now, pause, pin, spawn};
+use crate::message::{Batch, Jitter, Source, batch_size, is_correct, number_of, work};
+use crate::plan::{Load, Plan, Sample};
 
-/// From the end of the warm-up to the first message that is due.
+/// Nanoseconds from the end of the warm-up to the first message that is due.
 const HEAD_START: u64 = 200_000;
 
-/// Sends the messages of the plan as fast as they go, by the calls of `P` that its load says. The calling
-/// thread moves to the producer's core.
-pub(crate) fn produce<P: Peer, const N: usize>(tx: &mut impl Sender<N>, plan: &Plan) -> Span {
+/// Whether there are measurements on a schedule with these messages. Others are not compiled.
+pub(crate) const fn has_schedule<const N: usize, const D: usize>() -> bool {
+    N == 64 && D == DEPTH
+}
+
+/// Sends the messages of the plan from the producer's core, as the load of the plan says.
+pub(crate) fn produce<P: Peer, const N: usize, const D: usize>(tx: &mut impl Sender<N>, plan: &Plan) -> Span {
     pin(plan.cores.producer);
     let watch = Stopwatch::start();
-    // In two steps, so that loops that are never used are not compiled either.
-    #[allow(clippy::collapsible_if)]
-    if const { P::ABOUT.batch.is_some() } {
-        if plan.load.batch {
-            send_batches(tx, &mut Batch::new(), 0..plan.total(), plan.load.work);
-            return watch.stop();
-        }
+    // A constant condition comes first, so that loops that are never used are not compiled.
+    if const { has_schedule::<N, D>() } && plan.load.every > 0 {
+        send_on_schedule(tx, plan);
+        return watch.stop();
     }
-    send(tx, &mut Source::new(), 0..plan.total(), plan.load.work);
+    if const { P::ABOUT.batch.is_some() } && plan.load.batch {
+        send_batches(tx, &mut Batch::new(), 0..plan.total(), plan.load.producer_work);
+        return watch.stop();
+    }
+    send(tx, &mut Source::new(), 0..plan.total(), plan.load.producer_work);
     watch.stop()
 }
 
-/// The same with nobody reading: the window begins after the warm-up.
-pub(crate) fn produce_alone<const N: usize>(tx: &mut impl Sender<N>, plan: &Plan) -> Sample {
-    pin(plan.cores.producer);
-    let mut source = Source::new();
-    send(tx, &mut source, 0..plan.warm, plan.load.work);
+/// Receives and checks the messages of the plan on the consumer's core. The window is what follows the warm-up.
+pub(crate) fn consume<P: Peer, const N: usize, const D: usize>(
+    rx: &mut impl Receiver<N>,
+    plan: &Plan,
+) -> Sample {
+    pin(plan.cores.consumer);
+    if const { has_schedule::<N, D>() } && plan.load.every > 0 {
+        return receive_on_schedule(rx, plan);
+    }
+    let work = plan.load.consumer_work;
+    if const { P::ABOUT.batch.is_some() } && plan.load.batch {
+        let (wrong_before, ahead) = receive_batches(rx, 0..plan.warm, work);
+        let watch = Stopwatch::start();
+        let (wrong, _) = receive_batches(rx, plan.warm + ahead..plan.total(), work);
+        return Sample::window(plan.count - ahead, watch.stop(), wrong_before + wrong);
+    }
+    let mut wrong = receive(rx, 0..plan.warm, work);
     let watch = Stopwatch::start();
-    send(tx, &mut source, plan.warm..plan.total(), plan.load.work);
-    Sample::window(plan.count, watch.stop(), 0)
+    wrong += receive(rx, plan.warm..plan.total(), work);
+    Sample::window(plan.count, watch.stop(), wrong)
 }
 
-/// Sends each message when it is due. The one before the first carries the time of the first.
-pub(crate) fn produce_on_time<const N: usize>(tx: &mut impl Sender<N>, plan: &Plan) -> Span {
-    pin(plan.cores.producer);
-    let watch = Stopwatch::start();
+/// Sends each message when it is due. The message before the first carries the time at which the first is due.
+fn send_on_schedule<const N: usize>(tx: &mut impl Sender<N>, plan: &Plan) {
     let mut source = Source::new();
     send(tx, &mut source, 0..plan.warm, 0);
     let start = now() + HEAD_START;
     tx.send(source.message(start));
-    for (number, due) in Schedule::new(plan, start) {
+    for (number, due) in schedule(plan, start) {
         wait_until(due);
         tx.send(source.message(number));
     }
-    watch.stop()
 }
 
-/// Receives and checks the messages of the plan; the window is what follows the warm-up. The calling
-/// thread moves to the consumer's core.
-pub(crate) fn consume<P: Peer, const N: usize>(rx: &mut impl Receiver<N>, plan: &Plan) -> Sample {
-    pin(plan.cores.consumer);
-    #[allow(clippy::collapsible_if)]
-    if const { P::ABOUT.batch.is_some() } {
-        if plan.load.batch {
-            let (wrong_before, ahead) = receive_batches(rx, 0..plan.warm, plan.load.chore);
-            let watch = Stopwatch::start();
-            let (wrong, _) = receive_batches(rx, plan.warm + ahead..plan.total(), plan.load.chore);
-            return Sample::window(plan.count - ahead, watch.stop(), wrong_before + wrong);
-        }
-    }
-    let mut wrong = receive(rx, 0..plan.warm, plan.load.chore);
-    let watch = Stopwatch::start();
-    wrong += receive(rx, plan.warm..plan.total(), plan.load.chore);
-    Sample::window(plan.count, watch.stop(), wrong)
-}
-
-/// Receives and checks each message, and says how long after it was due that was.
-pub(crate) fn consume_on_time<const N: usize>(rx: &mut impl Receiver<N>, plan: &Plan) -> Sample {
-    pin(plan.cores.consumer);
+/// Receives and checks each message, and measures the time since it was due.
+fn receive_on_schedule<const N: usize>(rx: &mut impl Receiver<N>, plan: &Plan) -> Sample {
     let mut latencies = vec![u32::MAX; plan.count as usize];
     let mut wrong = receive(rx, 0..plan.warm, 0);
-    let Some(start) = rx.receive(number_of::<N>) else {
-        panic!("the message with the starting time arrived wrong");
-    };
+    let start = rx.receive(number_of::<N>).expect("the message with the starting time is correct");
     let watch = Stopwatch::start();
-    for ((number, due), latency) in Schedule::new(plan, start).zip(&mut latencies) {
-        wrong += u64::from(!rx.receive(|bytes| is_right::<N>(bytes, number)));
+    for ((number, due), latency) in schedule(plan, start).zip(&mut latencies) {
+        wrong += u64::from(!rx.receive(|bytes| is_correct::<N>(bytes, number)));
         *latency = since(due);
     }
     Sample::timed(&latencies, watch.stop(), wrong)
 }
 
-/// Calls and waits for the answer, for each message of the plan.
-pub(crate) fn call<const N: usize>(
+/// Calls and waits for the answer, for each message of the plan, on the producer's core.
+pub(crate) fn call<const N: usize, const D: usize>(
     tx: &mut impl Sender<N>,
     rx: &mut impl Receiver<N>,
     plan: &Plan,
 ) -> Sample {
     pin(plan.cores.producer);
-    let mut wrong = there_and_back(tx, rx, 0..plan.warm, plan.load.hesitation);
+    let mut wrong = send_and_receive(tx, rx, 0..plan.warm, plan.load.jitter);
+    if const { has_schedule::<N, D>() } && plan.load.every > 0 {
+        let mut latencies = vec![u32::MAX; plan.count as usize];
+        let mut source = Source::new();
+        let watch = Stopwatch::start();
+        for ((number, due), latency) in schedule(plan, now() + HEAD_START).zip(&mut latencies) {
+            wait_until(due);
+            tx.send(source.message(number));
+            wrong += u64::from(!rx.receive(|bytes| is_correct::<N>(bytes, number)));
+            *latency = since(due);
+        }
+        return Sample::timed(&latencies, watch.stop(), wrong);
+    }
     let watch = Stopwatch::start();
-    wrong += there_and_back(tx, rx, plan.warm..plan.total(), plan.load.hesitation);
-    Sample::window(plan.count, without_hesitation(watch.stop(), plan), wrong)
+    wrong += send_and_receive(tx, rx, plan.warm..plan.total(), plan.load.jitter);
+    Sample::window(plan.count, without_jitter(watch.stop(), plan), wrong)
 }
 
-/// A window of round trips without the time in which both sides hesitated. (Of the shorter of two tries: the core may
-/// do something else in one of them.)
-pub(crate) fn without_hesitation(span: Span, plan: &Plan) -> Span {
-    let most = plan.load.hesitation;
-    if most == 0 {
+/// A window of round trips without the time of the random work of both sides. That is measured twice, and the
+/// shorter time counts, because the core may be interrupted during one of them.
+pub(crate) fn without_jitter(span: Span, plan: &Plan) -> Span {
+    if plan.load.jitter == 0 {
         return span;
     }
-    let hesitate = || {
-        let mut hesitation = Hesitation::new(most);
+    let delays = || {
+        let mut jitter = Jitter::new(plan.load.jitter);
         let watch = Stopwatch::start();
         for number in plan.warm..plan.total() {
-            hesitation.before_call(number);
-            hesitation.before_answer(number);
+            jitter.delay(number);
+            jitter.delay(!number);
         }
         watch.stop().nanos
     };
-    Span { nanos: span.nanos - hesitate().min(hesitate()), ..span }
+    Span { nanos: span.nanos - delays().min(delays()), ..span }
 }
 
-/// Calls when it is due, and says how long after that the answer came.
-pub(crate) fn call_on_time<const N: usize>(
-    tx: &mut impl Sender<N>,
-    rx: &mut impl Receiver<N>,
-    plan: &Plan,
-) -> Sample {
-    pin(plan.cores.producer);
-    let mut wrong = there_and_back(tx, rx, 0..plan.warm, 0);
-    let mut latencies = vec![u32::MAX; plan.count as usize];
-    let mut source = Source::new();
-    let watch = Stopwatch::start();
-    for ((number, due), latency) in Schedule::new(plan, now() + HEAD_START).zip(&mut latencies) {
-        wait_until(due);
-        tx.send(source.message(number));
-        wrong += u64::from(!rx.receive(|bytes| is_right::<N>(bytes, number)));
-        *latency = since(due);
-    }
-    Sample::timed(&latencies, watch.stop(), wrong)
-}
-
-/// Answers each message of the plan with itself.
+/// Answers each message of the plan with itself, on the consumer's core.
 pub(crate) fn answer<const N: usize>(
     rx: &mut impl Receiver<N>,
     tx: &mut impl Sender<N>,
@@ -153,95 +138,105 @@ pub(crate) fn answer<const N: usize>(
     let watch = Stopwatch::start();
     let mut source = Source::new();
     let reply = source.place();
-    let mut hesitation = Hesitation::new(plan.load.hesitation);
+    let mut jitter = Jitter::new(plan.load.jitter);
     for number in 0..plan.total() {
-        reply.0 = rx.receive(|bytes| *<&[u8; N]>::try_from(bytes).expect("an answer is as long as the call"));
-        hesitation.before_answer(number);
+        reply.0 = rx.receive(|bytes| *<&[u8; N]>::try_from(bytes).expect("calls and answers have one size"));
+        // Negated, so that the delay differs from that of the call.
+        jitter.delay(!number);
         tx.send(reply);
     }
     watch.stop()
 }
 
-/// Reads what it can of a producer that does not know of it. The window is what follows the warm-up, in
-/// positions; those that it missed count as lost. The calling thread moves to the consumer's core.
+/// Reads what it can of a producer that does not wait, on the consumer's core. The window is the range of numbers
+/// after the warm-up; the missing ones count as lost.
 pub(crate) fn observe<const N: usize>(rx: &mut impl Observer<N>, plan: &Plan) -> Sample {
     pin(plan.cores.consumer);
-    let mut seen = Seen::default();
-    while seen.position < plan.warm {
-        seen.look::<N>(rx);
-    }
-    let (begin, before) = (seen.position, seen.messages);
-    let watch = Stopwatch::start();
-    while seen.position < plan.total() {
-        seen.look::<N>(rx);
-    }
-    let span = watch.stop();
-    let (passed, messages) = (seen.position - begin, seen.messages - before);
-    Sample { lost: passed - messages, ..Sample::window(messages, span, seen.wrong) }
-}
-
-/// What an observer has seen so far.
-#[derive(Clone, Copy, Default)]
-struct Seen {
-    /// Number of the message that it looks for next.
-    position: u64,
-    messages: u64,
-    wrong: u64,
-}
-
-impl Seen {
-    #[inline(always)]
-    fn look<const N: usize>(&mut self, rx: &mut impl Observer<N>) {
-        let Self { position, messages, wrong } = self;
-        let seen = rx.observe(|number, bytes| {
-            *wrong += u64::from(!is_right::<N>(bytes, number) || number < *position);
-            *messages += 1;
-            *position = number + 1;
-        });
-        match seen {
-            Observed::Message => {}
-            Observed::Nothing => pause(),
-            Observed::Lapped(next) => self.position = next,
+    let (mut next, mut messages, mut wrong) = (0, 0, 0);
+    let mut read_until = |end: u64| {
+        while next < end {
+            let observed = rx.observe(|number, bytes| {
+                wrong += u64::from(!is_correct::<N>(bytes, number) || number < next);
+                messages += 1;
+                next = number + 1;
+            });
+            match observed {
+                Observed::Message => {}
+                Observed::Nothing => pause(),
+                Observed::Lapped(number) => next = number,
+            }
         }
-    }
+        (next, messages)
+    };
+    let (begin, before) = read_until(plan.warm);
+    let watch = Stopwatch::start();
+    let (end, after) = read_until(plan.total());
+    let span = watch.stop();
+    let messages = after - before;
+    Sample { lost: end - begin - messages, ..Sample::window(messages, span, wrong) }
 }
 
-/// Messages of `N` bytes from one thread to another, as fast as they go.
+/// Messages of `N` bytes from one thread to another.
 pub(crate) fn one_way<C: Channel<N, D>, const N: usize, const D: usize>(plan: &Plan) -> Sample {
     let mut storage = C::storage();
-    let (mut tx, mut rx) = Apart::both(C::split(&mut storage));
-    let spins = C::ABOUT.waits == Waits::Spins;
-    both(|| produce::<C, N>(&mut tx.0, plan), || consume::<C, N>(&mut rx.0, plan), spins)
+    let (tx, rx) = C::split(&mut storage);
+    send_to::<C, N, D, _>(tx, vec![rx], plan, consume::<C, N, D>).1
 }
 
-/// Messages of `N` bytes from one thread to another, each when it is due.
-pub(crate) fn one_way_on_time<C: Channel<N, D>, const N: usize, const D: usize>(plan: &Plan) -> Sample {
-    let mut storage = C::storage();
-    let (mut tx, mut rx) = Apart::both(C::split(&mut storage));
-    let spins = C::ABOUT.waits == Waits::Spins;
-    both(|| produce_on_time(&mut tx.0, plan), || consume_on_time(&mut rx.0, plan), spins)
+/// One thread sends, and each of several others gets everything.
+pub(crate) fn fan_out<C: FanOut<N, D>, const N: usize, const D: usize>(plan: &Plan) -> Sample {
+    let (tx, receivers) = C::open(plan.readers());
+    send_to::<C, N, D, _>(tx, receivers, plan, consume::<C, N, D>).1
 }
 
-/// Messages of `N` bytes there and back, over two channels, one after the other.
+/// One thread sends, and several others observe it. The figure is the producer's.
+pub(crate) fn observed<C: Lossy<N, D>, const N: usize, const D: usize>(
+    folder: Option<&Path>,
+    plan: &Plan,
+) -> Sample {
+    let source = C::make(folder);
+    let observers: Vec<_> = (0..plan.readers()).map(|_| C::observe(&source)).collect();
+    let (span, sample) = send_to::<C, N, D, _>(C::connect(source), observers, plan, observe::<N>);
+    sample.by_the_producer(span, plan)
+}
+
+/// Runs each reader and the producer in threads of their own. Returns the producer's time and the readers' sample.
+fn send_to<P: Peer, const N: usize, const D: usize, R: Send>(
+    tx: impl Sender<N> + Send,
+    readers: Vec<R>,
+    plan: &Plan,
+    read: impl Fn(&mut R, &Plan) -> Sample + Copy + Send,
+) -> (Span, Sample) {
+    let (cores, shared) = plan.cores.of_readers(readers.len());
+    let _shared = SharedCore::assume(shared);
+    let (readers, mut tx) = (readers.into_iter().map(Apart), Apart(tx));
+    thread::scope(|scope| {
+        let start = |(mut reader, core): (Apart<R>, usize)| {
+            spawn(scope, move || {
+                // Captures the aligned place, not only the reader in it.
+                let place = &mut reader;
+                read(&mut place.0, &plan.with_consumer(core))
+            })
+        };
+        let readers: Vec<_> = readers.zip(cores).map(start).collect();
+        let producer = spawn(scope, || produce::<P, N, D>(&mut tx.0, plan));
+        let span = join(producer);
+        let sample = Sample::slowest(readers.into_iter().map(join));
+        (span, sample.with_other_side(span, !shared && P::ABOUT.spins))
+    })
+}
+
+/// Messages of `N` bytes there and back, over two channels.
 pub(crate) fn round_trip<C: Channel<N, D>, const N: usize, const D: usize>(plan: &Plan) -> Sample {
     let (mut storage_there, mut storage_back) = (C::storage(), C::storage());
     let (mut tx, mut rx_there) = Apart::both(C::split(&mut storage_there));
     let (mut tx_back, mut rx) = Apart::both(C::split(&mut storage_back));
-    let spins = C::ABOUT.waits == Waits::Spins;
-    both(|| answer(&mut rx_there.0, &mut tx_back.0, plan), || call(&mut tx.0, &mut rx.0, plan), spins)
+    let answer = || answer(&mut rx_there.0, &mut tx_back.0, plan);
+    both(answer, || call::<N, D>(&mut tx.0, &mut rx.0, plan), C::ABOUT.spins)
 }
 
-/// Messages of `N` bytes there and back, each when it is due.
-pub(crate) fn round_trip_on_time<C: Channel<N, D>, const N: usize, const D: usize>(plan: &Plan) -> Sample {
-    let (mut storage_there, mut storage_back) = (C::storage(), C::storage());
-    let (mut tx, mut rx_there) = Apart::both(C::split(&mut storage_there));
-    let (mut tx_back, mut rx) = Apart::both(C::split(&mut storage_back));
-    let spins = C::ABOUT.waits == Waits::Spins;
-    both(|| answer(&mut rx_there.0, &mut tx_back.0, plan), || call_on_time(&mut tx.0, &mut rx.0, plan), spins)
-}
-
-/// One half of a channel, in cache lines of its own: halves that keep notes in themselves and lie side by side on the
-/// stack of who made them would take those from each other.
+/// One half of a channel in cache lines of its own. Halves that store state in themselves and lie side by side on
+/// the stack would share lines.
 #[repr(align(128))]
 struct Apart<T>(T);
 
@@ -251,8 +246,8 @@ impl<T> Apart<T> {
     }
 }
 
-/// Two threads, of which the second measures.
-fn both(
+/// Runs both sides, each in a thread. The second one measures.
+pub(crate) fn both(
     other: impl FnOnce() -> Span + Send,
     measuring: impl FnOnce() -> Sample + Send,
     spins: bool,
@@ -260,127 +255,37 @@ fn both(
     thread::scope(|scope| {
         let other = spawn(scope, other);
         let measuring = spawn(scope, measuring);
-        let span = other.join().expect("a panic ends the process");
-        let sample = measuring.join().expect("a panic ends the process");
-        sample.with_other_side(span, spins)
+        let span = join(other);
+        join(measuring).with_other_side(span, spins)
     })
 }
 
-/// A thread for each reader, with a core of `cores`, and with the reader in a place of its own.
-fn each_on_a_core<'scope, R: Send + 'scope>(
-    scope: &'scope Scope<'scope, '_>,
-    readers: Vec<R>,
-    cores: impl IntoIterator<Item = usize>,
-    read: impl Fn(&mut R, usize) -> Sample + Copy + Send + 'scope,
-) -> Vec<ScopedJoinHandle<'scope, Sample>> {
-    let start = |(mut reader, core): (Apart<R>, usize)| {
-        spawn(scope, move || {
-            // The place moves along, not only what is in it.
-            let whole = &mut reader;
-            read(&mut whole.0, core)
-        })
-    };
-    readers.into_iter().map(Apart).zip(cores).map(start).collect()
+fn join<T>(thread: ScopedJoinHandle<'_, T>) -> T {
+    thread.join().expect("a panic ends the process")
 }
 
-/// One thread sends, and each of several others gets everything.
-pub(crate) fn fan_out<C: FanOut<N, D>, const N: usize, const D: usize>(
-    plan: &Plan,
-    readers: usize,
-) -> Sample {
-    let (tx, receivers) = C::open(readers);
-    let mut tx = Apart(tx);
-    let (cores, shared) = plan.cores.of_readers(readers);
-    thread::scope(|scope| {
-        let producer = spawn(scope, || produce::<C, N>(&mut tx.0, plan));
-        let consume = |rx: &mut _, core| consume::<C, N>(rx, &plan.with_consumer(core));
-        let consumers = each_on_a_core(scope, receivers, cores, consume);
-        let span = producer.join().expect("a panic ends the process");
-        let samples = consumers.into_iter().map(|thread| thread.join().expect("a panic ends the process"));
-        slowest(samples).with_other_side(span, !shared)
-    })
-}
-
-/// One thread sends, and several others observe it.
-pub(crate) fn observed<C: Lossy<N, D>, const N: usize, const D: usize>(
-    source: C::Source,
-    plan: &Plan,
-    readers: usize,
-) -> Sample {
-    let observers: Vec<_> = (0..readers).map(|_| C::observe(&source)).collect();
-    let (cores, shared) = plan.cores.of_readers(readers);
-    let mut tx = Apart(C::connect(source));
-    thread::scope(|scope| {
-        let observe = |rx: &mut _, core| observe(rx, &plan.with_consumer(core));
-        let consumers = each_on_a_core(scope, observers, cores, observe);
-        let producer = spawn(scope, || produce::<C, N>(&mut tx.0, plan));
-        let span = producer.join().expect("a panic ends the process");
-        let samples = consumers.into_iter().map(|thread| thread.join().expect("a panic ends the process"));
-        // What counts is how fast the producer is.
-        let readers = slowest(samples).with_other_side(span, !shared);
-        readers.by_the_producer(span, plan)
-    })
-}
-
-/// The sample of the reader that took the longest, with what went wrong for any of them.
-pub(crate) fn slowest(samples: impl Iterator<Item = Sample>) -> Sample {
-    samples
-        .reduce(|a, b| {
-            let (wrong, lost) = (a.wrong + b.wrong, a.lost + b.lost);
-            let messages = a.messages + b.messages;
-            let on_core = a.on_core.min(b.on_core);
-            let slowest = if a.figure >= b.figure { a } else { b };
-            Sample { wrong, lost, messages, on_core, ..slowest }
-        })
-        .expect("there is a reader")
-}
-
-/// When each message of a plan is due.
-struct Schedule {
-    numbers: Range<u64>,
-    due: u64,
-    every: u64,
-    burst: u64,
-    /// Messages of the current burst that are still to come.
-    left: u64,
-}
-
-impl Schedule {
-    fn new(plan: &Plan, start: u64) -> Self {
-        let burst = plan.load.burst.max(1);
-        Self { numbers: 0..plan.count, due: start, every: plan.load.every, burst, left: burst }
-    }
-}
-
-impl Iterator for Schedule {
-    type Item = (u64, u64);
-
-    #[inline(always)]
-    fn next(&mut self) -> Option<(u64, u64)> {
-        let number = self.numbers.next()?;
-        if self.left == 0 {
-            self.due += self.every;
-            self.left = self.burst;
-        }
-        self.left -= 1;
-        Some((number, self.due))
-    }
+/// The numbers of the messages of a plan, and when each is due.
+#[inline(always)]
+pub(crate) fn schedule(plan: &Plan, start: u64) -> impl Iterator<Item = (u64, u64)> + use<> {
+    let Load { every, burst, .. } = plan.load;
+    let due = (0..).flat_map(move |number| repeat_n(start + number * every, burst as usize));
+    (0..plan.count).zip(due)
 }
 
 #[inline(always)]
-fn wait_until(due: u64) {
+pub(crate) fn wait_until(due: u64) {
     while now() < due {
         pause();
     }
 }
 
-/// Nanoseconds since then.
+/// Nanoseconds since `due`.
 #[inline(always)]
-fn since(due: u64) -> u32 {
+pub(crate) fn since(due: u64) -> u32 {
     u32::try_from(now().saturating_sub(due)).unwrap_or(u32::MAX)
 }
 
-// The loops are functions of their own so that warm-up and window run the same instructions.
+// The loops are functions of their own, so that the warm-up and the window run the same instructions.
 
 #[inline(never)]
 fn send<const N: usize>(tx: &mut impl Sender<N>, source: &mut Source<N>, numbers: Range<u64>, steps: u32) {
@@ -416,26 +321,27 @@ fn send_batches<const N: usize>(
 fn receive<const N: usize>(rx: &mut impl Receiver<N>, numbers: Range<u64>, steps: u32) -> u64 {
     let (mut wrong, mut state) = (0, 1);
     for number in numbers {
-        wrong += u64::from(!rx.receive(|bytes| is_right::<N>(bytes, number)));
+        wrong += u64::from(!rx.receive(|bytes| is_correct::<N>(bytes, number)));
         state = work(state, steps);
     }
     black_box(state);
     wrong
 }
 
-/// How many were wrong, and how many more than the range have come: some peers give all they have.
+/// Returns how many messages were wrong, and how many beyond the range have arrived: some peers return all they
+/// have.
 #[inline(never)]
 fn receive_batches<const N: usize>(rx: &mut impl Receiver<N>, numbers: Range<u64>, steps: u32) -> (u64, u64) {
     let (mut wrong, mut state) = (0, 1);
     let mut number = numbers.start;
     while number < numbers.end {
         let max = batch_size::<N>().min((numbers.end - number) as usize);
-        let there = rx.try_receive_batch(max, |bytes| {
-            wrong += u64::from(!is_right::<N>(bytes, number));
+        let received = rx.try_receive_batch(max, |bytes| {
+            wrong += u64::from(!is_correct::<N>(bytes, number));
             number += 1;
             state = work(state, steps);
         });
-        if there == 0 {
+        if received == 0 {
             pause();
         }
     }
@@ -444,19 +350,19 @@ fn receive_batches<const N: usize>(rx: &mut impl Receiver<N>, numbers: Range<u64
 }
 
 #[inline(never)]
-fn there_and_back<const N: usize>(
+fn send_and_receive<const N: usize>(
     tx: &mut impl Sender<N>,
     rx: &mut impl Receiver<N>,
     numbers: Range<u64>,
-    hesitation: u32,
+    jitter: u32,
 ) -> u64 {
     let mut source = Source::new();
-    let mut hesitation = Hesitation::new(hesitation);
+    let mut jitter = Jitter::new(jitter);
     let mut wrong = 0;
     for number in numbers {
-        hesitation.before_call(number);
+        jitter.delay(number);
         tx.send(source.message(number));
-        wrong += u64::from(!rx.receive(|bytes| is_right::<N>(bytes, number)));
+        wrong += u64::from(!rx.receive(|bytes| is_correct::<N>(bytes, number)));
     }
     wrong
 }
@@ -464,13 +370,15 @@ fn there_and_back<const N: usize>(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::method::{Cores, Load};
+    use crate::cores::Cores;
+    use crate::plan::RowId;
 
     #[test]
-    fn a_schedule_does_not_depend_on_anything_but_the_start() {
+    fn a_schedule_depends_only_on_its_start() {
         let load = Load { every: 100, burst: 3, ..Load::default() };
-        let plan = Plan { cores: Cores { producer: 0, consumer: 0 }, warm: 0, count: 7, load };
-        let due: Vec<u64> = Schedule::new(&plan, 1_000).map(|(_, due)| due).collect();
+        let cores = Cores { producer: 0, consumer: 0 };
+        let plan = Plan { cores, warm: 0, count: 7, load, row: RowId::default() };
+        let due: Vec<u64> = schedule(&plan, 1_000).map(|(_, due)| due).collect();
         assert_eq!(due, [1_000, 1_000, 1_000, 1_100, 1_100, 1_100, 1_200]);
     }
 }

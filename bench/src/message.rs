@@ -1,19 +1,22 @@
-//! What travels: messages whose every word follows from their number, so that a reader can tell a
-//! right one from an old, a mixed or a cut one.
+//! The messages. Every word of a message follows from its number, so a reader can tell a correct message
+//! from an old, mixed or truncated one.
 //!
-//! Up to a cache line, the sender makes each message anew. Larger ones are prepared in a few variants
-//! and only stamped with their number, so that filling them does not outweigh sending them; neighbours
-//! in a ring whose depth is a power of two still differ, because the number of variants is odd.
+//! Messages of up to one cache line are made anew for each send. Larger ones are prepared in a few variants
+//! and only stamped with their number, so that filling them does not take longer than sending them. The number
+//! of variants is odd, so messages that follow each other in one slot of a ring (whose depth is a power of two)
+//! still differ.
 
 use std::hint::black_box;
+use std::sync::OnceLock;
+use std::time::Instant;
 
-/// Variants in which the words of a large message come.
+/// Number of prepared variants of a large message.
 const VARIANTS: u64 = 3;
 /// Difference between neighbouring words of a message.
 const STEP: u64 = 0x9e37_79b9_7f4a_7c15;
 
-/// A message of `N` bytes as the peers that carry values are given it, aligned as words are. (Aligned to
-/// cache lines, `rtrb` and `ringbuf` are as fast, and channels that keep a stamp beside each message slower.)
+/// A message of `N` bytes, aligned to words. With cache line alignment, `rtrb` and `ringbuf` are as fast, and
+/// channels that store a stamp beside each message are slower.
 #[derive(Clone, Copy, Debug)]
 #[repr(C, align(8))]
 pub(crate) struct Message<const N: usize>(pub(crate) [u8; N]);
@@ -23,7 +26,7 @@ impl<const N: usize> Message<N> {
         N <= 64
     }
 
-    /// What the words after the first count up from.
+    /// The words after the first count up from this.
     #[inline(always)]
     fn base(number: u64) -> u64 {
         if Self::is_small() { number } else { number % VARIANTS }
@@ -36,7 +39,7 @@ impl<const N: usize> Message<N> {
         message
     }
 
-    /// What a reader of it will take for its number.
+    /// The number that a reader will find in it.
     #[inline(always)]
     pub(crate) fn number(&self) -> u64 {
         u64::from_ne_bytes(self.0.as_chunks::<8>().0[0])
@@ -48,7 +51,7 @@ impl<const N: usize> Message<N> {
     }
 }
 
-/// Makes the message `number` in its place, every word of it.
+/// Writes every word of message `number`.
 #[inline(always)]
 pub(crate) fn fill<const N: usize>(place: &mut [u8; N], number: u64) {
     let base = Message::<N>::base(number);
@@ -59,9 +62,9 @@ pub(crate) fn fill<const N: usize>(place: &mut [u8; N], number: u64) {
     words[0] = number.to_ne_bytes();
 }
 
-/// Whether `bytes` are all of the message `number`. Reads every word.
+/// Whether `bytes` are exactly message `number`. Reads every word.
 #[inline(always)]
-pub(crate) fn is_right<const N: usize>(bytes: &[u8], number: u64) -> bool {
+pub(crate) fn is_correct<const N: usize>(bytes: &[u8], number: u64) -> bool {
     let Ok(bytes) = <&[u8; N]>::try_from(bytes) else { return false };
     let words = bytes.as_chunks::<8>().0;
     let base = Message::<N>::base(number);
@@ -72,7 +75,7 @@ pub(crate) fn is_right<const N: usize>(bytes: &[u8], number: u64) -> bool {
     difference == 0
 }
 
-/// Where a sender takes its messages from: at the start of a cache line, as a careful program has them.
+/// The sender's copies of the messages, aligned to a cache line.
 #[repr(align(64))]
 pub(crate) struct Source<const N: usize> {
     prepared: [Message<N>; VARIANTS as usize],
@@ -83,12 +86,11 @@ impl<const N: usize> Source<N> {
         Self { prepared: std::array::from_fn(|variant| Message::new(variant as u64)) }
     }
 
-    /// Room for one message.
     pub(crate) fn place(&mut self) -> &mut Message<N> {
         &mut self.prepared[0]
     }
 
-    /// The message `number`, ready to be sent.
+    /// Message `number`, ready to be sent.
     #[inline(always)]
     pub(crate) fn message(&mut self, number: u64) -> &Message<N> {
         if Message::<N>::is_small() {
@@ -102,21 +104,18 @@ impl<const N: usize> Source<N> {
     }
 }
 
-/// Messages of one batch call: 32, fewer if they are large.
+/// Messages in one batch call: 32, or fewer if they are large.
 pub(crate) const fn batch_size<const N: usize>() -> usize {
-    let fits = (128 << 10) / N;
-    if fits < 2 {
-        2
-    } else if fits > 32 {
-        32
-    } else {
-        fits
+    match (128 << 10) / N {
+        0..=2 => 2,
+        fits @ 3..=32 => fits,
+        _ => 32,
     }
 }
 
-/// Where a sender of batches takes them from.
+/// The sender's copies of a batch of messages.
 pub(crate) struct Batch<const N: usize> {
-    /// Two more than a batch, so that a batch can begin with any variant.
+    /// Two more than a batch, so that a batch can start with any variant.
     staged: Vec<Message<N>>,
 }
 
@@ -126,7 +125,7 @@ impl<const N: usize> Batch<N> {
         Self { staged: (0..slots).map(|slot| Message::new(slot % VARIANTS)).collect() }
     }
 
-    /// The messages of these numbers, at most a batch of them, ready to be sent.
+    /// The messages with these numbers, at most one batch, ready to be sent.
     #[inline(always)]
     pub(crate) fn messages(&mut self, numbers: std::ops::Range<u64>) -> &[Message<N>] {
         let len = (numbers.end - numbers.start) as usize;
@@ -143,14 +142,13 @@ impl<const N: usize> Batch<N> {
     }
 }
 
-/// The number of a message, if it is right under it.
+/// The number that a message carries, if its content is correct for that number.
 pub(crate) fn number_of<const N: usize>(bytes: &[u8]) -> Option<u64> {
     let number = u64::from_ne_bytes(*bytes.first_chunk()?);
-    is_right::<N>(bytes, number).then_some(number)
+    is_correct::<N>(bytes, number).then_some(number)
 }
 
-/// `steps` of arithmetic, each of which needs the outcome of the one before: the work of a producer
-/// between two messages.
+/// `steps` of arithmetic, each of which depends on the result of the one before.
 #[inline(always)]
 pub(crate) fn work(mut state: u64, steps: u32) -> u64 {
     for _ in 0..steps {
@@ -159,38 +157,27 @@ pub(crate) fn work(mut state: u64, steps: u32) -> u64 {
     state
 }
 
-/// Random work before each message of a round trip. Who waits looks at intervals, so both sides of an exchange fall
-/// into step, and how well they do changes its time by tens of nanoseconds for reasons that have nothing to do with the
-/// channel. With this they do not, and the mean is over all phases.
-pub(crate) struct Hesitation {
-    most: u32,
+/// Random work before each message of a round trip. Both sides poll at fixed intervals, so without it they
+/// fall into step, and the phase changes the round trip by tens of nanoseconds, whatever the channel. With it,
+/// the mean is over all phases.
+pub(crate) struct Jitter {
+    max_steps: u32,
     state: u64,
 }
 
-impl Hesitation {
-    /// Of up to `most` steps.
-    pub(crate) fn new(most: u32) -> Self {
-        Self { most, state: 1 }
+impl Jitter {
+    pub(crate) fn new(max_steps: u32) -> Self {
+        Self { max_steps, state: 1 }
     }
 
-    /// What comes before the call `number`.
+    /// Works for a random number of steps that follows from `seed`.
     #[inline(always)]
-    pub(crate) fn before_call(&mut self, number: u64) {
-        self.before(number);
-    }
-
-    /// What comes before its answer: of another length.
-    #[inline(always)]
-    pub(crate) fn before_answer(&mut self, number: u64) {
-        self.before(!number);
-    }
-
-    #[inline(always)]
-    fn before(&mut self, number: u64) {
-        if self.most != 0 {
-            let random = number.wrapping_mul(STEP) >> 32;
-            // At most 2^32 times 2^32.
-            self.state = black_box(work(self.state, ((random * u64::from(self.most)) >> 32) as u32));
+    pub(crate) fn delay(&mut self, seed: u64) {
+        if self.max_steps != 0 {
+            let random = seed.wrapping_mul(STEP) >> 32;
+            // Both factors are below 2^32.
+            let steps = (random * u64::from(self.max_steps)) >> 32;
+            self.state = black_box(work(self.state, steps as u32));
         }
     }
 }
@@ -198,13 +185,13 @@ impl Hesitation {
 /// How many steps of [`work`] take about `nanos` on this machine.
 pub(crate) fn steps_of_work(nanos: f64) -> u32 {
     const STEPS: u32 = 1_000_000;
-    let fastest = (0..5)
-        .map(|_| {
-            let start = std::time::Instant::now();
-            black_box(work(black_box(1), STEPS));
-            start.elapsed().as_nanos() as f64 / f64::from(STEPS)
-        })
-        .fold(f64::INFINITY, f64::min);
+    static NANOS_A_STEP: OnceLock<f64> = OnceLock::new();
+    let measure = |_| {
+        let start = Instant::now();
+        black_box(work(black_box(1), STEPS));
+        start.elapsed().as_nanos() as f64 / f64::from(STEPS)
+    };
+    let fastest = NANOS_A_STEP.get_or_init(|| (0..5).map(measure).fold(f64::INFINITY, f64::min));
     (nanos / fastest).round().max(1.0) as u32
 }
 
@@ -213,16 +200,16 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_message_is_right_under_its_own_number_only() {
+    fn a_message_is_correct_under_its_own_number_only() {
         fn check<const N: usize>() {
             let mut source = Source::<N>::new();
             for number in [0, 1, 2, 3, 1023, 1024, u64::MAX] {
                 let mut message = *source.message(number);
-                assert!(is_right::<N>(&message.0, number));
-                assert!(!is_right::<N>(&message.0, number.wrapping_add(1024)));
-                assert!(!is_right::<N>(&message.0[..N - 1], number));
+                assert!(is_correct::<N>(&message.0, number));
+                assert!(!is_correct::<N>(&message.0, number.wrapping_add(1024)));
+                assert!(!is_correct::<N>(&message.0[..N - 1], number));
                 message.0[N - 1] ^= 1;
-                assert!(!is_right::<N>(&message.0, number));
+                assert!(!is_correct::<N>(&message.0, number));
             }
         }
         check::<8>();
@@ -255,6 +242,6 @@ mod tests {
         let old = *source.message(5);
         let mut mixed = *source.message(5 + 1024);
         mixed.0[512..].copy_from_slice(&old.0[512..]);
-        assert!(!is_right::<1024>(&mixed.0, 5 + 1024));
+        assert!(!is_correct::<1024>(&mixed.0, 5 + 1024));
     }
 }

@@ -1,33 +1,23 @@
-//! `disruptor`: a single producer that fills events in place, and event pollers, which is its way for
-//! readers with a thread of their own. `try_publish` and `take(1)`; batches by `try_batch_publish` and
-//! `take`, which hand out events in place.
+//! `disruptor`: a single producer that fills events in place, and event pollers, which is its way for readers
+//! with a thread of their own. `try_publish` and `take(1)`; batches by `try_batch_publish` and `take`, which pass
+//! events in place.
 
 use disruptor::{
     BusySpin, EventPoller, MissingFreeSlots, MultiConsumerBarrier, Polling, Producer, Sequence,
     SingleConsumerBarrier, SingleProducer, SingleProducerBarrier, build_single_producer,
 };
 
-use super::{About, Channel, FanOut, Peer, Receiver, Sender};
+use crate::channel::{About, FanOut, Receiver, Sender, pair, peer, receiver, sender};
 use crate::message::Message;
 
-pub(crate) struct Disruptor;
-
-impl Peer for Disruptor {
-    const ABOUT: About = About::new("disruptor", Some("disruptor")).batch("try_batch_publish, take");
-}
+peer!(Disruptor, About { batch: Some("try_batch_publish, take"), ..About::package("disruptor") });
 
 type Poller<const N: usize> = EventPoller<Message<N>, SingleProducerBarrier>;
 
-impl<const N: usize, const D: usize> Channel<N, D> for Disruptor {
-    type Storage = ();
-
-    fn storage() {}
-
-    fn split((): &mut ()) -> (impl Sender<N> + Send, impl Receiver<N> + Send) {
-        let (poller, builder) = build_single_producer(D, || Message([0; N]), BusySpin).new_event_poller();
-        (Publisher(builder.build()), poller)
-    }
-}
+pair!(Disruptor, {
+    let (poller, builder) = build_single_producer(D, || Message([0; N]), BusySpin).new_event_poller();
+    (Publisher(builder.build()), poller)
+});
 
 impl<const N: usize, const D: usize> FanOut<N, D> for Disruptor {
     fn open(readers: usize) -> (impl Sender<N> + Send, Vec<impl Receiver<N> + Send>) {
@@ -70,7 +60,7 @@ impl<const N: usize, P: Producer<Message<N>>> Sender<N> for Publisher<P> {
     }
 }
 
-/// All of them, or says how many too many they are.
+/// Publishes all of these, or returns how many slots are missing.
 #[inline(always)]
 fn publish<const N: usize>(
     producer: &mut impl Producer<Message<N>>,
@@ -81,29 +71,20 @@ fn publish<const N: usize>(
     })
 }
 
-impl<const N: usize> Sender<N> for FanOutPublisher<N> {
-    #[inline(always)]
-    fn try_send(&mut self, message: &Message<N>) -> bool {
-        match self {
-            Self::One(publisher) => publisher.try_send(message),
-            Self::Several(publisher) => publisher.try_send(message),
-        }
-    }
-}
+sender!(FanOutPublisher<N>, |tx, message| match tx {
+    Self::One(publisher) => publisher.try_send(message),
+    Self::Several(publisher) => publisher.try_send(message),
+});
 
-impl<const N: usize> Receiver<N> for Poller<N> {
-    #[inline(always)]
-    fn try_receive<R>(&mut self, mut read: impl FnMut(&[u8]) -> R) -> Option<R> {
+receiver!(
+    Poller<N>,
+    |rx, read| {
         let mut value = None;
-        take(self, 1, |bytes| value = Some(read(bytes)));
+        take(rx, 1, |bytes| value = Some(read(bytes)));
         value
-    }
-
-    #[inline(always)]
-    fn try_receive_batch(&mut self, max: usize, read: impl FnMut(&[u8])) -> usize {
-        take(self, max, read)
-    }
-}
+    },
+    |rx, max, read| take(rx, max, read)
+);
 
 #[inline(always)]
 fn take<const N: usize>(poller: &mut Poller<N>, max: usize, mut read: impl FnMut(&[u8])) -> usize {

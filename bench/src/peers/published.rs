@@ -1,26 +1,22 @@
-//! The crate that was published under our name before (0.1.2), with flow control, as its README shows.
-//! It gives the credit back before the payload is read, so it may deliver wrong payloads: those are
-//! counted here and not fatal. Its `publish_batch` writes the index into the timestamp; it has no batch
-//! call for readers that could be used here.
+//! The crate that was published under our name before (0.1.2), with flow control, as its README shows. It returns
+//! the credit before the payload is read, so it may deliver wrong payloads, which are counted here. Its
+//! `publish_batch` writes the index into the timestamp, and it has no batch call for readers that could be used
+//! here.
 
 use published::{Consumer, DCache, Fctl, Fseq, MCache, Producer, TangoError};
 
-use super::{About, Channel, Peer, Receiver, Role, Sender};
+use crate::channel::{About, Channel, Peer, Receiver, Role, Sender};
 use crate::message::Message;
 
-pub(crate) struct Published;
+/// With flow control, or without as in its own benchmarks, which is correct as long as the ring does not wrap around.
+pub(crate) struct Published<const CONTROLLED: bool>;
 
-/// Without flow control, as its own benchmarks use it: right as long as nothing goes round the ring.
-pub(crate) struct PublishedUncontrolled;
-
-const ABOUT: About = About::new("published rust-tango 0.1.2", None).role(Role::Published);
-
-impl Peer for Published {
-    const ABOUT: About = ABOUT;
-}
-
-impl Peer for PublishedUncontrolled {
-    const ABOUT: About = ABOUT.variant("no flow control");
+impl<const CONTROLLED: bool> Peer for Published<CONTROLLED> {
+    const ABOUT: About = About {
+        variant: if CONTROLLED { None } else { Some("no flow control") },
+        role: Role::Published,
+        ..About::unversioned("published rust-tango 0.1.2")
+    };
 }
 
 /// Its rings, which are large, and which its halves borrow.
@@ -31,38 +27,26 @@ pub(crate) struct Rings<const N: usize, const D: usize> {
     fctl: Fctl,
 }
 
-impl<const N: usize, const D: usize> Rings<N, D> {
-    fn new() -> Self {
-        Self { mcache: Box::default(), dcache: Box::default(), fseq: Fseq::new(1), fctl: Fctl::new(D as u64) }
-    }
-}
-
-impl<const N: usize, const D: usize> Channel<N, D> for Published {
+impl<const N: usize, const D: usize, const CONTROLLED: bool> Channel<N, D> for Published<CONTROLLED> {
     type Storage = Rings<N, D>;
 
     fn storage() -> Self::Storage {
-        Rings::new()
+        Rings {
+            mcache: Box::default(),
+            dcache: Box::default(),
+            fseq: Fseq::new(1),
+            fctl: Fctl::new(D as u64),
+        }
     }
 
     fn split(rings: &mut Self::Storage) -> (impl Sender<N> + Send, impl Receiver<N> + Send) {
         let Rings { mcache, dcache, fseq, fctl } = rings;
-        (
-            Producer::with_flow_control(mcache, dcache, fseq, fctl),
-            Consumer::with_flow_control(mcache, dcache, fctl, 1),
-        )
-    }
-}
-
-impl<const N: usize, const D: usize> Channel<N, D> for PublishedUncontrolled {
-    type Storage = Rings<N, D>;
-
-    fn storage() -> Self::Storage {
-        Rings::new()
-    }
-
-    fn split(rings: &mut Self::Storage) -> (impl Sender<N> + Send, impl Receiver<N> + Send) {
-        let Rings { mcache, dcache, fseq, .. } = rings;
-        (Producer::new(mcache, dcache, fseq), Consumer::new(mcache, dcache, 1))
+        if CONTROLLED {
+            let tx = Producer::with_flow_control(mcache, dcache, fseq, fctl);
+            (tx, Consumer::with_flow_control(mcache, dcache, fctl, 1))
+        } else {
+            (Producer::new(mcache, dcache, fseq), Consumer::new(mcache, dcache, 1))
+        }
     }
 }
 

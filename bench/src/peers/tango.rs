@@ -1,183 +1,137 @@
-//! Ours: `publish` and `poll` on a link, with reliable consumers or with observers; batches by
+//! rust-tango: `publish` and `poll` on a link, with reliable consumers or with observers; batches by
 //! `publish_batch` and `poll_batch`.
 
 use std::path::Path;
 
 use rust_tango::{Consumer, Link, LinkBuilder, Producer, Start, TangoError, Wait};
 
-use super::{
-    About, Channel, FanOut, Lossy, Observed, Observer, Peer, ProcessChannel, Receiver, Role, Sender,
+use crate::channel::{
+    About, FanOut, Lossy, Observed, Observer, ProcessChannel, Receiver, Role, Sender, pair, peer, receiver,
+    sender,
 };
-use crate::exchange::produce_alone;
-use crate::message::{Message, Source, batch_size, fill};
-use crate::method::{Plan, Sample};
+use crate::message::{Source, batch_size, fill};
 
-pub(crate) struct Tango;
-
-/// Its readers map the producer's memory writable, which the library does only where it is asked to.
-pub(crate) struct TangoWritable;
-
-/// Read by observers.
-pub(crate) struct TangoObserver;
-
-/// Read by a consumer that waits in the library's own way.
-pub(crate) struct TangoWaiting;
-
-/// Written in place: each message is made where its reader will find it, and copied nowhere.
-pub(crate) struct TangoLoan;
-
-/// What a loan saves: each message is made elsewhere, every word of it, and published from there.
-pub(crate) struct TangoMade;
-
-const ABOUT: About = About::new("tango", None).role(Role::Tango);
-/// How [`TangoWaiting`] waits.
+const ABOUT: About = About { role: Role::Tango, ..About::unversioned("tango") };
+const BATCH: &str = "publish_batch, poll_batch";
 const WAIT: Wait = Wait::Park;
 /// The name of the one link in its folder.
 const NAME: &str = "link";
 
-impl Peer for Tango {
-    const ABOUT: About = ABOUT.batch("publish_batch, poll_batch");
-}
+peer!(Tango, About { batch: Some(BATCH), ..ABOUT });
+peer!(
+    /// Readers map the producer's memory writable (`Link::map_writable`).
+    TangoWritable,
+    About { variant: Some("mapped writable"), batch: Some(BATCH), ..ABOUT }
+);
+peer!(TangoObserver, About { variant: Some("observers"), role: Role::Extra, ..ABOUT });
+peer!(
+    /// The consumer waits with the library's own call.
+    TangoWaiting,
+    About { variant: Some("parked"), spins: false, ..ABOUT }
+);
+peer!(
+    /// Each message is made in a loan, where its reader finds it, and is not copied.
+    TangoLoan,
+    About { variant: Some("loan, made in place"), role: Role::Extra, ..ABOUT }
+);
+peer!(
+    /// The comparison for [`TangoLoan`]: every word of a message is made elsewhere, and then published.
+    TangoMade,
+    About { variant: Some("made elsewhere and published"), role: Role::Extra, ..ABOUT }
+);
 
-impl Peer for TangoWritable {
-    const ABOUT: About = ABOUT.variant("mapped writable").batch("publish_batch, poll_batch");
-}
-
-impl Peer for TangoObserver {
-    const ABOUT: About = ABOUT.variant("observers").role(Role::Extra);
-}
-
-impl Peer for TangoLoan {
-    const ABOUT: About = ABOUT.variant("loan, made in place").role(Role::Extra);
-}
-
-impl Peer for TangoMade {
-    const ABOUT: About = ABOUT.variant("made elsewhere and published").role(Role::Extra);
-}
-
-impl Peer for TangoWaiting {
-    const ABOUT: About = ABOUT.variant("parked").sleeps();
-}
-
-/// A link for messages of `N` bytes, still to be built or created.
+/// A link for messages of `N` bytes, not built or created yet.
 fn link<const N: usize, const D: usize>() -> LinkBuilder {
     Link::builder().depth(D).mtu(N)
 }
 
-fn pair(link: &Link) -> (Producer<'static>, Consumer<'static>) {
-    let tx = link.producer().expect("the only producer");
-    let rx = link.consumer().expect("the only consumer");
-    (tx, rx)
+fn on_heap(link: LinkBuilder) -> Link {
+    link.build().expect("a link on the heap")
 }
 
-impl<const N: usize, const D: usize> Channel<N, D> for Tango {
-    type Storage = ();
-
-    fn storage() {}
-
-    fn split((): &mut ()) -> (impl Sender<N> + Send, impl Receiver<N> + Send) {
-        let (tx, rx) = pair(&link::<N, D>().build().expect("a link on the heap"));
-        (Writer(tx), Reader(rx))
-    }
+fn create(link: LinkBuilder, folder: &Path) -> Link {
+    link.dir(folder).create(NAME).expect("a link in shared memory")
 }
 
-impl<const N: usize, const D: usize> Channel<N, D> for TangoWaiting {
-    type Storage = ();
-
-    fn storage() {}
-
-    fn split((): &mut ()) -> (impl Sender<N> + Send, impl Receiver<N> + Send) {
-        let (tx, rx) = pair(&link::<N, D>().build().expect("a link on the heap"));
-        (Writer(tx.with_wait(WAIT)), Waiting(rx.with_wait(WAIT)))
-    }
+fn open(folder: &Path) -> Link {
+    Link::open_in(folder, NAME).expect("the producer has made it")
 }
 
-impl<const N: usize, const D: usize> Channel<N, D> for TangoLoan {
-    type Storage = ();
-
-    fn storage() {}
-
-    fn split((): &mut ()) -> (impl Sender<N> + Send, impl Receiver<N> + Send) {
-        let link = link::<N, D>().observers(false).build().expect("a link on the heap");
-        let (tx, rx) = pair(&link);
-        (Lender(tx), Reader(rx))
-    }
+fn producer(link: &Link) -> Producer<'static> {
+    link.producer().expect("the only producer")
 }
 
-impl<const N: usize, const D: usize> Channel<N, D> for TangoMade {
-    type Storage = ();
-
-    fn storage() {}
-
-    fn split((): &mut ()) -> (impl Sender<N> + Send, impl Receiver<N> + Send) {
-        let link = link::<N, D>().observers(false).build().expect("a link on the heap");
-        let (tx, rx) = pair(&link);
-        (Maker { tx: Writer(tx), source: Box::new(Source::new()) }, Reader(rx))
-    }
+fn consumer(link: &Link) -> Consumer<'static> {
+    link.consumer().expect("a slot for each consumer")
 }
+
+pair!(Tango, {
+    let link = on_heap(link::<N, D>());
+    (Writer(producer(&link)), Reader(consumer(&link)))
+});
+
+pair!(TangoWaiting, {
+    let link = on_heap(link::<N, D>());
+    (Writer(producer(&link).with_wait(WAIT)), Waiting(consumer(&link).with_wait(WAIT)))
+});
+
+pair!(TangoLoan, {
+    let link = on_heap(link::<N, D>().observers(false));
+    (Lender(producer(&link)), Reader(consumer(&link)))
+});
+
+pair!(TangoMade, {
+    let link = on_heap(link::<N, D>().observers(false));
+    let tx = Maker { tx: Writer(producer(&link)), source: Box::new(Source::<N>::new()) };
+    (tx, Reader(consumer(&link)))
+});
 
 impl<const N: usize, const D: usize> ProcessChannel<N, D> for Tango {
-    type Pending = Producer<'static>;
     type Sender = Writer;
     type Receiver = Reader;
 
-    fn create(folder: &Path, readers: usize) -> Self::Pending {
-        create(link::<N, D>().consumers(readers), folder).producer().expect("the only producer")
+    fn create(folder: &Path, readers: usize) -> Self::Sender {
+        Writer(producer(&create(link::<N, D>().consumers(readers), folder)))
     }
 
     fn attach(folder: &Path) -> Self::Receiver {
-        Reader(open(folder).consumer().expect("a slot for each consumer"))
-    }
-
-    fn connect(tx: Self::Pending) -> Self::Sender {
-        Writer(tx)
+        Reader(consumer(&open(folder)))
     }
 }
 
 impl<const N: usize, const D: usize> ProcessChannel<N, D> for TangoWritable {
-    type Pending = Producer<'static>;
     type Sender = Writer;
     type Receiver = Reader;
 
-    fn create(folder: &Path, readers: usize) -> Self::Pending {
+    fn create(folder: &Path, readers: usize) -> Self::Sender {
         <Tango as ProcessChannel<N, D>>::create(folder, readers)
     }
 
     fn attach(folder: &Path) -> Self::Receiver {
         let link = open(folder);
         link.map_writable().expect("the folder is ours");
-        Reader(link.consumer().expect("a slot for each consumer"))
-    }
-
-    fn connect(tx: Self::Pending) -> Self::Sender {
-        Writer(tx)
+        Reader(consumer(&link))
     }
 }
 
 impl<const N: usize, const D: usize> ProcessChannel<N, D> for TangoWaiting {
-    type Pending = Producer<'static>;
     type Sender = Writer;
     type Receiver = Waiting;
 
-    fn create(folder: &Path, readers: usize) -> Self::Pending {
-        <Tango as ProcessChannel<N, D>>::create(folder, readers)
+    fn create(folder: &Path, readers: usize) -> Self::Sender {
+        let link = create(link::<N, D>().consumers(readers), folder);
+        Writer(producer(&link).with_wait(WAIT))
     }
 
     fn attach(folder: &Path) -> Self::Receiver {
-        Waiting(open(folder).consumer().expect("a slot for each consumer").with_wait(WAIT))
-    }
-
-    fn connect(tx: Self::Pending) -> Self::Sender {
-        Writer(tx.with_wait(WAIT))
+        Waiting(consumer(&open(folder)).with_wait(WAIT))
     }
 }
 
 impl<const N: usize, const D: usize> FanOut<N, D> for Tango {
     fn open(readers: usize) -> (impl Sender<N> + Send, Vec<impl Receiver<N> + Send>) {
-        let link = link::<N, D>().consumers(readers).build().expect("a link on the heap");
-        let tx = link.producer().expect("the only producer");
-        let consumer = |_| Reader(link.consumer().expect("a slot for each consumer"));
-        (Writer(tx), (0..readers).map(consumer).collect())
+        let link = on_heap(link::<N, D>().consumers(readers));
+        (Writer(producer(&link)), (0..readers).map(|_| Reader(consumer(&link))).collect())
     }
 }
 
@@ -187,9 +141,9 @@ impl<const N: usize, const D: usize> Lossy<N, D> for TangoObserver {
     fn make(folder: Option<&Path>) -> Self::Source {
         let link = match folder {
             Some(folder) => create(link::<N, D>(), folder),
-            None => link::<N, D>().build().expect("a link on the heap"),
+            None => on_heap(link::<N, D>()),
         };
-        let tx = link.producer().expect("the only producer");
+        let tx = producer(&link);
         (link, tx)
     }
 
@@ -206,12 +160,11 @@ impl<const N: usize, const D: usize> Lossy<N, D> for TangoObserver {
     }
 }
 
-fn create(link: LinkBuilder, folder: &Path) -> Link {
-    link.dir(folder).create(NAME).expect("a link in shared memory")
-}
-
-fn open(folder: &Path) -> Link {
-    Link::open_in(folder, NAME).expect("the producer has made it")
+/// A producer with so many observers attached, none of which reads.
+pub(crate) fn unread<const N: usize, const D: usize>(observers: usize) -> (Writer, Vec<Consumer<'static>>) {
+    let link = on_heap(link::<N, D>());
+    let tx = Writer(producer(&link));
+    (tx, (0..observers).map(|_| link.observer().expect("an observer")).collect())
 }
 
 pub(crate) struct Writer(Producer<'static>);
@@ -219,95 +172,72 @@ pub(crate) struct Writer(Producer<'static>);
 /// Makes each message in a loan.
 struct Lender(Producer<'static>);
 
-/// Makes each message in a place of its own.
+/// Makes each message in its own memory.
 struct Maker<const N: usize> {
     tx: Writer,
     source: Box<Source<N>>,
 }
 
-/// Reliable or observing.
+/// A consumer or an observer that polls.
 pub(crate) struct Reader(Consumer<'static>);
 
-/// Reliable, and waiting inside the library.
+/// A consumer that waits inside the library.
 pub(crate) struct Waiting(Consumer<'static>);
 
-impl<const N: usize> Sender<N> for Writer {
-    #[inline(always)]
-    fn try_send(&mut self, message: &Message<N>) -> bool {
-        match self.0.publish(&message.0, 0, 0, 0) {
-            Ok(_) => true,
-            Err(TangoError::NoCredits { .. }) => false,
-            Err(error) => panic!("rust-tango: {error}"),
-        }
-    }
-
-    #[inline(always)]
-    fn try_send_batch(&mut self, messages: &[Message<N>]) -> usize {
-        const MOST: usize = batch_size::<1>();
-        let mut payloads = [&[][..]; MOST];
-        let messages = &messages[..messages.len().min(MOST)];
+sender!(
+    Writer,
+    |tx, message| match tx.0.publish(&message.0, 0, 0, 0) {
+        Ok(_) => true,
+        Err(TangoError::NoCredits { .. }) => false,
+        Err(error) => panic!("rust-tango: {error}"),
+    },
+    |tx, messages| {
+        const MAX: usize = batch_size::<1>();
+        let mut payloads = [&[][..]; MAX];
+        let messages = &messages[..messages.len().min(MAX)];
         for (payload, message) in payloads.iter_mut().zip(messages) {
             *payload = &message.0;
         }
-        self.0.publish_batch(&payloads[..messages.len()], 0, 0)
+        tx.0.publish_batch(&payloads[..messages.len()], 0, 0)
     }
-}
+);
 
-impl<const N: usize> Sender<N> for Lender {
-    #[inline(always)]
-    fn try_send(&mut self, message: &Message<N>) -> bool {
-        match self.0.loan(N) {
-            Ok(mut loan) => {
-                let place = loan.as_mut_slice().expect("the link has no observers");
-                fill::<N>(place.try_into().expect("it is as long as it was asked for"), message.number());
-                loan.commit(0, 0, 0);
-                true
-            }
-            Err(TangoError::NoCredits { .. }) => false,
-            Err(error) => panic!("rust-tango: {error}"),
+sender!(Lender, |tx, message| match tx.0.loan(N) {
+    Ok(mut loan) => {
+        let place = loan.as_mut_slice().expect("the link has no observers");
+        fill::<N>(place.try_into().expect("the loan has the length asked for"), message.number());
+        loan.commit(0, 0, 0);
+        true
+    }
+    Err(TangoError::NoCredits { .. }) => false,
+    Err(error) => panic!("rust-tango: {error}"),
+});
+
+sender!(Maker<N>, |maker, message| {
+    let made = maker.source.place();
+    fill::<N>(&mut made.0, message.number());
+    maker.tx.try_send(made)
+});
+
+receiver!(
+    Reader,
+    |rx, read| match rx.0.poll() {
+        Ok(fragment) => fragment.map(|fragment| read(fragment.payload.as_slice())),
+        Err(error) => panic!("rust-tango: {error}"),
+    },
+    |rx, max, read| match rx.0.poll_batch(max) {
+        Ok(batch) => {
+            batch.iter().for_each(|fragment| read(fragment.payload.as_slice()));
+            batch.len()
         }
+        Err(error) => panic!("rust-tango: {error}"),
     }
-}
+);
 
-impl<const N: usize> Sender<N> for Maker<N> {
-    #[inline(always)]
-    fn try_send(&mut self, message: &Message<N>) -> bool {
-        let made = self.source.place();
-        fill::<N>(&mut made.0, message.number());
-        self.tx.try_send(made)
-    }
-}
-
-impl<const N: usize> Receiver<N> for Reader {
-    #[inline(always)]
-    fn try_receive<R>(&mut self, mut read: impl FnMut(&[u8]) -> R) -> Option<R> {
-        match self.0.poll() {
-            Ok(fragment) => fragment.map(|fragment| read(fragment.payload.as_slice())),
-            Err(error) => panic!("rust-tango: {error}"),
-        }
-    }
-
-    #[inline(always)]
-    fn try_receive_batch(&mut self, max: usize, mut read: impl FnMut(&[u8])) -> usize {
-        match self.0.poll_batch(max) {
-            Ok(batch) => {
-                batch.iter().for_each(|fragment| read(fragment.payload.as_slice()));
-                batch.len()
-            }
-            Err(error) => panic!("rust-tango: {error}"),
-        }
-    }
-}
-
-impl<const N: usize> Receiver<N> for Waiting {
-    #[inline(always)]
-    fn try_receive<R>(&mut self, mut read: impl FnMut(&[u8]) -> R) -> Option<R> {
-        match self.0.wait() {
-            Ok(fragment) => fragment.map(|fragment| read(fragment.payload.as_slice())),
-            Err(error) => panic!("rust-tango: {error}"),
-        }
-    }
-}
+receiver!(Waiting, |rx, read| match rx.0.wait() {
+    Ok(fragment) => fragment.map(|fragment| read(fragment.payload.as_slice())),
+    Err(error) => panic!("rust-tango: {error}"),
+});
 
 impl<const N: usize> Observer<N> for Reader {
     #[inline(always)]
@@ -323,14 +253,4 @@ impl<const N: usize> Observer<N> for Reader {
             Err(error) => panic!("rust-tango: {error}"),
         }
     }
-}
-
-/// One thread publishes, and nobody reads; that many observers are attached all the same.
-pub(crate) fn unread<const N: usize, const D: usize>(plan: &Plan, observers: usize) -> Sample {
-    let link = link::<N, D>().build().expect("a link on the heap");
-    let mut tx = Writer(link.producer().expect("the only producer"));
-    let attached: Vec<_> = (0..observers).map(|_| link.observer().expect("an observer")).collect();
-    let sample = produce_alone::<N>(&mut tx, plan);
-    drop(attached);
-    sample
 }

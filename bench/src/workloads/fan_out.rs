@@ -1,135 +1,87 @@
-//! One producer and 1, 2, 4 or 8 readers, each of which gets every message, or observes what it can.
-//! The figure is the producer's messages, not the sum over the readers. Peers that hand each message to
-//! one reader only have no row, but for `rtrb` with a ring for each reader, which is what its users do.
+//! One producer and 1, 2, 4 or 8 readers, each of which gets every message, or observes what it can. The figure is
+//! the producer's messages, not the sum over the readers. Peers that pass each message to one reader only have no
+//! row, except `rtrb` with a ring for each reader, which is what its users do.
 
-use std::rc::Rc;
-
-use super::{Contest, Unit, name};
+use super::spec::{OneWay, Rows, TableSpec, Unit, row_name};
+use super::throughput::produce_unread;
+use crate::channel::{DEPTH, FanOut, Lossy, Peer, ProcessChannel, Role};
+use crate::cores::Cores;
 use crate::exchange;
-use crate::method::{Contestant, Cores, Count, Load, Plan, Sample, Setting, SharedCore};
-use crate::peers::{
-    About, DEPTH, Disruptor, FanOut, Iceoryx2, Lossy, Peer, ProcessChannel, Ringfire, RingfireLossy, Role,
-    RtrbForEach, Tango, TangoObserver, unread,
-};
-use crate::process::{self, Folder};
+use crate::peers::{Disruptor, Iceoryx2, Ringfire, RingfireLossy, RtrbForEach, Tango, TangoObserver};
+use crate::plan::{Load, Setting};
+use crate::process;
+use crate::rounds::{Child, Run};
 
 const READERS: [usize; 4] = [1, 2, 4, 8];
-/// What is noted about rows whose threads take turns.
-pub(crate) const CROWDED: &str = "more threads than cores";
-/// The row of a producer that nobody observes.
-pub(crate) const NONE_ATTACHED: &str = "tango, none attached";
+/// The row of a producer without observers.
+const NONE_ATTACHED: &str = "tango, none attached";
 
-pub(super) fn all(folder: &Rc<Folder>) -> Vec<Contest> {
-    let reliable = READERS.map(|readers| reliable(folder, readers));
-    let observing = READERS.map(|readers| observing(folder, readers));
-    reliable.into_iter().chain(observing).collect()
+type FanOutRows = Rows<OneWay, 64, DEPTH>;
+
+pub(super) fn all() -> Vec<TableSpec> {
+    READERS.map(reliable).into_iter().chain(READERS.map(observing)).collect()
 }
 
-fn reliable(folder: &Rc<Folder>, readers: usize) -> Contest {
-    let mut rows = Rows { folder: Rc::clone(folder), readers, rows: Vec::new() };
-    rows.threads::<Tango>();
-    rows.threads::<Disruptor>();
-    rows.threads::<RtrbForEach>();
-    rows.processes::<Tango>();
-    rows.processes::<Ringfire>();
-    rows.processes::<Iceoryx2>();
-    Contest {
-        key: format!("fan-out-{readers}"),
-        workload: "fan-out",
-        title: format!("Fan-out to {readers} reliable reader{}, 64 bytes", plural(readers)),
-        unit: Unit::MillionPerSecond,
-        at: readers as f64,
-        rows: rows.rows,
-    }
+fn reliable(readers: usize) -> TableSpec {
+    let mut rows = rows_for(readers);
+    rows = threads::<Tango>(rows);
+    rows = threads::<Disruptor>(rows);
+    rows = threads::<RtrbForEach>(rows);
+    rows = processes::<Tango>(rows);
+    rows = processes::<Ringfire>(rows);
+    rows = processes::<Iceoryx2>(rows);
+    table("fan-out", "reliable reader", readers, rows)
 }
 
-fn observing(folder: &Rc<Folder>, readers: usize) -> Contest {
-    let mut rows = Rows { folder: Rc::clone(folder), readers, rows: Vec::new() };
-    let name = format!("tango, {readers} attached, none reads");
-    rows.add(name, Setting::Threads, Role::Limit, move |plan| unread::<64, DEPTH>(plan, readers));
-    rows.add(NONE_ATTACHED.to_owned(), Setting::Threads, Role::Extra, |plan| unread::<64, DEPTH>(plan, 0));
-    rows.lossy_threads::<TangoObserver>(Place::Heap);
-    rows.lossy_threads::<RingfireLossy>(Place::Shared);
-    rows.lossy_processes::<TangoObserver>();
-    rows.lossy_processes::<RingfireLossy>();
-    Contest {
-        key: format!("fan-out-observers-{readers}"),
-        workload: "fan-out-observers",
-        title: format!("Fan-out to {readers} observer{}, 64 bytes", plural(readers)),
-        unit: Unit::MillionPerSecond,
-        at: readers as f64,
-        rows: rows.rows,
-    }
+fn observing(readers: usize) -> TableSpec {
+    let none_reads = format!("tango, {readers} attached, none reads");
+    let mut rows = rows_for(readers).limit(&none_reads, produce_unread::<64, DEPTH>);
+    rows = rows.extra(NONE_ATTACHED, produce_unread::<64, DEPTH>);
+    rows.rows[1].load.readers = 0;
+    let on_heap: Run = |plan| exchange::observed::<TangoObserver, 64, DEPTH>(None, plan);
+    let in_shared_memory: Run = |plan| {
+        let there = process::channel_folder("there");
+        exchange::observed::<RingfireLossy, 64, DEPTH>(Some(there.path()), plan)
+    };
+    rows = with::<TangoObserver>(rows, Setting::Threads, on_heap, None);
+    rows = with::<RingfireLossy>(rows, Setting::Threads, in_shared_memory, None);
+    rows = observers::<TangoObserver>(rows);
+    rows = observers::<RingfireLossy>(rows);
+    table("fan-out-observers", "observer", readers, rows)
 }
 
-fn plural(count: usize) -> &'static str {
-    if count == 1 { "" } else { "s" }
+fn rows_for(readers: usize) -> FanOutRows {
+    Rows { load: Load { readers, ..Load::default() }, ..Rows::new() }
 }
 
-struct Rows {
-    folder: Rc<Folder>,
-    readers: usize,
-    rows: Vec<Contestant>,
+fn threads<C: FanOut<64, DEPTH>>(rows: FanOutRows) -> FanOutRows {
+    with::<C>(rows, Setting::Threads, exchange::fan_out::<C, 64, DEPTH>, None)
 }
 
-enum Place {
-    Heap,
-    Shared,
+fn processes<C: ProcessChannel<64, DEPTH>>(rows: FanOutRows) -> FanOutRows {
+    let child: Child = Some(process::read::<C, 64, DEPTH>);
+    with::<C>(rows, Setting::Processes, process::one_way::<C, 64, DEPTH>, child)
 }
 
-impl Rows {
-    fn threads<C: FanOut<64, DEPTH>>(&mut self) {
-        let readers = self.readers;
-        self.of(C::ABOUT, Setting::Threads, move |plan| exchange::fan_out::<C, 64, DEPTH>(plan, readers));
-    }
+fn observers<C: Lossy<64, DEPTH>>(rows: FanOutRows) -> FanOutRows {
+    let child: Child = Some(process::read_lossy::<C, 64, DEPTH>);
+    with::<C>(rows, Setting::Processes, process::observed::<C, 64, DEPTH>, child)
+}
 
-    fn processes<C: ProcessChannel<64, DEPTH>>(&mut self) {
-        let (readers, folder) = (self.readers, Rc::clone(&self.folder));
-        self.of(C::ABOUT, Setting::Processes, move |plan| {
-            process::one_way::<C, 64, DEPTH>(&folder, plan, readers)
-        });
-    }
+fn with<P: Peer>(rows: FanOutRows, setting: Setting, run: Run, child: Child) -> FanOutRows {
+    let name = row_name(&P::ABOUT.title(), setting, false).replace("2 processes", "processes");
+    rows.with(&name, setting, P::ABOUT.role, (run, child))
+}
 
-    fn lossy_threads<C: Lossy<64, DEPTH>>(&mut self, place: Place) {
-        let (readers, folder) = (self.readers, Rc::clone(&self.folder));
-        self.of(<C as Peer>::ABOUT, Setting::Threads, move |plan| {
-            let room = matches!(place, Place::Shared).then(|| folder.room("there"));
-            let source = C::make(room.as_ref().map(process::Room::path));
-            exchange::observed::<C, 64, DEPTH>(source, plan, readers)
-        });
-    }
-
-    fn lossy_processes<C: Lossy<64, DEPTH>>(&mut self) {
-        let (readers, folder) = (self.readers, Rc::clone(&self.folder));
-        self.of(<C as Peer>::ABOUT, Setting::Processes, move |plan| {
-            process::observed::<C, 64, DEPTH>(&folder, plan, readers)
-        });
-    }
-
-    fn of(&mut self, about: About, setting: Setting, run: impl Fn(&Plan) -> Sample + 'static) {
-        let mut name = name(about, setting, false);
-        if setting == Setting::Processes {
-            name = name.replace("2 processes", "processes");
+/// With more threads than cores, readers yield, and a note says so.
+fn table(workload: &'static str, reader: &str, readers: usize, mut rows: FanOutRows) -> TableSpec {
+    if Cores::choose(&[]).is_ok_and(|cores| cores.of_readers(readers).1) {
+        let alone = |name: &str, role| role == Role::Limit || name == NONE_ATTACHED;
+        for row in rows.rows.iter_mut().filter(|row| !alone(&row.name, row.role)) {
+            row.note = Some("more threads than cores".to_owned());
         }
-        self.add(name, setting, about.role, run);
     }
-
-    fn add(&mut self, name: String, setting: Setting, role: Role, run: impl Fn(&Plan) -> Sample + 'static) {
-        let readers = self.readers;
-        let shares = move |cores: Cores| cores.of_readers(readers).1;
-        let crowded = Cores::choose(None).is_ok_and(shares) && role != Role::Limit && name != NONE_ATTACHED;
-        self.rows.push(Contestant {
-            name,
-            setting,
-            role,
-            note: crowded.then(|| CROWDED.to_owned()),
-            load: Load::default(),
-            count: Count::Fitting,
-            lap: DEPTH as u64,
-            run: Rc::new(move |plan| {
-                let _yielding = SharedCore::assume(shares(plan.cores));
-                run(plan)
-            }),
-        });
-    }
+    let title = format!("Fan-out to {readers} {reader}{}, 64 bytes", if readers == 1 { "" } else { "s" });
+    let key = format!("{workload}-{readers}");
+    TableSpec::new(workload, key, title, Unit::MillionPerSecond, readers as f64, rows.rows)
 }

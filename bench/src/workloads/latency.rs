@@ -1,86 +1,85 @@
-//! How long a message takes: there and back without a pause, and under several loads, where each is due at
-//! a time that does not wait for the one before (so that a stall counts for all that it delays).
+//! How long a message takes: there and back without a pause; on a schedule, where a delay counts for every message
+//! that it holds up; and to a reader that sleeps.
 
-use std::rc::Rc;
-
-use super::{Back, BackOnTime, Contest, Rows, ThereOnTime, Unit, bytes, rate, steps};
-use crate::method::Load;
-use crate::peers::DEPTH;
-use crate::process::Folder;
+use super::spec::{OneWay, RoundTrip, Rows, TableSpec, Unit, bytes, rate};
+use crate::channel::DEPTH;
+use crate::message::steps_of_work;
+use crate::peers::{
+    CrossbeamBlocking, FlumeBlocking, KanalBlocking, SyncChannelBlocking, TangoWaiting,
+    visit_parked_processes,
+};
+use crate::plan::Load;
 use crate::raw;
 
-/// The row of an atomic word that travels as a channel's do: each in a slot of its own.
-pub(crate) const SLOTS: &str = "raw: an atomic word each way, in a new slot each time";
-/// The row of one that both sides read through a mapping that is read-only.
-const READ_ONLY: &str = "raw: an atomic word each way, mapped read-only";
-/// Nanoseconds that either side hesitates before it sends, at most: two intervals between the looks of who waits.
-const HESITATION: f64 = 54.0;
+/// Most nanoseconds of random work of either side before it sends: two intervals between polls.
+const JITTER: f64 = 54.0;
 /// Nanoseconds between calls.
 const CALLS: [u64; 3] = [100_000, 10_000, 2_000];
 /// Nanoseconds between messages.
 const MESSAGES: [u64; 4] = [100_000, 10_000, 1_000, 200];
-/// Messages of a burst, and nanoseconds between the beginnings of two.
+/// Messages of a burst, and nanoseconds from the start of one burst to the next.
 const BURSTS: [(u64, u64); 2] = [(16, 20_000), (256, 200_000)];
+/// Nanoseconds between messages to a reader that sleeps: long enough for those that spin or yield first.
+const PARKED: u64 = 500_000;
 
-pub(super) fn round_trips(folder: &Rc<Folder>) -> Vec<Contest> {
-    vec![round_trip::<8>(folder), round_trip::<64>(folder)]
+pub(super) fn round_trips() -> Vec<TableSpec> {
+    vec![round_trip::<8>(), round_trip::<64>()]
 }
 
-fn round_trip<const N: usize>(folder: &Rc<Folder>) -> Contest {
-    let load = Load { hesitation: steps(HESITATION), ..Load::default() };
-    let rows = Rows::<Back, N, DEPTH> { load, ..Rows::new(folder) }
+fn round_trip<const N: usize>() -> TableSpec {
+    let load = Load { jitter: steps_of_work(JITTER), ..Load::default() };
+    let rows = Rows::<RoundTrip, N, DEPTH> { load, ..Rows::new() }
         .limit("raw: an atomic word each way", |plan| raw::round_trip(plan, 1))
-        .extra(SLOTS, |plan| raw::round_trip(plan, DEPTH))
-        .extra(READ_ONLY, raw::round_trip_read_only)
-        .everyone();
-    Contest {
-        key: format!("round-trip-{N}"),
-        workload: "round-trip",
-        title: format!("Round trip, {}, one after the other", bytes(N)),
-        unit: Unit::RoundTrip,
-        at: N as f64,
-        rows: rows.rows,
-    }
+        .extra("raw: an atomic word each way, in a new slot each time", |plan| raw::round_trip(plan, DEPTH))
+        .extra("raw: an atomic word each way, mapped read-only", raw::round_trip_read_only)
+        .all();
+    let title = format!("Round trip, {}, one after the other", bytes(N));
+    TableSpec::new("round-trip", format!("round-trip-{N}"), title, Unit::RoundTrip, N as f64, rows.rows)
 }
 
-pub(super) fn round_trips_on_time(folder: &Rc<Folder>) -> Vec<Contest> {
-    let contest = |every| Contest {
-        key: format!("round-trip-every-{every}"),
-        workload: "round-trip-load",
-        title: format!("Round trip, 64 bytes, {}", rate(every, 1)),
-        unit: Unit::Latency,
-        at: 1e9 / every as f64,
-        rows: Rows::<BackOnTime, 64, DEPTH>::new(folder).due(1, every).everyone().rows,
+pub(super) fn round_trips_on_schedule() -> Vec<TableSpec> {
+    let table = |every| {
+        let rows = Rows::<RoundTrip, 64, DEPTH>::scheduled(1, every).all().rows;
+        let key = format!("round-trip-every-{every}");
+        let title = format!("Round trip, 64 bytes, {}", rate(every));
+        TableSpec::new("round-trip-load", key, title, Unit::Latency, 1e9 / every as f64, rows)
     };
-    CALLS.map(contest).into()
+    CALLS.map(table).into()
 }
 
-pub(super) fn one_way(folder: &Rc<Folder>) -> Vec<Contest> {
-    let contest = |every| on_time(folder, "one-way", format!("one-way-every-{every}"), 1, every);
-    MESSAGES.map(contest).into()
-}
-
-pub(super) fn bursts(folder: &Rc<Folder>) -> Vec<Contest> {
-    let contest = |(burst, every)| on_time(folder, "bursts", format!("bursts-{burst}"), burst, every);
-    BURSTS.map(contest).into()
-}
-
-fn on_time(folder: &Rc<Folder>, workload: &'static str, key: String, burst: u64, every: u64) -> Contest {
-    let title = if burst == 1 {
-        format!("One way, 64 bytes, {}", rate(every, 1))
-    } else {
-        format!("One way, 64 bytes, bursts of {burst} every {} µs", every / 1000)
+pub(super) fn one_way() -> Vec<TableSpec> {
+    let table = |every| {
+        let title = format!("One way, 64 bytes, {}", rate(every));
+        on_schedule("one-way", format!("one-way-every-{every}"), title, (1, every))
     };
-    Contest {
-        key,
-        workload,
-        title,
-        unit: Unit::Latency,
-        at: burst as f64 * 1e9 / every as f64,
-        rows: Rows::<ThereOnTime, 64, DEPTH>::new(folder)
-            .due(burst, every)
-            .limit("raw: an atomic word", raw::word_on_time)
-            .everyone()
-            .rows,
-    }
+    MESSAGES.map(table).into()
+}
+
+pub(super) fn bursts() -> Vec<TableSpec> {
+    let table = |(burst, every)| {
+        let title = format!("One way, 64 bytes, bursts of {burst} every {} µs", every / 1000);
+        on_schedule("bursts", format!("bursts-{burst}"), title, (burst, every))
+    };
+    BURSTS.map(table).into()
+}
+
+fn on_schedule(workload: &'static str, key: String, title: String, (burst, every): (u64, u64)) -> TableSpec {
+    let rows = Rows::<OneWay, 64, DEPTH>::scheduled(burst, every)
+        .limit("raw: an atomic word", raw::word_on_schedule)
+        .all();
+    TableSpec::new(workload, key, title, Unit::Latency, burst as f64 * 1e9 / every as f64, rows.rows)
+}
+
+/// Readers that sleep until a message arrives. The note says how much of a core the reader used meanwhile.
+pub(super) fn parked() -> Vec<TableSpec> {
+    let mut rows = Rows::<OneWay, 64, DEPTH>::scheduled(1, PARKED)
+        .limit("raw: a futex", raw::futex_on_schedule)
+        .thread::<TangoWaiting>()
+        .thread::<CrossbeamBlocking>()
+        .thread::<KanalBlocking>()
+        .thread::<FlumeBlocking>()
+        .thread::<SyncChannelBlocking>();
+    visit_parked_processes(&mut rows);
+    let title = format!("Waking a reader that waits, 64 bytes, one message every {} µs", PARKED / 1000);
+    vec![TableSpec::new("parked", "parked", title, Unit::Latency, 1e9 / PARKED as f64, rows.rows)]
 }

@@ -1,31 +1,14 @@
-//! Medians with their range, and percentiles.
+//! Medians with their range, and quantiles.
 
 use hdrhistogram::Histogram;
-use serde::{Deserialize, Serialize, Serializer};
+use serde::{Deserialize, Serialize};
 
 /// A median and the range around it.
 #[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 pub(crate) struct Spread {
-    #[serde(serialize_with = "short")]
     pub(crate) median: f64,
-    #[serde(serialize_with = "short")]
     pub(crate) min: f64,
-    #[serde(serialize_with = "short")]
     pub(crate) max: f64,
-}
-
-/// With five digits: the rest is noise.
-fn short<S: Serializer>(value: &f64, serializer: S) -> Result<S::Ok, S::Error> {
-    serializer.serialize_f64(rounded(*value))
-}
-
-/// To five digits.
-pub(crate) fn rounded(value: f64) -> f64 {
-    if value == 0.0 || !value.is_finite() {
-        return value;
-    }
-    let scale = 10_f64.powi(4 - value.abs().log10().floor() as i32);
-    (value * scale).round() / scale
 }
 
 impl Spread {
@@ -45,7 +28,7 @@ impl Spread {
     }
 }
 
-/// The quantiles that are kept of latencies: closer and closer to the largest, which is the last.
+/// The quantiles that are kept of latencies, denser towards the maximum, which is the last.
 pub(crate) fn quantiles() -> Vec<f64> {
     let body = [0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8];
     // 90 %, 99 %, 99.9 %, 99.99 %, 99.999 %, and seven points between each two.
@@ -53,15 +36,16 @@ pub(crate) fn quantiles() -> Vec<f64> {
     body.into_iter().chain(tail).chain([1.0]).collect()
 }
 
-/// Where this quantile is among [`quantiles`].
+/// The index of this quantile in [`quantiles`].
 pub(crate) fn quantile_index(quantile: f64) -> usize {
     let near = |&other: &f64| (other - quantile).abs() < 1e-9;
-    quantiles().iter().position(near).expect("one of those that are kept")
+    quantiles().iter().position(near).expect("this quantile is kept")
 }
 
-/// The [`quantiles`] of some latencies in nanoseconds.
+/// The [`quantiles`] of these latencies in nanoseconds.
 pub(crate) fn quantiles_of(latencies: &[u32]) -> Vec<u64> {
-    let mut histogram = Histogram::<u64>::new_with_bounds(1, u64::from(u32::MAX), 3).expect("fair bounds");
+    let mut histogram =
+        Histogram::<u64>::new_with_bounds(1, u64::from(u32::MAX), 3).expect("the bounds are valid");
     for &latency in latencies {
         histogram.record(u64::from(latency).max(1)).expect("it is within the bounds");
     }
@@ -89,13 +73,6 @@ mod tests {
         assert_eq!(found[quantile_index(0.99)], 990);
         assert_eq!(found[quantile_index(1.0)], 1000);
         assert_eq!(found[0], 1);
-    }
-
-    #[test]
-    fn five_digits_are_kept() {
-        assert_eq!(rounded(123_456.0), 123_460.0);
-        assert_eq!(rounded(0.012_345_64), 0.012_346);
-        assert_eq!(rounded(0.0), 0.0);
     }
 
     #[test]
