@@ -11,19 +11,31 @@ use std::time::{Duration, Instant};
 
 use clap::Parser;
 
-mod channel;
-mod cores;
-mod exchange;
-mod figures;
-mod memory;
 mod message;
-mod peers;
+
+mod cores;
+
+mod figures;
+
 mod plan;
-mod process;
+
+mod channel;
+
+mod peers;
+
+mod exchange;
+
 mod raw;
-mod report;
+
+mod memory;
+
+mod process;
+
 mod rounds;
+
 mod workloads;
+
+mod report;
 
 use crate::cores::{Cores, SharedCore, pin, run_unpinned};
 use crate::figures::quantiles;

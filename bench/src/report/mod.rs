@@ -1,9 +1,12 @@
 //! What a run writes: tables computed from the rounds, as text, as Markdown, as a page with plots, or as JSON.
 
-mod goals;
 mod machine;
-mod page;
+
 mod tables;
+
+mod goals;
+
+mod page;
 
 pub(crate) use self::machine::describe;
 pub(crate) use self::page::{table, text};

@@ -1,12 +1,17 @@
 //! What is measured: the tables, and their rows. The rows of a table are the peers, ours, and the limits of the
 //! hardware.
 
-mod fan_out;
-mod latency;
-mod published;
-mod setup;
 mod spec;
+
 mod throughput;
+
+mod latency;
+
+mod fan_out;
+
+mod published;
+
+mod setup;
 
 pub(crate) use self::spec::{TableSpec, Unit};
 pub(crate) use self::throughput::COPY;
