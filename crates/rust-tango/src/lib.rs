@@ -1,9 +1,14 @@
-//! A lock-free, zero-copy message channel: one producer, many consumers, between threads or between
+//! A lock-free, zero-copy message channel: one producer and many consumers, between threads or between
 //! processes of one machine.
 //!
-//! A *link* is a ring of lines, written by one producer. A *reliable* consumer reads every fragment in
-//! place, and the producer waits for it; an *observer* reads what it can by validated copy, and the
-//! producer does not know of it. Both kinds, and any number of them, can read one link.
+//! A *link* is a ring of slots in memory. One *producer* publishes *fragments* into it: metadata, and a
+//! payload of bytes. Any number of readers read them:
+//!
+//! - A *reliable consumer* gets every fragment, in place. For each fragment that it has not finished with, it
+//!   holds a *credit*: the producer waits for it before it overwrites the fragment.
+//! - An *evictable consumer* is reliable as long as it keeps up within the producer's patience.
+//! - An *observer* reads what it can, by validated copy. The producer does not know of it. What it misses is
+//!   reported to it.
 //!
 //! ```
 //! use rust_tango::Link;
@@ -22,19 +27,31 @@
 //! ```
 //!
 //! [`LinkBuilder::create`] instead of [`LinkBuilder::build`] puts the link into shared memory under a
-//! name, where [`Link::open`] finds it in another process.
+//! name. [`Link::open`] opens it in another process.
+//!
+//! # Two ways to make a link
+//!
+//! | | [`link`]: the everyday API | [`borrowed`]: the API without an allocator |
+//! |---|---|---|
+//! | begin with | [`Link::builder`], [`Link::open`] | [`MCache`], [`DCache`], [`Fseq`], [`Fctl`] |
+//! | sizes | chosen at run time | const generics |
+//! | memory | heap, or shared memory | the caller's: `static`, stack, or box |
+//! | reliable consumers | up to 256 | one |
+//! | lifetimes | none: each end owns a share of the memory | ends borrow the storage |
+//!
+//! Both hand out the same [`Producer`] and [`Consumer`].
 //!
 //! # Where to start
 //!
 //! | to | see |
 //! |---|---|
-//! | make or open a link | [`Link`], [`LinkBuilder`] |
-//! | publish | [`Producer`], in place: [`Loan`], of any length: [`Producer::send_message`] |
+//! | make or open a link | [`link`], [`borrowed`] |
+//! | publish | [`Producer`]; in place: [`Loan`]; messages of any length: [`Producer::send_message`] |
 //! | read | [`Consumer`], [`Fragment`], [`Batch`], [`Assembler`] |
-//! | do without an allocator, or with storage in a `static` | [`MCache`], [`DCache`], [`Fseq`], [`Fctl`] |
+//! | know what `sig`, `ctl` and `ts` are | [`FragmentMetadata`], [`Control`], [`timestamp`] |
 //! | await fragments | `AsyncConsumer` (feature `async`) |
 //! | count, supervise, filter duplicates | [`Metrics`], [`Cnc`], [`Tcache`] |
-//! | know why it is right | the source: `ring/line.rs` (fragments) and `credits/floor.rs` (credits) open with a proof |
+//! | know why it is correct | the source: `ring/line.rs` (fragments) and `credits/floor.rs` (credits) open with a proof |
 //!
 //! # Features
 //!
@@ -44,17 +61,18 @@
 //! | `alloc` | | [`Link`], boxed storage, owned fragments |
 //! | `std` | yes | timeouts, [`Wait::Park`], `io::Write` for a [`Loan`] |
 //! | `shm` | yes | links between processes (Linux; depends on `nix`) |
-//! | `async` | | `AsyncConsumer`: `recv().await` under any executor (Linux; adds no dependency to `shm`) |
+//! | `async` | | `AsyncConsumer`: `recv().await` under any executor (Linux; no further dependency) |
 //!
 //! Targets need 64-bit pointers and 64-bit atomics.
 //!
-//! # Deadlocks that you can build
+//! # How to deadlock
 //!
-//! - Publishing with a call that waits ([`Producer::send`], [`Producer::publish_blocking`]) while the
-//!   same thread holds a fragment of the same link, or is the one that should read it.
-//! - A cycle of reliable links, each of whose parties waits for credits from the next.
+//! - A thread publishes with a call that waits ([`Producer::send`], [`Producer::publish_blocking`]) while it
+//!   holds a fragment of the same link, or while it is the thread that should read the link.
+//! - A cycle of reliable links: each process waits for credits from the next one.
 //!
-//! [`Producer::publish`] and [`Consumer::poll`] never wait.
+//! [`Producer::publish`] and [`Consumer::poll`] never wait for the other side.
+#![cfg_attr(docsrs, feature(doc_cfg))]
 #![cfg_attr(not(any(feature = "std", test)), no_std)]
 #![deny(unsafe_code)]
 
@@ -96,19 +114,17 @@ mod shm;
 #[cfg(all(feature = "async", target_os = "linux"))]
 mod live;
 
-mod borrowed;
+pub mod borrowed;
 
 #[cfg(feature = "alloc")]
-mod link;
+pub mod link;
 
 /// The protocol under the model checker.
 #[cfg(all(loom, test))]
 mod models;
 
-pub use borrowed::dcache::DCache;
-pub use borrowed::fctl::Fctl;
-pub use borrowed::fseq::Fseq;
-pub use borrowed::mcache::MCache;
+#[doc(inline)]
+pub use borrowed::{DCache, Fctl, Fseq, MCache};
 pub use consumer::batch::{Batch, BatchIter};
 pub use consumer::payload::{Fragment, Payload};
 pub use consumer::{Consumer, Start};
@@ -121,7 +137,8 @@ pub use tcache::Tcache;
 pub use waiting::wait::Wait;
 
 #[cfg(feature = "alloc")]
-pub use borrowed::channel::{Channel, ChannelBuilder};
+#[doc(inline)]
+pub use borrowed::{Channel, ChannelBuilder};
 #[cfg(feature = "alloc")]
 pub use consumer::ConsumerIter;
 #[cfg(feature = "alloc")]
@@ -129,9 +146,8 @@ pub use consumer::payload::OwnedFragment;
 #[cfg(feature = "alloc")]
 pub use error::{LinkError, LinkErrorKind};
 #[cfg(feature = "alloc")]
-pub use link::Link;
-#[cfg(feature = "alloc")]
-pub use link::builder::LinkBuilder;
+#[doc(inline)]
+pub use link::{Link, LinkBuilder};
 #[cfg(all(feature = "async", target_os = "linux"))]
 pub use live::AsyncConsumer;
 #[cfg(feature = "alloc")]
@@ -145,7 +161,12 @@ pub use shm::{Holder, Holders, Party};
 #[cfg(feature = "alloc")]
 pub use tcache::TcacheBuf;
 
-/// The snippets of the README, compiled and run. One of them needs all features.
+/// The snippets of the README and of the guide, compiled and run.
 #[cfg(all(doctest, feature = "async", target_os = "linux"))]
-#[doc = include_str!("../../../README.md")]
-pub struct Readme;
+mod snippets {
+    #[doc = include_str!("../README.md")]
+    struct Readme;
+
+    #[doc = include_str!("../GUIDE.md")]
+    struct Guide;
+}

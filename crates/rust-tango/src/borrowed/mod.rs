@@ -65,3 +65,10 @@ mod ends;
 
 #[cfg(feature = "alloc")]
 pub(crate) mod channel;
+
+#[cfg(feature = "alloc")]
+pub use channel::{Channel, ChannelBuilder};
+pub use dcache::DCache;
+pub use fctl::Fctl;
+pub use fseq::Fseq;
+pub use mcache::MCache;

@@ -55,6 +55,7 @@ impl ProducerWatch {
     }
 
     /// Whether [`Self::ask_whether_replaced`] would say so.
+    #[cfg(any(feature = "std", loom))]
     pub(super) fn is_replaced(&self, parts: &Parts<'_>) -> bool {
         seq::is_before(self.takeovers, parts.head.lifecycle.takeovers.load(Relaxed))
     }

@@ -59,6 +59,7 @@ mod shared;
 #[cfg(all(feature = "shm", target_os = "linux"))]
 mod by_name;
 
-pub(crate) mod builder;
+mod builder;
 
+pub use builder::LinkBuilder;
 pub use handle::Link;
