@@ -7,7 +7,7 @@ use crate::ring::seq;
 /// Overruns of one reader.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Losses {
-    /// Overruns in a row, each soon after the one before: 2 if more, or [`ASTRAY`].
+    /// Overruns in a row, each soon after the one before: 2 if more, or [`WENT_AROUND`].
     streak: u32,
     /// Where the last overrun made reading go on.
     resumed_at: u64,
@@ -17,7 +17,7 @@ pub(super) struct Losses {
 
 /// The `streak` of a reader that has been sent past every number there is. No link has carried so many: words that
 /// were made up would send it round for ever.
-const ASTRAY: u32 = u32::MAX;
+const WENT_AROUND: u32 = u32::MAX;
 
 impl Losses {
     /// Of a reader that begins with `next`.
@@ -32,7 +32,7 @@ impl Losses {
         let (oldest, next) = parts.extent();
         let soon = seq::distance(self.resumed_at, n).unsigned_abs() < parts.ring.depth() / 2;
         self.streak = match self.streak {
-            ASTRAY => ASTRAY,
+            WENT_AROUND => WENT_AROUND,
             streak if soon => 2.min(streak + 1),
             _ => 0,
         };
@@ -51,7 +51,7 @@ impl Losses {
         self.resumed_at = target;
         match self.skipped.checked_add(lost) {
             Some(skipped) => self.skipped = skipped,
-            None => self.streak = ASTRAY,
+            None => self.streak = WENT_AROUND,
         }
     }
 
@@ -63,11 +63,11 @@ impl Losses {
     /// - after the reader has been sent all the way round, whatever the producer says;
     /// - where the ring is not bound. A reader that has joined finds that only in the memory of a forked child, where
     ///   nothing is published.
-    pub(super) fn believe(&self, state: LineState, n: u64, parts: &Parts<'_>) -> LineState {
+    pub(super) fn plausible_state(&self, state: LineState, n: u64, parts: &Parts<'_>) -> LineState {
         if state != LineState::Overwritten {
             return state;
         }
-        let is_made_up = self.streak == ASTRAY
+        let is_made_up = self.streak == WENT_AROUND
             || self.streak >= 2 && !seq::is_before(n, parts.extent().1)
             || parts.head.lifecycle.cnc.is_fresh();
         if is_made_up { LineState::NotYet } else { LineState::Overwritten }

@@ -176,7 +176,7 @@ impl<'a> Consumer<'a> {
     pub(super) fn update_fast_path(&mut self) {
         let is_open =
             self.ready && self.mode.is_in_place() && !self.timing.is_in_hot_slot() && self.metrics.is_none();
-        self.in_place_until = if is_open { self.timing.gate() } else { self.next };
+        self.in_place_until = if is_open { self.timing.checkpoint() } else { self.next };
     }
 
     /// Finds the next fragment.
@@ -209,8 +209,8 @@ impl<'a> Consumer<'a> {
     #[inline(always)]
     fn state_in_ring(&mut self, line: &Line<'a>) -> LineState {
         self.leave_hot_slot();
-        if self.timing.is_at_gate(self.next) {
-            self.at_gate();
+        if self.timing.is_checkpoint_due(self.next) {
+            self.at_checkpoint();
         }
         line.state(self.next)
     }
@@ -308,7 +308,7 @@ impl<'a> Consumer<'a> {
         if let Some(seat) = self.mode.seat() {
             seat.release(next);
         }
-        self.ask_whether_evicted();
+        self.check_evicted();
     }
 
     /// [`Consumer::poll`], but only fragments whose `sig` is accepted: the others are finished with
@@ -347,7 +347,7 @@ impl<'a> Consumer<'a> {
             if !self.joined {
                 if !self.parts.head.is_bound() {
                     self.count_slow_poll();
-                    if self.producer.knows_of_a_death() {
+                    if self.producer.knows_of_death() {
                         return Err(TangoError::ProducerGone);
                     }
                     return Ok(if self.parts.is_stopped() { Next::Closed } else { Next::Nothing });
@@ -356,24 +356,24 @@ impl<'a> Consumer<'a> {
                 return self.find_next();
             }
             // Asked behind the look: the producer that published what that found had come before.
-            self.producer.ask_whether_replaced(&self.parts)?;
+            self.producer.check_replaced(&self.parts)?;
             if self.missed != 0 {
                 return Err(self.report_missed());
             }
             self.ready = state == LineState::Ready;
             self.update_fast_path();
         }
-        match self.believe(state) {
+        match self.plausible_state(state) {
             LineState::Overwritten => Err(self.overrun()),
             LineState::Ready => Ok(Next::Fragment(self.parts.ring.line(self.next), self.place())),
             LineState::NotYet => {
                 self.after_empty_poll();
                 self.count_slow_poll();
-                self.ask_whether_evicted();
+                self.check_evicted();
                 if self.missed != 0 {
                     return Err(self.report_missed());
                 }
-                self.producer.ask_whether_replaced(&self.parts)?;
+                self.producer.check_replaced(&self.parts)?;
                 match self.producer.ending(&self.parts) {
                     None => Ok(Next::Nothing),
                     Some(ending) => self.recheck_after_end(ending),
@@ -387,12 +387,12 @@ impl<'a> Consumer<'a> {
         let line = self.parts.ring.line(self.next);
         // A producer may have died before it mirrored its last fragment.
         self.leave_hot_slot();
-        match (self.believe(line.state(self.next)), ending) {
+        match (self.plausible_state(line.state(self.next)), ending) {
             (LineState::Ready, _) => self.find_next(),
             (LineState::Overwritten, _) => Err(self.overrun()),
             (LineState::NotYet, Ending::Closed) => {
                 // It may have been closed by a producer that came since that was asked.
-                self.producer.ask_whether_replaced(&self.parts)?;
+                self.producer.check_replaced(&self.parts)?;
                 Ok(Next::Closed)
             }
             (LineState::NotYet, Ending::Died) => {
@@ -416,16 +416,16 @@ impl<'a> Consumer<'a> {
         }
     }
 
-    /// See [`Losses::believe`].
-    pub(super) fn believe(&self, state: LineState) -> LineState {
-        self.losses.believe(state, self.next, &self.parts)
+    /// See [`Losses::plausible_state`].
+    pub(super) fn plausible_state(&self, state: LineState) -> LineState {
+        self.losses.plausible_state(state, self.next, &self.parts)
     }
 
     /// Counts an empty poll that was not a quick one. Now and then, asks whether the producer lives, and looks in the
     /// ring behind the hot slot.
     fn count_slow_poll(&mut self) {
         if self.timing.count_slow_poll() {
-            self.ask_whether_producer_lives();
+            self.check_producer_lives();
             let is_due = self.timing.ring_check_is_due();
             if is_due && self.parts.ring.line(self.next).state(self.next) != LineState::NotYet {
                 self.leave_hot_slot_now();
@@ -433,13 +433,13 @@ impl<'a> Consumer<'a> {
         }
     }
 
-    pub(crate) fn ask_whether_producer_lives(&mut self) {
-        self.producer.ask_whether_it_lives(&self.parts, &self.attachment);
+    pub(crate) fn check_producer_lives(&mut self) {
+        self.producer.check_producer_lives(&self.parts, &self.attachment);
     }
 
     /// Joins again if the producer does not wait for this reader any more. What was lost by it is in
     /// `missed` then.
-    fn ask_whether_evicted(&mut self) {
+    fn check_evicted(&mut self) {
         // Not bound: in a forked child nobody evicts.
         if !self.mode.is_evictable() || self.parts.head.lifecycle.cnc.is_fresh() {
             return;
@@ -555,9 +555,9 @@ impl Consumer<'_> {
     }
 
     #[cold]
-    fn at_gate(&mut self) {
+    fn at_checkpoint(&mut self) {
         let parts = self.parts;
-        let advice = self.timing.at_gate(
+        let advice = self.timing.at_checkpoint(
             self.next,
             || producer_signals(&parts),
             || processor::is_near(&parts.head.next),
@@ -661,7 +661,7 @@ impl<'a> Consumer<'a> {
         }
         self.missed == 0
             && self.producer.ending(&self.parts) == Some(Ending::Closed)
-            && self.believe(self.parts.ring.line(self.next).state(self.next)) == LineState::NotYet
+            && self.plausible_state(self.parts.ring.line(self.next).state(self.next)) == LineState::NotYet
     }
 
     /// Counts into `metrics` from now on: fragments consumed, and overruns.
@@ -702,8 +702,8 @@ impl core::fmt::Debug for Consumer<'_> {
 impl Consumer<'_> {
     /// Whether it has found out that a producer is dead.
     #[cfg(loom)]
-    pub(crate) fn knows_of_a_death(&self) -> bool {
-        self.producer.knows_of_a_death()
+    pub(crate) fn knows_of_death(&self) -> bool {
+        self.producer.knows_of_death()
     }
 
     /// Polls the hot slot from now on, as if it had waited.

@@ -21,12 +21,12 @@ impl ProducerWatch {
     }
 
     /// Whether a producer is proven dead: the last one that was asked about.
-    pub(super) fn knows_of_a_death(&self) -> bool {
+    pub(super) fn knows_of_death(&self) -> bool {
         self.dead.is_some()
     }
 
     /// Asks whether the producer lives: a system call in shared memory.
-    pub(super) fn ask_whether_it_lives(&mut self, parts: &Parts<'_>, attachment: &Attachment<'_>) {
+    pub(super) fn check_producer_lives(&mut self, parts: &Parts<'_>, attachment: &Attachment<'_>) {
         #[cfg(feature = "alloc")]
         if let Attachment::Owned(claim) = attachment {
             // Read before asking: if none lives afterwards, that one has died, or one before it.
@@ -41,7 +41,7 @@ impl ProducerWatch {
     }
 
     /// An error, once, if a producer has come after one that had died.
-    pub(super) fn ask_whether_replaced(&mut self, parts: &Parts<'_>) -> Result<(), TangoError> {
+    pub(super) fn check_replaced(&mut self, parts: &Parts<'_>) -> Result<(), TangoError> {
         let lifecycle = &parts.head.lifecycle;
         let takeovers = lifecycle.takeovers.load(Relaxed);
         // The count falls only in the memory of a forked child.
@@ -54,7 +54,7 @@ impl ProducerWatch {
         Err(TangoError::ProducerReplaced { first: lifecycle.taken_over_at.load(Relaxed) })
     }
 
-    /// Whether [`Self::ask_whether_replaced`] would say so.
+    /// Whether [`Self::check_replaced`] would say so.
     pub(super) fn is_replaced(&self, parts: &Parts<'_>) -> bool {
         seq::is_before(self.takeovers, parts.head.lifecycle.takeovers.load(Relaxed))
     }

@@ -5,7 +5,7 @@ use std::vec::Vec;
 use crate::ring::metadata::FragmentMetadata;
 use crate::timing::idle::POLLS_PER_RING_CHECK;
 use crate::timing::place::{
-    ANNOUNCED_MOST, ANNOUNCED_PAUSE, HINT_KEPT_FOR, PROMPT_MOST, STEADY, STEADY_WAITED,
+    ANNOUNCED_PAUSE, HINT_KEPT_FOR, MAX_ANNOUNCED, MAX_PROMPT, STEADY, STEADY_WAITED,
 };
 use crate::{Consumer, Link, Producer};
 
@@ -35,7 +35,7 @@ fn an_observer_beside_consumers_in_the_ring_gives_the_hot_slot_up() {
     };
     // After some laps the producer knows that it has a consumer.
     (0..32).for_each(|_| publish(&mut observer));
-    for _ in 0..ANNOUNCED_MOST {
+    for _ in 0..MAX_ANNOUNCED {
         assert!(waits_in_hot_slot(&mut observer));
         publish(&mut observer);
     }
@@ -92,7 +92,7 @@ fn the_hint_is_taken_back_some_time_after_the_hot_slot_was_left() {
         (rx.timing.is_in_hot_slot(), rx.timing.hints().reads_hot_slot)
     };
     assert_eq!(read(1), (true, true));
-    assert_eq!(read(u64::from(PROMPT_MOST)), (false, true));
+    assert_eq!(read(u64::from(MAX_PROMPT)), (false, true));
     assert_eq!(read(HINT_KEPT_FOR), (false, false));
 }
 

@@ -83,7 +83,7 @@ impl<'a> Consumer<'a> {
         let slept = self.mode.seat().is_some_and(|seat| seat.sleep(waiting.longest_sleep(), has_news));
         let is_due = if slept { !self.watch().has_news() } else { waiting.nap() };
         if is_due {
-            self.ask_whether_producer_lives();
+            self.check_producer_lives();
         }
     }
 
@@ -93,7 +93,7 @@ impl<'a> Consumer<'a> {
     pub fn wait_for_producer(&mut self, timeout: Option<core::time::Duration>) -> bool {
         let mut waiting = Waiting::until(Wait::Park, timeout);
         loop {
-            self.ask_whether_producer_lives();
+            self.check_producer_lives();
             match self.producer.ending(&self.parts) {
                 None => return true,
                 Some(Ending::Closed) => return false,
@@ -159,7 +159,7 @@ impl Watch<'_> {
             return self.parts.head.is_bound() || self.parts.is_stopped();
         }
         let state = self.parts.ring.line(self.next).state(self.next);
-        self.losses.believe(state, self.next, &self.parts) != LineState::NotYet
+        self.losses.plausible_state(state, self.next, &self.parts) != LineState::NotYet
             || self.producer.ending(&self.parts).is_some()
             || self.producer.is_replaced(&self.parts)
     }

@@ -10,11 +10,11 @@
 //! The producer keeps the *floor*: it overwrites no fragment from the floor on. So it may publish fragment
 //! `n`
 //!
-//! - if `n - floor < credits`. There are `depth` credits or fewer. The line of `n` held fragment `n -
-//!   depth`, which is then before the floor.
+//! - if `n - floor < credits`. There are `depth` credits or fewer. The line of `n` held fragment
+//!   `n - depth`, which is then before the floor.
 //! - and if every fragment whose granules `n` overwrites is before the floor.
 //!
-//! For the same reason, it retires no fragment from the floor on (see [`line`](crate::ring::line)).
+//! It also retires no fragment from the floor on (see [`line`](crate::ring::line)).
 //!
 //! The producer reads the words above only when it reaches its limit. With each fragment, it reads two
 //! other words of each slot. They seldom change: does the consumer sleep, and what are its hints?
@@ -59,7 +59,7 @@
 //!    - Refresh k counts the demand. Then F <= t.
 //!    - Refresh k ignores the demand, because `t` is before the final floor F' of an earlier refresh j < k.
 //!      Take the first such j. The joiner's fence came after the fence of refresh j. Otherwise refresh j
-//!      would have counted the demand, and F' <= t. So in J3 the joiner loaded the floor word that refresh
+//!      would have counted the joiner, and F' <= t. So in J3 the joiner loaded the floor word that refresh
 //!      j stored, tentative or final, or a newer one. None of these is before F'. So s >= F' > t, which
 //!      contradicts t >= s.
 //! 2. *The joiner's fence comes second.* Then J3 loads a floor word that refresh k stored, tentative or
@@ -180,7 +180,7 @@ pub(crate) struct Credits<'a> {
     /// The floor as consumers read it. Between R2 and R4 it may be tentative, that is, higher than the
     /// final floor.
     word: &'a AtomicU64,
-    /// How many fragments the producer may be ahead of the floor: 1 to `depth`.
+    /// How many fragments the producer may be ahead of the floor: 0 to `depth`.
     credits: u64,
     /// Refreshes in a row that did not raise the floor.
     failures: Cell<u32>,
@@ -240,13 +240,13 @@ impl<'a> Credits<'a> {
             return false;
         }
         // R2. Release: a joiner that moves up to this floor executes another fence. It then sees everything
-        //     that was published before this store. Without Release, such a fragment might read as not
-        //     there yet for a moment.
+        // that was published before this store. Without Release, such a fragment might read as not there
+        // yet for a moment.
         self.word.store(candidate, ordering("credits.tentative_order", Release));
         // R3. Pairs with the fence in `ConsumerSlot::settle`.
         fence(ordering("credits.refresh_fence", SeqCst));
         // R4. Not before the last final floor, because `least_demand` ignores such demands. Not after the
-        //     candidate, because a joiner that has loaded the candidate may have settled there.
+        // candidate, because a joiner that has loaded the candidate may have settled there.
         let floor = seq::earlier(candidate, self.least_demand(n));
         self.word.store(floor, ordering("credits.final_order", Release));
         // Pairs with the Release stores in `ConsumerSlot::release` and `leave`: the consumers' reads happen

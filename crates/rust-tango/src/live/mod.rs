@@ -234,7 +234,7 @@ impl AsyncConsumer {
             }
             match self.watcher.request(self.consumer.watch(), task) {
                 Reply::Accepted => return Ok(Found::Nothing),
-                Reply::CheckProducer => self.consumer.ask_whether_producer_lives(),
+                Reply::CheckProducer => self.consumer.check_producer_lives(),
             }
         }
     }

@@ -46,7 +46,7 @@ fn a_batch_is_held() {
 
 /// A reliable consumer reads every second fragment. What it passes over, it gives back, and nothing more.
 #[test]
-fn what_is_passed_over_is_given_back() {
+fn the_credits_of_skipped_fragments_return() {
     Model::bounded(3, 12653).check(|_| {
         let memory = Memory::new(Shape { slots: 1, ..Shape::default() });
         let producer = memory.producer();
@@ -114,7 +114,7 @@ fn an_observer_filters() {
 }
 
 /// A loan is written over the oldest fragment, and published or not, while an observer looks at that.
-fn lent_over(seen: &Seen, memory: &Arc<Memory>, before: usize, is_committed: bool) {
+fn overwritten_by_a_loan(seen: &Seen, memory: &Arc<Memory>, before: usize, is_committed: bool) {
     let mut producer = memory.producer();
     publish_all(&producer, before);
     let mut observer = memory.observer(Start::At(nth(0)));
@@ -142,24 +142,28 @@ fn lent_over(seen: &Seen, memory: &Arc<Memory>, before: usize, is_committed: boo
 #[test]
 fn a_loan_laps_an_observer() {
     let model = Model::exhaustive(300).must_see(&["read", "lapped"]);
-    model.check(|seen| lent_over(seen, &Memory::new(Shape { granules: 1, ..Shape::default() }), 1, true));
+    model.check(|seen| {
+        overwritten_by_a_loan(seen, &Memory::new(Shape { granules: 1, ..Shape::default() }), 1, true)
+    });
 }
 
 #[test]
-fn a_loan_that_comes_to_nothing_laps_an_observer() {
+fn a_loan_that_is_dropped_laps_an_observer() {
     let model = Model::exhaustive(81).must_see(&["read", "lapped"]);
-    model.check(|seen| lent_over(seen, &Memory::new(Shape { granules: 1, ..Shape::default() }), 1, false));
+    model.check(|seen| {
+        overwritten_by_a_loan(seen, &Memory::new(Shape { granules: 1, ..Shape::default() }), 1, false)
+    });
 }
 
 #[test]
 fn a_loan_in_its_slot_laps_an_observer() {
     let model = Model::bounded(3, 2866).must_see(&["read", "lapped"]);
-    model.check(|seen| lent_over(seen, &Memory::new(Shape::default()), 2, true));
+    model.check(|seen| overwritten_by_a_loan(seen, &Memory::new(Shape::default()), 2, true));
 }
 
 /// Two fragments are shown by one call. A consumer that joins meanwhile reads all that is published behind its place.
 #[test]
-fn what_is_shown_together_arrives() {
+fn all_of_a_batch_arrive() {
     let model = Model::bounded(3, 69348).must_see(&["from 0", "from 2"]);
     model.check(|seen| {
         let memory = Memory::new(Shape { slots: 1, ..Shape::default() });

@@ -57,7 +57,7 @@ fn the_producer_waits_for_granules() {
 /// Nobody is there; somebody joins at the oldest fragment while it is being overwritten. From where it stands
 /// then, nothing is lost.
 #[test]
-fn somebody_joins() {
+fn a_consumer_joins() {
     let model = Model::bounded(3, 53804).must_see(&["from 0", "from 2"]);
     model.check(|seen| {
         let memory = Memory::new(shape(1));
@@ -79,7 +79,7 @@ fn somebody_joins() {
 /// Somebody joins while another consumer holds the floor down: what the producer stores first is more than what
 /// it keeps.
 #[test]
-fn somebody_joins_beside_another() {
+fn a_consumer_joins_beside_another() {
     let model = Model::bounded(1, 1992).must_see(&["from 0", "from 1", "from 2"]);
     model.check(|seen| {
         let memory = Memory::new(shape(2));
@@ -103,7 +103,7 @@ fn somebody_joins_beside_another() {
 
 /// The producer looks twice while somebody joins: who has moved up to where it was once, looks again.
 #[test]
-fn somebody_joins_while_it_moves_on() {
+fn a_consumer_joins_while_the_producer_moves_on() {
     let model = Model::bounded(2, 52339).must_see(&["from 0", "from 2", "from 4"]);
     model.check(|seen| {
         let memory = Memory::new(shape(1));
@@ -128,7 +128,7 @@ fn somebody_joins_while_it_moves_on() {
 /// While the producer looks twice, one consumer goes on and another joins. What it looked at first is as far as it
 /// may go: the one that joins may stand there.
 #[test]
-fn somebody_joins_while_another_goes_on() {
+fn a_consumer_joins_while_another_moves_on() {
     let model = Model::bounded(2, 71993).must_see(&["from 0", "from 1", "from 2"]);
     model.check(|seen| {
         let memory = Memory::new(shape(2));
@@ -157,7 +157,7 @@ fn somebody_joins_while_another_goes_on() {
 
 /// A consumer that reads in place leaves, and is not waited for any more.
 #[test]
-fn somebody_leaves() {
+fn a_consumer_leaves() {
     let model = Model::exhaustive(296);
     model.check(|_| {
         let memory = Memory::new(shape(1));
@@ -202,7 +202,7 @@ fn a_slot_changes_hands_further_back() {
 /// The owner of a slot has died with proof, and the producer has stopped waiting for it. It waits for the
 /// next owner of the slot.
 #[test]
-fn a_slot_of_the_dead_changes_hands() {
+fn the_slot_of_a_dead_consumer_changes_hands() {
     let model = Model::bounded(2, 43);
     model.check(|_| {
         let memory = Memory::new(shape(1));
@@ -211,7 +211,7 @@ fn a_slot_of_the_dead_changes_hands() {
         publish_all(&producer, 2);
         memory.dies(dead, 0);
         publish_all(&producer, 1);
-        memory.nobody_is_dead();
+        memory.slot_is_owned_again();
         let mut consumer = memory.consumer(0, Start::Oldest);
         let from = consumer.next_seq();
         let reader = thread::spawn(move || {
@@ -227,7 +227,7 @@ fn a_slot_of_the_dead_changes_hands() {
 /// The owner of a slot is dead, and the next one comes at the very moment when the producer asks: it is not taken for
 /// the dead one.
 #[test]
-fn who_comes_after_the_dead_is_waited_for() {
+fn the_next_owner_after_a_dead_consumer_is_waited_for() {
     let model = Model::bounded(2, 22802).must_see(&["from 0", "from 2"]);
     model.check(|seen| {
         let memory = Memory::new(shape(1));
@@ -240,7 +240,7 @@ fn who_comes_after_the_dead_is_waited_for() {
         let reader = thread::spawn({
             let (memory, seen) = (memory.clone(), seen.clone());
             move || {
-                memory.nobody_is_dead();
+                memory.slot_is_owned_again();
                 let mut consumer = memory.consumer(0, Start::Oldest);
                 seen.note(std::format!("from {}", consumer.next_seq().wrapping_sub(FIRST)));
                 read_up_to(&mut consumer, 3);
@@ -254,7 +254,7 @@ fn who_comes_after_the_dead_is_waited_for() {
 /// A consumer may be evicted, and the producer has no patience. What is lost by that is told, and nothing mixed is
 /// read. Another one, that reads in place, loses nothing.
 #[test]
-fn the_evicted_are_told() {
+fn an_evicted_consumer_learns_of_it() {
     let model = Model::bounded(2, 16358).must_see(&["evicted", "read 0", "read 1", "read 2"]);
     model.check(|seen| {
         let memory = Memory::new(shape(2));
@@ -298,7 +298,7 @@ fn the_evicted_are_told() {
 
 /// Who begins to join far back holds nobody back, also if it never gets to the end of that.
 #[test]
-fn somebody_stops_joining() {
+fn a_consumer_stops_while_it_joins() {
     Model::exhaustive(48).check(|_| {
         let memory = Memory::new(shape(1));
         let producer = memory.producer();
@@ -343,7 +343,7 @@ fn a_slot_changes_hands_between_threads() {
 
 /// What a slot says of its next owner is not what it said of the one before: that had finished with all.
 #[test]
-fn nobody_is_taken_for_the_one_before() {
+fn a_new_owner_is_not_mistaken_for_the_previous_one() {
     let model = Model::exhaustive(22).must_see(&["came"]);
     model.check(|seen| {
         let memory = Memory::new(shape(1));
@@ -367,7 +367,7 @@ fn nobody_is_taken_for_the_one_before() {
 /// A consumer is evicted while it joins: by a producer that waits for nobody, and goes on no further. It finds out, and
 /// the producer waits for it again.
 #[test]
-fn evicted_while_it_joins() {
+fn a_consumer_is_evicted_while_it_joins() {
     let model = Model::bounded(2, 633).must_see(&["evicted", "not evicted"]);
     model.check(|seen| {
         let memory = Memory::new(shape(1));

@@ -37,7 +37,7 @@ fn closed_and_drained() {
 /// that finds nothing. The death is told behind the last fragment of the dead. The next producer is announced with
 /// the number that it begins with: before its first fragment if the death was told, and nothing is told of the
 /// dead after that.
-fn read_of_both(mut consumer: Consumer<'_>, seen: &Seen, ask: impl Fn(&mut Consumer<'_>)) {
+fn read_from_both(mut consumer: Consumer<'_>, seen: &Seen, ask: impl Fn(&mut Consumer<'_>)) {
     let (mut n, mut died, mut replaced) = (7, false, false);
     while n != 9 {
         match consumer.poll().map(|found| found.map(|fragment| whole(&fragment))) {
@@ -77,10 +77,10 @@ fn died_and_replaced() {
         let consumer = memory.consumer(0, Start::Next);
         let reader = thread::spawn({
             let seen = seen.clone();
-            move || read_of_both(consumer, &seen, |_| ())
+            move || read_from_both(consumer, &seen, |_| ())
         });
         publish_all(&producer, 1);
-        memory.fails(producer);
+        memory.panics(producer);
         let producer = memory.producer();
         publish_all(&producer, 1);
         reader.join().unwrap();
@@ -96,10 +96,10 @@ fn killed_and_replaced() {
         let producer = memory.producer();
         let consumer = memory.consumer(0, Start::Next);
         publish_all(&producer, 1);
-        memory.dies_unheard(producer);
+        memory.is_killed(producer);
         let reader = thread::spawn({
             let seen = seen.clone();
-            move || read_of_both(consumer, &seen, |consumer| consumer.ask_whether_producer_lives())
+            move || read_from_both(consumer, &seen, |consumer| consumer.check_producer_lives())
         });
         memory.producer_lives();
         let producer = memory.producer();
@@ -117,7 +117,7 @@ fn taken_over() {
         let link = Link::builder().depth(2).mtu(16).consumers(1).start(7).build().unwrap();
         link.touch(2);
         let producer = link.producer().unwrap();
-        let heir = thread::spawn({
+        let successor = thread::spawn({
             let (link, seen) = (link.clone(), seen.clone());
             move || match link.producer() {
                 Ok(producer) => {
@@ -133,7 +133,7 @@ fn taken_over() {
         });
         publish_all(&producer, 1);
         drop(producer);
-        let published = heir.join().unwrap();
+        let published = successor.join().unwrap();
         let mut observer = link.observer_from(Start::At(7)).unwrap();
         (0..published).for_each(|n| read(&mut observer, 7 + n));
         assert!(observer.poll().unwrap().is_none());
@@ -148,12 +148,12 @@ fn asked_about_while_another_one_comes() {
         let memory = Memory::new(Shape { slots: 1, first: 7, ..Shape::default() });
         let producer = memory.producer();
         let mut consumer = memory.consumer(0, Start::Next);
-        memory.dies_unheard(producer);
+        memory.is_killed(producer);
         let reader = thread::spawn({
             let seen = seen.clone();
             move || {
-                consumer.ask_whether_producer_lives();
-                seen.note(if consumer.knows_of_a_death() { "dead" } else { "alive" });
+                consumer.check_producer_lives();
+                seen.note(if consumer.knows_of_death() { "dead" } else { "alive" });
                 consumer
             }
         });
@@ -185,7 +185,7 @@ fn closed_and_opened_again() {
         drop(memory.producer());
         memory.has_no_producer();
         let mut consumer = memory.consumer(0, Start::Next);
-        consumer.ask_whether_producer_lives();
+        consumer.check_producer_lives();
         let reader = thread::spawn({
             let seen = seen.clone();
             move || {

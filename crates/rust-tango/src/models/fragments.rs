@@ -85,7 +85,7 @@ fn an_observer_is_lapped_in_granules() {
 }
 
 #[test]
-fn a_payload_may_kill_several() {
+fn a_payload_may_overwrite_several() {
     // Three fragments of one granule each in a region of three: the fourth skips nothing and kills one,
     // the line of which is not its own.
     let shape = Shape { granules: 3, depth: 4, ..Shape::default() };

@@ -114,27 +114,27 @@ impl Memory {
     }
 
     /// The same, and they can be shown to the consumer in slot 0 apart.
-    pub(super) fn can_show_apart(&self) {
+    pub(super) fn has_private_hot_slot(&self) {
         self.uses_hot_slot(true);
         self.apart.is_used_from_now_on(true);
         self.apart.close(self.shape.first);
     }
 
     /// Something that has not been published lies where fragments are shown to the consumer in slot 0, as fragment `n`.
-    pub(super) fn is_misled(&self, n: u64) {
+    pub(super) fn leaves_in_private(&self, n: u64) {
         let meta = FragmentMetadata::in_slot(n, PAYLOAD, 0, 0, 0);
         self.apart.publish(&meta, Content::of(&payload(n.wrapping_add(1))));
     }
 
     /// The producer is stopped while it shows fragment `n`, which is in the ring.
-    pub(super) fn stops_showing(&self, n: u64) {
+    pub(super) fn stops_while_mirroring(&self, n: u64) {
         self.head.hot_slot.is_left_behind(n, &payload(n));
     }
 
     /// The producer is killed while it shows fragment `n`, which is in the ring.
-    pub(super) fn dies_showing(&self, n: u64, producer: Producer<'_>) {
-        self.stops_showing(n);
-        self.fails(producer);
+    pub(super) fn dies_while_mirroring(&self, n: u64, producer: Producer<'_>) {
+        self.stops_while_mirroring(n);
+        self.panics(producer);
     }
 
     fn slots(self: &Arc<Self>) -> impl Iterator<Item = (&'static ConsumerSlot, Option<&'static HotSlot>)> {
@@ -193,13 +193,13 @@ impl Memory {
     }
 
     /// The producer dies of a panic: it publishes nothing more, and says so.
-    pub(super) fn fails(&self, producer: Producer<'_>) {
+    pub(super) fn panics(&self, producer: Producer<'_>) {
         core::mem::forget(producer);
         self.head.lifecycle.cnc.set_state(CncState::Fail);
     }
 
     /// The producer dies without a word: only the kernel says so.
-    pub(super) fn dies_unheard(&self, producer: Producer<'_>) {
+    pub(super) fn is_killed(&self, producer: Producer<'_>) {
         core::mem::forget(producer);
         self.has_no_producer();
     }
@@ -242,7 +242,7 @@ impl Memory {
     }
 
     /// The slot of the dead has been taken by somebody who lives.
-    pub(super) fn nobody_is_dead(&self) {
+    pub(super) fn slot_is_owned_again(&self) {
         self.dead_slot.fetch_and(0, Relaxed);
     }
 
@@ -323,7 +323,7 @@ pub(super) fn read(consumer: &mut Consumer<'_>, n: u64) {
 }
 
 /// [`read`] by a consumer whose producer may die and be replaced meanwhile.
-pub(super) fn read_through(consumer: &mut Consumer<'_>, n: u64) {
+pub(super) fn read_across_producers(consumer: &mut Consumer<'_>, n: u64) {
     loop {
         match consumer.poll() {
             Ok(Some(fragment)) => {

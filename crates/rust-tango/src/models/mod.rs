@@ -66,7 +66,7 @@
 //!   conflicts. So owners read their own words by [`Own::own`](crate::sync::Own), which is no access to loom but
 //!   a check that nobody else writes them.
 //! - *The kernel's barrier* (`membarrier`). In `parking` all parties fence by themselves. That a sleeper asks for the
-//!   barrier where somebody relies on it is checked by `a_new_rule_is_known_to_sleepers`; what it does is not
+//!   barrier where somebody relies on it is checked by `waiters_learn_of_a_new_barrier`; what it does is not
 //!   modelled. In all other models nobody fences, as in processes that rely on the barrier, because fences hide
 //!   what the other orderings are for.
 //! - *The watcher of an async reader*, which sleeps and looks as a consumer does, and is otherwise made of the

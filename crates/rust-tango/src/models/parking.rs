@@ -112,13 +112,13 @@ fn the_last_credit_wakes() {
 /// A producer comes that relies on the barrier of who goes to sleep, where one was that fenced. Who sleeps by the
 /// old rule is woken, and from then on sleeps by the new one, that is, asks for the barrier.
 #[test]
-fn a_new_rule_is_known_to_sleepers() {
+fn waiters_learn_of_a_new_barrier() {
     Model::exhaustive(90).must_see(&["slept by the old rule", "knew the new rule"]).check(|seen| {
         let _kernel = kernel::begin();
         let (memory, producer) = link(1);
         let seat = memory.seat(0);
         seat.claim(7, false);
-        memory.fails(producer);
+        memory.panics(producer);
         kernel::rely_on_barrier();
         let sleeper = thread::spawn({
             let (memory, seen) = (memory.clone(), seen.clone());
@@ -184,7 +184,7 @@ fn the_next_owner_of_a_slot_is_woken() {
 /// The producer sleeps because of a consumer that is dead without proof so far. Who takes its slot, and is not in the way,
 /// wakes the producer.
 #[test]
-fn who_takes_a_slot_wakes() {
+fn the_next_owner_of_a_slot_wakes_the_producer() {
     Model::bounded(2, 2731).check(|_| {
         let _kernel = kernel::begin();
         let (memory, producer) = link(1);

@@ -122,7 +122,7 @@ fn taken_over() {
     model.check(|seen| {
         let (storage, s) = Storage::new();
         let producer = Producer::new(&s.mcache, &s.dcache, &s.fseq);
-        let heir = thread::spawn({
+        let successor = thread::spawn({
             let (storage, seen) = (storage.clone(), seen.clone());
             move || {
                 let published = match Producer::try_new(&s.mcache, &s.dcache, &s.fseq) {
@@ -143,7 +143,7 @@ fn taken_over() {
         });
         publish_all(&producer, 1);
         drop(producer);
-        let published = heir.join().unwrap();
+        let published = successor.join().unwrap();
         let mut observer = Consumer::new(&s.mcache, &s.dcache, FIRST);
         (0..published).for_each(|n| read(&mut observer, FIRST + n));
         assert!(observer.poll().unwrap().is_none());

@@ -2,7 +2,7 @@
 //! there before, or comes meanwhile.
 
 use super::memory::{
-    Memory, Model, PAYLOAD, Shape, payload, publish, publish_all, read, read_through, whole,
+    Memory, Model, PAYLOAD, Shape, payload, publish, publish_all, read, read_across_producers, whole,
 };
 use crate::Link;
 use crate::consumer::Start;
@@ -19,14 +19,14 @@ fn waits(shape: Shape) {
     let producer = memory.producer();
     let mut consumer = memory.consumer(0, Start::Next);
     publish_all(&producer, 2);
-    let reader = thread::spawn(move || (0..3).for_each(|n| read_through(&mut consumer, FIRST + n)));
-    memory.fails(producer);
+    let reader = thread::spawn(move || (0..3).for_each(|n| read_across_producers(&mut consumer, FIRST + n)));
+    memory.panics(producer);
     publish_all(&memory.producer(), 1);
     reader.join().unwrap();
 }
 
 #[test]
-fn the_next_producer_waits_for_who_reads() {
+fn the_next_producer_waits_for_readers() {
     Model::bounded(2, 19861).check(|_| waits(SHAPE));
 }
 
@@ -38,7 +38,7 @@ fn the_next_producer_knows_where_payloads_lie() {
 /// The floor of the producer that died was over what is still there; the next one begins with what is there.
 /// Somebody joins before that, after it, or in the midst of it.
 #[test]
-fn somebody_joins_meanwhile() {
+fn a_consumer_joins_during_a_takeover() {
     let model = Model::bounded(2, 68417).must_see(&["from 1", "from 2", "from 3"]);
     model.check(|seen| {
         let memory = Memory::new(SHAPE);
@@ -51,11 +51,11 @@ fn somebody_joins_meanwhile() {
                 let from = consumer.next_seq();
                 seen.note(std::format!("from {}", from - FIRST));
                 if from < FIRST + 4 {
-                    read_through(&mut consumer, from);
+                    read_across_producers(&mut consumer, from);
                 }
             }
         });
-        memory.fails(producer);
+        memory.panics(producer);
         publish_all(&memory.producer(), 1);
         reader.join().unwrap();
     });
@@ -85,7 +85,7 @@ fn what_was_being_overwritten_stays_dead() {
         let mut loan = producer.loan(PAYLOAD).expect("nobody holds it back");
         loan.write_at(0, &payload(FIRST + 2)[..WORD]);
         drop(loan);
-        memory.fails(producer);
+        memory.panics(producer);
         let producer = memory.producer();
         assert_eq!(producer.next_seq(), FIRST + 2);
         reader.join().unwrap();
@@ -115,7 +115,7 @@ fn what_was_retired_is_overwritten_by_the_next() {
             }
         });
         drop(producer.loan(PAYLOAD).expect("nobody holds it back"));
-        let heir = thread::spawn({
+        let successor = thread::spawn({
             let (link, seen) = (link.clone(), seen.clone());
             move || {
                 if let Ok(producer) = link.producer() {
@@ -125,7 +125,7 @@ fn what_was_retired_is_overwritten_by_the_next() {
             }
         });
         drop(producer);
-        heir.join().unwrap();
+        successor.join().unwrap();
         reader.join().unwrap();
     });
 }
@@ -133,7 +133,7 @@ fn what_was_retired_is_overwritten_by_the_next() {
 /// A producer retires ahead of its need, but nothing that a consumer may want: the next producer begins with what is
 /// not retired, and would not wait for anybody before that.
 #[test]
-fn what_is_wanted_is_not_retired_ahead() {
+fn fragments_that_are_needed_are_not_retired_ahead() {
     Model::bounded(2, 16313).check(|_| {
         let memory = Memory::new(SHAPE);
         let producer = memory.producer().retiring_ahead(1);
@@ -141,8 +141,9 @@ fn what_is_wanted_is_not_retired_ahead() {
         publish_all(&producer, 2);
         read(&mut consumer, FIRST);
         publish_all(&producer, 1);
-        let reader = thread::spawn(move || (1..4).for_each(|n| read_through(&mut consumer, FIRST + n)));
-        memory.fails(producer);
+        let reader =
+            thread::spawn(move || (1..4).for_each(|n| read_across_producers(&mut consumer, FIRST + n)));
+        memory.panics(producer);
         publish_all(&memory.producer(), 1);
         reader.join().unwrap();
     });
@@ -157,7 +158,7 @@ fn the_next_producer_waits_on_another_thread() {
         link.touch(2);
         let producer = link.producer().unwrap();
         let mut consumer = link.consumer().unwrap();
-        let heir = thread::spawn({
+        let successor = thread::spawn({
             let (link, seen) = (link.clone(), seen.clone());
             move || match link.producer() {
                 Ok(producer) => {
@@ -172,6 +173,6 @@ fn the_next_producer_waits_on_another_thread() {
         drop(producer);
         read(&mut consumer, FIRST);
         drop(consumer);
-        heir.join().unwrap();
+        successor.join().unwrap();
     });
 }

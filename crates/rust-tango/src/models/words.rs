@@ -85,7 +85,7 @@ fn a_stopped_link() {
 
 /// A writer that takes over the counters of another one goes on from its counts.
 #[test]
-fn counters_that_are_handed_on() {
+fn counters_are_handed_over() {
     Model::exhaustive(10).must_see(&["handed on", "taken"]).check(|seen| {
         let metrics = Arc::new(Metrics::new());
         metrics.touch();

@@ -81,11 +81,11 @@ impl<'a> Producer<'a> {
             backpressure,
             barrier,
             wait: Wait::default(),
-            followers: None,
+            reports: None,
             claim,
         };
         producer.set_limit();
-        producer.heed_hints();
+        producer.apply_hints();
         producer
     }
 }
@@ -100,7 +100,7 @@ fn take_over(parts: &Parts<'_>, next: u64) {
     lifecycle.cnc.set_state(CncState::Run);
     if died {
         lifecycle.taken_over_at.store(next, Relaxed);
-        // Release: pairs with the fence in `ProducerWatch::ask_whether_replaced`.
+        // Release: pairs with the fence in `ProducerWatch::check_replaced`.
         let takeovers = lifecycle.takeovers.own().wrapping_add(1);
         lifecycle.takeovers.store(takeovers, ordering("attach.takeover", Release));
     }

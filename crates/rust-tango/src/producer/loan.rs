@@ -115,7 +115,7 @@ impl Loan<'_> {
     #[inline(always)]
     pub fn commit(self, sig: u64, ctl: u16, ts: u32) -> FragmentMetadata {
         let meta = self.producer.commit_reserved(self.reserved, self.len, sig, ctl, ts);
-        self.producer.wake_sleepers();
+        self.producer.wake_waiters();
         meta
     }
 }

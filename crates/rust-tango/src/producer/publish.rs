@@ -82,14 +82,14 @@ pub struct Producer<'a> {
     pub(super) barrier: Barrier,
     pub(super) wait: Wait,
     /// Words of the borrowed API that follow the producer, and metrics.
-    pub(super) followers: Option<Followers<'a>>,
+    pub(super) reports: Option<Reports<'a>>,
     /// Last, so that it is dropped last: it may own the memory that everything above is a view of.
     pub(super) claim: Claim<'a>,
 }
 
 /// What moves on with the producer.
 #[derive(Default)]
-pub(super) struct Followers<'a> {
+pub(super) struct Reports<'a> {
     /// See `Fseq`.
     fseq: Option<&'a AtomicU64>,
     /// See `Fctl::available`.
@@ -146,7 +146,7 @@ impl<'a> Producer<'a> {
         let fits = line.write_payload(content);
         debug_assert!(fits, "`in_slot` is no more than a slot has room for");
         self.commit_line(line, &meta, content, payload.len());
-        self.wake_sleepers();
+        self.wake_waiters();
         Ok(meta)
     }
 
@@ -160,7 +160,7 @@ impl<'a> Producer<'a> {
         ts: u32,
     ) -> Result<FragmentMetadata, TangoError> {
         let meta = self.put_in_region(payload, sig, ctl, ts)?;
-        self.wake_sleepers();
+        self.wake_waiters();
         Ok(meta)
     }
 
@@ -251,14 +251,14 @@ impl<'a> Producer<'a> {
         let next = n.wrapping_add(1);
         self.next.set(next);
         self.parts.head.next.store(next, Relaxed);
-        if let Some(followers) = &self.followers {
-            if let Some(fseq) = followers.fseq {
+        if let Some(reports) = &self.reports {
+            if let Some(fseq) = reports.fseq {
                 store_published(fseq, next);
             }
-            if let Some(fctl) = followers.fctl {
+            if let Some(fctl) = reports.fctl {
                 fctl.store(next, Relaxed);
             }
-            if let Some(metrics) = &followers.metrics {
+            if let Some(metrics) = &reports.metrics {
                 metrics.fragments(count);
             }
         }
@@ -282,7 +282,7 @@ impl<'a> Producer<'a> {
 
     /// Wakes the consumers that sleep, now that there is something for them.
     #[inline]
-    pub(super) fn wake_sleepers(&self) {
+    pub(super) fn wake_waiters(&self) {
         self.barrier.before_check();
         if self.backpressure.credits().signals_changed() {
             self.read_signals();
@@ -294,7 +294,7 @@ impl<'a> Producer<'a> {
         if self.backpressure.credits().read_signals() {
             self.parts.head.eventcount.notify();
         }
-        self.heed_hints();
+        self.apply_hints();
     }
 }
 
@@ -324,7 +324,7 @@ impl Producer<'_> {
             }
             count += put;
         }
-        self.wake_sleepers();
+        self.wake_waiters();
         count
     }
 
@@ -435,12 +435,10 @@ impl Producer<'_> {
     fn await_credit(&self, n: u64, victim: Option<u64>) -> Result<(), TangoError> {
         let obtained = self.backpressure.obtain(n, victim, &self.claim);
         self.set_limit();
-        self.heed_hints();
+        self.apply_hints();
         obtained.map_err(|Refused { held_by, is_new }| {
             if is_new {
-                if let Some(metrics) =
-                    self.followers.as_ref().and_then(|followers| followers.metrics.as_ref())
-                {
+                if let Some(metrics) = self.reports.as_ref().and_then(|reports| reports.metrics.as_ref()) {
                     metrics.event();
                 }
             }
@@ -455,19 +453,19 @@ impl Producer<'_> {
         let (_, victim) = self.place(n, size);
         let allowed = self.backpressure.has_credit(n, victim);
         self.set_limit();
-        self.heed_hints();
+        self.apply_hints();
         allowed
     }
 
     /// No longer counts consumers whose death is proven.
     pub(super) fn reap_dead(&self) {
         if self.backpressure.reap_dead(&self.claim) {
-            self.heed_hints();
+            self.apply_hints();
         }
     }
 
     /// The consumers have changed, or their hints.
-    pub(super) fn heed_hints(&self) {
+    pub(super) fn apply_hints(&self) {
         let credits = self.backpressure.credits();
         let hints = ConsumerHints::of(credits.hints(), credits.counted());
         self.lines_ahead.choose(&hints);
@@ -524,7 +522,7 @@ impl<'a> Producer<'a> {
     #[must_use]
     pub fn with_metrics(mut self, metrics: &'a Metrics) -> Self {
         let counter = metrics.producer().expect("another producer counts into these Metrics");
-        self.followers.get_or_insert_default().metrics = Some(counter);
+        self.reports.get_or_insert_default().metrics = Some(counter);
         self
     }
 
@@ -535,8 +533,8 @@ impl<'a> Producer<'a> {
     }
 
     /// Keeps these words of the borrowed API at the producer's place from now on.
-    pub(crate) fn followed_by(mut self, fseq: &'a AtomicU64, fctl: Option<&'a AtomicU64>) -> Self {
-        self.followers = Some(Followers { fseq: Some(fseq), fctl, metrics: None });
+    pub(crate) fn reporting_to(mut self, fseq: &'a AtomicU64, fctl: Option<&'a AtomicU64>) -> Self {
+        self.reports = Some(Reports { fseq: Some(fseq), fctl, metrics: None });
         let next = self.next.get();
         self.advance(next.wrapping_sub(1), 0);
         self

@@ -58,7 +58,7 @@ fn the_producer_touches_lines_that_no_single_consumer_cleans() {
     let link = Link::builder().depth(64).mtu(64).consumers(2).build().unwrap();
     let mut tx = link.producer().unwrap();
     tx.lines_ahead.evicting_pays(true); // whatever the processor
-    tx.heed_hints();
+    tx.apply_hints();
     let state = |tx: &Producer<'_>| {
         let lines = tx.lines_ahead.after(0, || 1 << 20);
         (lines, tx.parts.head.credit.single_consumer.load(Relaxed) != 0)
