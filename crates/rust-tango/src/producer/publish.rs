@@ -677,7 +677,7 @@ impl<'a> Producer<'a> {
     /// # Ok::<(), rust_tango::LinkError>(())
     /// ```
     ///
-    /// X
+    /// [`LinkStatus::heartbeat`]: crate::LinkStatus::heartbeat
     pub fn beat(&self, now: u64) {
         self.parts.head.lifecycle.cnc.beat(now);
     }
