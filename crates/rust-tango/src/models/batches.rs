@@ -1,5 +1,5 @@
-//! Several fragments at once, fragments that are passed over, and payloads that are written in place: what holds
-//! for one that is published and read by itself holds for these.
+//! Several fragments at once, fragments that are skipped, and payloads that are written in place. The same
+//! holds for these as for fragments that are published and read one at a time.
 
 use super::memory::{Memory, Model, Seen, Shape, payload, publish, publish_all, whole};
 use crate::TangoError;
@@ -12,7 +12,8 @@ fn nth(n: u64) -> u64 {
     Shape::default().first.wrapping_add(n)
 }
 
-/// A reliable consumer has up to two fragments in place at once. Neither is overwritten before the batch goes.
+/// A reliable consumer holds up to two fragments in place at once. Neither is overwritten before the batch
+/// is dropped.
 #[test]
 fn a_batch_is_held() {
     let model = Model::bounded(3, 6791).must_see(&["1 at once", "2 at once"]);
@@ -44,7 +45,8 @@ fn a_batch_is_held() {
     });
 }
 
-/// A reliable consumer reads every second fragment. What it passes over, it gives back, and nothing more.
+/// A reliable consumer reads every second fragment. It returns the credits of those that it skips, and no
+/// others.
 #[test]
 fn the_credits_of_skipped_fragments_return() {
     Model::bounded(3, 12653).check(|_| {
@@ -64,21 +66,21 @@ fn the_credits_of_skipped_fragments_return() {
     });
 }
 
-/// Two fragments are there; the first is overwritten while an observer looks at them.
-fn lapped(seen: &Seen, look: impl FnOnce(Consumer<'static>, &Seen) + Send + 'static) {
+/// Two fragments are there. The first is overwritten while an observer reads them by `read`.
+fn lapped(seen: &Seen, read: impl FnOnce(Consumer<'static>, &Seen) + Send + 'static) {
     let memory = Memory::new(Shape::default());
     let producer = memory.producer();
     publish_all(&producer, 2);
     let observer = memory.observer(Start::At(nth(0)));
     let reader = thread::spawn({
         let seen = seen.clone();
-        move || look(observer, &seen)
+        move || read(observer, &seen)
     });
-    assert!(publish(&producer), "nobody holds it back");
+    assert!(publish(&producer), "no consumer holds it back");
     reader.join().unwrap();
 }
 
-/// What an observer copies at once is whole, each fragment by itself.
+/// Each fragment that an observer copies in a batch is whole.
 #[test]
 fn an_observer_copies_a_batch() {
     let model = Model::bounded(3, 4092).must_see(&["2 at once", "lapped"]);
@@ -96,7 +98,7 @@ fn an_observer_copies_a_batch() {
     });
 }
 
-/// An observer passes over a fragment only by what that fragment says of itself.
+/// An observer skips a fragment only because of that fragment's own `sig`.
 #[test]
 fn an_observer_filters() {
     let model = Model::bounded(3, 3708).must_see(&["read", "lapped"]);
@@ -106,14 +108,14 @@ fn an_observer_filters() {
                 assert_eq!(whole(&fragment), nth(0));
                 seen.note("read");
             }
-            Ok(None) => panic!("passed over by the tag of another one"),
+            Ok(None) => panic!("skipped by the tag of another fragment"),
             Err(TangoError::Overrun { .. }) => seen.note("lapped"),
             Err(error) => panic!("{error}"),
         });
     });
 }
 
-/// A loan is written over the oldest fragment, and published or not, while an observer looks at that.
+/// A loan overwrites the oldest fragment, and is committed or not, while an observer reads that fragment.
 fn overwritten_by_a_loan(seen: &Seen, memory: &Arc<Memory>, before: usize, is_committed: bool) {
     let mut producer = memory.producer();
     publish_all(&producer, before);
@@ -125,7 +127,7 @@ fn overwritten_by_a_loan(seen: &Seen, memory: &Arc<Memory>, before: usize, is_co
                 assert_eq!(whole(&fragment), nth(0));
                 seen.note("read");
             }
-            Ok(None) => panic!("it was there"),
+            Ok(None) => panic!("the fragment was there"),
             Err(TangoError::Overrun { .. }) => seen.note("lapped"),
             Err(error) => panic!("{error}"),
         }
@@ -161,7 +163,8 @@ fn a_loan_in_its_slot_laps_an_observer() {
     model.check(|seen| overwritten_by_a_loan(seen, &Memory::new(Shape::default()), 2, true));
 }
 
-/// Two fragments are shown by one call. A consumer that joins meanwhile reads all that is published behind its place.
+/// Three fragments are published in batches. A consumer that joins meanwhile reads everything that is
+/// published after its place.
 #[test]
 fn all_of_a_batch_arrive() {
     let model = Model::bounded(3, 69348).must_see(&["from 0", "from 2"]);
@@ -176,7 +179,7 @@ fn all_of_a_batch_arrive() {
                 seen.note(std::format!("from {}", from.wrapping_sub(nth(0))));
                 let mut n = from;
                 while n != nth(3) {
-                    // Told by their payloads: all of a batch have the same tag.
+                    // Recognised by their payloads: all fragments of a batch have the same tag.
                     match consumer.poll().expect("nothing is lost") {
                         Some(fragment) => {
                             assert_eq!(fragment.payload.as_slice(), payload(n), "another fragment");

@@ -1,11 +1,11 @@
-//! A producer closes the link, or another one takes over: nothing of what was published is lost.
+//! A producer closes the link, dies, or is replaced: nothing that was published is lost.
 
 use super::memory::{Memory, Model, Seen, Shape, publish_all, read, whole};
 use crate::consumer::{Consumer, Start};
 use crate::{Link, TangoError};
 use loom::thread;
 
-/// The producer publishes and goes. Who finds the link closed has read everything.
+/// The producer publishes and is dropped. A reader that finds the link closed has read everything.
 #[test]
 fn closed_and_drained() {
     let model = Model::exhaustive(228);
@@ -33,27 +33,30 @@ fn closed_and_drained() {
     });
 }
 
-/// Reads the two fragments of two producers, the first of which dies behind its own; `ask` is what a reader does
-/// that finds nothing. The death is told behind the last fragment of the dead. The next producer is announced with
-/// the number that it begins with: before its first fragment if the death was told, and nothing is told of the
-/// dead after that.
-fn read_from_both(mut consumer: Consumer<'_>, seen: &Seen, ask: impl Fn(&mut Consumer<'_>)) {
+/// Reads one fragment of each of two producers. The first producer dies after its fragment. `check` is what
+/// the reader does when it finds nothing.
+///
+/// - The death is reported after the last fragment of the dead producer.
+/// - The next producer is reported with the number of its first fragment. If the death was reported, this
+///   comes before that fragment.
+/// - After that, nothing is reported about the dead producer.
+fn read_from_both(mut consumer: Consumer<'_>, seen: &Seen, check: impl Fn(&mut Consumer<'_>)) {
     let (mut n, mut died, mut replaced) = (7, false, false);
     while n != 9 {
         match consumer.poll().map(|found| found.map(|fragment| whole(&fragment))) {
             Ok(Some(read)) => {
                 assert_eq!(read, n);
-                assert!(!died || replaced, "a fragment of somebody who was not announced");
+                assert!(!died || replaced, "a fragment of a producer that was not reported");
                 n += 1;
             }
             Ok(None) => {
-                ask(&mut consumer);
+                check(&mut consumer);
                 thread::yield_now();
             }
             Err(TangoError::ProducerGone) => {
                 seen.note("died");
-                assert_eq!(n, 8, "told before the last fragment");
-                assert!(!replaced, "the next one was taken for the dead one");
+                assert_eq!(n, 8, "reported before the last fragment");
+                assert!(!replaced, "the next producer was mistaken for the dead one");
                 died = true;
                 thread::yield_now();
             }
@@ -67,7 +70,7 @@ fn read_from_both(mut consumer: Consumer<'_>, seen: &Seen, ask: impl Fn(&mut Con
     }
 }
 
-/// A producer dies of a panic, which says so.
+/// A producer dies in a panic. Its state word says so.
 #[test]
 fn died_and_replaced() {
     let model = Model::bounded(3, 5601).must_see(&["died", "replaced"]);
@@ -87,7 +90,7 @@ fn died_and_replaced() {
     });
 }
 
-/// A producer is killed, and only the kernel says so, to who asks.
+/// A producer is killed. Only the kernel says so, to a reader that checks.
 #[test]
 fn killed_and_replaced() {
     let model = Model::bounded(2, 522).must_see(&["died", "replaced"]);
@@ -108,8 +111,8 @@ fn killed_and_replaced() {
     });
 }
 
-/// A second producer takes the link as soon as the first has left it, and goes on exactly behind what that
-/// one has published.
+/// A second producer attaches as soon as the first has left, and continues exactly after the fragments of
+/// the first.
 #[test]
 fn taken_over() {
     let model = Model::exhaustive(4).must_see(&["refused", "took over"]);
@@ -140,9 +143,10 @@ fn taken_over() {
     });
 }
 
-/// A producer is killed, and somebody asks about it while another one comes. That one is not taken for the dead.
+/// A producer is killed, and a reader checks whether it lives while another one attaches. The reader does
+/// not mistake that one for the dead producer.
 #[test]
-fn asked_about_while_another_one_comes() {
+fn checked_while_another_one_attaches() {
     let model = Model::bounded(3, 12).must_see(&["alive", "dead"]);
     model.check(|seen| {
         let memory = Memory::new(Shape { slots: 1, first: 7, ..Shape::default() });
@@ -160,7 +164,7 @@ fn asked_about_while_another_one_comes() {
         let producer = memory.next_producer();
         let mut consumer = reader.join().unwrap();
         publish_all(&producer, 1);
-        // There is nothing to be told of the one before but that it was replaced.
+        // Nothing is reported about the dead producer, except that it was replaced.
         let mut read = 0;
         for _ in 0..4 {
             match consumer.poll() {
@@ -169,14 +173,15 @@ fn asked_about_while_another_one_comes() {
                     read += 1;
                 }
                 Ok(None) | Err(TangoError::ProducerReplaced { .. }) => {}
-                Err(error) => panic!("of one that lives: {error}"),
+                Err(error) => panic!("reported about a living producer: {error}"),
             }
         }
         assert_eq!(read, 1);
     });
 }
 
-/// A producer closes the link, somebody asks whether it lives, and another one opens it again. Nobody is told of a death.
+/// A producer closes the link, a reader checks whether the producer lives, and another producer opens the
+/// link again. No death is reported.
 #[test]
 fn closed_and_opened_again() {
     let model = Model::bounded(3, 158).must_see(&["closed", "open"]);
@@ -189,7 +194,7 @@ fn closed_and_opened_again() {
         let reader = thread::spawn({
             let seen = seen.clone();
             move || {
-                assert!(consumer.poll().expect("nobody has died").is_none());
+                assert!(consumer.poll().expect("no producer has died").is_none());
                 seen.note(if consumer.is_closed() { "closed" } else { "open" });
             }
         });

@@ -1,5 +1,5 @@
-//! A producer ends, and the next one goes on: it overwrites nothing that somebody reads in place, whoever was
-//! there before, or comes meanwhile.
+//! A producer ends, and the next one continues. It overwrites nothing that a consumer reads in place,
+//! whether the consumer was there before or joins meanwhile.
 
 use super::memory::{
     Memory, Model, PAYLOAD, Shape, payload, publish, publish_all, read, read_across_producers, whole,
@@ -13,7 +13,7 @@ const FIRST: u64 = 7;
 
 const SHAPE: Shape = Shape { depth: 2, granules: 0, slots: 1, first: FIRST };
 
-/// The ring is full of what a consumer has not read when the producer dies, or the region is.
+/// When the producer dies, the ring, or the region, is full of fragments that a consumer has not read.
 fn waits(shape: Shape) {
     let memory = Memory::new(shape);
     let producer = memory.producer();
@@ -35,8 +35,8 @@ fn the_next_producer_knows_where_payloads_lie() {
     Model::bounded(2, 19861).check(|_| waits(Shape { granules: 2, depth: 4, ..SHAPE }));
 }
 
-/// The floor of the producer that died was over what is still there; the next one begins with what is there.
-/// Somebody joins before that, after it, or in the midst of it.
+/// The floor of the dead producer was after the oldest fragment that is still there. The next producer
+/// starts with that fragment as its floor. A consumer joins before that, after it, or in between.
 #[test]
 fn a_consumer_joins_during_a_takeover() {
     let model = Model::bounded(2, 68417).must_see(&["from 1", "from 2", "from 3"]);
@@ -61,8 +61,8 @@ fn a_consumer_joins_during_a_takeover() {
     });
 }
 
-/// A producer is killed while it overwrites the oldest fragment, and another one comes. An observer that copies the
-/// fragment meanwhile does not accept what is left of it, whichever producer it asks.
+/// A producer is killed while it overwrites the oldest fragment, and another one attaches. An observer that
+/// copies the fragment meanwhile does not accept the rest of it, before or after the takeover.
 #[test]
 fn what_was_being_overwritten_stays_dead() {
     let model = Model::exhaustive(422).must_see(&["whole", "lapped"]);
@@ -78,11 +78,11 @@ fn what_was_being_overwritten_stays_dead() {
                     assert_eq!(whole(&fragment), FIRST);
                     seen.note("whole");
                 }
-                Ok(None) => panic!("it was there"),
+                Ok(None) => panic!("the fragment was there"),
                 Err(_) => seen.note("lapped"),
             }
         });
-        let mut loan = producer.loan(PAYLOAD).expect("nobody holds it back");
+        let mut loan = producer.loan(PAYLOAD).expect("no consumer holds it back");
         loan.write_at(0, &payload(FIRST + 2)[..WORD]);
         drop(loan);
         memory.panics(producer);
@@ -92,8 +92,8 @@ fn what_was_being_overwritten_stays_dead() {
     });
 }
 
-/// The same with a next producer on another thread, which overwrites the fragment that the one before had retired
-/// for a loan that came to nothing.
+/// The same with the next producer on another thread. The first producer has retired a fragment for a loan
+/// that it dropped. The next producer overwrites that fragment.
 #[test]
 fn what_was_retired_is_overwritten_by_the_next() {
     let model = Model::bounded(2, 3067).must_see(&["whole", "lapped", "overwritten"]);
@@ -110,11 +110,11 @@ fn what_was_retired_is_overwritten_by_the_next() {
                     assert_eq!(whole(&fragment), FIRST);
                     seen.note("whole");
                 }
-                Ok(None) => panic!("it was there"),
+                Ok(None) => panic!("the fragment was there"),
                 Err(_) => seen.note("lapped"),
             }
         });
-        drop(producer.loan(PAYLOAD).expect("nobody holds it back"));
+        drop(producer.loan(PAYLOAD).expect("no consumer holds it back"));
         let successor = thread::spawn({
             let (link, seen) = (link.clone(), seen.clone());
             move || {
@@ -130,8 +130,8 @@ fn what_was_retired_is_overwritten_by_the_next() {
     });
 }
 
-/// A producer retires ahead of its need, but nothing that a consumer may want: the next producer begins with what is
-/// not retired, and would not wait for anybody before that.
+/// A producer retires more than it needs, but nothing that a consumer may still need. The next producer
+/// starts with the fragments that are not retired, and waits for no consumer before them.
 #[test]
 fn fragments_that_are_needed_are_not_retired_ahead() {
     Model::bounded(2, 16313).check(|_| {
@@ -149,7 +149,7 @@ fn fragments_that_are_needed_are_not_retired_ahead() {
     });
 }
 
-/// The next producer is on another thread, and there as soon as the link is free.
+/// The next producer is on another thread, and attaches as soon as the link is free.
 #[test]
 fn the_next_producer_waits_on_another_thread() {
     let model = Model::bounded(2, 283).must_see(&["refused", "took over"]);
@@ -163,7 +163,8 @@ fn the_next_producer_waits_on_another_thread() {
             move || match link.producer() {
                 Ok(producer) => {
                     seen.note("took over");
-                    // The third and the fourth: for one of them, the reader has to be done with one.
+                    // The third and the fourth fragment. For one of them, the reader has to return a
+                    // credit.
                     publish_all(&producer, 2);
                 }
                 Err(_) => seen.note("refused"),
