@@ -1,4 +1,5 @@
-//! [`HotReader`]: the hot slots that a reader polls, the shared one or its private one. See [`hot_slot`](crate::ring::hot_slot).
+//! [`HotReader`]: the hot slots that a reader polls, the shared one or its private one. See
+//! [`hot_slot`](crate::ring::hot_slot).
 
 use crate::ring::hot_slot::{Found, HotCopy, HotSlot};
 use crate::ring::line::LineState;

@@ -343,7 +343,8 @@ impl<'a> Consumer<'a> {
         self.check_evicted();
     }
 
-    /// [`Consumer::poll`] that skips fragments whose `sig` is not accepted. Nothing else of a skipped fragment is read, and its credit is returned at once.
+    /// [`Consumer::poll`] that skips fragments whose `sig` is not accepted. Nothing else of a skipped
+    /// fragment is read, and its credit is returned at once.
     ///
     /// One call skips at most as many fragments as the ring has lines. `Ok(None)`: that many were skipped,
     /// or there are no more.
@@ -456,7 +457,8 @@ impl<'a> Consumer<'a> {
         }
     }
 
-    /// [`Self::find_next`] for a reader that sleeps if there is nothing. It polls the ring, and makes all checks before it says that there is nothing.
+    /// [`Self::find_next`] for a reader that sleeps if there is nothing. It polls the ring, and makes all
+    /// checks before it says that there is nothing.
     #[cfg(all(feature = "async", target_os = "linux"))]
     #[inline]
     pub(crate) fn find_next_before_sleep(&mut self) -> Result<Next<'a>, TangoError> {
@@ -589,7 +591,7 @@ impl<'a> Consumer<'a> {
     }
 }
 
-/// The advice of [`timing`](crate::timing).
+/// The advice of `timing`.
 impl Consumer<'_> {
     /// After an empty poll that was not quick.
     fn after_empty_poll(&mut self) {

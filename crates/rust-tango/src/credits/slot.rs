@@ -1,4 +1,5 @@
-//! [`ConsumerSlot`]: the words in which a consumer publishes how far it is, and the consumer's side of them. See [`floor`](crate::credits::floor).
+//! [`ConsumerSlot`]: the words in which a consumer publishes how far it is, and the consumer's side of
+//! them. See [`floor`](crate::credits::floor).
 
 use crate::ring::seq;
 use crate::sync::{Acquire, AtomicU64, Own, Padded, Relaxed, Release, SeqCst, StaticU64, fence, ordering};

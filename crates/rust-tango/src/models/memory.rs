@@ -109,8 +109,8 @@ impl Memory {
     }
 
     /// Whether producers use the hot slot from now on. They do not, unless a model says so.
-    pub(super) fn uses_hot_slot(&self, shows: bool) {
-        self.head.hot_slot.is_used_from_now_on(shows);
+    pub(super) fn uses_hot_slot(&self, is_used: bool) {
+        self.head.hot_slot.is_used_from_now_on(is_used);
     }
 
     /// Producers use the shared hot slot, and the private one of slot 0.

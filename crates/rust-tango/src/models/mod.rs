@@ -1,6 +1,11 @@
 //! The protocol under a model checker.
 //!
-//! [loom](https://docs.rs/loom) runs a small program again and again. It interleaves the threads in every way that can matter, and lets each load return every value that the C11 memory model allows, old values included. These programs use the library's real types. Under `cfg(loom)`, `sync` provides other atomics, cells and fences, `words` copies with its portable loop, and `payload` tracks what it hands out. Everything else is the shipped code, with smaller sizes and counts, with one exception: models choose the hot slots into which fragments are mirrored.
+//! [loom](https://docs.rs/loom) runs a small program again and again. It interleaves the threads in every
+//! way that can matter, and lets each load return every value that the C11 memory model allows, old values
+//! included. These programs use the library's real types. Under `cfg(loom)`, `sync` provides other atomics,
+//! cells and fences, `words` copies with its portable loop, and `payload` tracks what it hands out.
+//! Everything else is the shipped code, with smaller sizes and counts, with one exception: models choose
+//! the hot slots into which fragments are mirrored.
 //!
 //! `.ci/models` runs all models. `.ci/models --mutations` shows that they notice mistakes.
 //!

@@ -1,4 +1,5 @@
-//! [`HotSlots`]: the hot slots that a producer writes. All readers can poll the shared one. In shared memory, each consumer slot has a private one, too. See [`hot_slot`](crate::ring::hot_slot).
+//! [`HotSlots`]: the hot slots that a producer writes. All readers can poll the shared one. In shared
+//! memory, each consumer slot has a private one, too. See [`hot_slot`](crate::ring::hot_slot).
 
 use crate::ring::hot_slot::HotSlot;
 use crate::ring::line::Content;

@@ -379,10 +379,10 @@ impl Producer<'_> {
     fn put_several(&self, payloads: &[&[u8]], sig: u64, ctl: u16, ts: u32) -> usize {
         let first = self.next.get();
         let most = payloads.len().min(BATCH) as u64;
-        // Make room only here, before anything is written. A refresh counts credits up to what is
-        // committed, and a joining consumer must not find the floor behind that. And make room for all of
-        // them at once. If a batch were written in two parts, the reader would take the lines of the second
-        // part away while they are written.
+        // Make room only here, before anything is written. A refresh raises the floor up to the next
+        // number, and a consumer that joins must not find a floor that is after what is committed. And make
+        // room for all of them at once. If a batch were written in two parts, the reader would take the
+        // lines of the second part away while they are written.
         if seq::is_before(self.limit.get(), first.wrapping_add(most)) {
             let small =
                 || payloads.iter().take(BATCH).take_while(|payload| payload.len() <= self.in_slot).count();

@@ -2,7 +2,7 @@
 //!
 //! To *clean* a line is to write it back to memory, or to evict it from the caches. The producer then gets
 //! the line sooner when it comes to it again. The consumer does this because it would cost the producer
-//! more. [`processor`](super::processor) says where it pays.
+//! more. [`processor`] says where it pays.
 
 use super::processor;
 

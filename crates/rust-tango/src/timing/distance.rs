@@ -11,8 +11,8 @@
 //! - In a small ring, the largest distance and the step are a quarter of the ring, and the reader keeps a
 //!   distance only if the producer is near.
 //!
-//! If the pause is too short while a run goes on, it is doubled, up to `MAX_PAUSE` (ten microseconds on the
-//! machine where it was measured). This is for cores that are far from each other. There, a fragment takes
+//! If the pause is too short while a run continues, it is doubled, up to `MAX_PAUSE` (ten microseconds on
+//! the machine where it was measured). This is for cores that are far from each other. There, a fragment takes
 //! so long while both sides use the same line that at most ten fragments come in a short pause, and the two
 //! sides never separate. If the producer is slow because it does other work, the reader soon finds nothing,
 //! and the run ends.
@@ -99,8 +99,8 @@ impl Distance {
         (!self.is_small || producer_is_near) && !producer_had_to_wait
     }
 
-    /// The fragment that should be there before the reader goes on with `next`. The run has `run` fragments
-    /// so far.
+    /// The fragment that should be there before the reader continues with `next`. The run has `run`
+    /// fragments so far.
     pub(super) fn target(&self, next: u64, run: u64) -> u64 {
         next.wrapping_add((run / 2).min(self.most)).wrapping_sub(1)
     }

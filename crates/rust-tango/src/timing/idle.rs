@@ -1,4 +1,5 @@
-//! [`EmptyPolls`]: how many empty polls there were for one fragment, and after which of them the reader checks more than the next fragment.
+//! [`EmptyPolls`]: how many empty polls there were for one fragment, and after which of them the reader
+//! checks more than the next fragment.
 
 /// One in this many empty polls also checks other things, for example whether the link has ended.
 const QUICK_POLLS: u32 = if cfg!(loom) { 1 } else { 8 };

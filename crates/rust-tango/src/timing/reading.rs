@@ -3,7 +3,7 @@
 //!
 //! Two words recur here. A *run* is a sequence of fragments with no empty poll between them. A *checkpoint*
 //! is a fragment number from which on the reader asks [`ReaderTiming::at_checkpoint`] what to do before it
-//! goes on in a run.
+//! continues a run.
 
 use super::ON;
 use super::cleaning::{self, Clean, Cleaning, ProducerSignals};

@@ -105,7 +105,7 @@ impl LinesAhead {
     }
 
     /// Whether the producer calls [`Self::after`] for each fragment of a batch. (A batch is only announced,
-    /// so a consumer that polls the hot slot goes on in the ring.)
+    /// so a consumer that polls the hot slot changes to the ring.)
     #[inline]
     pub(crate) fn touches_after_batch(&self) -> bool {
         matches!(self.plan.get(), Plan::Prefetch | Plan::EvictAndPrefetch)
