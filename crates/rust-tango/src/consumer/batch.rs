@@ -1,6 +1,5 @@
 //! [`Batch`]: several fragments under one credit.
 
-#[cfg(feature = "alloc")]
 use super::mode::Mode;
 #[cfg(feature = "alloc")]
 use super::payload::OwnedFragment;

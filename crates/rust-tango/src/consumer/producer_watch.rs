@@ -57,6 +57,7 @@ impl ProducerWatch {
     }
 
     /// Whether [`Self::check_replaced`] would return an error.
+    #[cfg(any(feature = "std", loom))]
     pub(super) fn is_replaced(&self, parts: &Parts<'_>) -> bool {
         seq::is_before(self.takeovers, parts.head.lifecycle.takeovers.load(Relaxed))
     }

@@ -35,7 +35,9 @@ mod loan;
 
 mod wait;
 
-pub(crate) use attach::{Begin, prepare};
+pub(crate) use attach::Begin;
+#[cfg(feature = "alloc")]
+pub(crate) use attach::prepare;
 pub(crate) use claim::Claim;
 #[cfg(feature = "alloc")]
 pub(crate) use claim::ProducerClaim;
