@@ -122,7 +122,7 @@ impl<'a> Consumer<'a> {
     ///
     /// # Errors
     ///
-    /// After each of these, call again. Reading continues after the gap:
+    /// After each of these, call again. If fragments were lost, reading continues after the gap:
     ///
     /// - [`TangoError::Overrun`]: the producer has lapped this reader.
     /// - [`TangoError::Evicted`]: this evictable consumer was too slow, and fragments were lost by that.
@@ -161,7 +161,7 @@ impl<'a> Consumer<'a> {
             return Ok(Some(self.take_in_place(line, meta)));
         }
         match self.find_next()? {
-            Next::Fragment(line, place) => self.take(line, place),
+            Next::Fragment(line, found_in) => self.take(line, found_in),
             Next::Nothing | Next::Closed => Ok(None),
         }
     }
@@ -173,8 +173,8 @@ impl<'a> Consumer<'a> {
     fn peek_in_place(&self) -> Option<(Line<'a>, FragmentMetadata)> {
         let n = self.next;
         // A reader by copy does not take this path. For it, `in_place_until` is the `next` of an earlier
-        // moment. A producer that breaks the protocol may send the reader half the way around the numbers,
-        // where `next` would be before that. So the mode is checked, too.
+        // moment. A broken producer may send it half the way around the numbers, where `next` reads as
+        // before that moment's. So the mode is checked, too.
         if !seq::is_before(n, self.in_place_until) || !self.mode.is_in_place() {
             return None;
         }
@@ -247,9 +247,9 @@ impl<'a> Consumer<'a> {
     pub(crate) fn take(
         &mut self,
         line: Line<'a>,
-        place: FoundIn,
+        found_in: FoundIn,
     ) -> Result<Option<Fragment<'_>>, TangoError> {
-        if place == FoundIn::Ring {
+        if found_in == FoundIn::Ring {
             return self.take_from_ring(&line, line.metadata(self.next));
         }
         match self.hot.copy(self.next, self.parts.mtu) {
@@ -373,13 +373,13 @@ impl<'a> Consumer<'a> {
         mut accept: impl FnMut(u64) -> bool,
     ) -> Result<Option<Fragment<'_>>, TangoError> {
         for _ in 0..self.parts.ring.depth() {
-            let Next::Fragment(line, place) = self.find_next()? else { return Ok(None) };
+            let Next::Fragment(line, found_in) = self.find_next()? else { return Ok(None) };
             let sig = line.sig();
             if !self.mode.is_in_place() && !self.parts.is_valid(self.next) {
                 return Err(self.overrun());
             }
             if accept(sig) {
-                return self.take(line, place);
+                return self.take(line, found_in);
             }
             self.consumed(self.next.wrapping_add(1));
             if let Some(seat) = self.mode.seat() {

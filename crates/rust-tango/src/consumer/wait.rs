@@ -125,7 +125,7 @@ impl<'a> Consumer<'a> {
     fn wait_until_over(&mut self, mut waiting: Waiting) -> Result<Option<Fragment<'_>>, TangoError> {
         loop {
             match self.find_next()? {
-                Next::Fragment(line, place) => return self.take(line, place),
+                Next::Fragment(line, found_in) => return self.take(line, found_in),
                 Next::Closed => return Ok(None),
                 Next::Nothing if waiting.is_over() => return Ok(None),
                 Next::Nothing => {}

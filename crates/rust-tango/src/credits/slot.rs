@@ -125,6 +125,7 @@ impl ConsumerSlot {
     pub(crate) fn settle(&self, start: u64, floor: &AtomicU64, rounds: usize) -> u64 {
         let mut at = start;
         for _ in 0..rounds {
+            // Release: as for any returned credit.
             self.progress.next.store(at, ordering("credits.settle_next", Release));
             // Pairs with the fence in `Credits::refresh`: the producer reads the `next` that is stored
             // above, or this consumer reads below the floor that the producer stored.

@@ -103,7 +103,7 @@ pub(super) struct Reports<'a> {
 
 /// At most this many fragments of a batch are written before they are committed.
 const BATCH: usize = 32;
-/// In a small ring, one part of the ring in this many.
+/// In a small ring, a batch is cut into pieces of at most one part of the ring in this many.
 const BATCH_PART: u64 = 8;
 
 /// A fragment that is not published yet: its number and place, and the newest fragment that it has retired.
