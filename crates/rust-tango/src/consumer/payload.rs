@@ -30,7 +30,7 @@ use crate::sync::AtomicU64;
 /// ```
 #[derive(Debug)]
 pub struct Fragment<'c> {
-    /// The metadata.
+    /// The metadata: see the table on [`FragmentMetadata`].
     pub meta: FragmentMetadata,
     /// The bytes, and the credit for them.
     pub payload: Payload<'c>,
@@ -206,7 +206,7 @@ impl core::fmt::Debug for Payload<'_> {
 #[cfg(feature = "alloc")]
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct OwnedFragment {
-    /// The metadata.
+    /// The metadata: see the table on [`FragmentMetadata`].
     pub meta: FragmentMetadata,
     /// The bytes.
     pub payload: alloc::vec::Vec<u8>,

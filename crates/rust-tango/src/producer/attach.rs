@@ -92,7 +92,7 @@ impl<'a> Producer<'a> {
     }
 }
 
-/// Counts this producer, whose first fragment is `next`, and announces that a producer runs.
+/// Counts this producer, whose first fragment is `next`, and sets the link's state to `Run`.
 fn take_over(parts: &Parts<'_>, next: u64) {
     let lifecycle = &parts.head.lifecycle;
     let incarnation = lifecycle.incarnation.own();

@@ -152,7 +152,7 @@ mod tests {
     fn a_consumer_that_the_producer_waits_for_evicts_nothing() {
         let mut cleaning = Cleaning::new(0, true, false);
         assert_eq!(review(&mut cleaning, 8, 0, false, false), None);
-        assert_eq!(cleaning.take(8), None, "the producer has not announced a single consumer");
+        assert_eq!(cleaning.take(8), None, "the producer does not have a single consumer yet");
         assert_eq!(
             review(&mut cleaning, 8, 0, true, false),
             Some(true),
