@@ -130,7 +130,7 @@ impl<'a> Producer<'a> {
         let begin = Begin { credits, ample: true, first: fseq.current(), claim };
         let producer = Self::attach(parts, slots, core::iter::empty(), begin);
         let oldest = producer.oldest();
-        Ok(producer.followed_by(fseq.word(), fctl.map(|fctl| fctl.producer_word(oldest))))
+        Ok(producer.reporting_to(fseq.word(), fctl.map(|fctl| fctl.producer_word(oldest))))
     }
 }
 

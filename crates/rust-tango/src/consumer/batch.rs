@@ -12,90 +12,133 @@ use crate::memory::parts::Parts;
 use crate::ring::line::{LineState, META_WORDS};
 use crate::ring::metadata::FragmentMetadata;
 
-/// Fragments that were there at one look, borrowed from their consumer. Their credit goes back at
-/// once, when the batch is dropped.
+/// Fragments that were there at one moment, borrowed from their consumer. Dropping the batch returns the
+/// credits of all of them at once.
 ///
-/// `&batch` iterates in place; the batch itself iterates over copies that own their bytes.
+/// - `&batch` iterates over the fragments in place.
+/// - `batch` itself iterates over copies that own their bytes, after it has copied all of them.
+///
+/// # Examples
+///
+/// See [`Consumer::poll_batch`].
 pub struct Batch<'c> {
     source: Source<'c>,
     len: usize,
-    /// Held for its drop.
+    /// Kept only for its drop.
     _credit: Option<Credit<'c>>,
 }
 
+/// Where the fragments of a batch are.
 enum Source<'c> {
     /// In the ring, from this number on.
     Ring { parts: Parts<'c>, first: u64 },
-    /// Copies, one behind the other: sequence number, three words of metadata, payload.
+    /// Copies, one after the other. Each has a sequence number, three words of metadata, and the payload.
     Copies(&'c [u64]),
 }
 
 impl<'a> Consumer<'a> {
-    /// Up to `max` fragments that are there now. Never blocks; an empty batch says that there is nothing.
+    /// Up to `max` fragments that are there now. Never blocks. An empty batch says that there is nothing
+    /// now, or that the link is closed: see [`Consumer::is_closed`].
     ///
-    /// A reliable consumer reads them in place and gives one credit back for all of them. An observer
-    /// copies as many as its scratch buffer has room for (32 bytes more each than the payload).
+    /// A reliable consumer reads the fragments in place, and returns their credits together. The batch has
+    /// at most as many fragments as the ring has lines.
+    ///
+    /// An observer or an evictable consumer copies as many as its scratch buffer has room for. A fragment
+    /// takes its payload, rounded up to 8 bytes, and 32 bytes more. On a [`Link`](crate::Link), the buffer
+    /// has 8 KiB, or room for one fragment if that is more.
     ///
     /// # Errors
-    /// As [`Consumer::poll`], if that is what the first fragment leads to. Behind the first, an error
-    /// ends the batch, and the next call reports it.
+    ///
+    /// See [`Consumer::poll`]. An error of the first fragment is returned. An error of a later fragment
+    /// ends the batch, and the next call returns it.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use rust_tango::{Consumer, Link, TangoError};
+    ///
+    /// /// Reads until the link is closed. A producer that died is an error.
+    /// fn run(rx: &mut Consumer<'_>) -> Result<usize, TangoError> {
+    ///     let mut count = 0;
+    ///     loop {
+    ///         let batch = rx.poll_batch(32)?;
+    ///         for fragment in &batch {
+    ///             println!("{}: {:?}", fragment.meta.seq, fragment.payload.as_slice());
+    ///         }
+    ///         count += batch.len();
+    ///         let is_empty = batch.is_empty();
+    ///         drop(batch); // returns the credits
+    ///         if is_empty && rx.is_closed() {
+    ///             return Ok(count);
+    ///         }
+    ///     }
+    /// }
+    ///
+    /// let link = Link::builder().depth(8).mtu(64).build()?;
+    /// let (tx, mut rx) = (link.producer()?, link.consumer()?);
+    /// assert_eq!(tx.publish_batch(&[b"one", b"two", b"three"], 0, 0), 3);
+    /// drop(tx);
+    /// assert_eq!(run(&mut rx)?, 3);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn poll_batch(&mut self, max: usize) -> Result<Batch<'_>, TangoError> {
         let found = if max == 0 { Next::Nothing } else { self.find_next()? };
         if let Next::Nothing | Next::Closed = found {
             return Ok(Batch { source: Source::Copies(&[]), len: 0, _credit: None });
         }
         let first = self.next;
-        // More than the ring has lines cannot be there at once, whatever the lines say.
+        // There cannot be more fragments than lines at once, whatever the lines say.
         let max = (max as u64).min(self.parts.ring.depth());
-        let there = if self.mode.is_in_place() { self.find_several(max) } else { self.copy_several(max) };
-        if there.len == 0 {
-            return match there.stopped_by {
+        let gathered = if self.mode.is_in_place() { self.find_several(max) } else { self.copy_several(max) };
+        if gathered.len == 0 {
+            return match gathered.stopped_by {
                 Some(error) => Err(error(self)),
                 None => Ok(Batch { source: Source::Copies(&[]), len: 0, _credit: None }),
             };
         }
-        let next = first.wrapping_add(there.len);
+        let next = first.wrapping_add(gathered.len);
         self.consumed(next);
         if self.mode.is_evictable() {
             self.copied_up_to(next);
         }
         let source = match &self.mode {
             Mode::Reliable(_) => Source::Ring { parts: self.parts, first },
-            Mode::Observing(scratch) => Source::Copies(&scratch.words()[..there.words]),
+            Mode::Observing(scratch) => Source::Copies(&scratch.words()[..gathered.words]),
             #[cfg(feature = "alloc")]
-            Mode::Evictable(_, scratch) => Source::Copies(&scratch.words()[..there.words]),
+            Mode::Evictable(_, scratch) => Source::Copies(&scratch.words()[..gathered.words]),
         };
-        Ok(Batch { source, len: there.len as usize, _credit: self.mode.credit(next) })
+        Ok(Batch { source, len: gathered.len as usize, _credit: self.mode.credit(next) })
     }
 
-    /// Looks for up to `max` fragments that are read in place. Of their metadata, it reads no more than where they lie.
-    fn find_several(&self, max: u64) -> There<'a> {
+    /// Finds up to `max` fragments that will be read in place. Of their metadata, it reads only the place
+    /// of the payload.
+    fn find_several(&self, max: u64) -> Gathered<'a> {
         let (parts, first) = (self.parts, self.next);
-        let mut there = There::default();
-        while there.len < max {
-            let n = first.wrapping_add(there.len);
+        let mut gathered = Gathered::default();
+        while gathered.len < max {
+            let n = first.wrapping_add(gathered.len);
             let line = parts.ring.line(n);
             if line.state(n) != LineState::Ready {
                 break;
             }
             let place = line.place();
             if parts.payload(&line, place).is_none() {
-                there.stopped_by = Some(Self::corrupt);
+                gathered.stopped_by = Some(Self::corrupt);
                 break;
             }
             line.for_cache_lines(place.size_in_slot(), cache::prefetch);
-            there.len += 1;
+            gathered.len += 1;
         }
-        there
+        gathered
     }
 
-    /// Copies up to `max` fragments, as many as there is room for.
-    fn copy_several(&mut self, max: u64) -> There<'a> {
+    /// Copies up to `max` fragments, as many as the scratch buffer has room for.
+    fn copy_several(&mut self, max: u64) -> Gathered<'a> {
         let (parts, first) = (self.parts, self.next);
-        let mut there = There::default();
-        let Some(scratch) = self.mode.scratch() else { return there };
-        while there.len < max {
-            let n = first.wrapping_add(there.len);
+        let mut gathered = Gathered::default();
+        let Some(scratch) = self.mode.scratch() else { return gathered };
+        while gathered.len < max {
+            let n = first.wrapping_add(gathered.len);
             let line = parts.ring.line(n);
             if line.state(n) != LineState::Ready {
                 break;
@@ -104,47 +147,60 @@ impl<'a> Consumer<'a> {
             let payload = parts.payload(&line, meta.place());
             line.for_cache_lines(meta.place().size_in_slot(), cache::prefetch);
             let size = META_WORDS + payload.map_or(0, <[_]>::len);
-            let Some(to) = scratch.words_mut().get_mut(there.words..there.words + size) else { break };
+            let Some(to) = scratch.words_mut().get_mut(gathered.words..gathered.words + size) else { break };
             let (place, control) = meta.pack();
             to[..META_WORDS].copy_from_slice(&[n, meta.sig, place, control]);
             words::load(payload.unwrap_or_default(), &mut to[META_WORDS..]);
             if !parts.is_valid(n) {
-                there.stopped_by = Some(Self::overrun);
+                gathered.stopped_by = Some(Self::overrun);
                 break;
             }
             if payload.is_none() {
-                there.stopped_by = Some(Self::corrupt);
+                gathered.stopped_by = Some(Self::corrupt);
                 break;
             }
-            there.words += size;
-            there.len += 1;
+            gathered.words += size;
+            gathered.len += 1;
         }
-        there
+        gathered
     }
 }
 
 /// What was found for a batch.
 #[derive(Default)]
-struct There<'a> {
+struct Gathered<'a> {
     len: u64,
-    /// Words of copies.
+    /// Words of the copies.
     words: usize,
-    /// What ended it, if that is an error. It is reported when it was the first fragment.
+    /// The error that ended the batch, if one did. It is returned if it belongs to the first fragment.
     stopped_by: Option<fn(&mut Consumer<'a>) -> TangoError>,
 }
 
 impl Batch<'_> {
-    /// How many fragments.
+    /// How many fragments the batch has. See [`Consumer::poll_batch`].
     pub fn len(&self) -> usize {
         self.len
     }
 
-    /// Whether there are none.
+    /// Whether the batch has no fragments. See [`Consumer::poll_batch`].
     pub fn is_empty(&self) -> bool {
         self.len == 0
     }
 
-    /// The fragments, in place.
+    /// The fragments in place, in order.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use rust_tango::Link;
+    ///
+    /// let link = Link::builder().depth(8).mtu(64).build()?;
+    /// let (tx, mut rx) = (link.producer()?, link.consumer()?);
+    /// tx.publish_batch(&[b"one", b"three"], 0, 0);
+    /// let batch = rx.poll_batch(32)?;
+    /// assert_eq!(batch.iter().map(|fragment| fragment.payload.len()).sum::<usize>(), 8);
+    /// # Ok::<(), rust_tango::LinkError>(())
+    /// ```
     #[inline]
     pub fn iter(&self) -> BatchIter<'_> {
         BatchIter { batch: self, taken: 0, at: 0 }
@@ -167,12 +223,12 @@ impl<'b> IntoIterator for &'b Batch<'_> {
     }
 }
 
-/// The fragments of a [`Batch`], in place.
+/// The fragments of a [`Batch`], in place and in order. See [`Batch::iter`].
 #[derive(Debug)]
 pub struct BatchIter<'b> {
     batch: &'b Batch<'b>,
     taken: usize,
-    /// Words of the copies that have been passed.
+    /// Words of the copies that the iterator has passed.
     at: usize,
 }
 
@@ -189,7 +245,7 @@ impl<'b> Iterator for BatchIter<'b> {
                 let n = first.wrapping_add(self.taken as u64);
                 let line = parts.ring.line(n);
                 let meta = line.metadata(n);
-                // Checked when the batch was made, and again because it is read again.
+                // Checked when the batch was made, and again here, because the place is read again.
                 let words = parts.payload(&line, meta.place())?;
                 Fragment { meta, payload: Payload::lent(words, meta.size, None) }
             }
@@ -226,9 +282,10 @@ mod tests {
     use crate::{Fragment, Link, Start, TangoError};
     use std::vec::Vec;
 
-    /// A place that no payload can have ends a batch, and is reported once: nothing of what is behind it is dropped.
+    /// An impossible place of a payload ends a batch, and is reported once. The fragments after it are
+    /// still read.
     #[test]
-    fn a_batch_ends_before_what_is_corrupt() {
+    fn a_batch_ends_before_a_corrupt_fragment() {
         let link = Link::builder().depth(8).mtu(64).consumers(2).start(1).build().unwrap();
         let tx = link.producer().unwrap();
         let readers = [
@@ -245,7 +302,7 @@ mod tests {
                     Ok(batch) => {
                         let bytes = |fragment: Fragment<'_>| fragment.payload.as_slice().to_vec();
                         let found: Vec<_> = batch.iter().map(|fragment| fragment.meta.seq).collect();
-                        assert_eq!(found.len(), batch.len(), "some of it is missing");
+                        assert_eq!(found.len(), batch.len(), "fragments are missing");
                         assert!(batch.iter().map(bytes).eq(found.iter().map(|n| n.to_ne_bytes().to_vec())));
                         seen.extend(found);
                     }
@@ -260,12 +317,12 @@ mod tests {
     }
 
     #[test]
-    fn a_batch_puts_no_more_to_death_than_it_overwrites() {
+    fn a_batch_retires_no_more_than_it_overwrites() {
         let link = Link::builder().depth(16).mtu(8).consumers(0).start(1).build().unwrap();
         let (tx, mut observer) = (link.producer().unwrap(), link.observer().unwrap());
         (0..16).for_each(|_| tx.send(b"small").unwrap());
         assert_eq!(observer.poll().unwrap().unwrap().meta.seq, 1);
-        // The second is too large.
+        // The second payload is too large.
         assert_eq!(tx.publish_batch(&[&[0; 8], &[0; 9]], 0, 0), 1);
         assert_eq!(observer.poll().unwrap().unwrap().meta.seq, 2);
         assert_eq!(tx.publish_batch(&[&[0; 8], &[0; 8]], 0, 0), 2);

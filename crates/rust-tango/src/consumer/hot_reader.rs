@@ -1,4 +1,5 @@
-//! The hot slots that a reader polls: the shared one, or its private one. See [`hot_slot`](crate::ring::hot_slot).
+//! [`HotReader`]: the hot slots that a reader polls, the shared one or its private one. See
+//! [`hot_slot`](crate::ring::hot_slot).
 
 use crate::ring::hot_slot::{Found, HotCopy, HotSlot};
 use crate::ring::line::LineState;
@@ -7,9 +8,9 @@ use crate::ring::line::LineState;
 #[derive(Debug)]
 pub(super) struct HotReader<'a> {
     shared: &'a HotSlot,
-    /// That of its consumer slot, in shared memory.
+    /// The private hot slot of the reader's consumer slot, in shared memory.
     private: Option<&'a HotSlot>,
-    /// The one that it polls.
+    /// The one that the reader polls.
     polled: &'a HotSlot,
     copy: HotCopy,
 }
@@ -19,20 +20,21 @@ impl<'a> HotReader<'a> {
         Self { shared, private, polled: shared, copy: HotCopy::new() }
     }
 
-    /// Closes the private one: what was mirrored there for the slot's owner before is not for this one, which begins with
-    /// fragment `next`.
+    /// Closes the private hot slot, for a reader that begins with fragment `next`: it should not read what
+    /// was mirrored for the slot's previous owner.
     pub(super) fn close_private(&self, next: u64) {
         if let Some(private) = self.private {
             private.close(next);
         }
     }
 
-    /// Polls the private one from now on if fragments like `next` are mirrored there, otherwise the shared one.
+    /// Polls the private hot slot from now on if fragments like `next` are mirrored there. Otherwise polls
+    /// the shared one.
     pub(super) fn choose(&mut self, next: u64) {
         self.polled = self.private.filter(|private| private.is_open(next)).unwrap_or(self.shared);
     }
 
-    /// Whether there is a hot slot to poll: always, but in models that are not about it.
+    /// Whether there is a hot slot to poll. Always true, except in models about other things.
     pub(super) fn is_used(&self) -> bool {
         self.shared.is_used()
     }
@@ -54,14 +56,14 @@ impl<'a> HotReader<'a> {
         self.copy.words()
     }
 
-    /// Whether it polls the private one.
+    /// Whether the reader polls the private one.
     #[cfg(all(loom, test))]
     pub(super) fn is_private(&self) -> bool {
         !core::ptr::eq(self.polled, self.shared)
     }
 
-    /// Where that lies.
-    #[cfg(all(test, not(loom), not(no_hints), feature = "shm", target_os = "linux"))]
+    /// The address of the hot slot that the reader polls.
+    #[cfg(all(test, not(loom), not(miri), not(no_hints), feature = "shm", target_os = "linux"))]
     pub(super) fn address(&self) -> usize {
         core::ptr::from_ref(self.polled).addr()
     }

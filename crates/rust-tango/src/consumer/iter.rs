@@ -1,16 +1,35 @@
-//! Iteration over a consumer, by fragments that own their bytes.
+//! [`ConsumerIter`]: iteration over a consumer.
 
 use super::payload::OwnedFragment;
 use super::poll::Consumer;
 use crate::error::TangoError;
 
 /// Iterates over what a consumer reads, until the link is closed and drained. Waits like
-/// [`Consumer::wait`]; each fragment is a copy that owns its bytes. Behind [`TangoError::ProducerGone`] it
-/// ends, unless there is a new producer by then.
+/// [`Consumer::wait`]. Each item is a copy that owns its bytes, or an error of [`Consumer::poll`].
+///
+/// After [`TangoError::ProducerGone`] the iterator ends, unless a new producer has attached by then. After
+/// other errors it continues.
+///
+/// # Examples
+///
+/// ```
+/// use rust_tango::Link;
+///
+/// let link = Link::builder().depth(8).mtu(64).build()?;
+/// let (tx, rx) = (link.producer()?, link.consumer()?);
+/// tx.send(b"one")?;
+/// tx.send(b"two")?;
+/// drop(tx); // closes the link, so the loop ends
+/// for fragment in rx {
+///     let fragment = fragment?; // a producer that died is an error
+///     println!("{}: {:?}", fragment.meta.seq, fragment.payload);
+/// }
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug)]
 pub struct ConsumerIter<'a> {
     consumer: Consumer<'a>,
-    /// The death of the producer has been told: once is enough.
+    /// The last item was `ProducerGone`. It is reported once.
     gone: bool,
 }
 
@@ -19,8 +38,8 @@ impl Iterator for ConsumerIter<'_> {
 
     fn next(&mut self) -> Option<Self::Item> {
         let found = self.consumer.wait().map(|fragment| fragment.map(OwnedFragment::from));
-        let is_told = core::mem::replace(&mut self.gone, found == Err(TangoError::ProducerGone));
-        if self.gone && is_told { None } else { found.transpose() }
+        let was_gone = core::mem::replace(&mut self.gone, found == Err(TangoError::ProducerGone));
+        if self.gone && was_gone { None } else { found.transpose() }
     }
 }
 

@@ -11,7 +11,22 @@ use crate::sync::Relaxed;
 use crate::timing::reading::{ReaderTiming, Shape};
 use crate::waiting::wait::Wait;
 
-/// Where a consumer that joins begins to read.
+/// Where a consumer that joins begins to read. Default: [`Start::Next`].
+///
+/// # Examples
+///
+/// ```
+/// use rust_tango::{Link, Start};
+///
+/// let link = Link::builder().depth(8).mtu(64).consumers(2).build()?;
+/// let tx = link.producer()?;
+/// tx.send(b"before")?;
+/// let mut late = link.consumer_from(Start::Next)?;
+/// let mut full = link.consumer_from(Start::Oldest)?;
+/// assert!(late.poll()?.is_none());
+/// assert_eq!(full.poll()?.unwrap().payload.as_slice(), b"before");
+/// # Ok::<(), rust_tango::LinkError>(())
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Start {
     /// With the next fragment that is published.
@@ -19,14 +34,16 @@ pub enum Start {
     Next,
     /// With the oldest fragment that is still there.
     Oldest,
-    /// With this sequence number: if it is gone already, the first read says how many were lost; if it
-    /// is yet to come, what is published before it is not read.
+    /// With this sequence number. If that fragment is already gone, the first read returns
+    /// [`TangoError::Overrun`](crate::TangoError::Overrun), with the number of lost fragments. If it is yet
+    /// to come, the consumer skips what is published before it.
     At(u64),
 }
 
 impl<'a> Consumer<'a> {
-    /// A consumer that reads `parts` from `start` on: reliable with a slot (which the caller has made
-    /// sure is nobody else's), otherwise an observer with room in its scratch. `private` is the hot slot of its slot.
+    /// A consumer that reads `parts` from `start` on. If `mode` has a slot, the caller has made sure that
+    /// the slot has no other owner. Otherwise the scratch buffer has room for one fragment. `private` is
+    /// the private hot slot of the consumer's slot.
     pub(crate) fn attach(
         parts: Parts<'a>,
         mode: Mode<'a>,
@@ -40,7 +57,8 @@ impl<'a> Consumer<'a> {
             Start::Oldest => oldest,
             Start::At(seq) => seq,
         };
-        // Before the claim: an eviction of this reader comes behind that, so it is one that the reader does not know of.
+        // Read before the claim. An eviction of this reader comes after the claim, so the count differs
+        // from this one then.
         let evictions = parts.head.lifecycle.evicted.load(Relaxed);
         if let Some(seat) = mode.seat() {
             seat.claim(next, mode.is_evictable());

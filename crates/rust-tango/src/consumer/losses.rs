@@ -1,38 +1,42 @@
-//! What a reader has lost, and where it goes on.
+//! [`Losses`]: what a reader has lost, and where reading continues.
 
 use crate::memory::parts::Parts;
 use crate::ring::line::LineState;
 use crate::ring::seq;
 
-/// Overruns of one reader.
+/// The overruns of one reader.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Losses {
-    /// Overruns in a row, each soon after the one before: 2 if more, or [`ASTRAY`].
+    /// Overruns in a row, each soon after the previous one: 0, 1, or 2 for two and more. Or
+    /// [`WENT_AROUND`].
     streak: u32,
-    /// Where the last overrun made reading go on.
+    /// Where reading continued after the last overrun.
     resumed_at: u64,
-    /// The fragments that overruns have sent it past.
+    /// How many fragments overruns have skipped in all.
     skipped: u64,
 }
 
-/// The `streak` of a reader that has been sent past every number there is. No link has carried so many: words that
-/// were made up would send it round for ever.
-const ASTRAY: u32 = u32::MAX;
+/// The `streak` of a reader that overruns have sent past every number there is. No link has carried so many
+/// fragments. Invented words in the memory would send the reader around forever.
+const WENT_AROUND: u32 = u32::MAX;
 
 impl Losses {
-    /// Of a reader that begins with `next`.
+    /// For a reader that begins with `next`.
     pub(super) fn new(next: u64) -> Self {
-        // Far from any number that is read soon.
+        // Far from any number that the reader reads soon.
         Self { streak: 0, resumed_at: next.wrapping_sub(1 << 62), skipped: 0 }
     }
 
-    /// Fragment `n` is overwritten: where to go on. At the oldest fragment that is there, the first time; if that does
-    /// not last, in the middle between it and the newest; then at the next to come.
+    /// Where reading continues after fragment `n`, which is overwritten.
+    ///
+    /// - The first time: at the oldest fragment that is there.
+    /// - If the next overrun comes soon: in the middle between the oldest and the newest.
+    /// - After that: at the next fragment to come.
     pub(super) fn resume_after(&mut self, n: u64, parts: &Parts<'_>) -> u64 {
         let (oldest, next) = parts.extent();
         let soon = seq::distance(self.resumed_at, n).unsigned_abs() < parts.ring.depth() / 2;
         self.streak = match self.streak {
-            ASTRAY => ASTRAY,
+            WENT_AROUND => WENT_AROUND,
             streak if soon => 2.min(streak + 1),
             _ => 0,
         };
@@ -42,34 +46,35 @@ impl Losses {
             1 => oldest.wrapping_add(ahead / 2),
             2.. => next,
         };
-        // The producer's words are hints that may lag, but this much is sure: `n` is gone.
+        // The producer's words are hints and may lag. It is certain that `n` is gone.
         seq::later(target, n.wrapping_add(1))
     }
 
-    /// The reader goes on at `target`, `lost` fragments further.
+    /// Reading continues at `target`. `lost` fragments were skipped.
     pub(super) fn resumed(&mut self, target: u64, lost: u64) {
         self.resumed_at = target;
         match self.skipped.checked_add(lost) {
             Some(skipped) => self.skipped = skipped,
-            None => self.streak = ASTRAY,
+            None => self.streak = WENT_AROUND,
         }
     }
 
-    /// What to make of what the line of fragment `n` says. "Overwritten" is not believed
+    /// The state of the line of fragment `n`, as far as it is plausible. `Overwritten` becomes `NotYet` in
+    /// these cases:
     ///
-    /// - of a line that a producer that follows the protocol has not come to yet, if this reader has been sent on twice
-    ///   in a row already: such a line holds something that was never published. It is about to be overwritten, or the
-    ///   link has ended in front of it. Otherwise a ring of such lines would send the reader on and on;
-    /// - after the reader has been sent all the way round, whatever the producer says;
-    /// - where the ring is not bound. A reader that has joined finds that only in the memory of a forked child, where
-    ///   nothing is published.
-    pub(super) fn believe(&self, state: LineState, n: u64, parts: &Parts<'_>) -> LineState {
+    /// - The reader has had two overruns in a row, and the producer has not come to this line yet, by its
+    ///   own words. Then the line holds something that was never published. It will be overwritten soon, or
+    ///   the link has ended before it. Otherwise a ring of such lines would send the reader on and on.
+    /// - Overruns have sent the reader past every number there is.
+    /// - The ring is not bound. A reader that has joined finds that only in a forked child, where nothing
+    ///   is published.
+    pub(super) fn plausible_state(&self, state: LineState, n: u64, parts: &Parts<'_>) -> LineState {
         if state != LineState::Overwritten {
             return state;
         }
-        let is_made_up = self.streak == ASTRAY
+        let is_invented = self.streak == WENT_AROUND
             || self.streak >= 2 && !seq::is_before(n, parts.extent().1)
             || parts.head.lifecycle.cnc.is_fresh();
-        if is_made_up { LineState::NotYet } else { LineState::Overwritten }
+        if is_invented { LineState::NotYet } else { LineState::Overwritten }
     }
 }

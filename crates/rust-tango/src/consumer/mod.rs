@@ -1,20 +1,31 @@
 //! The reading end of a link.
 //!
-//! A [`Consumer`] reads every fragment in place, or whatever it can by copy. It knows nothing of where the memory comes
-//! from. One type reads in three modes, chosen when it is made:
+//! A [`Consumer`] does not know where the memory comes from. It reads in one of three modes, which is
+//! chosen when it is made:
 //!
-//! - *reliable*: it holds credits, so the producer waits for it, and what it hands out is a slice of
-//!   the ring itself (of a small fragment that it has waited for, a copy: see [`hot_slot`](crate::ring::hot_slot)). It
-//!   finishes with a fragment when the [`Payload`](crate::Payload) is dropped.
-//! - *observing*: the producer does not know of it and laps it. It copies, validates the copy, and
-//!   hands that out.
-//! - *evictable*: the producer waits for it, but not for ever. So it reads like an observer, and gives
-//!   its credit back with the copy.
+//! - *reliable*: it reads every fragment. It holds credits, so the producer waits for it. It hands out
+//!   slices of the ring itself. (If it has waited for a small fragment, it may hand out a copy: see
+//!   [`hot_slot`](crate::ring::hot_slot).) It has finished with a fragment when the
+//!   [`Payload`](crate::Payload) is dropped.
+//! - *observing*: the producer does not know of it, and laps it. It copies a fragment, validates the copy,
+//!   and hands out the copy.
+//! - *evictable*: the producer waits for it, but not forever. So it reads by validated copy, like an
+//!   observer. It returns the credit as soon as it has the copy.
 //!
-//! Reading order: `poll` is the way of a fragment, from top to bottom. Below it lie `payload` (what is handed out),
-//! `mode` (how it reads), `losses` (what was lost, and where to go on), `producer_watch` (does the producer live?) and
-//! `hot_reader` (the hot slots that it polls). On top of it are `join` (how a consumer begins), `wait` (calls that block),
-//! `batch` (several fragments at once) and `iter`.
+//! Reading order. `poll` has the path of a fragment, from top to bottom. It uses:
+//!
+//! - `payload`: what is handed out
+//! - `mode`: how the consumer reads
+//! - `losses`: what was lost, and where reading continues
+//! - `producer_watch`: whether the producer lives
+//! - `hot_reader`: the hot slots that the consumer polls
+//!
+//! These use it:
+//!
+//! - `join`: how a consumer begins
+//! - `wait`: calls that block
+//! - `batch`: several fragments at once
+//! - `iter`: iteration
 
 pub(crate) mod payload;
 
@@ -47,7 +58,7 @@ pub(crate) use mode::Question;
 pub(crate) use mode::{Attachment, Mode};
 pub use poll::Consumer;
 #[cfg(all(feature = "async", target_os = "linux"))]
-pub(crate) use poll::{Next, Place};
+pub(crate) use poll::{FoundIn, Next};
 #[cfg(all(feature = "async", target_os = "linux"))]
 pub(crate) use wait::Watch;
 

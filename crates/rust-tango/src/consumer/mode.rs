@@ -1,4 +1,4 @@
-//! [`Mode`]: how a consumer reads; and [`Attachment`]: what it holds on to meanwhile.
+//! [`Mode`]: how a consumer reads. [`Attachment`]: what it keeps meanwhile.
 
 use super::payload::{Credit, Scratch};
 use crate::credits::seat::Seat;
@@ -13,7 +13,7 @@ pub(crate) enum Mode<'a> {
 }
 
 impl<'a> Mode<'a> {
-    /// The slot, if the producer waits for this reader.
+    /// The consumer's slot, if the producer waits for this consumer.
     #[inline]
     pub(crate) fn seat(&self) -> Option<&Seat<'a>> {
         match self {
@@ -24,7 +24,7 @@ impl<'a> Mode<'a> {
         }
     }
 
-    /// The credit for what is before `next`, if a payload has to give it back.
+    /// The credit of everything before `next`, if the payload has to return it.
     #[inline]
     pub(crate) fn credit(&self, next: u64) -> Option<Credit<'_>> {
         match self {
@@ -33,7 +33,7 @@ impl<'a> Mode<'a> {
         }
     }
 
-    /// Where fragments are copied to, if they are.
+    /// The buffer for copies, if the consumer reads by copy.
     #[inline]
     pub(crate) fn scratch(&mut self) -> Option<&mut Scratch<'a>> {
         match self {
@@ -44,7 +44,7 @@ impl<'a> Mode<'a> {
         }
     }
 
-    /// Whether what is read stays in the ring.
+    /// Whether the consumer reads in place.
     #[inline]
     pub(crate) fn is_in_place(&self) -> bool {
         matches!(self, Self::Reliable(_))
@@ -59,7 +59,7 @@ impl<'a> Mode<'a> {
     }
 }
 
-/// What a consumer holds on to, and gives up when dropped.
+/// What a consumer keeps while it lives, and gives back when it is dropped.
 pub(crate) enum Attachment<'a> {
     /// An observer on borrowed storage.
     None,
@@ -69,25 +69,25 @@ pub(crate) enum Attachment<'a> {
     Owned(alloc::boxed::Box<dyn ConsumerClaim>),
 }
 
-/// What a consumer of a `Link` holds on to. Its drop gives up the slot, if there is one.
+/// What a consumer of a `Link` keeps while it lives. Dropping it gives the slot back, if there is one.
 #[cfg(feature = "alloc")]
 pub(crate) trait ConsumerClaim: Send + Sync {
-    /// Whether the producer lives: `false` only with proof that it does not.
+    /// Whether the producer lives. Returns false only with proof that it does not.
     fn producer_lives(&self) -> bool;
 
-    /// What another thread asks instead of [`Self::producer_lives`]. `None`: it can only live.
+    /// The same check for another thread. `None`: the producer always lives.
     #[cfg(all(feature = "async", target_os = "linux"))]
     fn question(&self) -> Option<Question> {
         None
     }
 
-    /// False in a forked child, which has got the consumer but not its memory.
+    /// False in a forked child: it has inherited the consumer, but the memory is not mapped there.
     fn is_of_this_process(&self) -> bool {
         true
     }
 }
 
-/// Whether the producer lives, asked from any thread.
+/// Checks whether the producer lives, from any thread.
 #[cfg(all(feature = "async", target_os = "linux"))]
 pub(crate) type Question = alloc::boxed::Box<dyn Fn() -> bool + Send>;
 

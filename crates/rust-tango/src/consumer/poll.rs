@@ -1,11 +1,12 @@
-//! [`Consumer`], and the way of a fragment through it.
+//! [`Consumer`], and the path of a fragment through it.
 //!
 //! ```text
-//!   poll    peek_in_place: a look at the line, and nothing else ---------------------> take_in_place
-//!           find_next: hot slot, or gate and line --> there --> take: from the hot slot, in place, by copy
+//!   poll    peek_in_place: reads the line, and nothing else --> ready ----------------> take_in_place
+//!           | no
+//!           find_next: hot slot, or checkpoint and line --> ready --> take: hot copy, in place, by copy
 //!                       |                                             | overwritten meanwhile
-//!                       '-- not there, or not ready --> find_next_slow: joins, reports what was lost,
-//!                                                       heeds timing, asks whether the producer lives
+//!                       '-- not there, or not joined --> find_next_slow: joins, reports losses, asks timing,
+//!                                                        checks whether the producer lives
 //! ```
 
 use super::hot_reader::HotReader;
@@ -30,7 +31,9 @@ use crate::waiting::wait::Wait;
 
 /// Reads the fragments of a link, in order.
 ///
-/// A fragment is borrowed from its consumer, so it has to go before the next one comes:
+/// [`Link::consumer`], [`Link::observer`] and [`Link::evictable_consumer`] make one.
+///
+/// A fragment is borrowed from its consumer, so it has to be dropped before the next one is read:
 ///
 /// ```compile_fail,E0499
 /// # use rust_tango::*;
@@ -41,7 +44,7 @@ use crate::waiting::wait::Wait;
 /// drop(first);
 /// ```
 ///
-/// and its bytes do not outlive it, because with it goes the credit:
+/// The bytes cannot outlive the fragment, because dropping it returns the credit:
 ///
 /// ```compile_fail,E0597
 /// # use rust_tango::*;
@@ -53,26 +56,36 @@ use crate::waiting::wait::Wait;
 /// };
 /// println!("{bytes:?}");
 /// ```
+///
+/// # Examples
+///
+/// See [`Consumer::poll`], [`Consumer::wait`] and [`Consumer::poll_batch`].
+///
+/// [`Link::consumer`]: crate::Link::consumer
+/// [`Link::observer`]: crate::Link::observer
+/// [`Link::evictable_consumer`]: crate::Link::evictable_consumer
 pub struct Consumer<'a> {
-    /// The fragment that is read next.
+    /// The number of the next fragment to read.
     pub(crate) next: u64,
-    /// A fragment before this may be taken with nothing but a look at its line: see [`Consumer::peek_in_place`].
+    /// A fragment before this one may be taken after its line was read, without other checks: see
+    /// [`Consumer::peek_in_place`].
     pub(super) in_place_until: u64,
     pub(crate) parts: Parts<'a>,
     pub(crate) mode: Mode<'a>,
     pub(super) timing: ReaderTiming,
     pub(super) hot: HotReader<'a>,
-    /// The lines were prepared, and the place in them has been settled.
+    /// The lines were prepared, and this consumer has settled in its place.
     pub(super) joined: bool,
-    /// A fragment that is there may be taken without further questions.
+    /// A fragment that is there may be taken without further checks.
     pub(super) ready: bool,
-    /// What was gone before this consumer had joined, or joined again: reported by the next look.
+    /// How many fragments were gone before this consumer had joined, or joined again. The next slow read
+    /// reports them.
     pub(super) missed: u64,
-    /// It was gone because this consumer had been evicted.
+    /// They were gone because this consumer was evicted.
     pub(super) missed_evicted: bool,
     pub(super) losses: Losses,
     pub(super) producer: ProducerWatch,
-    /// The evictions that this reader has taken notice of.
+    /// The count of evictions when this reader last read it.
     pub(super) evictions: u64,
     pub(super) wait: Wait,
     pub(super) metrics: Option<Counter<'a>>,
@@ -80,36 +93,47 @@ pub struct Consumer<'a> {
     pub(super) attachment: Attachment<'a>,
 }
 
-/// What was found.
+/// What a read found.
 pub(crate) enum Next<'a> {
     /// The next fragment is there: its line, and where it was found.
-    Fragment(Line<'a>, Place),
-    /// Not yet.
+    Fragment(Line<'a>, FoundIn),
+    /// The next fragment is not there yet.
     Nothing,
-    /// Nor will there be, unless another producer comes.
+    /// The link is closed and drained. Nothing more will come, unless another producer attaches.
     Closed,
 }
 
 /// Where a fragment was found.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Place {
+pub(crate) enum FoundIn {
     Ring,
     HotSlot,
 }
 
-/// The way of a fragment.
+/// The path of a fragment.
 impl<'a> Consumer<'a> {
-    /// The next fragment, if it is there. Never blocks. (In a stream of fragments that come fast, it may spin for some
-    /// microseconds now and then, so that the producer gets ahead: both are faster so.)
+    /// The next fragment, if it is there. Never blocks.
     ///
-    /// `Ok(None)` says that there is nothing yet, or nothing any more: [`Consumer::is_closed`] tells.
+    /// `Ok(None)`: there is nothing yet, or the link is closed ([`Consumer::is_closed`]). Fragments may
+    /// arrive at any moment, so the answer may be out of date when it arrives.
+    ///
+    /// In a stream of fast fragments, it may spin for some microseconds now and then, so that the producer
+    /// gets ahead. Both sides are faster that way.
     ///
     /// # Errors
-    /// [`TangoError::Overrun`] when the producer has lapped this reader, [`TangoError::Evicted`] when it did
-    /// so after having waited; [`TangoError::Corrupt`] when a fragment's metadata points outside of the link:
-    /// these have been stepped over, call again. [`TangoError::ProducerGone`] when the producer has died and
-    /// all that it published has been read; [`TangoError::ProducerReplaced`], once, when another one has come
-    /// after that.
+    ///
+    /// After each of these, call again. If fragments were lost, reading continues after the gap:
+    ///
+    /// - [`TangoError::Overrun`]: the producer has lapped this reader.
+    /// - [`TangoError::Evicted`]: this evictable consumer was too slow, and fragments were lost by that.
+    /// - [`TangoError::Corrupt`]: the metadata of a fragment points outside the link. The fragment was
+    ///   skipped.
+    /// - [`TangoError::ProducerReplaced`]: a new producer has taken over from one that died. Reported once.
+    ///
+    /// This one is returned by every call until a new producer attaches:
+    ///
+    /// - [`TangoError::ProducerGone`]: the producer has died, and everything that it published has been
+    ///   read.
     ///
     /// # Examples
     ///
@@ -131,24 +155,26 @@ impl<'a> Consumer<'a> {
     /// # link.producer().unwrap().send(b"one").unwrap();
     /// # run(&mut rx).unwrap();
     /// ```
-    #[inline(always)] // from memory, the result would take as long as the rest
+    #[inline(always)] // otherwise the result goes through memory, which takes as long as the rest
     pub fn poll(&mut self) -> Result<Option<Fragment<'_>>, TangoError> {
         if let Some((line, meta)) = self.peek_in_place() {
             return Ok(Some(self.take_in_place(line, meta)));
         }
         match self.find_next()? {
-            Next::Fragment(line, place) => self.take(line, place),
+            Next::Fragment(line, found_in) => self.take(line, found_in),
             Next::Nothing | Next::Closed => Ok(None),
         }
     }
 
-    /// The next fragment, if it is there and nothing but that has to be asked: this reader is ready, reads in place and
-    /// in the ring, has no metrics, and is not at its gate; and the payload is in the slot. In a stream, all but a few.
+    /// The fast path: the next fragment, if it is there and nothing else has to be checked. That is, this
+    /// reader is ready, reads in place, polls the ring, has no metrics, and is not at a checkpoint; and the
+    /// payload is in the slot. In a stream, almost all fragments take this path.
     #[inline(always)]
     fn peek_in_place(&self) -> Option<(Line<'a>, FragmentMetadata)> {
         let n = self.next;
-        // For a reader by copy, `in_place_until` only says that it is not now: a producer that follows no rules may
-        // send it half around, to where it would mean the opposite.
+        // A reader by copy does not take this path. For it, `in_place_until` is the `next` of an earlier
+        // moment. A broken producer may send it half the way around the numbers, where `next` reads as
+        // before that moment's. So the mode is checked, too.
         if !seq::is_before(n, self.in_place_until) || !self.mode.is_in_place() {
             return None;
         }
@@ -157,7 +183,7 @@ impl<'a> Consumer<'a> {
             return None;
         }
         let meta = line.metadata(n);
-        // As in `Parts::payload`.
+        // The same check as in `Parts::payload`.
         let is_in_slot =
             meta.chunk == FragmentMetadata::IN_SLOT && meta.size as usize <= self.parts.in_slot();
         is_in_slot.then_some((line, meta))
@@ -168,15 +194,15 @@ impl<'a> Consumer<'a> {
     fn take_in_place(&mut self, line: Line<'a>, meta: FragmentMetadata) -> Fragment<'_> {
         let next = self.next.wrapping_add(1);
         self.next = next;
-        // As in `take_from_ring`.
+        // The credit protects these words, as in `take_from_ring`.
         Fragment { meta, payload: Payload::lent(line.room, meta.size, self.mode.credit(next)) }
     }
 
-    /// Something has changed on which [`Self::peek_in_place`] depends.
+    /// Updates what [`Self::peek_in_place`] depends on.
     pub(super) fn update_fast_path(&mut self) {
         let is_open =
             self.ready && self.mode.is_in_place() && !self.timing.is_in_hot_slot() && self.metrics.is_none();
-        self.in_place_until = if is_open { self.timing.gate() } else { self.next };
+        self.in_place_until = if is_open { self.timing.checkpoint() } else { self.next };
     }
 
     /// Finds the next fragment.
@@ -185,7 +211,7 @@ impl<'a> Consumer<'a> {
         let line = self.parts.ring.line(self.next);
         let state = if self.timing.is_in_hot_slot() {
             match self.hot.state(self.next) {
-                // It is not the newest any more, so it is in the ring.
+                // It is no longer the newest fragment, so it is in the ring.
                 LineState::Overwritten => self.state_in_ring(&line),
                 state => state,
             }
@@ -193,32 +219,37 @@ impl<'a> Consumer<'a> {
             self.state_in_ring(&line)
         };
         match state {
-            LineState::Ready if self.ready => Ok(Next::Fragment(line, self.place())),
-            // Mostly asks for nothing but the line: a reader that waits for it sees it the sooner.
+            LineState::Ready if self.ready => Ok(Next::Fragment(line, self.polled())),
+            // Most empty polls check nothing but the line, so that a waiting reader sees its fragment
+            // sooner.
             LineState::NotYet if self.ready && self.timing.count_quick_poll(self.next) => Ok(Next::Nothing),
             state => self.find_next_slow(state),
         }
     }
 
-    /// Where it polls.
+    /// Where this reader polls.
     #[inline(always)]
-    fn place(&self) -> Place {
-        if self.timing.is_in_hot_slot() { Place::HotSlot } else { Place::Ring }
+    fn polled(&self) -> FoundIn {
+        if self.timing.is_in_hot_slot() { FoundIn::HotSlot } else { FoundIn::Ring }
     }
 
     #[inline(always)]
     fn state_in_ring(&mut self, line: &Line<'a>) -> LineState {
         self.leave_hot_slot();
-        if self.timing.is_at_gate(self.next) {
-            self.at_gate();
+        if self.timing.is_checkpoint_due(self.next) {
+            self.at_checkpoint();
         }
         line.state(self.next)
     }
 
     /// Takes the fragment that [`Self::find_next`] has found.
     #[inline(always)]
-    pub(crate) fn take(&mut self, line: Line<'a>, place: Place) -> Result<Option<Fragment<'_>>, TangoError> {
-        if place == Place::Ring {
+    pub(crate) fn take(
+        &mut self,
+        line: Line<'a>,
+        found_in: FoundIn,
+    ) -> Result<Option<Fragment<'_>>, TangoError> {
+        if found_in == FoundIn::Ring {
             return self.take_from_ring(&line, line.metadata(self.next));
         }
         match self.hot.copy(self.next, self.parts.mtu) {
@@ -231,12 +262,13 @@ impl<'a> Consumer<'a> {
                 self.found_announced();
                 self.take_from_ring(&line, line.metadata(self.next))
             }
-            // Overwritten by the next one.
+            // The next fragment has overwritten it in the hot slot.
             None => self.take_from_ring(&line, line.metadata(self.next)),
         }
     }
 
-    /// Takes a fragment that the hot slot had whole. The ring still has its line, so it is credited as any other.
+    /// Takes a fragment that the hot slot had whole. Its line in the ring still needs the credit, so it is
+    /// returned as for any other fragment.
     #[inline(always)]
     fn take_hot_copy(&mut self, meta: FragmentMetadata) -> Fragment<'_> {
         let next = self.next.wrapping_add(1);
@@ -251,7 +283,7 @@ impl<'a> Consumer<'a> {
         Fragment { meta, payload: Payload::copied(self.hot.words(), meta.size, self.mode.credit(next)) }
     }
 
-    /// Takes a fragment of the ring, with this metadata.
+    /// Takes a fragment that is in the ring and has this metadata.
     #[inline(always)]
     fn take_from_ring(
         &mut self,
@@ -265,11 +297,11 @@ impl<'a> Consumer<'a> {
         let Some(words) = words else { return Err(self.corrupt()) };
         let next = self.next.wrapping_add(1);
         self.consumed(next);
-        // Nobody writes these words before the credit is given back, which the payload does.
+        // The producer does not write these words before the payload returns the credit.
         Ok(Some(Fragment { meta, payload: Payload::lent(words, meta.size, self.mode.credit(next)) }))
     }
 
-    /// Takes a fragment that its producer may overwrite.
+    /// Takes a fragment that the producer may overwrite meanwhile.
     #[inline(always)]
     fn take_by_copy(
         &mut self,
@@ -289,12 +321,12 @@ impl<'a> Consumer<'a> {
         if self.mode.is_evictable() {
             self.copied_up_to(next);
         }
-        // It was there above.
+        // There is one: the payload was copied to it.
         let Some(scratch) = self.mode.scratch() else { return Ok(None) };
         Ok(Some(Fragment { meta, payload: Payload::copied(scratch.words(), meta.size, None) }))
     }
 
-    /// Moves on to `next`: what is before it has been read.
+    /// Moves on to `next`: everything before it was read.
     #[inline]
     pub(super) fn consumed(&mut self, next: u64) {
         if let Some(metrics) = &self.metrics {
@@ -308,27 +340,46 @@ impl<'a> Consumer<'a> {
         if let Some(seat) = self.mode.seat() {
             seat.release(next);
         }
-        self.ask_whether_evicted();
+        self.check_evicted();
     }
 
-    /// [`Consumer::poll`], but only fragments whose `sig` is accepted: the others are finished with
-    /// before anything else of them is read. At most as many as the link is deep are skipped in one
-    /// call; then, or when there are no more, the result is `Ok(None)`.
+    /// [`Consumer::poll`] that skips fragments whose `sig` is not accepted. Nothing else of a skipped
+    /// fragment is read, and its credit is returned at once.
+    ///
+    /// One call skips at most as many fragments as the ring has lines. `Ok(None)`: that many were skipped,
+    /// or there are no more.
     ///
     /// # Errors
-    /// As [`Consumer::poll`].
+    ///
+    /// See [`Consumer::poll`].
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use rust_tango::Link;
+    ///
+    /// const QUOTE: u64 = 1;
+    /// const TRADE: u64 = 2;
+    /// let link = Link::builder().depth(8).mtu(64).build()?;
+    /// let (tx, mut rx) = (link.producer()?, link.consumer()?);
+    /// tx.publish(b"bid 101.25", QUOTE, 0, 0)?;
+    /// tx.publish(b"sold 101.25", TRADE, 0, 0)?;
+    /// let trade = rx.poll_if(|sig| sig == TRADE)?.unwrap();
+    /// assert_eq!(trade.payload.as_slice(), b"sold 101.25");
+    /// # Ok::<(), rust_tango::LinkError>(())
+    /// ```
     pub fn poll_if(
         &mut self,
         mut accept: impl FnMut(u64) -> bool,
     ) -> Result<Option<Fragment<'_>>, TangoError> {
         for _ in 0..self.parts.ring.depth() {
-            let Next::Fragment(line, place) = self.find_next()? else { return Ok(None) };
+            let Next::Fragment(line, found_in) = self.find_next()? else { return Ok(None) };
             let sig = line.sig();
             if !self.mode.is_in_place() && !self.parts.is_valid(self.next) {
                 return Err(self.overrun());
             }
             if accept(sig) {
-                return self.take(line, place);
+                return self.take(line, found_in);
             }
             self.consumed(self.next.wrapping_add(1));
             if let Some(seat) = self.mode.seat() {
@@ -339,7 +390,7 @@ impl<'a> Consumer<'a> {
     }
 }
 
-/// When there is no fragment, or there is something to be reported before it.
+/// The slow path: there is no fragment, or something has to be reported before it.
 impl<'a> Consumer<'a> {
     #[cold]
     fn find_next_slow(&mut self, state: LineState) -> Result<Next<'a>, TangoError> {
@@ -347,7 +398,7 @@ impl<'a> Consumer<'a> {
             if !self.joined {
                 if !self.parts.head.is_bound() {
                     self.count_slow_poll();
-                    if self.producer.knows_of_a_death() {
+                    if self.producer.knows_of_death() {
                         return Err(TangoError::ProducerGone);
                     }
                     return Ok(if self.parts.is_stopped() { Next::Closed } else { Next::Nothing });
@@ -355,25 +406,26 @@ impl<'a> Consumer<'a> {
                 self.settle(true);
                 return self.find_next();
             }
-            // Asked behind the look: the producer that published what that found had come before.
-            self.producer.ask_whether_replaced(&self.parts)?;
+            // Check this after the line was read. The producer that published the fragment in it had then
+            // already attached.
+            self.producer.check_replaced(&self.parts)?;
             if self.missed != 0 {
                 return Err(self.report_missed());
             }
             self.ready = state == LineState::Ready;
             self.update_fast_path();
         }
-        match self.believe(state) {
+        match self.plausible_state(state) {
             LineState::Overwritten => Err(self.overrun()),
-            LineState::Ready => Ok(Next::Fragment(self.parts.ring.line(self.next), self.place())),
+            LineState::Ready => Ok(Next::Fragment(self.parts.ring.line(self.next), self.polled())),
             LineState::NotYet => {
                 self.after_empty_poll();
                 self.count_slow_poll();
-                self.ask_whether_evicted();
+                self.check_evicted();
                 if self.missed != 0 {
                     return Err(self.report_missed());
                 }
-                self.producer.ask_whether_replaced(&self.parts)?;
+                self.producer.check_replaced(&self.parts)?;
                 match self.producer.ending(&self.parts) {
                     None => Ok(Next::Nothing),
                     Some(ending) => self.recheck_after_end(ending),
@@ -382,21 +434,22 @@ impl<'a> Consumer<'a> {
         }
     }
 
-    /// The link has ended: looks once more, now that all that was published before its end is visible.
+    /// The link has ended. Checks the line once more, because everything that was published before the end
+    /// is visible now.
     pub(super) fn recheck_after_end(&mut self, ending: Ending) -> Result<Next<'a>, TangoError> {
         let line = self.parts.ring.line(self.next);
-        // A producer may have died before it mirrored its last fragment.
+        // The producer may have died before it mirrored its last fragment.
         self.leave_hot_slot();
-        match (self.believe(line.state(self.next)), ending) {
+        match (self.plausible_state(line.state(self.next)), ending) {
             (LineState::Ready, _) => self.find_next(),
             (LineState::Overwritten, _) => Err(self.overrun()),
             (LineState::NotYet, Ending::Closed) => {
-                // It may have been closed by a producer that came since that was asked.
-                self.producer.ask_whether_replaced(&self.parts)?;
+                // A new producer may have attached, and closed the link, since that was last checked.
+                self.producer.check_replaced(&self.parts)?;
                 Ok(Next::Closed)
             }
             (LineState::NotYet, Ending::Died) => {
-                // The next producer is reported before its first fragment.
+                // Report the next producer before its first fragment.
                 self.ready = false;
                 self.update_fast_path();
                 Err(TangoError::ProducerGone)
@@ -404,8 +457,8 @@ impl<'a> Consumer<'a> {
         }
     }
 
-    /// [`Self::find_next`] for a reader that sleeps if it finds nothing: looks in the ring, and has asked for everything
-    /// else when it says that there is nothing.
+    /// [`Self::find_next`] for a reader that sleeps if there is nothing. It polls the ring, and makes all
+    /// checks before it says that there is nothing.
     #[cfg(all(feature = "async", target_os = "linux"))]
     #[inline]
     pub(crate) fn find_next_before_sleep(&mut self) -> Result<Next<'a>, TangoError> {
@@ -416,16 +469,16 @@ impl<'a> Consumer<'a> {
         }
     }
 
-    /// See [`Losses::believe`].
-    pub(super) fn believe(&self, state: LineState) -> LineState {
-        self.losses.believe(state, self.next, &self.parts)
+    /// See [`Losses::plausible_state`].
+    pub(super) fn plausible_state(&self, state: LineState) -> LineState {
+        self.losses.plausible_state(state, self.next, &self.parts)
     }
 
-    /// Counts an empty poll that was not a quick one. Now and then, asks whether the producer lives, and looks in the
-    /// ring behind the hot slot.
+    /// Counts an empty poll that was not quick. Now and then, checks whether the producer lives, and
+    /// whether a fragment is in the ring that is not in the hot slot.
     fn count_slow_poll(&mut self) {
         if self.timing.count_slow_poll() {
-            self.ask_whether_producer_lives();
+            self.check_producer_lives();
             let is_due = self.timing.ring_check_is_due();
             if is_due && self.parts.ring.line(self.next).state(self.next) != LineState::NotYet {
                 self.leave_hot_slot_now();
@@ -433,20 +486,20 @@ impl<'a> Consumer<'a> {
         }
     }
 
-    pub(crate) fn ask_whether_producer_lives(&mut self) {
-        self.producer.ask_whether_it_lives(&self.parts, &self.attachment);
+    pub(crate) fn check_producer_lives(&mut self) {
+        self.producer.check_producer_lives(&self.parts, &self.attachment);
     }
 
-    /// Joins again if the producer does not wait for this reader any more. What was lost by it is in
-    /// `missed` then.
-    fn ask_whether_evicted(&mut self) {
-        // Not bound: in a forked child nobody evicts.
+    /// Joins again if the producer may have stopped waiting for this reader. The lost fragments are then in
+    /// `missed`.
+    fn check_evicted(&mut self) {
+        // In a forked child, the memory is not bound, and no producer evicts.
         if !self.mode.is_evictable() || self.parts.head.lifecycle.cnc.is_fresh() {
             return;
         }
         let evictions = self.parts.head.lifecycle.evicted.load(Relaxed);
         if self.evictions != evictions {
-            // Perhaps it was another consumer. Joining again is harmless then.
+            // Perhaps another consumer was evicted. Joining again is harmless then.
             self.evictions = evictions;
             let next = self.next;
             self.next = self.join_again(next);
@@ -456,8 +509,9 @@ impl<'a> Consumer<'a> {
         }
     }
 
-    /// Settles a reliable consumer in its place, now that there are lines. What is gone of what it
-    /// asked for is reported, or (`exact` false) was not asked for that exactly.
+    /// Settles a reliable or evictable consumer in its place, now that the lines are prepared. If `exact`,
+    /// the fragments between the place that it asked for and the place that it got are reported as lost.
+    /// Otherwise it did not ask for an exact place.
     pub(super) fn settle(&mut self, exact: bool) {
         if let Some(seat) = self.mode.seat() {
             let start = self.next;
@@ -472,7 +526,7 @@ impl<'a> Consumer<'a> {
         self.joined = true;
     }
 
-    /// Claims the slot once more, at `start` or behind what is gone. Returns where it stands.
+    /// Claims the slot again, at `start`, or after what is gone. Returns where the consumer has settled.
     fn join_again(&self, start: u64) -> u64 {
         self.mode.seat().map_or(start, |seat| {
             seat.claim_again(start);
@@ -488,10 +542,10 @@ impl<'a> Consumer<'a> {
         if let Some(metrics) = &self.metrics {
             metrics.event();
         }
-        self.lost(lost, evicted)
+        self.loss(lost, evicted)
     }
 
-    /// The next fragment is gone: goes on behind the gap.
+    /// The next fragment is gone. Continues after the gap.
     #[cold]
     pub(super) fn overrun(&mut self) -> TangoError {
         let n = self.next;
@@ -510,7 +564,7 @@ impl<'a> Consumer<'a> {
         if let Some(metrics) = &self.metrics {
             metrics.event();
         }
-        self.lost(lost, evictable)
+        self.loss(lost, evictable)
     }
 
     fn count_lost(&self, lost: u64) {
@@ -519,12 +573,12 @@ impl<'a> Consumer<'a> {
         }
     }
 
-    fn lost(&self, lost: u64, evicted: bool) -> TangoError {
+    fn loss(&self, lost: u64, evicted: bool) -> TangoError {
         let next = self.next;
         if evicted { TangoError::Evicted { lost, next } } else { TangoError::Overrun { lost, next } }
     }
 
-    /// Steps over the next fragment, whose metadata is wrong.
+    /// Skips the next fragment, whose metadata is wrong.
     #[cold]
     pub(super) fn corrupt(&mut self) -> TangoError {
         let seq = self.next;
@@ -537,12 +591,12 @@ impl<'a> Consumer<'a> {
     }
 }
 
-/// What [`timing`](crate::timing) advises.
+/// The advice of `timing`.
 impl Consumer<'_> {
-    /// A poll that was not a quick one has found nothing.
+    /// After an empty poll that was not quick.
     fn after_empty_poll(&mut self) {
         if self.timing.is_in_hot_slot() {
-            // The producer may have taken notice of that since.
+            // The producer may have acted on this reader's hint meanwhile.
             self.hot.choose(self.next);
         }
         let parts = self.parts;
@@ -551,27 +605,28 @@ impl Consumer<'_> {
             || producer_signals(&parts),
             || processor::is_near(&parts.head.next),
         );
-        self.act(advice);
+        self.apply(advice);
     }
 
     #[cold]
-    fn at_gate(&mut self) {
+    fn at_checkpoint(&mut self) {
         let parts = self.parts;
-        let advice = self.timing.at_gate(
+        let advice = self.timing.at_checkpoint(
             self.next,
             || producer_signals(&parts),
             || processor::is_near(&parts.head.next),
         );
         self.update_fast_path();
-        self.act(advice);
+        self.apply(advice);
     }
 
-    fn act(&mut self, advice: Advice) {
+    fn apply(&mut self, advice: Advice) {
         let Advice { hints, clean, run_ended, enter_hot_slot, spins, wait_for } = advice;
         self.hint(hints);
         if let Some(Clean { first, count, write_back }) = clean {
             let ring = self.parts.ring;
-            // The others mostly have the size of the last one. (A hint, whatever the lines say by now.)
+            // Most fragments have the size of the last one. (This is a hint, whatever the lines hold by
+            // now.)
             let len = ring.line(self.next.wrapping_sub(1)).place().size_in_slot();
             let lines = (0..count).map(|offset| ring.line(first.wrapping_add(offset)));
             if write_back {
@@ -581,7 +636,7 @@ impl Consumer<'_> {
             }
         }
         if run_ended {
-            // Credits of payloads that were forgotten: nobody has a slice while `self` is borrowed.
+            // Returns the credits of forgotten payloads. No slice of them is left while `self` is borrowed.
             if let Some(seat) = self.mode.seat() {
                 seat.release(self.next);
             }
@@ -610,7 +665,7 @@ impl Consumer<'_> {
         self.hint(hints);
     }
 
-    /// Looks in the ring from now on.
+    /// Polls the ring from now on.
     #[inline(always)]
     pub(super) fn leave_hot_slot(&mut self) {
         if self.timing.is_in_hot_slot() {
@@ -640,34 +695,81 @@ fn producer_signals(parts: &Parts<'_>) -> ProducerSignals {
     }
 }
 
-/// Questions and settings.
+/// State and settings.
 impl<'a> Consumer<'a> {
-    /// The sequence number that is read next.
+    /// The sequence number of the next fragment to read.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use rust_tango::Link;
+    ///
+    /// let link = Link::builder().depth(8).mtu(64).build()?;
+    /// let (tx, mut rx) = (link.producer()?, link.consumer()?);
+    /// tx.send(b"one")?;
+    /// let expected = rx.next_seq();
+    /// assert_eq!(rx.poll()?.unwrap().meta.seq, expected);
+    /// assert_eq!(rx.next_seq(), expected.wrapping_add(1)); // numbers wrap around
+    /// # Ok::<(), rust_tango::LinkError>(())
+    /// ```
     pub fn next_seq(&self) -> u64 {
         self.next
     }
 
-    /// Whether the producer waits for this consumer (if it is evictable: not for ever).
+    /// Whether the producer waits for this consumer. True for reliable consumers, and for evictable ones,
+    /// for which it does not wait forever. False for observers.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use rust_tango::Link;
+    ///
+    /// let link = Link::builder().depth(8).mtu(64).build()?;
+    /// assert!(link.consumer()?.is_reliable());
+    /// assert!(!link.observer()?.is_reliable());
+    /// # Ok::<(), rust_tango::LinkError>(())
+    /// ```
     pub fn is_reliable(&self) -> bool {
         self.mode.seat().is_some()
     }
 
-    /// Whether nothing more will come: the link was stopped, or its producer has closed it, and everything
-    /// that was published has been read. A new producer can open the link again. That the producer has died
-    /// is not this: it is an error of the calls that read ([`TangoError::ProducerGone`]).
+    /// Whether nothing more will come: the link was stopped, or its producer was dropped, and this consumer
+    /// has read everything that was published.
+    ///
+    /// A new producer can open the link again, so the answer may be out of date when it arrives. If the
+    /// producer has died, this is false: the calls that read return [`TangoError::ProducerGone`] instead.
+    ///
+    /// # Examples
+    ///
+    /// See [`Consumer::poll`].
     pub fn is_closed(&self) -> bool {
         if !self.joined && !self.parts.head.is_bound() {
             return self.parts.is_stopped();
         }
         self.missed == 0
             && self.producer.ending(&self.parts) == Some(Ending::Closed)
-            && self.believe(self.parts.ring.line(self.next).state(self.next)) == LineState::NotYet
+            && self.plausible_state(self.parts.ring.line(self.next).state(self.next)) == LineState::NotYet
     }
 
     /// Counts into `metrics` from now on: fragments consumed, and overruns.
     ///
     /// # Panics
+    ///
     /// If seven other consumers count into these metrics.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use rust_tango::{Link, Metrics};
+    ///
+    /// let metrics = Metrics::new();
+    /// let link = Link::builder().depth(8).mtu(64).build()?;
+    /// let (tx, mut rx) = (link.producer()?, link.consumer()?.with_metrics(&metrics));
+    /// tx.send(b"counted")?;
+    /// drop(rx.poll()?);
+    /// assert_eq!(metrics.snapshot().consumed, 1);
+    /// # Ok::<(), rust_tango::LinkError>(())
+    /// ```
     #[must_use]
     pub fn with_metrics(mut self, metrics: &'a Metrics) -> Self {
         self.metrics = Some(metrics.consumer().expect("seven consumers count into these Metrics already"));
@@ -678,7 +780,7 @@ impl<'a> Consumer<'a> {
 
 impl Drop for Consumer<'_> {
     fn drop(&mut self) {
-        // The consumer of an `Fctl` stays on record, so that the producer goes on to wait for the next.
+        // The consumer of an `Fctl` does not leave its slot, so the producer waits for the next consumer.
         #[cfg(feature = "alloc")]
         if let (Some(seat), Attachment::Owned(claim)) = (self.mode.seat(), &self.attachment) {
             if claim.is_of_this_process() {
@@ -697,16 +799,16 @@ impl core::fmt::Debug for Consumer<'_> {
     }
 }
 
-/// For models and tests of other files.
+/// Only for models and tests of other files.
 #[cfg(test)]
 impl Consumer<'_> {
-    /// Whether it has found out that a producer is dead.
+    /// Whether this reader knows that a producer is dead.
     #[cfg(loom)]
-    pub(crate) fn knows_of_a_death(&self) -> bool {
-        self.producer.knows_of_a_death()
+    pub(crate) fn knows_of_death(&self) -> bool {
+        self.producer.knows_of_death()
     }
 
-    /// Polls the hot slot from now on, as if it had waited.
+    /// Polls the hot slot from now on, as if this reader had waited.
     #[cfg(loom)]
     pub(crate) fn in_hot_slot(mut self) -> Self {
         let _ = self.timing.enter_hot_slot();
@@ -725,8 +827,8 @@ impl Consumer<'_> {
         }
     }
 
-    /// The address of the hot slot that it polls.
-    #[cfg(all(not(loom), not(no_hints), feature = "shm", target_os = "linux"))]
+    /// The address of the hot slot that this reader polls.
+    #[cfg(all(not(loom), not(miri), not(no_hints), feature = "shm", target_os = "linux"))]
     pub(crate) fn hot_slot_address(&self) -> usize {
         self.hot.address()
     }

@@ -1,4 +1,5 @@
-//! A consumer on a link whose producer does not follow the protocol, and at the end of one that does.
+//! A consumer on a link whose producer does not follow the protocol, and at the end of one whose producer
+//! does.
 
 use crate::error::TangoError;
 use crate::metrics::Metrics;
@@ -7,9 +8,10 @@ use crate::ring::seq;
 use crate::sync::Relaxed;
 use crate::{Consumer, Link, Start};
 
-/// A made-up fragment lies where a made-up overrun has sent the reader: half around.
+/// An invented fragment lies where an invented overrun has sent the reader: half the way around the
+/// numbers.
 #[test]
-fn a_reader_by_copy_is_lent_nothing_wherever_it_is_sent() {
+fn a_reader_by_copy_never_gets_a_slice_of_the_ring() {
     let link = Link::builder().depth(8).mtu(64).consumers(1).build().unwrap();
     let _tx = link.producer().unwrap();
     for mut rx in [link.observer().unwrap(), link.evictable_consumer(Start::Next).unwrap()] {
@@ -20,13 +22,14 @@ fn a_reader_by_copy_is_lent_nothing_wherever_it_is_sent() {
         let in_the_ring = line.room.as_ptr_range();
         let fragment = rx.poll().unwrap().unwrap();
         assert_eq!(fragment.payload.len(), 8);
-        assert!(!in_the_ring.contains(&fragment.payload.as_slice().as_ptr().cast()), "lent");
+        assert!(!in_the_ring.contains(&fragment.payload.as_slice().as_ptr().cast()), "a slice of the ring");
     }
 }
 
-/// From behind what is there to half around, and from there back to what is there: each time a way forward.
+/// From after the last fragment to half the way around the numbers, and from there back to the first: each
+/// time, the way is forward.
 #[test]
-fn a_reader_that_is_sent_all_the_way_round_comes_to_rest() {
+fn a_reader_that_is_sent_around_all_numbers_stops() {
     let link = Link::builder().depth(8).mtu(64).consumers(1).start(1).build().unwrap();
     let tx = link.producer().unwrap();
     for _ in 1..=4 {
@@ -43,16 +46,16 @@ fn a_reader_that_is_sent_all_the_way_round_comes_to_rest() {
             Ok(None) => break,
             Err(_) => overruns += 1,
         }
-        assert!(overruns <= 10, "round and round");
+        assert!(overruns <= 10, "the reader goes around forever");
     }
-    assert!(fragments > 4, "never round: {fragments} fragments, {overruns} overruns");
+    assert!(fragments > 4, "never went around: {fragments} fragments, {overruns} overruns");
     assert!((0..9).all(|_| matches!(rx.poll(), Ok(None))));
 }
 
-/// A successor that came, and closed the link, between the two questions.
+/// A producer has taken over, and closed the link, between the two checks.
 #[test]
 #[cfg(feature = "std")]
-fn a_successor_is_reported_before_the_end_that_it_made() {
+fn a_takeover_is_reported_before_the_link_reads_as_closed() {
     use crate::memory::parts::Ending;
 
     let link = Link::builder().depth(8).mtu(64).consumers(1).build().unwrap();
@@ -70,13 +73,13 @@ fn a_successor_is_reported_before_the_end_that_it_made() {
 }
 
 #[test]
-fn a_size_over_the_mtu_is_corrupt_in_the_midst_of_a_run_too() {
+fn a_size_over_the_mtu_is_corrupt_also_on_the_fast_path() {
     let link = Link::builder().depth(8).mtu(40).consumers(1).build().unwrap();
     let (tx, mut rx) = (link.producer().unwrap(), link.consumer().unwrap());
     tx.send(b"good").unwrap();
     assert!(rx.poll().unwrap().is_some());
     assert!(seq::is_before(rx.next, rx.in_place_until));
-    // Over the MTU, and yet the slot has room for it.
+    // Over the MTU, although the slot has room for it.
     let line = rx.parts.ring.line(rx.next);
     line.publish(&FragmentMetadata::in_slot(rx.next, 41, 0, 0, 0));
     assert_eq!(rx.poll().unwrap_err(), TangoError::Corrupt { seq: rx.next.wrapping_sub(1) });

@@ -1,11 +1,11 @@
-//! Consumers heed the policy of [`timing`](crate::timing).
+//! Consumers act on the policy of [`timing`](crate::timing).
 
 use std::vec::Vec;
 
 use crate::ring::metadata::FragmentMetadata;
 use crate::timing::idle::POLLS_PER_RING_CHECK;
 use crate::timing::place::{
-    ANNOUNCED_MOST, ANNOUNCED_PAUSE, HINT_KEPT_FOR, PROMPT_MOST, STEADY, STEADY_WAITED,
+    ANNOUNCED_PAUSE, HINT_KEPT_FOR, MAX_ANNOUNCED, MAX_PROMPT, STEADY, STEADY_WAITED,
 };
 use crate::{Consumer, Link, Producer};
 
@@ -24,7 +24,7 @@ fn waits_in_hot_slot(rx: &mut Consumer<'_>) -> bool {
 }
 
 #[test]
-fn an_observer_beside_consumers_in_the_ring_gives_the_hot_slot_up() {
+fn an_observer_leaves_the_hot_slot_if_consumers_poll_the_ring() {
     let link = Link::builder().depth(8).mtu(64).consumers(1).build().unwrap();
     let (tx, mut rx, mut observer) =
         (link.producer().unwrap(), link.consumer().unwrap(), link.observer().unwrap());
@@ -33,9 +33,9 @@ fn an_observer_beside_consumers_in_the_ring_gives_the_hot_slot_up() {
         assert!(rx.poll().unwrap().is_some());
         assert_eq!(observer.poll().unwrap().unwrap().payload.as_slice(), b"to both");
     };
-    // After some laps the producer knows that it has a consumer.
+    // After some laps, the producer knows that it has a consumer.
     (0..32).for_each(|_| publish(&mut observer));
-    for _ in 0..ANNOUNCED_MOST {
+    for _ in 0..MAX_ANNOUNCED {
         assert!(waits_in_hot_slot(&mut observer));
         publish(&mut observer);
     }
@@ -44,16 +44,17 @@ fn an_observer_beside_consumers_in_the_ring_gives_the_hot_slot_up() {
     assert!(waits_in_hot_slot(&mut observer));
 }
 
-/// As a producer leaves it that is stopped between two stores: in the ring, and not in the hot slot.
+/// As a producer leaves it that is suspended between two stores: the fragment is in the ring, and not in
+/// the hot slot.
 #[test]
-fn a_fragment_that_is_in_the_ring_only_is_found() {
+fn a_fragment_that_is_only_in_the_ring_is_found() {
     let (tx, mut rx) = link();
     tx.send(b"whole").unwrap();
     assert!(rx.poll().unwrap().is_some());
     assert!(waits_in_hot_slot(&mut rx));
     let meta = FragmentMetadata::in_slot(rx.next, 0, 7, 0, 0);
     rx.parts.ring.line(rx.next).publish(&meta);
-    // For an interpreter, a few.
+    // Only the last polls under Miri, which is slow.
     let skipped = if cfg!(miri) { POLLS_PER_RING_CHECK - 1024 } else { 0 };
     rx.timing.skip_polls(skipped);
     let polls = POLLS_PER_RING_CHECK + 1 - skipped;
@@ -75,11 +76,11 @@ fn a_reader_that_waits_a_little_for_each_polls_the_hot_slot_soon() {
     assert!((0..100).all(|at| !one(unsteady(at))));
     let steady = (0..100).position(|_| one(STEADY_WAITED)).unwrap();
     assert!((1..=STEADY as usize + 1).contains(&steady), "{steady}");
-    assert!((0..100).all(|_| one(STEADY_WAITED)), "and goes on");
+    assert!((0..100).all(|_| one(STEADY_WAITED)), "the reader stays in the hot slot");
 }
 
 #[test]
-fn the_hint_is_taken_back_some_time_after_the_hot_slot_was_left() {
+fn a_reader_takes_its_hint_back_some_time_after_it_left_the_hot_slot() {
     let (tx, mut rx) = link();
     assert!(waits_in_hot_slot(&mut rx));
     assert!(rx.timing.hints().reads_hot_slot);
@@ -92,11 +93,11 @@ fn the_hint_is_taken_back_some_time_after_the_hot_slot_was_left() {
         (rx.timing.is_in_hot_slot(), rx.timing.hints().reads_hot_slot)
     };
     assert_eq!(read(1), (true, true));
-    assert_eq!(read(u64::from(PROMPT_MOST)), (false, true));
+    assert_eq!(read(u64::from(MAX_PROMPT)), (false, true));
     assert_eq!(read(HINT_KEPT_FOR), (false, false));
 }
 
-/// The hints of a consumer reach the producer, with the fragment that follows.
+/// The hints of a consumer reach the producer with the next fragment.
 #[test]
 fn the_producer_mirrors_for_a_consumer_that_polls_the_hot_slot() {
     let (tx, mut rx) = link();
@@ -112,6 +113,6 @@ fn the_producer_mirrors_for_a_consumer_that_polls_the_hot_slot() {
         let fragment = rx.poll().unwrap().unwrap();
         found.push(fragment.payload.as_slice().as_ptr().addr() == in_the_ring);
     }
-    // The first was announced: the producer found the hint with it.
+    // The first was only announced: the producer read the hint after it had published that fragment.
     assert_eq!(found, [true, false, false]);
 }

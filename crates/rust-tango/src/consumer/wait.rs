@@ -1,4 +1,4 @@
-//! Calls of the consumer that wait, and what it waits for.
+//! Calls of the consumer that wait, and [`Watch`]: what it waits for.
 
 #[cfg(any(feature = "std", loom))]
 use super::losses::Losses;
@@ -21,20 +21,68 @@ use crate::waiting::eventcount::Eventcount;
 use crate::waiting::wait::{Due, Wait, Waiting};
 
 impl<'a> Consumer<'a> {
-    /// The next fragment; waits until there is one. `Ok(None)`: the link is closed and drained.
+    /// The next fragment. Waits until there is one, as [`Consumer::with_wait`] says.
+    ///
+    /// `Ok(None)`: the link is closed and drained. (A new producer can open it again.)
     ///
     /// # Errors
-    /// As [`Consumer::poll`]. While the producer is gone, it does not wait: call
-    /// `wait_for_producer` instead of this again.
+    ///
+    /// See [`Consumer::poll`]. While the producer is dead, it does not wait, but returns
+    /// [`TangoError::ProducerGone`] at once. To wait for the next producer, call
+    /// [`Consumer::wait_for_producer`].
+    ///
+    /// # Deadlocks
+    ///
+    /// It waits forever if this thread is the one that should publish.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use rust_tango::{Link, TangoError};
+    ///
+    /// let link = Link::builder().depth(8).mtu(64).build()?;
+    /// let (tx, mut rx) = (link.producer()?, link.consumer()?);
+    ///
+    /// let reader = std::thread::spawn(move || -> Result<usize, TangoError> {
+    ///     let mut count = 0;
+    ///     // A producer that dies is an error, so the loop does not end as if the link was closed.
+    ///     while let Some(fragment) = rx.wait()? {
+    ///         count += fragment.payload.len();
+    ///     }
+    ///     Ok(count)
+    /// });
+    /// tx.send(b"one")?;
+    /// tx.send(b"two")?;
+    /// drop(tx); // closes the link
+    /// assert_eq!(reader.join().unwrap()?, 6);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn wait(&mut self) -> Result<Option<Fragment<'_>>, TangoError> {
         self.wait_until_over(Waiting::new(self.wait))
     }
 
-    /// [`Consumer::wait`] for at most `timeout`. `Ok(None)`: nothing came, or the link is closed
-    /// ([`Consumer::is_closed`] tells).
+    /// [`Consumer::wait`] for `timeout` at most, or a little longer.
+    ///
+    /// `Ok(None)`: nothing came, or the link is closed ([`Consumer::is_closed`]).
     ///
     /// # Errors
-    /// As [`Consumer::poll`].
+    ///
+    /// See [`Consumer::wait`].
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use rust_tango::Link;
+    ///
+    /// let link = Link::builder().depth(8).mtu(64).build()?;
+    /// let (tx, mut rx) = (link.producer()?, link.consumer()?);
+    /// let timeout = Duration::from_millis(5);
+    /// assert!(rx.wait_timeout(timeout)?.is_none() && !rx.is_closed());
+    /// tx.send(b"one")?;
+    /// assert!(rx.wait_timeout(timeout)?.is_some());
+    /// # Ok::<(), rust_tango::LinkError>(())
+    /// ```
     #[cfg(feature = "std")]
     pub fn wait_timeout(
         &mut self,
@@ -43,11 +91,29 @@ impl<'a> Consumer<'a> {
         self.wait_until_over(Waiting::until(self.wait, Some(timeout)))
     }
 
-    /// Calls `each` with every fragment, in place, until the link is closed and drained.
+    /// Calls `each` with every fragment, in place, until the link is closed and drained. Waits like
+    /// [`Consumer::wait`].
+    ///
+    /// `each` must not publish into the same link with a call that waits: this thread holds a credit
+    /// meanwhile.
     ///
     /// # Errors
-    /// As [`Consumer::poll`]; call again to go on (behind [`TangoError::ProducerGone`], when there is another
-    /// producer).
+    ///
+    /// See [`Consumer::wait`]. To continue after an error, call it again. After
+    /// [`TangoError::ProducerGone`], wait for another producer first.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use rust_tango::Link;
+    ///
+    /// let link = Link::builder().depth(8).mtu(64).build()?;
+    /// let (tx, mut rx) = (link.producer()?, link.consumer()?);
+    /// tx.send(b"one")?;
+    /// drop(tx); // closes the link, so the call returns
+    /// rx.for_each(|meta, payload| println!("{}: {payload:?}", meta.seq))?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn for_each(&mut self, mut each: impl FnMut(&FragmentMetadata, &[u8])) -> Result<(), TangoError> {
         while let Some(fragment) = self.wait()? {
             each(&fragment.meta, fragment.payload.as_slice());
@@ -55,11 +121,11 @@ impl<'a> Consumer<'a> {
         Ok(())
     }
 
-    /// The next fragment; waits until there is one, the link is closed, or the wait is over.
+    /// The next fragment. Waits until there is one, the link is closed, or the wait is over.
     fn wait_until_over(&mut self, mut waiting: Waiting) -> Result<Option<Fragment<'_>>, TangoError> {
         loop {
             match self.find_next()? {
-                Next::Fragment(line, place) => return self.take(line, place),
+                Next::Fragment(line, found_in) => return self.take(line, found_in),
                 Next::Closed => return Ok(None),
                 Next::Nothing if waiting.is_over() => return Ok(None),
                 Next::Nothing => {}
@@ -76,24 +142,58 @@ impl<'a> Consumer<'a> {
         }
     }
 
-    /// Sleeps until there is news; at most for a slice.
+    /// Sleeps until there is news, and for a slice at most.
     #[cfg(feature = "std")]
     fn sleep(&mut self, waiting: &mut Waiting) {
         let has_news = || self.watch().has_news();
         let slept = self.mode.seat().is_some_and(|seat| seat.sleep(waiting.longest_sleep(), has_news));
         let is_due = if slept { !self.watch().has_news() } else { waiting.nap() };
         if is_due {
-            self.ask_whether_producer_lives();
+            self.check_producer_lives();
         }
     }
 
-    /// Waits until the link has a producer again, behind [`TangoError::ProducerGone`]. False if the link was
-    /// closed or stopped, or `timeout` has passed, before that. Looks every ten milliseconds at the latest.
+    /// After [`TangoError::ProducerGone`], waits until the link has a producer again. Checks at least every
+    /// ten milliseconds. `None` waits without a limit.
+    ///
+    /// False: the link was closed or stopped, or `timeout` has passed, before that. The new producer may
+    /// die at any moment, so the answer may be out of date when it arrives.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use rust_tango::{Consumer, TangoError};
+    ///
+    /// /// Reads until the link is closed. Continues with the next producer if one dies.
+    /// fn run(rx: &mut Consumer<'_>) -> Result<(), TangoError> {
+    ///     loop {
+    ///         let error = match rx.wait() {
+    ///             Ok(Some(fragment)) => {
+    ///                 println!("{} bytes", fragment.payload.len());
+    ///                 continue;
+    ///             }
+    ///             Ok(None) => return Ok(()), // closed and drained
+    ///             Err(error) => error,
+    ///         };
+    ///         match error {
+    ///             // Supervisors restart the producer within ten seconds, say.
+    ///             TangoError::ProducerGone if rx.wait_for_producer(Some(Duration::from_secs(10))) => {}
+    ///             TangoError::ProducerReplaced { first } => println!("new producer, from {first} on"),
+    ///             error => return Err(error),
+    ///         }
+    ///     }
+    /// }
+    /// # let link = rust_tango::Link::builder().build().unwrap();
+    /// # let mut rx = link.consumer().unwrap();
+    /// # link.producer().unwrap().send(b"one").unwrap();
+    /// # run(&mut rx).unwrap();
+    /// ```
     #[cfg(feature = "std")]
     pub fn wait_for_producer(&mut self, timeout: Option<core::time::Duration>) -> bool {
         let mut waiting = Waiting::until(Wait::Park, timeout);
         loop {
-            self.ask_whether_producer_lives();
+            self.check_producer_lives();
             match self.producer.ending(&self.parts) {
                 None => return true,
                 Some(Ending::Closed) => return false,
@@ -105,14 +205,26 @@ impl<'a> Consumer<'a> {
         }
     }
 
-    /// How blocking calls wait from now on.
+    /// Sets how blocking calls wait: see [`Wait`].
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use rust_tango::{Link, Wait};
+    ///
+    /// let link = Link::builder().depth(8).mtu(64).build()?;
+    /// let (tx, mut rx) = (link.producer()?, link.consumer()?.with_wait(Wait::Spin));
+    /// tx.send(b"one")?;
+    /// assert!(rx.wait()?.is_some());
+    /// # Ok::<(), rust_tango::LinkError>(())
+    /// ```
     #[must_use]
     pub fn with_wait(mut self, wait: Wait) -> Self {
         self.wait = wait;
         self
     }
 
-    /// What this reader waits for once it has found nothing.
+    /// What this reader waits for after it has found nothing.
     #[cfg(any(feature = "std", loom))]
     pub(crate) fn watch(&self) -> Watch<'a> {
         Watch {
@@ -126,7 +238,7 @@ impl<'a> Consumer<'a> {
         }
     }
 
-    /// What another thread asks about the producer's life; `None`: it can only live.
+    /// What another thread can call to check whether the producer lives. `None`: the producer always lives.
     #[cfg(all(feature = "async", target_os = "linux"))]
     pub(crate) fn question(&self) -> Option<Question> {
         match &self.attachment {
@@ -136,8 +248,8 @@ impl<'a> Consumer<'a> {
     }
 }
 
-/// What a reader that has found nothing waits for: a view of the link and of where the reader stands, which
-/// another thread can have.
+/// What a reader waits for after it has found nothing: a view of the link, and of where the reader is.
+/// Another thread can have it.
 #[cfg(any(feature = "std", loom))]
 #[derive(Clone, Copy)]
 pub(crate) struct Watch<'a> {
@@ -146,20 +258,21 @@ pub(crate) struct Watch<'a> {
     joined: bool,
     losses: Losses,
     producer: ProducerWatch,
-    /// The reader's and the producer's, if it has one.
+    /// The reader's eventcount and the producer's, if the reader has a slot.
     #[cfg(all(feature = "async", target_os = "linux"))]
     pub(crate) eventcounts: Option<(&'a Eventcount, &'a Eventcount)>,
 }
 
 #[cfg(any(feature = "std", loom))]
 impl Watch<'_> {
-    /// Whether the reader would find more than nothing. (Evictions can wait: an evicted reader finds out when it reads.)
+    /// Whether the reader would find more than nothing. (Evictions do not count: an evicted reader finds
+    /// out when it reads.)
     pub(crate) fn has_news(&self) -> bool {
         if !self.joined {
             return self.parts.head.is_bound() || self.parts.is_stopped();
         }
         let state = self.parts.ring.line(self.next).state(self.next);
-        self.losses.believe(state, self.next, &self.parts) != LineState::NotYet
+        self.losses.plausible_state(state, self.next, &self.parts) != LineState::NotYet
             || self.producer.ending(&self.parts).is_some()
             || self.producer.is_replaced(&self.parts)
     }

@@ -1,64 +1,90 @@
-//! Flow control: how far reliable consumers are, hence how far the producer may go.
+//! [`Credits`]: how far the reliable consumers are, and so how far the producer may go.
 //!
-//! Each reliable consumer has a slot of its own, which it alone writes:
+//! Each reliable consumer has a slot. Only the consumer writes it:
 //!
 //! ```text
-//!   state = epoch | evictable | active   the epoch rises with each claim; two bits below it
-//!   next                             the first fragment that it has not finished with
+//!   state = epoch | evictable | active   two flags in the low bits; above them the epoch, which rises with each claim
+//!   next                                 the first fragment that the consumer still needs
 //! ```
 //!
-//! The producer keeps the *floor*: no fragment from the floor on is overwritten. So fragment `n` may be
-//! published when `n - floor < depth` (its line held `n - depth`), and one whose granules kill fragment
-//! `t` when `t` is before the floor. (The limit is `floor + credits`, and credits are `depth` or fewer. The producer
-//! retires nothing from the floor on, and what is not retired has to wait too: see [`line`](crate::ring::line).) The floor is re-read from
-//! the consumers' words only when it is reached. (What the producer does look at with each fragment are two words of
-//! each slot that seldom change: whether its owner sleeps, and its hints.)
+//! The producer keeps the *floor*: it overwrites no fragment from the floor on. So it may publish fragment
+//! `n`
+//!
+//! - if `n - floor < credits`. There are `depth` credits or fewer. The line of `n` held fragment
+//!   `n - depth`, which is then before the floor.
+//! - and if every fragment whose granules `n` overwrites is before the floor.
+//!
+//! It also retires no fragment from the floor on (see [`line`](crate::ring::line)).
+//!
+//! The producer reads the words above only when it reaches its limit. With each fragment, it reads two
+//! other words of each slot. They seldom change: does the consumer sleep, and what are its hints?
 //!
 //! # Returning a credit
 //!
-//! A consumer stores `next` with Release. The producer loads it relaxed and then runs an acquire fence,
-//! so all that the consumer read happens before what the producer writes over it.
+//! A consumer stores `next` with Release. The producer loads it relaxed, and then executes an acquire
+//! fence. So everything that the consumer has read happens before the producer overwrites it.
 //!
-//! # Refresh (producer), join (consumer)
+//! # How the producer refreshes, and how a consumer joins
 //!
 //! ```text
-//!   refresh                                    join
-//!   R1  read slots; would the floor rise?      J1  next = start, then state = (epoch + 1, active)
-//!   R2  floor word = the candidate             J2  fence(SeqCst)
-//!   R3  fence(SeqCst)                          J3  start before the floor word? move up, store next, J2
-//!   R4  read slots; candidate down to the
-//!       least of them; floor word = that
+//!   refresh (producer)                         join (consumer)
+//!   R1  read all slots. The candidate is the   J1  next = start, then state = (new epoch, active)
+//!       least demand. Stop if it is not        J2  fence(SeqCst)
+//!       after the floor.                       J3  load the floor word. If it is after start:
+//!   R2  floor word = candidate (tentative)         start = floor word, next = start, back to J2
+//!   R3  fence(SeqCst)
+//!   R4  read all slots again. The floor is the
+//!       candidate, or a demand if one is
+//!       before it. floor word = floor (final)
 //! ```
 //!
-//! A demand that is before the last final floor is ignored. It comes from a joiner that has not got to the end of J3,
-//! from a consumer that an earlier producer ignored as dead or evicted, or from one that reads by copy. (The consumer of
-//! an `Fctl` is counted as standing at the floor then, and also while there is none.) All slots are in this: a floor also exists with no consumers, and is then `n`.
+//! A slot's *demand* is its `next` while it is active. If there is no demand, the candidate is `n`, the
+//! number that is published next.
 //!
-//! *Why a joiner that has settled at `s` is safe.* Let F be a final floor, from refresh k. The fences of
-//! refresh k and of the joiner's last J2 are ordered one way or the other.
-//! If the joiner's comes first, R4 of refresh k reads its slot with some `t`, which is `s` or later, and all before
-//! `t` has been given back. Either the slot is counted, and F <= t; or `t` is before the final floor F' of an earlier
-//! refresh j < k. Take the first such j: the joiner's fence came after the one of refresh j (else j would have counted
-//! it, and F' <= t), so at J3 the joiner saw the floor word of refresh j, tentative or final, or a newer one, all of
-//! them >= F'. So s >= F' > t: a contradiction.
-//! If the joiner's comes second, J3 sees what refresh k stored, tentative or final, or newer, which is
-//! >= F: so s >= F.
+//! A demand before the last final floor is ignored. It belongs to one of these:
 //!
-//! *Takeovers.* That proof is about the refreshes of one producer. The next producer begins with the floor `oldest`, so
-//! the word may fall; but nothing from `oldest` on has been retired. A joiner that settles at `s` has seen a word that is
-//! not over `s`. If an earlier producer stored that word, each later refresh of that producer counted the joiner, so
-//! nothing that the joiner still wants was retired, and `oldest` is not over it: the next producer counts the joiner,
-//! too. If the new producer stored it, the proof holds as it stands.
+//! - a joiner that has not reached the end of J3
+//! - a consumer that an earlier producer ignored, because it was dead or evicted
+//! - a consumer that reads by copy
 //!
-//! *Why the epoch.* A slot of a dead owner is ignored by the value of its state word. The next claim
-//! raises the epoch, so what was decided about the dead cannot hit the living (R1 and R4 read `state`
-//! first: a `next` of another owner than `state` says is either safe, or of a joiner before J2).
+//! The consumer of an `Fctl` is an exception. While its demand is before the floor, or while there is no
+//! consumer, it counts as if its demand were the floor.
+//!
+//! *A joiner that has settled at `s` is safe.* Let F be the final floor of refresh k. We show that F is not
+//! after what the joiner still needs. The SeqCst fences of refresh k (R3) and of the joiner's last J2 have
+//! an order.
+//!
+//! 1. *The joiner's fence comes first.* Then R4 of refresh k reads a demand `t` from the joiner's slot. It
+//!    is `s` or later, and the joiner has returned everything before `t`. There are two cases:
+//!    - Refresh k counts the demand. Then F <= t.
+//!    - Refresh k ignores the demand, because `t` is before the final floor F' of an earlier refresh j < k.
+//!      Take the first such j. The joiner's fence came after the fence of refresh j. Otherwise refresh j
+//!      would have counted the joiner, and F' <= t. So in J3 the joiner loaded the floor word that refresh
+//!      j stored, tentative or final, or a newer one. None of these is before F'. So s >= F' > t, which
+//!      contradicts t >= s.
+//! 2. *The joiner's fence comes second.* Then J3 loads a floor word that refresh k stored, tentative or
+//!    final, or a newer one. None of these is before F. So s >= F.
+//!
+//! *Takeovers.* The proof above is about the refreshes of one producer. The next producer starts with
+//! `oldest` as its floor, so the floor word may fall. But no fragment from `oldest` on was retired. A
+//! joiner that settles at `s` has loaded a floor word that is not after `s`.
+//!
+//! - *An earlier producer stored that word.* Each later refresh of that producer counted the joiner. So
+//!   that producer retired nothing that the joiner still needs, and `oldest` is not after it. So the next
+//!   producer counts the joiner, too.
+//! - *The new producer stored that word.* Then the proof above holds as it is.
+//!
+//! *Why there is an epoch.* The producer ignores the slot of a dead owner by the value of its `state` word.
+//! The next claim raises the epoch, so the producer does not ignore the next owner. R1 and R4 read `state`
+//! first. So they may combine an older `state` with the `next` of a later owner. That `next` is safe, or it
+//! belongs to a joiner that has not reached J2.
 //!
 //! # Eviction
 //!
-//! An *evictable* consumer that the producer has waited for too long is ignored in the same way, alive. It
-//! reads by validated copy, so nothing it holds can change under it, and it finds out: it is lapped, or sees
-//! the count of evictions change. Either way it claims its slot anew, hence with a new epoch, and joins.
+//! A consumer that is *evictable* may make the producer wait for too long. The producer then ignores it in
+//! the same way, although it lives. Such a consumer reads by validated copy, so nothing that it holds can
+//! change. It finds out in one of two ways: the producer laps it, or it reads that the count of evictions
+//! has changed. Then it claims its slot again, which raises the epoch, and joins.
 
 use crate::credits::slot::ConsumerSlot;
 #[cfg(any(feature = "std", loom))]
@@ -72,39 +98,42 @@ use crate::waiting::eventcount::Eventcount;
 #[derive(Debug)]
 pub(crate) struct Watched<'a> {
     slot: &'a ConsumerSlot,
-    /// The state word of an owner that is proven dead, or was evicted: ignored as long as the slot shows it.
-    dead: Cell<u64>,
-    /// What the owner's bell said when it was last looked at closely.
+    /// The `state` word of an owner that is proven dead, or was evicted. The producer ignores the slot
+    /// while its `state` has this value. 0: none.
+    ignored: Cell<u64>,
+    /// The owner's sleep word when the producer last read its signals: see
+    /// [`Eventcount::asleep`](crate::waiting::eventcount::Eventcount::asleep).
     seen: Cell<u64>,
-    /// The owner's hints of then, as a word.
+    /// The owner's hints at that time, as a word.
     hints: Cell<u64>,
 }
 
 /// The slots of a link.
 #[derive(Debug)]
 pub(crate) struct Slots<'a> {
-    /// Apart from the rest, because mostly there is one: it is looked at with every fragment.
+    /// Apart from the rest, because most links have one consumer, and the producer reads its signals with
+    /// every fragment.
     first: Option<Watched<'a>>,
     #[cfg(feature = "alloc")]
     rest: alloc::boxed::Box<[Watched<'a>]>,
-    /// It is that of an `Fctl`, which holds the producer at the start until its first consumer comes, so that nothing
-    /// is lost before. (An empty slot of a `Link` holds nobody back.)
+    /// The slot is that of an `Fctl`. It holds the producer back until its first consumer comes, so that no
+    /// fragment is lost before that. (An empty slot of a `Link` holds nobody back.)
     is_awaited: bool,
 }
 
 impl<'a> Watched<'a> {
     fn new(slot: &'a ConsumerSlot) -> Self {
-        Self { slot, dead: Cell::new(0), seen: Cell::new(0), hints: Cell::new(0) }
+        Self { slot, ignored: Cell::new(0), seen: Cell::new(0), hints: Cell::new(0) }
     }
 
-    /// The owner's hints of when its signals were last read; 0 if it is ignored by now.
+    /// The owner's hints when its signals were last read. 0 if the producer ignores the owner by now.
     fn hints(&self) -> u64 {
-        let dead = self.dead.get();
-        let is_ignored = dead != 0 && self.slot.demand().0 == dead;
+        let ignored = self.ignored.get();
+        let is_ignored = ignored != 0 && self.slot.demand().0 == ignored;
         if is_ignored { 0 } else { self.hints.get() }
     }
 
-    /// Whether its owner's signals are not what they were when they were last looked at closely.
+    /// Whether the owner's signals differ from what they were when they were last read.
     #[inline(always)]
     fn has_changed(&self) -> bool {
         (self.slot.eventcount().asleep() != self.seen.get()) | (self.slot.hints() != self.hints.get())
@@ -112,7 +141,7 @@ impl<'a> Watched<'a> {
 }
 
 impl<'a> Slots<'a> {
-    /// The one of an `Fctl`; without it, there is no flow control.
+    /// The slot of an `Fctl`. `None`: there is no flow control.
     pub(crate) fn awaiting(slot: Option<&'a ConsumerSlot>) -> Self {
         Self {
             first: slot.map(Watched::new),
@@ -148,23 +177,24 @@ pub(crate) struct Credits<'a> {
     slots: Slots<'a>,
     /// The last final floor.
     floor: Cell<u64>,
-    /// The floor as consumers see it; between R2 and R4 it may be tentative, that is higher.
+    /// The floor as consumers read it. Between R2 and R4 it may be tentative, that is, higher than the
+    /// final floor.
     word: &'a AtomicU64,
-    /// How many fragments may be under way: 1 to depth.
+    /// How many fragments the producer may be ahead of the floor: 0 to `depth`.
     credits: u64,
-    /// Refreshes in a row that found nothing.
+    /// Refreshes in a row that did not raise the floor.
     failures: Cell<u32>,
-    /// Index of the slot that held the last refresh back.
+    /// Index of the slot that kept the last refresh from raising the floor further.
     held_by: Cell<Option<usize>>,
-    /// How many consumers the last refresh has counted.
+    /// How many consumers the last refresh counted.
     counted: Cell<usize>,
 }
 
 impl<'a> Credits<'a> {
-    /// Starts with `floor`: everything before it is dead already.
+    /// Starts with `floor`. Everything before it may already be overwritten.
     pub(crate) fn new(slots: Slots<'a>, floor: u64, word: &'a AtomicU64, credits: u64) -> Self {
-        // No fence: nothing from `floor` on has been given up. The word may fall here: see the module. Release: as in
-        // `refresh`.
+        // No fence: no fragment from `floor` on was retired. The floor word may fall here: see "Takeovers"
+        // in the head of this file. Release: as in `refresh`.
         word.store(floor, ordering("credits.first_order", Release));
         Self {
             slots,
@@ -189,14 +219,16 @@ impl<'a> Credits<'a> {
         self.floor.get()
     }
 
-    /// Whether fragment `n` may be published, which kills fragment `victim` and its line's old content.
+    /// Whether fragment `n` may be published. It overwrites the previous fragment of its line, and every
+    /// fragment up to `victim`.
     #[inline]
     pub(crate) fn allow(&self, n: u64, victim: Option<u64>) -> bool {
         seq::is_before(n, self.limit())
             && victim.is_none_or(|victim| seq::is_before(victim, self.floor.get()))
     }
 
-    /// Reads how far the consumers are, up to `n`, which is published next; true if the floor rose.
+    /// Reads how far the consumers are (R1 to R4), up to `n`, which is published next. True: the floor
+    /// rose.
     #[cold]
     pub(crate) fn refresh(&self, n: u64) -> bool {
         let failures = self.failures.get();
@@ -207,17 +239,18 @@ impl<'a> Credits<'a> {
             self.failures.set(failures.wrapping_add(1));
             return false;
         }
-        // R2. Release: a joiner that moves up to this floor, and so fences once more, sees all that was published before it
-        // was stored. (Without it, such a fragment may read as not there yet for a moment.)
+        // R2. Release: a joiner that moves up to this floor executes another fence. It then sees everything
+        // that was published before this store. Without Release, such a fragment might read as not there
+        // yet for a moment.
         self.word.store(candidate, ordering("credits.tentative_order", Release));
-        // R3: pairs with the fence in `ConsumerSlot::settle`.
+        // R3. Pairs with the fence in `ConsumerSlot::settle`.
         fence(ordering("credits.refresh_fence", SeqCst));
-        // R4: not below the last final floor, for `least_demand` ignores who is; and not over the candidate, for
-        // a joiner that has seen that one may stand there.
+        // R4. Not before the last final floor, because `least_demand` ignores such demands. Not after the
+        // candidate, because a joiner that has loaded the candidate may have settled there.
         let floor = seq::earlier(candidate, self.least_demand(n));
         self.word.store(floor, ordering("credits.final_order", Release));
-        // Pairs with the Release stores in `ConsumerSlot::release` and `leave`: their reads happen
-        // before our writes.
+        // Pairs with the Release stores in `ConsumerSlot::release` and `leave`: the consumers' reads happen
+        // before the producer's writes.
         fence(ordering("credits.credits", Acquire));
         self.floor.set(floor);
         let rose = seq::is_before(old, floor);
@@ -225,7 +258,7 @@ impl<'a> Credits<'a> {
         rose
     }
 
-    /// The least `next` of all consumers that are at or after the floor, at most `n`.
+    /// The least demand that is not before the floor. `n` if there is none before `n`.
     fn least_demand(&self, n: u64) -> u64 {
         let floor = self.floor.get();
         let (mut least, mut counted) = (n, 0);
@@ -233,8 +266,8 @@ impl<'a> Credits<'a> {
         for (index, watched) in self.slots.iter().enumerate() {
             let (state, demand) = watched.slot.demand();
             let next = match demand {
-                Some(_) if state == watched.dead.get() => continue,
-                // The consumer of an `Fctl` is waited for also while there is none.
+                Some(_) if state == watched.ignored.get() => continue,
+                // The producer waits for the consumer of an `Fctl` also while there is none.
                 Some(next) if self.slots.is_awaited => seq::later(next, floor),
                 None if self.slots.is_awaited => floor,
                 Some(next) => next,
@@ -251,29 +284,30 @@ impl<'a> Credits<'a> {
         least
     }
 
-    /// How many consumers the last refresh has counted.
+    /// How many consumers the last refresh counted.
     pub(crate) fn counted(&self) -> usize {
         self.counted.get()
     }
 
-    /// How many refreshes in a row found nothing new.
+    /// How many refreshes in a row did not raise the floor.
     pub(crate) fn failures(&self) -> u32 {
         self.failures.get()
     }
 
-    /// The slot that held the last refresh back.
+    /// The slot that kept the last refresh from raising the floor further.
     pub(crate) fn held_by(&self) -> Option<usize> {
         self.held_by.get()
     }
 
-    /// Whether somebody has fallen asleep, or woken up, or given other hints, since that was last looked at closely.
+    /// Whether the signals of any slot have changed since they were last read: its owner fell asleep, woke
+    /// up, or stored other hints.
     #[inline(always)]
     pub(crate) fn signals_changed(&self) -> bool {
         let Some(first) = &self.slots.first else { return false };
         self.slots.rest().iter().fold(first.has_changed(), |changed, watched| changed | watched.has_changed())
     }
 
-    /// Looks closely: true if there is a sleeper that has not been rung for.
+    /// Reads the signals of all slots. True: a consumer sleeps, and the producer has not notified it yet.
     #[cold]
     pub(crate) fn read_signals(&self) -> bool {
         let mut needs_notify = false;
@@ -288,18 +322,20 @@ impl<'a> Credits<'a> {
         needs_notify
     }
 
-    /// The hints of each slot's owner, in order, as they were when its signals were last read.
+    /// The hints of each slot's owner, in the order of the slots, as they were when its signals were last
+    /// read.
     pub(crate) fn hints(&self) -> impl Iterator<Item = u64> {
         self.slots.iter().map(Watched::hints)
     }
 
-    /// The bell of the owner of a slot.
+    /// The eventcount of a slot's owner.
     #[cfg(any(feature = "std", loom))]
     pub(crate) fn eventcount(&self, slot: usize) -> Option<&'a Eventcount> {
         self.slots.iter().nth(slot).map(|watched| watched.slot.eventcount())
     }
 
-    /// The state word of the consumer that held the last refresh back, if it may be evicted.
+    /// The `state` word of the consumer that kept the last refresh from raising the floor further, if it is
+    /// evictable.
     #[cfg(feature = "std")]
     pub(crate) fn held_by_evictable(&self) -> Option<u64> {
         let watched = self.slots.iter().nth(self.held_by.get()?)?;
@@ -307,11 +343,12 @@ impl<'a> Credits<'a> {
         (state & (ACTIVE | EVICTABLE) == ACTIVE | EVICTABLE).then_some(state)
     }
 
-    /// Ignores the consumer that held the last refresh back from now on, as long as its slot shows `state`.
+    /// From now on, ignores the consumer that kept the last refresh from raising the floor further, while
+    /// its slot has this `state`.
     #[cfg(feature = "std")]
     pub(crate) fn evict(&self, state: u64) {
         if let Some(watched) = self.held_by.get().and_then(|slot| self.slots.iter().nth(slot)) {
-            watched.dead.set(state);
+            watched.ignored.set(state);
         }
     }
 
@@ -321,28 +358,30 @@ impl<'a> Credits<'a> {
         self.slots.iter().count()
     }
 
-    /// Asks `lives` about the owners of all slots, and ignores those that do not live from now on.
-    /// `lives` must be certain: it frees memory that the owner may have slices of. Says how many died.
+    /// Calls `lives` for the owner of each slot. From now on, ignores the owners that do not live. Returns
+    /// how many these were.
+    ///
+    /// `lives` must be certain: the memory that a dead owner had slices of is overwritten.
     #[cfg(feature = "alloc")]
     pub(crate) fn reap_dead(&self, lives: impl Fn(usize) -> bool) -> u64 {
-        let mut dead = 0;
+        let mut reaped = 0;
         for (index, watched) in self.slots.iter().enumerate() {
-            // The state is read first: an owner that is dead afterwards was the owner of this state, or
-            // an earlier one.
+            // Read the state first. If the owner is dead after that, then the dead owner is the one of this
+            // state, or an earlier one.
             let (state, demand) = watched.slot.demand();
-            if demand.is_some() && state != watched.dead.get() && !lives(index) {
-                watched.dead.set(state);
-                dead += 1;
+            if demand.is_some() && state != watched.ignored.get() && !lives(index) {
+                watched.ignored.set(state);
+                reaped += 1;
             }
         }
-        dead
+        reaped
     }
 
-    /// The consumers that are attached now: index of the slot, and how far each is.
+    /// The consumers that are attached now: the index of the slot, and the consumer's `next`.
     pub(crate) fn attached(&self) -> impl Iterator<Item = (usize, u64)> {
         self.slots.iter().enumerate().filter_map(|(index, watched)| {
             let (state, demand) = watched.slot.demand();
-            demand.filter(|_| state != watched.dead.get()).map(|next| (index, next))
+            demand.filter(|_| state != watched.ignored.get()).map(|next| (index, next))
         })
     }
 }
@@ -353,26 +392,29 @@ mod tests {
     use crate::waiting::eventcount::Barrier;
 
     #[test]
-    fn the_floor_follows_the_slowest_and_never_falls() {
+    fn the_slowest_consumer_determines_the_floor() {
         let (a, word) = (ConsumerSlot::new(), AtomicU64::new(0));
         let slots = Slots::awaiting(Some(&a));
         let credits = Credits::new(slots, 10, &word, 8);
-        assert!(!credits.refresh(14), "before its first consumer, an Fctl holds the producer");
+        assert!(!credits.refresh(14), "an Fctl holds the producer back until its first consumer comes");
         a.claim(10, false, Barrier::Fence);
-        assert_eq!(a.settle(3, &word, usize::MAX), 10, "a start before the floor moves up");
+        assert_eq!(a.settle(3, &word, usize::MAX), 10, "a start before the floor moves up to it");
         a.release(12);
         assert!(credits.refresh(14));
         assert_eq!((credits.limit(), credits.held_by()), (20, Some(0)));
         a.release(99);
         assert!(credits.refresh(14));
-        assert_eq!(credits.limit(), 22, "a word ahead of the producer counts as the producer's place");
+        assert_eq!(credits.limit(), 22, "a demand after the producer's number counts as that number");
         a.release(3);
-        assert!(!credits.refresh(15), "the consumer of an Fctl is waited for, wherever it was left");
+        assert!(
+            !credits.refresh(15),
+            "the consumer of an Fctl counts, even if its demand is before the floor"
+        );
     }
 
     #[cfg(feature = "alloc")]
     #[test]
-    fn hints_of_the_dead_do_not_count() {
+    fn the_hints_of_a_dead_consumer_do_not_count() {
         let (a, b, word) = (ConsumerSlot::new(), ConsumerSlot::new(), AtomicU64::new(0));
         let credits = Credits::new(Slots::watching([&a, &b].into_iter()), 0, &word, 8);
         let read = || {
@@ -393,7 +435,8 @@ mod tests {
         assert_eq!(credits.counted(), 1);
         b.hint(0);
         assert_eq!(read(), (true, vec![0, 0]));
-        // Its slot has another owner: known by that one's hints, before credits are asked for.
+        // The slot of the dead consumer has a new owner. The producer reads its hints before it needs
+        // credits.
         a.claim(1, false, Barrier::Fence);
         assert_eq!(read(), (true, vec![0, 0]));
         a.hint(3);

@@ -1,7 +1,10 @@
-//! Flow control: how far the reliable consumers are, hence how far the producer may go.
+//! Flow control: how far the reliable consumers are, and so how far the producer may go.
 //!
-//! Nothing here knows of producers or consumers as such. Reading order: `slot` (the words of one consumer), `seat` (that
-//! slot as its owner uses it), `floor` (the producer's side, with the proof of joining and refreshing).
+//! Nothing here knows of producers or consumers as such. Reading order:
+//!
+//! - `slot`: the words of one consumer
+//! - `seat`: that slot as its owner uses it
+//! - `floor`: the producer's side, with the proof of joining and refreshing
 
 pub(crate) mod slot;
 

@@ -1,32 +1,32 @@
-//! A consumer's slot as its owner has it.
+//! [`Seat`]: a consumer's slot as its owner uses it.
 
 use crate::credits::slot::{ConsumerSlot, ROUNDS_BY_COPY};
 use crate::sync::{AtomicU64, Relaxed, StaticU64};
 use crate::waiting::eventcount::{Barrier, Eventcount};
 
-/// A slot as its owner sees it, with what it takes to tell a sleeping producer of credits.
+/// A consumer slot as its owner sees it, with what the owner needs to notify a producer that sleeps.
 #[derive(Debug)]
 pub(crate) struct Seat<'a> {
     slot: &'a ConsumerSlot,
     producer: &'a Eventcount,
-    /// What the producer's bell said when it was last looked at closely. Not shared: the consumer's own,
-    /// wherever that is moved to.
+    /// The producer's sleep word when the consumer last read it closely: see [`Eventcount::asleep`]. It is
+    /// the consumer's own, and moves with it.
     seen: StaticU64,
-    order: Barrier,
+    barrier: Barrier,
 }
 
 impl<'a> Seat<'a> {
     pub(crate) fn new(slot: &'a ConsumerSlot, producer: &'a Eventcount) -> Self {
-        let order = Barrier::of_this_process();
-        Self { slot, producer, seen: StaticU64::new(0), order }
+        let barrier = Barrier::of_this_process();
+        Self { slot, producer, seen: StaticU64::new(0), barrier }
     }
 
-    /// Takes the slot: see [`ConsumerSlot::claim`].
+    /// Claims the slot: see [`ConsumerSlot::claim`].
     pub(crate) fn claim(&self, start: u64, evictable: bool) {
-        self.slot.claim(start, evictable, self.order);
+        self.slot.claim(start, evictable, self.barrier);
     }
 
-    /// See [`ConsumerSlot::begin_epoch`]; for who has been evicted.
+    /// Claims the slot again, for a consumer that was evicted: see [`ConsumerSlot::begin_epoch`].
     pub(crate) fn claim_again(&self, start: u64) {
         self.slot.begin_epoch(start, true);
     }
@@ -35,29 +35,31 @@ impl<'a> Seat<'a> {
     pub(crate) fn settle(&self, start: u64, floor: &AtomicU64) -> u64 {
         let rounds = if self.slot.is_evictable() { ROUNDS_BY_COPY } else { usize::MAX };
         let at = self.slot.settle(start, floor, rounds);
-        // Whoever sleeps on this bell did so for another owner, or for what has been given up just now.
+        // A producer that sleeps on this eventcount waits for a previous owner, or for fragments that were
+        // just given up.
         self.slot.eventcount().notify();
         at
     }
 
-    /// Gives credits back: everything before `next` is finished with.
+    /// Returns the credits of all fragments before `next`.
     #[inline]
     pub(crate) fn release(&self, next: u64) {
         self.slot.release(next);
-        self.tell();
+        self.notify_producer();
     }
 
-    /// Leaves: the slot no longer holds the producer back. (That of an `Fctl` is never left.)
+    /// Leaves: the slot no longer holds the producer back. (The consumer of an `Fctl` never leaves its
+    /// slot.)
     #[cfg(feature = "alloc")]
     pub(crate) fn leave(&self) {
         self.slot.leave();
-        self.tell();
+        self.notify_producer();
     }
 
-    /// Wakes the producer if it sleeps for want of credits.
+    /// Wakes the producer if it sleeps because it has no credit.
     #[inline]
-    fn tell(&self) {
-        self.order.before_check();
+    fn notify_producer(&self) {
+        self.barrier.before_check();
         if self.producer.asleep() != self.seen.load(Relaxed) {
             let mut seen = 0;
             if self.producer.needs_notify(&mut seen) {
@@ -67,13 +69,14 @@ impl<'a> Seat<'a> {
         }
     }
 
-    /// Sleeps until the producer rings, or for `longest`, unless there is `news`. False: cannot sleep.
+    /// Sleeps until the producer notifies, or for `longest`, unless `has_news` returns true. False: it
+    /// could not sleep. See [`Eventcount::sleep_on`].
     #[cfg(any(feature = "std", loom))]
-    pub(crate) fn sleep(&self, longest: core::time::Duration, news: impl FnOnce() -> bool) -> bool {
-        self.slot.eventcount().sleep_on(self.producer, longest, news)
+    pub(crate) fn sleep(&self, longest: core::time::Duration, has_news: impl FnOnce() -> bool) -> bool {
+        self.slot.eventcount().sleep_on(self.producer, longest, has_news)
     }
 
-    /// Its own bell, and the producer's: for a thread that sleeps in the place of the consumer's.
+    /// The consumer's eventcount, and the producer's, for a thread that sleeps in the consumer's place.
     #[cfg(all(feature = "async", target_os = "linux"))]
     pub(crate) fn eventcounts(&self) -> (&'a Eventcount, &'a Eventcount) {
         (self.slot.eventcount(), self.producer)

@@ -1,4 +1,5 @@
-//! The words by which a consumer tells how far it is, and the consumer's side of them: see [`floor`](crate::credits::floor).
+//! [`ConsumerSlot`]: the words in which a consumer publishes how far it is, and the consumer's side of
+//! them. See [`floor`](crate::credits::floor).
 
 use crate::ring::seq;
 use crate::sync::{Acquire, AtomicU64, Own, Padded, Relaxed, Release, SeqCst, StaticU64, fence, ordering};
@@ -6,19 +7,21 @@ use crate::waiting::eventcount::{Barrier, Eventcount};
 
 pub(crate) const ACTIVE: u64 = 1;
 pub(crate) const EVICTABLE: u64 = 2;
-/// How often a joiner that reads by copy looks at the floor. It moves with a refresh only, so once or twice
-/// is enough, unless the producer is broken.
+/// How often a joiner that reads by copy reads the floor. The floor changes with a refresh only, so one or
+/// two rounds are enough, unless the producer is broken.
 pub(super) const ROUNDS_BY_COPY: usize = 64;
-/// What the epoch counts in.
+/// The unit of the epoch in the `state` word.
 const EPOCH: u64 = 4;
 
-/// The words of one reliable consumer. All written by it, and by nobody else. All zero: never claimed.
+/// The words of one reliable consumer. Only the consumer writes them. Zeroed memory is a slot that was
+/// never claimed.
 #[repr(C)]
 #[derive(Debug)]
 pub(crate) struct ConsumerSlot {
     progress: Padded<Progress>,
     counts: Padded<Counts>,
-    /// Read by the producer with every fragment, so away from what is written with every fragment.
+    /// The producer reads these with every fragment. So they are on another cache line than what the
+    /// consumer writes with every fragment.
     signals: Padded<Signals>,
 }
 
@@ -26,7 +29,8 @@ pub(crate) struct ConsumerSlot {
 #[derive(Debug)]
 struct Signals {
     eventcount: Eventcount,
-    /// About time only, and so not in models. Only [`timing`](crate::timing) knows what it means. 0: nothing.
+    /// Hints about time only, so models leave them out. Only [`timing`](crate::timing) knows their meaning.
+    /// 0: none.
     hints: StaticU64,
 }
 
@@ -35,9 +39,9 @@ struct Signals {
 struct Progress {
     /// Epoch, `EVICTABLE`, `ACTIVE`.
     state: AtomicU64,
-    /// The first fragment that the consumer has not finished with.
+    /// The first fragment that the consumer still needs.
     next: AtomicU64,
-    /// `next - base` fragments have been consumed. Moves up with what is lost.
+    /// The consumer has consumed `next - base` fragments. Lost fragments raise it.
     base: AtomicU64,
 }
 
@@ -48,9 +52,9 @@ struct Counts {
     lost: AtomicU64,
 }
 
-/// What the slot says of its owner.
+/// The state of a slot and its owner, for `Link::status`.
 #[derive(Debug, Clone, Copy)]
-#[cfg_attr(not(feature = "alloc"), allow(dead_code))] // all of it is for `Link::status`
+#[cfg_attr(not(feature = "alloc"), allow(dead_code))] // `Link` needs `alloc`
 pub(crate) struct SlotReport {
     pub(crate) active: bool,
     pub(crate) evictable: bool,
@@ -73,7 +77,7 @@ impl ConsumerSlot {
         }
     }
 
-    /// The owner dies while it sleeps: nobody says that it is awake again.
+    /// The owner dies while it sleeps, so its sleep word stays odd.
     #[cfg(all(loom, test))]
     pub(crate) fn dies_asleep(&self) {
         self.signals.eventcount.fall_asleep();
@@ -90,39 +94,41 @@ impl ConsumerSlot {
         self.signals.eventcount.touch();
     }
 
-    /// Takes the slot for a new owner, which owns it exclusively; [`Self::settle`] must follow before
-    /// anything is read in place.
-    pub(crate) fn claim(&self, start: u64, evictable: bool, order: Barrier) {
+    /// Claims the slot for a new owner. The caller has made sure that there is no other owner. The new
+    /// owner calls [`Self::settle`] before it reads anything in place.
+    pub(crate) fn claim(&self, start: u64, evictable: bool, barrier: Barrier) {
         self.counts.overruns.store(0, Relaxed);
         self.counts.lost.store(0, Relaxed);
         self.progress.base.store(start, Relaxed);
-        self.signals.eventcount.take_over(order);
+        self.signals.eventcount.take_over(barrier);
         self.hint(0);
         self.begin_epoch(start, evictable);
     }
 
-    /// Stands at `start` with a new epoch (J1).
+    /// Begins a new epoch, with `start` as the demand (J1).
     pub(crate) fn begin_epoch(&self, start: u64, evictable: bool) {
         let Progress { state, next, .. } = &*self.progress;
         let epoch = state.own() & !(ACTIVE | EVICTABLE);
-        // Release: a producer that still sees the epoch before takes this for a credit given back.
+        // Release: a producer that still reads the previous state takes this for a returned credit.
         next.store(start, ordering("credits.claim_next", Release));
         let evictable = if evictable { EVICTABLE } else { 0 };
-        // Release: who sees the new epoch active sees its `next`; pairs with the fence in `demand`.
+        // Release: a producer that reads the new state also reads its `next`. Pairs with the acquire fence
+        // in `demand`.
         state.store(epoch.wrapping_add(EPOCH) | evictable | ACTIVE, ordering("credits.claim_state", Release));
     }
 
-    /// Moves to `start`, or up to the floor if that is behind it (J2, J3). The fragments between the
-    /// two are lost. Returns where the consumer stands.
+    /// Settles at `start`, or at the floor if that is after `start` (J2, J3). The fragments between the two
+    /// are lost. Returns where the consumer has settled.
     ///
-    /// Who reads by copy need not stand right: it gives up after some `rounds`, so that a floor that a
-    /// broken producer moves all the time does not keep it here.
+    /// A consumer that reads by copy need not settle correctly. It gives up after some `rounds`, so that a
+    /// broken producer that raises the floor all the time does not keep it here.
     pub(crate) fn settle(&self, start: u64, floor: &AtomicU64, rounds: usize) -> u64 {
         let mut at = start;
         for _ in 0..rounds {
+            // Release: as for any returned credit.
             self.progress.next.store(at, ordering("credits.settle_next", Release));
-            // Pairs with the fence in `Credits::refresh`: either the producer sees the line above, or
-            // the floor that it stored is seen below.
+            // Pairs with the fence in `Credits::refresh`: the producer reads the `next` that is stored
+            // above, or this consumer reads below the floor that the producer stored.
             fence(ordering("credits.settle_fence", SeqCst));
             let floor = floor.load(Relaxed);
             if !seq::is_before(at, floor) {
@@ -130,24 +136,24 @@ impl ConsumerSlot {
             }
             at = floor;
         }
-        // By copy, so wherever it stands. Release: as any credit that is given back.
+        // The consumer reads by copy, so its demand need not be right. Release: as for any returned credit.
         self.progress.next.store(at, ordering("credits.settle_last", Release));
         at
     }
 
-    /// Gives credits back: everything before `next` is finished with.
+    /// Returns the credits of all fragments before `next`.
     #[inline]
     pub(crate) fn release(&self, next: u64) {
         // Pairs with the acquire fence at the end of `Credits::refresh`.
         self.progress.next.store(next, ordering("credits.release", Release));
     }
 
-    /// Counts what is consumed from `start` on.
+    /// Counts consumed fragments from `start` on.
     pub(crate) fn count_from(&self, start: u64) {
         self.progress.base.store(start, Relaxed);
     }
 
-    /// Notes that `lost` fragments were missed.
+    /// Counts `lost` fragments as missed.
     pub(crate) fn count_lost(&self, lost: u64) {
         let base = &self.progress.base;
         base.store(base.own().wrapping_add(lost), Relaxed);
@@ -156,35 +162,40 @@ impl ConsumerSlot {
         total.store(total.own().wrapping_add(lost), Relaxed);
     }
 
-    /// Tells the producer about its owner.
+    /// Stores the owner's hints for the producer.
     pub(crate) fn hint(&self, hints: u64) {
         self.signals.hints.store(hints, Relaxed);
     }
 
-    /// Leaves: the slot no longer holds the producer back. (That of an `Fctl` is never left.)
+    /// Leaves: the slot no longer holds the producer back. (The consumer of an `Fctl` never leaves its
+    /// slot.)
     #[cfg(feature = "alloc")]
     pub(crate) fn leave(&self) {
         self.hint(0);
         let state = &self.progress.state;
-        // Release: what was read happens before what the producer writes over it.
+        // Release: the consumer's reads happen before the producer's writes. Pairs with the acquire fence
+        // at the end of `Credits::refresh`.
         state.store(state.own() & !ACTIVE, ordering("credits.leave", Release));
     }
 
-    /// Whether the owner has claimed it as evictable.
+    /// Whether the owner has claimed the slot as evictable. Owner only.
     pub(super) fn is_evictable(&self) -> bool {
         self.progress.state.own() & EVICTABLE != 0
     }
 
-    /// Wakes a producer that waits for this consumer, on behalf of somebody else; see [`Eventcount::wake_all`].
+    /// Wakes a producer that waits for this consumer, for callers that are not the owner: see
+    /// [`Eventcount::wake_all`].
     #[cfg(feature = "alloc")]
     pub(crate) fn wake_all(&self) {
         self.signals.eventcount.wake_all();
     }
 
-    /// For people and metrics: a look at the slot from any thread or process.
+    /// The state of the slot, for people and metrics. Any thread or process may call it. The values may
+    /// come from different moments.
     pub(crate) fn report(&self) -> SlotReport {
         let state = self.progress.state.load(Relaxed);
-        // Pairs with the Release store of the state in `begin_epoch`: what is told of an owner is not older than it.
+        // Pairs with the Release store of the state in `begin_epoch`: the values read below belong to this
+        // owner, or to a later one.
         fence(ordering("credits.report", Acquire));
         let next = self.progress.next.load(Relaxed);
         let consumed = next.wrapping_sub(self.progress.base.load(Relaxed));
@@ -199,23 +210,23 @@ impl ConsumerSlot {
         }
     }
 
-    /// What the owner sleeps on.
+    /// The owner's eventcount.
     #[inline]
     pub(super) fn eventcount(&self) -> &Eventcount {
         &self.signals.eventcount
     }
 
-    /// What the owner has told, as a word.
+    /// The owner's hints, as a word.
     #[inline]
     pub(super) fn hints(&self) -> u64 {
         self.signals.hints.load(Relaxed)
     }
 
-    /// Producer's look: the state word, and `next` if it is active.
+    /// The `state` word, and `next` if the slot is active. For the producer.
     #[inline]
     pub(super) fn demand(&self) -> (u64, Option<u64>) {
         let state = self.progress.state.load(Relaxed);
-        // Pairs with the Release store in `claim`.
+        // Pairs with the Release store of the state in `begin_epoch`.
         fence(ordering("credits.demand", Acquire));
         (state, (state & ACTIVE != 0).then(|| self.progress.next.load(Relaxed)))
     }

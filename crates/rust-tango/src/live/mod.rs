@@ -37,7 +37,7 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
 use std::task::{Context, Poll, Waker};
 
 use crate::consumer::payload::Fragment;
-use crate::consumer::{Consumer, Next, Place};
+use crate::consumer::{Consumer, FoundIn, Next};
 use crate::error::{LinkError, TangoError};
 use crate::ring::line::Line;
 use watcher::{Reply, Watcher};
@@ -107,7 +107,7 @@ impl Consumer<'static> {
 
 /// The result of [`AsyncConsumer::find`].
 enum Found {
-    Fragment(Line<'static>, Place),
+    Fragment(Line<'static>, FoundIn),
     /// The link is closed and drained.
     End,
     /// There is nothing yet. The watcher has a request now.
@@ -202,7 +202,7 @@ impl AsyncConsumer {
     fn poll_line(
         &mut self,
         cx: &mut Context<'_>,
-    ) -> Poll<Result<Option<(Line<'static>, Place)>, TangoError>> {
+    ) -> Poll<Result<Option<(Line<'static>, FoundIn)>, TangoError>> {
         if self.streak >= YIELD_AFTER {
             self.streak = 0;
             cx.waker().wake_by_ref();
@@ -234,7 +234,7 @@ impl AsyncConsumer {
             }
             match self.watcher.request(self.consumer.watch(), task) {
                 Reply::Accepted => return Ok(Found::Nothing),
-                Reply::CheckProducer => self.consumer.ask_whether_producer_lives(),
+                Reply::CheckProducer => self.consumer.check_producer_lives(),
             }
         }
     }

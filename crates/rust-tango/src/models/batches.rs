@@ -1,5 +1,5 @@
-//! Several fragments at once, fragments that are passed over, and payloads that are written in place: what holds
-//! for one that is published and read by itself holds for these.
+//! Several fragments at once, fragments that are skipped, and payloads that are written in place. The same
+//! holds for these as for fragments that are published and read one at a time.
 
 use super::memory::{Memory, Model, Seen, Shape, payload, publish, publish_all, whole};
 use crate::TangoError;
@@ -12,7 +12,8 @@ fn nth(n: u64) -> u64 {
     Shape::default().first.wrapping_add(n)
 }
 
-/// A reliable consumer has up to two fragments in place at once. Neither is overwritten before the batch goes.
+/// A reliable consumer holds up to two fragments in place at once. Neither is overwritten before the batch
+/// is dropped.
 #[test]
 fn a_batch_is_held() {
     let model = Model::bounded(3, 6791).must_see(&["1 at once", "2 at once"]);
@@ -44,9 +45,10 @@ fn a_batch_is_held() {
     });
 }
 
-/// A reliable consumer reads every second fragment. What it passes over, it gives back, and nothing more.
+/// A reliable consumer reads every second fragment. It returns the credits of those that it skips, and no
+/// others.
 #[test]
-fn what_is_passed_over_is_given_back() {
+fn the_credits_of_skipped_fragments_return() {
     Model::bounded(3, 12653).check(|_| {
         let memory = Memory::new(Shape { slots: 1, ..Shape::default() });
         let producer = memory.producer();
@@ -64,21 +66,21 @@ fn what_is_passed_over_is_given_back() {
     });
 }
 
-/// Two fragments are there; the first is overwritten while an observer looks at them.
-fn lapped(seen: &Seen, look: impl FnOnce(Consumer<'static>, &Seen) + Send + 'static) {
+/// Two fragments are there. The first is overwritten while an observer reads them by `read`.
+fn lapped(seen: &Seen, read: impl FnOnce(Consumer<'static>, &Seen) + Send + 'static) {
     let memory = Memory::new(Shape::default());
     let producer = memory.producer();
     publish_all(&producer, 2);
     let observer = memory.observer(Start::At(nth(0)));
     let reader = thread::spawn({
         let seen = seen.clone();
-        move || look(observer, &seen)
+        move || read(observer, &seen)
     });
-    assert!(publish(&producer), "nobody holds it back");
+    assert!(publish(&producer), "no consumer holds it back");
     reader.join().unwrap();
 }
 
-/// What an observer copies at once is whole, each fragment by itself.
+/// Each fragment that an observer copies in a batch is whole.
 #[test]
 fn an_observer_copies_a_batch() {
     let model = Model::bounded(3, 4092).must_see(&["2 at once", "lapped"]);
@@ -96,7 +98,7 @@ fn an_observer_copies_a_batch() {
     });
 }
 
-/// An observer passes over a fragment only by what that fragment says of itself.
+/// An observer skips a fragment only because of that fragment's own `sig`.
 #[test]
 fn an_observer_filters() {
     let model = Model::bounded(3, 3708).must_see(&["read", "lapped"]);
@@ -106,15 +108,15 @@ fn an_observer_filters() {
                 assert_eq!(whole(&fragment), nth(0));
                 seen.note("read");
             }
-            Ok(None) => panic!("passed over by the tag of another one"),
+            Ok(None) => panic!("skipped by the tag of another fragment"),
             Err(TangoError::Overrun { .. }) => seen.note("lapped"),
             Err(error) => panic!("{error}"),
         });
     });
 }
 
-/// A loan is written over the oldest fragment, and published or not, while an observer looks at that.
-fn lent_over(seen: &Seen, memory: &Arc<Memory>, before: usize, is_committed: bool) {
+/// A loan overwrites the oldest fragment, and is committed or not, while an observer reads that fragment.
+fn overwritten_by_a_loan(seen: &Seen, memory: &Arc<Memory>, before: usize, is_committed: bool) {
     let mut producer = memory.producer();
     publish_all(&producer, before);
     let mut observer = memory.observer(Start::At(nth(0)));
@@ -125,7 +127,7 @@ fn lent_over(seen: &Seen, memory: &Arc<Memory>, before: usize, is_committed: boo
                 assert_eq!(whole(&fragment), nth(0));
                 seen.note("read");
             }
-            Ok(None) => panic!("it was there"),
+            Ok(None) => panic!("the fragment was there"),
             Err(TangoError::Overrun { .. }) => seen.note("lapped"),
             Err(error) => panic!("{error}"),
         }
@@ -142,24 +144,29 @@ fn lent_over(seen: &Seen, memory: &Arc<Memory>, before: usize, is_committed: boo
 #[test]
 fn a_loan_laps_an_observer() {
     let model = Model::exhaustive(300).must_see(&["read", "lapped"]);
-    model.check(|seen| lent_over(seen, &Memory::new(Shape { granules: 1, ..Shape::default() }), 1, true));
+    model.check(|seen| {
+        overwritten_by_a_loan(seen, &Memory::new(Shape { granules: 1, ..Shape::default() }), 1, true)
+    });
 }
 
 #[test]
-fn a_loan_that_comes_to_nothing_laps_an_observer() {
+fn a_loan_that_is_dropped_laps_an_observer() {
     let model = Model::exhaustive(81).must_see(&["read", "lapped"]);
-    model.check(|seen| lent_over(seen, &Memory::new(Shape { granules: 1, ..Shape::default() }), 1, false));
+    model.check(|seen| {
+        overwritten_by_a_loan(seen, &Memory::new(Shape { granules: 1, ..Shape::default() }), 1, false)
+    });
 }
 
 #[test]
 fn a_loan_in_its_slot_laps_an_observer() {
     let model = Model::bounded(3, 2866).must_see(&["read", "lapped"]);
-    model.check(|seen| lent_over(seen, &Memory::new(Shape::default()), 2, true));
+    model.check(|seen| overwritten_by_a_loan(seen, &Memory::new(Shape::default()), 2, true));
 }
 
-/// Two fragments are shown by one call. A consumer that joins meanwhile reads all that is published behind its place.
+/// Three fragments are published in batches. A consumer that joins meanwhile reads everything that is
+/// published after its place.
 #[test]
-fn what_is_shown_together_arrives() {
+fn all_of_a_batch_arrive() {
     let model = Model::bounded(3, 69348).must_see(&["from 0", "from 2"]);
     model.check(|seen| {
         let memory = Memory::new(Shape { slots: 1, ..Shape::default() });
@@ -172,7 +179,7 @@ fn what_is_shown_together_arrives() {
                 seen.note(std::format!("from {}", from.wrapping_sub(nth(0))));
                 let mut n = from;
                 while n != nth(3) {
-                    // Told by their payloads: all of a batch have the same tag.
+                    // Recognised by their payloads: all fragments of a batch have the same tag.
                     match consumer.poll().expect("nothing is lost") {
                         Some(fragment) => {
                             assert_eq!(fragment.payload.as_slice(), payload(n), "another fragment");

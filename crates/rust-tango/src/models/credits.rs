@@ -1,5 +1,5 @@
-//! Reliable consumers: what they read is not overwritten before each of them has given its credit back,
-//! whoever comes, goes or dies meanwhile.
+//! Reliable consumers: what they read is not overwritten before each of them has returned its credit,
+//! whichever consumers come, leave or die meanwhile.
 
 use super::memory::{Memory, Model, Shape, publish, publish_all, read, whole};
 use crate::consumer::{Consumer, Start};
@@ -17,8 +17,8 @@ fn shape(slots: usize) -> Shape {
     Shape { slots, first: FIRST, ..Shape::default() }
 }
 
-/// Reads what is left up to fragment `end`, which is the next to come when the producer is done. Nothing
-/// is lost on the way.
+/// Reads every fragment before fragment `end`, which will be the next when the producer is done. None of
+/// them is lost.
 fn read_up_to(consumer: &mut Consumer<'_>, end: u64) {
     while consumer.next_seq() != nth(end) {
         let n = consumer.next_seq();
@@ -26,7 +26,8 @@ fn read_up_to(consumer: &mut Consumer<'_>, end: u64) {
     }
 }
 
-/// The ring is full; the third fragment needs the line of the first, which both have to finish with.
+/// The ring is full. The third fragment needs the line of the first, and both consumers have to return
+/// their credits for it.
 #[test]
 fn the_producer_waits_for_both() {
     Model::bounded(3, 3182).check(|_| {
@@ -40,7 +41,7 @@ fn the_producer_waits_for_both() {
     });
 }
 
-/// The region is full, and the ring is not: the third fragment needs the granules of the first.
+/// The region is full, and the ring is not. The third fragment needs the granules of the first.
 #[test]
 fn the_producer_waits_for_granules() {
     Model::bounded(2, 250).check(|_| {
@@ -54,10 +55,10 @@ fn the_producer_waits_for_granules() {
     });
 }
 
-/// Nobody is there; somebody joins at the oldest fragment while it is being overwritten. From where it stands
-/// then, nothing is lost.
+/// There is no consumer. One joins at the oldest fragment while that is being overwritten. From where it
+/// settles, it loses nothing.
 #[test]
-fn somebody_joins() {
+fn a_consumer_joins() {
     let model = Model::bounded(3, 53804).must_see(&["from 0", "from 2"]);
     model.check(|seen| {
         let memory = Memory::new(shape(1));
@@ -76,10 +77,10 @@ fn somebody_joins() {
     });
 }
 
-/// Somebody joins while another consumer holds the floor down: what the producer stores first is more than what
-/// it keeps.
+/// A consumer joins while another one holds the floor down. So the tentative floor is higher than the final
+/// one.
 #[test]
-fn somebody_joins_beside_another() {
+fn a_consumer_joins_beside_another() {
     let model = Model::bounded(1, 1992).must_see(&["from 0", "from 1", "from 2"]);
     model.check(|seen| {
         let memory = Memory::new(shape(2));
@@ -101,9 +102,10 @@ fn somebody_joins_beside_another() {
     });
 }
 
-/// The producer looks twice while somebody joins: who has moved up to where it was once, looks again.
+/// The producer refreshes twice while a consumer joins. A joiner that has moved up to the first floor reads
+/// the floor again.
 #[test]
-fn somebody_joins_while_it_moves_on() {
+fn a_consumer_joins_while_the_producer_moves_on() {
     let model = Model::bounded(2, 52339).must_see(&["from 0", "from 2", "from 4"]);
     model.check(|seen| {
         let memory = Memory::new(shape(1));
@@ -125,10 +127,10 @@ fn somebody_joins_while_it_moves_on() {
     });
 }
 
-/// While the producer looks twice, one consumer goes on and another joins. What it looked at first is as far as it
-/// may go: the one that joins may stand there.
+/// During a refresh, one consumer moves on between the two reads of its slot, and another consumer joins.
+/// The final floor must not be after the candidate, because the joiner may have settled there.
 #[test]
-fn somebody_joins_while_another_goes_on() {
+fn a_consumer_joins_while_another_moves_on() {
     let model = Model::bounded(2, 71993).must_see(&["from 0", "from 1", "from 2"]);
     model.check(|seen| {
         let memory = Memory::new(shape(2));
@@ -155,9 +157,9 @@ fn somebody_joins_while_another_goes_on() {
     });
 }
 
-/// A consumer that reads in place leaves, and is not waited for any more.
+/// A consumer that reads in place leaves. The producer stops waiting for it.
 #[test]
-fn somebody_leaves() {
+fn a_consumer_leaves() {
     let model = Model::exhaustive(296);
     model.check(|_| {
         let memory = Memory::new(shape(1));
@@ -170,7 +172,7 @@ fn somebody_leaves() {
     });
 }
 
-/// One consumer leaves, and another takes its slot, further on or further back.
+/// One consumer leaves, and another claims its slot, at a later or an earlier fragment.
 fn hands_over(start: Start) {
     let memory = Memory::new(shape(1));
     let producer = memory.producer();
@@ -199,10 +201,10 @@ fn a_slot_changes_hands_further_back() {
     Model::bounded(2, 20881).check(|_| hands_over(Start::Oldest));
 }
 
-/// The owner of a slot has died with proof, and the producer has stopped waiting for it. It waits for the
-/// next owner of the slot.
+/// The owner of a slot is proven dead, and the producer has stopped waiting for it. It waits for the next
+/// owner of the slot.
 #[test]
-fn a_slot_of_the_dead_changes_hands() {
+fn the_slot_of_a_dead_consumer_changes_hands() {
     let model = Model::bounded(2, 43);
     model.check(|_| {
         let memory = Memory::new(shape(1));
@@ -211,11 +213,11 @@ fn a_slot_of_the_dead_changes_hands() {
         publish_all(&producer, 2);
         memory.dies(dead, 0);
         publish_all(&producer, 1);
-        memory.nobody_is_dead();
+        memory.slot_is_owned_again();
         let mut consumer = memory.consumer(0, Start::Oldest);
         let from = consumer.next_seq();
         let reader = thread::spawn(move || {
-            let fragment = consumer.poll().unwrap().expect("it was there before");
+            let fragment = consumer.poll().unwrap().expect("the fragment was there before");
             assert_eq!(whole(&fragment), from);
         });
         publish(&producer);
@@ -224,10 +226,10 @@ fn a_slot_of_the_dead_changes_hands() {
     });
 }
 
-/// The owner of a slot is dead, and the next one comes at the very moment when the producer asks: it is not taken for
-/// the dead one.
+/// The owner of a slot is dead, and the next owner claims the slot while the producer checks it. The
+/// producer does not mistake the next owner for the dead one.
 #[test]
-fn who_comes_after_the_dead_is_waited_for() {
+fn the_next_owner_after_a_dead_consumer_is_waited_for() {
     let model = Model::bounded(2, 22802).must_see(&["from 0", "from 2"]);
     model.check(|seen| {
         let memory = Memory::new(shape(1));
@@ -235,12 +237,12 @@ fn who_comes_after_the_dead_is_waited_for() {
         let dead = memory.consumer(0, Start::Next);
         publish_all(&producer, 2);
         memory.dies(dead, 0);
-        // It asks at the fourth time.
+        // The producer checks at the fourth refusal.
         (0..3).for_each(|_| assert!(!publish(&producer)));
         let reader = thread::spawn({
             let (memory, seen) = (memory.clone(), seen.clone());
             move || {
-                memory.nobody_is_dead();
+                memory.slot_is_owned_again();
                 let mut consumer = memory.consumer(0, Start::Oldest);
                 seen.note(std::format!("from {}", consumer.next_seq().wrapping_sub(FIRST)));
                 read_up_to(&mut consumer, 3);
@@ -251,10 +253,10 @@ fn who_comes_after_the_dead_is_waited_for() {
     });
 }
 
-/// A consumer may be evicted, and the producer has no patience. What is lost by that is told, and nothing mixed is
-/// read. Another one, that reads in place, loses nothing.
+/// A consumer is evictable, and the producer has no patience. The consumer learns what it lost, and reads
+/// no mixture. Another consumer, which reads in place, loses nothing.
 #[test]
-fn the_evicted_are_told() {
+fn an_evicted_consumer_learns_of_it() {
     let model = Model::bounded(2, 16358).must_see(&["evicted", "read 0", "read 1", "read 2"]);
     model.check(|seen| {
         let memory = Memory::new(shape(2));
@@ -290,15 +292,16 @@ fn the_evicted_are_told() {
         publish_all(&producer, 1);
         read(&mut other, nth(1));
         let mut evictable = reader.join().unwrap();
-        // Whoever was evicted is in again as soon as it has looked.
+        // A consumer that was evicted has joined again after its next poll.
         assert!(evictable.poll().unwrap().is_none());
         assert_eq!(producer.consumers(), 2);
     });
 }
 
-/// Who begins to join far back holds nobody back, also if it never gets to the end of that.
+/// A consumer that begins to join far back does not hold the producer back, even if it never finishes
+/// joining.
 #[test]
-fn somebody_stops_joining() {
+fn a_consumer_stops_while_it_joins() {
     Model::exhaustive(48).check(|_| {
         let memory = Memory::new(shape(1));
         let producer = memory.producer();
@@ -307,14 +310,14 @@ fn somebody_stops_joining() {
             let memory = memory.clone();
             move || memory.begin_to_join(0, nth(0))
         });
-        assert!(publish(&producer), "everything before the last two is given up");
+        assert!(publish(&producer), "every fragment before the last two is given up");
         joiner.join().unwrap();
         assert!(publish(&producer) && publish(&producer));
     });
 }
 
-/// The next owner of a slot is on another thread. What the one before has read, the producer overwrites only
-/// after that.
+/// The next owner of a slot is on another thread. The producer overwrites what the previous owner has read
+/// only after that.
 #[test]
 fn a_slot_changes_hands_between_threads() {
     let model = Model::bounded(2, 4701).must_see(&["taken", "free"]);
@@ -341,10 +344,11 @@ fn a_slot_changes_hands_between_threads() {
     });
 }
 
-/// What a slot says of its next owner is not what it said of the one before: that had finished with all.
+/// The producer does not combine the state of a slot's next owner with the progress of the previous owner,
+/// which had finished with everything.
 #[test]
-fn nobody_is_taken_for_the_one_before() {
-    let model = Model::exhaustive(22).must_see(&["came"]);
+fn a_new_owner_is_not_mistaken_for_the_previous_one() {
+    let model = Model::exhaustive(22).must_see(&["has joined"]);
     model.check(|seen| {
         let memory = Memory::new(shape(1));
         let producer = memory.producer();
@@ -357,17 +361,17 @@ fn nobody_is_taken_for_the_one_before() {
             move || core::mem::forget(memory.consumer(0, Start::At(nth(0))))
         });
         if producer.consumers() == 1 {
-            seen.note("came");
+            seen.note("has joined");
             assert!(!producer.is_drained());
         }
         reader.join().unwrap();
     });
 }
 
-/// A consumer is evicted while it joins: by a producer that waits for nobody, and goes on no further. It finds out, and
-/// the producer waits for it again.
+/// A consumer is evicted while it joins, by a producer without patience that publishes nothing more. The
+/// consumer finds out, and the producer waits for it again.
 #[test]
-fn evicted_while_it_joins() {
+fn a_consumer_is_evicted_while_it_joins() {
     let model = Model::bounded(2, 633).must_see(&["evicted", "not evicted"]);
     model.check(|seen| {
         let memory = Memory::new(shape(1));
@@ -381,6 +385,6 @@ fn evicted_while_it_joins() {
         let mut evictable = joiner.join().unwrap();
         seen.note(if memory.evictions() == 0 { "not evicted" } else { "evicted" });
         while let Ok(Some(_)) | Err(_) = evictable.poll() {}
-        assert_eq!(producer.consumers(), 1, "it has not found out");
+        assert_eq!(producer.consumers(), 1, "the consumer has not found out");
     });
 }

@@ -1,11 +1,11 @@
-//! A producer closes the link, or another one takes over: nothing of what was published is lost.
+//! A producer closes the link, dies, or is replaced: nothing that was published is lost.
 
 use super::memory::{Memory, Model, Seen, Shape, publish_all, read, whole};
 use crate::consumer::{Consumer, Start};
 use crate::{Link, TangoError};
 use loom::thread;
 
-/// The producer publishes and goes. Who finds the link closed has read everything.
+/// The producer publishes and is dropped. A reader that finds the link closed has read everything.
 #[test]
 fn closed_and_drained() {
     let model = Model::exhaustive(228);
@@ -33,27 +33,30 @@ fn closed_and_drained() {
     });
 }
 
-/// Reads the two fragments of two producers, the first of which dies behind its own; `ask` is what a reader does
-/// that finds nothing. The death is told behind the last fragment of the dead. The next producer is announced with
-/// the number that it begins with: before its first fragment if the death was told, and nothing is told of the
-/// dead after that.
-fn read_of_both(mut consumer: Consumer<'_>, seen: &Seen, ask: impl Fn(&mut Consumer<'_>)) {
+/// Reads one fragment of each of two producers. The first producer dies after its fragment. `check` is what
+/// the reader does when it finds nothing.
+///
+/// - The death is reported after the last fragment of the dead producer.
+/// - The next producer is reported with the number of its first fragment. If the death was reported, this
+///   comes before that fragment.
+/// - After that, nothing is reported about the dead producer.
+fn read_from_both(mut consumer: Consumer<'_>, seen: &Seen, check: impl Fn(&mut Consumer<'_>)) {
     let (mut n, mut died, mut replaced) = (7, false, false);
     while n != 9 {
         match consumer.poll().map(|found| found.map(|fragment| whole(&fragment))) {
             Ok(Some(read)) => {
                 assert_eq!(read, n);
-                assert!(!died || replaced, "a fragment of somebody who was not announced");
+                assert!(!died || replaced, "a fragment of a producer that was not reported");
                 n += 1;
             }
             Ok(None) => {
-                ask(&mut consumer);
+                check(&mut consumer);
                 thread::yield_now();
             }
             Err(TangoError::ProducerGone) => {
                 seen.note("died");
-                assert_eq!(n, 8, "told before the last fragment");
-                assert!(!replaced, "the next one was taken for the dead one");
+                assert_eq!(n, 8, "reported before the last fragment");
+                assert!(!replaced, "the next producer was mistaken for the dead one");
                 died = true;
                 thread::yield_now();
             }
@@ -67,7 +70,7 @@ fn read_of_both(mut consumer: Consumer<'_>, seen: &Seen, ask: impl Fn(&mut Consu
     }
 }
 
-/// A producer dies of a panic, which says so.
+/// A producer dies in a panic. Its state word says so.
 #[test]
 fn died_and_replaced() {
     let model = Model::bounded(3, 5601).must_see(&["died", "replaced"]);
@@ -77,17 +80,17 @@ fn died_and_replaced() {
         let consumer = memory.consumer(0, Start::Next);
         let reader = thread::spawn({
             let seen = seen.clone();
-            move || read_of_both(consumer, &seen, |_| ())
+            move || read_from_both(consumer, &seen, |_| ())
         });
         publish_all(&producer, 1);
-        memory.fails(producer);
+        memory.panics(producer);
         let producer = memory.producer();
         publish_all(&producer, 1);
         reader.join().unwrap();
     });
 }
 
-/// A producer is killed, and only the kernel says so, to who asks.
+/// A producer is killed. Only the kernel says so, to a reader that checks.
 #[test]
 fn killed_and_replaced() {
     let model = Model::bounded(2, 522).must_see(&["died", "replaced"]);
@@ -96,10 +99,10 @@ fn killed_and_replaced() {
         let producer = memory.producer();
         let consumer = memory.consumer(0, Start::Next);
         publish_all(&producer, 1);
-        memory.dies_unheard(producer);
+        memory.is_killed(producer);
         let reader = thread::spawn({
             let seen = seen.clone();
-            move || read_of_both(consumer, &seen, |consumer| consumer.ask_whether_producer_lives())
+            move || read_from_both(consumer, &seen, |consumer| consumer.check_producer_lives())
         });
         memory.producer_lives();
         let producer = memory.producer();
@@ -108,8 +111,8 @@ fn killed_and_replaced() {
     });
 }
 
-/// A second producer takes the link as soon as the first has left it, and goes on exactly behind what that
-/// one has published.
+/// A second producer attaches as soon as the first has left, and continues exactly after the fragments of
+/// the first.
 #[test]
 fn taken_over() {
     let model = Model::exhaustive(4).must_see(&["refused", "took over"]);
@@ -117,7 +120,7 @@ fn taken_over() {
         let link = Link::builder().depth(2).mtu(16).consumers(1).start(7).build().unwrap();
         link.touch(2);
         let producer = link.producer().unwrap();
-        let heir = thread::spawn({
+        let successor = thread::spawn({
             let (link, seen) = (link.clone(), seen.clone());
             move || match link.producer() {
                 Ok(producer) => {
@@ -133,34 +136,35 @@ fn taken_over() {
         });
         publish_all(&producer, 1);
         drop(producer);
-        let published = heir.join().unwrap();
+        let published = successor.join().unwrap();
         let mut observer = link.observer_from(Start::At(7)).unwrap();
         (0..published).for_each(|n| read(&mut observer, 7 + n));
         assert!(observer.poll().unwrap().is_none());
     });
 }
 
-/// A producer is killed, and somebody asks about it while another one comes. That one is not taken for the dead.
+/// A producer is killed, and a reader checks whether it lives while another one attaches. The reader does
+/// not mistake that one for the dead producer.
 #[test]
-fn asked_about_while_another_one_comes() {
+fn checked_while_another_one_attaches() {
     let model = Model::bounded(3, 12).must_see(&["alive", "dead"]);
     model.check(|seen| {
         let memory = Memory::new(Shape { slots: 1, first: 7, ..Shape::default() });
         let producer = memory.producer();
         let mut consumer = memory.consumer(0, Start::Next);
-        memory.dies_unheard(producer);
+        memory.is_killed(producer);
         let reader = thread::spawn({
             let seen = seen.clone();
             move || {
-                consumer.ask_whether_producer_lives();
-                seen.note(if consumer.knows_of_a_death() { "dead" } else { "alive" });
+                consumer.check_producer_lives();
+                seen.note(if consumer.knows_of_death() { "dead" } else { "alive" });
                 consumer
             }
         });
         let producer = memory.next_producer();
         let mut consumer = reader.join().unwrap();
         publish_all(&producer, 1);
-        // There is nothing to be told of the one before but that it was replaced.
+        // Nothing is reported about the dead producer, except that it was replaced.
         let mut read = 0;
         for _ in 0..4 {
             match consumer.poll() {
@@ -169,14 +173,15 @@ fn asked_about_while_another_one_comes() {
                     read += 1;
                 }
                 Ok(None) | Err(TangoError::ProducerReplaced { .. }) => {}
-                Err(error) => panic!("of one that lives: {error}"),
+                Err(error) => panic!("reported about a living producer: {error}"),
             }
         }
         assert_eq!(read, 1);
     });
 }
 
-/// A producer closes the link, somebody asks whether it lives, and another one opens it again. Nobody is told of a death.
+/// A producer closes the link, a reader checks whether the producer lives, and another producer opens the
+/// link again. No death is reported.
 #[test]
 fn closed_and_opened_again() {
     let model = Model::bounded(3, 158).must_see(&["closed", "open"]);
@@ -185,11 +190,11 @@ fn closed_and_opened_again() {
         drop(memory.producer());
         memory.has_no_producer();
         let mut consumer = memory.consumer(0, Start::Next);
-        consumer.ask_whether_producer_lives();
+        consumer.check_producer_lives();
         let reader = thread::spawn({
             let seen = seen.clone();
             move || {
-                assert!(consumer.poll().expect("nobody has died").is_none());
+                assert!(consumer.poll().expect("no producer has died").is_none());
                 seen.note(if consumer.is_closed() { "closed" } else { "open" });
             }
         });

@@ -5,7 +5,7 @@ use crate::consumer::{Consumer, Start};
 use crate::error::TangoError;
 use loom::thread;
 
-/// Publishes three fragments into a ring of two, so that the third needs the credit and the line of the first.
+/// Publishes three fragments into a ring of two. So the third needs the credit and the line of the first.
 fn all_arrive(shape: Shape) {
     let memory = Memory::new(shape);
     let producer = memory.producer();
@@ -29,7 +29,7 @@ fn all_arrive_in_granules() {
     Model::bounded(3, 5351).check(|_| all_arrive(Shape { slots: 1, granules: 2, ..Shape::default() }));
 }
 
-/// Polls twice, from the first fragment on; notes what came of it.
+/// Polls twice, from the first fragment on. Notes the results.
 fn observe(mut observer: Consumer<'_>, first: u64, seen: &Seen) {
     for _ in 0..2 {
         let from = observer.next_seq();
@@ -60,7 +60,7 @@ fn observed(shape: Shape, before: usize, meanwhile: usize, seen: &Seen) {
         move || observe(observer, shape.first, &seen)
     });
     for _ in 0..meanwhile {
-        assert!(publish(&producer), "nobody holds it back");
+        assert!(publish(&producer), "no consumer holds it back");
     }
     reader.join().unwrap();
 }
@@ -85,9 +85,9 @@ fn an_observer_is_lapped_in_granules() {
 }
 
 #[test]
-fn a_payload_may_kill_several() {
-    // Three fragments of one granule each in a region of three: the fourth skips nothing and kills one,
-    // the line of which is not its own.
+fn a_payload_may_overwrite_several() {
+    // Three fragments of one granule each, in a region of three granules. The fourth fragment skips no
+    // tail, and overwrites the granule of a fragment whose line it does not use.
     let shape = Shape { granules: 3, depth: 4, ..Shape::default() };
     let model = Model::exhaustive(348).must_see(&["read 0", "lapped"]);
     model.check(move |seen| observed(shape, 3, 1, seen));

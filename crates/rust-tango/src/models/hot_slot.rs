@@ -1,7 +1,7 @@
-//! Who follows the newest fragment reads what who looks in the ring would: all of it, whole, in order.
+//! A reader that polls a hot slot reads what it would read in the ring: every fragment, whole, in order.
 
 use super::memory::{
-    Memory, Model, PAYLOAD, Shape, payload, publish_all, read, read_through, whole, whole_of,
+    Memory, Model, PAYLOAD, Shape, payload, publish_all, read, read_across_producers, whole, whole_of,
 };
 use crate::consumer::Start;
 use crate::{Fragment, Link, Producer, TangoError};
@@ -18,14 +18,14 @@ fn memory(shape: Shape) -> Arc<Memory> {
     memory
 }
 
-/// One cache line is enough for a short one.
+/// A short payload takes one cache line.
 const SHORT: usize = PAYLOAD / 2;
 
-/// Where fragments of one by one are read.
+/// Where fragments that are published one at a time may be read.
 const EITHER: &[&str] = &["copied", "ring"];
 
-/// Two fragments, the first of them, or both, as `put` publishes them; `check` is told
-/// what is read and which it must be.
+/// Two fragments. `put` publishes the first, or both. `check` checks each fragment that is read, with the
+/// number that it should have.
 fn all_arrive(
     least: usize,
     must_see: &'static [&'static str],
@@ -76,7 +76,7 @@ fn all_arrive_one_by_one() {
     all_arrive(70514, EITHER, |_| (), |fragment, n| assert_eq!(whole(fragment), n));
 }
 
-/// Publishes the next fragment in a batch of its own. It is only told of, and a batch has no tag of its own.
+/// Publishes the next fragment in a batch of its own. So it is only announced, and its `sig` is 0.
 fn announce(producer: &Producer<'_>) {
     let payload = payload(producer.next_seq());
     assert_eq!(producer.publish_batch(&[&payload], 0, 0), 1);
@@ -87,7 +87,7 @@ fn is_of(fragment: &Fragment<'_>, n: u64) {
 }
 
 #[test]
-fn all_arrive_behind_a_batch() {
+fn all_arrive_after_a_batch() {
     all_arrive(6569, EITHER, |producer| announce(producer), is_of);
 }
 
@@ -100,7 +100,7 @@ fn all_arrive_before_a_batch() {
     all_arrive(660, EITHER, put, is_of);
 }
 
-/// What shares a cache line with the metadata is not what was there before.
+/// The payload words beside the metadata are not those of the previous fragment.
 #[test]
 fn all_arrive_before_a_short_batch() {
     let put = |producer: &mut Producer<'_>| {
@@ -125,20 +125,21 @@ fn a_batch_arrives() {
 }
 
 #[test]
-fn all_arrive_behind_a_loan() {
+fn all_arrive_after_a_loan() {
     let put = |producer: &mut Producer<'_>| {
-        let mut loan = producer.loan(PAYLOAD).expect("nobody holds it back");
+        let mut loan = producer.loan(PAYLOAD).expect("no consumer holds it back");
         loan.write_at(0, &payload(FIRST));
         loan.commit(FIRST, FIRST as u16, FIRST as u32);
     };
     all_arrive(70514, EITHER, put, |fragment, n| assert_eq!(whole(fragment), n));
 }
 
-/// Two fragments, of which the first is shown to the consumer apart; or, not `first`, the second.
-fn all_arrive_apart(least: usize, first: bool, must_see: &'static [&'static str]) {
+/// Two fragments. If `first`, the first is mirrored into the consumer's private hot slot. Otherwise the
+/// second is.
+fn all_arrive_in_two_hot_slots(least: usize, first: bool, must_see: &'static [&'static str]) {
     let model = Model::bounded(2, least).must_see(must_see);
     model.check(move |seen| {
-        let memory = memory_apart(Shape { depth: 4, ..SHAPE });
+        let memory = memory_with_private(Shape { depth: 4, ..SHAPE });
         let producer = memory.producer();
         let mut consumer = memory.consumer(0, Start::Next).in_hot_slot();
         let reader = thread::spawn({
@@ -150,8 +151,8 @@ fn all_arrive_apart(least: usize, first: bool, must_see: &'static [&'static str]
                 }
             }
         });
-        for turn in 0..2 {
-            producer.mirrors_privately((turn == 0) == first);
+        for offset in 0..2 {
+            producer.mirrors_privately((offset == 0) == first);
             publish_all(&producer, 1);
         }
         reader.join().unwrap();
@@ -159,20 +160,19 @@ fn all_arrive_apart(least: usize, first: bool, must_see: &'static [&'static str]
 }
 
 #[test]
-fn all_arrive_while_the_place_changes() {
-    all_arrive_apart(48043, true, &["shared", "private"]);
+fn all_arrive_while_the_hot_slot_changes() {
+    all_arrive_in_two_hot_slots(48043, true, &["shared", "private"]);
 }
 
 #[test]
-fn all_arrive_while_the_place_changes_back() {
-    all_arrive_apart(46111, false, &["shared", "private"]);
+fn all_arrive_while_the_hot_slot_changes_back() {
+    all_arrive_in_two_hot_slots(46111, false, &["shared", "private"]);
 }
 
-/// Where a follower was shown a fragment alone, it finds what comes next, once `change` has ended that.
-fn a_follower_finds_what_is_shown_elsewhere(
-    change: impl Fn(&Arc<Memory>, Producer<'static>) -> Producer<'static>,
-) {
-    let memory = memory_apart(Shape { depth: 4, ..SHAPE });
+/// A consumer has read a fragment in its private hot slot. `change` then ends the mirroring there. The
+/// consumer finds the next fragment.
+fn the_next_is_found_after(change: impl Fn(&Arc<Memory>, Producer<'static>) -> Producer<'static>) {
+    let memory = memory_with_private(Shape { depth: 4, ..SHAPE });
     let mut producer = memory.producer();
     producer.mirrors_privately(true);
     let mut consumer = memory.consumer(0, Start::Next);
@@ -187,16 +187,16 @@ fn a_follower_finds_what_is_shown_elsewhere(
         match consumer.poll() {
             Err(TangoError::ProducerReplaced { .. }) => {}
             found => {
-                return is_of(&found.unwrap().expect("a look that finds nothing is one too many"), FIRST + 1);
+                return is_of(&found.unwrap().expect("no poll is empty"), FIRST + 1);
             }
         }
     }
 }
 
 #[test]
-fn who_was_shown_the_last_one_alone_finds_the_next() {
+fn the_fragment_after_a_private_one_is_found() {
     Model::exhaustive(1).check(|_| {
-        a_follower_finds_what_is_shown_elsewhere(|_, producer| {
+        the_next_is_found_after(|_, producer| {
             producer.mirrors_privately(false);
             producer
         });
@@ -204,39 +204,40 @@ fn who_was_shown_the_last_one_alone_finds_the_next() {
 }
 
 #[test]
-fn who_was_shown_the_last_of_the_dead_alone_finds_the_next() {
+fn the_fragment_after_a_private_one_and_a_crash_is_found() {
     Model::exhaustive(1).check(|_| {
-        a_follower_finds_what_is_shown_elsewhere(|memory, producer| {
-            memory.fails(producer);
+        the_next_is_found_after(|memory, producer| {
+            memory.panics(producer);
             memory.producer()
         });
     });
 }
 
-/// A link whose producer can show fragments to the consumer in slot 0 apart.
-fn memory_apart(shape: Shape) -> Arc<Memory> {
+/// A link whose slot 0 has a private hot slot.
+fn memory_with_private(shape: Shape) -> Arc<Memory> {
     let memory = Memory::new(shape);
-    memory.can_show_apart();
+    memory.has_private_hot_slot();
     memory
 }
 
-/// Batches are announced to who is shown fragments apart, too.
+/// Batches are announced in a private hot slot, too.
 #[test]
-fn all_arrive_apart_behind_a_batch() {
+fn all_arrive_after_a_batch_in_a_private_hot_slot() {
     let put = |producer: &mut Producer<'_>| {
         producer.mirrors_privately(true);
         announce(producer);
     };
-    all_arrive_by(Model::bounded(2, 7152).must_see(EITHER), || memory_apart(SHAPE), put, is_of);
+    all_arrive_by(Model::bounded(2, 7152).must_see(EITHER), || memory_with_private(SHAPE), put, is_of);
 }
 
-/// A slot in which fragments are shown apart changes hands while they are. (That all arrive is not asked: two write `seq`
-/// then, and the model checker may keep the last store of the producer from the reader for ever.)
+/// A slot changes hands while fragments are mirrored into its private hot slot. (The model does not require
+/// that all fragments arrive. Two threads store `seq` here, and the model checker may hide the producer's
+/// last store from the reader forever.)
 #[test]
 fn the_next_owner_reads_what_is_published() {
     let model = Model::bounded(1, 113419).must_see(&["shared", "private", "ring"]);
     model.check(|seen| {
-        let memory = memory_apart(Shape { depth: 4, ..SHAPE });
+        let memory = memory_with_private(Shape { depth: 4, ..SHAPE });
         let producer = memory.producer();
         producer.mirrors_privately(true);
         drop(memory.consumer(0, Start::Next));
@@ -259,13 +260,13 @@ fn the_next_owner_reads_what_is_published() {
     });
 }
 
-/// What the owner before has left there is nothing to the next one.
+/// The next owner of a slot does not read what was mirrored for the previous owner.
 #[test]
-fn what_was_shown_to_the_owner_before_is_not_read() {
+fn fragments_mirrored_for_the_previous_owner_are_not_read() {
     Model::exhaustive(1).check(|_| {
-        let memory = memory_apart(SHAPE);
+        let memory = memory_with_private(SHAPE);
         let producer = memory.producer();
-        memory.is_misled(FIRST);
+        memory.leaves_in_private(FIRST);
         let mut consumer = memory.consumer(0, Start::Next).in_hot_slot();
         assert!(consumer.poll().unwrap().is_none());
         producer.mirrors_privately(true);
@@ -274,8 +275,8 @@ fn what_was_shown_to_the_owner_before_is_not_read() {
     });
 }
 
-/// An observer accepts no mixture, wherever it looks: of fragments of so many bytes.
-fn an_observer_follows_two(least: usize, sizes: [usize; 2]) {
+/// An observer accepts no mixture of two fragments of these sizes, in the hot slot or in the ring.
+fn polled_by_an_observer(least: usize, sizes: [usize; 2]) {
     let model = Model::exhaustive(least).must_see(&["0", "1", "nothing"]);
     model.check(move |seen| {
         let memory = memory(Shape { slots: 0, ..SHAPE });
@@ -284,7 +285,7 @@ fn an_observer_follows_two(least: usize, sizes: [usize; 2]) {
             let n = FIRST + offset as u64;
             producer
                 .publish(&payload(n)[..sizes[offset]], n, n as u16, n as u32)
-                .expect("nobody holds it back")
+                .expect("no consumer holds it back")
         };
         publish(0);
         let mut observer = memory.observer(Start::At(FIRST)).in_hot_slot();
@@ -312,28 +313,28 @@ fn an_observer_follows_two(least: usize, sizes: [usize; 2]) {
 }
 
 #[test]
-fn an_observer_follows() {
-    an_observer_follows_two(112049, [PAYLOAD, PAYLOAD]);
+fn an_observer_polls() {
+    polled_by_an_observer(112049, [PAYLOAD, PAYLOAD]);
 }
 
 #[test]
-fn an_observer_follows_short_ones() {
-    an_observer_follows_two(18476, [SHORT, SHORT]);
+fn an_observer_polls_short_ones() {
+    polled_by_an_observer(18476, [SHORT, SHORT]);
 }
 
 #[test]
-fn an_observer_follows_a_short_one_behind_a_long_one() {
-    an_observer_follows_two(18476, [PAYLOAD, SHORT]);
+fn an_observer_polls_a_short_one_after_a_long_one() {
+    polled_by_an_observer(18476, [PAYLOAD, SHORT]);
 }
 
 #[test]
-fn an_observer_follows_a_long_one_behind_a_short_one() {
-    an_observer_follows_two(24045, [SHORT, PAYLOAD]);
+fn an_observer_polls_a_long_one_after_a_short_one() {
+    polled_by_an_observer(24045, [SHORT, PAYLOAD]);
 }
 
-/// The same while the producer dies, and another one comes and publishes.
+/// The same while the producer dies, and another one attaches and publishes.
 #[test]
-fn an_observer_follows_over_a_takeover() {
+fn an_observer_polls_during_a_takeover() {
     let model = Model::bounded(2, 86641).must_see(&["0", "1"]);
     model.check(|seen| {
         let memory = memory(Shape { slots: 0, ..SHAPE });
@@ -350,18 +351,18 @@ fn an_observer_follows_over_a_takeover() {
                 }
             }
         });
-        memory.fails(producer);
+        memory.panics(producer);
         publish_all(&memory.producer(), 1);
         reader.join().unwrap();
     });
 }
 
-/// The same, of a consumer that was shown fragments alone by the producer that dies.
+/// The same for a consumer into whose private hot slot the dead producer mirrored fragments.
 #[test]
-fn a_consumer_follows_over_a_takeover() {
+fn a_consumer_polls_during_a_takeover() {
     let model = Model::bounded(2, 62180).must_see(&["shared", "private", "ring"]);
     model.check(|seen| {
-        let memory = memory_apart(Shape { depth: 4, ..SHAPE });
+        let memory = memory_with_private(Shape { depth: 4, ..SHAPE });
         let producer = memory.producer();
         let mut consumer = memory.consumer(0, Start::Next);
         producer.mirrors_privately(true);
@@ -371,26 +372,26 @@ fn a_consumer_follows_over_a_takeover() {
             move || {
                 consumer = consumer.in_hot_slot();
                 for n in FIRST..FIRST + 2 {
-                    read_through(&mut consumer, n);
+                    read_across_producers(&mut consumer, n);
                     seen.note(consumer.polls());
                 }
             }
         });
-        memory.fails(producer);
+        memory.panics(producer);
         publish_all(&memory.producer(), 1);
         reader.join().unwrap();
     });
 }
 
-/// What has been published is found, also while the next is under way.
+/// A published fragment is found, also while the next one is being mirrored.
 #[test]
-fn the_one_before_is_found() {
+fn the_previous_one_is_found() {
     Model::exhaustive(1).check(|_| {
         let memory = memory(Shape { depth: 4, ..SHAPE });
         let producer = memory.producer();
         let mut consumer = memory.consumer(0, Start::Next).in_hot_slot();
         publish_all(&producer, 2);
-        memory.stops_showing(FIRST + 2);
+        memory.stops_while_mirroring(FIRST + 2);
         for n in FIRST..FIRST + 2 {
             is_of(&consumer.poll().unwrap().expect("it is in the ring"), n);
             consumer = consumer.in_hot_slot();
@@ -398,16 +399,17 @@ fn the_one_before_is_found() {
     });
 }
 
-/// A producer dies when its fragment is in the ring, and not yet where followers look. Nobody comes after it.
+/// A producer dies when its fragment is in the ring, and not yet in the hot slot. No other producer
+/// attaches.
 #[test]
-fn the_last_of_the_dead_is_read() {
+fn the_last_fragment_of_a_dead_producer_is_read() {
     let model = Model::exhaustive(5);
     model.check(|_| {
         let memory = memory(SHAPE);
         let producer = memory.producer();
         let mut consumer = memory.consumer(0, Start::Next).in_hot_slot();
         let reader = thread::spawn(move || {
-            read_through(&mut consumer, FIRST);
+            read_across_producers(&mut consumer, FIRST);
             loop {
                 match consumer.poll() {
                     Ok(None) => thread::yield_now(),
@@ -418,30 +420,30 @@ fn the_last_of_the_dead_is_read() {
         });
         memory.uses_hot_slot(false);
         publish_all(&producer, 1);
-        memory.fails(producer);
+        memory.panics(producer);
         reader.join().unwrap();
     });
 }
 
-/// The same, in the midst of showing it, and another producer comes, which may publish something by `put`.
-fn a_follower_goes_on(depth: usize, put: impl Fn(&Producer<'_>)) {
+/// A producer dies while it mirrors a fragment. Another one attaches, and may publish something by `put`.
+fn reading_continues_after_a_crash(depth: usize, put: impl Fn(&Producer<'_>)) {
     let memory = memory(Shape { depth, ..SHAPE });
     let producer = memory.producer();
     let mut consumer = memory.consumer(0, Start::Next).in_hot_slot();
     publish_all(&producer, 1);
-    read_through(&mut consumer, FIRST);
+    read_across_producers(&mut consumer, FIRST);
     memory.uses_hot_slot(false);
     publish_all(&producer, 1);
-    memory.dies_showing(FIRST + 1, producer);
+    memory.dies_while_mirroring(FIRST + 1, producer);
     memory.uses_hot_slot(true);
     let producer = memory.producer();
     put(&producer);
-    // Each look that finds nothing is one too many, but for the one that the next producer is announced by.
-    let mut looks = 0;
+    // No poll is empty, except the one that reports the takeover.
+    let mut polls = 0;
     while consumer.next_seq() != producer.next_seq() {
         let n = consumer.next_seq();
-        looks += 1;
-        assert!(looks <= producer.next_seq() - FIRST, "{n} is not found");
+        polls += 1;
+        assert!(polls <= producer.next_seq() - FIRST, "{n} is not found");
         if let Ok(Some(fragment)) = consumer.poll() {
             is_of(&fragment, n);
             assert_eq!(fragment.meta.sig == n, n == FIRST + 1, "metadata of another fragment");
@@ -450,18 +452,18 @@ fn a_follower_goes_on(depth: usize, put: impl Fn(&Producer<'_>)) {
 }
 
 #[test]
-fn the_next_producer_shows_the_last_of_the_dead() {
-    Model::exhaustive(1).check(|_| a_follower_goes_on(2, |_| ()));
+fn the_next_producer_announces_the_last_of_a_dead_one() {
+    Model::exhaustive(1).check(|_| reading_continues_after_a_crash(2, |_| ()));
 }
 
 #[test]
-fn the_next_producer_is_followed() {
-    Model::exhaustive(1).check(|_| a_follower_goes_on(4, announce));
+fn the_fragments_of_the_next_producer_are_found() {
+    Model::exhaustive(1).check(|_| reading_continues_after_a_crash(4, announce));
 }
 
-/// A consumer waits on a fresh link, whatever its first number is, before there is a producer.
+/// A consumer polls the hot slot of a fresh link before there is a producer, whatever the first number is.
 #[test]
-fn a_fresh_link_shows_nothing() {
+fn the_hot_slot_of_a_fresh_link_is_empty() {
     for first in [0, 1, u64::MAX] {
         Model::exhaustive(1).check(move |_| {
             let link = Link::builder().depth(2).mtu(PAYLOAD).consumers(1).start(first).build().unwrap();

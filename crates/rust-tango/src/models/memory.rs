@@ -1,4 +1,4 @@
-//! The memory of a link for models, with the real halves on it, and the run of a model.
+//! The memory of a link for models, with the real producer and consumers on it. [`Model`] runs a model.
 
 use std::boxed::Box;
 use std::collections::BTreeSet;
@@ -25,11 +25,11 @@ use crate::ring::slots::Ring;
 use crate::sync::{AtomicU64, Relaxed, begin_execution, mutation};
 use crate::waiting::eventcount::Barrier;
 
-/// What a model's link is like.
+/// The shape of a model's link.
 #[derive(Clone, Copy)]
 pub(super) struct Shape {
     pub(super) depth: usize,
-    /// Granules of the region; 0: payloads lie in their slots.
+    /// Granules of the region. 0: payloads lie in their slots.
     pub(super) granules: usize,
     /// Slots for reliable consumers.
     pub(super) slots: usize,
@@ -39,12 +39,12 @@ pub(super) struct Shape {
 
 impl Default for Shape {
     fn default() -> Self {
-        // Numbers wrap within the first fragments.
+        // The numbers wrap within the first fragments.
         Self { depth: 2, granules: 0, slots: 0, first: u64::MAX }
     }
 }
 
-/// Bytes of a payload: two words, so that they can be mixed up.
+/// Size of a payload, in bytes: two words, so that a mixture is possible.
 pub(super) const PAYLOAD: usize = 2 * WORD;
 
 /// A link whose words are those of the model checker.
@@ -55,12 +55,12 @@ pub(super) struct Memory {
     ring: Vec<AtomicU64>,
     region: Vec<AtomicU64>,
     slots: Vec<ConsumerSlot>,
-    /// Where fragments can be shown to the consumer in slot 0 apart.
-    apart: HotSlot,
-    /// 1 + the slot whose owner has died without leaving; 0: nobody is dead. What the kernel says: everybody sees
-    /// the newest value, and nothing is ordered by it.
+    /// The private hot slot of slot 0.
+    private: HotSlot,
+    /// 1 + the slot whose owner has died without leaving. 0: no consumer is dead. This stands for what the
+    /// kernel says. Every thread sees the newest value, and the value orders nothing.
     dead_slot: AtomicU64,
-    /// Not zero: the producer has died. Of the same kind.
+    /// Not zero: the producer has died. It stands for what the kernel says, too.
     dead_producer: AtomicU64,
 }
 
@@ -75,7 +75,7 @@ impl Memory {
             ring: words(shape.depth * slot),
             region: words(shape.granules * GRANULE / WORD),
             slots: (0..shape.slots).map(|_| ConsumerSlot::new()).collect(),
-            apart: HotSlot::new(),
+            private: HotSlot::new(),
             dead_slot: AtomicU64::new(0),
             dead_producer: AtomicU64::new(0),
         };
@@ -83,9 +83,9 @@ impl Memory {
         memory.dead_producer.touch();
         memory.head.touch();
         memory.stop.touch();
-        memory.apart.touch();
+        memory.private.touch();
         memory.slots.iter().for_each(ConsumerSlot::touch);
-        // The words that payloads use, and no more: each costs the model checker time.
+        // Only the words that payloads use: each word costs the model checker time.
         let used = META_WORDS + if shape.granules == 0 { PAYLOAD / WORD } else { 0 };
         memory.ring.chunks(slot).for_each(|slot| slot[..used].iter().for_each(AtomicU64::touch));
         for granule in memory.region.chunks(GRANULE / WORD) {
@@ -95,8 +95,8 @@ impl Memory {
     }
 
     pub(super) fn parts(self: &Arc<Self>) -> Parts<'static> {
-        // SAFETY: the memory of an `Arc` does not move, and whatever is built on this keeps one in its claim,
-        // which it drops last.
+        // SAFETY: the memory of an `Arc` does not move. Everything that is built on this reference keeps an
+        // `Arc` in its claim, which it drops last.
         let this: &'static Self = unsafe { &*Arc::as_ptr(self) };
         Parts {
             ring: Ring::new(&this.ring, this.ring.len() / this.shape.depth * WORD),
@@ -108,52 +108,52 @@ impl Memory {
         }
     }
 
-    /// Whether producers show the newest fragment where followers look. They do not, unless a model says so.
-    pub(super) fn uses_hot_slot(&self, shows: bool) {
-        self.head.hot_slot.is_used_from_now_on(shows);
+    /// Whether producers use the hot slot from now on. They do not, unless a model says so.
+    pub(super) fn uses_hot_slot(&self, is_used: bool) {
+        self.head.hot_slot.is_used_from_now_on(is_used);
     }
 
-    /// The same, and they can be shown to the consumer in slot 0 apart.
-    pub(super) fn can_show_apart(&self) {
+    /// Producers use the shared hot slot, and the private one of slot 0.
+    pub(super) fn has_private_hot_slot(&self) {
         self.uses_hot_slot(true);
-        self.apart.is_used_from_now_on(true);
-        self.apart.close(self.shape.first);
+        self.private.is_used_from_now_on(true);
+        self.private.close(self.shape.first);
     }
 
-    /// Something that has not been published lies where fragments are shown to the consumer in slot 0, as fragment `n`.
-    pub(super) fn is_misled(&self, n: u64) {
+    /// Leaves an unpublished fragment `n` in the private hot slot of slot 0.
+    pub(super) fn leaves_in_private(&self, n: u64) {
         let meta = FragmentMetadata::in_slot(n, PAYLOAD, 0, 0, 0);
-        self.apart.publish(&meta, Content::of(&payload(n.wrapping_add(1))));
+        self.private.publish(&meta, Content::of(&payload(n.wrapping_add(1))));
     }
 
-    /// The producer is stopped while it shows fragment `n`, which is in the ring.
-    pub(super) fn stops_showing(&self, n: u64) {
+    /// The producer is suspended while it mirrors fragment `n`, which is in the ring.
+    pub(super) fn stops_while_mirroring(&self, n: u64) {
         self.head.hot_slot.is_left_behind(n, &payload(n));
     }
 
-    /// The producer is killed while it shows fragment `n`, which is in the ring.
-    pub(super) fn dies_showing(&self, n: u64, producer: Producer<'_>) {
-        self.stops_showing(n);
-        self.fails(producer);
+    /// The producer is killed while it mirrors fragment `n`, which is in the ring.
+    pub(super) fn dies_while_mirroring(&self, n: u64, producer: Producer<'_>) {
+        self.stops_while_mirroring(n);
+        self.panics(producer);
     }
 
     fn slots(self: &Arc<Self>) -> impl Iterator<Item = (&'static ConsumerSlot, Option<&'static HotSlot>)> {
         // SAFETY: as in `parts`.
         let this: &'static Self = unsafe { &*Arc::as_ptr(self) };
-        let apart = [Some(&this.apart)].into_iter().chain(core::iter::repeat(None));
-        this.slots.iter().zip(apart)
+        let private = [Some(&this.private)].into_iter().chain(core::iter::repeat(None));
+        this.slots.iter().zip(private)
     }
 
-    /// The producer. Who calls this has made sure that there is no other.
+    /// The producer. The caller has made sure that there is no other.
     pub(super) fn producer(self: &Arc<Self>) -> Producer<'static> {
-        let claim = Claim::Owned(Box::new(Keep(self.clone())));
+        let claim = Claim::Owned(Box::new(KeepsMemory(self.clone())));
         let slots = Slots::watching(self.slots().map(|(slot, _)| slot));
         let private = self.slots().map(|(_, private)| private);
         let begin = Begin { credits: self.shape.depth as u64, ample: false, first: self.shape.first, claim };
         Producer::attach(self.parts(), slots, private, begin)
     }
 
-    /// The reliable consumer of a slot. Who calls this has made sure that there is no other.
+    /// The reliable consumer of a slot. The caller has made sure that there is no other.
     pub(super) fn consumer(self: &Arc<Self>, slot: usize, start: Start) -> Consumer<'static> {
         let mode = Mode::Reliable(self.seat(slot));
         Consumer::attach(
@@ -161,11 +161,11 @@ impl Memory {
             mode,
             self.private(slot),
             start,
-            Attachment::Owned(Box::new(Keep(self.clone()))),
+            Attachment::Owned(Box::new(KeepsMemory(self.clone()))),
         )
     }
 
-    /// The evictable consumer of a slot. As for [`Self::consumer`].
+    /// The evictable consumer of a slot. The caller has made sure that there is no other.
     pub(super) fn evictable(self: &Arc<Self>, slot: usize, start: Start) -> Consumer<'static> {
         let mode = Mode::Evictable(self.seat(slot), Scratch::boxed(PAYLOAD));
         Consumer::attach(
@@ -173,13 +173,13 @@ impl Memory {
             mode,
             self.private(slot),
             start,
-            Attachment::Owned(Box::new(Keep(self.clone()))),
+            Attachment::Owned(Box::new(KeepsMemory(self.clone()))),
         )
     }
 
-    /// A slot as its owner has it. Who calls this keeps the memory for longer.
+    /// A slot as its owner uses it. The caller keeps the memory for longer.
     pub(super) fn seat(self: &Arc<Self>, slot: usize) -> Seat<'static> {
-        let (slot, _) = self.slots().nth(slot).expect("the shape has so many");
+        let (slot, _) = self.slots().nth(slot).expect("the shape has fewer slots");
         Seat::new(slot, &self.parts().head.eventcount)
     }
 
@@ -189,33 +189,39 @@ impl Memory {
 
     pub(super) fn observer(self: &Arc<Self>, start: Start) -> Consumer<'static> {
         let mode = Mode::Observing(Scratch::boxed(PAYLOAD));
-        Consumer::attach(self.parts(), mode, None, start, Attachment::Owned(Box::new(Keep(self.clone()))))
+        Consumer::attach(
+            self.parts(),
+            mode,
+            None,
+            start,
+            Attachment::Owned(Box::new(KeepsMemory(self.clone()))),
+        )
     }
 
-    /// The producer dies of a panic: it publishes nothing more, and says so.
-    pub(super) fn fails(&self, producer: Producer<'_>) {
+    /// The producer dies in a panic. It publishes nothing more, and its state word says that it died.
+    pub(super) fn panics(&self, producer: Producer<'_>) {
         core::mem::forget(producer);
         self.head.lifecycle.cnc.set_state(CncState::Fail);
     }
 
-    /// The producer dies without a word: only the kernel says so.
-    pub(super) fn dies_unheard(&self, producer: Producer<'_>) {
+    /// The producer is killed. Only the kernel says so.
+    pub(super) fn is_killed(&self, producer: Producer<'_>) {
         core::mem::forget(producer);
         self.has_no_producer();
     }
 
-    /// The kernel says that nobody is the producer.
+    /// The kernel says that there is no producer.
     pub(super) fn has_no_producer(&self) {
         self.dead_producer.store(1, Relaxed);
     }
 
-    /// Another producer comes: from before its first step on, the kernel says that there is one.
+    /// Another producer attaches. The kernel says that there is a producer before its first step.
     pub(super) fn next_producer(self: &Arc<Self>) -> Producer<'static> {
         self.producer_lives();
         self.producer()
     }
 
-    /// Somebody has the right to be the producer again.
+    /// A thread has the right to be the producer again.
     pub(super) fn producer_lives(&self) {
         self.dead_producer.fetch_and(0, Relaxed);
     }
@@ -230,52 +236,52 @@ impl Memory {
         self.slots[slot].report()
     }
 
-    /// Somebody begins to join at `start`, and stops before the end of it.
+    /// A consumer begins to join at `start`, and stops before it has finished.
     pub(super) fn begin_to_join(&self, slot: usize, start: u64) {
         self.slots[slot].claim(start, false, Barrier::Kernel);
     }
 
-    /// The consumer of `slot` dies: without leaving, but with proof.
+    /// The consumer of `slot` dies without leaving. There is proof of it.
     pub(super) fn dies(&self, consumer: Consumer<'_>, slot: usize) {
         self.dead_slot.store(slot as u64 + 1, Relaxed);
         core::mem::forget(consumer);
     }
 
-    /// The slot of the dead has been taken by somebody who lives.
-    pub(super) fn nobody_is_dead(&self) {
+    /// The slot of the dead consumer has a living owner.
+    pub(super) fn slot_is_owned_again(&self) {
         self.dead_slot.fetch_and(0, Relaxed);
     }
 
-    /// The consumer of `slot` dies asleep, without leaving and without proof.
+    /// The consumer of `slot` dies while it sleeps, without leaving. There is no proof of it.
     pub(super) fn dies_asleep(&self, consumer: Consumer<'_>, slot: usize) {
         self.slots[slot].dies_asleep();
         core::mem::forget(consumer);
     }
 }
 
-/// Keeps the memory, and knows who is dead.
-struct Keep(Arc<Memory>);
+/// Keeps the memory, and says which owners are dead.
+struct KeepsMemory(Arc<Memory>);
 
-impl ProducerClaim for Keep {
+impl ProducerClaim for KeepsMemory {
     fn consumer_lives(&self, slot: usize) -> bool {
         self.0.dead_slot.fetch_or(0, Relaxed) != slot as u64 + 1
     }
 }
 
-impl ConsumerClaim for Keep {
+impl ConsumerClaim for KeepsMemory {
     fn producer_lives(&self) -> bool {
         self.0.dead_producer.fetch_or(0, Relaxed) == 0
     }
 }
 
-/// The payload of the `n`th fragment: all its words say so.
+/// The payload of fragment `n`: each word is `n`.
 pub(super) fn payload(n: u64) -> [u8; PAYLOAD] {
     let mut bytes = [0; PAYLOAD];
     bytes.chunks_exact_mut(WORD).for_each(|word| word.copy_from_slice(&n.to_ne_bytes()));
     bytes
 }
 
-/// Publishes the next fragment, with content that tells its number. False: no credits.
+/// Publishes the next fragment. Each word of it contains its number. False: there is no credit.
 pub(super) fn publish(producer: &Producer<'_>) -> bool {
     let n = producer.next_seq();
     match producer.publish(&payload(n), n, n as u16, n as u32) {
@@ -288,7 +294,7 @@ pub(super) fn publish(producer: &Producer<'_>) -> bool {
     }
 }
 
-/// Publishes `count` fragments, waiting for the others where it has to.
+/// Publishes `count` fragments, and waits for the consumers where it has to.
 pub(super) fn publish_all(producer: &Producer<'_>, count: usize) {
     for _ in 0..count {
         while !publish(producer) {
@@ -297,12 +303,12 @@ pub(super) fn publish_all(producer: &Producer<'_>, count: usize) {
     }
 }
 
-/// All of a fragment is of the fragment that it says it is. Returns its number.
+/// Checks that all of a fragment belongs to the number that it has. Returns the number.
 pub(super) fn whole(fragment: &Fragment<'_>) -> u64 {
     whole_of(fragment, PAYLOAD)
 }
 
-/// The same of a fragment with the first `size` bytes of such a payload.
+/// The same for a fragment whose payload has only the first `size` bytes.
 pub(super) fn whole_of(fragment: &Fragment<'_>, size: usize) -> u64 {
     let n = fragment.meta.seq;
     assert_eq!(fragment.meta.sig, n, "metadata of another fragment");
@@ -311,7 +317,7 @@ pub(super) fn whole_of(fragment: &Fragment<'_>, size: usize) -> u64 {
     n
 }
 
-/// Reads the next fragment, waiting for it; it must be `n`.
+/// Waits for the next fragment and reads it. It must be `n`.
 pub(super) fn read(consumer: &mut Consumer<'_>, n: u64) {
     loop {
         if let Some(fragment) = consumer.poll().expect("nothing is lost") {
@@ -323,7 +329,7 @@ pub(super) fn read(consumer: &mut Consumer<'_>, n: u64) {
 }
 
 /// [`read`] by a consumer whose producer may die and be replaced meanwhile.
-pub(super) fn read_through(consumer: &mut Consumer<'_>, n: u64) {
+pub(super) fn read_across_producers(consumer: &mut Consumer<'_>, n: u64) {
     loop {
         match consumer.poll() {
             Ok(Some(fragment)) => {
@@ -347,23 +353,23 @@ impl Seen {
     }
 }
 
-/// How far a model is explored, and what makes sure that it is not empty.
+/// How far a model is explored, and what ensures that it is not empty.
 pub(super) struct Model {
-    /// At least so many executions, or the model has lost something.
+    /// The least number of executions. Fewer: the model has lost some.
     pub(super) least: usize,
-    /// How often a thread may be interrupted where it could go on. `None`: any number of times.
+    /// The most preemptions in an execution. `None`: any number.
     pub(super) preemptions: Option<usize>,
-    /// What must have happened in some execution.
+    /// What must have happened in at least one execution.
     pub(super) must_see: &'static [&'static str],
 }
 
 impl Model {
-    /// Every execution there is.
+    /// Explores every execution.
     pub(super) fn exhaustive(least: usize) -> Self {
         Self { least, preemptions: None, must_see: &[] }
     }
 
-    /// Every execution with at most so many preemptions.
+    /// Explores every execution with at most this many preemptions.
     pub(super) fn bounded(preemptions: usize, least: usize) -> Self {
         Self { least, preemptions: Some(preemptions), must_see: &[] }
     }
@@ -372,7 +378,7 @@ impl Model {
         Self { must_see, ..self }
     }
 
-    /// Explores the model, and says how many executions it had.
+    /// Explores the model, and prints how many executions it had.
     pub(super) fn check(self, model: impl Fn(&Seen) + Send + Sync + 'static) {
         let mut builder = loom::model::Builder::new();
         builder.preemption_bound = self.preemptions;
@@ -390,7 +396,7 @@ impl Model {
         let name = std::thread::current().name().map(String::from).unwrap_or_default();
         let seen = seen.0.lock().unwrap();
         std::println!("explored {count:>8} executions, {bound}: {name} {seen:?}");
-        // A mutated protocol may have more or fewer of them.
+        // A mutated protocol may have more or fewer executions.
         if mutation().is_none() {
             assert!(count >= self.least, "{count} executions; there were {} once", self.least);
             for what in self.must_see {
@@ -400,7 +406,8 @@ impl Model {
     }
 }
 
-/// A model that has lost executions fails. (Not if the protocol is mutated: that has its own number of them.)
+/// A model that has lost executions fails. (Not if the protocol is mutated: then the numbers are
+/// different.)
 #[test]
 #[should_panic(expected = "executions; there were")]
 fn a_model_that_has_become_smaller_fails() {
@@ -408,10 +415,10 @@ fn a_model_that_has_become_smaller_fails() {
     assert!(mutation().is_none(), "mutated, so not counted: executions; there were");
 }
 
-/// A model in which something does not happen any more fails.
+/// A model in which a required event no longer happens fails.
 #[test]
 #[should_panic(expected = "never happened")]
 fn a_model_in_which_nothing_happens_fails() {
     Model::exhaustive(1).must_see(&["something"]).check(|seen| seen.note("something else"));
-    assert!(mutation().is_none(), "mutated, so not looked at: never happened");
+    assert!(mutation().is_none(), "mutated, so not checked: never happened");
 }

@@ -1,7 +1,8 @@
-//! Who sleeps is woken: a lost wakeup leaves all threads blocked, which the model checker reports.
+//! Sleeping threads are woken. A lost wakeup leaves all threads blocked, which the model checker reports.
 //!
-//! The calls that block run as they are, except that they look twice, and not for microseconds, before they
-//! sleep. All parties fence (N2 of [`eventcount`](crate::waiting::eventcount)); the kernel's barrier is not modelled.
+//! The calls that block run as they are, except that they poll twice before they sleep, and not for
+//! microseconds. All threads execute their own fences (N2 of [`eventcount`](crate::waiting::eventcount)).
+//! The kernel's barrier is not modelled.
 
 use super::memory::{Memory, Model, Shape, publish_all, read, whole};
 use crate::consumer::{Consumer, Start};
@@ -37,7 +38,7 @@ fn a_fragment_wakes() {
     });
 }
 
-/// The second fragment needs a stroke of its own: the sleep is a new one.
+/// The second fragment needs a notification of its own, because the sleep is a new one.
 #[test]
 fn each_of_two_fragments_wakes() {
     Model::bounded(3, 21165).check(|_| {
@@ -62,7 +63,7 @@ fn the_end_wakes() {
     });
 }
 
-/// The ring is full, and the producer sleeps until there is room.
+/// The ring is full, and the producer sleeps until there is a credit.
 fn room_wakes(make_room: impl FnOnce(Consumer<'static>) + Send + 'static) {
     let _kernel = kernel::begin();
     let (memory, producer) = link(1);
@@ -79,7 +80,7 @@ fn a_credit_wakes() {
     Model::exhaustive(7890).check(|_| {
         room_wakes(|mut consumer| {
             read(&mut consumer, 7);
-            // Leaving would wake the producer, too.
+            // Forget the consumer: leaving would wake the producer, too.
             core::mem::forget(consumer);
         });
     });
@@ -90,7 +91,7 @@ fn leaving_wakes() {
     Model::exhaustive(8097).check(|_| room_wakes(drop));
 }
 
-/// The producer sleeps until both have made room, whoever of them is last.
+/// The producer sleeps until both consumers have returned a credit, whichever of them is last.
 #[test]
 fn the_last_credit_wakes() {
     Model::bounded(2, 6945).check(|_| {
@@ -109,18 +110,18 @@ fn the_last_credit_wakes() {
     });
 }
 
-/// A producer comes that relies on the barrier of who goes to sleep, where one was that fenced. Who sleeps by the
-/// old rule is woken, and from then on sleeps by the new one, that is, asks for the barrier.
+/// A producer that executes fences is replaced by one that relies on the kernel's barrier. A waiter that
+/// sleeps by the old rule is woken. From then on, it sleeps by the new rule, that is, it calls the barrier.
 #[test]
-fn a_new_rule_is_known_to_sleepers() {
+fn waiters_learn_of_a_new_barrier() {
     Model::exhaustive(90).must_see(&["slept by the old rule", "knew the new rule"]).check(|seen| {
         let _kernel = kernel::begin();
         let (memory, producer) = link(1);
         let seat = memory.seat(0);
         seat.claim(7, false);
-        memory.fails(producer);
+        memory.panics(producer);
         kernel::rely_on_barrier();
-        let sleeper = thread::spawn({
+        let waiter = thread::spawn({
             let (memory, seen) = (memory.clone(), seen.clone());
             move || {
                 seat.sleep(Duration::MAX, || false);
@@ -132,13 +133,13 @@ fn a_new_rule_is_known_to_sleepers() {
                 drop(memory);
             }
         });
-        // Stays: its end would wake the sleeper, too.
+        // Forget the producer: its end would wake the waiter, too.
         core::mem::forget(memory.producer());
-        sleeper.join().unwrap();
+        waiter.join().unwrap();
     });
 }
 
-/// What a batch, or a loan, publishes wakes like what one call publishes.
+/// A batch and a loan wake a consumer as a single publish does.
 fn news_wakes(publish: impl FnOnce(&mut Producer<'static>)) {
     let _kernel = kernel::begin();
     let (memory, mut producer) = link(1);
@@ -166,7 +167,8 @@ fn a_loan_wakes() {
     });
 }
 
-/// A consumer died asleep, rung for. The next owner of its slot sleeps, and is rung for as well.
+/// A consumer died while it slept, after the producer had notified it. The next owner of its slot sleeps.
+/// The producer notifies it, too.
 #[test]
 fn the_next_owner_of_a_slot_is_woken() {
     Model::bounded(2, 110).check(|_| {
@@ -181,10 +183,10 @@ fn the_next_owner_of_a_slot_is_woken() {
     });
 }
 
-/// The producer sleeps because of a consumer that is dead without proof so far. Who takes its slot, and is not in the way,
-/// wakes the producer.
+/// The producer sleeps because of a dead consumer, without proof of its death yet. The next owner of the
+/// slot does not hold the producer back, and wakes it.
 #[test]
-fn who_takes_a_slot_wakes() {
+fn the_next_owner_of_a_slot_wakes_the_producer() {
     Model::bounded(2, 2731).check(|_| {
         let _kernel = kernel::begin();
         let (memory, producer) = link(1);
@@ -192,7 +194,7 @@ fn who_takes_a_slot_wakes() {
         publish_all(&producer, 2);
         let next = thread::spawn({
             let memory = memory.clone();
-            // Stays: leaving would wake the producer, too.
+            // Forget the consumer: leaving would wake the producer, too.
             move || core::mem::forget(memory.consumer(0, Start::Next))
         });
         producer.send(&[]).unwrap();

@@ -1,4 +1,5 @@
-//! The borrowed API: `MCache`, `DCache`, `Fseq` and `Fctl`, and who may live on them.
+//! The borrowed API: `MCache`, `DCache`, `Fseq` and `Fctl`, and which producers and consumers may use them
+//! together.
 
 use super::memory::{Model, publish, publish_all, read, whole};
 use crate::{Consumer, DCache, Fctl, Fseq, MCache, Producer, TangoError};
@@ -16,8 +17,8 @@ struct Storage {
 }
 
 impl Storage {
-    /// Lives until the last thread of an execution has dropped it. Everything that is made of the reference
-    /// goes before.
+    /// The storage lives until the last thread of an execution has dropped the `Arc`. Everything that uses
+    /// the reference is dropped before that.
     fn new() -> (Arc<Self>, &'static Self) {
         let storage = Arc::new(Self {
             mcache: MCache::new(),
@@ -25,8 +26,8 @@ impl Storage {
             fseq: Fseq::new(FIRST),
             fctl: Fctl::new(2),
         });
-        // SAFETY: the memory of an `Arc` does not move, and each thread keeps the `Arc` for longer than what it
-        // makes of the reference.
+        // SAFETY: the memory of an `Arc` does not move, and each thread keeps the `Arc` for longer than
+        // what it makes of the reference.
         let this: &'static Self = unsafe { &*Arc::as_ptr(&storage) };
         this.mcache.touch(2);
         this.fctl.slot().touch();
@@ -34,7 +35,7 @@ impl Storage {
     }
 }
 
-/// A ring of two, in which the third fragment needs the credit of the first.
+/// In a ring of two, the third fragment needs the credit of the first.
 #[test]
 fn all_arrive() {
     Model::bounded(2, 1450).check(|_| {
@@ -54,7 +55,7 @@ fn all_arrive() {
     });
 }
 
-/// Who finds the link stopped has read what was published before.
+/// A reader that finds the link stopped has read what was published before.
 #[test]
 fn stopped_and_drained() {
     Model::exhaustive(58).check(|_| {
@@ -82,13 +83,14 @@ fn stopped_and_drained() {
     });
 }
 
-/// A producer that waits for nobody, and a consumer that reads in place, come at the same time: never both.
+/// A producer without flow control and a consumer that reads in place attach at the same time. Never both
+/// succeed.
 #[test]
 fn no_slice_is_overwritten() {
     let model = Model::exhaustive(997).must_see(&["the producer came", "the consumer came"]);
     model.check(|seen| {
         let (storage, s) = Storage::new();
-        // Both at once may cost one of them the ring (`MCache::bind`); here they have met before.
+        // Two threads that bind a fresh ring at once may fail (`MCache::bind`), so it is bound here before.
         drop(Producer::with_flow_control(&s.mcache, &s.dcache, &s.fseq, &s.fctl));
         let reader = thread::spawn({
             let (storage, seen) = (storage.clone(), seen.clone());
@@ -98,7 +100,7 @@ fn no_slice_is_overwritten() {
                     Ok(_) => seen.note("the consumer came"),
                     Err(error) => assert_eq!(*error, TangoError::FlowControlMismatch),
                 }
-                // Stays, if it came.
+                // Forget the consumer, so that it stays attached.
                 let came = consumer.is_ok();
                 core::mem::forget(Box::new((consumer, storage)));
                 came
@@ -115,14 +117,14 @@ fn no_slice_is_overwritten() {
     });
 }
 
-/// Of two producers that come one after the other, the second goes on behind the first.
+/// Two producers attach one after the other. The second continues after the fragments of the first.
 #[test]
 fn taken_over() {
     let model = Model::exhaustive(6).must_see(&["refused", "took over"]);
     model.check(|seen| {
         let (storage, s) = Storage::new();
         let producer = Producer::new(&s.mcache, &s.dcache, &s.fseq);
-        let heir = thread::spawn({
+        let successor = thread::spawn({
             let (storage, seen) = (storage.clone(), seen.clone());
             move || {
                 let published = match Producer::try_new(&s.mcache, &s.dcache, &s.fseq) {
@@ -143,7 +145,7 @@ fn taken_over() {
         });
         publish_all(&producer, 1);
         drop(producer);
-        let published = heir.join().unwrap();
+        let published = successor.join().unwrap();
         let mut observer = Consumer::new(&s.mcache, &s.dcache, FIRST);
         (0..published).for_each(|n| read(&mut observer, FIRST + n));
         assert!(observer.poll().unwrap().is_none());

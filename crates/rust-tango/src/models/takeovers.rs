@@ -1,8 +1,8 @@
-//! A producer ends, and the next one goes on: it overwrites nothing that somebody reads in place, whoever was
-//! there before, or comes meanwhile.
+//! A producer ends, and the next one continues. It overwrites nothing that a consumer reads in place,
+//! whether the consumer was there before or joins meanwhile.
 
 use super::memory::{
-    Memory, Model, PAYLOAD, Shape, payload, publish, publish_all, read, read_through, whole,
+    Memory, Model, PAYLOAD, Shape, payload, publish, publish_all, read, read_across_producers, whole,
 };
 use crate::Link;
 use crate::consumer::Start;
@@ -13,20 +13,20 @@ const FIRST: u64 = 7;
 
 const SHAPE: Shape = Shape { depth: 2, granules: 0, slots: 1, first: FIRST };
 
-/// The ring is full of what a consumer has not read when the producer dies, or the region is.
+/// When the producer dies, the ring, or the region, is full of fragments that a consumer has not read.
 fn waits(shape: Shape) {
     let memory = Memory::new(shape);
     let producer = memory.producer();
     let mut consumer = memory.consumer(0, Start::Next);
     publish_all(&producer, 2);
-    let reader = thread::spawn(move || (0..3).for_each(|n| read_through(&mut consumer, FIRST + n)));
-    memory.fails(producer);
+    let reader = thread::spawn(move || (0..3).for_each(|n| read_across_producers(&mut consumer, FIRST + n)));
+    memory.panics(producer);
     publish_all(&memory.producer(), 1);
     reader.join().unwrap();
 }
 
 #[test]
-fn the_next_producer_waits_for_who_reads() {
+fn the_next_producer_waits_for_readers() {
     Model::bounded(2, 19861).check(|_| waits(SHAPE));
 }
 
@@ -35,10 +35,10 @@ fn the_next_producer_knows_where_payloads_lie() {
     Model::bounded(2, 19861).check(|_| waits(Shape { granules: 2, depth: 4, ..SHAPE }));
 }
 
-/// The floor of the producer that died was over what is still there; the next one begins with what is there.
-/// Somebody joins before that, after it, or in the midst of it.
+/// The floor of the dead producer was after the oldest fragment that is still there. The next producer
+/// starts with that fragment as its floor. A consumer joins before that, after it, or in between.
 #[test]
-fn somebody_joins_meanwhile() {
+fn a_consumer_joins_during_a_takeover() {
     let model = Model::bounded(2, 68417).must_see(&["from 1", "from 2", "from 3"]);
     model.check(|seen| {
         let memory = Memory::new(SHAPE);
@@ -51,18 +51,18 @@ fn somebody_joins_meanwhile() {
                 let from = consumer.next_seq();
                 seen.note(std::format!("from {}", from - FIRST));
                 if from < FIRST + 4 {
-                    read_through(&mut consumer, from);
+                    read_across_producers(&mut consumer, from);
                 }
             }
         });
-        memory.fails(producer);
+        memory.panics(producer);
         publish_all(&memory.producer(), 1);
         reader.join().unwrap();
     });
 }
 
-/// A producer is killed while it overwrites the oldest fragment, and another one comes. An observer that copies the
-/// fragment meanwhile does not accept what is left of it, whichever producer it asks.
+/// A producer is killed while it overwrites the oldest fragment, and another one attaches. An observer that
+/// copies the fragment meanwhile does not accept the rest of it, before or after the takeover.
 #[test]
 fn what_was_being_overwritten_stays_dead() {
     let model = Model::exhaustive(422).must_see(&["whole", "lapped"]);
@@ -78,22 +78,22 @@ fn what_was_being_overwritten_stays_dead() {
                     assert_eq!(whole(&fragment), FIRST);
                     seen.note("whole");
                 }
-                Ok(None) => panic!("it was there"),
+                Ok(None) => panic!("the fragment was there"),
                 Err(_) => seen.note("lapped"),
             }
         });
-        let mut loan = producer.loan(PAYLOAD).expect("nobody holds it back");
+        let mut loan = producer.loan(PAYLOAD).expect("no consumer holds it back");
         loan.write_at(0, &payload(FIRST + 2)[..WORD]);
         drop(loan);
-        memory.fails(producer);
+        memory.panics(producer);
         let producer = memory.producer();
         assert_eq!(producer.next_seq(), FIRST + 2);
         reader.join().unwrap();
     });
 }
 
-/// The same with a next producer on another thread, which overwrites the fragment that the one before had retired
-/// for a loan that came to nothing.
+/// The same with the next producer on another thread. The first producer has retired a fragment for a loan
+/// that it dropped. The next producer overwrites that fragment.
 #[test]
 fn what_was_retired_is_overwritten_by_the_next() {
     let model = Model::bounded(2, 3067).must_see(&["whole", "lapped", "overwritten"]);
@@ -110,12 +110,12 @@ fn what_was_retired_is_overwritten_by_the_next() {
                     assert_eq!(whole(&fragment), FIRST);
                     seen.note("whole");
                 }
-                Ok(None) => panic!("it was there"),
+                Ok(None) => panic!("the fragment was there"),
                 Err(_) => seen.note("lapped"),
             }
         });
-        drop(producer.loan(PAYLOAD).expect("nobody holds it back"));
-        let heir = thread::spawn({
+        drop(producer.loan(PAYLOAD).expect("no consumer holds it back"));
+        let successor = thread::spawn({
             let (link, seen) = (link.clone(), seen.clone());
             move || {
                 if let Ok(producer) = link.producer() {
@@ -125,15 +125,15 @@ fn what_was_retired_is_overwritten_by_the_next() {
             }
         });
         drop(producer);
-        heir.join().unwrap();
+        successor.join().unwrap();
         reader.join().unwrap();
     });
 }
 
-/// A producer retires ahead of its need, but nothing that a consumer may want: the next producer begins with what is
-/// not retired, and would not wait for anybody before that.
+/// A producer retires more than it needs, but nothing that a consumer may still need. The next producer
+/// starts with the fragments that are not retired, and waits for no consumer before them.
 #[test]
-fn what_is_wanted_is_not_retired_ahead() {
+fn fragments_that_are_needed_are_not_retired_ahead() {
     Model::bounded(2, 16313).check(|_| {
         let memory = Memory::new(SHAPE);
         let producer = memory.producer().retiring_ahead(1);
@@ -141,14 +141,15 @@ fn what_is_wanted_is_not_retired_ahead() {
         publish_all(&producer, 2);
         read(&mut consumer, FIRST);
         publish_all(&producer, 1);
-        let reader = thread::spawn(move || (1..4).for_each(|n| read_through(&mut consumer, FIRST + n)));
-        memory.fails(producer);
+        let reader =
+            thread::spawn(move || (1..4).for_each(|n| read_across_producers(&mut consumer, FIRST + n)));
+        memory.panics(producer);
         publish_all(&memory.producer(), 1);
         reader.join().unwrap();
     });
 }
 
-/// The next producer is on another thread, and there as soon as the link is free.
+/// The next producer is on another thread, and attaches as soon as the link is free.
 #[test]
 fn the_next_producer_waits_on_another_thread() {
     let model = Model::bounded(2, 283).must_see(&["refused", "took over"]);
@@ -157,12 +158,13 @@ fn the_next_producer_waits_on_another_thread() {
         link.touch(2);
         let producer = link.producer().unwrap();
         let mut consumer = link.consumer().unwrap();
-        let heir = thread::spawn({
+        let successor = thread::spawn({
             let (link, seen) = (link.clone(), seen.clone());
             move || match link.producer() {
                 Ok(producer) => {
                     seen.note("took over");
-                    // The third and the fourth: for one of them, the reader has to be done with one.
+                    // The third and the fourth fragment. For one of them, the reader has to return a
+                    // credit.
                     publish_all(&producer, 2);
                 }
                 Err(_) => seen.note("refused"),
@@ -172,6 +174,6 @@ fn the_next_producer_waits_on_another_thread() {
         drop(producer);
         read(&mut consumer, FIRST);
         drop(consumer);
-        heir.join().unwrap();
+        successor.join().unwrap();
     });
 }

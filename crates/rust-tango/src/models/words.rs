@@ -1,4 +1,5 @@
-//! Single words by which one thread tells others something: a thread that reads one sees what was stored before it.
+//! Single words by which one thread signals others. A thread that reads the signal sees everything that was
+//! stored before it.
 
 use super::memory::{Memory, Model, Shape, publish_all};
 use crate::consumer::Start;
@@ -8,50 +9,52 @@ use crate::{Cnc, Fseq, Link, MCache, Metrics};
 use loom::thread;
 use std::sync::Arc;
 
-/// A word that one thread stores before it tells, and another looks at once it has been told.
-struct Told<T> {
-    word: AtomicU64,
-    by: T,
+/// Data that one thread stores before it sends a signal, and another loads after it has received the
+/// signal.
+struct Shared<T> {
+    data: AtomicU64,
+    signal: T,
 }
 
-/// `tell` comes behind a store; if `hear` says that it was told, the store is seen.
-fn is_seen<T: Send + Sync + 'static>(by: T, touch: fn(&T), tell: fn(&T), hear: fn(&T) -> bool) {
-    let told = Arc::new(Told { word: AtomicU64::new(0), by });
-    told.word.touch();
-    touch(&told.by);
-    let teller = thread::spawn({
-        let told = told.clone();
+/// One thread stores data, and then calls `send`. If `receive` returns true on another thread, that thread
+/// sees the data.
+fn data_is_seen<T: Send + Sync + 'static>(signal: T, touch: fn(&T), send: fn(&T), receive: fn(&T) -> bool) {
+    let shared = Arc::new(Shared { data: AtomicU64::new(0), signal });
+    shared.data.touch();
+    touch(&shared.signal);
+    let sender = thread::spawn({
+        let shared = shared.clone();
         move || {
-            told.word.store(1, Relaxed);
-            tell(&told.by);
+            shared.data.store(1, Relaxed);
+            send(&shared.signal);
         }
     });
-    if hear(&told.by) {
-        assert_eq!(told.word.load(Relaxed), 1, "told, and not seen");
+    if receive(&shared.signal) {
+        assert_eq!(shared.data.load(Relaxed), 1, "the signal was read, but the data was not seen");
     }
-    teller.join().unwrap();
+    sender.join().unwrap();
 }
 
 #[test]
 fn a_heartbeat() {
-    let (tell, hear) = (|cnc: &Cnc| cnc.beat(7), |cnc: &Cnc| cnc.heartbeat() == 7);
-    Model::exhaustive(6).check(move |_| is_seen(Cnc::new(), Cnc::touch, tell, hear));
+    let (send, receive) = (|cnc: &Cnc| cnc.beat(7), |cnc: &Cnc| cnc.heartbeat() == 7);
+    Model::exhaustive(6).check(move |_| data_is_seen(Cnc::new(), Cnc::touch, send, receive));
 }
 
 #[test]
 fn a_published_number() {
-    let (tell, hear) = (|fseq: &Fseq| store_published(fseq.word(), 8), |fseq: &Fseq| fseq.current() == 8);
-    Model::exhaustive(6).check(move |_| is_seen(Fseq::new(7), Fseq::touch, tell, hear));
+    let (send, receive) = (|fseq: &Fseq| store_published(fseq.word(), 8), |fseq: &Fseq| fseq.current() == 8);
+    Model::exhaustive(6).check(move |_| data_is_seen(Fseq::new(7), Fseq::touch, send, receive));
 }
 
 #[test]
 fn a_stopped_ring() {
     Model::exhaustive(6).check(|_| {
-        is_seen(MCache::<2>::new(), |ring| ring.touch(0), |ring| ring.stop(), |ring| !ring.is_running());
+        data_is_seen(MCache::<2>::new(), |ring| ring.touch(0), |ring| ring.stop(), |ring| !ring.is_running());
     });
 }
 
-/// A reader that finds a link stopped has read all that was published before somebody stopped it.
+/// A reader that finds a link stopped has read everything that was published before the stop.
 #[test]
 fn a_stopped_link() {
     Model::exhaustive(172).must_see(&["read"]).check(|seen| {
@@ -64,7 +67,7 @@ fn a_stopped_link() {
             move || {
                 publish_all(&producer, 1);
                 link.stop().unwrap();
-                // Its end would be seen, too.
+                // Return the producer: the reader would also notice its end.
                 producer
             }
         });
@@ -83,10 +86,10 @@ fn a_stopped_link() {
     });
 }
 
-/// A writer that takes over the counters of another one goes on from its counts.
+/// A writer that takes counters over from another one continues from the counts of that one.
 #[test]
-fn counters_that_are_handed_on() {
-    Model::exhaustive(10).must_see(&["handed on", "taken"]).check(|seen| {
+fn counters_are_handed_over() {
+    Model::exhaustive(10).must_see(&["handed over", "taken"]).check(|seen| {
         let metrics = Arc::new(Metrics::new());
         metrics.touch();
         let first = thread::spawn({
@@ -96,23 +99,24 @@ fn counters_that_are_handed_on() {
         let second = count_one(&metrics);
         let both = u64::from(first.join().unwrap()) + u64::from(second);
         assert_eq!(metrics.snapshot().published, both);
-        seen.note(if both == 2 { "handed on" } else { "taken" });
+        seen.note(if both == 2 { "handed over" } else { "taken" });
     });
 }
 
-/// False: somebody else counts into them.
+/// False: another writer counts into them.
 fn count_one(metrics: &Metrics) -> bool {
     let counter = metrics.producer();
     counter.inspect(|counter| counter.fragments(1)).is_some()
 }
 
-/// What is told of a slot is of the owner that it is told of, or newer: not of the one before, which was further back.
+/// A report combines the state of a slot's owner with the progress of that owner, or newer progress. Never
+/// with that of the previous owner, which was further back.
 #[test]
 fn the_progress_of_a_slot() {
-    Model::exhaustive(7212).must_see(&["nobody", "at 9"]).check(|seen| {
+    Model::exhaustive(7212).must_see(&["no owner", "at 9"]).check(|seen| {
         let memory = Memory::new(Shape { slots: 1, first: 7, ..Shape::default() });
         let producer = memory.producer();
-        // Another one was there before, and has left at 7.
+        // A previous owner has left at 7.
         drop(memory.consumer(0, Start::Next));
         publish_all(&producer, 2);
         let joins = thread::spawn({
@@ -121,10 +125,10 @@ fn the_progress_of_a_slot() {
         });
         let report = memory.report(0);
         if report.active {
-            assert_eq!(report.next, 9, "where the owner before stood");
+            assert_eq!(report.next, 9, "the progress of the previous owner");
             seen.note("at 9");
         } else {
-            seen.note("nobody");
+            seen.note("no owner");
         }
         joins.join().unwrap();
     });

@@ -1,4 +1,4 @@
-//! How a producer begins: on a fresh link, or where another one has ended.
+//! How a producer begins: on a fresh link, or on one that an earlier producer has used.
 
 use super::backpressure::Backpressure;
 use super::claim::Claim;
@@ -16,24 +16,24 @@ use crate::timing::writing::LinesAhead;
 use crate::waiting::eventcount::Barrier;
 use crate::waiting::wait::Wait;
 
-/// One part in so many of the ring is retired at once, if not more for a batch.
+/// The producer retires the ring in steps of one part in this many, or of a batch if that is more.
 const RETIRE_PART: u64 = 32;
 
 /// How a producer begins.
 pub(crate) struct Begin<'a> {
-    /// How many fragments may be under way, 1 to the depth of the ring.
+    /// How many fragments the producer may be ahead of the floor: 0 to the depth of the ring.
     pub(crate) credits: u64,
-    /// As in [`Placement::new`].
+    /// See [`Placement::new`].
     pub(crate) ample: bool,
-    /// The first number, if the link is fresh.
+    /// The first sequence number, if the link is fresh.
     pub(crate) first: u64,
     /// The caller has made sure that there is no other producer.
     pub(crate) claim: Claim<'a>,
 }
 
 impl<'a> Producer<'a> {
-    /// Begins to produce into `parts`: one that has been used goes on behind what its lines hold. `private` are the hot
-    /// slots of the consumer slots, in their order.
+    /// Begins to publish into `parts`. On a link that has been used, it continues after the newest fragment
+    /// in the lines. `private` are the private hot slots of the consumer slots, in the order of the slots.
     pub(crate) fn attach(
         parts: Parts<'a>,
         slots: Slots<'a>,
@@ -53,7 +53,8 @@ impl<'a> Producer<'a> {
             (first, first)
         } else {
             let (oldest, next) = survey(&parts);
-            // Before anybody can see the takeover: a reader that waits for the predecessor's last fragment finds it.
+            // Before any reader can see the takeover. A reader that polls a hot slot for the predecessor's
+            // last fragment then takes it from the ring.
             head.hot_slot.begin(next);
             hot_slots.close_private(next);
             placement.rebuild(&parts.ring, oldest, next);
@@ -61,12 +62,13 @@ impl<'a> Producer<'a> {
             (oldest, next)
         };
         head.next.store(next, Relaxed);
-        // Not lower than it was: `survey`. With the fence of this thread: what another producer has retired already is
-        // overwritten without being retired again.
+        // `survey` returns a number that is not before the old `oldest`. The fence has to be this thread's:
+        // it overwrites what its predecessor has retired, without retiring it again.
         line::retire(&head.oldest, oldest);
         let backpressure = Backpressure::new(slots, head, oldest, credits);
         head.credit.single_consumer.store(0, Relaxed);
-        // A consumer that has slept since before this producer came knows nothing of its barrier.
+        // A consumer that has slept since before this producer came does not know this producer's barrier.
+        // See "When the owner changes" in `waiting/eventcount.rs`.
         head.eventcount.notify();
         let producer = Self {
             next: Cell::new(next),
@@ -81,33 +83,34 @@ impl<'a> Producer<'a> {
             backpressure,
             barrier,
             wait: Wait::default(),
-            followers: None,
+            reports: None,
             claim,
         };
         producer.set_limit();
-        producer.heed_hints();
+        producer.apply_hints();
         producer
     }
 }
 
-/// Counts this producer, whose first fragment is `next`, and says that one runs.
+/// Counts this producer, whose first fragment is `next`, and sets the link's state to `Run`.
 fn take_over(parts: &Parts<'_>, next: u64) {
     let lifecycle = &parts.head.lifecycle;
     let incarnation = lifecycle.incarnation.own();
     let died = incarnation != 0 && lifecycle.cnc.state() != CncState::Halt;
-    // Before anybody sees that a producer runs: whoever does must not take this one for its predecessor.
+    // Before any reader can see that a producer runs. Otherwise a reader might mistake this producer for
+    // its predecessor.
     lifecycle.incarnation.store(incarnation.wrapping_add(1), Relaxed);
     lifecycle.cnc.set_state(CncState::Run);
     if died {
         lifecycle.taken_over_at.store(next, Relaxed);
-        // Release: pairs with the fence in `ProducerWatch::ask_whether_replaced`.
+        // Release: pairs with the acquire fence in `ProducerWatch::check_replaced`.
         let takeovers = lifecycle.takeovers.own().wrapping_add(1);
         lifecycle.takeovers.store(takeovers, ordering("attach.takeover", Release));
     }
 }
 
-/// Makes a fresh link ready, whose first fragment is `first`: markers in all lines, and the words that
-/// readers who come before the producer look at.
+/// Prepares a fresh link, whose first fragment is `first`: the markers in all lines, and the words that
+/// readers read that come before the producer.
 pub(crate) fn prepare(parts: &Parts<'_>, first: u64) {
     for offset in 0..parts.ring.depth() {
         let n = first.wrapping_add(offset);
@@ -118,12 +121,13 @@ pub(crate) fn prepare(parts: &Parts<'_>, first: u64) {
     parts.head.next.store(first, Relaxed);
     parts.head.oldest.store(first, Relaxed);
     parts.head.credit.floor.store(first, Relaxed);
-    // Who sees the lines as bound sees them prepared.
+    // A reader that sees this state also sees the prepared lines. Pairs with the acquire fence in
+    // `Cnc::state`.
     parts.head.lifecycle.cnc.set_state(CncState::Run);
 }
 
-/// The oldest intact fragment and the next number of a link that has been used: from its lines, and from what
-/// was retired. Only while nobody produces.
+/// The oldest intact fragment, and the next number, of a link that has been used. Derived from its lines
+/// and from `oldest`. Only while there is no other producer.
 fn survey(parts: &Parts<'_>) -> (u64, u64) {
     let depth = parts.ring.depth();
     let mut newest = parts.head.lifecycle.start.load(Relaxed).wrapping_sub(1);
@@ -131,11 +135,11 @@ fn survey(parts: &Parts<'_>) -> (u64, u64) {
         newest = seq::later(newest, parts.ring.line(index).proven(index, depth));
     }
     let next = newest.wrapping_add(1);
-    // A producer that was killed may have overwritten a part of what it had retired. (A process dies between two
-    // instructions, so its stores up to there are in memory in order.)
+    // A killed producer may have overwritten a part of what it had retired. (A process dies between two
+    // instructions, so its stores up to there are in memory, in order.)
     let retired = parts.head.oldest.load(Relaxed);
     let mut oldest = next;
-    // Ends after `depth` lines at the latest: the next holds another number.
+    // Ends after `depth` lines at the latest: the next line holds another number.
     while seq::is_before(retired, oldest) {
         let before = oldest.wrapping_sub(1);
         if parts.ring.line(before).state(before) != LineState::Ready {

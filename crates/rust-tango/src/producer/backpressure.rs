@@ -1,7 +1,7 @@
-//! What a producer does without credits: read the consumers' progress, see who holds it back, reap, evict, refuse.
+//! [`Backpressure`]: what a producer does when it has no credit.
 //!
 //! ```text
-//!   no credit ---> refresh ---> still none ---> has a consumer died? ---> is one to be evicted? ---> refused
+//!   no credit ---> refresh ---> still none ---> reap dead consumers ---> evict a slow one ---> refused
 //! ```
 
 use super::claim::Claim;
@@ -37,24 +37,25 @@ pub(super) struct Backpressure<'a> {
 #[derive(Debug, Clone, Copy)]
 struct Held {
     slot: usize,
-    /// The slot's state word.
+    /// The `state` word of its slot.
     state: u64,
-    /// The fragment that waits.
+    /// The fragment that waits for a credit.
     fragment: u64,
     since: Instant,
 }
 
-/// Refused: the consumer in this slot holds the producer back.
+/// There is no credit.
 #[derive(Debug)]
 pub(super) struct Refused {
+    /// The slot of the consumer that holds the producer back.
     pub(super) held_by: Option<usize>,
     /// This fragment was not refused before.
     pub(super) is_new: bool,
 }
 
 impl<'a> Backpressure<'a> {
-    /// Of a producer that begins. Everything before `oldest` may be overwritten; up to `credits` fragments may be under
-    /// way.
+    /// For a producer that begins. Everything before `oldest` may be overwritten. The producer may be
+    /// `credits` fragments ahead of the floor.
     pub(super) fn new(slots: Slots<'a>, head: &'a Head, oldest: u64, credits: u64) -> Self {
         head.credit.held_by.store(0, Relaxed);
         Self {
@@ -78,18 +79,19 @@ impl<'a> Backpressure<'a> {
         self.patience = patience;
     }
 
-    /// Obtains a credit for fragment `n`, which overwrites fragment `victim` and its line's old content.
+    /// Obtains a credit for fragment `n`. It overwrites the previous fragment of its line, and every
+    /// fragment up to `victim`.
     #[cold]
     pub(super) fn obtain(&self, n: u64, victim: Option<u64>, claim: &Claim<'_>) -> Result<(), Refused> {
         self.refresh(n, victim);
-        // A consumer that has not moved for a while may be dead: ask, more seldom as time goes by.
+        // A consumer that has not moved for a while may be dead. Check, but less often as time goes by.
         let failures = self.credits.failures();
         if failures >= 4 && (failures.is_power_of_two() || failures % 1024 == 0) {
             self.reap_dead(claim);
             self.refresh(n, victim);
         }
         if self.credits.allow(n, victim) || self.evict_until_allowed(n, victim) {
-            self.resume();
+            self.clear_stall();
             return Ok(());
         }
         let held_by = self.credits.held_by();
@@ -98,27 +100,28 @@ impl<'a> Backpressure<'a> {
             let stalls = &self.head.credit.stalls;
             stalls.store(stalls.own().wrapping_add(1), Relaxed);
         }
-        let shown = held_by.map_or(0, |slot| slot as u64 + 1);
+        let value = held_by.map_or(0, |slot| slot as u64 + 1);
         let word = &self.head.credit.held_by;
-        if word.load(Relaxed) != shown {
-            word.store(shown, Relaxed);
+        if word.load(Relaxed) != value {
+            word.store(value, Relaxed);
         }
         Err(Refused { held_by, is_new })
     }
 
-    /// Whether fragment `n` has a credit now. Reads the consumers' progress.
+    /// Reads the consumers' progress. Returns whether fragment `n` has a credit now.
     #[cfg(feature = "std")]
     pub(super) fn has_credit(&self, n: u64, victim: Option<u64>) -> bool {
         self.refresh(n, victim);
         let allowed = self.credits.allow(n, victim);
         if allowed {
-            self.resume();
+            self.clear_stall();
         }
         allowed
     }
 
-    /// Reads the consumers' progress, again after each rise that is not enough: the consumer that was last at the first of
-    /// the two reads of a refresh may have gone on at the second, and then no consumer would be named.
+    /// Reads the consumers' progress. If the floor has risen, but not far enough, reads it again: the
+    /// slowest consumer at the first read of a refresh may have moved on by the second, and then the
+    /// refresh would name no consumer that holds the producer back.
     fn refresh(&self, n: u64, victim: Option<u64>) {
         loop {
             pause(timing::spins_before_refresh(self.credits.failures()));
@@ -128,8 +131,8 @@ impl<'a> Backpressure<'a> {
         }
     }
 
-    /// There is credit again.
-    fn resume(&self) {
+    /// There is a credit again.
+    fn clear_stall(&self) {
         if self.stalled.take().is_some() {
             self.head.credit.held_by.store(0, Relaxed);
         }
@@ -137,15 +140,15 @@ impl<'a> Backpressure<'a> {
         self.held.set(None);
     }
 
-    /// No longer counts consumers whose death is proven. True if there were any.
+    /// Stops counting consumers that are proven dead. True if there were any.
     pub(super) fn reap_dead(&self, claim: &Claim<'_>) -> bool {
-        // A consumer on borrowed storage lives.
+        // A consumer on borrowed storage is always alive.
         #[cfg(feature = "alloc")]
         if let Claim::Owned(claim) = claim {
-            let dead = self.credits.reap_dead(|slot| claim.consumer_lives(slot));
-            if dead > 0 {
+            let count = self.credits.reap_dead(|slot| claim.consumer_lives(slot));
+            if count > 0 {
                 let reaped = &self.head.lifecycle.reaped;
-                reaped.store(reaped.own().wrapping_add(dead), Relaxed);
+                reaped.store(reaped.own().wrapping_add(count), Relaxed);
                 return true;
             }
         }
@@ -153,11 +156,11 @@ impl<'a> Backpressure<'a> {
         false
     }
 
-    /// Evicts the consumers that hold fragment `n` back, if they are evictable and have had their time. True if `n` has
-    /// credit then.
+    /// Evicts the consumers that hold fragment `n` back, if they are evictable and the producer's patience
+    /// with them is over. True: `n` has a credit now.
     #[cfg(feature = "std")]
     fn evict_until_allowed(&self, n: u64, victim: Option<u64>) -> bool {
-        // At most once for each slot: also if the words of one change all the time.
+        // At most once for each slot, even if the words of a slot change all the time.
         for _ in 0..self.credits.slots() {
             let Some(waited) = self.waited_for_evictable(n) else { return false };
             if waited < self.patience {
@@ -181,7 +184,7 @@ impl<'a> Backpressure<'a> {
         false
     }
 
-    /// For how long an evictable consumer has held fragment `n` back; `None` if it is no evictable one that does.
+    /// How long an evictable consumer has held fragment `n` back. `None`: no evictable consumer does.
     #[cfg(feature = "std")]
     fn waited_for_evictable(&self, n: u64) -> Option<Duration> {
         let holder = self.credits.held_by_evictable().zip(self.credits.held_by());
@@ -200,8 +203,8 @@ impl<'a> Backpressure<'a> {
         }
     }
 
-    /// How much longer fragment `n` waits for the consumer that holds it back before that is evicted. `None`: it is not
-    /// evictable.
+    /// How much longer fragment `n` waits before the consumer that holds it back is evicted. `None`: that
+    /// consumer is not evictable.
     #[cfg(feature = "std")]
     pub(super) fn patience_left(&self, n: u64) -> Option<Duration> {
         self.waited_for_evictable(n).map(|waited| self.patience.saturating_sub(waited))

@@ -1,22 +1,22 @@
-//! The exclusive right to be the producer of a link.
+//! [`Claim`]: the exclusive right to be the producer of a link.
 
 use crate::memory::occupants::Occupants;
 
-/// The right itself. Dropping it gives the right back.
+/// The right to be the producer. Dropping it gives the right back.
 pub(crate) enum Claim<'a> {
-    /// To borrowed storage.
+    /// On borrowed storage.
     Borrowed(&'a Occupants),
     #[cfg(feature = "alloc")]
     Owned(alloc::boxed::Box<dyn ProducerClaim>),
 }
 
-/// What the producer of a `Link` holds on to. Its drop gives the right back.
+/// What the producer of a `Link` keeps while it lives. Dropping it gives the right back.
 #[cfg(feature = "alloc")]
 pub(crate) trait ProducerClaim: Send {
-    /// Whether the owner of this consumer slot lives: `false` only with proof that it does not.
+    /// Whether the owner of this consumer slot lives. Returns false only with proof that it does not.
     fn consumer_lives(&self, slot: usize) -> bool;
 
-    /// False in a forked child, which has inherited the producer but not its memory.
+    /// False in a forked child: it has inherited the producer, but the memory is not mapped there.
     fn is_of_this_process(&self) -> bool {
         true
     }

@@ -1,5 +1,5 @@
-//! The hot slots that a producer writes: one for all readers, and a private one for each consumer slot of a link in
-//! shared memory. See [`hot_slot`](crate::ring::hot_slot) for what they are.
+//! [`HotSlots`]: the hot slots that a producer writes. All readers can poll the shared one. In shared
+//! memory, each consumer slot has a private one, too. See [`hot_slot`](crate::ring::hot_slot).
 
 use crate::ring::hot_slot::HotSlot;
 use crate::ring::line::Content;
@@ -8,11 +8,11 @@ use crate::sync::Cell;
 use crate::timing::hints::ConsumerHints;
 use crate::timing::writing::Mirror;
 
-/// All hot slots of a link, and which of them get the newest fragment whole.
+/// All hot slots of a link, and into which of them the producer mirrors fragments.
 #[derive(Debug)]
 pub(super) struct HotSlots<'a> {
     shared: &'a HotSlot,
-    /// Of the consumer slots, by their index.
+    /// The private hot slots, by the index of their consumer slot.
     #[cfg(feature = "alloc")]
     private: alloc::boxed::Box<[Option<&'a HotSlot>]>,
     mirror: Cell<Mirror>,
@@ -42,7 +42,7 @@ impl<'a> HotSlots<'a> {
         }
     }
 
-    /// The private one that gets fragments.
+    /// The private hot slot into which fragments are mirrored.
     #[inline(always)]
     fn chosen(&self) -> Option<&'a HotSlot> {
         match self.mirror.get() {
@@ -51,7 +51,7 @@ impl<'a> HotSlots<'a> {
         }
     }
 
-    /// Closes every private one, where another producer may have mirrored something.
+    /// Closes every private hot slot. A predecessor may have mirrored fragments into them.
     pub(super) fn close_private(&self, next: u64) {
         #[cfg(feature = "alloc")]
         self.private.iter().flatten().for_each(|hot_slot| hot_slot.close(next));
@@ -59,8 +59,9 @@ impl<'a> HotSlots<'a> {
         let _ = next;
     }
 
-    /// Has the processor fetch the lines that a payload of `len` bytes will be mirrored to, if it will. A reader polls
-    /// them all the time, so they take the way from there and back; the ring is written meanwhile.
+    /// Prefetches the cache lines to which a payload of `len` bytes will be mirrored, if it will be. A
+    /// reader polls these lines continuously, so fetching them takes a round trip to its core. Meanwhile
+    /// the producer writes the ring.
     #[inline(always)]
     pub(super) fn prefetch(&self, len: usize) {
         if self.mirror.get() != Mirror::Announce {
@@ -69,7 +70,7 @@ impl<'a> HotSlots<'a> {
     }
 
     /// Mirrors fragment `meta.seq`, which is in the ring, or announces it.
-    #[inline(always)] // out of line, the content would go through memory
+    #[inline(always)] // otherwise the content would be passed through memory
     pub(super) fn mirror(&self, meta: &FragmentMetadata, content: Content<'_>) {
         if self.mirror.get() == Mirror::Announce {
             self.shared.announce(meta.seq);
@@ -81,7 +82,7 @@ impl<'a> HotSlots<'a> {
         self.shared.publish(meta, content);
     }
 
-    /// Says that fragment `n` is in the ring, and all before it.
+    /// Announces that fragment `n` and every fragment before it are in the ring.
     #[inline]
     pub(super) fn announce(&self, n: u64) {
         if let Some(chosen) = self.chosen() {
@@ -90,15 +91,15 @@ impl<'a> HotSlots<'a> {
         self.shared.announce(n);
     }
 
-    /// Chooses anew, now that consumers or their hints have changed. `next` is published next.
+    /// Chooses again, after consumers or their hints have changed. `next` is published next.
     pub(super) fn choose(&self, hints: &ConsumerHints, next: u64) {
-        // Models choose themselves.
+        // Models choose by `Producer::mirrors_privately`.
         if !cfg!(loom) {
             self.set(Mirror::choose(hints, |slot| self.private(slot).is_some()), next);
         }
     }
 
-    /// Mirrors by `mirror` from fragment `next` on.
+    /// Mirrors fragments as `mirror` says, from fragment `next` on.
     pub(super) fn set(&self, mirror: Mirror, next: u64) {
         let before = self.chosen();
         if self.mirror.replace(mirror) != mirror {

@@ -1,14 +1,23 @@
 //! The publishing end of a link.
 //!
-//! A [`Producer`] knows where it is, how far it may go, and where payloads lie; all of that is private to it. For each
-//! fragment it only writes shared memory, by the steps of [`line`](crate::ring::line), and reads two words of each
-//! consumer slot, which seldom change: does the consumer sleep, and how does it read? How far the consumers are, it reads
-//! when its credits run out. It knows nothing of where the memory comes from.
+//! A [`Producer`] keeps private what it knows: the number of the next fragment, how far it may go, and
+//! where payloads lie. For each fragment it only writes shared memory, by the steps of
+//! [`line`](crate::ring::line), and reads two words of each consumer slot, which seldom change: does the
+//! consumer sleep, and what are its hints? When its credits run out, it reads how far the consumers are. It
+//! does not know where the memory comes from.
 //!
-//! Reading order: `publish` is the way of a fragment, from top to bottom. Below it lie `claim` (the right to be the
-//! producer), `placement` (where large payloads go), `hot_slots` (which hot slots are written) and `backpressure` (what
-//! happens without credits). On top of it are `attach` (how a producer begins), `loan` (writing in place) and `wait`
-//! (calls that block).
+//! Reading order. `publish` has the path of a fragment, from top to bottom. It uses:
+//!
+//! - `claim`: the right to be the producer
+//! - `placement`: where large payloads go
+//! - `hot_slots`: into which hot slots fragments are mirrored
+//! - `backpressure`: what the producer does without credits
+//!
+//! These use it:
+//!
+//! - `attach`: how a producer begins
+//! - `loan`: writing a payload in place
+//! - `wait`: calls that block
 
 mod claim;
 

@@ -1,8 +1,9 @@
-//! The payload region: granules of 64 bytes, for payloads that do not fit their slot.
+//! [`Placement`]: where payloads go that do not fit their slot.
 //!
-//! Positions in the region are virtual and only grow; the granule of a position is the position
-//! modulo the size of the region. A payload is contiguous, so one that does not fit before the end
-//! skips the tail, and the skipped tail counts:
+//! They go to the payload region, which consists of granules of 64 bytes. Positions in the region are
+//! virtual and only grow. The granule of a position is the position modulo the size of the region. A
+//! payload is contiguous. So a payload that does not fit before the end of the region skips the tail, and
+//! the skipped tail counts as used:
 //!
 //! ```text
 //!   virtual   0 ......................... region ......................... 2 * region
@@ -10,9 +11,11 @@
 //!   physical  0                          0
 //! ```
 //!
-//! A fragment `t` dies when `end(n) - start(t) > region`, and everything before it dies with it. The
-//! producer keeps the starts of living fragments in a private table, because reading its own lines
-//! back costs cache misses: readers hold them. No division happens on the way of a fragment.
+//! Fragment `n` overwrites granules of fragment `t` if `end(n) - start(t) > region`. Then `t` is dead, and
+//! so is every fragment before it. The newest such `t` is the *victim* of `n`.
+//!
+//! The producer keeps the starts of living fragments in a private table. It does not read them from its
+//! lines, because these are in the caches of the readers. A publish needs no division.
 
 use crate::ring::metadata::FragmentMetadata;
 use crate::ring::region::granules;
@@ -21,33 +24,36 @@ use crate::ring::seq;
 use crate::ring::slots::Ring;
 use crate::sync::Cell;
 
-/// Where the next payload goes: the producer's private bookkeeping of the region.
+/// The producer's private bookkeeping of the payload region.
 #[derive(Debug)]
 pub(crate) struct Placement {
-    /// Granules of the region, at least as many as the largest payload takes.
+    /// Granules of the region: at least as many as the largest payload takes.
     region: u64,
     /// Virtual position of the next payload.
     head: Cell<u64>,
-    /// The granule of `head`, 0 to `region`.
+    /// The granule of that position, 0 to `region`.
     granule: Cell<u64>,
-    /// Starts of the living fragments; `None` where the region is so ample that lines die first.
+    /// Starts of the living fragments. `None`: the region is so large that lines are always reused before
+    /// granules.
     #[cfg(feature = "alloc")]
     living: Option<Living>,
 }
 
-/// A place for one payload, not yet taken.
+/// A place for one payload, which is not taken yet.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Spot {
-    /// Its granule.
+    /// Its first granule.
     pub(crate) chunk: u32,
     start: u64,
     granules: u64,
 }
 
 impl Placement {
-    /// Bookkeeping for `region` granules. With `ample` the caller promises that the region holds
-    /// one payload of the largest size more than the ring has lines: then `depth` payloads always fit
-    /// beside a skipped tail, and none dies before its line is used again.
+    /// Bookkeeping for `region` granules.
+    ///
+    /// With `ample`, the caller promises that the region holds one payload of the largest size more than
+    /// the ring has lines. Then `depth` payloads always fit beside a skipped tail, and no payload is
+    /// overwritten before its line is.
     pub(crate) fn new(region: u64, depth: u64, ample: bool) -> Self {
         #[cfg(not(feature = "alloc"))]
         let _ = (depth, ample);
@@ -60,7 +66,7 @@ impl Placement {
         }
     }
 
-    /// A contiguous place for `granules` granules (1 to the size of the region).
+    /// A contiguous place for `granules` granules, 1 to the size of the region.
     #[inline]
     pub(crate) fn spot(&self, granules: u64) -> Spot {
         let (head, granule) = (self.head.get(), self.granule.get());
@@ -71,7 +77,8 @@ impl Placement {
         }
     }
 
-    /// The newest fragment that dies if `spot` is used for fragment `n`, besides the one of its line.
+    /// The newest fragment that fragment `n` overwrites if it uses `spot`, apart from the previous fragment
+    /// of its line.
     #[inline]
     pub(crate) fn victim(&self, spot: &Spot, n: u64, depth: u64) -> Option<u64> {
         #[cfg(feature = "alloc")]
@@ -83,7 +90,8 @@ impl Placement {
         None
     }
 
-    /// Takes `spot` for fragment `n`, now that it is published; `victim` and all before it are dead.
+    /// Takes `spot` for fragment `n`, which is being published. `victim` and every fragment before it are
+    /// dead.
     #[inline]
     pub(crate) fn take(&self, spot: &Spot, n: u64, victim: Option<u64>) {
         self.head.set(spot.end());
@@ -98,10 +106,10 @@ impl Placement {
         let _ = (n, victim);
     }
 
-    /// Rebuilds the bookkeeping from the lines of fragments `oldest..next`, all intact.
+    /// Rebuilds the bookkeeping from the lines of fragments `oldest..next`, which are all intact.
     pub(crate) fn rebuild(&self, ring: &Ring<'_>, oldest: u64, next: u64) {
-        // The virtual start of the turn that the walk is in.
-        let mut turn = 0_u64;
+        // Virtual position at which the current pass through the region began.
+        let mut pass = 0_u64;
         self.head.set(0);
         self.granule.set(0);
         let mut n = oldest;
@@ -111,9 +119,9 @@ impl Placement {
             let inside = u64::from(meta.chunk) + taken <= self.region;
             if meta.chunk != FragmentMetadata::IN_SLOT && taken != 0 && inside {
                 if u64::from(meta.chunk) < self.granule.get() {
-                    turn = turn.wrapping_add(self.region);
+                    pass = pass.wrapping_add(self.region);
                 }
-                let start = turn.wrapping_add(meta.chunk.into());
+                let start = pass.wrapping_add(meta.chunk.into());
                 self.take(&Spot { chunk: meta.chunk, start, granules: taken }, n, None);
             }
             n = n.wrapping_add(1);
@@ -132,9 +140,10 @@ impl Spot {
 #[cfg(feature = "alloc")]
 #[derive(Debug)]
 struct Living {
-    /// A power of two of entries, as many as the ring has lines.
+    /// A power of two of entries: as many as the ring has lines.
     table: alloc::boxed::Box<[Cell<(u64, u64)>]>,
-    /// Entries ever removed and ever pushed; the difference is at most the table's length.
+    /// How many entries were ever removed (`first`) and pushed (`last`). The difference is at most the
+    /// length of the table.
     first: Cell<usize>,
     last: Cell<usize>,
 }
@@ -183,12 +192,12 @@ impl Living {
     }
 }
 
-// What is not ample has a table.
+// A region that is not ample needs the table.
 #[cfg(all(test, feature = "alloc"))]
 mod tests {
     use super::*;
 
-    /// Payloads of random sizes: no two living ones overlap, and none dies that could have lived.
+    /// Payloads of random sizes: no two living payloads overlap, and no payload is given up without need.
     #[test]
     fn living_payloads_never_overlap() {
         let (region, depth) = (10, 8);

@@ -1,11 +1,13 @@
-//! [`Producer`], and the way of a fragment through it.
+//! [`Producer`], and the path of a fragment through it.
 //!
 //! ```text
-//!   publish         credit? -> write payload -> commit line -> mirror -> next -> touch lines -> wake sleepers
+//!   publish         credit? -> write payload -> commit line -> mirror -> next -> touch lines -> wake waiters
 //!   larger          reserve (place, credit) -> write ------^
 //!   loan            reserve -> the caller writes ----------^
 //!   publish_batch   credits? -> write all -> commit all -> announce the last -> next -> touch lines -> wake
 //! ```
+//!
+//! In names here, to *put* a fragment is to publish it without waking waiters.
 
 use super::backpressure::{Backpressure, Refused};
 use super::claim::Claim;
@@ -26,10 +28,10 @@ use crate::timing::writing::{Lines, LinesAhead};
 use crate::waiting::eventcount::Barrier;
 use crate::waiting::wait::Wait;
 
-/// Publishes fragments into a link. There is one at a time.
+/// Publishes fragments into a link. A link has one producer at a time.
 ///
-/// It can move to another thread, and publishes through `&self`, but cannot be shared between threads
-/// or copied, so two threads cannot publish at once:
+/// A producer can move to another thread, and it publishes through `&self`. It cannot be shared between
+/// threads or cloned, so two threads cannot publish at once:
 ///
 /// ```compile_fail,E0277
 /// # use rust_tango::*;
@@ -45,8 +47,9 @@ use crate::waiting::wait::Wait;
 /// let second = first.clone(); // `Producer` is not `Clone`
 /// ```
 ///
-/// Dropping it ends the link for its readers, once they have drained it, until another producer comes. If a panic of
-/// its thread drops it, they get [`TangoError::ProducerGone`] instead.
+/// Dropping the producer closes the link, until another producer attaches. Readers still get everything
+/// that was published. If the producer is dropped by a panic of its thread, readers get
+/// [`TangoError::ProducerGone`] instead of the end.
 ///
 /// # Examples
 ///
@@ -58,38 +61,39 @@ use crate::waiting::wait::Wait;
 /// tx.publish(b"bid 101.25", 7, 0, 0)?; // never blocks
 /// tx.publish(b"bid 101.50", 7, 0, 0)?;
 /// assert_eq!(tx.publish(b"bid 101.75", 7, 0, 0), Err(TangoError::NoCredits { held_by: Some(0) }));
-/// drop(rx.poll()?); // the consumer is done with the first
+/// drop(rx.poll()?); // the consumer returns the credit of the first
 /// tx.publish(b"bid 101.75", 7, 0, 0)?;
 /// # Ok::<(), rust_tango::LinkError>(())
 /// ```
 pub struct Producer<'a> {
-    /// What is published next.
+    /// The number of the next fragment.
     pub(super) next: Cell<u64>,
-    /// The first number that needs more than to be written: a credit, or something to be retired.
+    /// The first number that cannot simply be written: it needs a credit, or something has to be retired
+    /// for it.
     pub(super) limit: Cell<u64>,
     pub(super) parts: Parts<'a>,
-    /// Largest payload that travels in its slot, in bytes.
+    /// The largest payload that travels in its slot, in bytes.
     pub(super) in_slot: usize,
     pub(super) hot_slots: HotSlots<'a>,
     pub(super) lines_ahead: LinesAhead,
     /// How many fragments more than needed are retired at once.
     pub(super) retire_ahead: u64,
-    /// Everything before this is retired: its line or its granules may be overwritten.
+    /// Every fragment before this one is retired: its line and its granules may be overwritten.
     pub(super) oldest: Cell<u64>,
     pub(super) placement: Placement,
     pub(super) backpressure: Backpressure<'a>,
-    /// How a publish is ordered before the check who sleeps.
+    /// How a publish is ordered before the check for sleeping consumers.
     pub(super) barrier: Barrier,
     pub(super) wait: Wait,
-    /// Words of the borrowed API that follow the producer, and metrics.
-    pub(super) followers: Option<Followers<'a>>,
+    /// Where the producer also reports its progress, if anywhere.
+    pub(super) reports: Option<Reports<'a>>,
     /// Last, so that it is dropped last: it may own the memory that everything above is a view of.
     pub(super) claim: Claim<'a>,
 }
 
-/// What moves on with the producer.
+/// Where the producer also reports its progress: words of the borrowed API, and metrics.
 #[derive(Default)]
-pub(super) struct Followers<'a> {
+pub(super) struct Reports<'a> {
     /// See `Fseq`.
     fseq: Option<&'a AtomicU64>,
     /// See `Fctl::available`.
@@ -97,11 +101,12 @@ pub(super) struct Followers<'a> {
     metrics: Option<Counter<'a>>,
 }
 
-/// So many fragments of a batch are written before they are committed; and of a small ring, one part in so many.
+/// At most this many fragments of a batch are written before they are committed.
 const BATCH: usize = 32;
+/// In a small ring, a batch is cut into pieces of at most one part of the ring in this many.
 const BATCH_PART: u64 = 8;
 
-/// A fragment that is under way: its number, its place, and what it has retired.
+/// A fragment that is not published yet: its number and place, and the newest fragment that it has retired.
 #[derive(Debug)]
 pub(super) struct Reserved {
     n: u64,
@@ -116,15 +121,25 @@ impl Reserved {
     }
 }
 
-/// One fragment.
+/// Publishing one fragment.
 impl<'a> Producer<'a> {
     /// Publishes a payload. Never blocks.
     ///
-    /// `sig`, `ctl` and `ts` travel with it as they are: see [`FragmentMetadata`] for what they mean.
+    /// `sig`, `ctl` and `ts` travel with the payload unchanged: see the table on [`FragmentMetadata`]. Pass
+    /// 0 for what the readers do not use. Wakes consumers that sleep. Returns the metadata of the fragment,
+    /// with its sequence number.
     ///
     /// # Errors
-    /// [`TangoError::TooLarge`] over the MTU; [`TangoError::NoCredits`] while a reliable consumer has
-    /// not finished with what this would overwrite. In both cases nothing was published.
+    ///
+    /// - [`TangoError::TooLarge`]: the payload is longer than [`Producer::mtu`].
+    /// - [`TangoError::NoCredits`]: a reliable consumer still needs what this fragment would overwrite. It
+    ///   may return the credit at any moment, so try again later, or call [`Producer::publish_blocking`].
+    ///
+    /// In both cases nothing was published.
+    ///
+    /// # Examples
+    ///
+    /// See [`Producer`].
     #[inline(always)]
     pub fn publish(
         &self,
@@ -146,7 +161,7 @@ impl<'a> Producer<'a> {
         let fits = line.write_payload(content);
         debug_assert!(fits, "`in_slot` is no more than a slot has room for");
         self.commit_line(line, &meta, content, payload.len());
-        self.wake_sleepers();
+        self.wake_waiters();
         Ok(meta)
     }
 
@@ -160,7 +175,7 @@ impl<'a> Producer<'a> {
         ts: u32,
     ) -> Result<FragmentMetadata, TangoError> {
         let meta = self.put_in_region(payload, sig, ctl, ts)?;
-        self.wake_sleepers();
+        self.wake_waiters();
         Ok(meta)
     }
 
@@ -190,8 +205,8 @@ impl<'a> Producer<'a> {
         Ok(Reserved { n, size, spot, victim })
     }
 
-    /// Where a payload of `size` bytes goes as fragment `n`, if not into its slot; and the newest fragment that this
-    /// overwrites, besides the one of its line.
+    /// Where a payload of `size` bytes goes as fragment `n`, if not into its slot. Also the newest fragment
+    /// that it then overwrites, apart from the previous one of its line.
     #[inline(always)]
     fn place(&self, n: u64, size: usize) -> (Option<Spot>, Option<u64>) {
         if size <= self.in_slot {
@@ -205,13 +220,13 @@ impl<'a> Producer<'a> {
     #[inline(always)]
     pub(super) fn words(&self, reserved: &Reserved) -> &'a [AtomicU64] {
         match reserved.spot {
-            // A spot is inside of the region: `Placement::spot`.
+            // A spot is inside the region: see `Placement::spot`.
             Some(spot) => self.parts.granules.payload(spot.chunk, reserved.size).unwrap_or_default(),
             None => &self.parts.ring.line(reserved.n).room[..reserved.size.div_ceil(words::WORD)],
         }
     }
 
-    /// Publishes a reserved payload, of which the first `size` bytes are in place. Does not wake.
+    /// Publishes a reserved payload, of which the first `size` bytes are in place. Does not wake waiters.
     #[inline(always)]
     pub(super) fn commit_reserved(
         &self,
@@ -236,7 +251,8 @@ impl<'a> Producer<'a> {
         meta
     }
 
-    /// Publishes a fragment whose payload is in place; `len` bytes of it in its slot. Does not wake.
+    /// Publishes a fragment whose payload is in place, with `len` bytes of it in the slot. Does not wake
+    /// waiters.
     #[inline(always)]
     fn commit_line(&self, line: Line<'_>, meta: &FragmentMetadata, content: Content<'_>, len: usize) {
         line.publish(meta);
@@ -245,26 +261,27 @@ impl<'a> Producer<'a> {
         self.touch_lines(meta.seq, len);
     }
 
-    /// `count` fragments up to `n` are published: moves on.
+    /// Moves on: `count` fragments up to `n` are published.
     #[inline]
     fn advance(&self, n: u64, count: u64) {
         let next = n.wrapping_add(1);
         self.next.set(next);
         self.parts.head.next.store(next, Relaxed);
-        if let Some(followers) = &self.followers {
-            if let Some(fseq) = followers.fseq {
+        if let Some(reports) = &self.reports {
+            if let Some(fseq) = reports.fseq {
                 store_published(fseq, next);
             }
-            if let Some(fctl) = followers.fctl {
+            if let Some(fctl) = reports.fctl {
                 fctl.store(next, Relaxed);
             }
-            if let Some(metrics) = &followers.metrics {
+            if let Some(metrics) = &reports.metrics {
                 metrics.fragments(count);
             }
         }
     }
 
-    /// Evicts or prefetches lines that are used soon after fragment `n`, of `len` bytes, if that pays.
+    /// Evicts or prefetches lines that will be used soon after fragment `n`, which has `len` bytes in its
+    /// slot, if that pays.
     #[inline]
     fn touch_lines(&self, n: u64, len: usize) {
         let ring = self.parts.ring;
@@ -280,9 +297,9 @@ impl<'a> Producer<'a> {
         }
     }
 
-    /// Wakes the consumers that sleep, now that there is something for them.
+    /// Wakes the consumers that sleep, after a publish.
     #[inline]
-    pub(super) fn wake_sleepers(&self) {
+    pub(super) fn wake_waiters(&self) {
         self.barrier.before_check();
         if self.backpressure.credits().signals_changed() {
             self.read_signals();
@@ -294,22 +311,47 @@ impl<'a> Producer<'a> {
         if self.backpressure.credits().read_signals() {
             self.parts.head.eventcount.notify();
         }
-        self.heed_hints();
+        self.apply_hints();
     }
 }
 
-/// Several fragments.
+/// Publishing several fragments.
 impl Producer<'_> {
-    /// Publishes payloads in order, all with the same `sig` and `ctl` and with timestamp 0, until all
-    /// are published or one fails, and says how many went. Never blocks.
+    /// Publishes payloads in order, until all are published or one fails. Returns how many were published.
+    /// Never blocks.
     ///
-    /// Why it stopped early is what publishing the next payload says.
+    /// All fragments get this `sig` and `ctl`, and `ts` 0: see the table on [`FragmentMetadata`]. To learn
+    /// why the call stopped early, publish the next payload, which returns the error.
+    ///
+    /// A reader may see the first fragments of the batch before the last are published. Consumers that
+    /// sleep are woken once, at the end.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use rust_tango::Link;
+    ///
+    /// let link = Link::builder().depth(2).mtu(64).build()?;
+    /// let (tx, mut rx) = (link.producer()?, link.consumer()?);
+    /// let payloads: [&[u8]; 3] = [b"one", b"two", b"three"];
+    ///
+    /// let mut published = tx.publish_batch(&payloads, 7, 0);
+    /// assert_eq!(published, 2); // the ring is full
+    /// drop(rx.poll_batch(2)?); // the consumer returns the credits
+    /// published += tx.publish_batch(&payloads[published..], 7, 0);
+    /// assert_eq!(published, 3);
+    /// # Ok::<(), rust_tango::LinkError>(())
+    /// ```
     #[must_use = "fewer may have been published than were given"]
     pub fn publish_batch(&self, payloads: &[&[u8]], sig: u64, ctl: u16) -> usize {
         self.publish_batch_at(payloads, sig, ctl, 0)
     }
 
-    /// [`Producer::publish_batch`] with one timestamp for the whole batch.
+    /// [`Producer::publish_batch`] with the timestamp `ts` for the whole batch.
+    ///
+    /// # Examples
+    ///
+    /// See [`Producer::publish_batch`].
     #[must_use = "fewer may have been published than were given"]
     pub fn publish_batch_at(&self, payloads: &[&[u8]], sig: u64, ctl: u16, ts: u32) -> usize {
         let mut count = 0;
@@ -324,24 +366,28 @@ impl Producer<'_> {
             }
             count += put;
         }
-        self.wake_sleepers();
+        self.wake_waiters();
         count
     }
 
-    /// Publishes as many payloads from the start of `payloads` as have room and fit their slots, at most
-    /// [`BATCH`]. First all are written, then all are committed, in order: a reader that waits for the first does not
-    /// take each line away while the next is being written (`bench/`: rows of batches). Returns how many.
+    /// Publishes payloads from the start of `payloads`, as many as have credits and fit their slots,
+    /// [`BATCH`] at most. Returns how many.
+    ///
+    /// First it writes all of them, and then it commits all, in order. So a reader that waits for the first
+    /// does not take each line away while the next one is written (`bench/`: rows of batches).
     #[inline]
     fn put_several(&self, payloads: &[&[u8]], sig: u64, ctl: u16, ts: u32) -> usize {
         let first = self.next.get();
         let most = payloads.len().min(BATCH) as u64;
-        // Only here, before anything is written: credits are counted up to what is committed, and a consumer that joins
-        // meanwhile must not find the floor behind that. Retires for all of them at once: of a batch in two parts, the
-        // reader would take the lines of the second away while they are written.
+        // Make room only here, before anything is written. A refresh raises the floor up to the next
+        // number, and a consumer that joins must not find a floor that is after what is committed. And make
+        // room for all of them at once. If a batch were written in two parts, the reader would take the
+        // lines of the second part away while they are written.
         if seq::is_before(self.limit.get(), first.wrapping_add(most)) {
             let small =
                 || payloads.iter().take(BATCH).take_while(|payload| payload.len() <= self.in_slot).count();
-            // Not more than will be overwritten; in a large ring, as many are retired ahead anyway.
+            // Do not retire more than will be overwritten. A large ring retires at least as many ahead
+            // anyway.
             let count = if self.retire_ahead < most { small() as u64 } else { most };
             if self.make_room(first, None, count).is_err() {
                 return 0;
@@ -378,40 +424,42 @@ impl Producer<'_> {
         count as usize
     }
 
-    /// Writes payloads from the start of `payloads`, for `first` and those behind it, as long as they have 64 bytes: the
-    /// most frequent size by far, so in a loop of their own, which needs no calls. The first is known to fit its slot, so
-    /// these do. Returns how many.
+    /// Writes payloads from the start of `payloads`, for `first` and the fragments after it, as long as
+    /// they have 64 bytes. Returns how many. This is by far the most frequent size, so it has a loop of its
+    /// own, without calls. The caller knows that the first payload fits its slot, so each of these does.
     #[inline]
     fn write_blocks(&self, first: u64, payloads: &[&[u8]], sig: u64, ctl: u16, ts: u32) -> usize {
-        // A copy, which stays in registers.
+        // A copy, because a copy stays in registers.
         let ring = self.parts.ring;
         for (at, payload) in payloads.iter().enumerate() {
             let Ok(block) = <&[u8; 64]>::try_from(*payload) else { return at };
             let n = first.wrapping_add(at as u64);
             let line = ring.line(n);
             let fits = line.write_payload(Content::Block(words::Block::load(block)));
-            debug_assert!(fits, "as the first");
+            debug_assert!(fits, "it has the size of the first, which fits");
             line.write_metadata(&FragmentMetadata::in_slot(n, 64, sig, ctl, ts));
         }
         payloads.len()
     }
 }
 
-/// Room for fragments.
+/// Making room for fragments.
 impl Producer<'_> {
-    /// Makes sure that fragment `n` has a credit, and that what it overwrites is retired: the fragment whose line it
-    /// takes, and all up to `victim`; and the same for the `count` that begin there, as far as there is credit.
+    /// Makes sure that fragment `n` has a credit, and that what it overwrites is retired: the previous
+    /// fragment of its line, and every fragment up to `victim`. Does the same for `count` fragments from
+    /// `n` on, as far as there are credits.
     #[inline(never)]
     fn make_room(&self, n: u64, victim: Option<u64>, count: u64) -> Result<(), TangoError> {
         if !self.backpressure.credits().allow(n, victim) {
             self.await_credit(n, victim)?;
         }
         let (depth, credits) = (self.parts.ring.depth(), self.backpressure.credits());
-        // A batch that overwrites much of a small ring is cut into pieces: observers should find something.
+        // A batch that overwrites much of a small ring is cut into pieces, so that observers find
+        // something.
         let most = (depth / BATCH_PART).max(1);
         let count = count.min(credits.limit().wrapping_sub(n)).min(most);
         let by_line = n.wrapping_sub(depth).wrapping_add(1);
-        // The lines of the next few at once, but nothing that a consumer may still want.
+        // Retire for the next few fragments at once, but nothing that a consumer may still need.
         let ahead = by_line.wrapping_add(self.retire_ahead.max(count - 1));
         let mut dead = seq::earlier(ahead, credits.floor());
         if let Some(victim) = victim {
@@ -425,7 +473,7 @@ impl Producer<'_> {
         Ok(())
     }
 
-    /// Fragments before the limit have a credit, and their lines are free.
+    /// Sets the limit: every fragment before it has a credit, and its line is free.
     pub(super) fn set_limit(&self) {
         let by_lines = self.oldest.get().wrapping_add(self.parts.ring.depth());
         self.limit.set(seq::earlier(self.backpressure.credits().limit(), by_lines));
@@ -435,12 +483,10 @@ impl Producer<'_> {
     fn await_credit(&self, n: u64, victim: Option<u64>) -> Result<(), TangoError> {
         let obtained = self.backpressure.obtain(n, victim, &self.claim);
         self.set_limit();
-        self.heed_hints();
+        self.apply_hints();
         obtained.map_err(|Refused { held_by, is_new }| {
             if is_new {
-                if let Some(metrics) =
-                    self.followers.as_ref().and_then(|followers| followers.metrics.as_ref())
-                {
+                if let Some(metrics) = self.reports.as_ref().and_then(|reports| reports.metrics.as_ref()) {
                     metrics.event();
                 }
             }
@@ -448,26 +494,26 @@ impl Producer<'_> {
         })
     }
 
-    /// Whether a payload of `size` bytes could be published now. Reads the consumers' progress.
+    /// Reads the consumers' progress. Returns whether a payload of `size` bytes could be published now.
     #[cfg(feature = "std")]
     pub(super) fn has_credit(&self, size: usize) -> bool {
         let n = self.next.get();
         let (_, victim) = self.place(n, size);
         let allowed = self.backpressure.has_credit(n, victim);
         self.set_limit();
-        self.heed_hints();
+        self.apply_hints();
         allowed
     }
 
-    /// No longer counts consumers whose death is proven.
+    /// Stops counting consumers that are proven dead.
     pub(super) fn reap_dead(&self) {
         if self.backpressure.reap_dead(&self.claim) {
-            self.heed_hints();
+            self.apply_hints();
         }
     }
 
-    /// The consumers have changed, or their hints.
-    pub(super) fn heed_hints(&self) {
+    /// Acts on the hints of the consumers, after consumers or their hints have changed.
+    pub(super) fn apply_hints(&self) {
         let credits = self.backpressure.credits();
         let hints = ConsumerHints::of(credits.hints(), credits.counted());
         self.lines_ahead.choose(&hints);
@@ -479,32 +525,106 @@ impl Producer<'_> {
     }
 }
 
-/// Questions and settings.
+/// State and settings.
 impl<'a> Producer<'a> {
-    /// The sequence number that is published next.
+    /// The sequence number of the next fragment.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use rust_tango::Link;
+    ///
+    /// let link = Link::builder().depth(8).mtu(64).build()?;
+    /// let tx = link.producer()?;
+    /// let next = tx.next_seq();
+    /// assert_eq!(tx.publish(b"one", 0, 0, 0)?.seq, next);
+    /// assert_eq!(tx.next_seq(), next.wrapping_add(1)); // numbers wrap around
+    /// # Ok::<(), rust_tango::LinkError>(())
+    /// ```
     pub fn next_seq(&self) -> u64 {
         self.next.get()
     }
 
     /// The largest payload of one fragment, in bytes.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use rust_tango::{Link, TangoError};
+    ///
+    /// let link = Link::builder().depth(8).mtu(64).build()?;
+    /// let tx = link.producer()?;
+    /// assert_eq!(tx.mtu(), 64);
+    /// assert_eq!(tx.send(&[0; 65]), Err(TangoError::TooLarge { size: 65, max: 64 }));
+    /// # Ok::<(), rust_tango::LinkError>(())
+    /// ```
     pub fn mtu(&self) -> usize {
         self.parts.mtu
     }
 
-    /// How many reliable consumers are attached and live at this moment; asks about each (in shared memory a system
-    /// call). Others may come and go meanwhile.
+    /// How many reliable and evictable consumers are attached and alive now.
+    ///
+    /// Consumers can attach and leave at any time, so the answer may be out of date when it arrives. The
+    /// call checks each consumer, which takes a system call for each in shared memory.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use rust_tango::Link;
+    ///
+    /// let link = Link::builder().depth(8).mtu(64).consumers(2).build()?;
+    /// let (tx, rx) = (link.producer()?, link.consumer()?);
+    /// let _observer = link.observer()?; // does not count
+    /// assert_eq!(tx.consumers(), 1);
+    /// drop(rx);
+    /// assert_eq!(tx.consumers(), 0);
+    /// # Ok::<(), rust_tango::LinkError>(())
+    /// ```
     pub fn consumers(&self) -> usize {
         self.reap_dead();
         self.backpressure.credits().attached().count()
     }
 
-    /// The slot of the reliable consumer that held the producer back when it last ran out of credits.
+    /// The slot of the consumer that held the producer back when it last read the consumers' progress.
+    /// `None` if no consumer did.
+    ///
+    /// The consumer may have moved on since then, so the answer may be out of date.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use rust_tango::Link;
+    ///
+    /// let link = Link::builder().depth(2).mtu(64).build()?;
+    /// let (tx, _slow) = (link.producer()?, link.consumer()?);
+    /// while tx.publish(b"tick", 0, 0, 0).is_ok() {}
+    /// assert_eq!(tx.held_by(), Some(0));
+    /// # Ok::<(), rust_tango::LinkError>(())
+    /// ```
     pub fn held_by(&self) -> Option<usize> {
         self.backpressure.credits().held_by()
     }
 
-    /// Whether every reliable consumer that is attached has finished with all that was published. Where one has not,
-    /// asks whether they live (as [`Producer::consumers`]).
+    /// Whether every attached reliable or evictable consumer has finished with everything that was
+    /// published. True if there is none. Observers do not count.
+    ///
+    /// If a consumer has not finished, the call checks whether the consumers live, as
+    /// [`Producer::consumers`] does. A consumer may attach at any time, so the answer may be out of date
+    /// when it arrives.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use rust_tango::Link;
+    ///
+    /// let link = Link::builder().depth(8).mtu(64).build()?;
+    /// let (tx, mut rx) = (link.producer()?, link.consumer()?);
+    /// tx.send(b"tick")?;
+    /// assert!(!tx.is_drained());
+    /// drop(rx.poll()?);
+    /// assert!(tx.is_drained());
+    /// # Ok::<(), rust_tango::LinkError>(())
+    /// ```
     pub fn is_drained(&self) -> bool {
         self.seems_drained() || {
             self.reap_dead();
@@ -512,59 +632,87 @@ impl<'a> Producer<'a> {
         }
     }
 
-    /// [`Self::is_drained`], but consumers that have died may count.
+    /// [`Self::is_drained`], except that dead consumers may still count.
     pub(super) fn seems_drained(&self) -> bool {
         self.backpressure.credits().attached().all(|(_, next)| !seq::is_before(next, self.next.get()))
     }
 
-    /// Counts into `metrics` from now on: fragments published, and those that had to wait for credits.
+    /// Counts into `metrics` from now on: fragments published, and fragments that had to wait for credits.
     ///
     /// # Panics
+    ///
     /// If another producer counts into these metrics.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use rust_tango::{Link, Metrics};
+    ///
+    /// let metrics = Metrics::new();
+    /// let link = Link::builder().depth(8).mtu(64).build()?;
+    /// let tx = link.producer()?.with_metrics(&metrics);
+    /// tx.send(b"counted")?;
+    /// assert_eq!(metrics.snapshot().published, 1);
+    /// # Ok::<(), rust_tango::LinkError>(())
+    /// ```
     #[must_use]
     pub fn with_metrics(mut self, metrics: &'a Metrics) -> Self {
         let counter = metrics.producer().expect("another producer counts into these Metrics");
-        self.followers.get_or_insert_default().metrics = Some(counter);
+        self.reports.get_or_insert_default().metrics = Some(counter);
         self
     }
 
-    /// Shows `now`, of a clock and in a unit that readers know, as the producer's heartbeat
-    /// (`LinkStatus::heartbeat`). It is for people to look at: nothing is decided by it.
+    /// Stores `now` as the producer's heartbeat, for people and monitoring ([`LinkStatus::heartbeat`]).
+    /// Choose a clock and a unit that they know. The library decides nothing by it.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use rust_tango::Link;
+    ///
+    /// let link = Link::builder().depth(8).mtu(64).build()?;
+    /// let tx = link.producer()?;
+    /// tx.beat(1_700_000_000); // seconds since 1970, for example
+    /// assert_eq!(link.status().heartbeat, 1_700_000_000);
+    /// # Ok::<(), rust_tango::LinkError>(())
+    /// ```
+    ///
+    /// [`LinkStatus::heartbeat`]: crate::LinkStatus::heartbeat
     pub fn beat(&self, now: u64) {
         self.parts.head.lifecycle.cnc.beat(now);
     }
 
-    /// Keeps these words of the borrowed API at the producer's place from now on.
-    pub(crate) fn followed_by(mut self, fseq: &'a AtomicU64, fctl: Option<&'a AtomicU64>) -> Self {
-        self.followers = Some(Followers { fseq: Some(fseq), fctl, metrics: None });
+    /// From now on, keeps these words of the borrowed API up to date with each publish.
+    pub(crate) fn reporting_to(mut self, fseq: &'a AtomicU64, fctl: Option<&'a AtomicU64>) -> Self {
+        self.reports = Some(Reports { fseq: Some(fseq), fctl, metrics: None });
         let next = self.next.get();
         self.advance(next.wrapping_sub(1), 0);
         self
     }
 
-    /// Everything before this may be overwritten.
+    /// Every fragment before this one may be overwritten.
     pub(crate) fn oldest(&self) -> u64 {
         self.oldest.get()
     }
 }
 
-/// Stores the number that is published next where `Fseq::current` loads it.
+/// Stores the number of the next fragment into the word that `Fseq::current` loads.
 #[inline]
 pub(crate) fn store_published(word: &AtomicU64, next: u64) {
     // Pairs with the Acquire load in `Fseq::current`.
     word.store(next, ordering("fseq.set", Release));
 }
 
-/// For models.
+/// Only for models.
 #[cfg(all(loom, test))]
 impl Producer<'_> {
-    /// Retires so many fragments more than needed: the rings of models are too small for any.
+    /// Retires this many fragments more than needed. The rings of models are too small for any.
     pub(crate) fn retiring_ahead(mut self, fragments: u64) -> Self {
         self.retire_ahead = fragments;
         self
     }
 
-    /// Mirrors to the consumer in slot 0 privately from now on, or to all alike.
+    /// From now on, mirrors into the private hot slot of slot 0 first, or only into the shared one.
     pub(crate) fn mirrors_privately(&self, privately: bool) {
         use crate::timing::writing::Mirror;
         let mirror = if privately { Mirror::PrivateFirst(0) } else { Mirror::Shared };
@@ -577,12 +725,13 @@ impl Drop for Producer<'_> {
         if !self.claim.is_of_this_process() {
             return;
         }
-        // A panic may have come between two fragments that belong together: readers should know.
+        // A panic may have come between two fragments that belong together. Readers should know.
         #[cfg(feature = "std")]
         let panics = std::thread::panicking();
         #[cfg(not(feature = "std"))]
         let panics = false;
-        // A reader that sees the end sees what came before: `Cnc` orders it, `Parts::ending` asks.
+        // A reader that finds the end also finds what was published before: `Cnc` orders it, and
+        // `Parts::ending` checks it.
         self.parts.head.lifecycle.cnc.set_state(if panics { CncState::Fail } else { CncState::Halt });
         self.parts.head.eventcount.notify();
     }

@@ -1,4 +1,4 @@
-//! Producers heed the hints of their consumers.
+//! Producers act on the hints of their consumers.
 
 use alloc::boxed::Box;
 use std::vec;
@@ -24,9 +24,10 @@ impl ProducerClaim for FirstIsDead {
     }
 }
 
-/// Hints of a consumer that has died are forgotten as soon as its death is known, and not when something else changes.
+/// The producer drops the hints of a dead consumer as soon as it knows of the death, and not only when
+/// other hints change.
 #[test]
-fn nothing_is_mirrored_for_the_dead() {
+fn nothing_is_mirrored_for_a_dead_consumer() {
     let (ring, slots) = (MCache::<64>::boxed(), [ConsumerSlot::new(), ConsumerSlot::new()]);
     let parts = Parts {
         ring: ring.ring(),
@@ -54,11 +55,11 @@ fn nothing_is_mirrored_for_the_dead() {
 }
 
 #[test]
-fn the_producer_touches_lines_that_no_single_consumer_cleans() {
+fn the_producer_touches_lines_unless_a_single_consumer_cleans_them() {
     let link = Link::builder().depth(64).mtu(64).consumers(2).build().unwrap();
     let mut tx = link.producer().unwrap();
-    tx.lines_ahead.evicting_pays(true); // whatever the processor
-    tx.heed_hints();
+    tx.lines_ahead.evicting_pays(true); // on any processor
+    tx.apply_hints();
     let state = |tx: &Producer<'_>| {
         let lines = tx.lines_ahead.after(0, || 1 << 20);
         (lines, tx.parts.head.credit.single_consumer.load(Relaxed) != 0)

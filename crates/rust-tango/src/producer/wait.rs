@@ -1,4 +1,4 @@
-//! Calls of the producer that wait: for credits, for consumers, for the end of all reading.
+//! Calls of the producer that wait: for credits, for consumers, until the link is drained.
 
 use super::publish::Producer;
 use crate::error::TangoError;
@@ -10,14 +10,27 @@ use crate::waiting::wait::{Due, Wait, Waiting};
 use core::time::Duration;
 
 impl Producer<'_> {
-    /// Publishes a payload; where credits are missing, waits until they are back.
+    /// Publishes a payload. Waits while there is no credit, as [`Producer::with_wait`] says.
     ///
-    /// **Deadlock:** it waits for ever if this thread itself holds a fragment of the same link, or
-    /// otherwise keeps a consumer from going on.
+    /// `sig`, `ctl` and `ts` travel with the payload unchanged: see the table on [`FragmentMetadata`].
+    /// Returns the metadata of the fragment, with its sequence number.
     ///
     /// # Errors
-    /// [`TangoError::TooLarge`] over the MTU; [`TangoError::Closed`] if credits are missing and the link
-    /// is stopped. In both cases nothing was published.
+    ///
+    /// - [`TangoError::TooLarge`]: the payload is longer than [`Producer::mtu`].
+    /// - [`TangoError::Closed`]: there is no credit, and the link was stopped.
+    ///
+    /// In both cases nothing was published.
+    ///
+    /// # Deadlocks
+    ///
+    /// It waits forever if this thread holds a [`Fragment`](crate::Fragment) or [`Batch`](crate::Batch) of
+    /// the same link, or is the thread that should read it. Two links whose producers wait for each other's
+    /// consumers also deadlock.
+    ///
+    /// # Examples
+    ///
+    /// See [`Producer::send`].
     #[inline]
     pub fn publish_blocking(
         &self,
@@ -32,21 +45,54 @@ impl Producer<'_> {
         }
     }
 
-    /// Publishes a payload for readers that need no metadata: `sig`, `ctl` and `ts` are 0. Waits for
-    /// credits like [`Producer::publish_blocking`].
+    /// Publishes a payload with `sig`, `ctl` and `ts` 0. Waits for credits like
+    /// [`Producer::publish_blocking`].
     ///
     /// # Errors
-    /// As [`Producer::publish_blocking`].
+    ///
+    /// See [`Producer::publish_blocking`].
+    ///
+    /// # Deadlocks
+    ///
+    /// See [`Producer::publish_blocking`].
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use rust_tango::{Link, TangoError};
+    ///
+    /// let link = Link::builder().depth(8).mtu(64).build()?;
+    /// let (tx, mut rx) = (link.producer()?, link.consumer()?);
+    ///
+    /// let reader = std::thread::spawn(move || -> Result<usize, TangoError> {
+    ///     let mut count = 0;
+    ///     // A producer that dies is an error. `None`: the link is closed and drained.
+    ///     while let Some(fragment) = rx.wait()? {
+    ///         count += fragment.payload.len();
+    ///     }
+    ///     Ok(count)
+    /// });
+    /// for n in 0..100_u64 {
+    ///     tx.send(&n.to_ne_bytes())?; // waits for the reader when the ring is full
+    /// }
+    /// drop(tx); // closes the link
+    /// assert_eq!(reader.join().unwrap()?, 800);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     #[inline]
     pub fn send(&self, payload: &[u8]) -> Result<(), TangoError> {
         self.publish_blocking(payload, 0, 0, 0).map(|_| ())
     }
 
-    /// [`Producer::publish_blocking`] that waits for no longer than `timeout`, or a little more.
+    /// [`Producer::publish_blocking`] that waits for `timeout` at most, or a little longer.
     ///
     /// # Errors
-    /// [`TangoError::NoCredits`] if there are none when the time is up, with the slot of the consumer that holds the
-    /// producer back; otherwise as [`Producer::publish_blocking`]. In each case nothing was published.
+    ///
+    /// - [`TangoError::NoCredits`]: there was no credit until the time was up. It names the slot of the
+    ///   consumer that holds the producer back.
+    /// - For the others see [`Producer::publish_blocking`].
+    ///
+    /// In each case nothing was published.
     ///
     /// # Examples
     ///
@@ -90,7 +136,8 @@ impl Producer<'_> {
         self.publish_until_over(payload, sig, ctl, ts, Waiting::new(self.wait))
     }
 
-    /// Tries again and again; `NoCredits` when the wait is over.
+    /// Tries again until the payload is published or the wait is over. Returns `NoCredits` in the second
+    /// case.
     #[cold]
     fn publish_until_over(
         &self,
@@ -116,7 +163,7 @@ impl Producer<'_> {
         }
     }
 
-    /// Sleeps until the consumer that holds the producer back gives something up; at most for a slice.
+    /// Sleeps until the consumer that holds the producer back returns credits, and for a slice at most.
     #[cfg(feature = "std")]
     fn sleep_for_credit(&self, size: usize, waiting: &mut Waiting) {
         let credits = self.backpressure.credits();
@@ -124,7 +171,7 @@ impl Producer<'_> {
         let slept = held_by.and_then(|slot| credits.eventcount(slot)).is_some_and(|consumer| {
             let longest = self.backpressure.patience_left(self.next.get()).unwrap_or(eventcount::SLICE);
             self.parts.head.eventcount.sleep_on(consumer, longest.min(waiting.longest_sleep()), || {
-                // Another consumer may be the last now.
+                // Another consumer may be the slowest now.
                 self.has_credit(size) || credits.held_by() != held_by || self.parts.is_stopped()
             })
         });
@@ -134,16 +181,46 @@ impl Producer<'_> {
         }
     }
 
-    /// How blocking calls wait from now on.
+    /// Sets how blocking calls wait: see [`Wait`].
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use rust_tango::{Link, Wait};
+    ///
+    /// let link = Link::builder().depth(8).mtu(64).build()?;
+    /// let tx = link.producer()?.with_wait(Wait::Spin);
+    /// tx.send(b"never sleeps")?;
+    /// # Ok::<(), rust_tango::LinkError>(())
+    /// ```
     #[must_use]
     pub fn with_wait(mut self, wait: Wait) -> Self {
         self.wait = wait;
         self
     }
 
-    /// How long an evictable consumer ([`Link::evictable_consumer`]) may hold publishing up before it is evicted.
-    /// Default: one second. The time counts from the first call that had no credit because of it, and begins anew
-    /// with each fragment that is published. It ends only inside a call: the caller has to try again, or to block.
+    /// Sets how long an evictable consumer ([`Link::evictable_consumer`]) may hold the producer back before
+    /// it is evicted. Default: one second.
+    ///
+    /// The time counts from the first call that had no credit because of this consumer. It starts again
+    /// with each fragment that is published. A consumer is evicted only inside a call that publishes: the
+    /// caller has to try again, or to block.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use rust_tango::{Link, Start, TangoError};
+    ///
+    /// let link = Link::builder().depth(2).mtu(64).build()?;
+    /// let tx = link.producer()?.with_patience(Duration::from_millis(5));
+    /// let mut slow = link.evictable_consumer(Start::Next)?;
+    /// for n in 0..3_u64 {
+    ///     tx.send(&n.to_ne_bytes())?; // the third waits for 5 ms, and then evicts the consumer
+    /// }
+    /// assert!(matches!(slow.poll(), Err(TangoError::Evicted { .. })));
+    /// # Ok::<(), rust_tango::LinkError>(())
+    /// ```
     ///
     /// [`Link::evictable_consumer`]: crate::Link::evictable_consumer
     #[cfg(feature = "std")]
@@ -153,8 +230,34 @@ impl Producer<'_> {
         self
     }
 
-    /// Waits until at least `consumers` reliable consumers are attached and live, so that early fragments are not
-    /// lost to them. False if the link was stopped, or `timeout` has passed, before that.
+    /// Waits until at least `consumers` reliable consumers are attached and alive, so that they lose no
+    /// early fragments. Evictable consumers count, observers do not. `None` waits without a limit.
+    ///
+    /// False: the link was stopped, or `timeout` has passed, before that. A consumer may leave at any time,
+    /// so the answer may be out of date when it arrives.
+    ///
+    /// # Deadlocks
+    ///
+    /// It waits forever, without a `timeout`, if this thread is the one that should attach the consumers.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use rust_tango::Link;
+    ///
+    /// let link = Link::builder().depth(8).mtu(64).build()?;
+    /// let tx = link.producer()?;
+    /// let reader = std::thread::spawn({
+    ///     let link = link.clone();
+    ///     move || link.consumer().map(drop)
+    /// });
+    /// if !tx.wait_for_consumers(1, Some(Duration::from_millis(100))) {
+    ///     println!("no consumer has come"); // or it has left again
+    /// }
+    /// reader.join().unwrap()?;
+    /// # Ok::<(), rust_tango::LinkError>(())
+    /// ```
     #[cfg(feature = "std")]
     pub fn wait_for_consumers(&self, consumers: usize, timeout: Option<Duration>) -> bool {
         self.wait_until(timeout, || {
@@ -162,10 +265,28 @@ impl Producer<'_> {
         })
     }
 
-    /// Waits until [`Producer::is_drained`]. False if the link was stopped, or `timeout` has passed,
-    /// before that.
+    /// Waits until [`Producer::is_drained`]. `None` waits without a limit.
     ///
-    /// **Deadlock:** as [`Producer::publish_blocking`].
+    /// False: the link was stopped, or `timeout` has passed, before that.
+    ///
+    /// # Deadlocks
+    ///
+    /// See [`Producer::publish_blocking`].
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use rust_tango::Link;
+    ///
+    /// let link = Link::builder().depth(8).mtu(64).build()?;
+    /// let (tx, mut rx) = (link.producer()?, link.consumer()?);
+    /// let reader = std::thread::spawn(move || rx.for_each(|_, payload| println!("{payload:?}")));
+    /// tx.send(b"the last one")?;
+    /// assert!(tx.wait_until_drained(None));
+    /// drop(tx); // closes the link, so that the reader ends
+    /// reader.join().unwrap()?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     #[cfg(feature = "std")]
     pub fn wait_until_drained(&self, timeout: Option<Duration>) -> bool {
         self.wait_until(timeout, || self.seems_drained()) || self.is_drained()

@@ -1,49 +1,55 @@
-//! In what state a single consumer leaves the cache lines that it has read: it writes them back to memory, or evicts
-//! them from the caches, so that the producer gets them sooner. That would cost the producer more. See
-//! [`processor`](super::processor) for where it pays.
+//! [`Cleaning`]: in what state a single consumer leaves the cache lines that it has read.
+//!
+//! To *clean* a line is to write it back to memory, or to evict it from the caches. The producer then gets
+//! the line sooner when it comes to it again. The consumer does this because it would cost the producer
+//! more. [`processor`](super::processor) says where it pays.
 
-/// A stream is cleaned so many fragments at a time, or an eighth of the ring; and what is left of it when its reader has
-/// waited for some time, if it is more than `AFTER_WAIT`: a reader of one at a time would only wait longer for the next.
+/// In a stream, this many fragments are cleaned at a time, or an eighth of the ring if that is less.
 pub(super) const STEP: u64 = 16;
+/// When the reader has waited for some time, it also cleans what is left, if that is more than this many
+/// fragments. A reader of one fragment at a time would only be late for the next one.
 const AFTER_WAIT: u64 = 4;
-/// No more than this at once. Larger than most batches.
-const MOST: u64 = 256;
-/// From one look at how far the producer is to the next: threads move, and virtual machines are moved.
+/// At most this many fragments are cleaned at once. Larger than most batches.
+const MAX_AT_ONCE: u64 = 256;
+/// How many fragments after one measurement whether the producer is near comes the next. Threads move to
+/// other cores, and virtual machines to other hosts.
 const MEASURE_EVERY: u64 = 1024;
 
-/// What the consumer knows of its producer, from the words that this writes.
+/// What the consumer reads of the producer's words.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct ProducerSignals {
-    /// How often it had no credit.
+    /// How many fragments had to wait for credits.
     pub(crate) stalls: u64,
-    /// It has one consumer, and leaves the cleaning to that one.
+    /// The producer has exactly one consumer, and leaves the cleaning to it.
     pub(crate) single_consumer: bool,
 }
 
-/// Lines that have been read, to be cleaned.
+/// Lines that were read and are to be cleaned.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Clean {
     /// The first fragment.
     pub(crate) first: u64,
     /// How many fragments.
     pub(crate) count: u64,
-    /// By writing back; otherwise by evicting.
+    /// True: write the lines back. False: evict them.
     pub(crate) write_back: bool,
 }
 
-/// The cleaning of one reader.
+/// Decides what one reader cleans.
 #[derive(Debug)]
 pub(super) struct Cleaning {
     may_evict: bool,
     may_write_back: bool,
     is_on: bool,
-    /// The producer is near, so lines are written back, as was found at fragment `measured_at`.
+    /// Lines are written back, because the producer was near when that was measured, at fragment
+    /// `measured_at`.
     is_near: bool,
     measured_at: u64,
-    /// How often the producer had had no credit when that was last looked at; and whether it had had none meanwhile.
+    /// The producer's count of stalls when it was last read.
     stalls: u64,
+    /// The count had risen then.
     had_to_wait: bool,
-    /// What is before this has been cleaned, or will not be.
+    /// Every line before this one was cleaned, or will not be.
     done: u64,
 }
 
@@ -65,14 +71,16 @@ impl Cleaning {
         self.is_near
     }
 
-    /// Whether the producer had no credit lately.
+    /// Whether the producer had to wait for credits lately.
     pub(super) fn producer_had_to_wait(&self) -> bool {
         self.had_to_wait
     }
 
-    /// Decides anew in front of fragment `next`. Returns whether the producer should know that lines are evicted, if that
-    /// was measured just now. It evicts nothing if the producer has to wait: that wait would be longer, and what leaves
-    /// the caches might be in use again.
+    /// Decides again, before fragment `next`. Returns whether the producer should know that lines are
+    /// evicted, if that was measured just now.
+    ///
+    /// The reader evicts nothing while the producer has to wait for credits: the wait would be longer, and
+    /// the lines might be in use again.
     pub(super) fn review(
         &mut self,
         next: u64,
@@ -97,12 +105,12 @@ impl Cleaning {
         evicts
     }
 
-    /// What is to be cleaned in front of fragment `next`. It counts as done.
+    /// The lines to clean before fragment `next`. They count as done.
     pub(super) fn take(&mut self, next: u64) -> Option<Clean> {
         let count = next.wrapping_sub(self.done);
         let first = core::mem::replace(&mut self.done, next);
-        // Not what was skipped, or read while others had to be considered.
-        let is_due = self.is_on && count != 0 && count <= MOST;
+        // Not lines that were skipped, or read while there were other consumers.
+        let is_due = self.is_on && count != 0 && count <= MAX_AT_ONCE;
         is_due.then_some(Clean { first, count, write_back: self.is_near })
     }
 
@@ -111,7 +119,7 @@ impl Cleaning {
         if next.wrapping_sub(self.done) > AFTER_WAIT { self.take(next) } else { None }
     }
 
-    /// What is before `next` is not cleaned.
+    /// Lines before `next` are not cleaned.
     pub(super) fn skip(&mut self, next: u64) {
         self.done = next;
     }
@@ -135,30 +143,30 @@ mod tests {
     fn a_consumer_that_the_producer_waits_for_evicts_nothing() {
         let mut cleaning = Cleaning::new(0, true, false);
         assert_eq!(review(&mut cleaning, 8, 0, false, false), None);
-        assert_eq!(cleaning.take(8), None, "the producer has not said that this is the only one");
+        assert_eq!(cleaning.take(8), None, "the producer does not have a single consumer yet");
         assert_eq!(
             review(&mut cleaning, 8, 0, true, false),
             Some(true),
-            "so that the producer prefetches them"
+            "the producer should prefetch the lines"
         );
         assert_eq!(cleaning.take(16), Some(Clean { first: 8, count: 8, write_back: false }));
         assert_eq!(review(&mut cleaning, 16, 1, true, false), None);
         assert_eq!(cleaning.take(24), None, "the producer had to wait");
         review(&mut cleaning, 24, 1, true, false);
         assert_eq!(cleaning.take(32), Some(Clean { first: 24, count: 8, write_back: false }));
-        assert_eq!(cleaning.take(32 + MOST + 1), None, "most of it was skipped");
-        assert_eq!(cleaning.take_after_wait(32 + MOST + 1 + AFTER_WAIT), None);
+        assert_eq!(cleaning.take(32 + MAX_AT_ONCE + 1), None, "most of it was skipped");
+        assert_eq!(cleaning.take_after_wait(32 + MAX_AT_ONCE + 1 + AFTER_WAIT), None);
     }
 
     #[test]
-    fn a_consumer_near_its_producer_writes_back_also_if_that_waits() {
+    fn a_consumer_near_its_producer_writes_back_also_while_the_producer_waits() {
         let mut cleaning = Cleaning::new(0, true, true);
         assert_eq!(review(&mut cleaning, 0, 5, true, true), Some(false), "it does not evict");
         assert!(cleaning.producer_had_to_wait());
         assert_eq!(cleaning.take(8), Some(Clean { first: 0, count: 8, write_back: true }));
         review(&mut cleaning, 8, 5, false, true);
-        assert_eq!(cleaning.take(16), None, "beside others");
-        assert!(!cleaning.producer_is_near(), "and it is measured anew");
+        assert_eq!(cleaning.take(16), None, "there are other consumers");
+        assert!(!cleaning.producer_is_near(), "it has to be measured again");
         assert_eq!(review(&mut cleaning, 16, 5, true, false), Some(true));
     }
 }

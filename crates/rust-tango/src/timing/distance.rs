@@ -1,58 +1,66 @@
-//! How far a reader stays behind the producer.
+//! [`Distance`]: how far a reader stays behind the producer.
 //!
-//! Both sides want the same lines. A reader on the producer's heels takes each line away while it is being written. So in
-//! a long run, as long as fragments come fast, the reader now and then waits until the producer is some way ahead.
+//! Both sides want the same cache lines. A reader that is close behind the producer takes each line away
+//! while the producer writes it. So in a long run, while fragments come fast, the reader sometimes waits
+//! until the producer is some way ahead.
 //!
-//! It keeps half as many fragments behind as it has read in this run, up to `MOST`. It looks every `STEP` fragments, and
-//! waits for no more than `PAUSE` spins, one or two microseconds (`bench/`: workloads `throughput` and `working`). In small
-//! rings, it keeps up to a quarter of the ring, looks that often, and does so only if the producer is near.
+//! - The reader stays half as many fragments behind as the run has so far, and at most `MAX_DISTANCE`.
+//! - It checks its distance every `STEP` fragments.
+//! - It waits for at most `PAUSE` spins, which take one or two microseconds (`bench/`: workloads
+//!   `throughput` and `working`).
+//! - In a small ring, the largest distance and the step are a quarter of the ring, and the reader keeps a
+//!   distance only if the producer is near.
 //!
-//! While a run goes on and the pause is too short, it is doubled, up to `PAUSE_MOST` (ten microseconds here). That is for
-//! cores that are far from each other: there, fragments take so long where both sides are at the same one that no more
-//! than ten of them come in a short pause, and the two never come apart. Where the producer is slow because it has other
-//! things to do, a reader soon finds nothing, and there is no run.
+//! If the pause is too short while a run continues, it is doubled, up to `MAX_PAUSE` (ten microseconds on
+//! the machine where it was measured). This is for cores that are far from each other. There, a fragment takes
+//! so long while both sides use the same line that at most ten fragments come in a short pause, and the two
+//! sides never separate. If the producer is slow because it does other work, the reader soon finds nothing,
+//! and the run ends.
 
 use crate::sync::spin_loop;
 
-const MOST: u64 = 256;
-/// Where payloads may be larger than slots: they should not leave the caches in between.
-const MOST_OF_LARGE: u64 = 64;
+const MAX_DISTANCE: u64 = 256;
+/// The largest distance if payloads may be larger than slots: they should not leave the caches before they
+/// are read.
+const MAX_DISTANCE_OF_LARGE: u64 = 64;
 pub(super) const STEP: u64 = 64;
 const PAUSE: u64 = 48;
-const PAUSE_MOST: u64 = 384;
-/// A reader that has waited so many spins asks whether there is a stream to wait for: by what comes in `PROBE` spins, then
-/// in as many again, and so on.
-const PATIENCE: u64 = 6;
+const MAX_PAUSE: u64 = 384;
+/// After this many spins, the reader asks for the newest fragment. It asks again after `PROBE` more spins,
+/// then each time when the number of spins has doubled. It stops waiting if no fragment came between two
+/// questions.
+const SPINS_BEFORE_PROBE: u64 = 6;
 const PROBE: u64 = 12;
-/// Most spins after an empty poll that ends a run: half as many as the run had fragments. The producer gets ahead by more
-/// than one fragment, and the line is not pulled away from it at once. None after a single fragment, so an exchange of
-/// questions and answers does not wait (`bench/`: workloads `working`, `round-trip`).
-const PAUSE_AFTER_RUN: u64 = 8;
+/// The most spins after an empty poll that ends a run. The reader spins half as many times as the run had
+/// fragments. The producer gets ahead by more than one fragment, and the reader does not take the line away
+/// at once. After a single fragment the reader does not spin, so an exchange of requests and replies does
+/// not wait (`bench/`: workloads `working`, `round-trip`).
+const MAX_PAUSE_AFTER_RUN: u64 = 8;
 
 /// The distance of one reader.
 #[derive(Debug)]
 pub(super) struct Distance {
-    /// The ring is so small that a distance is kept only if the producer is near.
+    /// The ring is so small that the reader keeps a distance only if the producer is near.
     is_small: bool,
-    /// From one look at how far it is behind to the next: `STEP`, or less.
+    /// How many fragments after one check of the distance comes the next: `STEP`, or fewer.
     step: u64,
-    /// How far it stays behind, at most.
+    /// The largest distance, in fragments.
     most: u64,
-    /// How many spins it waits for that.
+    /// The most spins in one wait.
     pause: u64,
-    /// Where it last let the producer get ahead, or had to.
-    kept_at: u64,
+    /// The fragment before which the distance was last checked, or from which on it counts.
+    checked_at: u64,
 }
 
 impl Distance {
     pub(super) fn new(next: u64, depth: u64, payloads_fit_slots: bool) -> Self {
-        let most = if payloads_fit_slots { MOST } else { MOST_OF_LARGE };
+        let most = if payloads_fit_slots { MAX_DISTANCE } else { MAX_DISTANCE_OF_LARGE };
         Self {
             is_small: depth < 4 * STEP,
             step: STEP.min(depth / 4),
             most: most.min(depth / 4),
             pause: PAUSE,
-            kept_at: next,
+            checked_at: next,
         }
     }
 
@@ -60,43 +68,46 @@ impl Distance {
         self.is_small
     }
 
-    /// A run has ended in front of `next`: the producer is not ahead.
+    /// A run has ended before `next`: the producer is not ahead.
     pub(super) fn run_ended(&mut self, next: u64) {
-        self.kept_at = next;
+        self.checked_at = next;
         self.pause = (self.pause / 2).max(PAUSE);
     }
 
-    /// How often to spin after a run of so many fragments.
+    /// How often to spin after a run of `run` fragments.
     pub(super) fn spins_after(run: u64) -> u64 {
-        (run / 2).min(PAUSE_AFTER_RUN)
+        (run / 2).min(MAX_PAUSE_AFTER_RUN)
     }
 
-    /// The reader begins to count anew in front of `next`.
+    /// The reader polls the ring again, from `next` on.
     pub(super) fn restart(&mut self, next: u64) {
-        self.kept_at = next;
+        self.checked_at = next;
     }
 
-    /// Whether it is time to look how far the producer is. Notes the look.
+    /// Whether it is time to check the distance. Notes that it was checked.
     pub(super) fn is_due(&mut self, next: u64) -> bool {
-        let is_due = next.wrapping_sub(self.kept_at) >= self.step;
+        let is_due = next.wrapping_sub(self.checked_at) >= self.step;
         if is_due {
-            self.kept_at = next;
+            self.checked_at = next;
         }
         is_due
     }
 
-    /// Whether it lets the producer get ahead. Not if that had no credits: then it is as far ahead as it may be.
-    pub(super) fn is_kept(&self, producer_is_near: bool, producer_had_to_wait: bool) -> bool {
+    /// Whether the reader lets the producer get ahead. Not if the producer had to wait for credits: then it
+    /// is as far ahead as it can be.
+    pub(super) fn keeps_distance(&self, producer_is_near: bool, producer_had_to_wait: bool) -> bool {
         (!self.is_small || producer_is_near) && !producer_had_to_wait
     }
 
-    /// The fragment that should be there before the reader goes on with `next`, `run` fragments after it last found none.
-    pub(super) fn last_of(&self, next: u64, run: u64) -> u64 {
+    /// The fragment that should be there before the reader continues with `next`. The run has `run`
+    /// fragments so far.
+    pub(super) fn target(&self, next: u64, run: u64) -> u64 {
         next.wrapping_add((run / 2).min(self.most)).wrapping_sub(1)
     }
 
-    /// In front of fragment `next`, waits until `is_there`. Now and then, it asks for the newest fragment, and gives up if
-    /// none come: each such question costs the producer the way to here and back.
+    /// Before fragment `next`, waits until `is_there` returns true. Sometimes asks for the newest fragment,
+    /// and stops waiting if no fragments come. It does not ask often, because each question costs the
+    /// producer a round trip to the reader's core.
     pub(super) fn wait(
         &mut self,
         next: u64,
@@ -104,7 +115,7 @@ impl Distance {
         is_there: impl Fn() -> bool,
         mut newest: impl FnMut(u64) -> u64,
     ) {
-        let (mut before, mut ask_at) = (None, PATIENCE);
+        let (mut before, mut ask_at) = (None, SPINS_BEFORE_PROBE);
         for spins in 0..self.pause {
             if is_there() {
                 return;
@@ -115,13 +126,13 @@ impl Distance {
                     self.pause = PAUSE;
                     return;
                 }
-                ask_at = if before.is_none() { PATIENCE + PROBE } else { 2 * ask_at };
+                ask_at = if before.is_none() { SPINS_BEFORE_PROBE + PROBE } else { 2 * ask_at };
                 before = now;
             }
             spin_loop();
         }
         if run >= 2 * self.step {
-            self.pause = (2 * self.pause).min(PAUSE_MOST);
+            self.pause = (2 * self.pause).min(MAX_PAUSE);
         }
     }
 }
@@ -132,7 +143,7 @@ mod tests {
     use core::cell::Cell;
 
     #[test]
-    fn small_rings_keep_a_distance_only_from_a_producer_that_is_near() {
+    fn in_small_rings_a_reader_keeps_a_distance_only_from_a_near_producer() {
         for (depth, is_near, had_to_wait, keeps) in [
             (64, false, false, false),
             (64, true, false, true),
@@ -141,27 +152,32 @@ mod tests {
             (1024, false, true, false),
         ] {
             let distance = Distance::new(1, depth, true);
-            assert_eq!(distance.is_kept(is_near, had_to_wait), keeps, "{depth} {is_near} {had_to_wait}");
+            assert_eq!(
+                distance.keeps_distance(is_near, had_to_wait),
+                keeps,
+                "{depth} {is_near} {had_to_wait}"
+            );
             assert_eq!((distance.step, distance.most), (64.min(depth / 4), depth / 4));
         }
     }
 
     #[test]
-    fn pauses_grow_while_a_run_goes_on_and_they_are_too_short() {
+    fn pauses_grow_while_they_are_too_short_in_a_long_run() {
         let mut distance = Distance::new(0, 1024, true);
         let long = 2 * STEP;
-        // Whether it is there after so many looks, and whether fragments come meanwhile. How often it has looked.
+        // The fragment is there after `there_after` checks. `come`: other fragments come meanwhile. Returns
+        // the number of checks, and the pause.
         let mut wait = |run, there_after: u32, come: bool| {
-            let (looks, newest) = (Cell::new(0), Cell::new(0));
+            let (checks, newest) = (Cell::new(0), Cell::new(0));
             let is_there = || {
-                looks.set(looks.get() + 1);
-                looks.get() > there_after
+                checks.set(checks.get() + 1);
+                checks.get() > there_after
             };
             distance.wait(0, run, is_there, |_| {
                 newest.set(newest.get() + u64::from(come));
                 newest.get()
             });
-            (looks.get(), distance.pause)
+            (checks.get(), distance.pause)
         };
         assert_eq!(wait(long - 1, u32::MAX, true), (48, 48), "no run yet");
         assert_eq!(wait(long, u32::MAX, true), (48, 96));
@@ -170,7 +186,7 @@ mod tests {
         assert_eq!(wait(long, u32::MAX, true), (192, 384));
         assert_eq!(wait(long, u32::MAX, true), (384, 384));
         assert_eq!(wait(long, u32::MAX, false), (19, 48), "nothing comes");
-        distance.pause = PAUSE_MOST;
+        distance.pause = MAX_PAUSE;
         let mut left = 40_u64;
         let newest = |_| {
             left = left.saturating_sub(20);
@@ -183,7 +199,7 @@ mod tests {
     #[test]
     fn a_pause_is_halved_when_a_run_ends() {
         let mut distance = Distance::new(0, 1024, true);
-        distance.pause = PAUSE_MOST;
+        distance.pause = MAX_PAUSE;
         let pauses = [(); 4].map(|()| {
             distance.run_ended(0);
             distance.pause

@@ -1,16 +1,17 @@
-//! What consumers tell the producer about the way they read. To [`credits`](crate::credits), it is an opaque word.
+//! Hints of consumers to the producer, about the way they read. To [`credits`](crate::credits), they are an
+//! opaque word.
 
-/// The hints of one consumer. They may be out of date, and nothing but time depends on them.
+/// The hints of one consumer. They may be out of date, and only speed depends on them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(crate) struct ReaderHints {
-    /// It polls the hot slot for its next fragment, or did so not long ago.
+    /// The consumer polls the hot slot for its next fragment, or did so not long ago.
     pub(crate) reads_hot_slot: bool,
-    /// It evicts the cache lines that it has read.
+    /// The consumer evicts the cache lines that it has read.
     pub(crate) evicts: bool,
 }
 
 impl ReaderHints {
-    /// A bit for each.
+    /// One bit for each hint.
     pub(crate) const fn pack(self) -> u64 {
         self.reads_hot_slot as u64 | (self.evicts as u64) << 1
     }
@@ -23,18 +24,19 @@ impl ReaderHints {
 /// The hints of all consumers together.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct ConsumerHints {
-    /// Somebody may poll the hot slot. (Observers cannot say so: they are assumed to where there is no consumer.)
+    /// A reader may poll the hot slot. (Observers cannot store hints. If there is no consumer, the producer
+    /// assumes that observers poll it.)
     pub(crate) hot_slot_is_read: bool,
-    /// The slot of the one consumer that does, if exactly one does.
+    /// The slot of the consumer that polls the hot slot, if exactly one does.
     pub(crate) single_hot_reader: Option<usize>,
-    /// Somebody evicts the lines that were read.
+    /// A consumer evicts the lines that it has read.
     pub(crate) lines_are_evicted: bool,
     /// There is exactly one consumer.
     pub(crate) single_consumer: bool,
 }
 
 impl ConsumerHints {
-    /// From the word of each slot, in order, and the number of consumers.
+    /// From the word of each slot, in the order of the slots, and the number of consumers.
     pub(crate) fn of(words: impl Iterator<Item = u64>, consumers: usize) -> Self {
         let (mut hot_readers, mut last, mut lines_are_evicted) = (0, 0, false);
         for (slot, word) in words.enumerate() {
@@ -66,11 +68,11 @@ mod tests {
     }
 
     #[test]
-    fn one_hot_reader_is_named_and_two_are_not() {
+    fn a_hot_reader_is_named_only_if_it_is_the_only_one() {
         let hot = ReaderHints { reads_hot_slot: true, evicts: false }.pack();
         let evicts = ReaderHints { reads_hot_slot: false, evicts: true }.pack();
-        let nobody = ConsumerHints::of([0, 0].into_iter(), 2);
-        assert_eq!((nobody.hot_slot_is_read, nobody.single_hot_reader), (false, None));
+        let none = ConsumerHints::of([0, 0].into_iter(), 2);
+        assert_eq!((none.hot_slot_is_read, none.single_hot_reader), (false, None));
         let one = ConsumerHints::of([0, hot | evicts].into_iter(), 2);
         assert_eq!((one.hot_slot_is_read, one.single_hot_reader), (true, Some(1)));
         assert!(one.lines_are_evicted && !one.single_consumer);

@@ -1,23 +1,24 @@
-//! Empty polls: how many there were for one fragment, and which of them ask for more than the fragment.
+//! [`EmptyPolls`]: how many empty polls there were for one fragment, and after which of them the reader
+//! checks more than the next fragment.
 
-/// Of so many empty polls, one asks for anything but the next fragment: has the link ended?
+/// One in this many empty polls also checks other things, for example whether the link has ended.
 const QUICK_POLLS: u32 = if cfg!(loom) { 1 } else { 8 };
-/// Empty polls between two questions whether the producer lives, each of which may be a system call.
-pub(crate) const POLLS_PER_QUESTION: u32 = 1024;
-/// Empty polls of the hot slot between two looks in the ring, about a millisecond for a reader that does nothing else:
-/// each takes a line away from the producer, which stores there before it stores in the hot slot (`bench/`:
-/// `round-trip-load`).
-pub(crate) const POLLS_PER_RING_CHECK: u32 = 256 * POLLS_PER_QUESTION;
+/// Empty polls from one check whether the producer lives to the next. Each check may be a system call.
+pub(crate) const POLLS_PER_LIVENESS_CHECK: u32 = 1024;
+/// Empty polls of the hot slot from one check of the ring to the next: about a millisecond, for a reader
+/// that does nothing else. Each check takes a cache line away from the producer, which stores into the ring
+/// before it stores into the hot slot (`bench/`: `round-trip-load`).
+pub(crate) const POLLS_PER_RING_CHECK: u32 = 256 * POLLS_PER_LIVENESS_CHECK;
 #[allow(clippy::modulo_one)]
-const _: () = assert!(POLLS_PER_QUESTION % QUICK_POLLS == 0);
+const _: () = assert!(POLLS_PER_LIVENESS_CHECK % QUICK_POLLS == 0);
 
 /// Counts the empty polls of one reader.
 #[derive(Debug)]
 pub(super) struct EmptyPolls {
-    /// The number at which the last poll found nothing.
+    /// The number for which the last poll was empty.
     at: u64,
     count: u32,
-    /// What `count` was when the wait for `at` began.
+    /// The value of `count` when the wait for `at` began.
     before: u32,
 }
 
@@ -26,19 +27,19 @@ impl EmptyPolls {
         Self { at: next, count: 1, before: 0 }
     }
 
-    /// The number at which the last poll found nothing.
+    /// The number for which the last poll was empty.
     pub(super) fn at(&self) -> u64 {
         self.at
     }
 
-    /// Empty polls for the fragment at which the last poll found nothing.
+    /// How many polls for that number were empty.
     #[inline]
     pub(super) fn waited(&self) -> u32 {
         self.count.wrapping_sub(self.before)
     }
 
-    /// Begins a wait for `next`, the first behind a run of fragments. Returns how long the run was, and how many empty
-    /// polls there were for its first fragment.
+    /// Begins a wait for `next`, after a run of fragments. Returns how many fragments the run had, and how
+    /// many polls for its first fragment were empty.
     pub(super) fn begin(&mut self, next: u64) -> (u64, u32) {
         let ended = (next.wrapping_sub(self.at), self.waited());
         self.at = next;
@@ -46,30 +47,31 @@ impl EmptyPolls {
         ended
     }
 
-    /// Whether a poll for `next` that has found nothing need not ask for anything else. Counts it if so.
+    /// Whether an empty poll for `next` is a quick one. Counts it if so.
     #[inline(always)]
     pub(super) fn count_quick(&mut self, next: u64) -> bool {
-        // Loom has one: each asks for everything.
+        // In models, `QUICK_POLLS` is 1: no poll is quick.
         #[allow(clippy::modulo_one)]
         let is_quick = self.at == next && self.count % QUICK_POLLS != 0;
         self.count = self.count.wrapping_add(u32::from(is_quick));
         is_quick
     }
 
-    /// Counts any other empty poll. True: it is time to ask whether the producer lives.
+    /// Counts an empty poll that was not quick. True: it is time to check whether the producer lives.
     pub(super) fn count_slow(&mut self) -> bool {
-        // Before the count goes on: quick polls leave it at a multiple of theirs.
-        let is_due = self.count % POLLS_PER_QUESTION == 0;
+        // Check before counting: the quick polls before this one end at a multiple of `QUICK_POLLS`.
+        let is_due = self.count % POLLS_PER_LIVENESS_CHECK == 0;
         self.count = self.count.wrapping_add(1);
         is_due
     }
 
-    /// Whether a reader that polls the hot slot should look in the ring now. (The poll before this is counted already.)
+    /// Whether a reader that polls the hot slot should check the ring now. The current poll is already
+    /// counted.
     pub(super) fn ring_check_is_due(&self) -> bool {
         self.count % POLLS_PER_RING_CHECK == 1
     }
 
-    /// As if so many polls more had found nothing.
+    /// As if this many more polls had been empty.
     #[cfg(all(test, not(loom), not(no_hints), feature = "alloc"))]
     pub(super) fn skip(&mut self, polls: u32) {
         self.count = self.count.wrapping_add(polls);

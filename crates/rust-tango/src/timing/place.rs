@@ -1,43 +1,44 @@
-//! Where a reader polls for its next fragment: in the ring, or in the hot slot.
+//! [`PollPlace`]: whether a reader polls the ring or the hot slot for its next fragment.
 //!
-//! A reader that waits for one fragment after the other gets it sooner from the hot slot, which is always in the same two
-//! cache lines. In a stream, it is better off in the ring, where the producer gets ahead.
+//! A reader that waits for each fragment gets it sooner from the hot slot, which is always in the same two
+//! cache lines. In a stream, the reader is faster in the ring, where the producer can get ahead.
 
 use super::processor::ON;
 use crate::ring::seq;
 
-/// A reader changes to the hot slot after more empty polls than this for one fragment,
+/// A reader changes to the hot slot after more than this many empty polls for one fragment.
 const WAITED: u32 = if cfg!(loom) { 0 } else { 4 };
-/// or after this many for each of `STEADY` fragments in a row: in an exchange of questions and answers between cores that
-/// are near, no wait is long.
+/// A reader also changes to the hot slot after at least this many empty polls for each of `STEADY`
+/// fragments in a row. When two cores that are near each other exchange requests and replies, no single
+/// wait is long.
 pub(crate) const STEADY_WAITED: u32 = 3;
 pub(crate) const STEADY: u32 = 8;
-/// It changes back when `PROMPT_MOST` fragments in a row have come after `PROMPT` empty polls at most: a stream as fast as
-/// that is faster through the ring.
+/// A reader changes back to the ring when `MAX_PROMPT` fragments in a row have each come after at most
+/// `PROMPT` empty polls. So fast a stream is faster through the ring.
 pub(super) const PROMPT: u32 = 1;
-pub(crate) const PROMPT_MOST: u32 = 16;
-/// A reader that has found so many fragments in a row only announced leaves the hot slot alone for so many fragments:
-/// the way there costs more than it saves. (It is an observer beside consumers that poll the ring, or fragments come in
-/// batches of one.)
-pub(crate) const ANNOUNCED_MOST: u32 = 4;
+pub(crate) const MAX_PROMPT: u32 = 16;
+/// When this many fragments in a row were only announced, the reader leaves the hot slot, and does not poll
+/// it for the next `ANNOUNCED_PAUSE` fragments: changing to it costs more than it saves. (Either the reader
+/// is an observer beside consumers that poll the ring, or fragments come in batches of one.)
+pub(crate) const MAX_ANNOUNCED: u32 = 4;
 pub(crate) const ANNOUNCED_PAUSE: u64 = 1024;
-/// A reader that has been in the ring for so many fragments takes back its hint that it reads the hot slot. Not earlier,
-/// because the producer has to fetch the word each time it changes.
+/// A reader that has polled the ring for this many fragments takes its hint back that it polls the hot
+/// slot. Not earlier, because the producer has to fetch the word each time it changes.
 pub(crate) const HINT_KEPT_FOR: u64 = 64;
 
 /// Decides where one reader polls.
 #[derive(Debug)]
 pub(super) struct PollPlace {
     in_hot_slot: bool,
-    /// Since which fragment it has polled the ring.
+    /// The fragment from which on the reader has polled the ring.
     in_ring_since: u64,
-    /// It does not change to the hot slot before this.
+    /// The reader does not change to the hot slot before this fragment.
     not_before: u64,
-    /// Fragments in a row that came one by one, each waited for.
+    /// Runs of one fragment in a row, each of which the reader waited for.
     steady: u32,
-    /// Fragments in a row that were in the hot slot with next to no wait.
+    /// Fragments in a row that the hot slot had after at most `PROMPT` empty polls.
     prompt: u32,
-    /// Fragments in a row that were announced only.
+    /// Fragments in a row that were only announced.
     announced: u32,
 }
 
@@ -51,23 +52,23 @@ impl PollPlace {
         self.in_hot_slot
     }
 
-    /// A run of fragments has ended, whose first one took `waited` empty polls.
+    /// A run of `run` fragments has ended. Its first fragment took `waited` empty polls.
     pub(super) fn run_ended(&mut self, run: u64, waited: u32) {
         let is_steady = run == 1 && waited >= STEADY_WAITED;
         self.steady = if is_steady { STEADY.min(self.steady + 1) } else { 0 };
     }
 
-    /// Whether fragments have come one by one for long enough to change to the hot slot.
+    /// Whether fragments have come one at a time for long enough to change to the hot slot.
     pub(super) fn is_steady(&self) -> bool {
         self.steady == STEADY
     }
 
-    /// Whether `waited` empty polls in the ring are enough to change to the hot slot.
+    /// Whether `waited` empty polls of the ring are enough to change to the hot slot.
     pub(super) fn has_waited(&self, waited: u32) -> bool {
         !self.in_hot_slot && waited > WAITED
     }
 
-    /// Whether it may change to the hot slot in front of fragment `next`.
+    /// Whether the reader may change to the hot slot before fragment `next`.
     pub(super) fn may_enter(&self, next: u64) -> bool {
         ON && !seq::is_before(next, self.not_before)
     }
@@ -76,36 +77,37 @@ impl PollPlace {
         self.in_hot_slot = true;
     }
 
-    /// It polls the ring from fragment `next` on.
+    /// The reader polls the ring from fragment `next` on.
     pub(super) fn leave(&mut self, next: u64) {
         self.in_hot_slot = false;
         self.in_ring_since = next;
         self.prompt = 0;
     }
 
-    /// Whether the hint that it reads the hot slot is out of date in front of fragment `next`.
+    /// Whether the hint that the reader polls the hot slot is out of date before fragment `next`.
     pub(super) fn hint_is_stale(&self, next: u64) -> bool {
         !self.in_hot_slot && next.wrapping_sub(self.in_ring_since) >= HINT_KEPT_FOR
     }
 
-    /// The hot slot had the metadata.
+    /// The hot slot had the metadata of a fragment.
     #[inline(always)]
-    pub(super) fn found_there(&mut self) {
+    pub(super) fn found_metadata(&mut self) {
         self.announced = 0;
     }
 
-    /// A fragment was in the hot slot whole. `is_prompt`: after next to no wait. False: leave.
+    /// The hot slot had all of a fragment, after at most `PROMPT` empty polls if `is_prompt`. False: leave
+    /// the hot slot.
     #[inline(always)]
     pub(super) fn found_whole(&mut self, is_prompt: bool) -> bool {
         self.announced = 0;
         self.prompt = if is_prompt { self.prompt + 1 } else { 0 };
-        self.prompt < PROMPT_MOST
+        self.prompt < MAX_PROMPT
     }
 
-    /// Fragment `next` was announced only. True: leave, for some time.
+    /// Fragment `next` was only announced. True: leave the hot slot, for `ANNOUNCED_PAUSE` fragments.
     pub(super) fn found_announced(&mut self, next: u64) -> bool {
         self.announced += 1;
-        let leaves = self.announced == ANNOUNCED_MOST;
+        let leaves = self.announced == MAX_ANNOUNCED;
         if leaves {
             self.announced = 0;
             self.not_before = next.wrapping_add(ANNOUNCED_PAUSE);

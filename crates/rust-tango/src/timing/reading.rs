@@ -1,4 +1,9 @@
-//! The reader's policy: what a consumer does besides reading, in front of certain fragments and after empty polls.
+//! The reader's policy: what a consumer does besides reading, before certain fragments and after empty
+//! polls.
+//!
+//! Two words recur here. A *run* is a sequence of fragments with no empty poll between them. A *checkpoint*
+//! is a fragment number from which on the reader asks [`ReaderTiming::at_checkpoint`] what to do before it
+//! continues a run.
 
 use super::cleaning::{self, Clean, Cleaning, ProducerSignals};
 use super::distance::Distance;
@@ -8,70 +13,71 @@ use super::place::{PROMPT, PollPlace};
 use super::processor::{ON, Pays};
 use crate::ring::seq;
 
-/// Stands for "never".
+/// A distance that no reader covers: "never".
 const NEVER: u64 = 1 << 62;
 
-/// What is asked for by a reader that begins.
+/// What the policy has to know of a link and its reader.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Shape {
     pub(crate) depth: u64,
-    /// Of all slots.
+    /// Size of all slots, in bytes.
     pub(crate) bytes: usize,
     pub(crate) payloads_fit_slots: bool,
-    /// The producer waits for it.
+    /// The producer waits for this reader.
     pub(crate) holds_credits: bool,
 }
 
-/// What the consumer is to do, in the order of the fields.
+/// What the consumer should do, in the order of the fields.
 #[derive(Debug, Default)]
 pub(crate) struct Advice {
-    /// Hints for the producer that are new.
+    /// Store these hints for the producer.
     pub(crate) hints: Option<ReaderHints>,
-    /// Lines to be cleaned.
+    /// Write back or evict these lines.
     pub(crate) clean: Option<Clean>,
     /// A run of fragments has ended.
     pub(crate) run_ended: bool,
-    /// Poll the hot slot from now on: [`ReaderTiming::enter_hot_slot`].
+    /// Poll the hot slot from now on: see [`ReaderTiming::enter_hot_slot`].
     pub(crate) enter_hot_slot: bool,
-    /// Spin so often.
+    /// Spin this many times.
     pub(crate) spins: u64,
-    /// Wait for this fragment: [`ReaderTiming::wait_for_distance`].
+    /// Wait for this fragment: see [`ReaderTiming::wait_for_distance`].
     pub(crate) wait_for: Option<u64>,
 }
 
-/// The policy of one reader, and what it remembers of its polls.
+/// The policy of one reader, and what it remembers of the reader's polls.
 #[derive(Debug)]
 pub(crate) struct ReaderTiming {
     place: PollPlace,
     idle: EmptyPolls,
-    /// The number from which on [`Self::at_gate`] is due, when the reader polls the ring.
-    gate: u64,
-    /// From one gate to the next, or `NEVER`.
-    gate_step: u64,
+    /// From this number on, [`Self::at_checkpoint`] is due, if the reader polls the ring.
+    checkpoint: u64,
+    /// From one checkpoint to the next, or `NEVER`.
+    checkpoint_step: u64,
     distance: Distance,
     cleaning: Cleaning,
-    /// As the producer knows them.
+    /// The hints that the producer has.
     hints: ReaderHints,
 }
 
 impl ReaderTiming {
-    /// Of a reader that begins with `next`.
+    /// For a reader that begins with `next`.
     pub(crate) fn new(next: u64, shape: Shape) -> Self {
         let Shape { depth, bytes, payloads_fit_slots, holds_credits } = shape;
         let distance = Distance::new(next, depth, payloads_fit_slots);
         let pays = Pays::here(depth, bytes);
         let may_write_back = holds_credits && pays.writing_back;
-        // Other small rings have no room for a distance, and are not cleaned.
-        let has_gates = ON && (!distance.is_small() || may_write_back);
-        let may_evict = holds_credits && has_gates && pays.evicting;
-        let gate_step = if has_gates { cleaning::STEP.min(depth / 8) } else { NEVER };
+        // In other small rings there is no room for a distance, and lines are neither written back nor
+        // evicted.
+        let has_checkpoints = ON && (!distance.is_small() || may_write_back);
+        let may_evict = holds_credits && has_checkpoints && pays.evicting;
+        let checkpoint_step = if has_checkpoints { cleaning::STEP.min(depth / 8) } else { NEVER };
         Self {
             place: PollPlace::new(next),
             idle: EmptyPolls::new(next),
-            gate: next.wrapping_add(gate_step),
-            gate_step,
+            checkpoint: next.wrapping_add(checkpoint_step),
+            checkpoint_step,
             distance,
-            cleaning: Cleaning::new(next, may_evict, may_write_back && has_gates),
+            cleaning: Cleaning::new(next, may_evict, may_write_back && has_checkpoints),
             hints: ReaderHints::default(),
         }
     }
@@ -82,35 +88,36 @@ impl ReaderTiming {
         self.place.is_hot_slot()
     }
 
-    /// The number from which on [`Self::at_gate`] is due, when the reader polls the ring.
-    pub(crate) fn gate(&self) -> u64 {
-        self.gate
+    /// From this number on, [`Self::at_checkpoint`] is due, if the reader polls the ring.
+    pub(crate) fn checkpoint(&self) -> u64 {
+        self.checkpoint
     }
 
-    /// Whether [`Self::at_gate`] is due in front of fragment `next`.
+    /// Whether [`Self::at_checkpoint`] is due before fragment `next`.
     #[inline(always)]
-    pub(crate) fn is_at_gate(&self, next: u64) -> bool {
-        !seq::is_before(next, self.gate)
+    pub(crate) fn is_checkpoint_due(&self, next: u64) -> bool {
+        !seq::is_before(next, self.checkpoint)
     }
 
-    /// Whether a poll for `next` that has found nothing need not ask for anything else. Counts it if so.
+    /// Whether an empty poll for `next` is a *quick* one, after which the reader checks nothing else.
+    /// Counts it if so.
     #[inline(always)]
     pub(crate) fn count_quick_poll(&mut self, next: u64) -> bool {
         self.idle.count_quick(next)
     }
 
-    /// Counts any other empty poll. True: it is time to ask whether the producer lives.
+    /// Counts an empty poll that was not quick. True: it is time to check whether the producer lives.
     pub(crate) fn count_slow_poll(&mut self) -> bool {
         self.idle.count_slow()
     }
 
-    /// Whether a reader of the hot slot should look in the ring now: a producer that is stopped may have put a fragment
-    /// there and not in the hot slot yet.
+    /// Whether a reader that polls the hot slot should check the ring now. A suspended producer may have
+    /// stored a fragment into the ring, and not yet into the hot slot.
     pub(crate) fn ring_check_is_due(&self) -> bool {
         self.is_in_hot_slot() && self.idle.ring_check_is_due()
     }
 
-    /// What to do after a poll for `next` that has found nothing and was not a quick one.
+    /// What to do after an empty poll for `next` that was not quick.
     pub(crate) fn after_empty_poll(
         &mut self,
         next: u64,
@@ -136,31 +143,31 @@ impl ReaderTiming {
         }
     }
 
-    /// What to do in front of fragment `next` in the midst of a long run, where [`Self::is_at_gate`].
-    pub(crate) fn at_gate(
+    /// What to do before fragment `next`, in a long run, when [`Self::is_checkpoint_due`].
+    pub(crate) fn at_checkpoint(
         &mut self,
         next: u64,
         signals: impl FnOnce() -> ProducerSignals,
         is_near: impl FnOnce() -> bool,
     ) -> Advice {
-        self.gate = next.wrapping_add(self.gate_step);
+        self.checkpoint = next.wrapping_add(self.checkpoint_step);
         let mut advice = Advice { clean: self.cleaning.take(next), ..Advice::default() };
         if self.distance.is_due(next) {
             advice.hints = self.review(next, signals, is_near);
             let cleaning = &self.cleaning;
-            if self.distance.is_kept(cleaning.producer_is_near(), cleaning.producer_had_to_wait()) {
-                advice.wait_for = Some(self.distance.last_of(next, self.run(next)));
+            if self.distance.keeps_distance(cleaning.producer_is_near(), cleaning.producer_had_to_wait()) {
+                advice.wait_for = Some(self.distance.target(next, self.run(next)));
             }
         }
         advice
     }
 
-    /// Fragments since the last empty poll.
+    /// How many fragments the run has so far.
     fn run(&self, next: u64) -> u64 {
         next.wrapping_sub(self.idle.at())
     }
 
-    /// The hints that the producer should have in front of fragment `next`, if they are new.
+    /// The hints that the producer should have before fragment `next`. `None`: it has them.
     fn review(
         &mut self,
         next: u64,
@@ -181,8 +188,8 @@ impl ReaderTiming {
         (core::mem::replace(&mut self.hints, hints) != hints).then_some(hints)
     }
 
-    /// In front of fragment `next`, waits until another one `is_there`, or until it is not worth it. `newest` finds the
-    /// number of the newest fragment near the one that it is given.
+    /// Before fragment `next`, waits until `is_there` says that another fragment is there, or until waiting
+    /// does not pay any more. `newest` returns the number of the newest fragment near the given one.
     pub(crate) fn wait_for_distance(
         &mut self,
         next: u64,
@@ -193,7 +200,7 @@ impl ReaderTiming {
         self.distance.wait(next, run, is_there, newest);
     }
 
-    /// The reader polls the hot slot from now on. Returns the hints for the producer if they are new.
+    /// The reader polls the hot slot from now on. Returns hints for the producer if they have changed.
     pub(crate) fn enter_hot_slot(&mut self) -> Option<ReaderHints> {
         self.place.enter();
         self.change(ReaderHints { reads_hot_slot: true, ..self.hints })
@@ -202,37 +209,37 @@ impl ReaderTiming {
     /// The reader polls the ring from fragment `next` on.
     pub(crate) fn leave_hot_slot(&mut self, next: u64) {
         self.place.leave(next);
-        self.gate = next.wrapping_add(self.gate_step);
+        self.checkpoint = next.wrapping_add(self.checkpoint_step);
         self.distance.restart(next);
-        // The lines of what it has found in the hot slot have not been touched in the ring.
+        // The reader has not touched the lines in the ring of the fragments that it found in the hot slot.
         self.cleaning.skip(next);
     }
 
-    /// Only the metadata of the next fragment were in the hot slot.
+    /// The hot slot had only the metadata of the next fragment.
     #[inline(always)]
     pub(crate) fn found_in_hot_slot(&mut self) {
-        self.place.found_there();
+        self.place.found_metadata();
     }
 
-    /// Fragment `n` was in the hot slot whole. False: poll the ring from the next one on.
+    /// The hot slot had all of fragment `n`. False: poll the ring from the next one on.
     #[inline(always)]
     pub(crate) fn found_whole(&mut self, n: u64) -> bool {
         let is_prompt = n != self.idle.at() || self.idle.waited() <= PROMPT;
         self.place.found_whole(is_prompt)
     }
 
-    /// Fragment `next` was announced in the hot slot only. True: poll the ring from now on.
+    /// Fragment `next` was only announced in the hot slot. True: poll the ring from now on.
     pub(crate) fn found_announced(&mut self, next: u64) -> bool {
         self.place.found_announced(next)
     }
 
-    /// The hints as the producer knows them.
+    /// The hints that the producer has.
     #[cfg(all(test, not(loom), not(no_hints), feature = "alloc"))]
     pub(crate) fn hints(&self) -> ReaderHints {
         self.hints
     }
 
-    /// As if so many polls more had found nothing.
+    /// As if this many more polls had been empty.
     #[cfg(all(test, not(loom), not(no_hints), feature = "alloc"))]
     pub(crate) fn skip_polls(&mut self, polls: u32) {
         self.idle.skip(polls);
