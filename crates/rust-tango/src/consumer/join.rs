@@ -1,10 +1,11 @@
 //! How a consumer begins.
 
 use super::hot_reader::HotReader;
-use super::losses::Losses;
 use super::mode::{Attachment, Mode};
+use super::pacing::Pacing;
 use super::poll::Consumer;
 use super::producer_watch::ProducerWatch;
+use super::standing::Standing;
 use crate::memory::parts::Parts;
 use crate::ring::hot_slot::HotSlot;
 use crate::sync::Relaxed;
@@ -74,22 +75,20 @@ impl<'a> Consumer<'a> {
             in_place_until: next,
             parts,
             mode,
-            timing: ReaderTiming::new(next, shape),
-            hot: HotReader::new(&parts.head.hot_slot, private),
-            joined: false,
+            pacing: Pacing {
+                timing: ReaderTiming::new(next, shape),
+                hot: HotReader::new(&parts.head.hot_slot, private),
+            },
             ready: false,
-            missed: 0,
-            missed_evicted: false,
-            losses: Losses::new(next),
+            standing: Standing::new(next, evictions),
             producer: ProducerWatch::new(&parts),
-            evictions,
             wait: Wait::default(),
             metrics: None,
             attachment,
         };
         if consumer.parts.head.is_bound() {
             consumer.settle(matches!(start, Start::At(_)));
-            consumer.ready = consumer.missed == 0;
+            consumer.ready = !consumer.standing.has_missed();
             consumer.update_fast_path();
         }
         consumer

@@ -16,13 +16,17 @@
 //!
 //! - `payload`: what is handed out
 //! - `mode`: how the consumer reads
-//! - `losses`: what was lost, and where reading continues
+//! - `losses`: where reading continues after a loss
+//! - `standing`: whether the reader has joined, and what it has missed
 //! - `producer_watch`: whether the producer lives
 //! - `hot_reader`: the hot slots that the consumer polls
+//! - `pacing`: what it does on the advice of `timing`
 //!
 //! These use it:
 //!
 //! - `join`: how a consumer begins
+//! - `filter`: reading only the fragments with certain tags
+//! - `state`: questions, settings, and the end
 //! - `wait`: calls that block
 //! - `batch`: several fragments at once
 //! - `iter`: iteration
@@ -33,11 +37,19 @@ mod mode;
 
 mod losses;
 
+mod standing;
+
 mod producer_watch;
 
 mod hot_reader;
 
+mod pacing;
+
 mod poll;
+
+mod filter;
+
+mod state;
 
 mod join;
 

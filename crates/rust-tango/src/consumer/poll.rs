@@ -9,24 +9,19 @@
 //!                                                        checks whether the producer lives
 //! ```
 
-use super::hot_reader::HotReader;
-use super::losses::Losses;
 use super::mode::{Attachment, Mode};
+use super::pacing::Pacing;
 use super::payload::{Fragment, Payload};
 use super::producer_watch::ProducerWatch;
-use crate::cpu::cache;
+use super::standing::Standing;
 use crate::error::TangoError;
 use crate::memory::parts::{Ending, Parts};
-use crate::metrics::{Counter, Metrics};
+use crate::metrics::Counter;
 use crate::ring::hot_slot::Found;
 use crate::ring::line::{Line, LineState};
 use crate::ring::metadata::FragmentMetadata;
 use crate::ring::seq;
-use crate::sync::{AtomicU64, Relaxed, pause};
-use crate::timing::cleaning::{Clean, ProducerSignals};
-use crate::timing::hints::ReaderHints;
-use crate::timing::processor;
-use crate::timing::reading::{Advice, ReaderTiming};
+use crate::sync::AtomicU64;
 use crate::waiting::wait::Wait;
 
 /// Reads the fragments of a link, in order.
@@ -72,21 +67,11 @@ pub struct Consumer<'a> {
     pub(super) in_place_until: u64,
     pub(crate) parts: Parts<'a>,
     pub(crate) mode: Mode<'a>,
-    pub(super) timing: ReaderTiming,
-    pub(super) hot: HotReader<'a>,
-    /// The lines were prepared, and this consumer has settled in its place.
-    pub(super) joined: bool,
+    pub(super) pacing: Pacing<'a>,
     /// A fragment that is there may be taken without further checks.
     pub(super) ready: bool,
-    /// How many fragments were gone before this consumer had joined, or joined again. The next slow read
-    /// reports them.
-    pub(super) missed: u64,
-    /// They were gone because this consumer was evicted.
-    pub(super) missed_evicted: bool,
-    pub(super) losses: Losses,
+    pub(super) standing: Standing,
     pub(super) producer: ProducerWatch,
-    /// The count of evictions when this reader last read it.
-    pub(super) evictions: u64,
     pub(super) wait: Wait,
     pub(super) metrics: Option<Counter<'a>>,
     /// Last, so that it is dropped last: it may own the memory that everything above is a view of.
@@ -201,16 +186,16 @@ impl<'a> Consumer<'a> {
     /// Updates what [`Self::peek_in_place`] depends on.
     pub(super) fn update_fast_path(&mut self) {
         let is_open =
-            self.ready && self.mode.is_in_place() && !self.timing.is_in_hot_slot() && self.metrics.is_none();
-        self.in_place_until = if is_open { self.timing.checkpoint() } else { self.next };
+            self.ready && self.mode.is_in_place() && !self.pacing.is_in_hot_slot() && self.metrics.is_none();
+        self.in_place_until = if is_open { self.pacing.timing.checkpoint() } else { self.next };
     }
 
     /// Finds the next fragment.
     #[inline(always)]
     pub(crate) fn find_next(&mut self) -> Result<Next<'a>, TangoError> {
         let line = self.parts.ring.line(self.next);
-        let state = if self.timing.is_in_hot_slot() {
-            match self.hot.state(self.next) {
+        let state = if self.pacing.is_in_hot_slot() {
+            match self.pacing.hot.state(self.next) {
                 // It is no longer the newest fragment, so it is in the ring.
                 LineState::Overwritten => self.state_in_ring(&line),
                 state => state,
@@ -222,7 +207,9 @@ impl<'a> Consumer<'a> {
             LineState::Ready if self.ready => Ok(Next::Fragment(line, self.polled())),
             // Most empty polls check nothing but the line, so that a waiting reader sees its fragment
             // sooner.
-            LineState::NotYet if self.ready && self.timing.count_quick_poll(self.next) => Ok(Next::Nothing),
+            LineState::NotYet if self.ready && self.pacing.timing.count_quick_poll(self.next) => {
+                Ok(Next::Nothing)
+            }
             state => self.find_next_slow(state),
         }
     }
@@ -230,13 +217,13 @@ impl<'a> Consumer<'a> {
     /// Where this reader polls.
     #[inline(always)]
     fn polled(&self) -> FoundIn {
-        if self.timing.is_in_hot_slot() { FoundIn::HotSlot } else { FoundIn::Ring }
+        if self.pacing.is_in_hot_slot() { FoundIn::HotSlot } else { FoundIn::Ring }
     }
 
     #[inline(always)]
     fn state_in_ring(&mut self, line: &Line<'a>) -> LineState {
         self.leave_hot_slot();
-        if self.timing.is_checkpoint_due(self.next) {
+        if self.pacing.timing.is_checkpoint_due(self.next) {
             self.at_checkpoint();
         }
         line.state(self.next)
@@ -252,10 +239,10 @@ impl<'a> Consumer<'a> {
         if found_in == FoundIn::Ring {
             return self.take_from_ring(&line, line.metadata(self.next));
         }
-        match self.hot.copy(self.next, self.parts.mtu) {
+        match self.pacing.hot.copy(self.next, self.parts.mtu) {
             Some(Found::Whole(meta)) => Ok(Some(self.take_hot_copy(meta))),
             Some(Found::Metadata(meta)) => {
-                self.timing.found_in_hot_slot();
+                self.pacing.timing.found_in_hot_slot();
                 self.take_from_ring(&line, meta)
             }
             Some(Found::Elsewhere) => {
@@ -272,7 +259,7 @@ impl<'a> Consumer<'a> {
     #[inline(always)]
     fn take_hot_copy(&mut self, meta: FragmentMetadata) -> Fragment<'_> {
         let next = self.next.wrapping_add(1);
-        let stays = self.timing.found_whole(self.next);
+        let stays = self.pacing.timing.found_whole(self.next);
         self.consumed(next);
         if !stays {
             self.leave_hot_slot_now();
@@ -280,7 +267,10 @@ impl<'a> Consumer<'a> {
         if self.mode.is_evictable() {
             self.copied_up_to(next);
         }
-        Fragment { meta, payload: Payload::copied(self.hot.words(), meta.size, self.mode.credit(next)) }
+        Fragment {
+            meta,
+            payload: Payload::copied(self.pacing.hot.words(), meta.size, self.mode.credit(next)),
+        }
     }
 
     /// Takes a fragment that is in the ring and has this metadata.
@@ -342,60 +332,14 @@ impl<'a> Consumer<'a> {
         }
         self.check_evicted();
     }
-
-    /// [`Consumer::poll`] that skips fragments whose `sig` is not accepted. Nothing else of a skipped
-    /// fragment is read, and its credit is returned at once.
-    ///
-    /// One call skips at most as many fragments as the ring has lines. `Ok(None)`: that many were skipped,
-    /// or there are no more.
-    ///
-    /// # Errors
-    ///
-    /// See [`Consumer::poll`].
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// use rust_tango::Link;
-    ///
-    /// const QUOTE: u64 = 1;
-    /// const TRADE: u64 = 2;
-    /// let link = Link::builder().depth(8).mtu(64).build()?;
-    /// let (tx, mut rx) = (link.producer()?, link.consumer()?);
-    /// tx.publish(b"bid 101.25", QUOTE, 0, 0)?;
-    /// tx.publish(b"sold 101.25", TRADE, 0, 0)?;
-    /// let trade = rx.poll_if(|sig| sig == TRADE)?.unwrap();
-    /// assert_eq!(trade.payload.as_slice(), b"sold 101.25");
-    /// # Ok::<(), rust_tango::LinkError>(())
-    /// ```
-    pub fn poll_if(
-        &mut self,
-        mut accept: impl FnMut(u64) -> bool,
-    ) -> Result<Option<Fragment<'_>>, TangoError> {
-        for _ in 0..self.parts.ring.depth() {
-            let Next::Fragment(line, found_in) = self.find_next()? else { return Ok(None) };
-            let sig = line.sig();
-            if !self.mode.is_in_place() && !self.parts.is_valid(self.next) {
-                return Err(self.overrun());
-            }
-            if accept(sig) {
-                return self.take(line, found_in);
-            }
-            self.consumed(self.next.wrapping_add(1));
-            if let Some(seat) = self.mode.seat() {
-                seat.release(self.next);
-            }
-        }
-        Ok(None)
-    }
 }
 
 /// The slow path: there is no fragment, or something has to be reported before it.
 impl<'a> Consumer<'a> {
     #[cold]
-    fn find_next_slow(&mut self, state: LineState) -> Result<Next<'a>, TangoError> {
+    pub(super) fn find_next_slow(&mut self, state: LineState) -> Result<Next<'a>, TangoError> {
         if !self.ready {
-            if !self.joined {
+            if !self.standing.has_joined() {
                 if !self.parts.head.is_bound() {
                     self.count_slow_poll();
                     if self.producer.knows_of_death() {
@@ -409,7 +353,7 @@ impl<'a> Consumer<'a> {
             // Check this after the line was read. The producer that published the fragment in it had then
             // already attached.
             self.producer.check_replaced(&self.parts)?;
-            if self.missed != 0 {
+            if self.standing.has_missed() {
                 return Err(self.report_missed());
             }
             self.ready = state == LineState::Ready;
@@ -419,10 +363,11 @@ impl<'a> Consumer<'a> {
             LineState::Overwritten => Err(self.overrun()),
             LineState::Ready => Ok(Next::Fragment(self.parts.ring.line(self.next), self.polled())),
             LineState::NotYet => {
-                self.after_empty_poll();
+                self.pacing.after_empty_poll(self.next, &self.parts, &self.mode);
+                self.update_fast_path();
                 self.count_slow_poll();
                 self.check_evicted();
-                if self.missed != 0 {
+                if self.standing.has_missed() {
                     return Err(self.report_missed());
                 }
                 self.producer.check_replaced(&self.parts)?;
@@ -457,29 +402,44 @@ impl<'a> Consumer<'a> {
         }
     }
 
-    /// [`Self::find_next`] for a reader that sleeps if there is nothing. It polls the ring, and makes all
-    /// checks before it says that there is nothing.
-    #[cfg(all(feature = "async", target_os = "linux"))]
-    #[inline]
-    pub(crate) fn find_next_before_sleep(&mut self) -> Result<Next<'a>, TangoError> {
-        self.leave_hot_slot();
-        match self.find_next()? {
-            Next::Nothing => self.find_next_slow(LineState::NotYet),
-            found => Ok(found),
+    #[cold]
+    fn at_checkpoint(&mut self) {
+        self.pacing.at_checkpoint(self.next, &self.parts, &self.mode);
+        self.update_fast_path();
+    }
+
+    /// Polls the ring from now on.
+    #[inline(always)]
+    pub(super) fn leave_hot_slot(&mut self) {
+        if self.pacing.is_in_hot_slot() {
+            self.leave_hot_slot_now();
         }
     }
 
-    /// See [`Losses::plausible_state`].
+    #[cold]
+    fn leave_hot_slot_now(&mut self) {
+        self.pacing.timing.leave_hot_slot(self.next);
+        self.update_fast_path();
+    }
+
+    #[cold]
+    fn found_announced(&mut self) {
+        if self.pacing.timing.found_announced(self.next) {
+            self.leave_hot_slot_now();
+        }
+    }
+
+    /// See [`Losses::plausible_state`](super::losses::Losses::plausible_state).
     pub(super) fn plausible_state(&self, state: LineState) -> LineState {
-        self.losses.plausible_state(state, self.next, &self.parts)
+        self.standing.losses().plausible_state(state, self.next, &self.parts)
     }
 
     /// Counts an empty poll that was not quick. Now and then, checks whether the producer lives, and
     /// whether a fragment is in the ring that is not in the hot slot.
     fn count_slow_poll(&mut self) {
-        if self.timing.count_slow_poll() {
+        if self.pacing.timing.count_slow_poll() {
             self.check_producer_lives();
-            let is_due = self.timing.ring_check_is_due();
+            let is_due = self.pacing.timing.ring_check_is_due();
             if is_due && self.parts.ring.line(self.next).state(self.next) != LineState::NotYet {
                 self.leave_hot_slot_now();
             }
@@ -490,92 +450,37 @@ impl<'a> Consumer<'a> {
         self.producer.check_producer_lives(&self.parts, &self.attachment);
     }
 
-    /// Joins again if the producer may have stopped waiting for this reader. The lost fragments are then in
-    /// `missed`.
+    /// Joins again if the producer may have stopped waiting for this reader.
     fn check_evicted(&mut self) {
-        // In a forked child, the memory is not bound, and no producer evicts.
-        if !self.mode.is_evictable() || self.parts.head.lifecycle.cnc.is_fresh() {
-            return;
-        }
-        let evictions = self.parts.head.lifecycle.evicted.load(Relaxed);
-        if self.evictions != evictions {
-            // Perhaps another consumer was evicted. Joining again is harmless then.
-            self.evictions = evictions;
-            let next = self.next;
-            self.next = self.join_again(next);
-            self.missed = self.next.wrapping_sub(next);
-            self.missed_evicted = true;
-            self.ready &= self.missed == 0;
-        }
+        self.next = self.standing.check_evicted(self.next, &self.parts, &self.mode);
+        self.ready &= !self.standing.has_missed();
     }
 
-    /// Settles a reliable or evictable consumer in its place, now that the lines are prepared. If `exact`,
-    /// the fragments between the place that it asked for and the place that it got are reported as lost.
-    /// Otherwise it did not ask for an exact place.
+    /// Settles in the ring, now that its lines are prepared: see [`Standing::settle`].
     pub(super) fn settle(&mut self, exact: bool) {
-        if let Some(seat) = self.mode.seat() {
-            let start = self.next;
-            self.next = seat.settle(start, &self.parts.head.credit.floor);
-            self.hot.close_private(self.next);
-            if exact {
-                self.missed = self.next.wrapping_sub(start);
-            } else {
-                seat.slot().count_from(self.next);
-            }
+        self.next = self.standing.settle(self.next, exact, &self.parts, &self.mode);
+        if self.mode.seat().is_some() {
+            self.pacing.hot.close_private(self.next);
         }
-        self.joined = true;
-    }
-
-    /// Claims the slot again, at `start`, or after what is gone. Returns where the consumer has settled.
-    fn join_again(&self, start: u64) -> u64 {
-        self.mode.seat().map_or(start, |seat| {
-            seat.claim_again(start);
-            seat.settle(start, &self.parts.head.credit.floor)
-        })
     }
 
     #[cold]
     fn report_missed(&mut self) -> TangoError {
-        let lost = core::mem::take(&mut self.missed);
-        let evicted = core::mem::take(&mut self.missed_evicted);
-        self.count_lost(lost);
         if let Some(metrics) = &self.metrics {
             metrics.event();
         }
-        self.loss(lost, evicted)
+        self.standing.report_missed(self.next, &self.mode)
     }
 
     /// The next fragment is gone. Continues after the gap.
     #[cold]
     pub(super) fn overrun(&mut self) -> TangoError {
-        let n = self.next;
-        let mut target = self.losses.resume_after(n, &self.parts);
-        let evictable = self.mode.is_evictable();
-        if evictable {
-            self.evictions = self.parts.head.lifecycle.evicted.load(Relaxed);
-            target = self.join_again(target);
-        } else if let Some(seat) = self.mode.seat() {
-            target = seat.settle(target, &self.parts.head.credit.floor);
-        }
-        let lost = target.wrapping_sub(n);
-        self.count_lost(lost);
-        self.losses.resumed(target, lost);
-        self.next = target;
         if let Some(metrics) = &self.metrics {
             metrics.event();
         }
-        self.loss(lost, evictable)
-    }
-
-    fn count_lost(&self, lost: u64) {
-        if let Some(seat) = self.mode.seat() {
-            seat.slot().count_lost(lost);
-        }
-    }
-
-    fn loss(&self, lost: u64, evicted: bool) -> TangoError {
-        let next = self.next;
-        if evicted { TangoError::Evicted { lost, next } } else { TangoError::Overrun { lost, next } }
+        let (next, error) = self.standing.overrun(self.next, &self.parts, &self.mode);
+        self.next = next;
+        error
     }
 
     /// Skips the next fragment, whose metadata is wrong.
@@ -588,248 +493,5 @@ impl<'a> Consumer<'a> {
             seat.slot().count_lost(1);
         }
         TangoError::Corrupt { seq }
-    }
-}
-
-/// The advice of `timing`.
-impl Consumer<'_> {
-    /// After an empty poll that was not quick.
-    fn after_empty_poll(&mut self) {
-        if self.timing.is_in_hot_slot() {
-            // The producer may have acted on this reader's hint meanwhile.
-            self.hot.choose(self.next);
-        }
-        let parts = self.parts;
-        let advice = self.timing.after_empty_poll(
-            self.next,
-            || producer_signals(&parts),
-            || processor::is_near(&parts.head.next),
-        );
-        self.apply(advice);
-    }
-
-    #[cold]
-    fn at_checkpoint(&mut self) {
-        let parts = self.parts;
-        let advice = self.timing.at_checkpoint(
-            self.next,
-            || producer_signals(&parts),
-            || processor::is_near(&parts.head.next),
-        );
-        self.update_fast_path();
-        self.apply(advice);
-    }
-
-    fn apply(&mut self, advice: Advice) {
-        let Advice { hints, clean, run_ended, enter_hot_slot, spins, wait_for } = advice;
-        self.hint(hints);
-        if let Some(Clean { first, count, write_back }) = clean {
-            let ring = self.parts.ring;
-            // Most fragments have the size of the last one. (This is a hint, whatever the lines hold by
-            // now.)
-            let len = ring.line(self.next.wrapping_sub(1)).place().size_in_slot();
-            let lines = (0..count).map(|offset| ring.line(first.wrapping_add(offset)));
-            if write_back {
-                lines.for_each(|line| line.for_cache_lines(len, cache::write_back));
-            } else {
-                lines.for_each(|line| line.for_cache_lines(len, cache::evict));
-            }
-        }
-        if run_ended {
-            // Returns the credits of forgotten payloads. No slice of them is left while `self` is borrowed.
-            if let Some(seat) = self.mode.seat() {
-                seat.release(self.next);
-            }
-        }
-        if enter_hot_slot && self.hot.is_used() {
-            self.enter_hot_slot();
-        }
-        pause(spins);
-        if let Some(last) = wait_for {
-            let (ring, head) = (self.parts.ring, self.parts.head);
-            let is_there = || ring.line(last).state(last) != LineState::NotYet;
-            self.timing.wait_for_distance(self.next, is_there, |next| head.hot_slot.newest(next));
-        }
-    }
-
-    fn hint(&self, hints: Option<ReaderHints>) {
-        if let (Some(hints), Some(seat)) = (hints, self.mode.seat()) {
-            seat.slot().hint(hints.pack());
-        }
-    }
-
-    pub(super) fn enter_hot_slot(&mut self) {
-        let hints = self.timing.enter_hot_slot();
-        self.hot.choose(self.next);
-        self.update_fast_path();
-        self.hint(hints);
-    }
-
-    /// Polls the ring from now on.
-    #[inline(always)]
-    pub(super) fn leave_hot_slot(&mut self) {
-        if self.timing.is_in_hot_slot() {
-            self.leave_hot_slot_now();
-        }
-    }
-
-    #[cold]
-    fn leave_hot_slot_now(&mut self) {
-        self.timing.leave_hot_slot(self.next);
-        self.update_fast_path();
-    }
-
-    #[cold]
-    fn found_announced(&mut self) {
-        if self.timing.found_announced(self.next) {
-            self.leave_hot_slot_now();
-        }
-    }
-}
-
-fn producer_signals(parts: &Parts<'_>) -> ProducerSignals {
-    let credit = &parts.head.credit;
-    ProducerSignals {
-        stalls: credit.stalls.load(Relaxed),
-        single_consumer: credit.single_consumer.load(Relaxed) != 0,
-    }
-}
-
-/// State and settings.
-impl<'a> Consumer<'a> {
-    /// The sequence number of the next fragment to read.
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// use rust_tango::Link;
-    ///
-    /// let link = Link::builder().depth(8).mtu(64).build()?;
-    /// let (tx, mut rx) = (link.producer()?, link.consumer()?);
-    /// tx.send(b"one")?;
-    /// let expected = rx.next_seq();
-    /// assert_eq!(rx.poll()?.unwrap().meta.seq, expected);
-    /// assert_eq!(rx.next_seq(), expected.wrapping_add(1)); // numbers wrap around
-    /// # Ok::<(), rust_tango::LinkError>(())
-    /// ```
-    pub fn next_seq(&self) -> u64 {
-        self.next
-    }
-
-    /// Whether the producer waits for this consumer. True for reliable consumers, and for evictable ones,
-    /// for which it does not wait forever. False for observers.
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// use rust_tango::Link;
-    ///
-    /// let link = Link::builder().depth(8).mtu(64).build()?;
-    /// assert!(link.consumer()?.is_reliable());
-    /// assert!(!link.observer()?.is_reliable());
-    /// # Ok::<(), rust_tango::LinkError>(())
-    /// ```
-    pub fn is_reliable(&self) -> bool {
-        self.mode.seat().is_some()
-    }
-
-    /// Whether nothing more will come: the link was stopped, or its producer was dropped, and this consumer
-    /// has read everything that was published.
-    ///
-    /// A new producer can open the link again, so the answer may be out of date when it arrives. If the
-    /// producer has died, this is false: the calls that read return [`TangoError::ProducerGone`] instead.
-    ///
-    /// # Examples
-    ///
-    /// See [`Consumer::poll`].
-    pub fn is_closed(&self) -> bool {
-        if !self.joined && !self.parts.head.is_bound() {
-            return self.parts.is_stopped();
-        }
-        self.missed == 0
-            && self.producer.ending(&self.parts) == Some(Ending::Closed)
-            && self.plausible_state(self.parts.ring.line(self.next).state(self.next)) == LineState::NotYet
-    }
-
-    /// Counts into `metrics` from now on: fragments consumed, and overruns.
-    ///
-    /// # Panics
-    ///
-    /// If seven other consumers count into these metrics.
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// use rust_tango::{Link, Metrics};
-    ///
-    /// let metrics = Metrics::new();
-    /// let link = Link::builder().depth(8).mtu(64).build()?;
-    /// let (tx, mut rx) = (link.producer()?, link.consumer()?.with_metrics(&metrics));
-    /// tx.send(b"counted")?;
-    /// drop(rx.poll()?);
-    /// assert_eq!(metrics.snapshot().consumed, 1);
-    /// # Ok::<(), rust_tango::LinkError>(())
-    /// ```
-    #[must_use]
-    pub fn with_metrics(mut self, metrics: &'a Metrics) -> Self {
-        self.metrics = Some(metrics.consumer().expect("seven consumers count into these Metrics already"));
-        self.update_fast_path();
-        self
-    }
-}
-
-impl Drop for Consumer<'_> {
-    fn drop(&mut self) {
-        // The consumer of an `Fctl` does not leave its slot, so the producer waits for the next consumer.
-        #[cfg(feature = "alloc")]
-        if let (Some(seat), Attachment::Owned(claim)) = (self.mode.seat(), &self.attachment) {
-            if claim.is_of_this_process() {
-                seat.leave();
-            }
-        }
-    }
-}
-
-impl core::fmt::Debug for Consumer<'_> {
-    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
-        f.debug_struct("Consumer")
-            .field("next_seq", &self.next)
-            .field("reliable", &self.is_reliable())
-            .finish_non_exhaustive()
-    }
-}
-
-/// Only for models and tests of other files.
-#[cfg(test)]
-impl Consumer<'_> {
-    /// Whether this reader knows that a producer is dead.
-    #[cfg(loom)]
-    pub(crate) fn knows_of_death(&self) -> bool {
-        self.producer.knows_of_death()
-    }
-
-    /// Polls the hot slot from now on, as if this reader had waited.
-    #[cfg(loom)]
-    pub(crate) fn in_hot_slot(mut self) -> Self {
-        let _ = self.timing.enter_hot_slot();
-        self.hot.choose(self.next);
-        self.update_fast_path();
-        self
-    }
-
-    /// Where this reader polls.
-    #[cfg(loom)]
-    pub(crate) fn polls(&self) -> &'static str {
-        match (self.timing.is_in_hot_slot(), self.hot.is_private()) {
-            (true, true) => "private",
-            (true, false) => "shared",
-            (false, _) => "ring",
-        }
-    }
-
-    /// The address of the hot slot that this reader polls.
-    #[cfg(all(not(loom), not(miri), not(no_hints), feature = "shm", target_os = "linux"))]
-    pub(crate) fn hot_slot_address(&self) -> usize {
-        self.hot.address()
     }
 }

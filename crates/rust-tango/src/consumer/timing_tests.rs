@@ -20,7 +20,7 @@ fn link() -> (Producer<'static>, Consumer<'static>) {
 /// Whether it polls the hot slot after many empty polls.
 fn waits_in_hot_slot(rx: &mut Consumer<'_>) -> bool {
     (0..POLLS).for_each(|_| assert!(rx.poll().unwrap().is_none()));
-    rx.timing.is_in_hot_slot()
+    rx.pacing.timing.is_in_hot_slot()
 }
 
 #[test]
@@ -56,7 +56,7 @@ fn a_fragment_that_is_only_in_the_ring_is_found() {
     rx.parts.ring.line(rx.next).publish(&meta);
     // Only the last polls under Miri, which is slow.
     let skipped = if cfg!(miri) { POLLS_PER_RING_CHECK - 1024 } else { 0 };
-    rx.timing.skip_polls(skipped);
+    rx.pacing.timing.skip_polls(skipped);
     let polls = POLLS_PER_RING_CHECK + 1 - skipped;
     let found = (0..polls).find_map(|_| rx.poll().unwrap().map(|found| found.meta.sig));
     assert_eq!(found, Some(7));
@@ -69,7 +69,7 @@ fn a_reader_that_waits_a_little_for_each_polls_the_hot_slot_soon() {
         (0..polls).for_each(|_| assert!(rx.poll().unwrap().is_none()));
         tx.send(b"one by one").unwrap();
         assert!(rx.poll().unwrap().is_some());
-        rx.timing.is_in_hot_slot()
+        rx.pacing.timing.is_in_hot_slot()
     };
     assert!((0..100).all(|_| !one(STEADY_WAITED - 1)));
     let unsteady = |at: u32| if at % STEADY == 0 { 0 } else { STEADY_WAITED };
@@ -83,14 +83,14 @@ fn a_reader_that_waits_a_little_for_each_polls_the_hot_slot_soon() {
 fn a_reader_takes_its_hint_back_some_time_after_it_left_the_hot_slot() {
     let (tx, mut rx) = link();
     assert!(waits_in_hot_slot(&mut rx));
-    assert!(rx.timing.hints().reads_hot_slot);
+    assert!(rx.pacing.timing.hints().reads_hot_slot);
     let mut read = |fragments: u64| {
         for _ in 0..fragments {
             tx.send(b"one by one").unwrap();
             assert!(rx.poll().unwrap().is_some());
         }
         assert!(rx.poll().unwrap().is_none());
-        (rx.timing.is_in_hot_slot(), rx.timing.hints().reads_hot_slot)
+        (rx.pacing.timing.is_in_hot_slot(), rx.pacing.timing.hints().reads_hot_slot)
     };
     assert_eq!(read(1), (true, true));
     assert_eq!(read(u64::from(MAX_PROMPT)), (false, true));

@@ -142,6 +142,18 @@ impl<'a> Consumer<'a> {
         }
     }
 
+    /// [`Self::find_next`] for a reader that sleeps if there is nothing. It polls the ring, and makes all
+    /// checks before it says that there is nothing.
+    #[cfg(all(feature = "async", target_os = "linux"))]
+    #[inline]
+    pub(crate) fn find_next_before_sleep(&mut self) -> Result<Next<'a>, TangoError> {
+        self.leave_hot_slot();
+        match self.find_next()? {
+            Next::Nothing => self.find_next_slow(LineState::NotYet),
+            found => Ok(found),
+        }
+    }
+
     /// Sleeps until there is news, and for a slice at most.
     #[cfg(feature = "std")]
     fn sleep(&mut self, waiting: &mut Waiting) {
@@ -230,8 +242,8 @@ impl<'a> Consumer<'a> {
         Watch {
             parts: self.parts,
             next: self.next,
-            joined: self.joined,
-            losses: self.losses,
+            joined: self.standing.has_joined(),
+            losses: *self.standing.losses(),
             producer: self.producer,
             #[cfg(all(feature = "async", target_os = "linux"))]
             eventcounts: self.mode.seat().map(crate::credits::seat::Seat::eventcounts),

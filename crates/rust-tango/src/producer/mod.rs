@@ -15,6 +15,8 @@
 //!
 //! These use it:
 //!
+//! - `batch`: several fragments at once
+//! - `state`: questions, settings, and the end
 //! - `attach`: how a producer begins
 //! - `loan`: writing a payload in place
 //! - `wait`: calls that block
@@ -28,6 +30,10 @@ mod hot_slots;
 mod backpressure;
 
 mod publish;
+
+mod batch;
+
+mod state;
 
 mod attach;
 

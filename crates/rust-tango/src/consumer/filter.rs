@@ -1,0 +1,53 @@
+//! Reading only the fragments with certain tags.
+
+use super::payload::Fragment;
+use super::poll::{Consumer, Next};
+use crate::error::TangoError;
+
+impl Consumer<'_> {
+    /// [`Consumer::poll`] that skips fragments whose `sig` is not accepted. Nothing else of a skipped
+    /// fragment is read, and its credit is returned at once.
+    ///
+    /// One call skips at most as many fragments as the ring has lines. `Ok(None)`: that many were skipped,
+    /// or there are no more.
+    ///
+    /// # Errors
+    ///
+    /// See [`Consumer::poll`].
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use rust_tango::Link;
+    ///
+    /// const QUOTE: u64 = 1;
+    /// const TRADE: u64 = 2;
+    /// let link = Link::builder().depth(8).mtu(64).build()?;
+    /// let (tx, mut rx) = (link.producer()?, link.consumer()?);
+    /// tx.publish(b"bid 101.25", QUOTE, 0, 0)?;
+    /// tx.publish(b"sold 101.25", TRADE, 0, 0)?;
+    /// let trade = rx.poll_if(|sig| sig == TRADE)?.unwrap();
+    /// assert_eq!(trade.payload.as_slice(), b"sold 101.25");
+    /// # Ok::<(), rust_tango::LinkError>(())
+    /// ```
+    pub fn poll_if(
+        &mut self,
+        mut accept: impl FnMut(u64) -> bool,
+    ) -> Result<Option<Fragment<'_>>, TangoError> {
+        for _ in 0..self.parts.ring.depth() {
+            let Next::Fragment(line, found_in) = self.find_next()? else { return Ok(None) };
+            let sig = line.sig();
+            if !self.mode.is_in_place() && !self.parts.is_valid(self.next) {
+                return Err(self.overrun());
+            }
+            if accept(sig) {
+                return self.take(line, found_in);
+            }
+            self.consumed(self.next.wrapping_add(1));
+            if let Some(seat) = self.mode.seat() {
+                seat.release(self.next);
+            }
+        }
+        Ok(None)
+    }
+}

@@ -1,0 +1,145 @@
+//! What a consumer says of itself, how it is set, and what happens when it is dropped.
+
+#[cfg(feature = "alloc")]
+use super::mode::Attachment;
+use super::poll::Consumer;
+use crate::memory::parts::Ending;
+use crate::metrics::Metrics;
+use crate::ring::line::LineState;
+
+impl<'a> Consumer<'a> {
+    /// The sequence number of the next fragment to read.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use rust_tango::Link;
+    ///
+    /// let link = Link::builder().depth(8).mtu(64).build()?;
+    /// let (tx, mut rx) = (link.producer()?, link.consumer()?);
+    /// tx.send(b"one")?;
+    /// let expected = rx.next_seq();
+    /// assert_eq!(rx.poll()?.unwrap().meta.seq, expected);
+    /// assert_eq!(rx.next_seq(), expected.wrapping_add(1)); // numbers wrap around
+    /// # Ok::<(), rust_tango::LinkError>(())
+    /// ```
+    pub fn next_seq(&self) -> u64 {
+        self.next
+    }
+
+    /// Whether the producer waits for this consumer. True for reliable consumers, and for evictable ones,
+    /// for which it does not wait forever. False for observers.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use rust_tango::Link;
+    ///
+    /// let link = Link::builder().depth(8).mtu(64).build()?;
+    /// assert!(link.consumer()?.is_reliable());
+    /// assert!(!link.observer()?.is_reliable());
+    /// # Ok::<(), rust_tango::LinkError>(())
+    /// ```
+    pub fn is_reliable(&self) -> bool {
+        self.mode.seat().is_some()
+    }
+
+    /// Whether nothing more will come: the link was stopped, or its producer was dropped, and this consumer
+    /// has read everything that was published.
+    ///
+    /// A new producer can open the link again, so the answer may be out of date when it arrives. If the
+    /// producer has died, this is false: the calls that read return [`TangoError::ProducerGone`] instead.
+    ///
+    /// # Examples
+    ///
+    /// See [`Consumer::poll`].
+    pub fn is_closed(&self) -> bool {
+        if !self.standing.has_joined() && !self.parts.head.is_bound() {
+            return self.parts.is_stopped();
+        }
+        !self.standing.has_missed()
+            && self.producer.ending(&self.parts) == Some(Ending::Closed)
+            && self.plausible_state(self.parts.ring.line(self.next).state(self.next)) == LineState::NotYet
+    }
+
+    /// Counts into `metrics` from now on: fragments consumed, and overruns.
+    ///
+    /// # Panics
+    ///
+    /// If seven other consumers count into these metrics.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use rust_tango::{Link, Metrics};
+    ///
+    /// let metrics = Metrics::new();
+    /// let link = Link::builder().depth(8).mtu(64).build()?;
+    /// let (tx, mut rx) = (link.producer()?, link.consumer()?.with_metrics(&metrics));
+    /// tx.send(b"counted")?;
+    /// drop(rx.poll()?);
+    /// assert_eq!(metrics.snapshot().consumed, 1);
+    /// # Ok::<(), rust_tango::LinkError>(())
+    /// ```
+    #[must_use]
+    pub fn with_metrics(mut self, metrics: &'a Metrics) -> Self {
+        self.metrics = Some(metrics.consumer().expect("seven consumers count into these Metrics already"));
+        self.update_fast_path();
+        self
+    }
+}
+
+impl Drop for Consumer<'_> {
+    fn drop(&mut self) {
+        // The consumer of an `Fctl` does not leave its slot, so the producer waits for the next consumer.
+        #[cfg(feature = "alloc")]
+        if let (Some(seat), Attachment::Owned(claim)) = (self.mode.seat(), &self.attachment) {
+            if claim.is_of_this_process() {
+                seat.leave();
+            }
+        }
+    }
+}
+
+impl core::fmt::Debug for Consumer<'_> {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.debug_struct("Consumer")
+            .field("next_seq", &self.next)
+            .field("reliable", &self.is_reliable())
+            .finish_non_exhaustive()
+    }
+}
+
+/// Only for models and tests of other files.
+#[cfg(test)]
+impl Consumer<'_> {
+    /// Whether this reader knows that a producer is dead.
+    #[cfg(loom)]
+    pub(crate) fn knows_of_death(&self) -> bool {
+        self.producer.knows_of_death()
+    }
+
+    /// Polls the hot slot from now on, as if this reader had waited.
+    #[cfg(loom)]
+    pub(crate) fn in_hot_slot(mut self) -> Self {
+        self.pacing.enter_hot_slot(self.next, &self.mode);
+        self.update_fast_path();
+        self
+    }
+
+    /// Where this reader polls.
+    #[cfg(loom)]
+    pub(crate) fn polls(&self) -> &'static str {
+        match (self.pacing.is_in_hot_slot(), self.pacing.hot.is_private()) {
+            (true, true) => "private",
+            (true, false) => "shared",
+            (false, _) => "ring",
+        }
+    }
+
+    /// The address of the hot slot that this reader polls.
+    #[cfg(all(not(loom), not(miri), not(no_hints), feature = "shm", target_os = "linux"))]
+    pub(crate) fn hot_slot_address(&self) -> usize {
+        self.pacing.hot.address()
+    }
+}
