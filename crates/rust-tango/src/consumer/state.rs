@@ -48,7 +48,7 @@ impl<'a> Consumer<'a> {
     /// has read everything that was published.
     ///
     /// A new producer can open the link again, so the answer may be out of date when it arrives. If the
-    /// producer has died, this is false: the calls that read return [`TangoError::ProducerGone`] instead.
+    /// producer has died, this is false: the calls that read return [`TangoError::ProducerGone`](crate::TangoError) instead.
     ///
     /// # Examples
     ///

@@ -62,10 +62,9 @@ pub(super) const HEADER: usize = 128;
 /// Bytes of the files `rx.N`, `tx.N` and `ctl`.
 pub(super) const SMALL_FILE: usize = 4096;
 
-/// All offsets are multiples of this.
-const ALIGNMENT: usize = 128;
-
 const _: () = {
+    // All offsets are multiples of this.
+    const ALIGNMENT: usize = 128;
     assert!(HEAD + size_of::<Head>() <= RING);
     assert!(CONSUMER_SLOT + size_of::<ConsumerSlot>() <= SMALL_FILE);
     assert!(HOT_SLOT + size_of::<HotSlot>() <= SMALL_FILE);
