@@ -8,8 +8,9 @@
 //! ```
 //!
 //! The counts must not depend on the machine. So everything runs in one thread, in a fixed order. The ring has fewer than
-//! 256 slots: below that, nothing in a producer depends on the maker of the processor (see `cache::evicting_helps`). And
-//! `.ci/codegen` builds this program with `--cfg unpaced`, so that no consumer keeps a distance or writes lines back.
+//! 256 slots: below that, nothing in a producer depends on the maker of the processor (see `timing::processor`). And
+//! `.ci/codegen` builds this program without hints for all streams, so that no consumer keeps a distance or writes lines
+//! back.
 
 use std::hint::black_box;
 

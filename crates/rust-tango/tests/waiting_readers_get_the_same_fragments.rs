@@ -271,7 +271,7 @@ fn is_change_of_producer(error: &TangoError) -> bool {
 }
 
 /// A program that breaks the protocol stores a size in the hot slot that is longer than the link allows.
-#[cfg(all(feature = "shm", target_os = "linux", not(miri)))]
+#[cfg(all(feature = "shm", target_os = "linux", not(miri), not(no_hints)))]
 #[test]
 fn no_payload_is_longer_than_the_link_allows() {
     use common::hostile::{HEAD, HEAD_WORDS, store};
@@ -294,7 +294,7 @@ fn no_payload_is_longer_than_the_link_allows() {
 
 /// A producer is stopped when its fragment is in the ring but not yet in the hot slot. A reader that goes to
 /// sleep finds it.
-#[cfg(all(feature = "shm", target_os = "linux", not(miri)))]
+#[cfg(all(feature = "shm", target_os = "linux", not(miri), not(no_hints)))]
 #[test]
 fn a_reader_checks_the_ring_before_it_sleeps() {
     use common::hostile::{HEAD, HEAD_WORDS, HOT_SLOT, store};

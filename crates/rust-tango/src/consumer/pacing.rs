@@ -11,7 +11,7 @@ use crate::timing::hints::ReaderHints;
 use crate::timing::processor;
 use crate::timing::reading::{Advice, ReaderTiming};
 
-/// The policy of one consumer, and the hot slots that it polls. No result depends on it.
+/// The policy of one consumer, and the hot slots that it polls.
 #[derive(Debug)]
 pub(super) struct Pacing<'a> {
     pub(super) timing: ReaderTiming,
@@ -25,7 +25,7 @@ impl Pacing<'_> {
         self.timing.is_in_hot_slot()
     }
 
-    /// After an empty poll for `next` that was not quick. Returns the credits of forgotten payloads at the end of a run.
+    /// After an empty poll for `next` that was not quick.
     pub(super) fn after_empty_poll(&mut self, next: u64, parts: &Parts<'_>, mode: &Mode<'_>) {
         if self.is_in_hot_slot() {
             // The producer may have acted on this consumer's hint meanwhile.
@@ -44,7 +44,7 @@ impl Pacing<'_> {
     }
 
     fn apply(&mut self, advice: Advice, next: u64, parts: &Parts<'_>, mode: &Mode<'_>) {
-        let Advice { hints, clean, run_ended, enter_hot_slot, spins, wait_for } = advice;
+        let Advice { hints, clean, enter_hot_slot, spins, wait_for } = advice;
         let (ring, head) = (parts.ring, parts.head);
         hint(hints, mode);
         if let Some(Clean { first, count, write_back }) = clean {
@@ -56,13 +56,6 @@ impl Pacing<'_> {
                 lines.for_each(|line| line.for_cache_lines(len, cache::write_back));
             } else {
                 lines.for_each(|line| line.for_cache_lines(len, cache::evict));
-            }
-        }
-        if run_ended {
-            // Returns the credits of forgotten payloads. No slice of them is left while the consumer is
-            // borrowed.
-            if let Some(seat) = mode.seat() {
-                seat.release(next);
             }
         }
         if enter_hot_slot && self.hot.is_used() {

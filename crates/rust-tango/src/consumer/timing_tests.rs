@@ -116,3 +116,42 @@ fn the_producer_mirrors_for_a_consumer_that_polls_the_hot_slot() {
     // The first was only announced: the producer read the hint after it had published that fragment.
     assert_eq!(found, [true, false, false]);
 }
+
+/// A single consumer evicts what it has read, and hints so, unless the producer had to wait for it.
+#[test]
+fn a_single_consumer_evicts_as_long_as_the_producer_does_not_wait() {
+    let link = Link::builder().depth(1024).mtu(64).consumers(2).build().unwrap();
+    let (tx, mut rx) = (link.producer().unwrap(), link.consumer().unwrap());
+    rx.pacing.timing.only_evicting_pays(); // whatever the processor
+    let state = |rx: &Consumer<'_>| (rx.pacing.timing.cleans(), rx.pacing.timing.hints().evicts);
+    let read = |rx: &mut Consumer<'_>, fragments: usize| {
+        (0..fragments).for_each(|_| assert!(rx.poll().unwrap().is_some()));
+    };
+    let stream = |rx: &mut Consumer<'_>, fragments: usize| {
+        for _ in 0..fragments {
+            tx.send(b"stream").unwrap();
+            read(rx, 1);
+        }
+    };
+    stream(&mut rx, 512);
+    assert_eq!(state(&rx), (false, false), "the producer has not said that there is one consumer");
+    // After a lap, it has counted.
+    stream(&mut rx, 2048);
+    assert_eq!(state(&rx), (true, true));
+    while tx.publish(b"more than there is room for", 0, 0, 0).is_ok() {}
+    let mut read_until = |expected| {
+        (0..128).any(|_| {
+            read(&mut rx, 1);
+            state(&rx) == expected
+        })
+    };
+    assert!(read_until((false, true)), "the producer had to wait");
+    assert!(read_until((true, true)), "it has not waited since");
+    read(&mut rx, 512);
+    let mut other = link.consumer().unwrap();
+    for _ in 0..2048 {
+        stream(&mut rx, 1);
+        while other.poll().unwrap().is_some() {}
+    }
+    assert!(!state(&rx).0, "there are two");
+}

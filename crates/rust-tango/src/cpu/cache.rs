@@ -140,11 +140,11 @@ pub(crate) fn prefetch(word: &AtomicU64) {
 
 /// Asks the processor to write the cache line of `word` back to memory, and to keep it in the cache.
 ///
-/// Only if [[`Processor::writes_back`]] returned true: otherwise the instruction may not exist.
+/// Only if [`Processor::writes_back`] is true: otherwise the instruction may not exist.
 #[inline]
 pub(crate) fn write_back(word: &AtomicU64) {
     #[cfg(all(target_arch = "x86_64", not(miri), not(loom), not(portable)))]
-    // SAFETY: as in `evict`. The caller has checked [`Processor::writes_back`], so the instruction exists.
+    // SAFETY: as in `evict`. The caller has checked `Processor::writes_back`, so the instruction exists.
     unsafe {
         core::arch::asm!("clwb [{}]", in(reg) word, options(nostack, preserves_flags));
     }
@@ -154,13 +154,13 @@ pub(crate) fn write_back(word: &AtomicU64) {
 
 /// Asks the processor to write the cache line of `word` back to memory, and to drop it from all caches.
 ///
-/// Only if [[`Processor::evicts`]] returned true: otherwise the instruction may not exist.
+/// Only if [`Processor::evicts`] is true: otherwise the instruction may not exist.
 #[inline]
 pub(crate) fn evict(word: &AtomicU64) {
     #[cfg(all(target_arch = "x86_64", not(miri), not(loom), not(portable)))]
     // SAFETY: to the memory model a flush is no access: it changes no value and returns none. `word` is a
-    // valid reference, so the flush cannot fault. The caller has checked [`Processor::evicts`], so the instruction
-    // exists.
+    // valid reference, so the flush cannot fault. The caller has checked `Processor::evicts`, so the
+    // instruction exists.
     unsafe {
         core::arch::asm!("clflushopt [{}]", in(reg) word, options(nostack, preserves_flags));
     }

@@ -94,6 +94,8 @@ mod batches;
 mod credits;
 mod endings;
 mod fragments;
+// Without hints, no reader polls the hot slot.
+#[cfg(not(no_hints))]
 mod hot_slot;
 mod memory;
 mod parking;

@@ -123,6 +123,17 @@ impl Cleaning {
     pub(super) fn skip(&mut self, next: u64) {
         self.done = next;
     }
+
+    /// As on a processor where evicting pays and writing back does not.
+    #[cfg(all(test, not(loom), not(no_hints), feature = "alloc"))]
+    pub(super) fn only_evicting_pays(&mut self) {
+        (self.may_evict, self.may_write_back) = (true, false);
+    }
+
+    #[cfg(all(test, not(loom), not(no_hints), feature = "alloc"))]
+    pub(super) fn is_on(&self) -> bool {
+        self.is_on
+    }
 }
 
 #[cfg(all(test, not(loom)))]

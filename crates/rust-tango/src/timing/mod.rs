@@ -5,9 +5,12 @@
 //! after an empty poll?") and act on the answer. Nothing here owns shared memory, holds a reference to a
 //! producer or a consumer, or executes a cache instruction: those are in [`cpu`](crate::cpu).
 //!
-//! No answer changes a result. `--cfg no_hints` switches the policy off, and all tests and models pass without
-//! it. Nothing is prefetched, written back or evicted then. Readers poll the ring only, and do not pause. The
-//! producer only announces fragments in the hot slot. [`processor`] knows, from measurements, what pays on which processor.
+//! An answer decides when something is found, and never what. `--cfg no_hints` switches the policy off, and all
+//! tests and models that are not about it pass without it. Nothing is prefetched, written back or evicted then,
+//! except that a poll of the hot slot fetches both its lines. Readers poll the ring only, and do not pause. The
+//! producer only announces fragments in the hot slot.
+//!
+//! [`processor`] knows, from measurements, what pays on which processor.
 //!
 //! Reading order:
 //!

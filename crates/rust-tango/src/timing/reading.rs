@@ -34,8 +34,6 @@ pub(crate) struct Advice {
     pub(crate) hints: Option<ReaderHints>,
     /// Write back or evict these lines.
     pub(crate) clean: Option<Clean>,
-    /// A run of fragments has ended.
-    pub(crate) run_ended: bool,
     /// Poll the hot slot from now on: see [`ReaderTiming::enter_hot_slot`].
     pub(crate) enter_hot_slot: bool,
     /// Spin this many times.
@@ -136,7 +134,6 @@ impl ReaderTiming {
         self.distance.run_ended(next);
         Advice {
             hints: self.review(next, signals, is_near),
-            run_ended: true,
             enter_hot_slot: self.place.is_steady() && self.place.may_enter(next),
             spins: if ON { Distance::spins_after(run) } else { 0 },
             ..Advice::default()
@@ -237,6 +234,18 @@ impl ReaderTiming {
     #[cfg(all(test, not(loom), not(no_hints), feature = "alloc"))]
     pub(crate) fn hints(&self) -> ReaderHints {
         self.hints
+    }
+
+    /// As on a processor where evicting pays and writing back does not.
+    #[cfg(all(test, not(loom), not(no_hints), feature = "alloc"))]
+    pub(crate) fn only_evicting_pays(&mut self) {
+        self.cleaning.only_evicting_pays();
+    }
+
+    /// Whether lines that were read are cleaned.
+    #[cfg(all(test, not(loom), not(no_hints), feature = "alloc"))]
+    pub(crate) fn cleans(&self) -> bool {
+        self.cleaning.is_on()
     }
 
     /// As if this many more polls had been empty.
