@@ -11,7 +11,6 @@ use crate::error::TangoError;
 use crate::memory::parts::Parts;
 use crate::ring::line::{LineState, META_WORDS};
 use crate::ring::metadata::FragmentMetadata;
-use crate::timing::processor::ON;
 
 /// Fragments that were there at one moment, borrowed from their consumer. Dropping the batch returns the
 /// credits of all of them at once.
@@ -127,9 +126,7 @@ impl<'a> Consumer<'a> {
                 gathered.stopped_by = Some(Self::corrupt);
                 break;
             }
-            if ON {
-                line.for_cache_lines(place.size_in_slot(), cache::prefetch);
-            }
+            line.for_cache_lines(place.size_in_slot(), cache::prefetch);
             gathered.len += 1;
         }
         gathered
@@ -148,9 +145,7 @@ impl<'a> Consumer<'a> {
             }
             let meta = line.metadata(n);
             let payload = parts.payload(&line, meta.place());
-            if ON {
-                line.for_cache_lines(meta.place().size_in_slot(), cache::prefetch);
-            }
+            line.for_cache_lines(meta.place().size_in_slot(), cache::prefetch);
             let size = META_WORDS + payload.map_or(0, <[_]>::len);
             let Some(to) = scratch.words_mut().get_mut(gathered.words..gathered.words + size) else { break };
             let (place, control) = meta.pack();

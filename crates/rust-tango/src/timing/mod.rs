@@ -6,9 +6,9 @@
 //! producer or a consumer, or executes a cache instruction: those are in [`cpu`](crate::cpu).
 //!
 //! An answer decides when something is found, and never what. `--cfg no_hints` switches the policy off, and all
-//! tests and models that are not about it pass without it. Nothing is prefetched, written back or evicted then,
-//! except that a poll of the hot slot fetches both its lines. Readers poll the ring only, and do not pause. The
-//! producer only announces fragments in the hot slot.
+//! tests and models that are not about it pass without it. Nothing is prefetched for writing, written back or
+//! evicted then. (The lines of a batch are still prefetched while it is gathered.) Readers poll the ring only, and
+//! do not pause. The producer only announces fragments in the hot slot.
 //!
 //! [`processor`] knows, from measurements, what pays on which processor.
 //!
