@@ -5,7 +5,7 @@ use super::mode::Mode;
 use crate::cpu::cache;
 use crate::memory::parts::Parts;
 use crate::ring::line::LineState;
-use crate::sync::{Relaxed, pause};
+use crate::sync::Relaxed;
 use crate::timing::cleaning::{Clean, ProducerSignals};
 use crate::timing::hints::ReaderHints;
 use crate::timing::processor;
@@ -44,7 +44,7 @@ impl Pacing<'_> {
     }
 
     fn apply(&mut self, advice: Advice, next: u64, parts: &Parts<'_>, mode: &Mode<'_>) {
-        let Advice { hints, clean, enter_hot_slot, spins, wait_for } = advice;
+        let Advice { hints, clean, enter_hot_slot, wait_for } = advice;
         let (ring, head) = (parts.ring, parts.head);
         hint(hints, mode);
         if let Some(Clean { first, count, write_back }) = clean {
@@ -61,7 +61,6 @@ impl Pacing<'_> {
         if enter_hot_slot && self.hot.is_used() {
             self.enter_hot_slot(next, mode);
         }
-        pause(spins);
         if let Some(last) = wait_for {
             let is_there = || ring.line(last).state(last) != LineState::NotYet;
             self.timing.wait_for_distance(next, is_there, |next| head.hot_slot.newest(next));

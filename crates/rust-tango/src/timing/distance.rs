@@ -31,11 +31,6 @@ const MAX_PAUSE: u64 = 384;
 /// questions.
 const SPINS_BEFORE_PROBE: u64 = 6;
 const PROBE: u64 = 12;
-/// The most spins after an empty poll that ends a run. The reader spins half as many times as the run had
-/// fragments. The producer gets ahead by more than one fragment, and the reader does not take the line away
-/// at once. After a single fragment the reader does not spin, so an exchange of requests and replies does
-/// not wait (`bench/`: workloads `working`, `round-trip`).
-const MAX_PAUSE_AFTER_RUN: u64 = 8;
 
 /// The distance of one reader.
 #[derive(Debug)]
@@ -72,11 +67,6 @@ impl Distance {
     pub(super) fn run_ended(&mut self, next: u64) {
         self.checked_at = next;
         self.pause = (self.pause / 2).max(PAUSE);
-    }
-
-    /// How often to spin after a run of `run` fragments.
-    pub(super) fn spins_after(run: u64) -> u64 {
-        (run / 2).min(MAX_PAUSE_AFTER_RUN)
     }
 
     /// The reader polls the ring again, from `next` on.

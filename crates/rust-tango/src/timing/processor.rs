@@ -5,6 +5,8 @@
 //! | prefetch for reading and for writing | yes | yes | yes, where there is an instruction |
 //! | write back what was read | yes, if the producer is near | no: the producer alone falls from 109 to 34 million a second | no |
 //! | evict what was read | yes, if the producer is far | no | no |
+//! | stay behind the producer in a stream | yes | yes: 41 instead of 31 million a second, but bursts of 256 arrive 8 % later | yes |
+//! | poll the hot slot | yes | yes: 340 instead of 430 ns for each of 100 thousand calls a second | yes |
 //!
 //! On AMD's processors, a writer that takes back a line that a reader has taken over unwritten pays a full round trip for
 //! each line, one after the other, while fetches of other lines overlap with other work. Writing lines back, or evicting

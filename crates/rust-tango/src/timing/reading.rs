@@ -36,8 +36,6 @@ pub(crate) struct Advice {
     pub(crate) clean: Option<Clean>,
     /// Poll the hot slot from now on: see [`ReaderTiming::enter_hot_slot`].
     pub(crate) enter_hot_slot: bool,
-    /// Spin this many times.
-    pub(crate) spins: u64,
     /// Wait for this fragment: see [`ReaderTiming::wait_for_distance`].
     pub(crate) wait_for: Option<u64>,
 }
@@ -135,7 +133,6 @@ impl ReaderTiming {
         Advice {
             hints: self.review(next, signals, is_near),
             enter_hot_slot: self.place.is_steady() && self.place.may_enter(next),
-            spins: if ON { Distance::spins_after(run) } else { 0 },
             ..Advice::default()
         }
     }
