@@ -1,4 +1,4 @@
-//! `tango ls` shows which links exist, whether their producers live, and who reads them.
+//! `tango ls` shows which links exist, whether their producers live, and which processes read them.
 
 mod common;
 

@@ -81,7 +81,6 @@ impl<'a> Consumer<'a> {
             },
             ready: false,
             standing: Standing::new(next, evictions),
-            caught_up_at: next,
             producer: ProducerWatch::new(&parts),
             wait: Wait::default(),
             metrics: None,

@@ -71,8 +71,6 @@ pub struct Consumer<'a> {
     /// A fragment that is there may be taken without further checks.
     pub(super) ready: bool,
     pub(super) standing: Standing,
-    /// The number at which this consumer last found nothing.
-    pub(super) caught_up_at: u64,
     pub(super) producer: ProducerWatch,
     pub(super) wait: Wait,
     pub(super) metrics: Option<Counter<'a>>,
@@ -365,7 +363,7 @@ impl<'a> Consumer<'a> {
             LineState::Overwritten => Err(self.overrun()),
             LineState::Ready => Ok(Next::Fragment(self.parts.ring.line(self.next), self.polled())),
             LineState::NotYet => {
-                self.caught_up();
+                self.standing.caught_up(self.next, &self.mode);
                 self.pacing.after_empty_poll(self.next, &self.parts, &self.mode);
                 self.update_fast_path();
                 self.count_slow_poll();
@@ -429,16 +427,6 @@ impl<'a> Consumer<'a> {
     fn found_announced(&mut self) {
         if self.pacing.timing.found_announced(self.next) {
             self.leave_hot_slot_now();
-        }
-    }
-
-    /// There is no fragment to read. The first time after some were read, returns the credits of payloads that the
-    /// caller has forgotten. No slice of them is left while `self` is borrowed.
-    fn caught_up(&mut self) {
-        if core::mem::replace(&mut self.caught_up_at, self.next) != self.next {
-            if let Some(seat) = self.mode.seat() {
-                seat.release(self.next);
-            }
         }
     }
 

@@ -19,12 +19,21 @@ pub(super) struct Standing {
     /// The count of evictions when the reader last read it.
     evictions: u64,
     losses: Losses,
+    /// The number at which the reader last found nothing.
+    caught_up_at: u64,
 }
 
 impl Standing {
     /// For a reader that begins with `next`, and has read the count of evictions before it claimed its slot.
     pub(super) fn new(next: u64, evictions: u64) -> Self {
-        Self { joined: false, missed: 0, missed_evicted: false, evictions, losses: Losses::new(next) }
+        Self {
+            joined: false,
+            missed: 0,
+            missed_evicted: false,
+            evictions,
+            losses: Losses::new(next),
+            caught_up_at: next,
+        }
     }
 
     pub(super) fn has_joined(&self) -> bool {
@@ -73,6 +82,16 @@ impl Standing {
         self.missed = target.wrapping_sub(next);
         self.missed_evicted = true;
         target
+    }
+
+    /// There is no fragment `next` yet. The first time after some were read, returns the credits of payloads that the
+    /// caller has forgotten. No slice of them is left while the consumer is borrowed.
+    pub(super) fn caught_up(&mut self, next: u64, mode: &Mode<'_>) {
+        if core::mem::replace(&mut self.caught_up_at, next) != next {
+            if let Some(seat) = mode.seat() {
+                seat.release(next);
+            }
+        }
     }
 
     /// The error for what was missed before `next`.

@@ -65,7 +65,6 @@ impl ReaderTiming {
         // In other small rings there is no room for a distance, and lines are neither written back nor
         // evicted.
         let has_checkpoints = ON && (!distance.is_small() || may_write_back);
-        let may_evict = holds_credits && has_checkpoints && pays.evicting;
         let checkpoint_step = if has_checkpoints { cleaning::STEP.min(depth / 8) } else { NEVER };
         Self {
             place: PollPlace::new(next),
@@ -73,7 +72,7 @@ impl ReaderTiming {
             checkpoint: next.wrapping_add(checkpoint_step),
             checkpoint_step,
             distance,
-            cleaning: Cleaning::new(next, may_evict, may_write_back && has_checkpoints),
+            cleaning: Cleaning::new(next, holds_credits && pays.evicting, may_write_back),
             hints: ReaderHints::default(),
         }
     }
