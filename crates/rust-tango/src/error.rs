@@ -244,18 +244,58 @@ pub enum LinkErrorKind {
 #[derive(Debug)]
 pub struct LinkError {
     kind: LinkErrorKind,
-    message: alloc::string::String,
+    message: Message,
     protocol: Option<TangoError>,
     #[cfg(feature = "std")]
     source: Option<std::io::Error>,
 }
 
+/// The sentence of a [`LinkError`].
+#[cfg(feature = "alloc")]
+enum Message {
+    Text(alloc::string::String),
+    /// A sentence that takes long to find, and that many callers never show. It is found when it is shown.
+    #[cfg(feature = "shm")]
+    WhenShown(alloc::boxed::Box<dyn fmt::Display + Send + Sync>),
+}
+
+#[cfg(feature = "alloc")]
+impl fmt::Display for Message {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Text(text) => f.write_str(text),
+            #[cfg(feature = "shm")]
+            Self::WhenShown(message) => write!(f, "{message}"),
+        }
+    }
+}
+
+#[cfg(feature = "alloc")]
+impl fmt::Debug for Message {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:?}", alloc::format!("{self}"))
+    }
+}
+
 #[cfg(feature = "alloc")]
 impl LinkError {
     pub(crate) fn new(kind: LinkErrorKind, message: impl Into<alloc::string::String>) -> Self {
+        Self::with(kind, Message::Text(message.into()))
+    }
+
+    /// An error whose message is found when it is shown for the first time.
+    #[cfg(feature = "shm")]
+    pub(crate) fn when_shown(
+        kind: LinkErrorKind,
+        message: impl fmt::Display + Send + Sync + 'static,
+    ) -> Self {
+        Self::with(kind, Message::WhenShown(alloc::boxed::Box::new(message)))
+    }
+
+    fn with(kind: LinkErrorKind, message: Message) -> Self {
         Self {
             kind,
-            message: message.into(),
+            message,
             protocol: None,
             #[cfg(feature = "std")]
             source: None,
@@ -299,7 +339,7 @@ impl LinkError {
 #[cfg(feature = "alloc")]
 impl fmt::Display for LinkError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.message)?;
+        write!(f, "{}", self.message)?;
         #[cfg(feature = "std")]
         if let Some(source) = &self.source {
             write!(f, ": {source}")?;

@@ -2,9 +2,9 @@
 
 use std::path::{Path, PathBuf};
 
-use super::base_lock::with_base_lock;
 use super::folder::{self, Folder};
-use super::holders::Holders;
+use super::holders::{Held, Holders};
+use super::leftovers;
 use super::removal::{self, Dead};
 use crate::error::LinkError;
 
@@ -17,34 +17,51 @@ pub(crate) fn list(explicit: Option<&Path>) -> Result<Vec<String>, LinkError> {
 }
 
 pub(crate) fn holders(explicit: Option<&Path>, name: &str) -> Result<Holders, LinkError> {
-    Holders::of(&Folder::open(&folder::base_dir(explicit), name)?)
+    Ok(Held::of(&Folder::open(&folder::base_dir(explicit), name)?)?.holders())
 }
 
 pub(crate) fn remove(explicit: Option<&Path>, name: &str) -> Result<(), LinkError> {
     let base = folder::base_dir(explicit);
-    // Without a base folder there is no lock to take, and nothing to remove.
-    Folder::open(&base, name)?;
-    with_base_lock(&base, || removal::remove(&base, name))?.delete()
+    removed(&base, name, removal::remove)?.delete()
 }
 
 pub(crate) fn remove_dead(explicit: Option<&Path>, name: &str) -> Result<(), LinkError> {
     let base = folder::base_dir(explicit);
-    Folder::open(&base, name)?;
-    with_base_lock(&base, || Dead::remove(&base, &Folder::open(&base, name)?))?.delete()
+    removed(&base, name, Dead::remove)?.delete()
 }
 
-/// Removes every link that no process holds, and what remains of processes that died while they created or
-/// removed a link. Returns what became of each link.
+/// Opens the link of this name and takes its name by `remove`, again if the name has got to another link in
+/// between.
+fn removed<T>(
+    base: &Path,
+    name: &str,
+    remove: impl Fn(&Path, &Folder) -> Result<T, LinkError>,
+) -> Result<T, LinkError> {
+    loop {
+        match remove(base, &Folder::open(base, name)?) {
+            Err(error) if error.is_not_found() => {}
+            result => return result,
+        }
+    }
+}
+
+/// Deletes what remains of processes that died while they created or removed a link.
+pub(crate) fn remove_leftovers(explicit: Option<&Path>) -> Result<(), LinkError> {
+    match folder::open_base(&folder::base_dir(explicit)) {
+        Err(error) if error.is_not_found() => {}
+        base => leftovers::clear_leftovers(&base?),
+    }
+    Ok(())
+}
+
+/// Removes every link that no process holds. Returns what became of each link.
 #[allow(clippy::type_complexity)]
 pub(crate) fn remove_all_dead(
     explicit: Option<&Path>,
 ) -> Result<Vec<(String, Result<(), LinkError>)>, LinkError> {
     let base = folder::base_dir(explicit);
-    match folder::open_base(&base) {
-        Err(error) if error.is_not_found() => return Ok(Vec::new()),
-        found => found?,
-    };
-    let names = with_base_lock(&base, || folder::list(&base))?;
+    remove_leftovers(Some(&base))?;
     // One by one, because each needs some descriptors until it is deleted.
-    Ok(names.into_iter().map(|name| (name.clone(), remove_dead(Some(&base), &name))).collect())
+    let result = |name: String| (name.clone(), remove_dead(Some(&base), &name));
+    Ok(folder::list(&base)?.into_iter().map(result).collect())
 }

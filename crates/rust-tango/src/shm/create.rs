@@ -14,9 +14,11 @@ use std::path::Path;
 use super::base_lock::with_base_lock;
 use super::ends::{ProducerFiles, Reservation};
 use super::folder::{self, Folder};
-use super::holders::Holders;
+use super::holders::Held;
 use super::layout::{self, Kind, SMALL_FILE, hot_slot_name, rx_name};
+use super::leftovers::clear_own_leftovers;
 use super::link::ShmLink;
+use super::lock;
 use super::owned::Owned;
 use super::removal::Dead;
 use super::staging::{self, Staging};
@@ -34,6 +36,8 @@ pub(crate) enum Existing {
 }
 
 /// Creates a link, or takes over the one that exists. `mode`: the permissions of its files.
+///
+/// First deletes what remains of processes of this user that died while they created or removed a link.
 pub(crate) fn create(
     explicit: Option<&Path>,
     name: &str,
@@ -44,10 +48,11 @@ pub(crate) fn create(
     folder::check_name(name)?;
     let base = folder::base_dir(explicit);
     folder::ensure_base(&base)?;
+    clear_own_leftovers(&folder::open_base(&base)?);
     let (link, files) = loop {
         match Folder::open(&base, name) {
             Err(error) if error.is_not_found() => {}
-            _ => match with_base_lock(&base, || claim_name(&base, name, geometry, mode, existing))? {
+            old => match claim_name(&base, old?, geometry, mode, existing)? {
                 Claimed::Free => {}
                 Claimed::Dead(dead) => dead.delete()?,
                 Claimed::TakenOver(link, files) => break (*link, files),
@@ -63,7 +68,7 @@ pub(crate) fn create(
 
 /// What has become of the link that had the wanted name.
 enum Claimed {
-    /// There was none.
+    /// Another process has removed it.
     Free,
     /// It has lost its name.
     Dead(Dead),
@@ -71,40 +76,57 @@ enum Claimed {
     TakenOver(Box<ShmLink>, ProducerFiles),
 }
 
-/// Takes over the link that has the name, or takes the name from it. The caller holds the base lock.
+/// Takes over the link that has the name, or takes the name from it.
 fn claim_name(
     base: &Path,
-    name: &str,
+    old: Folder,
     geometry: &Geometry,
     mode: u32,
     existing: Existing,
 ) -> Result<Claimed, LinkError> {
-    let old = match Folder::open(base, name) {
-        Err(error) if error.is_not_found() => return Ok(Claimed::Free),
-        old => old?,
+    let claimed = || -> Result<Claimed, LinkError> {
+        if existing == Existing::Replace {
+            return Ok(Claimed::Dead(Dead::remove(base, &old)?));
+        }
+        let link = ShmLink::attach(base.to_path_buf(), old.try_clone()?)?;
+        if link.is_stopped() {
+            return Ok(Claimed::Dead(Dead::remove(base, &old)?)); // it has ended for good
+        }
+        let tx = take_over(base, &link, geometry, mode)?;
+        let files = ProducerFiles::of(&link, tx)?;
+        Ok(Claimed::TakenOver(Box::new(link), files))
     };
-    if existing == Existing::Replace {
-        return Ok(Claimed::Dead(Dead::remove(base, &old)?));
+    match claimed() {
+        // A file of the link is missing because another process has removed the link since it was opened.
+        Err(error) if error.is_not_found() && !still_has_name(base, &old) => Ok(Claimed::Free),
+        claimed => claimed,
     }
-    let link = ShmLink::attach(base.to_path_buf(), old)?;
-    if link.is_stopped() {
-        return Ok(Claimed::Dead(Dead::remove(base, &link.folder)?)); // it has ended for good
-    }
-    let tx = take_over(&link, geometry, mode)?;
-    let files = ProducerFiles::of(&link, tx)?;
-    Ok(Claimed::TakenOver(Box::new(link), files))
+}
+
+fn still_has_name(base: &Path, link: &Folder) -> bool {
+    folder::open_base(base).is_ok_and(|parent| link.check_has_name(&parent).is_ok())
 }
 
 /// Takes the lock of the producer of an existing link, if the link is as asked.
-fn take_over(link: &ShmLink, geometry: &Geometry, mode: u32) -> Result<Owned, LinkError> {
+fn take_over(base: &Path, link: &ShmLink, geometry: &Geometry, mode: u32) -> Result<Owned, LinkError> {
     let path = link.folder.path.join("tx");
     let file = link.folder.open_file("tx", true)?;
     let found = file
         .metadata()
         .map_err(|error| LinkError::system(format!("cannot examine {}", path.display()), error))?;
+    // Under the base lock, a link that has its name is not being removed.
+    let is_ours = with_base_lock(base, || {
+        link.folder.check_has_name(&folder::open_base(base)?)?;
+        lock::try_lock(&file)
+            .map_err(|error| LinkError::system(format!("cannot lock {}", path.display()), error))
+    })?;
+    let refused = || Ok::<_, LinkError>(Held::of(&link.folder)?.refuse(&link.folder.name));
+    if !is_ours {
+        return Err(refused()?);
+    }
     let (len, in_child) = (layout::producer_len(&link.geometry), layout::tx_in_child(&link.geometry));
     let Some(own) = Owned::take(file, len, &path.display().to_string(), in_child)? else {
-        return Err(Holders::of(&link.folder)?.refuse(&link.folder.name));
+        return Err(refused()?);
     };
     let mut differences = link.geometry.differences(geometry);
     if found.mode() & 0o777 != mode {

@@ -165,35 +165,70 @@ impl Folder {
         }
     }
 
-    /// All files in the folder whose names are those of lockable files of a link, whatever their content,
-    /// open for reading. Entries that are not regular files are left out, because no process can hold them.
+    /// The names of all files in the folder that are those of lockable files of a link.
     ///
     /// # Errors
     ///
     /// `System`.
-    pub(crate) fn lockable_files(&self) -> Result<Vec<(String, File)>, LinkError> {
-        let cannot = |what: &Path, error: Errno| {
-            LinkError::system(format!("cannot tell whether {} is in use", what.display()), error)
-        };
-        let mut names = entries(&self.dir).map_err(|error| cannot(&self.path, error))?;
-        names.retain(|name| has_owner(name));
-        let mut files = Vec::with_capacity(names.len());
-        for name in names {
-            let careful = OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC | OFlag::O_NONBLOCK | OFlag::O_NOCTTY;
-            let found = fstatat(&self.dir, name.as_os_str(), AtFlags::AT_SYMLINK_NOFOLLOW);
-            let is_file = |kind: u32| kind & SFlag::S_IFMT.bits() == SFlag::S_IFREG.bits();
-            if !found.is_ok_and(|found| is_file(found.st_mode)) {
-                continue;
-            }
-            match openat(&self.dir, name.as_os_str(), OFlag::O_RDONLY | careful, Mode::empty()) {
-                // `has_owner` accepts ASCII only.
-                Ok(file) => files.push((name.to_string_lossy().into_owned(), File::from(file))),
-                Err(Errno::ENOENT | Errno::ELOOP | Errno::ENXIO) => {} // replaced meanwhile
-                Err(error) => return Err(cannot(&self.path.join(name), error)),
-            }
-        }
-        Ok(files)
+    pub(crate) fn lockable_files(&self) -> Result<Vec<String>, LinkError> {
+        let names = entries(&self.dir).map_err(|error| cannot_tell(&self.path, error))?;
+        // `has_owner` accepts ASCII only.
+        let names =
+            names.into_iter().filter(|name| has_owner(name)).filter_map(|name| name.into_string().ok());
+        Ok(names.collect())
     }
+
+    /// Opens a lockable file for reading, whatever its content. `None` if it is not a regular file, because
+    /// no process can hold that.
+    ///
+    /// # Errors
+    ///
+    /// `System`.
+    pub(crate) fn open_lockable(&self, name: &str) -> Result<Option<File>, LinkError> {
+        let careful = OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC | OFlag::O_NONBLOCK | OFlag::O_NOCTTY;
+        let found = fstatat(&self.dir, name, AtFlags::AT_SYMLINK_NOFOLLOW);
+        if !found.is_ok_and(|found| found.st_mode & SFlag::S_IFMT.bits() == SFlag::S_IFREG.bits()) {
+            return Ok(None);
+        }
+        match openat(&self.dir, name, OFlag::O_RDONLY | careful, Mode::empty()) {
+            Ok(file) => Ok(Some(File::from(file))),
+            Err(Errno::ENOENT | Errno::ELOOP | Errno::ENXIO) => Ok(None), // replaced meanwhile
+            Err(error) => Err(cannot_tell(&self.path.join(name), error)),
+        }
+    }
+
+    pub(super) fn try_clone(&self) -> Result<Self, LinkError> {
+        let dir = self
+            .dir
+            .try_clone()
+            .map_err(|error| LinkError::system(format!("cannot open {}", self.path.display()), error))?;
+        Ok(Self { dir, path: self.path.clone(), name: self.name.clone() })
+    }
+
+    /// Makes sure that the name still leads to this folder, which is below the open folder `parent`.
+    ///
+    /// # Errors
+    ///
+    /// `NotFound` if the link has been removed, or another one has its name; `System`.
+    pub(super) fn check_has_name(&self, parent: &OwnedFd) -> Result<(), LinkError> {
+        let cannot = |error| LinkError::system(format!("cannot examine {}", self.path.display()), error);
+        let there = match fstatat(parent, self.name.as_str(), AtFlags::AT_SYMLINK_NOFOLLOW) {
+            Err(Errno::ENOENT) => {
+                return Err(not_found(&self.name, self.path.parent().unwrap_or(&self.path)));
+            }
+            found => found.map_err(cannot)?,
+        };
+        let opened = fstat(&self.dir).map_err(cannot)?;
+        if (there.st_dev, there.st_ino) == (opened.st_dev, opened.st_ino) {
+            return Ok(());
+        }
+        let message = format!("link {} has been removed, and another one has its name now", self.name);
+        Err(LinkError::new(LinkErrorKind::NotFound, message))
+    }
+}
+
+fn cannot_tell(what: &Path, error: Errno) -> LinkError {
+    LinkError::system(format!("cannot tell whether {} is in use", what.display()), error)
 }
 
 /// The message for a link, or a file of one, that this user may not even read.

@@ -9,7 +9,6 @@ use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 use std::time::Duration;
 
-use super::base_lock::with_base_lock;
 use super::folder::{self, Folder};
 use super::forks::ChildWords;
 use super::layout::{self, Kind, SMALL_FILE, hot_slot_name, rx_name};
@@ -202,20 +201,7 @@ impl ShmLink {
     /// Removes this link, but not another one that has got its name since.
     pub(crate) fn remove(&self) -> Result<(), LinkError> {
         self.check_process()?;
-        with_base_lock(&self.base, || {
-            let there = Folder::open(&self.base, &self.folder.name)?;
-            let identity = |folder: &Folder| {
-                let found = folder.dir.try_clone().map(File::from).and_then(|dir| dir.metadata());
-                identity(found, &folder.path.display())
-            };
-            if identity(&there)? != identity(&self.folder)? {
-                let message =
-                    format!("link {} has been removed, and another one has its name now", self.folder.name);
-                return Err(LinkError::new(LinkErrorKind::NotFound, message));
-            }
-            removal::remove(&self.base, &self.folder.name)
-        })?
-        .delete()
+        removal::remove(&self.base, &self.folder)?.delete()
     }
 }
 

@@ -1,11 +1,11 @@
 //! Creating a link: its files are made in a hidden folder, which then gets its name by one rename.
 //!
 //! ```text
-//!   Staging::new                    publish                  remove
-//! (nothing) ---> .new-PID-RANDOM --------------> NAME --------------> .old-PID-RANDOM ---> (nothing)
-//!                      |                                                 ^
-//!                      +-------------------------------------------------+
-//!                           clear_leftovers, if no file in it is locked
+//!   Staging::new                             publish          remove
+//! (nothing) ---> .tmp-UID/.new-PID-RANDOM ----------> NAME ----------> .tmp-UID/.old-PID-RANDOM ---> (nothing)
+//!                             |                                                   ^
+//!                             +---------------------------------------------------+
+//!                                  clear_leftovers, if no file in it is locked
 //! ```
 //!
 //! So no process ever opens half a link. Creating one needs no lock: if two processes want the same name,
@@ -24,9 +24,9 @@ use nix::fcntl::{OFlag, RenameFlags, openat, renameat2};
 use nix::sys::stat::{Mode, fchmod, mkdirat};
 use nix::unistd::{UnlinkatFlags, unlinkat};
 
-use super::base_lock::with_base_lock;
+use super::base_lock::with_space_lock;
 use super::folder::{Folder, check_name, is_link_file, open_base, open_folder};
-use super::leftovers::{NEW, clear_leftovers, delete_files, exists, hidden_name};
+use super::leftovers::{NEW, Workspace, clear_leftovers, delete_files, exists, hidden_name};
 use super::{lock, space};
 use crate::error::LinkError;
 
@@ -37,7 +37,7 @@ use crate::error::LinkError;
 pub(super) struct Staging {
     base: PathBuf,
     name: String,
-    parent: OwnedFd,
+    workspace: Workspace,
     /// `None` once it is published.
     dir: Option<OwnedFd>,
     hidden: String,
@@ -52,22 +52,22 @@ impl Staging {
     /// permissions `mode`.
     pub(super) fn new(base: &Path, name: &str, mode: u32) -> Result<Self, LinkError> {
         check_name(name)?;
-        let parent = open_base(base)?;
         let cannot = |error: Errno| {
             LinkError::system(format!("cannot make a folder for a link in {}", base.display()), error)
         };
-        let (hidden, dir) = loop {
+        let (workspace, hidden, dir) = loop {
+            let workspace = Workspace::open(open_base(base)?).map_err(cannot)?;
             let hidden = hidden_name(NEW);
-            match mkdirat(&parent, hidden.as_str(), Mode::S_IRWXU) {
+            match mkdirat(workspace.dir(), hidden.as_str(), Mode::S_IRWXU) {
                 Ok(()) => {}
-                Err(Errno::EEXIST) => continue,
+                Err(Errno::EEXIST | Errno::ENOENT) => continue, // another process has deleted the workspace
                 Err(error) => return Err(cannot(error)),
             }
-            match open_folder(&parent, &hidden) {
-                Ok(dir) => break (hidden, Some(dir)),
+            match open_folder(workspace.dir(), &hidden) {
+                Ok(dir) => break (workspace, hidden, Some(dir)),
                 Err(Errno::ENOENT) => {} // deleted by another process
                 Err(error) => {
-                    let _ = unlinkat(&parent, hidden.as_str(), UnlinkatFlags::RemoveDir);
+                    let _ = unlinkat(workspace.dir(), hidden.as_str(), UnlinkatFlags::RemoveDir);
                     return Err(cannot(error));
                 }
             }
@@ -75,7 +75,7 @@ impl Staging {
         Ok(Self {
             base: base.to_path_buf(),
             name: name.to_owned(),
-            parent,
+            workspace,
             dir,
             hidden,
             files: RefCell::default(),
@@ -132,7 +132,13 @@ impl Staging {
         let folder_mode = self.mode | ((self.mode & 0o444) >> 2);
         let named = self.set_mode(self.dir(), folder_mode).and_then(|()| {
             let (hidden, name) = (self.hidden.as_str(), self.name.as_str());
-            renameat2(&self.parent, hidden, &self.parent, name, RenameFlags::RENAME_NOREPLACE)
+            renameat2(
+                self.workspace.dir(),
+                hidden,
+                self.workspace.base(),
+                name,
+                RenameFlags::RENAME_NOREPLACE,
+            )
         });
         match named {
             Ok(()) => {
@@ -146,7 +152,7 @@ impl Staging {
 
     /// Whether another process has deleted the folder because no file in it was locked.
     fn is_deleted(&self) -> bool {
-        !exists(&self.parent, &self.hidden)
+        !exists(self.workspace.dir(), &self.hidden)
     }
 
     #[cfg(all(test, not(miri)))]
@@ -168,9 +174,9 @@ impl Staging {
 impl Drop for Staging {
     fn drop(&mut self) {
         if let Some(dir) = &self.dir {
-            // Needs no new descriptor, because there may be none left. What fails here is left to
-            // `clear_leftovers`.
-            let _ = delete_files(&self.parent, &self.hidden, dir, &self.files.take());
+            // Needs no new descriptor, because there may be none left. What fails here is left to the next
+            // creator.
+            let _ = delete_files(self.workspace.dir(), &self.hidden, dir, &self.files.take());
         }
     }
 }
@@ -181,8 +187,6 @@ impl Drop for Staging {
 /// `None`: another process has created a link of that name meanwhile, or has deleted the folder before its
 /// first file was locked. Nothing of the new link is left, and the caller looks again at what exists.
 ///
-/// First deletes what remains of processes that died while they created or removed a link.
-///
 /// # Errors
 ///
 /// Those of `fill`; `System`. Nothing of the link is left.
@@ -192,20 +196,20 @@ pub(super) fn make<T>(
     mode: u32,
     fill: impl Fn(&Staging) -> Result<T, LinkError>,
 ) -> Result<Option<T>, LinkError> {
-    clear_leftovers(&open_base(base)?);
     let attempt = || {
         let staging = Staging::new(base, name, mode)?;
         match fill(&staging) {
             Ok(made) => Ok(staging.publish()?.then_some(made)),
-            Err(_) if staging.is_deleted() || exists(&staging.parent, name) => Ok(None),
+            Err(_) if staging.is_deleted() || exists(staging.workspace.base(), name) => Ok(None),
             Err(error) => Err(error),
         }
     };
     match attempt() {
-        // There may be space for one link, and two processes have tried at once. Under the lock, one tries
-        // at a time.
+        // Other users may have left something. And there may be space for one link, and two processes have
+        // tried at once. Under the lock, one tries at a time.
         Err(error) if error.io_error().is_some_and(|error| error.kind() == io::ErrorKind::StorageFull) => {
-            with_base_lock(base, || Ok(attempt())).unwrap_or(Err(error))
+            clear_leftovers(&open_base(base)?);
+            with_space_lock(base, || Ok(attempt())).unwrap_or(Err(error))
         }
         result => result,
     }
@@ -242,12 +246,12 @@ mod tests {
         assert_eq!(metadata.len(), 12_345);
         assert!(metadata.blocks() * 512 >= 12_345, "the space is reserved");
         assert!(folder.open_file("ctl", false).unwrap_err().is_not_found());
-        let removed = remove(base, "quotes").unwrap();
+        let removed = remove(base, &folder).unwrap();
         assert_eq!((list(base).unwrap().len(), visible(base).len()), (0, 1));
         removed.delete().unwrap();
         assert!(visible(base).is_empty());
         assert!(folder.open_file("tx", false).unwrap_err().is_not_found());
-        assert!(remove(base, "quotes").unwrap_err().is_not_found());
+        assert!(remove(base, &folder).unwrap_err().is_not_found());
     }
 
     #[test]
@@ -294,7 +298,7 @@ mod tests {
     fn a_creator_whose_folder_is_deleted_starts_again() {
         let scratch = Scratch::new();
         let base = scratch.path();
-        let clear = || with_base_lock(base, || Ok(())).unwrap();
+        let clear = || clear_leftovers(&open_base(base).unwrap());
         let early = make(base, "quotes", 0o600, |staging| {
             clear();
             staging.create_file("tx", 8)
@@ -326,7 +330,7 @@ mod tests {
         std::thread::scope(|scope| {
             scope.spawn(|| {
                 while !is_done.load(Ordering::Relaxed) {
-                    with_base_lock(base, || Ok(())).unwrap();
+                    clear_leftovers(&open_base(base).unwrap());
                 }
             });
             // A few attempts may fail before the file is locked, which takes microseconds. Reserving takes

@@ -320,7 +320,7 @@ mod tests {
     #[test]
     fn a_removed_link_is_not_found() {
         let made = made();
-        remove(&made.base(), "quotes").unwrap().delete().unwrap();
+        remove(&made.base(), &made.folder).unwrap().delete().unwrap();
         assert!(made.check().unwrap_err().is_not_found());
         Staging::new(&made.base(), "quotes", 0o600).unwrap().publish().unwrap();
         assert!(made.check().unwrap_err().is_not_found());
