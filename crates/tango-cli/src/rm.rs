@@ -18,8 +18,8 @@ stops such a link: its producer ends, and its consumers end when they have read
 what is left. A link with damaged files is removed like any other; --force is
 needed only if a process holds one of its files, or if tango cannot check that.
 
---dead prints the name of each link that it removes. It also removes the
-remains of links whose creation was interrupted.
+--dead prints the name of each link as soon as it is removed. It also removes
+the remains of links whose creation was interrupted.
 
 Observers do not count as users. An observer keeps the memory that it has open,
 and can still read what is left in a removed link.
@@ -75,21 +75,35 @@ fn remove(name: &str, force: bool, folder: &LinkFolder) -> Result<(), Failure> {
 }
 
 fn remove_all_dead(folder: &LinkFolder) -> Result<(), Failure> {
-    let (mut removed, mut failures) = (String::new(), Vec::new());
-    for (name, result) in Link::remove_all_dead(folder.dir())? {
-        match result {
-            Ok(()) => removed += &format!("removed {name}\n"),
+    Link::remove_leftovers(folder.dir())?;
+    let (mut any_removed, mut any_failed, mut written) = (false, false, Ok(()));
+    for name in folder.list()? {
+        match Link::remove_dead(folder.dir(), &name) {
+            // Printed at once: if the command is interrupted, the user knows what was removed. All links are
+            // removed even if their names cannot be printed.
+            Ok(()) => {
+                any_removed = true;
+                if written.is_ok() {
+                    written = print(&format!("removed {name}\n"));
+                }
+            }
             // The link is in use, or another process has removed it first.
             Err(error) if matches!(error.kind(), LinkErrorKind::InUse | LinkErrorKind::NotFound) => {}
-            Err(error) => failures.push(Failure::new(format!("{name}: {error}"))),
+            Err(error) => {
+                any_failed = true;
+                Failure::new(format!("{name}: {error}")).report();
+            }
         }
     }
-    if removed.is_empty() && failures.is_empty() {
-        removed = format!("There are no dead links in {}.\n", folder.path().display());
+    if !any_removed && !any_failed {
+        written = print(&format!("There are no dead links in {}.\n", folder.path().display()));
     }
+    if any_failed { Err(Failure::already_reported()) } else { written }
+}
+
+fn print(text: &str) -> Result<(), Failure> {
     let mut out = std::io::stdout().lock();
-    let written = out.write_all(removed.as_bytes()).and_then(|()| out.flush()).map_err(Failure::output);
-    report_all_but_last(failures.into_iter()).and(written)
+    out.write_all(text.as_bytes()).and_then(|()| out.flush()).map_err(Failure::output)
 }
 
 /// Reports every failure but the last, which is returned for the caller to report.

@@ -1,8 +1,9 @@
 //! Signals: those that terminate the command, and `SIGBUS`, which reports that a mapped file was truncated.
 #![allow(unsafe_code)]
 
-use std::sync::OnceLock;
+use std::sync::{OnceLock, mpsc};
 use std::thread;
+use std::time::Duration;
 
 use nix::libc;
 use nix::sys::signal::{SaFlags, SigAction, SigHandler, SigSet, Signal, sigaction};
@@ -31,6 +32,20 @@ impl TerminationSignals {
             }
         });
     }
+}
+
+/// How long the command may take to clean up after a signal. Another process can hold a lock that removing a
+/// link needs; the links that are left then are dead ones, which the next creator replaces.
+pub(crate) const GRACE: Duration = Duration::from_millis(500);
+
+/// Runs `work` in a thread of its own, and waits until it has ended, or for [`GRACE`].
+pub(crate) fn try_within_grace(work: impl FnOnce() + Send + 'static) {
+    let (done, is_done) = mpsc::channel::<()>();
+    thread::spawn(move || {
+        work();
+        drop(done);
+    });
+    let _ = is_done.recv_timeout(GRACE);
 }
 
 /// Unblocks the signals. A child process inherits the blocked signals of its parent.
