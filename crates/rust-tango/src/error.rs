@@ -343,9 +343,24 @@ impl fmt::Display for LinkError {
         #[cfg(feature = "std")]
         if let Some(source) = &self.source {
             write!(f, ": {source}")?;
+            #[cfg(feature = "shm")]
+            if source.raw_os_error() == Some(nix::libc::EMFILE) {
+                write_limit(f)?;
+            }
         }
         Ok(())
     }
+}
+
+/// What the limit on open files is, and what links need of it.
+#[cfg(feature = "shm")]
+fn write_limit(f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    use nix::sys::resource::{Resource, getrlimit};
+    f.write_str(" (")?;
+    if let Ok((limit, _)) = getrlimit(Resource::RLIMIT_NOFILE) {
+        write!(f, "this process may have {limit} at a time: ulimit -n; ")?;
+    }
+    f.write_str("an open link needs up to 4, and its producer one more for each consumer slot)")
 }
 
 #[cfg(feature = "alloc")]

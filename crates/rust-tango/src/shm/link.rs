@@ -41,8 +41,18 @@ pub(crate) struct ShmLink {
     writable: OnceLock<Mapping>,
     ctl: File,
     pub(super) ctl_map: Mapping,
-    /// `rx.N` of each slot.
-    pub(super) rx: Vec<(File, Mapping)>,
+    rx: Vec<ConsumerFile>,
+}
+
+/// `rx.N` of one slot.
+#[derive(Debug)]
+struct ConsumerFile {
+    map: Mapping,
+    /// Device and inode of the file that is mapped.
+    identity: (u64, u64),
+    /// The same file, open, to ask for its lock. A consumer never asks, so this is opened when the first
+    /// question comes: a link can have hundreds of slots.
+    file: OnceLock<File>,
 }
 
 impl ShmLink {
@@ -82,7 +92,11 @@ impl ShmLink {
         let tx_map = mapped(&tx, "tx", layout::producer_len(&geometry), layout::tx_in_child(&geometry))?;
         let (ctl, ctl_map) = checked("ctl", Kind::Control, SMALL_FILE, layout::CTL_IN_CHILD)?;
         let rx = (0..geometry.consumers)
-            .map(|slot| checked(&rx_name(slot), Kind::Consumer, SMALL_FILE, zeros))
+            .map(|slot| {
+                let (file, map) = checked(&rx_name(slot), Kind::Consumer, SMALL_FILE, zeros)?;
+                let identity = identity(file.metadata(), &path(&rx_name(slot)))?;
+                Ok(ConsumerFile { map, identity, file: OnceLock::new() })
+            })
             .collect::<Result<Vec<_>, LinkError>>()?;
         // Only checked here. The producer and the consumer that use a hot slot open it for writing.
         for slot in 0..geometry.consumers {
@@ -108,7 +122,39 @@ impl ShmLink {
 
     /// The slots of all reliable consumers, for reading.
     pub(super) fn consumer_slots(&self) -> impl Iterator<Item = &ConsumerSlot> {
-        self.rx.iter().map(|(_, map)| layout::consumer_slot(map.words()))
+        self.rx.iter().map(|rx| layout::consumer_slot(rx.map.words()))
+    }
+
+    /// Opens `rx.N` of each slot, and keeps the files open. From then on, [`consumer_lives`](Self::consumer_lives)
+    /// has the kernel's answer, even if the link loses its name.
+    pub(super) fn keep_consumer_files(&self) -> Result<(), LinkError> {
+        (0..self.rx.len()).try_for_each(|slot| self.consumer_file(slot).map(drop))
+    }
+
+    /// Whether the consumer in this slot is alive. If that cannot be asked: true.
+    pub(super) fn consumer_lives(&self, slot: usize) -> bool {
+        slot >= self.rx.len() || self.consumer_file(slot).map_or(true, lock::is_held)
+    }
+
+    /// `rx.N` of a slot of the link.
+    fn consumer_file(&self, slot: usize) -> Result<&File, LinkError> {
+        let rx = &self.rx[slot];
+        if let Some(file) = rx.file.get() {
+            return Ok(file);
+        }
+        let file = self.open_consumer_file(slot)?;
+        Ok(rx.file.get_or_init(|| file))
+    }
+
+    /// Opens the file that is mapped as `rx.N`, and no other that has got its name since.
+    fn open_consumer_file(&self, slot: usize) -> Result<File, LinkError> {
+        let file = self.folder.open_file(&rx_name(slot), false)?;
+        let path = self.folder.path.join(rx_name(slot)).display().to_string();
+        if identity(file.metadata(), &path)? == self.rx[slot].identity {
+            Ok(file)
+        } else {
+            Err(another_file(&path))
+        }
     }
 
     /// Makes readers that are created from now on load through a writable mapping.
@@ -121,8 +167,7 @@ impl ShmLink {
         let file = self.folder.open_file("tx", true)?;
         // All checks, past and future, are about the file that was opened first.
         if identity(file.metadata(), &path)? != identity(self.tx.metadata(), &path)? {
-            let message = format!("{path} is another file than when the link was opened");
-            return Err(LinkError::new(LinkErrorKind::NotFound, message));
+            return Err(another_file(&path));
         }
         let len = layout::producer_len(&self.geometry);
         let map = Mapping::read_write(&file, len, layout::tx_in_child(&self.geometry)).map_err(|error| {
@@ -146,12 +191,12 @@ impl ShmLink {
 
     /// Checks that only this user and root can write to the files of the link.
     pub(super) fn check_trust(&self) -> Result<(), LinkError> {
-        let hot_slot =
-            (0..self.geometry.consumers).map(|slot| self.folder.open_file(&hot_slot_name(slot), false));
-        let hot_slot = hot_slot.collect::<Result<Vec<_>, LinkError>>()?;
-        let mut files = vec![&self.tx, &self.ctl];
-        files.extend(self.rx.iter().map(|(file, _)| file).chain(&hot_slot));
-        trust::check(&self.folder, &files)
+        let checked = trust::check(&self.folder, &[&self.tx, &self.ctl])?;
+        // Opened one at a time: a link can have hundreds of slots.
+        (0..self.geometry.consumers).try_for_each(|slot| {
+            checked.file(&self.open_consumer_file(slot)?)?;
+            checked.file(&self.folder.open_file(&hot_slot_name(slot), false)?)
+        })
     }
 
     pub(crate) fn geometry(&self) -> Geometry {
@@ -194,7 +239,7 @@ impl ShmLink {
     }
 
     pub(crate) fn status(&self) -> LinkStatus {
-        let alive = self.rx.iter().map(|(file, _)| lock::is_held(file));
+        let alive = (0..self.rx.len()).map(|slot| self.consumer_lives(slot));
         LinkStatus::of(&self.parts(), lock::is_held(&self.tx), self.consumer_slots().zip(alive))
     }
 
@@ -203,6 +248,11 @@ impl ShmLink {
         self.check_process()?;
         removal::remove(&self.base, &self.folder)?.delete()
     }
+}
+
+fn another_file(path: &str) -> LinkError {
+    let message = format!("{path} is another file than when the link was opened");
+    LinkError::new(LinkErrorKind::NotFound, message)
 }
 
 /// Device and inode, which tell a file from another one that has its name.

@@ -56,14 +56,14 @@ const STICKY: u32 = 0o1000;
 
 /// Checks that no user except this one and root can write to the link: see the module.
 ///
-/// `files` are the files that were opened from `folder`. The answer stays true until this user or root
-/// changes permissions.
+/// `files` are files that were opened from `folder`; the answer checks further ones ([`Checked::file`]). It
+/// stays true until this user or root changes permissions.
 ///
 /// # Errors
 ///
 /// `Untrusted`, with the path, what is wrong with it, and what can be used instead; `NotFound` if the
 /// folder has been removed or replaced since it was opened; `System`.
-pub(crate) fn check(folder: &Folder, files: &[&File]) -> Result<(), LinkError> {
+pub(crate) fn check(folder: &Folder, files: &[&File]) -> Result<Checked, LinkError> {
     let trusted = Trusted::now();
     let path = match fs::canonicalize(&folder.path) {
         Ok(path) => path,
@@ -81,10 +81,22 @@ pub(crate) fn check(folder: &Folder, files: &[&File]) -> Result<(), LinkError> {
         }
         trusted.folder(ancestor, &found, depth > 0)?;
     }
-    for file in files {
-        trusted.file(file, &path)?;
+    let checked = Checked { trusted, path };
+    files.iter().try_for_each(|file| checked.file(file))?;
+    Ok(checked)
+}
+
+/// A folder in which nobody but this user and root can write.
+pub(crate) struct Checked {
+    trusted: Trusted,
+    path: PathBuf,
+}
+
+impl Checked {
+    /// Checks one more file that was opened from the folder.
+    pub(crate) fn file(&self, file: &File) -> Result<(), LinkError> {
+        self.trusted.file(file, &self.path)
     }
-    Ok(())
 }
 
 /// The users that this process trusts.
@@ -221,7 +233,7 @@ mod tests {
 
     impl Made {
         fn check(&self) -> Result<(), LinkError> {
-            check(&self.folder, &[&self.tx])
+            check(&self.folder, &[&self.tx]).map(drop)
         }
 
         /// Asserts that the link is refused and that the message names this path.
@@ -306,14 +318,14 @@ mod tests {
         let folder = Folder::open(&alias, "quotes").unwrap();
         check(&folder, &[]).unwrap();
         set_mode(&made.base(), 0o770);
-        assert_eq!(check(&folder, &[]).unwrap_err().kind(), LinkErrorKind::Untrusted);
+        assert_eq!(check(&folder, &[]).map(drop).unwrap_err().kind(), LinkErrorKind::Untrusted);
     }
 
     #[test]
     fn other_filesystems_are_refused() {
         let made = made();
         let proc = File::open("/proc/self/status").unwrap();
-        let message = check(&made.folder, &[&proc]).unwrap_err().to_string();
+        let message = check(&made.folder, &[&proc]).map(drop).unwrap_err().to_string();
         assert!(message.contains("0x9fa0"), "{message}");
     }
 

@@ -31,6 +31,14 @@ pub(crate) fn forget(call: libc::c_long) -> Result<(), Errno> {
     filter(&[call], Answer::Unknown, Answer::Allow)
 }
 
+/// From now on, `call` kills this process (SIGSYS).
+///
+/// # Errors
+/// The kernel refuses to install filters.
+pub(crate) fn forbid(call: libc::c_long) -> Result<(), Errno> {
+    filter(&[call], Answer::Kill, Answer::Allow)
+}
+
 /// From now on, a system call outside of `allowed` kills this process (SIGSYS).
 ///
 /// # Errors
