@@ -239,8 +239,8 @@ impl ShmLink {
     }
 
     pub(crate) fn status(&self) -> LinkStatus {
-        let alive = (0..self.rx.len()).map(|slot| self.consumer_lives(slot));
-        LinkStatus::of(&self.parts(), lock::is_held(&self.tx), self.consumer_slots().zip(alive))
+        let lives = |slot| self.consumer_lives(slot);
+        LinkStatus::of(&self.parts(), lock::is_held(&self.tx), self.consumer_slots(), lives)
     }
 
     /// Removes this link, but not another one that has got its name since.
