@@ -139,8 +139,11 @@ fn is_locked(path: &Path, found: &Metadata, in_turn: bool, patience: Duration) -
 
 #[cfg(all(test, not(miri)))]
 mod tests {
-    use std::process;
+    use std::process::{self, Command, Stdio};
     use std::sync::atomic::{AtomicU32, Ordering};
+
+    use nix::sys::signal::{Signal, kill};
+    use nix::unistd::Pid;
 
     use super::super::scratch::{Scratch, mode, visible};
     use super::super::staging::make;
@@ -165,6 +168,27 @@ mod tests {
         lock::unlock(&holder).unwrap();
         with_base_lock(base, || Ok(())).unwrap();
         assert_eq!(visible(base), ["quotes"]);
+    }
+
+    #[test]
+    fn a_stopped_process_is_named() {
+        let scratch = Scratch::new();
+        let base = scratch.path();
+        // Its standard input is the locked file, so it has the lock when this process has closed it.
+        let file = take(base, LOCK_FILE, Duration::ZERO).unwrap();
+        let mut child = Command::new("sleep").arg("60").stdin(Stdio::from(file)).spawn().unwrap();
+        let id = child.id();
+        kill(Pid::from_raw(id as i32), Signal::SIGSTOP).unwrap();
+        while !holders::is_stopped(id) {
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        let refused = with_lock(base, LOCK_FILE, Duration::from_millis(20), || Ok(()));
+        child.kill().unwrap();
+        child.wait().unwrap();
+        let message = refused.unwrap_err().to_string();
+        let wanted =
+            format!("process {id} is stopped while it holds the lock: continue it (kill -CONT {id})");
+        assert!(message.contains(&wanted), "{message}");
     }
 
     /// Nobody is advised to end a process that only happened to have the lock.

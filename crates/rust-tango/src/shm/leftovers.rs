@@ -27,7 +27,7 @@ use std::process;
 
 use nix::errno::Errno;
 use nix::fcntl::{AtFlags, RenameFlags, renameat2};
-use nix::sys::stat::{Mode, SFlag, fchmod, fstat, fstatat, mkdirat};
+use nix::sys::stat::{FchmodatFlags, Mode, SFlag, fchmod, fchmodat, fstat, fstatat, mkdirat};
 use nix::unistd::{Uid, UnlinkatFlags, unlinkat};
 
 use super::folder::{Folder, entries, is_link_file, open_folder};
@@ -60,14 +60,17 @@ impl Workspace {
     pub(super) fn open(base: OwnedFd) -> nix::Result<Self> {
         let (user, name) = (Uid::effective(), own_workspace());
         loop {
-            match mkdirat(&base, name.as_str(), Mode::S_IRWXU) {
-                Ok(()) | Err(Errno::EEXIST) => {}
+            let made = match mkdirat(&base, name.as_str(), Mode::S_IRWXU) {
+                Ok(()) => true,
+                Err(Errno::EEXIST) => false,
                 // Where there is no space, links can still be removed.
                 Err(Errno::ENOSPC | Errno::EDQUOT) => return Ok(Self { base, below: None }),
                 Err(error) => return Err(error),
-            }
+            };
             let below = match open_folder(&base, &name) {
                 Err(Errno::ENOENT) => continue, // deleted by another process
+                // The umask has closed it to its maker.
+                Err(Errno::EACCES) if made && open_up(&base, &name) => continue,
                 Err(error @ (Errno::EMFILE | Errno::ENFILE)) => return Err(error),
                 opened => opened.ok().filter(|dir| is_private(dir, user)).map(|dir| (name, dir)),
             };
@@ -97,6 +100,10 @@ impl Drop for Workspace {
 
 fn own_workspace() -> String {
     format!("{WORKSPACE}{}", Uid::effective())
+}
+
+fn open_up(base: &OwnedFd, name: &str) -> bool {
+    fchmodat(base, name, Mode::S_IRWXU, FchmodatFlags::NoFollowSymlink).is_ok()
 }
 
 /// Whether this folder belongs to the user and no other user can write there. Mends what the umask has taken
