@@ -136,25 +136,18 @@ impl ShmLink {
         slot >= self.rx.len() || self.consumer_file(slot).map_or(true, lock::is_held)
     }
 
-    /// `rx.N` of a slot of the link.
+    /// Opens the file that is mapped as `rx.N`, and no other that has got its name since. Keeps it open.
     fn consumer_file(&self, slot: usize) -> Result<&File, LinkError> {
         let rx = &self.rx[slot];
         if let Some(file) = rx.file.get() {
             return Ok(file);
         }
-        let file = self.open_consumer_file(slot)?;
-        Ok(rx.file.get_or_init(|| file))
-    }
-
-    /// Opens the file that is mapped as `rx.N`, and no other that has got its name since.
-    fn open_consumer_file(&self, slot: usize) -> Result<File, LinkError> {
         let file = self.folder.open_file(&rx_name(slot), false)?;
         let path = self.folder.path.join(rx_name(slot)).display().to_string();
-        if identity(file.metadata(), &path)? == self.rx[slot].identity {
-            Ok(file)
-        } else {
-            Err(another_file(&path))
+        if identity(file.metadata(), &path)? != rx.identity {
+            return Err(another_file(&path));
         }
+        Ok(rx.file.get_or_init(|| file))
     }
 
     /// Makes readers that are created from now on load through a writable mapping.
@@ -194,7 +187,7 @@ impl ShmLink {
         let checked = trust::check(&self.folder, &[&self.tx, &self.ctl])?;
         // Opened one at a time: a link can have hundreds of slots.
         (0..self.geometry.consumers).try_for_each(|slot| {
-            checked.file(&self.open_consumer_file(slot)?)?;
+            checked.file(&self.folder.open_file(&rx_name(slot), false)?)?;
             checked.file(&self.folder.open_file(&hot_slot_name(slot), false)?)
         })
     }
