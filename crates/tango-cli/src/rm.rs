@@ -1,6 +1,6 @@
 //! `tango rm`: removes links.
 
-use std::io::Write;
+use std::io::{ErrorKind, Write};
 
 use rust_tango::{Link, LinkErrorKind};
 
@@ -89,6 +89,11 @@ fn remove_all_dead(folder: &LinkFolder) -> Result<(), Failure> {
             }
             // The link is in use, or another process has removed it first.
             Err(error) if matches!(error.kind(), LinkErrorKind::InUse | LinkErrorKind::NotFound) => {}
+            // Another process does not release the lock of the folder. It would be the same for each of the
+            // others, after the same ten seconds.
+            Err(error) if error.io_error().is_some_and(|error| error.kind() == ErrorKind::TimedOut) => {
+                return Err(error.into());
+            }
             Err(error) => {
                 any_failed = true;
                 Failure::new(format!("{name}: {error}")).report();

@@ -163,3 +163,17 @@ fn each_name_is_printed_when_its_link_has_been_removed() {
     // It was interrupted in front of the name of the last one, or while it removed the next.
     assert!((printed..=printed + 1).contains(&removed), "{printed} of {removed}");
 }
+
+/// As if another process were stopped while it removes a link. The command waits once, and not for each link.
+#[test]
+fn a_locked_folder_is_reported_once() {
+    let folder = TestFolder::new();
+    for link in ["a", "b", "c"] {
+        folder.leave_dead_link(link);
+    }
+    let _live = folder.start_sender("live");
+    let lock = folder.lock_links();
+    folder.run("rm --dead").assert_failed(1, &[".lock", &format!("process {} has held", std::process::id())]);
+    drop(lock);
+    assert_eq!(rm_dead(&folder), "removed a\nremoved b\nremoved c\n");
+}

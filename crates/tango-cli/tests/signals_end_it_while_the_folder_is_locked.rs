@@ -3,31 +3,13 @@
 
 mod common;
 
-use std::fs::{self, File};
+use std::fs;
 use std::time::{Duration, Instant};
 
 use common::{Running, TestFolder, wait_until};
-use nix::fcntl::{FcntlArg, fcntl};
-use nix::libc;
 use nix::sys::signal::Signal;
 
 const SIGNALS: [(Signal, i32); 3] = [(Signal::SIGINT, 130), (Signal::SIGTERM, 143), (Signal::SIGHUP, 129)];
-
-/// Takes the lock of the folder of links until the file is closed.
-fn lock_folder(folder: &TestFolder) -> File {
-    fs::create_dir_all(folder.links()).unwrap();
-    let path = folder.links().join(".lock");
-    let file = File::options().write(true).create(true).truncate(false).open(path).unwrap();
-    let lock = libc::flock {
-        l_type: libc::F_WRLCK as libc::c_short,
-        l_whence: libc::SEEK_SET as libc::c_short,
-        l_start: 0,
-        l_len: 0,
-        l_pid: 0,
-    };
-    fcntl(&file, FcntlArg::F_OFD_SETLK(&lock)).unwrap();
-    file
-}
 
 /// Waits until the process, or a child of it, waits for the lock.
 fn await_lock(process: &Running) {
@@ -57,7 +39,7 @@ fn assert_ends(process: Running, (signal, code): (Signal, i32)) {
 fn while_it_makes_a_link() {
     let folder = TestFolder::new();
     folder.leave_dead_link("x");
-    let lock = lock_folder(&folder);
+    let lock = folder.lock_links();
     for signal in SIGNALS {
         let sender = folder.start("send x");
         await_lock(&sender);
@@ -74,7 +56,7 @@ fn while_it_waits_for_receivers() {
     let folder = TestFolder::new();
     for signal in SIGNALS {
         let sender = folder.start_sender("x");
-        let lock = lock_folder(&folder);
+        let lock = folder.lock_links();
         assert_ends(sender, signal);
         // The link could not be removed, but it is stopped, and no process holds it.
         drop(lock);
@@ -88,7 +70,7 @@ fn while_it_removes_its_link() {
     for signal in SIGNALS {
         let mut sender = folder.start("send x --wait-for 0");
         folder.await_status("x", |status| status.producer);
-        let _lock = lock_folder(&folder);
+        let _lock = folder.lock_links();
         drop(sender.child.stdin.take());
         await_lock(&sender);
         assert_ends(sender, signal);
@@ -104,7 +86,7 @@ fn while_a_failed_sender_removes_its_link() {
         let receiver = folder.start("recv x");
         sender.write(b"part");
         receiver.await_output(4);
-        let _lock = lock_folder(&folder);
+        let _lock = folder.lock_links();
         receiver.signal(Signal::SIGKILL);
         receiver.wait();
         await_lock(&sender);
@@ -118,7 +100,7 @@ fn while_it_demonstrates() {
     for signal in SIGNALS {
         let demo = folder.start("demo --duration 60");
         wait_until("a link of the demonstration", || !folder.list().is_empty());
-        let lock = lock_folder(&folder);
+        let lock = folder.lock_links();
         assert_ends(demo, signal);
         drop(lock);
         folder.run("rm --dead").assert_ok();
@@ -132,7 +114,7 @@ fn while_a_demonstration_ends() {
     for signal in SIGNALS {
         let demo = folder.start("demo --duration 0.5");
         wait_until("a link of the demonstration", || !folder.list().is_empty());
-        let _lock = lock_folder(&folder);
+        let _lock = folder.lock_links();
         await_lock(&demo);
         assert_ends(demo, signal);
     }

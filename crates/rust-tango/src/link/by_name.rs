@@ -126,8 +126,8 @@ impl Link {
     ///
     /// [`LinkErrorKind::NotFound`] if there is no such link; [`LinkErrorKind::Incompatible`] if its folder
     /// contains anything that is not part of a link, and then nothing is removed; [`LinkErrorKind::System`]
-    /// if it may not be removed, or if another process, perhaps a stopped one, has been removing or
-    /// replacing links for ten seconds.
+    /// if it may not be removed, or if other processes, for example a stopped one, did not release the lock of
+    /// the folder within ten seconds.
     pub fn remove_named(folder: Option<&Path>, name: &str) -> Result<(), LinkError> {
         shm::remove(folder, name)
     }
@@ -187,7 +187,11 @@ impl Link {
     ///
     /// # Errors
     ///
-    /// As [`Link::list`]. An error about one link is returned with its name, and does not keep the others.
+    /// As [`Link::list`]. Also [`LinkErrorKind::System`] if the folder cannot be locked (see
+    /// [`Link::remove_named`]); its [`io_error`](LinkError::io_error) is
+    /// [`TimedOut`](std::io::ErrorKind::TimedOut) then, and links that come before in the order of names may
+    /// have been removed. Every other error is about one link, is returned with its name, and does not keep
+    /// the others.
     ///
     /// # Examples
     ///

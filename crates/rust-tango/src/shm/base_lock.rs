@@ -76,6 +76,11 @@ fn with_lock<T>(
     result
 }
 
+/// Whether this is the error for a lock that another process does not release.
+pub(super) fn is_timeout(error: &LinkError) -> bool {
+    error.io_error().is_some_and(|error| error.kind() == io::ErrorKind::TimedOut)
+}
+
 /// Opens this file of the base folder, creates it if it is missing, and takes its lock.
 fn take(base: &Path, name: &str, patience: Duration) -> Result<File, LinkError> {
     let folder = open_base(base)?;
@@ -198,8 +203,8 @@ mod tests {
         let base = scratch.path();
         let _holder = take(base, LOCK_FILE, Duration::ZERO).unwrap();
         let error = std::thread::scope(|scope| {
-            let refused = scope
-                .spawn(|| with_lock(base, LOCK_FILE, Duration::from_millis(200), || Ok(())).unwrap_err());
+            let refused =
+                scope.spawn(|| with_lock(base, LOCK_FILE, Duration::from_secs(1), || Ok(())).unwrap_err());
             // As if another process took it meanwhile.
             while !refused.is_finished() {
                 let file = scratch.open(LOCK_FILE, true);

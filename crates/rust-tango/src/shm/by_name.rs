@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
+use super::base_lock;
 use super::folder::{self, Folder};
 use super::holders::{Held, Holders};
 use super::leftovers;
@@ -62,6 +63,13 @@ pub(crate) fn remove_all_dead(
     let base = folder::base_dir(explicit);
     remove_leftovers(Some(&base))?;
     // One by one, because each needs some descriptors until it is deleted.
-    let result = |name: String| (name.clone(), remove_dead(Some(&base), &name));
-    Ok(folder::list(&base)?.into_iter().map(result).collect())
+    let mut results = Vec::new();
+    for name in folder::list(&base)? {
+        match remove_dead(Some(&base), &name) {
+            // It would be the same for each of the others, after the same time.
+            Err(error) if base_lock::is_timeout(&error) => return Err(error),
+            result => results.push((name, result)),
+        }
+    }
+    Ok(results)
 }
