@@ -117,8 +117,13 @@ fn no_lock_is_needed_where_nothing_is_removed() {
         let kinds: Vec<_> =
             result.into_iter().map(|(name, result)| (name, result.unwrap_err().kind())).collect();
         assert_eq!(kinds, [("quotes".to_owned(), LinkErrorKind::InUse)]);
-        let refused = builder(folder.path()).create("quotes").unwrap_err();
-        assert_eq!(refused.kind(), LinkErrorKind::InUse);
+        for refused in [
+            Link::remove_dead(Some(folder.path()), "quotes"),
+            builder(folder.path()).create("quotes").map(drop),
+            builder(folder.path()).create_or_take_over("quotes").map(drop),
+        ] {
+            assert_eq!(refused.unwrap_err().kind(), LinkErrorKind::InUse);
+        }
         drop(builder(folder.path()).create("another").unwrap());
         drop(live);
     });

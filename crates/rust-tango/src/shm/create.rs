@@ -114,13 +114,16 @@ fn take_over(base: &Path, link: &ShmLink, geometry: &Geometry, mode: u32) -> Res
     let found = file
         .metadata()
         .map_err(|error| LinkError::system(format!("cannot examine {}", path.display()), error))?;
+    let refused = || Ok::<_, LinkError>(Held::of(&link.folder)?.refuse(&link.folder.name));
+    let cannot = |error| LinkError::system(format!("cannot lock {}", path.display()), error);
+    if lock::is_locked(&file).map_err(cannot)? {
+        return Err(refused()?);
+    }
     // Under the base lock, a link that has its name is not being removed.
     let is_ours = with_base_lock(base, || {
         link.folder.check_has_name(&folder::open_base(base)?)?;
-        lock::try_lock(&file)
-            .map_err(|error| LinkError::system(format!("cannot lock {}", path.display()), error))
+        lock::try_lock(&file).map_err(cannot)
     })?;
-    let refused = || Ok::<_, LinkError>(Held::of(&link.folder)?.refuse(&link.folder.name));
     if !is_ours {
         return Err(refused()?);
     }
