@@ -29,7 +29,7 @@ fn write_long_line(
 #[test]
 fn a_sender_needs_no_memory_for_a_long_line() {
     let folder = TestFolder::new();
-    let mut sender = folder.start_in_shell(LIMITED, "send x --lines --wait-for 0");
+    let mut sender = folder.start_in_shell(&format!("{LIMITED}; exec $0 send x --lines --wait-for 0"));
     folder.await_status("x", |status| status.producer);
     let writer = write_long_line(&mut sender, 512 << 20, b"end\n");
     writer.join().unwrap().unwrap();
@@ -41,7 +41,7 @@ fn a_sender_needs_no_memory_for_a_long_line() {
 #[test]
 fn a_sender_stops_at_the_limit() {
     let folder = TestFolder::new();
-    let mut sender = folder.start_in_shell(LIMITED, "send x --lines --wait-for 0");
+    let mut sender = folder.start_in_shell(&format!("{LIMITED}; exec $0 send x --lines --wait-for 0"));
     let writer = write_long_line(&mut sender, (1 << 30) + (1 << 20), b"");
     sender.wait().assert_failed(1, &["a line of standard input is longer than 1,073,741,824 bytes"]);
     assert!(writer.join().unwrap().is_err());
@@ -52,7 +52,7 @@ fn a_sender_stops_at_the_limit() {
 #[test]
 fn a_receiver_without_memory_says_so() {
     let folder = TestFolder::new();
-    let receiver = folder.start_in_shell(LIMITED, "recv x --lines");
+    let receiver = folder.start_in_shell(&format!("{LIMITED}; exec $0 recv x --lines"));
     let mut sender = folder.start("send x --lines");
     let writer = write_long_line(&mut sender, 512 << 20, b"\n");
     receiver.finish().assert_failed(1, &["link x", "no memory for a message"]);

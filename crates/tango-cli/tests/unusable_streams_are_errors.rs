@@ -29,10 +29,10 @@ fn output_that_is_closed_or_cannot_be_written() {
     for arguments in WRITERS {
         for (redirection, reason) in [(">&-", "it is closed"), ("1</dev/null", "it is not open for writing")]
         {
-            let exited = folder.start_in_shell("", &format!("{arguments} {redirection}")).finish();
+            let exited = folder.start_in_shell(&format!("exec $0 {arguments} {redirection}")).finish();
             exited.assert_failed(1, &["cannot write to standard output", reason]);
         }
-        let all_closed = folder.start_in_shell("", &format!("{arguments} <&- >&- 2>&-")).finish();
+        let all_closed = folder.start_in_shell(&format!("exec $0 {arguments} <&- >&- 2>&-")).finish();
         assert_eq!(all_closed.code(), 1, "{arguments}");
     }
     assert_eq!(folder.list(), ["dead"], "nothing was removed");
@@ -48,10 +48,10 @@ fn a_receiver_without_output_takes_nothing() {
         folder.await_status("x", |status| status.producer);
         for (redirection, reason) in [(">&-", "it is closed"), ("1</dev/null", "it is not open for writing")]
         {
-            let exited = folder.start_in_shell("", &format!("recv x {options} {redirection}")).finish();
+            let exited = folder.start_in_shell(&format!("exec $0 recv x {options} {redirection}")).finish();
             exited.assert_failed(1, &["cannot write to standard output", reason]);
         }
-        let all_closed = folder.start_in_shell("", &format!("recv x {options} <&- >&- 2>&-")).finish();
+        let all_closed = folder.start_in_shell(&format!("exec $0 recv x {options} <&- >&- 2>&-")).finish();
         assert_eq!(all_closed.code(), 1);
         let receiver = folder.start("recv x").finish();
         assert_same(&receiver.out, &bytes);
@@ -66,7 +66,7 @@ fn a_sender_without_input_makes_no_link() {
     for options in ["", "--lines", "--wait-for 0"] {
         for (redirection, reason) in [("<&-", "it is closed"), ("0>/dev/null", "it is not open for reading")]
         {
-            let exited = folder.start_in_shell("", &format!("send x {options} {redirection}")).finish();
+            let exited = folder.start_in_shell(&format!("exec $0 send x {options} {redirection}")).finish();
             exited.assert_failed(1, &["cannot read standard input", reason]);
         }
         let path_only =
@@ -83,12 +83,15 @@ fn dev_null_is_not_a_closed_stream() {
     let folder = TestFolder::new();
     for arguments in WRITERS {
         for redirection in [">/dev/null", "1<>/dev/null"] {
-            folder.start_in_shell("", &format!("{arguments} {redirection} 2>/dev/null")).finish().assert_ok();
+            folder
+                .start_in_shell(&format!("exec $0 {arguments} {redirection} 2>/dev/null"))
+                .finish()
+                .assert_ok();
         }
     }
     for null in ["</dev/null", "<>/dev/null"] {
-        let receiver = folder.start_in_shell("", "recv x 1<>/dev/null");
-        folder.start_in_shell("", &format!("send x {null}")).finish().assert_ok();
+        let receiver = folder.start_in_shell("exec $0 recv x 1<>/dev/null");
+        folder.start_in_shell(&format!("exec $0 send x {null}")).finish().assert_ok();
         receiver.finish().assert_ok();
     }
 }
@@ -98,9 +101,9 @@ fn dev_null_is_not_a_closed_stream() {
 fn other_streams_may_be_closed() {
     let folder = TestFolder::new();
     folder.leave_dead_link("dead");
-    folder.start_in_shell("", "rm dead <&- >&-").finish().assert_ok();
-    let receiver = folder.start_in_shell("", "recv x <&- 2>&-");
-    let mut sender = folder.start_in_shell("", "send x >&- 2>&-");
+    folder.start_in_shell("exec $0 rm dead <&- >&-").finish().assert_ok();
+    let receiver = folder.start_in_shell("exec $0 recv x <&- 2>&-");
+    let mut sender = folder.start_in_shell("exec $0 send x >&- 2>&-");
     sender.write(b"all of it");
     sender.finish().assert_ok();
     let exited = receiver.finish();

@@ -107,11 +107,11 @@ impl TestFolder {
         Running { child, out, err, arguments: arguments.to_owned() }
     }
 
-    /// Starts `tango` from a shell, after the commands `first`. The arguments may contain redirections.
-    pub(crate) fn start_in_shell(&self, first: &str, arguments: &str) -> Running {
+    /// Runs a shell command in which `$0` is `tango`.
+    pub(crate) fn start_in_shell(&self, script: &str) -> Running {
         let mut shell = Command::new("sh");
-        shell.args(["-c", &format!("{first}\nexec {} {arguments}", env!("CARGO_BIN_EXE_tango"))]);
-        self.start_command(shell, arguments, Stdio::piped(), None, None)
+        shell.args(["-c", script, env!("CARGO_BIN_EXE_tango")]);
+        self.start_command(shell, script, Stdio::piped(), None, None)
     }
 
     /// Runs `tango` without input until it exits.
