@@ -1,11 +1,12 @@
 //! `tango rm`: removes links.
 
-use std::io::{ErrorKind, Write};
+use std::io::ErrorKind;
 
 use rust_tango::{Link, LinkErrorKind};
 
 use crate::failure::Failure;
 use crate::folder::LinkFolder;
+use crate::standard;
 
 const DETAILS: &str = "\
 Examples:
@@ -75,6 +76,7 @@ fn remove(name: &str, force: bool, folder: &LinkFolder) -> Result<(), Failure> {
 }
 
 fn remove_all_dead(folder: &LinkFolder) -> Result<(), Failure> {
+    standard::check_output().map_err(Failure::output)?;
     Link::remove_leftovers(folder.dir())?;
     let (mut any_removed, mut any_failed, mut written) = (false, false, Ok(()));
     for name in folder.list()? {
@@ -84,7 +86,7 @@ fn remove_all_dead(folder: &LinkFolder) -> Result<(), Failure> {
             Ok(()) => {
                 any_removed = true;
                 if written.is_ok() {
-                    written = print(&format!("removed {name}\n"));
+                    written = standard::print(&format!("removed {name}\n")).map_err(Failure::output);
                 }
             }
             // The link is in use, or another process has removed it first.
@@ -101,14 +103,10 @@ fn remove_all_dead(folder: &LinkFolder) -> Result<(), Failure> {
         }
     }
     if !any_removed && !any_failed {
-        written = print(&format!("There are no dead links in {}.\n", folder.path().display()));
+        let text = format!("There are no dead links in {}.\n", folder.path().display());
+        written = standard::print(&text).map_err(Failure::output);
     }
     if any_failed { Err(Failure::already_reported()) } else { written }
-}
-
-fn print(text: &str) -> Result<(), Failure> {
-    let mut out = std::io::stdout().lock();
-    out.write_all(text.as_bytes()).and_then(|()| out.flush()).map_err(Failure::output)
 }
 
 /// Reports every failure but the last, which is returned for the caller to report.
