@@ -6,6 +6,7 @@ use std::collections::BTreeSet;
 use rust_tango::{Link, LinkStatus};
 
 use crate::failure::Failure;
+use crate::format;
 
 /// The receivers of a link, polled now and then.
 ///
@@ -68,7 +69,11 @@ impl Receivers {
         let living = living(&status);
         let all_gone = self.started && living == 0;
         // Receivers also leave because the link was stopped after the status was read, so read that again.
-        if status.stopped || all_gone && self.link.status().stopped {
+        let stopped = if all_gone { self.link.status() } else { status };
+        if stopped.name_lost {
+            return Some(Failure::new(format!("{} before everything was sent", format::name_lost(&name))));
+        }
+        if stopped.stopped {
             return Some(Failure::new(format!("link {name} was stopped before everything was sent")));
         }
         if let Some(reason) = self.shortfall(living).filter(|_| all_gone && self.expected > 0) {

@@ -32,7 +32,8 @@ first.
 Exit status:
   0  everything that the sender sent was received, or the program that reads
      standard output has ended
-  1  the sender died, the link was stopped, or another failure
+  1  the sender died, the link was stopped, removed or damaged, or another
+     failure
   2  invalid usage
   3  fragments were lost: an observer was too slow, or the receiver joined after
      the beginning was overwritten";
@@ -125,6 +126,9 @@ fn join(arguments: &Arguments, folder: &LinkFolder) -> Result<(Link, Consumer<'s
 /// closed it.
 fn abnormal_end(status: &LinkStatus, name: &str) -> Option<Failure> {
     match status {
+        LinkStatus { name_lost: true, .. } => {
+            Some(Failure::new(format!("{}: the end of the data may be missing", format::name_lost(name))))
+        }
         LinkStatus { stopped: true, .. } => {
             Some(Failure::new(format!("link {name} was stopped: the end of the data may be missing")))
         }
