@@ -164,7 +164,16 @@ impl ShmLink {
         let hot_slot = hot_slot.collect::<Result<Vec<_>, LinkError>>()?;
         let mut files = vec![&self.tx, &self.ctl];
         files.extend(self.rx.iter().map(|(file, _)| file).chain(&hot_slot));
-        trust::check(&self.folder, &files)
+        trust::check(&self.folder, &files).map_err(|error| {
+            // If only a file is gone, opening it again says which, and that the link is damaged.
+            let missing = || self.files().find_map(|file| self.folder.open_file(&file, false).err());
+            if error.is_not_found() { missing().unwrap_or(error) } else { error }
+        })
+    }
+
+    /// The names of the files that are open.
+    fn files(&self) -> impl Iterator<Item = String> {
+        ["tx", "ctl"].into_iter().map(str::to_owned).chain((0..self.geometry.consumers).map(rx_name))
     }
 
     pub(crate) fn geometry(&self) -> Geometry {
