@@ -1,11 +1,10 @@
 //! `tango rm`: removes links.
 
-use std::io::Write;
-
 use rust_tango::{Link, LinkErrorKind};
 
 use crate::failure::Failure;
 use crate::folder::LinkFolder;
+use crate::standard;
 
 const DETAILS: &str = "\
 Examples:
@@ -84,6 +83,7 @@ fn remove(name: &str, force: bool, folder: &LinkFolder) -> Result<(), Failure> {
 }
 
 fn remove_all_dead(folder: &LinkFolder) -> Result<(), Failure> {
+    standard::check_output().map_err(Failure::output)?;
     let (mut removed, mut failures) = (String::new(), Vec::new());
     for (name, result) in Link::remove_all_dead(folder.dir())? {
         match result {
@@ -96,8 +96,7 @@ fn remove_all_dead(folder: &LinkFolder) -> Result<(), Failure> {
     if removed.is_empty() && failures.is_empty() {
         removed = format!("There are no dead links in {}.\n", folder.path().display());
     }
-    let mut out = std::io::stdout().lock();
-    let written = out.write_all(removed.as_bytes()).and_then(|()| out.flush()).map_err(Failure::output);
+    let written = standard::print(&removed).map_err(Failure::output);
     report_all_but_last(failures.into_iter()).and(written)
 }
 

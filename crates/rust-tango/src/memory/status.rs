@@ -64,6 +64,8 @@ pub struct LinkStatus {
     pub reaped: u64,
     /// How many consumers have been evicted.
     pub evicted: u64,
+    /// How many producers have attached so far, this one included.
+    pub producers: u64,
     /// How many producers took over from one that died.
     pub takeovers: u64,
     /// The reliable consumers that are attached, or died without detaching.
@@ -132,6 +134,7 @@ impl LinkStatus {
             held_by: (parts.head.credit.held_by.load(Relaxed) as usize).checked_sub(1),
             reaped: parts.head.lifecycle.reaped.load(Relaxed),
             evicted: parts.head.lifecycle.evicted.load(Relaxed),
+            producers: parts.head.lifecycle.incarnation.load(Relaxed),
             takeovers: parts.head.lifecycle.takeovers.load(Relaxed),
             consumers: consumers.collect(),
         }
