@@ -209,6 +209,9 @@ pub enum LinkErrorKind {
     /// The files of the link do not have the format of this version of the library, or the sizes that were
     /// asked for.
     Incompatible,
+    /// The link exists, but one of its files is missing: something other than this library has deleted it. Remove
+    /// the link and create it again. Its producer, if it lives, ends the link within about a second.
+    Damaged,
     /// The link's files cannot be trusted: another user could write to them, or one is a symbolic link or has
     /// a second name. If other users can write, an observer can still read the link.
     Untrusted,
@@ -360,7 +363,7 @@ fn write_limit(f: &mut fmt::Formatter<'_>) -> fmt::Result {
     if let Ok((limit, _)) = getrlimit(Resource::RLIMIT_NOFILE) {
         write!(f, "this process may have {limit} at a time: ulimit -n; ")?;
     }
-    f.write_str("an open link needs up to 4, and its producer one more for each consumer slot)")
+    f.write_str("an open link needs up to 5, and its producer one more for each consumer slot)")
 }
 
 #[cfg(feature = "alloc")]

@@ -65,11 +65,11 @@ fn creates(folder: &Path) {
         assert!(message.contains(part), "no {part:?} in {message}");
     }
     assert_eq!(Link::list(Some(folder)).unwrap(), ["quotes"]);
-    allow(4 + SLOTS + 10);
+    allow(5 + SLOTS + 10);
     let before = open_descriptors();
     let link = builder().create("mine").unwrap();
     let tx = link.producer().unwrap();
-    assert!(open_descriptors() - before <= 4 + SLOTS, "{}", open_descriptors() - before);
+    assert!(open_descriptors() - before <= 5 + SLOTS, "{}", open_descriptors() - before);
     let mut rx = link.consumer().unwrap();
     tx.send(b"bid").unwrap();
     assert!(rx.poll().unwrap().is_some());

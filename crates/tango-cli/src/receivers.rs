@@ -6,6 +6,7 @@ use std::collections::BTreeSet;
 use rust_tango::{Link, LinkStatus};
 
 use crate::failure::Failure;
+use crate::format;
 
 /// The receivers of a link, polled now and then.
 ///
@@ -78,7 +79,11 @@ impl Receivers {
         let all_gone = self.started && living == 0;
         let more_left = self.started && self.left() > self.left_reported;
         // Receivers also leave because the link was stopped after the status was read, so read that again.
-        if status.stopped || (all_gone || more_left) && self.link.status().stopped {
+        let ended = if all_gone || more_left { self.link.status() } else { status };
+        if ended.name_lost {
+            return Some(Failure::new(format!("{} before everything was sent", format::name_lost(&name))));
+        }
+        if ended.stopped {
             return Some(Failure::new(format!("link {name} was stopped before everything was sent")));
         }
         if let Some(reason) = self.shortfall().filter(|_| all_gone && self.expected > 0) {

@@ -40,7 +40,8 @@ first.
 Exit status:
   0      everything that the sender sent was received, or the program that reads
          standard output has ended
-  1      the sender died, the link was stopped, or another failure
+  1      the sender died, the link was stopped, removed or damaged, or another
+         failure
   2      invalid usage
   3      fragments were lost: an observer was too slow, or the receiver joined
          after the beginning was overwritten
@@ -157,6 +158,10 @@ fn abnormal_end(status: &LinkStatus, name: &str, unfinished: usize) -> Option<Fa
         }
     };
     match status {
+        LinkStatus { name_lost: true, .. } => Some(Failure::new(format!(
+            "{}: the end of the data may be missing{unfinished}",
+            format::name_lost(name)
+        ))),
         LinkStatus { stopped: true, .. } => Some(Failure::new(format!(
             "link {name} was stopped: the end of the data may be missing{unfinished}"
         ))),

@@ -18,6 +18,8 @@ A link is in use as long as its producer or a reliable consumer lives. --force
 stops such a link: its producer ends, and its consumers end when they have read
 what is left. A link with damaged files is removed like any other; --force is
 needed only if a process holds one of its files, or if tango cannot check that.
+If a damaged link cannot be stopped, --force says so and removes it. Its
+producer then ends within about a second.
 
 --dead prints the name of each link as soon as it is removed. It also removes
 the remains of links whose creation was interrupted.
@@ -68,8 +70,15 @@ fn remove(name: &str, force: bool, folder: &LinkFolder) -> Result<(), Failure> {
                 link.stop()?;
                 Ok(link.remove()?)
             }
-            // Its files are too damaged to stop the link.
-            Err(_) => Ok(folder.remove(name)?),
+            // Its files are too damaged to stop the link. A producer that lives notices the removal.
+            Err(damage) => {
+                folder.remove(name)?;
+                Failure::new(format!(
+                    "link {name} was removed, but not stopped: its sender, if it lives, ends within about a second ({damage})"
+                ))
+                .report();
+                Ok(())
+            }
         },
         _ => Err(error.into()),
     }

@@ -50,8 +50,8 @@ stopped, is not a line for receivers, and they report it.
 
 Exit status:
   0      all input was sent, and no awaited receiver (--wait-for) is missing
-  1      an awaited receiver died or left before the end, the link was stopped,
-         or another failure
+  1      an awaited receiver died or left before the end, the link was stopped
+         or removed, or another failure
   2      invalid usage
   128+N  terminated by signal N";
 
@@ -140,8 +140,10 @@ pub(crate) fn run(arguments: &Arguments, folder: &LinkFolder) -> Result<(), Fail
         let _ = link.0.stop();
     }
     drop(tx);
-    drop(link);
-    sent.and(received)
+    let removed = link.0.remove().map_err(|error| {
+        Failure::new(format!("everything was sent, but the link could not be removed: {error}"))
+    });
+    sent.and(received).and(removed)
 }
 
 fn lock(receivers: &Mutex<Receivers>) -> MutexGuard<'_, Receivers> {

@@ -4,7 +4,7 @@ use alloc::vec::Vec;
 
 use crate::credits::slot::ConsumerSlot;
 use crate::memory::cnc::CncState;
-use crate::memory::parts::Parts;
+use crate::memory::parts::{NAME_LOST, Parts};
 use crate::ring::seq;
 use crate::sync::Relaxed;
 
@@ -42,8 +42,13 @@ pub struct LinkStatus {
     /// The value of the last [`Producer::beat`](crate::Producer::beat), in the producer's unit. 0 if there
     /// was none.
     pub heartbeat: u64,
-    /// Whether the link was stopped ([`Link::stop`](crate::Link::stop)).
+    /// Whether the link has ended for good: it was stopped ([`Link::stop`](crate::Link::stop)), or its name was
+    /// lost.
     pub stopped: bool,
+    /// Whether the link was stopped because the process with its producer has found that its name leads to it
+    /// no longer ([`Link::is_named`](crate::Link::is_named)). That takes about a second. Always false on the
+    /// heap.
+    pub name_lost: bool,
     /// The first sequence number.
     pub start: u64,
     /// The sequence number of the next fragment. It may lag behind the ring by up to a batch.
@@ -127,6 +132,7 @@ impl LinkStatus {
             closed: parts.head.lifecycle.cnc.state() == CncState::Halt,
             heartbeat: parts.head.lifecycle.cnc.heartbeat(),
             stopped: parts.is_stopped(),
+            name_lost: parts.stop.load(Relaxed) == NAME_LOST,
             start: parts.head.lifecycle.start.load(Relaxed),
             next,
             oldest,

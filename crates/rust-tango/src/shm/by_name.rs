@@ -1,11 +1,15 @@
-//! What is done to links by name, without opening them: list, ask for the holders, remove.
+//! What is done to links by name: list, ask for the holders, remove. And how a process removes a link that it
+//! has open.
 
 use std::path::{Path, PathBuf};
 
-use super::base_lock;
+use super::base_lock::{is_timeout, with_base_lock};
 use super::folder::{self, Folder};
 use super::holders::{Held, Holders};
 use super::leftovers;
+use super::link::ShmLink;
+use super::lock;
+use super::name_watch::set_removed_here;
 use super::removal::{self, Dead};
 use crate::error::LinkError;
 
@@ -61,15 +65,44 @@ pub(crate) fn remove_all_dead(
     explicit: Option<&Path>,
 ) -> Result<Vec<(String, Result<(), LinkError>)>, LinkError> {
     let base = folder::base_dir(explicit);
+    lock::check_that_locks_exclude()
+        .map_err(|error| LinkError::system(format!("cannot lock {}", base.display()), error))?;
     remove_leftovers(Some(&base))?;
     // One by one, because each needs some descriptors until it is deleted.
     let mut results = Vec::new();
     for name in folder::list(&base)? {
         match remove_dead(Some(&base), &name) {
             // It would be the same for each of the others, after the same time.
-            Err(error) if base_lock::is_timeout(&error) => return Err(error),
+            Err(error) if is_timeout(&error) => return Err(error),
             result => results.push((name, result)),
         }
     }
     Ok(results)
+}
+
+impl ShmLink {
+    /// Removes this link, but not another one that has got its name since. A producer of this process goes on.
+    pub(crate) fn remove(&self) -> Result<(), LinkError> {
+        self.check_process()?;
+        let files = removal::files_of(&self.folder)?;
+        with_base_lock(&self.base, || {
+            self.folder.check_has_name(&folder::open_base(&self.base)?)?;
+            // Before the name is gone, which would end the link.
+            set_removed_here(self, true);
+            removal::take_name(&self.base, &self.folder, files).inspect_err(|_| set_removed_here(self, false))
+        })?
+        .delete()
+    }
+}
+
+/// Removes the link, if it was made so, unless a later producer has it, or another link has its name. A process
+/// that dies, or a forked child, does not come here, or does nothing.
+impl Drop for ShmLink {
+    fn drop(&mut self) {
+        // All producers that were made from this value have unlocked `tx` by now.
+        if self.remove_on_drop && self.check_process().is_ok() && !lock::is_held(&self.tx) {
+            // There is nobody to tell of an error. What is left counts as a dead link.
+            let _ = self.remove();
+        }
+    }
 }

@@ -25,6 +25,7 @@ use super::staging::{self, Staging};
 use crate::error::{LinkError, LinkErrorKind};
 use crate::memory::geometry::Geometry;
 use crate::producer;
+use crate::sync::Arc;
 
 /// What to do with a link of the wanted name that has no producer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -35,7 +36,8 @@ pub(crate) enum Existing {
     TakeOver,
 }
 
-/// Creates a link, or takes over the one that exists. `mode`: the permissions of its files.
+/// Creates a link, or takes over the one that exists. `mode`: the permissions of its files. `remove_on_drop`:
+/// whether the last owner of the result removes the link.
 ///
 /// First deletes what remains of processes of this user that died while they created or removed a link.
 pub(crate) fn create(
@@ -44,26 +46,34 @@ pub(crate) fn create(
     geometry: &Geometry,
     mode: u32,
     existing: Existing,
-) -> Result<(ShmLink, Reservation), LinkError> {
+    remove_on_drop: bool,
+) -> Result<(Arc<ShmLink>, Reservation), LinkError> {
     folder::check_name(name)?;
     let base = folder::base_dir(explicit);
     folder::ensure_base(&base)?;
     clear_own_leftovers(&folder::open_base(&base)?);
-    let (link, files) = loop {
+    let (mut link, files, is_new) = loop {
         match Folder::open(&base, name) {
             Err(error) if error.is_not_found() => {}
             old => match claim_name(&base, old?, geometry, mode, existing)? {
                 Claimed::Free => {}
                 Claimed::Dead(dead) => dead.delete()?,
-                Claimed::TakenOver(link, files) => break (*link, files),
+                Claimed::TakenOver(link, files) => break (*link, files, false),
             },
         }
         let made = staging::make(&base, name, mode, |staging| fill(staging, &base, name, geometry))?;
-        if let Some(made) = made {
-            break made;
+        if let Some((link, files)) = made {
+            break (link, files, true);
         }
     };
-    Ok((link, Reservation::new(files)))
+    link.remove_on_drop = remove_on_drop;
+    let link = Arc::new(link);
+    let reservation = Reservation::new(&link, files).inspect_err(|_| {
+        if is_new {
+            let _ = link.remove();
+        }
+    })?;
+    Ok((link, reservation))
 }
 
 /// What has become of the link that had the wanted name.
@@ -116,6 +126,7 @@ fn take_over(base: &Path, link: &ShmLink, geometry: &Geometry, mode: u32) -> Res
         .map_err(|error| LinkError::system(format!("cannot examine {}", path.display()), error))?;
     let refused = || Ok::<_, LinkError>(Held::of(&link.folder)?.refuse(&link.folder.name));
     let cannot = |error| LinkError::system(format!("cannot lock {}", path.display()), error);
+    lock::check_that_locks_exclude().map_err(cannot)?;
     if lock::is_locked(&file).map_err(cannot)? {
         return Err(refused()?);
     }

@@ -112,12 +112,17 @@ impl Held {
     ///
     /// `System`.
     pub(super) fn of(folder: &Folder) -> Result<Self, LinkError> {
-        let mut held = Self::default();
+        let (mut held, mut has_tx) = (Self::default(), false);
         for name in folder.lockable_files()? {
-            match folder.open_lockable(&name)? {
-                Some(file) if lock::is_held(&file) => held.add(&name, &file),
-                _ => {}
+            let Some(file) = folder.open_lockable(&name)? else { continue };
+            has_tx |= name == "tx";
+            if lock::is_held(&file) {
+                held.add(&name, &file);
             }
+        }
+        // The producer, whose process cannot be found: it has no lock of a file that exists.
+        if !has_tx && lock::is_shared(&folder.dir).unwrap_or(true) {
+            held.0.insert(0, (Party::Producer, (0, 0)));
         }
         Ok(held)
     }
@@ -231,15 +236,23 @@ impl Unheld {
     ///
     /// `InUse`, naming the holders; `System`.
     pub(super) fn of(folder: &Folder) -> Result<Self, LinkError> {
-        let (mut held, mut files) = (Held::default(), Vec::new());
+        lock::check_that_locks_exclude().map_err(|error| cannot_lock(&folder.path, error))?;
+        let (mut held, mut files, mut has_tx) = (Held::default(), Vec::new(), false);
         for name in folder.lockable_files()? {
             let Some(file) = folder.open_lockable(&name)? else { continue };
+            has_tx |= name == "tx";
             if lock::is_locked(&file).map_err(|error| cannot_lock(&folder.path.join(&name), error))? {
                 held.add(&name, &file);
                 files.clear(); // they are not needed any more, and a link can have hundreds of them
             } else if held.is_empty() {
                 files.push((name, file));
             }
+        }
+        // Without `tx`, the lock of the folder proves that the producer lives.
+        if !has_tx && lock::is_shared(&folder.dir).map_err(|error| cannot_lock(&folder.path, error))? {
+            let message =
+                format!("link {} is in use by its producer, although its file tx is missing", folder.name);
+            return Err(LinkError::new(LinkErrorKind::InUse, message));
         }
         if !held.is_empty() {
             return Err(held.refuse(&folder.name));

@@ -1,23 +1,22 @@
 //! [`ShmLink`]: a link in shared memory, opened and checked.
 #![allow(unsafe_code)]
 
-use std::fmt::Display;
-use std::fs::{File, Metadata};
+use std::fs::File;
 use std::io;
-use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 use std::time::Duration;
 
-use super::folder::{self, Folder};
+use super::folder::{self, Folder, Identity};
 use super::forks::ChildWords;
 use super::layout::{self, Kind, SMALL_FILE, hot_slot_name, rx_name};
 use super::map::Mapping;
-use super::{lock, removal, trust};
+use super::name::Name;
+use super::{lock, trust};
 use crate::credits::slot::ConsumerSlot;
 use crate::error::{LinkError, LinkErrorKind};
 use crate::memory::geometry::Geometry;
-use crate::memory::parts::Parts;
+use crate::memory::parts::{NAME_LOST, Parts};
 use crate::memory::status::LinkStatus;
 use crate::sync::{Arc, Relaxed, Release, ordering};
 
@@ -32,7 +31,8 @@ const STOP_PATIENCE: Duration = Duration::from_millis(100);
 #[derive(Debug)]
 pub(crate) struct ShmLink {
     pub(super) folder: Folder,
-    base: PathBuf,
+    pub(super) base: PathBuf,
+    name: Name,
     pub(super) geometry: Geometry,
     /// Has an open file description of its own, to ask whether the lock is held.
     pub(super) tx: File,
@@ -42,16 +42,16 @@ pub(crate) struct ShmLink {
     ctl: File,
     pub(super) ctl_map: Mapping,
     rx: Vec<ConsumerFile>,
+    /// Whether the last owner of this value removes the link: see [`by_name`](super::by_name).
+    pub(super) remove_on_drop: bool,
 }
 
 /// `rx.N` of one slot.
 #[derive(Debug)]
 struct ConsumerFile {
     map: Mapping,
-    /// Device and inode of the file that is mapped.
-    identity: (u64, u64),
-    /// The same file, open, to ask for its lock. A consumer never asks, so this is opened when the first
-    /// question comes: a link can have hundreds of slots.
+    /// The file that is mapped, open to ask for its lock. A consumer never asks, so this is opened when the
+    /// first question comes: a link can have hundreds of slots.
     file: OnceLock<File>,
 }
 
@@ -91,18 +91,26 @@ impl ShmLink {
         drop(header);
         let tx_map = mapped(&tx, "tx", layout::producer_len(&geometry), layout::tx_in_child(&geometry))?;
         let (ctl, ctl_map) = checked("ctl", Kind::Control, SMALL_FILE, layout::CTL_IN_CHILD)?;
-        let rx = (0..geometry.consumers)
-            .map(|slot| {
-                let (file, map) = checked(&rx_name(slot), Kind::Consumer, SMALL_FILE, zeros)?;
-                let identity = identity(file.metadata(), &path(&rx_name(slot)))?;
-                Ok(ConsumerFile { map, identity, file: OnceLock::new() })
-            })
-            .collect::<Result<Vec<_>, LinkError>>()?;
-        // Only checked here. The producer and the consumer that use a hot slot open it for writing.
+        let identity = |opened: &File, file: &str| {
+            Identity::of_file(opened)
+                .map_err(|error| LinkError::system(format!("cannot examine {}", path(file)), error))
+        };
+        let mut files = vec![identity(&tx, "tx")?, identity(&ctl, "ctl")?];
+        let mut rx = Vec::with_capacity(geometry.consumers);
+        // One file is open at a time: a link can have hundreds of slots.
         for slot in 0..geometry.consumers {
-            checked(&hot_slot_name(slot), Kind::HotSlot, SMALL_FILE, zeros)?;
+            let (rx_file, hot_slot_file) = (rx_name(slot), hot_slot_name(slot));
+            let (opened, map) = checked(&rx_file, Kind::Consumer, SMALL_FILE, zeros)?;
+            files.push(identity(&opened, &rx_file)?);
+            rx.push(ConsumerFile { map, file: OnceLock::new() });
+            // Only checked here. The producer and the consumer that use a hot slot open it for writing.
+            let (opened, _) = checked(&hot_slot_file, Kind::HotSlot, SMALL_FILE, zeros)?;
+            files.push(identity(&opened, &hot_slot_file)?);
         }
-        Ok(Self { folder, base, geometry, tx, tx_map, writable: OnceLock::new(), ctl, ctl_map, rx })
+        let name = Name::of(&folder, files)
+            .map_err(|error| LinkError::system(format!("cannot examine {}", folder.path.display()), error))?;
+        let (writable, remove_on_drop) = (OnceLock::new(), false);
+        Ok(Self { folder, base, name, geometry, tx, tx_map, writable, ctl, ctl_map, rx, remove_on_drop })
     }
 
     /// The link as long as an `Arc` of it is kept.
@@ -143,10 +151,7 @@ impl ShmLink {
             return Ok(file);
         }
         let file = self.folder.open_file(&rx_name(slot), false)?;
-        let path = self.folder.path.join(rx_name(slot)).display().to_string();
-        if identity(file.metadata(), &path)? != rx.identity {
-            return Err(another_file(&path));
-        }
+        self.check_is_file(&rx_name(slot), &file)?;
         Ok(rx.file.get_or_init(|| file))
     }
 
@@ -159,9 +164,7 @@ impl ShmLink {
         let path = self.folder.path.join("tx").display().to_string();
         let file = self.folder.open_file("tx", true)?;
         // All checks, past and future, are about the file that was opened first.
-        if identity(file.metadata(), &path)? != identity(self.tx.metadata(), &path)? {
-            return Err(another_file(&path));
-        }
+        self.check_is_file("tx", &file)?;
         let len = layout::producer_len(&self.geometry);
         let map = Mapping::read_write(&file, len, layout::tx_in_child(&self.geometry)).map_err(|error| {
             LinkError::system(format!("cannot map {len} bytes of {path} for writing"), error)
@@ -169,6 +172,20 @@ impl ShmLink {
         // If another thread was faster, its mapping is as good.
         let _ = self.writable.set(map);
         Ok(())
+    }
+
+    /// Refuses a file that has this name in the folder of the link, but had not when the link was opened.
+    fn check_is_file(&self, name: &str, file: &File) -> Result<(), LinkError> {
+        let path = self.folder.path.join(name);
+        let is_same = self
+            .name
+            .is_file(name, file)
+            .map_err(|error| LinkError::system(format!("cannot examine {}", path.display()), error))?;
+        if is_same {
+            return Ok(());
+        }
+        let message = format!("{} is another file than when the link was opened", path.display());
+        Err(LinkError::new(LinkErrorKind::NotFound, message))
     }
 
     /// Refuses to go on in a child that was forked since the link was opened: it has private memory in
@@ -184,7 +201,11 @@ impl ShmLink {
 
     /// Checks that only this user and root can write to the files of the link.
     pub(super) fn check_trust(&self) -> Result<(), LinkError> {
-        let checked = trust::check(&self.folder, &[&self.tx, &self.ctl])?;
+        let checked = trust::check(&self.folder, &[&self.tx, &self.ctl]).map_err(|error| {
+            // If only a file is gone, opening it again says which, and that the link is damaged.
+            let missing = || ["tx", "ctl"].iter().find_map(|file| self.folder.open_file(file, false).err());
+            if error.is_not_found() { missing().unwrap_or(error) } else { error }
+        })?;
         // Opened one at a time: a link can have hundreds of slots.
         (0..self.geometry.consumers).try_for_each(|slot| {
             checked.file(&self.folder.open_file(&rx_name(slot), false)?)?;
@@ -213,45 +234,52 @@ impl ShmLink {
         self.check_process()?;
         let path = self.folder.path.join("ctl").display().to_string();
         let file = self.folder.open_file("ctl", true)?;
-        // Another user that may only read can take a read lock and keep it. All processes store the same
-        // value here, so the store is done without the lock then.
+        // Another user that may only read can take a read lock and keep it. A store of another process, which
+        // ends the link as well, does no harm. So the store is done without the lock then.
         let is_locked = lock::lock_within(&file, STOP_PATIENCE)
             .map_err(|error| LinkError::system(format!("cannot lock {path}"), error))?;
-        let map = Mapping::read_write(&file, SMALL_FILE, layout::CTL_IN_CHILD)
-            .map_err(|error| LinkError::system(format!("cannot map {path}"), error))?;
-        // Pairs with the acquire fence in `Parts::ending`.
-        layout::command(map.words()).store(1, ordering("link.stop", Release));
+        let ended =
+            self.end(&file, 1).map_err(|error| LinkError::system(format!("cannot map {path}"), error));
         if is_locked {
             // Closing the file unlocks it too, but only after the exit or exec of a child that was forked
             // meanwhile.
             let _ = lock::unlock(&file);
         }
+        ended
+    }
+
+    /// Ends the link because its name does not lead to it any more. `ctl`: that file of the link, which may be
+    /// deleted, open for writing.
+    pub(super) fn end_without_name(&self, ctl: &File) -> io::Result<()> {
+        if self.is_stopped() { Ok(()) } else { self.end(ctl, NAME_LOST) }
+    }
+
+    /// Stores a command that is not 0, and wakes all that wait.
+    fn end(&self, ctl: &File, command: u64) -> io::Result<()> {
+        let map = Mapping::read_write(ctl, SMALL_FILE, layout::CTL_IN_CHILD)?;
+        // Pairs with the acquire fence in `Parts::ending`.
+        layout::command(map.words()).store(command, ordering("link.stop", Release));
         self.parts().head.eventcount.wake_all();
         self.consumer_slots().for_each(ConsumerSlot::wake_all);
         Ok(())
+    }
+
+    /// Whether this is the folder of this link.
+    pub(super) fn has_folder(&self, folder: &Folder) -> Result<bool, LinkError> {
+        self.name
+            .has_folder(folder)
+            .map_err(|error| LinkError::system(format!("cannot examine {}", folder.path.display()), error))
+    }
+
+    /// Whether the name of the link still leads to it. Makes a system call for each of its files.
+    pub(crate) fn is_named(&self) -> bool {
+        self.name.leads_here(&self.folder)
     }
 
     pub(crate) fn status(&self) -> LinkStatus {
         let lives = |slot| self.consumer_lives(slot);
         LinkStatus::of(&self.parts(), lock::is_held(&self.tx), self.consumer_slots(), lives)
     }
-
-    /// Removes this link, but not another one that has got its name since.
-    pub(crate) fn remove(&self) -> Result<(), LinkError> {
-        self.check_process()?;
-        removal::remove(&self.base, &self.folder)?.delete()
-    }
-}
-
-fn another_file(path: &str) -> LinkError {
-    let message = format!("{path} is another file than when the link was opened");
-    LinkError::new(LinkErrorKind::NotFound, message)
-}
-
-/// Device and inode, which tell a file from another one that has its name.
-fn identity(found: io::Result<Metadata>, path: &impl Display) -> Result<(u64, u64), LinkError> {
-    let found = found.map_err(|error| LinkError::system(format!("cannot examine {path}"), error))?;
-    Ok((found.dev(), found.ino()))
 }
 
 #[cfg(all(test, not(miri)))]

@@ -54,7 +54,7 @@ pub(super) fn remove(base: &Path, link: &Folder) -> Result<Removed, LinkError> {
 }
 
 /// The names of the link's files.
-fn files_of(link: &Folder) -> Result<Vec<OsString>, LinkError> {
+pub(super) fn files_of(link: &Folder) -> Result<Vec<OsString>, LinkError> {
     let files = entries(&link.dir).map_err(|error| cannot(link, error))?;
     let is_foreign = |entry: &&OsString| !is_link_file(entry) || is_folder(&link.dir, entry);
     if let Some(foreign) = files.iter().find(is_foreign) {
@@ -69,7 +69,7 @@ fn files_of(link: &Folder) -> Result<Vec<OsString>, LinkError> {
 
 /// Takes the name from a link. The caller holds the base lock. Without it, the name could lead to another
 /// link between the check and the rename.
-fn take_name(base: &Path, link: &Folder, files: Vec<OsString>) -> Result<Removed, LinkError> {
+pub(super) fn take_name(base: &Path, link: &Folder, files: Vec<OsString>) -> Result<Removed, LinkError> {
     let dir = link
         .dir
         .try_clone()
