@@ -115,6 +115,12 @@ pub(crate) fn run(arguments: &Arguments, folder: &LinkFolder) -> Result<(), Fail
     let signals = TerminationSignals::block()?;
     let created = folder.builder().depth(*depth).mtu(mtu.get()).consumers(consumers).create(name)?;
     let link = RemoveOnDrop(created);
+    match link.0.check_trust() {
+        Err(error) if *wait_for > 0 => return Err(error.into()),
+        // Observers can come.
+        Err(error) => drop(Failure::from(error).report()),
+        Ok(()) => {}
+    }
     let receivers = Arc::new(Mutex::new(Receivers::new(&link.0, name, *wait_for)));
     watch(&link.0, &receivers, signals);
     let tx = link.0.producer()?;

@@ -11,6 +11,7 @@
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
+use super::base;
 use super::base_lock::with_base_lock;
 use super::ends::{ProducerFiles, Reservation};
 use super::folder::{self, Folder};
@@ -42,8 +43,8 @@ pub(crate) fn create(
     existing: Existing,
 ) -> Result<(ShmLink, Reservation), LinkError> {
     folder::check_name(name)?;
-    let base = folder::base_dir(explicit);
-    folder::ensure_base(&base)?;
+    let base = base::base_dir(explicit);
+    base::ensure_base(&base)?;
     let (link, files) = loop {
         match Folder::open(&base, name) {
             Err(error) if error.is_not_found() => {}
@@ -114,11 +115,12 @@ fn take_over(link: &ShmLink, geometry: &Geometry, mode: u32) -> Result<Owned, Li
         return Ok(own);
     }
     let message = format!(
-        "link {} is not as requested: {}; request what exists, or replace the link (create)",
+        "link {} is not as requested: {}",
         path.parent().unwrap_or(&path).display(),
         differences.join(", ")
     );
-    Err(LinkError::new(LinkErrorKind::Incompatible, message))
+    let error = LinkError::new(LinkErrorKind::Incompatible, message);
+    Err(error.with_advice("request what exists, or replace the link with LinkBuilder::create"))
 }
 
 /// Makes the files of a link.

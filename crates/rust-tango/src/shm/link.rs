@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 use std::time::Duration;
 
+use super::base;
 use super::base_lock::with_base_lock;
 use super::folder::{self, Folder};
 use super::forks::ChildWords;
@@ -49,7 +50,7 @@ pub(crate) struct ShmLink {
 impl ShmLink {
     pub(crate) fn open(explicit: Option<&Path>, name: &str) -> Result<Self, LinkError> {
         folder::check_name(name)?;
-        let base = folder::base_dir(explicit);
+        let base = base::base_dir(explicit);
         let folder = Folder::open(&base, name)?;
         Self::attach(base, folder)
     }
@@ -136,7 +137,7 @@ impl ShmLink {
 
     /// Refuses to go on in a child that was forked since the link was opened: it has private memory in
     /// place of the link ([`forks`](super::forks)).
-    pub(super) fn check_process(&self) -> Result<(), LinkError> {
+    pub(crate) fn check_process(&self) -> Result<(), LinkError> {
         if self.tx_map.is_of_this_process() {
             return Ok(());
         }
@@ -146,7 +147,7 @@ impl ShmLink {
     }
 
     /// Checks that only this user and root can write to the files of the link.
-    pub(super) fn check_trust(&self) -> Result<(), LinkError> {
+    pub(crate) fn check_trust(&self) -> Result<(), LinkError> {
         let hot_slot =
             (0..self.geometry.consumers).map(|slot| self.folder.open_file(&hot_slot_name(slot), false));
         let hot_slot = hot_slot.collect::<Result<Vec<_>, LinkError>>()?;

@@ -56,7 +56,8 @@
 //! |---|---|
 //! | `forks`, `map` | files as memory; what a forked child finds instead |
 //! | `lock` | liveness |
-//! | `folder`, `space` | names and files; reserved space |
+//! | `filesystem` | what a filesystem must be able to do |
+//! | `base`, `folder`, `space` | the folder of links; names and files; reserved space |
 //! | `layout` | what lies where in the files; also described in `docs/layout.md` |
 //! | `holders` | the processes that hold a link |
 //! | `leftovers`, `base_lock`, `removal`, `staging` | how a link comes and goes |
@@ -69,6 +70,9 @@ mod map;
 
 mod lock;
 
+mod filesystem;
+
+mod base;
 mod folder;
 mod space;
 

@@ -20,12 +20,14 @@ use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 
 use nix::errno::Errno;
-use nix::fcntl::{OFlag, RenameFlags, openat, renameat2};
+use nix::fcntl::{OFlag, openat};
 use nix::sys::stat::{Mode, fchmod, mkdirat};
 use nix::unistd::{UnlinkatFlags, unlinkat};
 
+use super::base::{OWNER_ALONE, open_base, undo_umask};
 use super::base_lock::with_base_lock;
-use super::folder::{Folder, check_name, is_link_file, open_base, open_folder};
+use super::filesystem::{rename_error, rename_new, reserve_error};
+use super::folder::{Folder, check_name, is_link_file, open_folder};
 use super::leftovers::{NEW, clear_leftovers, delete_files, exists, hidden_name};
 use super::{lock, space};
 use crate::error::LinkError;
@@ -63,7 +65,9 @@ impl Staging {
                 Err(Errno::EEXIST) => continue,
                 Err(error) => return Err(cannot(error)),
             }
-            match open_folder(&parent, &hidden) {
+            let opened = undo_umask(&parent, Path::new(&hidden), OWNER_ALONE)
+                .and_then(|()| open_folder(&parent, &hidden));
+            match opened {
                 Ok(dir) => break (hidden, Some(dir)),
                 Err(Errno::ENOENT) => {} // deleted by another process
                 Err(error) => {
@@ -96,14 +100,14 @@ impl Staging {
         let cannot = |error| LinkError::system(format!("cannot create {}", path.display()), error);
         let opened = openat(self.dir(), file, create, Mode::S_IRUSR | Mode::S_IWUSR).map_err(cannot)?;
         self.files.borrow_mut().push(file.to_owned());
-        self.set_mode(&opened, self.mode).map_err(cannot)?;
+        set_mode(&opened, self.mode).map_err(cannot)?;
         let opened = File::from(opened);
         // Locked before the space is reserved, which takes a while: other processes see that the creator is
         // alive.
         lock::try_lock(&opened)
             .map_err(|error| LinkError::system(format!("cannot lock {}", path.display()), error))?;
         space::reserve(&opened, len).map_err(|error| {
-            LinkError::system(format!("cannot reserve {len} bytes for {}", path.display()), error)
+            reserve_error(format!("cannot reserve {len} bytes for {}", path.display()), &opened, error)
         })?;
         Ok(opened)
     }
@@ -115,7 +119,7 @@ impl Staging {
             .dir()
             .try_clone()
             .map_err(|error| LinkError::system(format!("cannot open {}", path.display()), error))?;
-        Ok(Folder { dir, path, name: self.name.clone() })
+        Ok(Folder::of(dir, path, &self.name))
     }
 
     /// Gives the folder its name. From then on other processes can open it.
@@ -130,17 +134,15 @@ impl Staging {
         let path = self.base.join(&self.name);
         // Users that may read the files may also enter the folder.
         let folder_mode = self.mode | ((self.mode & 0o444) >> 2);
-        let named = self.set_mode(self.dir(), folder_mode).and_then(|()| {
-            let (hidden, name) = (self.hidden.as_str(), self.name.as_str());
-            renameat2(&self.parent, hidden, &self.parent, name, RenameFlags::RENAME_NOREPLACE)
-        });
+        let named = set_mode(self.dir(), folder_mode)
+            .and_then(|()| rename_new(&self.parent, &self.hidden, &self.name));
         match named {
             Ok(()) => {
                 self.dir = None;
                 Ok(true)
             }
             Err(Errno::EEXIST | Errno::ENOENT) => Ok(false),
-            Err(error) => Err(LinkError::system(format!("cannot create {}", path.display()), error)),
+            Err(error) => Err(rename_error(format!("cannot create {}", path.display()), &self.parent, error)),
         }
     }
 
@@ -157,12 +159,12 @@ impl Staging {
     fn dir(&self) -> &OwnedFd {
         self.dir.as_ref().expect("the folder is open until it is published")
     }
+}
 
-    /// Files and folder are made for the owner alone. Other permissions are set afterwards, because the
-    /// umask would restrict them.
-    fn set_mode(&self, entry: &OwnedFd, mode: u32) -> nix::Result<()> {
-        if self.mode == 0o600 { Ok(()) } else { fchmod(entry, Mode::from_bits_truncate(mode)) }
-    }
+/// Files and folder are made for the owner alone. Their permissions are set afterwards, because the umask
+/// would restrict them.
+fn set_mode(entry: &OwnedFd, mode: u32) -> nix::Result<()> {
+    fchmod(entry, Mode::from_bits_truncate(mode))
 }
 
 impl Drop for Staging {
