@@ -89,7 +89,7 @@ fn child() {
                 assert!(error.to_string().contains("Permission denied"), "{error}");
             }
         }
-        ("is kept out", "of the folder") => {
+        ("is", "kept out of the folder") => {
             let error = open(&folder).unwrap_err();
             let base = folder.join("base").display().to_string();
             for part in [&format!("cannot enter the folder of links {base}"), user, "chmod"] {
