@@ -8,8 +8,14 @@ use crate::memory::occupants::Occupants;
 pub(crate) enum Mode<'a> {
     Reliable(Seat<'a>),
     Observing(Scratch<'a>),
+    /// The producer waits for a consumer that nevertheless reads by copy.
     #[cfg(feature = "alloc")]
-    Evictable(Seat<'a>, Scratch<'a>),
+    Copying {
+        seat: Seat<'a>,
+        scratch: Scratch<'a>,
+        /// The producer waits for a limited time.
+        evictable: bool,
+    },
 }
 
 impl<'a> Mode<'a> {
@@ -20,7 +26,7 @@ impl<'a> Mode<'a> {
             Self::Reliable(seat) => Some(seat),
             Self::Observing(_) => None,
             #[cfg(feature = "alloc")]
-            Self::Evictable(seat, _) => Some(seat),
+            Self::Copying { seat, .. } => Some(seat),
         }
     }
 
@@ -40,7 +46,7 @@ impl<'a> Mode<'a> {
             Self::Reliable(_) => None,
             Self::Observing(scratch) => Some(scratch),
             #[cfg(feature = "alloc")]
-            Self::Evictable(_, scratch) => Some(scratch),
+            Self::Copying { scratch, .. } => Some(scratch),
         }
     }
 
@@ -50,11 +56,21 @@ impl<'a> Mode<'a> {
         matches!(self, Self::Reliable(_))
     }
 
+    /// Whether the credit of a fragment is returned as soon as it was copied.
+    #[inline]
+    pub(crate) fn returns_credit_of_copy(&self) -> bool {
+        match self {
+            Self::Reliable(_) | Self::Observing(_) => false,
+            #[cfg(feature = "alloc")]
+            Self::Copying { .. } => true,
+        }
+    }
+
     pub(crate) fn is_evictable(&self) -> bool {
         match self {
             Self::Reliable(_) | Self::Observing(_) => false,
             #[cfg(feature = "alloc")]
-            Self::Evictable(..) => true,
+            Self::Copying { evictable, .. } => *evictable,
         }
     }
 }

@@ -76,7 +76,7 @@ impl Link {
             Memory::Heap(_) => Ok(()),
             Memory::Shared(link, _) => {
                 link.check_process()?;
-                link.check_trust()
+                link.check_trust().map(drop)
             }
         }
     }

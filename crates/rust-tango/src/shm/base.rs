@@ -80,6 +80,22 @@ pub(super) fn undo_umask(parent: impl AsFd, name: &Path, mode: u32) -> nix::Resu
     fchmodat(parent, name, mode, FchmodatFlags::NoFollowSymlink)
 }
 
+/// Refuses a base folder that only its owner can enter, for a link that a group may use.
+pub(super) fn check_others_may_enter(base: &Path, group: u32) -> Result<(), LinkError> {
+    let found = fstat(open_base(base)?)
+        .map_err(|error| LinkError::system(format!("cannot examine {}", base.display()), error))?;
+    // If an access control list lets other users in, its mask shows in the bits of the group.
+    if found.st_mode & 0o011 != 0 {
+        return Ok(());
+    }
+    let message = format!(
+        "group {group} cannot enter the folder of links {}, whose mode is {:o}: make another one for it (install -d -m 2750 -g {group} {MEMORY}/NAME), and choose it, for example with TANGO_DIR",
+        base.display(),
+        found.st_mode & 0o7777
+    );
+    Err(LinkError::new(LinkErrorKind::Invalid, message))
+}
+
 /// Opens the base folder; the default one only if it is a real folder of this user.
 ///
 /// Search permission is enough: a user that may not list the folder can open a link in it.

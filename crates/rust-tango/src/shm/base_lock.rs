@@ -130,6 +130,7 @@ mod tests {
     use std::process;
     use std::sync::atomic::{AtomicU32, Ordering};
 
+    use super::super::access::OWNER;
     use super::super::removal::remove;
     use super::super::scratch::{Scratch, make_link, mode, visible};
     use super::super::staging::make;
@@ -142,7 +143,7 @@ mod tests {
         let scratch = Scratch::new();
         let base = scratch.path();
         let holder = lock_base(&open_base(base).unwrap(), base, Duration::ZERO).unwrap();
-        let made = make(base, "quotes", 0o600, |staging| staging.create_file("tx", 8)).unwrap();
+        let made = make(base, "quotes", OWNER, |staging| staging.create_file("tx", 8)).unwrap();
         assert!(made.is_some());
         let patience = Duration::from_millis(20);
         let error = with_base_lock_within(base, patience, || Ok(())).unwrap_err();

@@ -122,6 +122,7 @@ pub(super) fn delete_files(
 mod tests {
     use std::fs;
 
+    use super::super::access::OWNER;
     use super::super::base_lock::with_base_lock;
     use super::super::scratch::{Scratch, visible};
     use super::super::staging::Staging;
@@ -144,7 +145,7 @@ mod tests {
             fs::create_dir(base.join(hidden)).unwrap();
             fs::write(base.join(hidden).join(file), "").unwrap();
         }
-        let alive = Staging::new(base, "quotes", 0o600).unwrap();
+        let alive = Staging::new(base, "quotes", OWNER).unwrap();
         drop(alive.create_file("ctl", 8).unwrap());
         let _locked = alive.create_file("tx", 8).unwrap();
         let left = with_base_lock(base, || Ok(visible(base))).unwrap();

@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 use std::time::Duration;
 
+use super::access::Access;
 use super::base;
 use super::base_lock::with_base_lock;
 use super::folder::{self, Folder};
@@ -45,6 +46,8 @@ pub(crate) struct ShmLink {
     pub(super) ctl_map: Mapping,
     /// `rx.N` of each slot.
     pub(super) rx: Vec<(File, Mapping)>,
+    /// The group whose members can be consumers.
+    pub(super) group: Option<u32>,
 }
 
 impl ShmLink {
@@ -90,7 +93,14 @@ impl ShmLink {
         for slot in 0..geometry.consumers {
             checked(&hot_slot_name(slot), Kind::HotSlot, SMALL_FILE, zeros)?;
         }
-        Ok(Self { folder, base, geometry, tx, tx_map, writable: OnceLock::new(), ctl, ctl_map, rx })
+        let group = match rx.first().map(|(file, _)| file.metadata()) {
+            None => None,
+            Some(Ok(found)) => Access::group_of(found.mode(), found.gid()),
+            Some(Err(error)) => {
+                return Err(LinkError::system(format!("cannot examine {}", path(&rx_name(0))), error));
+            }
+        };
+        Ok(Self { folder, base, geometry, tx, tx_map, writable: OnceLock::new(), ctl, ctl_map, rx, group })
     }
 
     /// The link as long as an `Arc` of it is kept.
@@ -146,8 +156,24 @@ impl ShmLink {
         Err(LinkError::new(LinkErrorKind::Invalid, message))
     }
 
+    /// How a reliable consumer of this user has to read.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`trust::check`].
+    pub(crate) fn check_trust(&self) -> Result<Reading, LinkError> {
+        match self.check_writers() {
+            Ok(()) => Ok(Reading::InPlace),
+            // Nothing that other users write there can do more than hide fragments: see `trust`.
+            Err(error) if self.group.is_some() && self.geometry.observers && error.observer_may_join() => {
+                Ok(Reading::ByCopy)
+            }
+            Err(error) => Err(error),
+        }
+    }
+
     /// Checks that only this user and root can write to the files of the link.
-    pub(crate) fn check_trust(&self) -> Result<(), LinkError> {
+    pub(super) fn check_writers(&self) -> Result<(), LinkError> {
         let hot_slot =
             (0..self.geometry.consumers).map(|slot| self.folder.open_file(&hot_slot_name(slot), false));
         let hot_slot = hot_slot.collect::<Result<Vec<_>, LinkError>>()?;
@@ -218,6 +244,14 @@ impl ShmLink {
         })?
         .delete()
     }
+}
+
+/// How a reliable consumer reads.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Reading {
+    InPlace,
+    /// Other users can write to files of the link.
+    ByCopy,
 }
 
 /// Device and inode, which tell a file from another one that has its name.

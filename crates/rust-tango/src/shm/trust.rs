@@ -22,6 +22,13 @@
 //! the same reason it does not matter which user owns the folders above, such as the `/` of a user
 //! namespace, whose owner has no number there.
 //!
+//! # A link for a group
+//!
+//! The members of a group can write to `rx.N` if the maker allows it
+//! ([`LinkBuilder::consumer_group`](crate::LinkBuilder::consumer_group)). A reliable consumer then reads by
+//! validated copy, as an observer does: whatever is written to its `rx.N` can make it lose fragments, or
+//! wait, and nothing else.
+//!
 //! The mode is enough to check: an access control list that lets other users write also sets the group bits
 //! of the mode.
 
@@ -58,6 +65,10 @@ pub(crate) fn check(folder: &Folder, files: &[&File]) -> Result<(), LinkError> {
         Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(cannot_examine(path, error)),
         _ => return Err(gone(path)),
     }
+    // First what keeps out readers by copy, too.
+    for file in files {
+        trusted.mappings(file, path)?;
+    }
     trusted.writers(path, opened.st_uid, opened.st_mode)?;
     for file in files {
         trusted.file(file, path)?;
@@ -91,16 +102,24 @@ impl Trusted {
         if found.nlink() != 1 {
             return Err(untrusted(path, format_args!("has {} names instead of one", found.nlink())));
         }
-        self.writers(path, found.uid(), found.mode())?;
-        if Mappings::of(file).map_err(|error| cannot_examine(path, error))? == Mappings::Unknown {
-            let message = format!(
-                "{} is on {}, which is not known to give all processes that map a file the same memory: {USE_ANOTHER}",
-                path.display(),
-                describe(file)
-            );
-            return Err(LinkError::new(LinkErrorKind::Untrusted, message));
-        }
-        Ok(())
+        self.writers(path, found.uid(), found.mode())
+    }
+
+    /// Refuses a file of which this process may not map the memory that others map.
+    fn mappings(&self, file: &File, folder: &Path) -> Result<(), LinkError> {
+        let path = &path_of(file).unwrap_or_else(|| folder.join("?"));
+        let found = file.metadata().map_err(|error| cannot_examine(path, error))?;
+        // `Folder` opens files for writing first where that matters. Other users may not.
+        let may_write = self.user == 0 || self.user == found.uid();
+        let fault = match Mappings::of(file).map_err(|error| cannot_examine(path, error))? {
+            Mappings::Coherent => return Ok(()),
+            Mappings::CoherentOnceWritable if may_write => return Ok(()),
+            Mappings::CoherentOnceWritable => "on which only users that may write to a file are sure to map",
+            Mappings::Unknown => "which is not known to give all processes that map a file",
+        };
+        let (path, filesystem) = (path.display(), describe(file));
+        let message = format!("{path} is on {filesystem}, {fault} the same memory: {USE_ANOTHER}");
+        Err(LinkError::new(LinkErrorKind::Untrusted, message))
     }
 
     /// Refuses a folder or file of another user, or one that other users can write.
@@ -162,6 +181,7 @@ fn path_of(file: &File) -> Option<PathBuf> {
 mod tests {
     use std::os::unix::fs::{PermissionsExt, chown, symlink};
 
+    use super::super::access::OWNER;
     use super::super::removal::remove;
     use super::super::scratch::Scratch;
     use super::super::staging::Staging;
@@ -178,7 +198,7 @@ mod tests {
         let scratch = Scratch::new();
         let base = scratch.path().join("base");
         fs::create_dir(&base).unwrap();
-        let staging = Staging::new(&base, "quotes", 0o600).unwrap();
+        let staging = Staging::new(&base, "quotes", OWNER).unwrap();
         let tx = staging.create_file("tx", 64).unwrap();
         let folder = staging.open().unwrap();
         assert!(staging.publish().unwrap());
@@ -290,7 +310,7 @@ mod tests {
         let made = made();
         remove(&made.base(), "quotes").unwrap().delete().unwrap();
         assert!(made.check().unwrap_err().is_not_found());
-        Staging::new(&made.base(), "quotes", 0o600).unwrap().publish().unwrap();
+        Staging::new(&made.base(), "quotes", OWNER).unwrap().publish().unwrap();
         assert!(made.check().unwrap_err().is_not_found());
     }
 }
