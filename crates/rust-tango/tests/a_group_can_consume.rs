@@ -111,7 +111,7 @@ fn child() {
             let mut random = Random::new(u64::from(std::process::id()));
             let begin = Instant::now();
             while begin.elapsed() < Duration::from_secs(2) {
-                let at = CONSUMER as u64 + random.below(CONSUMER_WORDS as u64);
+                let at = CONSUMER + random.below(CONSUMER_WORDS);
                 let word = hostile_value(&mut random);
                 files[random.below(3) as usize].write_at(&word.to_ne_bytes(), 8 * at).unwrap();
             }
