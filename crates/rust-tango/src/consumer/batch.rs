@@ -104,8 +104,10 @@ impl<'a> Consumer<'a> {
         let source = match &self.mode {
             Mode::Reliable(_) => Source::Ring { parts: self.parts, first },
             Mode::Observing(scratch) => Source::Copies(&scratch.words()[..gathered.words]),
+            #[cfg(all(feature = "shm", target_os = "linux"))]
+            Mode::Copying(_, scratch) => Source::Copies(&scratch.words()[..gathered.words]),
             #[cfg(feature = "alloc")]
-            Mode::Copying { scratch, .. } => Source::Copies(&scratch.words()[..gathered.words]),
+            Mode::Evictable(_, scratch) => Source::Copies(&scratch.words()[..gathered.words]),
         };
         Ok(Batch { source, len: gathered.len as usize, _credit: self.mode.credit(next) })
     }

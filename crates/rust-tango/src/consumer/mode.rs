@@ -8,14 +8,11 @@ use crate::memory::occupants::Occupants;
 pub(crate) enum Mode<'a> {
     Reliable(Seat<'a>),
     Observing(Scratch<'a>),
-    /// The producer waits for a consumer that nevertheless reads by copy.
+    /// As reliable, but by copy.
+    #[cfg(all(feature = "shm", target_os = "linux"))]
+    Copying(Seat<'a>, Scratch<'a>),
     #[cfg(feature = "alloc")]
-    Copying {
-        seat: Seat<'a>,
-        scratch: Scratch<'a>,
-        /// The producer waits for a limited time.
-        evictable: bool,
-    },
+    Evictable(Seat<'a>, Scratch<'a>),
 }
 
 impl<'a> Mode<'a> {
@@ -25,8 +22,10 @@ impl<'a> Mode<'a> {
         match self {
             Self::Reliable(seat) => Some(seat),
             Self::Observing(_) => None,
+            #[cfg(all(feature = "shm", target_os = "linux"))]
+            Self::Copying(seat, _) => Some(seat),
             #[cfg(feature = "alloc")]
-            Self::Copying { seat, .. } => Some(seat),
+            Self::Evictable(seat, _) => Some(seat),
         }
     }
 
@@ -45,8 +44,10 @@ impl<'a> Mode<'a> {
         match self {
             Self::Reliable(_) => None,
             Self::Observing(scratch) => Some(scratch),
+            #[cfg(all(feature = "shm", target_os = "linux"))]
+            Self::Copying(_, scratch) => Some(scratch),
             #[cfg(feature = "alloc")]
-            Self::Copying { scratch, .. } => Some(scratch),
+            Self::Evictable(_, scratch) => Some(scratch),
         }
     }
 
@@ -61,16 +62,20 @@ impl<'a> Mode<'a> {
     pub(crate) fn returns_credit_of_copy(&self) -> bool {
         match self {
             Self::Reliable(_) | Self::Observing(_) => false,
+            #[cfg(all(feature = "shm", target_os = "linux"))]
+            Self::Copying(..) => true,
             #[cfg(feature = "alloc")]
-            Self::Copying { .. } => true,
+            Self::Evictable(..) => true,
         }
     }
 
     pub(crate) fn is_evictable(&self) -> bool {
         match self {
             Self::Reliable(_) | Self::Observing(_) => false,
+            #[cfg(all(feature = "shm", target_os = "linux"))]
+            Self::Copying(..) => false,
             #[cfg(feature = "alloc")]
-            Self::Copying { evictable, .. } => *evictable,
+            Self::Evictable(..) => true,
         }
     }
 }

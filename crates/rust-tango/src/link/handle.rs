@@ -192,7 +192,7 @@ impl Link {
     pub fn evictable_consumer(&self, start: Start) -> Result<Consumer<'static>, LinkError> {
         self.check_observers()?;
         let scratch = Scratch::boxed(self.geometry().mtu);
-        let mode = |seat| Mode::Copying { seat, scratch, evictable: true };
+        let mode = |seat| Mode::Evictable(seat, scratch);
         match &self.memory {
             Memory::Heap(link) => HeapLink::seated(link, start, mode),
             #[cfg(all(feature = "shm", target_os = "linux"))]

@@ -167,7 +167,7 @@ impl Memory {
 
     /// The evictable consumer of a slot. The caller has made sure that there is no other.
     pub(super) fn evictable(self: &Arc<Self>, slot: usize, start: Start) -> Consumer<'static> {
-        let mode = Mode::Copying { seat: self.seat(slot), scratch: Scratch::boxed(PAYLOAD), evictable: true };
+        let mode = Mode::Evictable(self.seat(slot), Scratch::boxed(PAYLOAD));
         Consumer::attach(
             self.parts(),
             mode,

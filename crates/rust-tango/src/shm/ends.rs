@@ -101,7 +101,7 @@ impl ShmLink {
         unsafe {
             Self::seated(this, start, |seat| match scratch(reading) {
                 None => Mode::Reliable(seat),
-                Some(scratch) => Mode::Copying { seat, scratch, evictable: false },
+                Some(scratch) => Mode::Copying(seat, scratch),
             })
         }
     }
