@@ -202,7 +202,8 @@ impl LinkBuilder {
         self
     }
 
-    /// The folder of links in which `create` puts the link. Made, with mode 0o700, if it does not exist.
+    /// The folder of links in which `create` puts the link. Made, with mode 0o700 whatever the umask is, if
+    /// it does not exist.
     ///
     /// Default: `TANGO_DIR` from the environment, otherwise `/dev/shm/tango-UID` with the number of the
     /// user. See `LinkBuilder::create` for an example.
