@@ -98,12 +98,14 @@ impl<'a> Consumer<'a> {
         }
         let next = first.wrapping_add(gathered.len);
         self.consumed(next);
-        if self.mode.is_evictable() {
+        if self.mode.returns_credit_of_copy() {
             self.copied_up_to(next);
         }
         let source = match &self.mode {
             Mode::Reliable(_) => Source::Ring { parts: self.parts, first },
             Mode::Observing(scratch) => Source::Copies(&scratch.words()[..gathered.words]),
+            #[cfg(all(feature = "shm", target_os = "linux"))]
+            Mode::Copying(_, scratch) => Source::Copies(&scratch.words()[..gathered.words]),
             #[cfg(feature = "alloc")]
             Mode::Evictable(_, scratch) => Source::Copies(&scratch.words()[..gathered.words]),
         };

@@ -264,7 +264,7 @@ impl<'a> Consumer<'a> {
         if !stays {
             self.leave_hot_slot_now();
         }
-        if self.mode.is_evictable() {
+        if self.mode.returns_credit_of_copy() {
             self.copied_up_to(next);
         }
         Fragment {
@@ -308,7 +308,7 @@ impl<'a> Consumer<'a> {
             return Err(self.corrupt());
         }
         self.consumed(next);
-        if self.mode.is_evictable() {
+        if self.mode.returns_credit_of_copy() {
             self.copied_up_to(next);
         }
         // There is one: the payload was copied to it.
@@ -325,7 +325,7 @@ impl<'a> Consumer<'a> {
         self.next = next;
     }
 
-    /// An evictable consumer has copied everything before `next`.
+    /// A consumer that the producer waits for has copied everything before `next`.
     pub(super) fn copied_up_to(&mut self, next: u64) {
         if let Some(seat) = self.mode.seat() {
             seat.release(next);

@@ -38,7 +38,7 @@ mod linux {
     /// once if `word` is not `expected`. May return early for no reason.
     pub(crate) fn sleep(word: &AtomicU32, expected: u32, longest: Duration) {
         let longest = libc::timespec {
-            tv_sec: longest.as_secs().min(3600) as libc::time_t,
+            tv_sec: longest.as_secs().min(3600) as _,
             tv_nsec: longest.subsec_nanos().into(),
         };
         // SAFETY: the word is valid for the whole call. The kernel only reads it, in one aligned 32-bit
