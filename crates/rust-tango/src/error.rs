@@ -76,7 +76,9 @@ pub enum TangoError {
         /// The MTU of the link: the largest payload of one fragment, in bytes.
         max: usize,
     },
-    /// The link was stopped while the call waited for credits. Nothing more was published.
+    /// The link was stopped, by [`Link::stop`](crate::Link::stop), [`MCache::stop`](crate::MCache::stop) or
+    /// `tango rm --force`. Nothing was published, and nothing can be published into this link any more. (Of a
+    /// message of several fragments, the first may have been published before.)
     Closed,
 
     // Reading.

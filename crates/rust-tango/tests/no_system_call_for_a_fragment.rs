@@ -65,7 +65,7 @@ fn publish_all(tx: &mut Producer<'_>, first: u64, payloads: &[Vec<u8>]) {
     assert_eq!(tx.publish_batch(&[&bytes[..10], &bytes, &[]], 0, 0), 3);
     let mut loan = tx.loan(300).unwrap();
     loan.write_at(0, &bytes[..300]);
-    loan.commit(0, 0, 0);
+    loan.commit(0, 0, 0).unwrap();
     tx.publish_blocking(&bytes, 0, 0, 0).unwrap();
     assert_eq!(tx.next_seq(), first + ROUND);
 }

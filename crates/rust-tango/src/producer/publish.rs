@@ -1,10 +1,10 @@
 //! [`Producer`], and the path of a fragment through it.
 //!
 //! ```text
-//!   publish         credit? -> write payload -> commit line -> mirror -> next -> touch lines -> wake waiters
-//!   larger          reserve (place, credit) -> write ------^
-//!   loan            reserve -> the caller writes ----------^
-//!   publish_batch   credits? -> write all -> commit all -> announce the last -> next -> touch lines -> wake
+//!   publish         stopped? -> credit? -> write payload -> commit line -> mirror -> next -> touch lines -> wake
+//!   larger          stopped? -> reserve (place, credit) -> write -----^
+//!   loan            stopped? -> reserve -> the caller writes, stopped? ^
+//!   publish_batch   stopped? -> credits? -> write all -> commit all -> announce the last -> next -> touch lines -> wake
 //! ```
 //!
 //! In names here, to *put* a fragment is to publish it without waking waiters.
@@ -128,11 +128,12 @@ impl<'a> Producer<'a> {
     ///
     /// # Errors
     ///
+    /// - [`TangoError::Closed`]: the link was stopped. Each later call returns this error, too.
     /// - [`TangoError::TooLarge`]: the payload is longer than [`Producer::mtu`].
     /// - [`TangoError::NoCredits`]: a reliable consumer still needs what this fragment would overwrite. It
     ///   may return the credit at any moment, so try again later, or call [`Producer::publish_blocking`].
     ///
-    /// In both cases nothing was published.
+    /// In each case nothing was published.
     ///
     /// # Examples
     ///
@@ -145,6 +146,7 @@ impl<'a> Producer<'a> {
         ctl: u16,
         ts: u32,
     ) -> Result<FragmentMetadata, TangoError> {
+        self.check_stopped()?;
         if payload.len() > self.in_slot {
             return self.publish_in_region(payload, sig, ctl, ts);
         }
@@ -160,6 +162,13 @@ impl<'a> Producer<'a> {
         self.commit_line(line, &meta, content, payload.len());
         self.wake_waiters();
         Ok(meta)
+    }
+
+    /// An error if the link was stopped. Each call that publishes makes this check, and it is one load: the
+    /// word is written once in the life of a link.
+    #[inline(always)]
+    pub(super) fn check_stopped(&self) -> Result<(), TangoError> {
+        if self.parts.is_stopped() { Err(TangoError::Closed) } else { Ok(()) }
     }
 
     /// Publishes a payload that does not fit its slot.

@@ -42,6 +42,30 @@ impl<'a> Producer<'a> {
         self.parts.mtu
     }
 
+    /// Whether the link was stopped: by `Link::stop` or `tango rm --force` in any thread or process, or by
+    /// [`MCache::stop`](crate::MCache::stop). True in a forked child if the link is in shared memory.
+    ///
+    /// Once this is true, it stays true, and each call that publishes returns
+    /// [`TangoError::Closed`](crate::TangoError::Closed). If it is false, another thread or process may stop the
+    /// link before the caller uses the answer.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use rust_tango::{Link, TangoError};
+    ///
+    /// let link = Link::builder().depth(8).mtu(64).build()?;
+    /// let tx = link.producer()?;
+    /// assert!(!tx.is_stopped());
+    /// link.stop()?;
+    /// assert!(tx.is_stopped());
+    /// assert_eq!(tx.publish(b"too late", 0, 0, 0), Err(TangoError::Closed));
+    /// # Ok::<(), rust_tango::LinkError>(())
+    /// ```
+    pub fn is_stopped(&self) -> bool {
+        self.parts.is_stopped()
+    }
+
     /// How many reliable and evictable consumers are attached and alive now.
     ///
     /// Consumers can attach and leave at any time, so the answer may be out of date when it arrives. The

@@ -17,8 +17,8 @@ impl Producer<'_> {
     ///
     /// # Errors
     ///
+    /// - [`TangoError::Closed`]: the link was stopped, before the call or while it waited for a credit.
     /// - [`TangoError::TooLarge`]: the payload is longer than [`Producer::mtu`].
-    /// - [`TangoError::Closed`]: there is no credit, and the link was stopped.
     ///
     /// In both cases nothing was published.
     ///
@@ -136,8 +136,8 @@ impl Producer<'_> {
         self.publish_until_over(payload, sig, ctl, ts, Waiting::new(self.wait))
     }
 
-    /// Tries again until the payload is published or the wait is over. Returns `NoCredits` in the second
-    /// case.
+    /// Tries again until the payload is published, the link is stopped, or the wait is over. Returns
+    /// `NoCredits` in the third case.
     #[cold]
     fn publish_until_over(
         &self,
@@ -148,9 +148,6 @@ impl Producer<'_> {
         mut waiting: Waiting,
     ) -> Result<FragmentMetadata, TangoError> {
         loop {
-            if self.parts.is_stopped() {
-                return Err(TangoError::Closed);
-            }
             match waiting.pause() {
                 Due::Look | Due::Question => {}
                 #[cfg(feature = "std")]
