@@ -208,7 +208,8 @@ fn closed_and_opened_again() {
 /// it reads once more.
 #[test]
 fn stopped_while_it_publishes() {
-    let model = Model::bounded(2, 3903).must_see(&["published", "refused", "seen before", "read after the end"]);
+    let model =
+        Model::bounded(2, 3903).must_see(&["published", "refused", "seen before", "read after the end"]);
     model.check(|seen| {
         let link = Link::builder().depth(2).mtu(16).consumers(1).start(7).build().unwrap();
         link.touch(2);
