@@ -246,6 +246,29 @@ fn after_a_death_a_new_producer_opens_the_link_again() {
     });
 }
 
+/// Also to a producer that does not wait for them, but tries again now and then.
+#[test]
+fn a_killed_consumer_returns_its_credits_to_a_producer_that_tries_seldom() {
+    in_time(|| {
+        let folder = TestFolder::new();
+        let link = builder(folder.path()).create("quotes").unwrap();
+        let tx = link.producer().unwrap();
+        publish(&tx, MTU).unwrap();
+        let child = Child::start_ready("consumer", &folder);
+        while publish(&tx, MTU).is_ok() {}
+        // A producer that has tried often in vain is not made to wait the longer for that.
+        for _ in 0..600 {
+            assert_eq!(publish(&tx, MTU).unwrap_err(), TangoError::NoCredits { held_by: Some(0) });
+        }
+        child.kill();
+        let tries = (0..20).take_while(|_| {
+            std::thread::sleep(Duration::from_millis(60));
+            publish(&tx, MTU).is_err()
+        });
+        assert!(tries.count() <= 2);
+    });
+}
+
 #[test]
 fn a_killed_consumer_returns_its_credits() {
     in_time(|| {

@@ -17,7 +17,7 @@ const PAUSE: u64 = 20;
 /// Each check may be a system call.
 const POLLS_PER_LIVENESS_CHECK: u32 = 1024;
 /// The time from one check whether the producer lives to the next, in milliseconds.
-const LIVENESS_INTERVAL: u64 = 50;
+pub(crate) const LIVENESS_INTERVAL: u64 = 50;
 /// Empty polls of the hot slot from one check of the ring to the next: about a millisecond, for a reader
 /// that does nothing else. Each check takes a cache line away from the producer, which stores into the ring
 /// before it stores into the hot slot (`bench/`: `round-trip-load`).
