@@ -64,7 +64,7 @@ pub enum TangoError {
     /// region. Nothing was published. Try again later.
     NoCredits {
         /// The slot of the consumer that is farthest behind. `None` if no consumer is in the way: an
-        /// [`Fctl`](crate::Fctl) that was made with 0 credits.
+        /// [`Fctl`](crate::Fctl) was made with 0 credits, or has no consumer now.
         held_by: Option<usize>,
     },
     /// The payload is longer than the MTU of the link. Nothing was published.

@@ -131,7 +131,8 @@ impl<'a> Producer<'a> {
     /// - [`TangoError::Closed`]: the link was stopped. Each later call returns this error, too.
     /// - [`TangoError::TooLarge`]: the payload is longer than [`Producer::mtu`].
     /// - [`TangoError::NoCredits`]: a reliable consumer still needs what this fragment would overwrite. It
-    ///   may return the credit at any moment, so try again later, or call [`Producer::publish_blocking`].
+    ///   may return the credit at any moment, so try again later, or call [`Producer::publish_blocking`]. These
+    ///   calls also notice that a consumer is dead: they check about every 50 milliseconds.
     ///
     /// In each case nothing was published.
     ///
@@ -368,7 +369,7 @@ impl Producer<'_> {
                     metrics.event();
                 }
             }
-            TangoError::NoCredits { held_by }
+            TangoError::NoCredits { held_by: held_by.filter(|_| self.claim.may_have_consumers()) }
         })
     }
 

@@ -86,11 +86,12 @@ impl<'a> Producer<'a> {
     /// ```
     pub fn consumers(&self) -> usize {
         self.reap_dead();
-        self.backpressure.credits().attached().count()
+        self.attached().count()
     }
 
     /// The slot of the consumer that held the producer back when it last read the consumers' progress.
-    /// `None` if no consumer did.
+    /// `None` if no consumer did, and while an [`Fctl`](crate::Fctl) has no consumer: then the producer waits
+    /// for one to attach.
     ///
     /// The consumer may have moved on since then, so the answer may be out of date.
     ///
@@ -106,7 +107,7 @@ impl<'a> Producer<'a> {
     /// # Ok::<(), rust_tango::LinkError>(())
     /// ```
     pub fn held_by(&self) -> Option<usize> {
-        self.backpressure.credits().held_by()
+        self.backpressure.credits().held_by().filter(|_| self.claim.may_have_consumers())
     }
 
     /// Whether every attached reliable or evictable consumer has finished with everything that was
@@ -138,7 +139,12 @@ impl<'a> Producer<'a> {
 
     /// [`Self::is_drained`], except that dead consumers may still count.
     pub(super) fn seems_drained(&self) -> bool {
-        self.backpressure.credits().attached().all(|(_, next)| !seq::is_before(next, self.next.get()))
+        self.attached().all(|(_, next)| !seq::is_before(next, self.next.get()))
+    }
+
+    /// The consumers that are attached now, and may be dead: the index of the slot, and the consumer's `next`.
+    pub(super) fn attached(&self) -> impl Iterator<Item = (usize, u64)> {
+        self.backpressure.credits().attached().filter(|_| self.claim.may_have_consumers())
     }
 
     /// Counts into `metrics` from now on: fragments published, and fragments that had to wait for credits.

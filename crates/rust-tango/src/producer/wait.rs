@@ -230,8 +230,10 @@ impl Producer<'_> {
     /// Waits until at least `consumers` reliable consumers are attached and alive, so that they lose no
     /// early fragments. Evictable consumers count, observers do not. `None` waits without a limit.
     ///
-    /// False: the link was stopped, or `timeout` has passed, before that. A consumer may leave at any time,
-    /// so the answer may be out of date when it arrives.
+    /// False: the link was stopped, or `timeout` has passed, before that. Also false, at once, if the link has
+    /// fewer slots than `consumers` ([`Geometry::consumers`](crate::Geometry)): they can never come. (An
+    /// [`Fctl`](crate::Fctl) is one slot; without flow control there is none.) A consumer may leave at any time, so
+    /// the answer may be out of date when it arrives.
     ///
     /// # Deadlocks
     ///
@@ -257,9 +259,10 @@ impl Producer<'_> {
     /// ```
     #[cfg(feature = "std")]
     pub fn wait_for_consumers(&self, consumers: usize, timeout: Option<Duration>) -> bool {
-        self.wait_until(timeout, || {
-            self.backpressure.credits().attached().count() >= consumers && self.consumers() >= consumers
-        })
+        if consumers > self.backpressure.credits().slots() {
+            return false;
+        }
+        self.wait_until(timeout, || self.attached().count() >= consumers && self.consumers() >= consumers)
     }
 
     /// Waits until [`Producer::is_drained`]. `None` waits without a limit.
