@@ -48,7 +48,8 @@ use crate::waiting::wait::Wait;
 ///
 /// Dropping the producer closes the link, until another producer attaches. Readers still get everything
 /// that was published. If the producer is dropped by a panic of its thread, readers get
-/// [`TangoError::ProducerGone`] instead of the end.
+/// [`TangoError::ProducerGone`] instead of the end. (Not if it was also made during that panic, by the `drop` of
+/// another value.)
 ///
 /// # Examples
 ///
@@ -84,6 +85,8 @@ pub struct Producer<'a> {
     /// How a publish is ordered before the check for sleeping consumers.
     pub(super) barrier: Barrier,
     pub(super) wait: Wait,
+    /// Its thread was unwinding when the producer was made.
+    pub(super) made_in_panic: bool,
     /// Where the producer also reports its progress, if anywhere.
     pub(super) reports: Option<Reports<'a>>,
     /// Last, so that it is dropped last: it may own the memory that everything above is a view of.

@@ -206,6 +206,14 @@ impl<'a> Producer<'a> {
     }
 }
 
+/// Whether this thread unwinds because of a panic.
+pub(super) fn is_panicking() -> bool {
+    #[cfg(feature = "std")]
+    return std::thread::panicking();
+    #[cfg(not(feature = "std"))]
+    false
+}
+
 /// Only for models.
 #[cfg(all(loom, test))]
 impl Producer<'_> {
@@ -228,11 +236,9 @@ impl Drop for Producer<'_> {
         if !self.claim.is_of_this_process() {
             return;
         }
-        // A panic may have come between two fragments that belong together. Readers should know.
-        #[cfg(feature = "std")]
-        let panics = std::thread::panicking();
-        #[cfg(not(feature = "std"))]
-        let panics = false;
+        // A panic may have come between two fragments that belong together. Readers should know. A producer that
+        // was made while its thread unwound is dropped in good order by the same code that has made it.
+        let panics = is_panicking() && !self.made_in_panic;
         // A reader that finds the end also finds what was published before: `Cnc` orders it, and
         // `Parts::ending` checks it.
         self.parts.head.lifecycle.cnc.set_state(if panics { CncState::Fail } else { CncState::Halt });
