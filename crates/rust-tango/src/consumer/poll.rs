@@ -103,6 +103,9 @@ impl<'a> Consumer<'a> {
     /// `Ok(None)`: there is nothing yet, or the link is closed ([`Consumer::is_closed`]). Fragments may
     /// arrive at any moment, so the answer may be out of date when it arrives.
     ///
+    /// A fragment counts as read once this call has returned it, also if the caller panics while it has the
+    /// fragment. Dropping the fragment returns its credit.
+    ///
     /// It makes no system call if a fragment is there. If none is, it checks at times whether the producer lives,
     /// which in shared memory is a system call: about every 50 milliseconds and every 1024 empty polls.
     ///

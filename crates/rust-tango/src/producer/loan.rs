@@ -10,7 +10,8 @@ use crate::sync::AtomicU64;
 
 /// A place in the ring for one payload, to be filled and committed.
 ///
-/// A loan that is dropped without [`Loan::commit`] publishes nothing. But the fragments that had to be
+/// A loan that is dropped without [`Loan::commit`] publishes nothing, also if a panic drops it. Its credit and its
+/// number are used for the next fragment. But the fragments that had to be
 /// overwritten for it are lost for observers. Bytes that are not written keep the value that they had
 /// before in the ring.
 ///
