@@ -49,6 +49,9 @@ impl Producer<'_> {
     pub fn publish_batch_at(&self, payloads: &[&[u8]], sig: u64, ctl: u16, ts: u32) -> usize {
         let mut count = 0;
         while let Some(payload) = payloads.get(count) {
+            if self.check_stopped().is_err() {
+                break;
+            }
             let put = if payload.len() > self.in_slot {
                 usize::from(self.put_in_region(payload, sig, ctl, ts).is_ok())
             } else {
@@ -70,9 +73,6 @@ impl Producer<'_> {
     /// does not take each line away while the next one is written (`bench/`: rows of batches).
     #[inline]
     fn put_several(&self, payloads: &[&[u8]], sig: u64, ctl: u16, ts: u32) -> usize {
-        if self.check_stopped().is_err() {
-            return 0;
-        }
         let first = self.next.get();
         let most = payloads.len().min(BATCH) as u64;
         // Make room only here, before anything is written. A refresh raises the floor up to the next

@@ -150,10 +150,10 @@ impl<'a> Producer<'a> {
         ctl: u16,
         ts: u32,
     ) -> Result<FragmentMetadata, TangoError> {
+        self.check_stopped()?;
         if payload.len() > self.in_slot {
             return self.publish_in_region(payload, sig, ctl, ts);
         }
-        self.check_stopped()?;
         let n = self.next.get();
         if !seq::is_before(n, self.limit.get()) {
             self.make_room(n, None, 1)?;
@@ -196,7 +196,6 @@ impl<'a> Producer<'a> {
         ctl: u16,
         ts: u32,
     ) -> Result<FragmentMetadata, TangoError> {
-        self.check_stopped()?;
         let reserved = self.reserve(payload.len())?;
         words::store(self.words(&reserved), payload);
         Ok(self.commit_reserved(reserved, payload.len(), sig, ctl, ts))
