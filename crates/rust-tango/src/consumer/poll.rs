@@ -103,11 +103,8 @@ impl<'a> Consumer<'a> {
     /// `Ok(None)`: there is nothing yet, or the link is closed ([`Consumer::is_closed`]). Fragments may
     /// arrive at any moment, so the answer may be out of date when it arrives.
     ///
-    /// A fragment counts as read once this call has returned it, also if the caller panics while it has the
-    /// fragment. Dropping the fragment returns its credit.
-    ///
-    /// It makes no system call if a fragment is there. If none is, it checks at times whether the producer lives,
-    /// which in shared memory is a system call: about every 50 milliseconds and every 1024 empty polls.
+    /// A fragment that this call has returned counts as read, also if the caller then panics. Without a fragment, it
+    /// sometimes asks the kernel whether the producer lives: every 50 milliseconds, and every 1024 empty polls.
     ///
     /// In a stream of fast fragments, it may spin for some microseconds now and then, so that the producer
     /// gets ahead. Both sides are faster that way.
@@ -118,16 +115,14 @@ impl<'a> Consumer<'a> {
     ///
     /// - [`TangoError::Overrun`]: the producer has lapped this reader.
     /// - [`TangoError::Evicted`]: this evictable consumer was too slow, and fragments were lost by that.
-    /// - [`TangoError::Corrupt`]: the metadata of a fragment points outside the link. The fragment was
-    ///   skipped.
+    /// - [`TangoError::Corrupt`]: the metadata of a fragment points outside the link. It was skipped.
     /// - [`TangoError::ProducerReplaced`]: a new producer has taken over from one that died. Reported once.
     ///
     /// This one is returned by every call until a new producer attaches:
     ///
-    /// - [`TangoError::ProducerGone`]: the producer has died, and everything that it published has been
-    ///   read. A reader that polls at least ten times a second learns of it within 0.2 seconds, and one that
-    ///   polls at a slower rate at its next poll. (Directly after it has spun, up to seven polls later. Without
-    ///   the feature `shm` on Linux, always after up to eight polls; only a panic ends a producer there.)
+    /// - [`TangoError::ProducerGone`]: the producer has died, and everything that it published was read. A reader
+    ///   learns of it within 0.2 seconds, or at its next poll if it polls less often. (Directly after it has spun,
+    ///   and without the feature `shm` on Linux, up to eight polls later.)
     ///
     /// # Examples
     ///
@@ -214,8 +209,7 @@ impl<'a> Consumer<'a> {
         };
         match state {
             LineState::Ready if self.ready => Ok(Next::Fragment(line, self.polled())),
-            // Most empty polls check nothing but the line, so that a waiting reader sees its fragment
-            // sooner.
+            // Most empty polls check only the line, so that a waiting reader sees its fragment sooner.
             LineState::NotYet if self.ready && self.pacing.timing.count_quick_poll(self.next) => {
                 Ok(Next::Nothing)
             }
