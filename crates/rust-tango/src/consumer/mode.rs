@@ -81,6 +81,13 @@ pub(crate) trait ConsumerClaim: Send + Sync {
         None
     }
 
+    /// Whether another producer can find the link, and continue it. In shared memory, this takes some system
+    /// calls.
+    #[cfg(feature = "std")]
+    fn is_named(&self) -> bool {
+        true
+    }
+
     /// False in a forked child: it has inherited the consumer, but the memory is not mapped there.
     fn is_of_this_process(&self) -> bool {
         true
@@ -90,6 +97,17 @@ pub(crate) trait ConsumerClaim: Send + Sync {
 /// Checks whether the producer lives, from any thread.
 #[cfg(all(feature = "async", target_os = "linux"))]
 pub(crate) type Question = alloc::boxed::Box<dyn Fn() -> bool + Send>;
+
+#[cfg(feature = "std")]
+impl Attachment<'_> {
+    /// See [`ConsumerClaim::is_named`].
+    pub(super) fn is_named(&self) -> bool {
+        match self {
+            Self::None | Self::Borrowed(_) => true,
+            Self::Owned(claim) => claim.is_named(),
+        }
+    }
+}
 
 impl Drop for Attachment<'_> {
     fn drop(&mut self) {
