@@ -64,7 +64,7 @@ pub enum TangoError {
     /// region. Nothing was published. Try again later.
     NoCredits {
         /// The slot of the consumer that is farthest behind. `None` if no consumer is in the way: an
-        /// [`Fctl`](crate::Fctl) that was made with 0 credits.
+        /// [`Fctl`](crate::Fctl) was made with 0 credits, or has no consumer now.
         held_by: Option<usize>,
     },
     /// The payload is longer than the MTU of the link. Nothing was published.
@@ -76,7 +76,9 @@ pub enum TangoError {
         /// The MTU of the link: the largest payload of one fragment, in bytes.
         max: usize,
     },
-    /// The link was stopped while the call waited for credits. Nothing more was published.
+    /// The link was stopped, by [`Link::stop`](crate::Link::stop), [`MCache::stop`](crate::MCache::stop) or
+    /// `tango rm --force`. Nothing was published, and nothing can be published into this link any more. (Of a
+    /// message of several fragments, the first may have been published before.)
     Closed,
 
     // Reading.

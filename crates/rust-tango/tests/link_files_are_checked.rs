@@ -236,7 +236,7 @@ fn a_link_that_others_can_write_lends_no_mutable_slice() {
     let mut loan = tx.loan(200).unwrap();
     assert!(loan.as_mut_slice().is_none(), "another user could change it");
     loan.write_at(0, &[1; 200]);
-    loan.commit(0, 0, 0);
+    loan.commit(0, 0, 0).unwrap();
 }
 
 #[test]

@@ -18,6 +18,10 @@ use crate::ring::metadata::FragmentMetadata;
 /// - `&batch` iterates over the fragments in place.
 /// - `batch` itself iterates over copies that own their bytes, after it has copied all of them.
 ///
+/// All fragments of a batch count as read once `poll_batch` has returned it. So a loop that ends early, by `break`
+/// or by a panic, loses the rest of the batch for this consumer. A program that must not lose them reads fragments
+/// one by one ([`Consumer::poll`]).
+///
 /// # Examples
 ///
 /// See [`Consumer::poll_batch`].

@@ -104,6 +104,10 @@ impl LinkBuilder {
 
     /// The largest payload of one fragment, in bytes: 0 to 2 GiB. Default: 256.
     ///
+    /// With 0, payloads are empty: fragments are notifications, of which `sig`, `ctl` and `ts` say everything. The
+    /// command `tango send`, which carries bytes, makes links of at least 1; `tango recv`, `ls` and `rm` work with
+    /// any.
+    ///
     /// Longer messages are sent in several fragments
     /// ([`Producer::send_message`](crate::Producer::send_message)). See [`LinkBuilder`] for an example.
     pub fn mtu(mut self, bytes: usize) -> Self {

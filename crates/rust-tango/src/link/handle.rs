@@ -56,7 +56,7 @@ use crate::sync::Arc;
 ///
 /// A link in shared memory stays with the process that opened it. A child that the C library's `fork` makes
 /// finds every inherited link closed: readers get nothing, the bytes of a payload that was held are zeros,
-/// and published fragments reach no process. Dropping inherited producers, consumers and payloads is
+/// and publishing returns [`TangoError::Closed`](crate::TangoError::Closed). Dropping inherited producers, consumers and payloads is
 /// harmless. An inherited `Link` returns errors ([`LinkErrorKind::Invalid`]); a child that wants to use,
 /// stop or remove the link opens it again.
 ///
@@ -332,9 +332,14 @@ impl Link {
 
     /// Ends the link for good.
     ///
-    /// Calls of the producer that wait return [`TangoError::Closed`](crate::TangoError::Closed). Readers
-    /// drain what was published, and then find the link closed. Any thread or process may call this, any
-    /// number of times.
+    /// From now on, each call of the producer that publishes returns
+    /// [`TangoError::Closed`](crate::TangoError::Closed) and publishes nothing; so do calls that wait for a
+    /// credit ([`Producer::is_stopped`]). Readers drain what was published, and then find the link closed. Any
+    /// thread or process may call this, any number of times. A link that was stopped cannot be used again.
+    ///
+    /// A publish that runs at the same time, in another thread or process, may still succeed. A reader that
+    /// has not found the link closed by then gets its fragment; any other gets it if it reads once more. To
+    /// end a link without this race, drop its producer.
     ///
     /// # Errors
     ///
