@@ -64,7 +64,7 @@ pub enum TangoError {
     /// region. Nothing was published. Try again later.
     NoCredits {
         /// The slot of the consumer that is farthest behind. `None` if no consumer is in the way: an
-        /// [`Fctl`](crate::Fctl) that was made with 0 credits.
+        /// [`Fctl`](crate::Fctl) was made with 0 credits, or has no consumer now.
         held_by: Option<usize>,
     },
     /// The payload is longer than the MTU of the link. Nothing was published.
@@ -76,7 +76,9 @@ pub enum TangoError {
         /// The MTU of the link: the largest payload of one fragment, in bytes.
         max: usize,
     },
-    /// The link was stopped while the call waited for credits. Nothing more was published.
+    /// The link was stopped, by [`Link::stop`](crate::Link::stop), [`MCache::stop`](crate::MCache::stop) or
+    /// `tango rm --force`. Nothing was published, and nothing can be published into this link any more. (Of a
+    /// message of several fragments, the first may have been published before.)
     Closed,
 
     // Reading.
@@ -212,8 +214,9 @@ pub enum LinkErrorKind {
     /// The link exists, but one of its files is missing: something other than this library has deleted it. Remove
     /// the link and create it again. Its producer, if it lives, ends the link within about a second.
     Damaged,
-    /// The link's files cannot be trusted: another user could write to them, or one is a symbolic link or has
-    /// a second name. If other users can write, an observer can still read the link.
+    /// The link's files cannot be trusted: another user could write to them, one is a symbolic link or has a
+    /// second name, or they are on a filesystem that is not known to give all processes the same memory. See
+    /// [`LinkError::observer_may_join`].
     Untrusted,
     /// A system call failed: no space, no permission, too many open files, ... See
     /// [`LinkError::io_error`].
@@ -225,6 +228,7 @@ pub enum LinkErrorKind {
 /// Why a link could not be made, opened or joined.
 ///
 /// [`Display`](fmt::Display) is a sentence for people, with the numbers and paths that it is about.
+/// [`reason`](Self::reason) is that sentence without the names of calls to use instead.
 /// [`kind`](Self::kind) is for programs.
 ///
 /// # Examples
@@ -248,6 +252,9 @@ pub enum LinkErrorKind {
 pub struct LinkError {
     kind: LinkErrorKind,
     message: Message,
+    /// Which calls of this library can be used instead.
+    advice: Option<&'static str>,
+    observer_may_join: bool,
     protocol: Option<TangoError>,
     #[cfg(feature = "std")]
     source: Option<std::io::Error>,
@@ -299,6 +306,8 @@ impl LinkError {
         Self {
             kind,
             message,
+            advice: None,
+            observer_may_join: false,
             protocol: None,
             #[cfg(feature = "std")]
             source: None,
@@ -309,6 +318,18 @@ impl LinkError {
     #[cfg(feature = "shm")]
     pub(crate) fn system(what: impl Into<alloc::string::String>, source: impl Into<std::io::Error>) -> Self {
         Self { source: Some(source.into()), ..Self::new(LinkErrorKind::System, what) }
+    }
+
+    /// Adds which calls of this library can be used instead.
+    #[cfg(feature = "shm")]
+    pub(crate) fn with_advice(self, advice: &'static str) -> Self {
+        Self { advice: Some(advice), ..self }
+    }
+
+    /// An observer can join where this reader was refused.
+    #[cfg(feature = "shm")]
+    pub(crate) fn but_observer_may_join(self) -> Self {
+        Self { observer_may_join: true, ..self }
     }
 
     /// The kind of failure, to match on.
@@ -332,6 +353,30 @@ impl LinkError {
         self.source.as_ref()
     }
 
+    /// What went wrong, without advice that names calls of this library.
+    ///
+    /// For programs that show the error to people who did not write them. [`Display`](fmt::Display) adds
+    /// the advice.
+    pub fn reason(&self) -> alloc::string::String {
+        #[cfg_attr(not(feature = "std"), allow(unused_mut))]
+        let mut reason = alloc::format!("{}", self.message);
+        #[cfg(feature = "std")]
+        if let Some(source) = &self.source {
+            reason += &alloc::format!(": {source}");
+            #[cfg(feature = "shm")]
+            if source.raw_os_error() == Some(nix::libc::EMFILE) {
+                reason += &limit_on_files();
+            }
+        }
+        reason
+    }
+
+    /// Whether an observer can join the link where this reader was refused: it needs neither trust in other
+    /// users nor permission to write.
+    pub fn observer_may_join(&self) -> bool {
+        self.observer_may_join
+    }
+
     /// Whether there is no link of that name (yet). A program that starts before the link exists can try
     /// again in this case.
     pub fn is_not_found(&self) -> bool {
@@ -342,28 +387,22 @@ impl LinkError {
 #[cfg(feature = "alloc")]
 impl fmt::Display for LinkError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}", self.message)?;
-        #[cfg(feature = "std")]
-        if let Some(source) = &self.source {
-            write!(f, ": {source}")?;
-            #[cfg(feature = "shm")]
-            if source.raw_os_error() == Some(nix::libc::EMFILE) {
-                write_limit(f)?;
-            }
-        }
-        Ok(())
+        f.write_str(&self.reason())?;
+        self.advice.map_or(Ok(()), |advice| write!(f, "; {advice}"))
     }
 }
 
 /// What the limit on open files is, and what links need of it.
 #[cfg(feature = "shm")]
-fn write_limit(f: &mut fmt::Formatter<'_>) -> fmt::Result {
+fn limit_on_files() -> alloc::string::String {
     use nix::sys::resource::{Resource, getrlimit};
-    f.write_str(" (")?;
-    if let Ok((limit, _)) = getrlimit(Resource::RLIMIT_NOFILE) {
-        write!(f, "this process may have {limit} at a time: ulimit -n; ")?;
-    }
-    f.write_str("an open link needs up to 5, and its producer one more for each consumer slot)")
+    let limit = getrlimit(Resource::RLIMIT_NOFILE);
+    let limit =
+        limit.map(|(limit, _)| alloc::format!("this process may have {limit} at a time: ulimit -n; "));
+    alloc::format!(
+        " ({}an open link needs up to 5, and its producer one more for each consumer slot)",
+        limit.unwrap_or_default()
+    )
 }
 
 #[cfg(feature = "alloc")]

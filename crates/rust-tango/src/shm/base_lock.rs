@@ -12,16 +12,18 @@
 use std::ffi::OsStr;
 use std::fs::{self, File, Metadata};
 use std::io;
+use std::os::fd::OwnedFd;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::time::Duration;
 
 use nix::errno::Errno;
-use nix::fcntl::{OFlag, openat};
-use nix::sys::stat::{Mode, futimens};
+use nix::fcntl::{AtFlags, OFlag, openat};
+use nix::sys::stat::{FchmodatFlags, Mode, fchmod, fchmodat, fstat, fstatat, futimens};
 use nix::sys::time::TimeSpec;
+use nix::unistd::Uid;
 
-use super::folder::open_base;
+use super::base::open_base;
 use super::{holders, lock};
 use crate::error::LinkError;
 
@@ -87,13 +89,14 @@ fn take(base: &Path, name: &str, patience: Duration) -> Result<File, LinkError> 
     let path = base.join(name);
     let cannot = |error: io::Error| LinkError::system(format!("cannot lock {}", path.display()), error);
     let access = OFlag::O_WRONLY | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC | OFlag::O_NONBLOCK | OFlag::O_NOCTTY;
-    // In a base folder that several users share, the umask decides which of them may remove links. The
-    // others may not read the file, because a read lock would be enough to keep out those that may write.
-    let mode = Mode::from_bits_truncate(0o622);
     loop {
         // First without O_CREAT: some systems refuse that flag for a file of another user.
         let opened = match openat(&folder, name, access, Mode::empty()) {
-            Err(Errno::ENOENT) => openat(&folder, name, access | OFlag::O_CREAT | OFlag::O_EXCL, mode),
+            Err(Errno::ENOENT) => make_lock_file(&folder, name, access),
+            // An earlier process may have made it with a umask that leaves its owner no permission.
+            Err(Errno::EACCES) => {
+                mend_lock_file(&folder, name).and_then(|()| openat(&folder, name, access, Mode::empty()))
+            }
             opened => opened,
         };
         let file = match opened {
@@ -114,6 +117,28 @@ fn take(base: &Path, name: &str, patience: Duration) -> Result<File, LinkError> 
             return Ok(file);
         }
     }
+}
+
+/// Makes the lock file, with its mode whatever the umask is.
+fn make_lock_file(folder: &OwnedFd, name: &str, access: OFlag) -> nix::Result<OwnedFd> {
+    let file = openat(folder, name, access | OFlag::O_CREAT | OFlag::O_EXCL, Mode::S_IWUSR)?;
+    fchmod(&file, Mode::from_bits_truncate(lock_mode(folder)))?;
+    Ok(file)
+}
+
+/// Sets the mode of a lock file that belongs to this user.
+fn mend_lock_file(folder: &OwnedFd, name: &str) -> nix::Result<()> {
+    if Uid::from_raw(fstatat(folder, name, AtFlags::AT_SYMLINK_NOFOLLOW)?.st_uid) != Uid::effective() {
+        return Err(Errno::EACCES);
+    }
+    let mode = Mode::from_bits_truncate(lock_mode(folder));
+    fchmodat(folder, name, mode, FchmodatFlags::NoFollowSymlink)
+}
+
+/// The permissions of the lock file: users that may make entries in the base folder may lock it. The others
+/// may not even read it, because a read lock would be enough to keep out those that may write.
+fn lock_mode(folder: &OwnedFd) -> u32 {
+    0o600 | fstat(folder).map_or(0, |found| found.st_mode & 0o022)
 }
 
 /// The error for a lock that was held by others for as long as this process was ready to wait. `in_turn`:
@@ -150,6 +175,7 @@ mod tests {
     use nix::sys::signal::{Signal, kill};
     use nix::unistd::Pid;
 
+    use super::super::access::OWNER;
     use super::super::scratch::{Scratch, mode, visible};
     use super::super::staging::make;
     use super::*;
@@ -161,7 +187,7 @@ mod tests {
         let scratch = Scratch::new();
         let base = scratch.path();
         let holder = take(base, LOCK_FILE, Duration::ZERO).unwrap();
-        let made = make(base, "quotes", 0o600, |staging| staging.create_file("tx", 8)).unwrap();
+        let made = make(base, "quotes", OWNER, |staging| staging.create_file("tx", 8)).unwrap();
         assert!(made.is_some());
         let patience = Duration::from_millis(20);
         let error = with_lock(base, LOCK_FILE, patience, || Ok(())).unwrap_err();

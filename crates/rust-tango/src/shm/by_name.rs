@@ -3,6 +3,7 @@
 
 use std::path::{Path, PathBuf};
 
+use super::base;
 use super::base_lock::{is_timeout, with_base_lock};
 use super::folder::{self, Folder};
 use super::holders::{Held, Holders};
@@ -14,24 +15,24 @@ use super::removal::{self, Dead};
 use crate::error::LinkError;
 
 pub(crate) fn folder_of_links(explicit: Option<&Path>) -> PathBuf {
-    folder::base_dir(explicit)
+    base::base_dir(explicit)
 }
 
 pub(crate) fn list(explicit: Option<&Path>) -> Result<Vec<String>, LinkError> {
-    folder::list(&folder::base_dir(explicit))
+    folder::list(&base::base_dir(explicit))
 }
 
 pub(crate) fn holders(explicit: Option<&Path>, name: &str) -> Result<Holders, LinkError> {
-    Ok(Held::of(&Folder::open(&folder::base_dir(explicit), name)?)?.holders())
+    Ok(Held::of(&Folder::open(&base::base_dir(explicit), name)?)?.holders())
 }
 
 pub(crate) fn remove(explicit: Option<&Path>, name: &str) -> Result<(), LinkError> {
-    let base = folder::base_dir(explicit);
+    let base = base::base_dir(explicit);
     removed(&base, name, removal::remove)?.delete()
 }
 
 pub(crate) fn remove_dead(explicit: Option<&Path>, name: &str) -> Result<(), LinkError> {
-    let base = folder::base_dir(explicit);
+    let base = base::base_dir(explicit);
     removed(&base, name, Dead::remove)?.delete()
 }
 
@@ -52,7 +53,7 @@ fn removed<T>(
 
 /// Deletes what remains of processes that died while they created or removed a link.
 pub(crate) fn remove_leftovers(explicit: Option<&Path>) -> Result<(), LinkError> {
-    match folder::open_base(&folder::base_dir(explicit)) {
+    match base::open_base(&base::base_dir(explicit)) {
         Err(error) if error.is_not_found() => {}
         base => leftovers::clear_leftovers(&base?),
     }
@@ -64,7 +65,7 @@ pub(crate) fn remove_leftovers(explicit: Option<&Path>) -> Result<(), LinkError>
 pub(crate) fn remove_all_dead(
     explicit: Option<&Path>,
 ) -> Result<Vec<(String, Result<(), LinkError>)>, LinkError> {
-    let base = folder::base_dir(explicit);
+    let base = base::base_dir(explicit);
     lock::check_that_locks_exclude()
         .map_err(|error| LinkError::system(format!("cannot lock {}", base.display()), error))?;
     remove_leftovers(Some(&base))?;
@@ -86,7 +87,7 @@ impl ShmLink {
         self.check_process()?;
         let files = removal::files_of(&self.folder)?;
         with_base_lock(&self.base, || {
-            self.folder.check_has_name(&folder::open_base(&self.base)?)?;
+            self.folder.check_has_name(&base::open_base(&self.base)?)?;
             // Before the name is gone, which would end the link.
             set_removed_here(self, true);
             removal::take_name(&self.base, &self.folder, files).inspect_err(|_| set_removed_here(self, false))

@@ -11,6 +11,8 @@
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
+use super::access::Access;
+use super::base;
 use super::base_lock::with_base_lock;
 use super::ends::{ProducerFiles, Reservation};
 use super::folder::{self, Folder};
@@ -36,32 +38,35 @@ pub(crate) enum Existing {
     TakeOver,
 }
 
-/// Creates a link, or takes over the one that exists. `mode`: the permissions of its files. `remove_on_drop`:
-/// whether the last owner of the result removes the link.
+/// Creates a link, or takes over the one that exists. `remove_on_drop`: whether the last owner of the result removes
+/// the link.
 ///
 /// First deletes what remains of processes of this user that died while they created or removed a link.
 pub(crate) fn create(
     explicit: Option<&Path>,
     name: &str,
     geometry: &Geometry,
-    mode: u32,
+    access: Access,
     existing: Existing,
     remove_on_drop: bool,
 ) -> Result<(Arc<ShmLink>, Reservation), LinkError> {
     folder::check_name(name)?;
-    let base = folder::base_dir(explicit);
-    folder::ensure_base(&base)?;
-    clear_own_leftovers(&folder::open_base(&base)?);
+    let base = base::base_dir(explicit);
+    base::ensure_base(&base)?;
+    if let Some(group) = access.group() {
+        base::check_others_may_enter(&base, group)?;
+    }
+    clear_own_leftovers(&base::open_base(&base)?);
     let (mut link, files, is_new) = loop {
         match Folder::open(&base, name) {
             Err(error) if error.is_not_found() => {}
-            old => match claim_name(&base, old?, geometry, mode, existing)? {
+            old => match claim_name(&base, old?, geometry, access, existing)? {
                 Claimed::Free => {}
                 Claimed::Dead(dead) => dead.delete()?,
                 Claimed::TakenOver(link, files) => break (*link, files, false),
             },
         }
-        let made = staging::make(&base, name, mode, |staging| fill(staging, &base, name, geometry))?;
+        let made = staging::make(&base, name, access, |staging| fill(staging, &base, name, geometry))?;
         if let Some((link, files)) = made {
             break (link, files, true);
         }
@@ -91,7 +96,7 @@ fn claim_name(
     base: &Path,
     old: Folder,
     geometry: &Geometry,
-    mode: u32,
+    access: Access,
     existing: Existing,
 ) -> Result<Claimed, LinkError> {
     let claimed = || -> Result<Claimed, LinkError> {
@@ -102,7 +107,7 @@ fn claim_name(
         if link.is_stopped() {
             return Ok(Claimed::Dead(Dead::remove(base, &old)?)); // it has ended for good
         }
-        let tx = take_over(base, &link, geometry, mode)?;
+        let tx = take_over(base, &link, geometry, access)?;
         let files = ProducerFiles::of(&link, tx)?;
         Ok(Claimed::TakenOver(Box::new(link), files))
     };
@@ -114,11 +119,11 @@ fn claim_name(
 }
 
 fn still_has_name(base: &Path, link: &Folder) -> bool {
-    folder::open_base(base).is_ok_and(|parent| link.check_has_name(&parent).is_ok())
+    base::open_base(base).is_ok_and(|parent| link.check_has_name(&parent).is_ok())
 }
 
 /// Takes the lock of the producer of an existing link, if the link is as asked.
-fn take_over(base: &Path, link: &ShmLink, geometry: &Geometry, mode: u32) -> Result<Owned, LinkError> {
+fn take_over(base: &Path, link: &ShmLink, geometry: &Geometry, access: Access) -> Result<Owned, LinkError> {
     let path = link.folder.path.join("tx");
     let file = link.folder.open_file("tx", true)?;
     let found = file
@@ -132,7 +137,7 @@ fn take_over(base: &Path, link: &ShmLink, geometry: &Geometry, mode: u32) -> Res
     }
     // Under the base lock, a link that has its name is not being removed.
     let is_ours = with_base_lock(base, || {
-        link.folder.check_has_name(&folder::open_base(base)?)?;
+        link.folder.check_has_name(&base::open_base(base)?)?;
         lock::try_lock(&file).map_err(cannot)
     })?;
     if !is_ours {
@@ -143,18 +148,26 @@ fn take_over(base: &Path, link: &ShmLink, geometry: &Geometry, mode: u32) -> Res
         return Err(refused()?);
     };
     let mut differences = link.geometry.differences(geometry);
-    if found.mode() & 0o777 != mode {
-        differences.push(format!("mode {:o} instead of {mode:o}", found.mode() & 0o777));
+    let (mode, wanted) = (found.mode() & 0o777, access.of_file("tx"));
+    if mode != wanted {
+        differences.push(format!("mode {mode:o} instead of {wanted:o}"));
+    }
+    // Without consumers, the group has no file.
+    if link.group != access.group() && !link.geometry.consumers == 0 {
+        let name = |group: Option<u32>| group.map_or("none".to_owned(), |group| group.to_string());
+        let (group, wanted) = (name(link.group), name(access.group()));
+        differences.push(format!("consumer group {group} instead of {wanted}"));
     }
     if differences.is_empty() {
         return Ok(own);
     }
     let message = format!(
-        "link {} is not as requested: {}; request what exists, or replace the link (create)",
+        "link {} is not as requested: {}",
         path.parent().unwrap_or(&path).display(),
         differences.join(", ")
     );
-    Err(LinkError::new(LinkErrorKind::Incompatible, message))
+    let error = LinkError::new(LinkErrorKind::Incompatible, message);
+    Err(error.with_advice("request what exists, or replace the link with LinkBuilder::create"))
 }
 
 /// Makes the files of a link.

@@ -22,14 +22,16 @@ use std::collections::hash_map::RandomState;
 use std::ffi::{OsStr, OsString};
 use std::hash::{BuildHasher, Hasher};
 use std::os::fd::OwnedFd;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process;
 
 use nix::errno::Errno;
-use nix::fcntl::{AtFlags, RenameFlags, renameat2};
-use nix::sys::stat::{FchmodatFlags, Mode, SFlag, fchmod, fchmodat, fstat, fstatat, mkdirat};
+use nix::fcntl::AtFlags;
+use nix::sys::stat::{Mode, SFlag, fstat, fstatat, mkdirat};
 use nix::unistd::{Uid, UnlinkatFlags, unlinkat};
 
+use super::base::{OWNER_ALONE, undo_umask};
+use super::filesystem::rename_new;
 use super::folder::{Folder, entries, is_link_file, open_folder};
 use super::lock;
 
@@ -60,17 +62,16 @@ impl Workspace {
     pub(super) fn open(base: OwnedFd) -> nix::Result<Self> {
         let (user, name) = (Uid::effective(), own_workspace());
         loop {
-            let made = match mkdirat(&base, name.as_str(), Mode::S_IRWXU) {
-                Ok(()) => true,
-                Err(Errno::EEXIST) => false,
+            match mkdirat(&base, name.as_str(), Mode::S_IRWXU) {
+                Ok(()) | Err(Errno::EEXIST) => {}
                 // Where there is no space, links can still be removed.
                 Err(Errno::ENOSPC | Errno::EDQUOT) => return Ok(Self { base, below: None }),
                 Err(error) => return Err(error),
-            };
-            let below = match open_folder(&base, &name) {
+            }
+            let opened =
+                undo_umask(&base, Path::new(&name), OWNER_ALONE).and_then(|()| open_folder(&base, &name));
+            let below = match opened {
                 Err(Errno::ENOENT) => continue, // deleted by another process
-                // The umask has closed it to its maker.
-                Err(Errno::EACCES) if made && open_up(&base, &name) => continue,
                 Err(error @ (Errno::EMFILE | Errno::ENFILE)) => return Err(error),
                 opened => opened.ok().filter(|dir| is_private(dir, user)).map(|dir| (name, dir)),
             };
@@ -102,17 +103,11 @@ fn own_workspace() -> String {
     format!("{WORKSPACE}{}", Uid::effective())
 }
 
-fn open_up(base: &OwnedFd, name: &str) -> bool {
-    fchmodat(base, name, Mode::S_IRWXU, FchmodatFlags::NoFollowSymlink).is_ok()
-}
-
-/// Whether this folder belongs to the user and no other user can write there. Mends what the umask has taken
-/// from the user.
+/// Whether this folder belongs to the user and no other user can write there.
 fn is_private(dir: &OwnedFd, user: Uid) -> bool {
     let Ok(found) = fstat(dir) else { return false };
     let mode = Mode::from_bits_truncate(found.st_mode);
-    let is_own = Uid::from_raw(found.st_uid) == user && !mode.intersects(Mode::S_IWGRP | Mode::S_IWOTH);
-    is_own && (mode.contains(Mode::S_IRWXU) || fchmod(dir, mode | Mode::S_IRWXU).is_ok())
+    Uid::from_raw(found.st_uid) == user && !mode.intersects(Mode::S_IWGRP | Mode::S_IWOTH)
 }
 
 /// A name for a hidden folder that was never used before and never will be: a creator recognises by the
@@ -166,7 +161,7 @@ fn clear_folder(parent: &OwnedFd) -> Vec<String> {
             // Its creator may be alive and have locked a file since. Under another name, the folder cannot
             // be published.
             let old = hidden_name(OLD);
-            if renameat2(parent, name.as_str(), parent, old.as_str(), RenameFlags::RENAME_NOREPLACE).is_ok() {
+            if rename_new(parent, &name, parent, &old).is_ok() {
                 let _ = delete_folder(parent, &old);
             }
         }
@@ -178,7 +173,7 @@ fn clear_folder(parent: &OwnedFd) -> Vec<String> {
 fn has_locked_file(parent: &OwnedFd, entry: &str) -> bool {
     let Ok(dir) = open_folder(parent, entry) else { return true };
     let Ok(entries) = entries(&dir) else { return true };
-    let folder = Folder { dir, path: PathBuf::from(entry), name: entry.to_owned() };
+    let folder = Folder::of(dir, PathBuf::from(entry), entry);
     let is_locked = |file: &OsString| match file.to_str().map(|file| folder.open_file(file, false)) {
         Some(Ok(file)) => lock::is_held(&file),
         _ => true,
@@ -230,7 +225,8 @@ mod tests {
     use std::fs;
     use std::os::unix::fs::{PermissionsExt, chown, symlink};
 
-    use super::super::folder::open_base;
+    use super::super::access::OWNER;
+    use super::super::base::open_base;
     use super::super::removal::remove;
     use super::super::scratch::{Scratch, mode, visible};
     use super::super::staging::Staging;
@@ -260,7 +256,7 @@ mod tests {
                 fs::write(place.join(hidden).join(file), "").unwrap();
             }
         }
-        let alive = Staging::new(base, "quotes", 0o600).unwrap();
+        let alive = Staging::new(base, "quotes", OWNER).unwrap();
         drop(alive.create_file("ctl", 8).unwrap());
         let _locked = alive.create_file("tx", 8).unwrap();
         clear_leftovers(&open_base(base).unwrap());
@@ -291,7 +287,7 @@ mod tests {
         let base = scratch.path();
         let workspace = base.join(format!("{WORKSPACE}{}", Uid::effective()));
         let check = || {
-            let staging = Staging::new(base, "quotes", 0o600).unwrap();
+            let staging = Staging::new(base, "quotes", OWNER).unwrap();
             assert!(visible(base).contains(&staging.hidden().to_owned()));
             assert!(staging.publish().unwrap());
             let folder = Folder::open(base, "quotes").unwrap();

@@ -3,10 +3,13 @@
 
 use std::fs::File;
 use std::io;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 use std::time::Duration;
 
+use super::access::Access;
+use super::base;
 use super::folder::{self, Folder, Identity};
 use super::forks::ChildWords;
 use super::layout::{self, Kind, SMALL_FILE, hot_slot_name, rx_name};
@@ -42,6 +45,8 @@ pub(crate) struct ShmLink {
     ctl: File,
     pub(super) ctl_map: Mapping,
     rx: Vec<ConsumerFile>,
+    /// The group whose members can be consumers.
+    pub(super) group: Option<u32>,
     /// Whether the last owner of this value removes the link: see [`by_name`](super::by_name).
     pub(super) remove_on_drop: bool,
 }
@@ -58,7 +63,7 @@ struct ConsumerFile {
 impl ShmLink {
     pub(crate) fn open(explicit: Option<&Path>, name: &str) -> Result<Self, LinkError> {
         folder::check_name(name)?;
-        let base = folder::base_dir(explicit);
+        let base = base::base_dir(explicit);
         let folder = Folder::open(&base, name)?;
         Self::attach(base, folder)
     }
@@ -96,12 +101,18 @@ impl ShmLink {
                 .map_err(|error| LinkError::system(format!("cannot examine {}", path(file)), error))
         };
         let mut files = vec![identity(&tx, "tx")?, identity(&ctl, "ctl")?];
-        let mut rx = Vec::with_capacity(geometry.consumers);
+        let (mut rx, mut group) = (Vec::with_capacity(geometry.consumers), None);
         // One file is open at a time: a link can have hundreds of slots.
         for slot in 0..geometry.consumers {
             let (rx_file, hot_slot_file) = (rx_name(slot), hot_slot_name(slot));
             let (opened, map) = checked(&rx_file, Kind::Consumer, SMALL_FILE, zeros)?;
             files.push(identity(&opened, &rx_file)?);
+            if slot == 0 {
+                let found = opened.metadata().map_err(|error| {
+                    LinkError::system(format!("cannot examine {}", path(&rx_file)), error)
+                })?;
+                group = Access::group_of(found.mode(), found.gid());
+            }
             rx.push(ConsumerFile { map, file: OnceLock::new() });
             // Only checked here. The producer and the consumer that use a hot slot open it for writing.
             let (opened, _) = checked(&hot_slot_file, Kind::HotSlot, SMALL_FILE, zeros)?;
@@ -110,7 +121,20 @@ impl ShmLink {
         let name = Name::of(&folder, files)
             .map_err(|error| LinkError::system(format!("cannot examine {}", folder.path.display()), error))?;
         let (writable, remove_on_drop) = (OnceLock::new(), false);
-        Ok(Self { folder, base, name, geometry, tx, tx_map, writable, ctl, ctl_map, rx, remove_on_drop })
+        Ok(Self {
+            folder,
+            base,
+            name,
+            geometry,
+            tx,
+            tx_map,
+            writable,
+            ctl,
+            ctl_map,
+            rx,
+            group,
+            remove_on_drop,
+        })
     }
 
     /// The link as long as an `Arc` of it is kept.
@@ -190,7 +214,7 @@ impl ShmLink {
 
     /// Refuses to go on in a child that was forked since the link was opened: it has private memory in
     /// place of the link ([`forks`](super::forks)).
-    pub(super) fn check_process(&self) -> Result<(), LinkError> {
+    pub(crate) fn check_process(&self) -> Result<(), LinkError> {
         if self.tx_map.is_of_this_process() {
             return Ok(());
         }
@@ -199,8 +223,24 @@ impl ShmLink {
         Err(LinkError::new(LinkErrorKind::Invalid, message))
     }
 
+    /// How a reliable consumer of this user has to read.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`trust::check`].
+    pub(crate) fn check_trust(&self) -> Result<Reading, LinkError> {
+        match self.check_writers() {
+            Ok(()) => Ok(Reading::InPlace),
+            // Nothing that other users write there can do more than hide fragments: see `trust`.
+            Err(error) if self.group.is_some() && self.geometry.observers && error.observer_may_join() => {
+                Ok(Reading::ByCopy)
+            }
+            Err(error) => Err(error),
+        }
+    }
+
     /// Checks that only this user and root can write to the files of the link.
-    pub(super) fn check_trust(&self) -> Result<(), LinkError> {
+    pub(super) fn check_writers(&self) -> Result<(), LinkError> {
         let checked = trust::check(&self.folder, &[&self.tx, &self.ctl]).map_err(|error| {
             // If only a file is gone, opening it again says which, and that the link is damaged.
             let missing = || ["tx", "ctl"].iter().find_map(|file| self.folder.open_file(file, false).err());
@@ -280,6 +320,14 @@ impl ShmLink {
         let lives = |slot| self.consumer_lives(slot);
         LinkStatus::of(&self.parts(), lock::is_held(&self.tx), self.consumer_slots(), lives)
     }
+}
+
+/// How a reliable consumer reads.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Reading {
+    InPlace,
+    /// Other users can write to files of the link.
+    ByCopy,
 }
 
 #[cfg(all(test, not(miri)))]

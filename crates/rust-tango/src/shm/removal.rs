@@ -8,10 +8,11 @@ use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 
 use nix::errno::Errno;
-use nix::fcntl::{RenameFlags, renameat2};
 
+use super::base::open_base;
 use super::base_lock::with_base_lock;
-use super::folder::{Folder, entries, is_link_file, open_base};
+use super::filesystem::{rename_error, rename_new};
+use super::folder::{Folder, entries, is_link_file};
 use super::holders::{Unheld, Vacant};
 use super::leftovers::{OLD, Workspace, delete_files, hidden_name, is_folder};
 use crate::error::{LinkError, LinkErrorKind};
@@ -78,12 +79,14 @@ pub(super) fn take_name(base: &Path, link: &Folder, files: Vec<OsString>) -> Res
         let workspace = Workspace::open(open_base(base)?).map_err(|error| cannot(link, error))?;
         link.check_has_name(workspace.base())?;
         let (hidden, name) = (hidden_name(OLD), link.name.as_str());
-        let no_replace = RenameFlags::RENAME_NOREPLACE;
-        match renameat2(workspace.base(), name, workspace.dir(), hidden.as_str(), no_replace) {
+        match rename_new(workspace.base(), name, workspace.dir(), &hidden) {
             Ok(()) => return Ok(Removed { base: base.to_path_buf(), dir, workspace, hidden, files }),
             // Another process has deleted the workspace. Or the link by hand, which the next turn finds.
             Err(Errno::EEXIST | Errno::ENOENT) => {}
-            Err(error) => return Err(cannot(link, error)),
+            Err(error) => {
+                let what = format!("cannot remove {}", link.path.display());
+                return Err(rename_error(what, workspace.base(), error));
+            }
         }
     }
 }

@@ -66,6 +66,11 @@
 //! A dead owner notifies nobody. A thread that stops a link from outside cannot change `count`, so it may
 //! miss a waiter that is just falling asleep. A sleep therefore ends after a [`SLICE`] at the latest, and the
 //! waiter then checks whether the other side lives.
+//!
+//! A waiter whose process may not call the kernel's barrier (a system call filter forbids it) has only its own
+//! fence in W3. Beside a notifier that relies on the kernel, that is not enough: while W2 and the news are both on
+//! their way between the cores, W4 may miss the news and N3 the sleep. This is rare, and a fragment that comes later
+//! still wakes the waiter. So such a waiter sleeps, but only for an [`UNSURE_SLICE`] at a time.
 
 #[cfg(any(feature = "std", loom))]
 use core::time::Duration;
@@ -81,6 +86,10 @@ use crate::waiting::kernel;
 /// of waiting in both ways.
 #[cfg(any(feature = "std", loom))]
 pub(crate) const SLICE: Duration = Duration::from_millis(if cfg!(long_slice) { 600_000 } else { 50 });
+
+/// The longest sleep of a waiter that may miss a wakeup, because the kernel's barrier failed.
+#[cfg(any(feature = "std", loom))]
+const UNSURE_SLICE: Duration = Duration::from_millis(10);
 
 /// The words with which their owner sleeps and wakes waiters: see the head of this file. Only the owner
 /// writes them. Zeroed memory is an owner that is awake and fences each time.
@@ -161,11 +170,10 @@ impl Eventcount {
         *seen % 2 == 1
     }
 
-    /// Sleeps until `notifier` notifies, or `longest` or a [`SLICE`] has passed, unless `has_news` returns
-    /// true (W1 to W6). May wake early for no reason.
+    /// Sleeps until `notifier` notifies, or `longest` or a [`SLICE`] has passed (an [`UNSURE_SLICE`] if the
+    /// kernel's barrier failed), unless `has_news` returns true (W1 to W6). May wake early for no reason.
     ///
-    /// False: it did not sleep, because a wakeup could be lost. This system cannot sleep at all, or the
-    /// kernel's barrier failed.
+    /// False: it did not sleep, because this system cannot.
     #[cfg(any(feature = "std", loom))]
     pub(crate) fn sleep_on(
         &self,
@@ -182,13 +190,14 @@ impl Eventcount {
         self.asleep.store(asleep, ordering("eventcount.asleep", Release));
         // Pairs with `Barrier::before_check`.
         fence(ordering("eventcount.sleep", SeqCst));
-        let ordered = kernel::CAN_SLEEP && (!relies_on_kernel || kernel::barrier());
-        if ordered && !has_news() {
-            kernel::sleep(&notifier.count, count, longest.min(SLICE));
+        let is_ordered = !relies_on_kernel || kernel::barrier();
+        let slice = if is_ordered { SLICE } else { UNSURE_SLICE };
+        if kernel::CAN_SLEEP && !has_news() {
+            kernel::sleep(&notifier.count, count, longest.min(slice));
         }
         // W6. The next sleep has a new value, so notifiers notify for it again.
         self.asleep.store(asleep.wrapping_add(1), Relaxed);
-        ordered
+        kernel::CAN_SLEEP
     }
 }
 
