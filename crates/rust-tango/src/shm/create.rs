@@ -153,7 +153,7 @@ fn take_over(base: &Path, link: &ShmLink, geometry: &Geometry, access: Access) -
         differences.push(format!("mode {mode:o} instead of {wanted:o}"));
     }
     // Without consumers, the group has no file.
-    if link.group != access.group() && !link.geometry.consumers == 0 {
+    if link.group != access.group() && link.geometry.consumers > 0 {
         let name = |group: Option<u32>| group.map_or("none".to_owned(), |group| group.to_string());
         let (group, wanted) = (name(link.group), name(access.group()));
         differences.push(format!("consumer group {group} instead of {wanted}"));
