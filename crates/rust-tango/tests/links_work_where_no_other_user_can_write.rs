@@ -223,7 +223,8 @@ fn run_as_root(role: &'static str) {
         return skip("only root can mount filesystems and become other users");
     }
     in_time(move || {
-        let mut child = Child::start(role, &reachable_folder());
+        let folder = reachable_folder();
+        let mut child = Child::start(role, &folder);
         let said = child.hear();
         child.succeeds();
         if said != "done" {
