@@ -17,7 +17,7 @@ use crate::memory::parts::Parts;
 use crate::ring::line::LineState;
 use crate::ring::metadata::FragmentMetadata;
 #[cfg(all(feature = "async", target_os = "linux"))]
-use crate::sync::Arc;
+use crate::sync::{Arc, Relaxed};
 #[cfg(all(feature = "async", target_os = "linux"))]
 use crate::waiting::eventcount::Eventcount;
 use crate::waiting::wait::{Due, Wait, Waiting};
@@ -283,6 +283,18 @@ impl<'a> Watch<'a> {
     #[cfg(all(feature = "async", target_os = "linux"))]
     pub(crate) fn notifier(&self) -> &'a Eventcount {
         &self.parts.head.eventcount
+    }
+
+    /// Words of the link of which one changes at the latest when a publishing call returns, or the link ends or
+    /// gets another producer. So a reader that found nothing need not look again as long as all are the same,
+    /// except that a producer may die, or take long, in the middle of a batch.
+    #[cfg(all(feature = "async", target_os = "linux"))]
+    pub(crate) fn signs(&self) -> [u64; 5] {
+        let Parts { head, stop, .. } = &self.parts;
+        let lifecycle = &head.lifecycle;
+        let [incarnation, takeovers] =
+            [&lifecycle.incarnation, &lifecycle.takeovers].map(|w| w.load(Relaxed));
+        [head.next.load(Relaxed), stop.load(Relaxed), lifecycle.cnc.state() as u64, incarnation, takeovers]
     }
 
     /// Whether the reader would find more than nothing. (Evictions do not count: an evicted reader finds

@@ -23,7 +23,7 @@ use crate::consumer::{LinkMemory, Watch};
 use crate::sync::Arc;
 use crate::waiting::eventcount::{Announced, Eventcount};
 use crate::waiting::shared_sleep::SharedSleep;
-use crate::waiting::wait::Naps;
+use crate::waiting::wait::{LONGEST_NAP, Naps};
 
 /// The watcher answers at most so many requests before it lets others have the lock.
 const MOST_ANSWERS: usize = 64;
@@ -69,14 +69,6 @@ enum Waits {
     Asleep(&'static Eventcount, Announced),
     /// It checks at this time, and then after the next nap.
     Napping(Naps, Instant),
-}
-
-impl Waits {
-    fn nap(now: Instant) -> Self {
-        let naps = Naps::new();
-        let due = now + naps.next();
-        Self::Napping(naps, due)
-    }
 }
 
 /// What a reader waits for, and how to answer it.
@@ -152,14 +144,30 @@ pub(super) struct WatchedLink {
     asleep: usize,
     /// How many requests wait `Napping`.
     napping: usize,
+    /// When the first of them is due.
+    nap_due: Option<Instant>,
+    /// All of them nap for the longest time, and were checked together when the link had these signs
+    /// ([`Watch::signs`]).
+    resting: Option<[u64; 5]>,
+    /// For the signs: what any of the readers waits for.
+    watch: Watch<'static>,
     /// Dropped last, because everything else refers to it. `None`: the memory is static.
     memory: Option<Arc<dyn LinkMemory>>,
 }
 
 impl WatchedLink {
     pub(super) fn new(watch: &Watch<'static>, memory: Option<Arc<dyn LinkMemory>>) -> Self {
-        let sleep = SharedSleep::new(watch.notifier());
-        Self { readers: BTreeMap::new(), sleep, seats: 0, asleep: 0, napping: 0, memory }
+        Self {
+            readers: BTreeMap::new(),
+            sleep: SharedSleep::new(watch.notifier()),
+            seats: 0,
+            asleep: 0,
+            napping: 0,
+            nap_due: None,
+            resting: None,
+            watch: *watch,
+            memory,
+        }
     }
 
     pub(super) fn add(&mut self, id: u64, reader: Reader, has_slot: bool) {
@@ -170,9 +178,9 @@ impl WatchedLink {
     /// Removes a reader. Returns the task that waited, to be dropped without the lock.
     pub(super) fn remove(&mut self, id: u64, has_slot: bool) -> Option<Waker> {
         self.seats -= usize::from(has_slot);
-        let task = self.cancel(id, None);
+        let request = self.take(id, None);
         self.readers.remove(&id);
-        task
+        request.and_then(|request| request.task)
     }
 
     pub(super) fn is_empty(&self) -> bool {
@@ -188,39 +196,40 @@ impl WatchedLink {
         self.asleep + self.napping != 0
     }
 
-    /// A new request of a reader. Replaces its pending one. `None`: the producer seems dead, so the reader
-    /// has to check first whether it lives.
-    pub(super) fn request(&mut self, id: u64, watch: Watch<'static>, task: Option<Waker>) -> Option<Pending> {
+    /// A new request of a reader. Takes `task`, and replaces the pending request. `None`: the producer seems
+    /// dead, so the reader has to check first whether it lives.
+    pub(super) fn request(
+        &mut self,
+        id: u64,
+        watch: Watch<'static>,
+        task: &mut Option<Waker>,
+    ) -> Option<Pending> {
         let reader = self.readers.get_mut(&id)?;
         if std::mem::take(&mut reader.seems_dead) {
             return None;
         }
-        let replaced = self.cancel(id, None);
-        let (waits, must_wake) = match watch.own {
+        let replaced = self.take(id, None).and_then(|request| request.task);
+        let (waits, announced, due, must_wake) = match watch.own {
             Some(own) => {
                 let (announced, must_wake) = self.sleep.join(own);
                 self.asleep += 1;
-                (Waits::Asleep(own, announced), must_wake)
+                (Waits::Asleep(own, announced), Some(announced), None, must_wake)
             }
             None => {
-                self.napping += 1;
-                (Waits::nap(Instant::now()), false)
+                let (waits, due) = self.begin_nap(Instant::now());
+                (waits, None, Some(due), false)
             }
-        };
-        let (announced, due) = match &waits {
-            Waits::Asleep(_, announced) => (Some(*announced), None),
-            Waits::Napping(_, due) => (None, Some(*due)),
         };
         let reader = self.readers.get_mut(&id)?;
         reader.set_readable(task.is_some());
         reader.requests += 1;
         let serial = reader.requests;
-        reader.request = Some(Request { watch, task, waits, serial });
+        reader.request = Some(Request { watch, task: task.take(), waits, serial });
         Some(Pending { serial, announced, due, must_wake, replaced })
     }
 
-    /// Cancels the pending request of a reader; with `serial`, only that one. The descriptor is readable then.
-    pub(super) fn cancel(&mut self, id: u64, serial: Option<u64>) -> Option<Waker> {
+    /// Takes the pending request of a reader back; with `serial`, only that one.
+    fn take(&mut self, id: u64, serial: Option<u64>) -> Option<Request> {
         let reader = self.readers.get_mut(&id)?;
         let request =
             reader.request.take_if(|request| serial.is_none_or(|serial| request.serial == serial))?;
@@ -231,24 +240,34 @@ impl WatchedLink {
             }
             Waits::Napping(..) => self.napping -= 1,
         }
-        reader.set_readable(true);
+        Some(request)
+    }
+
+    /// Cancels a request if it is still pending. Returns its task, to be dropped without the lock.
+    pub(super) fn cancel(&mut self, id: u64, serial: u64) -> Option<Waker> {
+        let request = self.take(id, Some(serial))?;
+        self.readers.get_mut(&id)?.set_readable(true);
         request.task
     }
 
-    /// The sleeps that were announced could not be ordered, so the watcher naps instead. Returns when the
-    /// first nap ends. `id`: only the request of this reader.
-    pub(super) fn nap_instead(&mut self, id: Option<u64>, now: Instant) -> Option<Instant> {
-        let mut first = None;
-        for (_, reader) in self.readers.iter_mut().filter(|(of, _)| id.is_none_or(|id| id == **of)) {
-            let Some(Request { waits, .. }) = &mut reader.request else { continue };
-            let Waits::Asleep(own, _) = waits else { continue };
+    /// The sleep that a reader has announced could not be ordered, so the watcher naps instead. Returns when
+    /// the first nap ends.
+    pub(super) fn nap_instead(&mut self, id: u64, now: Instant) -> Option<Instant> {
+        let reader = self.readers.get_mut(&id)?;
+        let request = reader.request.take_if(|request| matches!(request.waits, Waits::Asleep(..)))?;
+        if let Waits::Asleep(own, _) = request.waits {
             own.wake_up();
-            *waits = Waits::nap(now);
             self.asleep -= 1;
-            self.napping += 1;
-            first = Some(now + Naps::new().next());
         }
-        first
+        let (waits, due) = self.begin_nap(now);
+        self.readers.get_mut(&id)?.request = Some(Request { waits, ..request });
+        Some(due)
+    }
+
+    /// [`nap_instead`](Self::nap_instead) of all readers.
+    pub(super) fn all_nap_instead(&mut self, now: Instant) -> Option<Instant> {
+        let ids: Vec<_> = self.readers.keys().copied().collect();
+        ids.into_iter().filter_map(|id| self.nap_instead(id, now)).min()
     }
 
     /// Checks the requests for which the watcher sleeps: if the producer has notified, or if a `slice` has
@@ -277,13 +296,25 @@ impl WatchedLink {
         todo.announced.extend(self.sleep.end(round, waits));
     }
 
-    /// Checks the requests for which the watcher naps, if they are due now or soon. Returns when the next one
-    /// is due.
-    pub(super) fn check_nappers(&mut self, now: Instant, todo: &mut Todo) -> Option<Instant> {
+    /// Checks the requests for which the watcher naps, if they are due now or soon. In each `slice`, it checks
+    /// them one by one, otherwise only if there are signs of news. Returns when the next one is due.
+    pub(super) fn check_nappers(&mut self, slice: bool, now: Instant, todo: &mut Todo) -> Option<Instant> {
+        let signs = self.watch.signs();
         if self.napping == 0 {
-            return None;
+            self.nap_due = None;
+        } else if !slice && self.nap_due.is_some_and(|due| due > now + LONGEST_NAP / 2) {
+            // Not due yet.
+        } else if !slice && self.resting == Some(signs) {
+            self.nap_due = Some(now + LONGEST_NAP);
+        } else {
+            self.check_each_napper(now, todo);
+            self.resting = self.nap_due.is_some_and(|due| due >= now + LONGEST_NAP).then_some(signs);
         }
-        let mut next: Option<Instant> = None;
+        self.nap_due
+    }
+
+    fn check_each_napper(&mut self, now: Instant, todo: &mut Todo) {
+        self.nap_due = None;
         for reader in self.readers.values_mut() {
             let Some(Request { watch, waits: Waits::Napping(naps, due), .. }) = &mut reader.request else {
                 continue;
@@ -291,7 +322,8 @@ impl WatchedLink {
             // Also those that are due a little later, so that they are checked together from now on.
             if *due <= now + naps.next() / 2 {
                 if todo.is_full() {
-                    return Some(now);
+                    self.nap_due = Some(now);
+                    return;
                 }
                 if watch.has_news() {
                     self.napping -= 1;
@@ -301,9 +333,18 @@ impl WatchedLink {
                 naps.passed();
                 *due = now + naps.next();
             }
-            next = Some(next.map_or(*due, |next| next.min(*due)));
+            self.nap_due = Some(self.nap_due.map_or(*due, |first| first.min(*due)));
         }
-        next
+    }
+
+    /// The watcher naps for one more request.
+    fn begin_nap(&mut self, now: Instant) -> (Waits, Instant) {
+        let naps = Naps::new();
+        let due = now + naps.next();
+        self.napping += 1;
+        self.resting = None;
+        self.nap_due = Some(self.nap_due.map_or(due, |first| first.min(due)));
+        (Waits::Napping(naps, due), due)
     }
 
     /// What the watcher has to ask, if requests are pending, to know whether the producer lives.

@@ -100,7 +100,7 @@ pub(super) struct Place {
 
 /// What is left after a reader was removed, to be dropped without a lock.
 pub(super) struct Removed {
-    _task: Option<Waker>,
+    task: Option<Waker>,
     /// The memory of the link, if this was its last reader.
     memory: Option<Arc<dyn LinkMemory>>,
     must_wake: bool,
@@ -186,9 +186,10 @@ impl Watcher {
     /// Requests an answer when `watch` has news: wakes `task`, or, with `None`, makes the descriptor
     /// readable. Replaces the pending request of this reader.
     pub(super) fn request(&self, place: Place, watch: Watch<'static>, task: Option<&Waker>) -> Reply {
-        let task = task.cloned();
+        let mut task = task.cloned();
         let mut state = self.lock();
-        let pending = state.links.get_mut(&place.link).and_then(|link| link.request(place.id, watch, task));
+        let link = state.links.get_mut(&place.link);
+        let pending = link.and_then(|link| link.request(place.id, watch, &mut task));
         let Some(Pending { serial, announced, due, must_wake, replaced }) = pending else {
             return Reply::CheckProducer;
         };
@@ -200,8 +201,7 @@ impl Watcher {
         if announced.is_some_and(|announced| !announced.order()) {
             self.nap_instead(place);
         } else if announced.is_some() && watch.has_news() {
-            let task =
-                self.lock().links.get_mut(&place.link).and_then(|link| link.cancel(place.id, Some(serial)));
+            let task = self.lock().links.get_mut(&place.link).and_then(|link| link.cancel(place.id, serial));
             drop(task);
             reply = Reply::PollAgain;
         }
@@ -214,10 +214,8 @@ impl Watcher {
     /// The watcher cannot sleep for this reader, so it naps.
     fn nap_instead(&self, place: Place) {
         let mut state = self.lock();
-        let due = state
-            .links
-            .get_mut(&place.link)
-            .and_then(|link| link.nap_instead(Some(place.id), Instant::now()));
+        let due =
+            state.links.get_mut(&place.link).and_then(|link| link.nap_instead(place.id, Instant::now()));
         let must_wake = due.is_some_and(|due| state.naps_until(due)) && self.call(&mut state);
         drop(state);
         if must_wake {
@@ -239,7 +237,7 @@ impl Watcher {
     pub(super) fn remove(&self, place: Place) -> Removed {
         let mut state = self.lock();
         let mut removed = Removed {
-            _task: None,
+            task: None,
             memory: None,
             must_wake: false,
             is_last: false,
@@ -247,7 +245,7 @@ impl Watcher {
             sleeps_on: None,
         };
         let Some(link) = state.links.get_mut(&place.link) else { return removed };
-        removed._task = link.remove(place.id, place.has_slot);
+        removed.task = link.remove(place.id, place.has_slot);
         if !link.is_empty() {
             return removed;
         }
@@ -266,7 +264,8 @@ impl Watcher {
 
     /// Does what is left to do after the removal of a reader. After the removal of the last one, waits for the
     /// end of the thread, unless the thread is calling a waker.
-    pub(super) fn clean_up(&self, removed: Removed) {
+    pub(super) fn clean_up(&self, mut removed: Removed) {
+        drop(removed.task.take());
         if removed.must_wake {
             self.control.wake_all();
         }
@@ -371,7 +370,7 @@ impl State {
         for (id, link) in &mut self.links {
             link.check_sleepers(slice, &mut todo);
             if nap {
-                let due = link.check_nappers(now, &mut todo);
+                let due = link.check_nappers(slice, now, &mut todo);
                 next_nap = [next_nap, due].into_iter().flatten().min();
             }
             if slice {
@@ -390,7 +389,7 @@ impl State {
     /// No announced sleep is certain to be ordered, so the watcher naps for all readers.
     fn nap_instead(&mut self) {
         let now = Instant::now();
-        let due = self.links.values_mut().filter_map(|link| link.nap_instead(None, now)).min();
+        let due = self.links.values_mut().filter_map(|link| link.all_nap_instead(now)).min();
         self.nap_due = [self.nap_due, due].into_iter().flatten().min();
     }
 }
