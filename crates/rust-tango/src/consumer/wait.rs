@@ -285,6 +285,12 @@ impl<'a> Watch<'a> {
         &self.parts.head.eventcount
     }
 
+    /// Whether the link was stopped. A stop wakes sleepers, but does not change the notifier's count.
+    #[cfg(all(feature = "async", target_os = "linux"))]
+    pub(crate) fn is_stopped(&self) -> bool {
+        self.parts.is_stopped()
+    }
+
     /// Words of the link of which one changes at the latest when a publishing call returns, or the link ends or
     /// gets another producer. So a reader that found nothing need not look again as long as all are the same,
     /// except that a producer may die, or take long, in the middle of a batch.

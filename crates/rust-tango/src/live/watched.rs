@@ -124,7 +124,7 @@ impl Reader {
 /// A request that is pending now.
 pub(super) struct Pending {
     pub(super) serial: u64,
-    /// `Some`: the reader still has to order this, and then to check for news.
+    /// `Some`: the reader still has to order this.
     pub(super) announced: Option<Announced>,
     /// When the watcher has to check. `None`: it is woken.
     pub(super) due: Option<Instant>,
@@ -149,7 +149,9 @@ pub(super) struct WatchedLink {
     /// All of them nap for the longest time, and were checked together when the link had these signs
     /// ([`Watch::signs`]).
     resting: Option<[u64; 5]>,
-    /// For the signs: what any of the readers waits for.
+    /// The link was stopped when its sleepers were last checked.
+    stopped: bool,
+    /// For what all readers of the link have in common.
     watch: Watch<'static>,
     /// Dropped last, because everything else refers to it. `None`: the memory is static.
     memory: Option<Arc<dyn LinkMemory>>,
@@ -165,6 +167,7 @@ impl WatchedLink {
             napping: 0,
             nap_due: None,
             resting: None,
+            stopped: false,
             watch: *watch,
             memory,
         }
@@ -208,24 +211,33 @@ impl WatchedLink {
         if std::mem::take(&mut reader.seems_dead) {
             return None;
         }
-        let replaced = self.take(id, None).and_then(|request| request.task);
-        let (waits, announced, due, must_wake) = match watch.own {
-            Some(own) => {
-                let (announced, must_wake) = self.sleep.join(own);
-                self.asleep += 1;
-                (Waits::Asleep(own, announced), Some(announced), None, must_wake)
+        let (old, serial) = (reader.request.take(), reader.requests + 1);
+        let mut pending = Pending { serial, announced: None, due: None, must_wake: false, replaced: None };
+        let waits = match (old, watch.own) {
+            // It waits already. What the task does not find now, the watcher will.
+            (Some(Request { waits, task, .. }), _) => {
+                pending.replaced = task;
+                // The reader may have moved on.
+                self.resting = None;
+                waits
             }
-            None => {
+            (None, Some(own)) => {
+                let (announced, must_wake) = self.sleep.join(own);
+                (pending.announced, pending.must_wake) = (Some(announced), must_wake);
+                self.asleep += 1;
+                Waits::Asleep(own, announced)
+            }
+            (None, None) => {
                 let (waits, due) = self.begin_nap(Instant::now());
-                (waits, None, Some(due), false)
+                pending.due = Some(due);
+                waits
             }
         };
         let reader = self.readers.get_mut(&id)?;
         reader.set_readable(task.is_some());
-        reader.requests += 1;
-        let serial = reader.requests;
+        reader.requests = serial;
         reader.request = Some(Request { watch, task: task.take(), waits, serial });
-        Some(Pending { serial, announced, due, must_wake, replaced })
+        Some(pending)
     }
 
     /// Takes the pending request of a reader back; with `serial`, only that one.
@@ -270,10 +282,12 @@ impl WatchedLink {
         ids.into_iter().filter_map(|id| self.nap_instead(id, now)).min()
     }
 
-    /// Checks the requests for which the watcher sleeps: if the producer has notified, or if a `slice` has
-    /// passed.
+    /// Checks the requests for which the watcher sleeps: if the producer has notified, if the link was stopped,
+    /// or if a `slice` has passed.
     pub(super) fn check_sleepers(&mut self, slice: bool, todo: &mut Todo) {
-        if !slice && !self.sleep.is_due() {
+        let stopped = self.watch.is_stopped();
+        let was_stopped = std::mem::replace(&mut self.stopped, stopped);
+        if !slice && stopped == was_stopped && !self.sleep.is_due() {
             return;
         }
         let waits = self.asleep != 0;

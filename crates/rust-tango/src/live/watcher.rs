@@ -200,7 +200,7 @@ impl Watcher {
         let mut reply = Reply::Accepted;
         if announced.is_some_and(|announced| !announced.order()) {
             self.nap_instead(place);
-        } else if announced.is_some() && watch.has_news() {
+        } else if watch.has_news() {
             let task = self.lock().links.get_mut(&place.link).and_then(|link| link.cancel(place.id, serial));
             drop(task);
             reply = Reply::PollAgain;
@@ -369,7 +369,7 @@ impl State {
         let mut next_nap: Option<Instant> = None;
         for (id, link) in &mut self.links {
             link.check_sleepers(slice, &mut todo);
-            if nap {
+            if nap || slice {
                 let due = link.check_nappers(slice, now, &mut todo);
                 next_nap = [next_nap, due].into_iter().flatten().min();
             }
@@ -377,7 +377,7 @@ impl State {
                 todo.to_check.extend(link.memory_to_check().map(|memory| (*id, memory)));
             }
         }
-        if nap {
+        if nap || slice {
             self.nap_due = next_nap;
         }
         if slice {

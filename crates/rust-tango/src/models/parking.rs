@@ -329,3 +329,44 @@ fn a_waiter_joins_while_another_sleeps() {
         core::mem::forget(producer);
     });
 }
+
+/// A waiter finds its fragment itself, while the sleeper is being woken for it, and waits for the next one with
+/// the same announcement.
+#[test]
+fn a_waiter_goes_on_while_another_thread_sleeps() {
+    Model::bounded(3, 1).must_see(&["went on", "was answered"]).check(|seen| {
+        let _kernel = kernel::begin();
+        let (memory, producer) = link(1);
+        memory.seat(0).claim(7, false);
+        let sleep = Sleep::of(&memory);
+        joins(&sleep, &memory, 0, 7);
+        let sleeper = thread::spawn({
+            let (memory, sleep) = (memory.clone(), sleep.clone());
+            move || sleeps_for_all(&sleep, &memory)
+        });
+        let waiter = thread::spawn({
+            let (memory, sleep, seen) = (memory.clone(), sleep.clone(), seen.clone());
+            move || {
+                if !is_there(&memory, 7) {
+                    return;
+                }
+                match sleep.lock().unwrap().waiters.first_mut() {
+                    Some(waiter) => waiter.n = 8,
+                    None => return seen.note("was answered"),
+                }
+                seen.note("went on");
+                if is_there(&memory, 8) {
+                    sleep.lock().unwrap().waiters.retain(|waiter| waiter.n != 8);
+                }
+            }
+        });
+        publish_all(&producer, 2);
+        waiter.join().unwrap();
+        if sleep.lock().unwrap().waiters.is_empty() {
+            // The waiter has found its fragment itself, and nothing wakes the sleeper, which has no waiter.
+            memory.parts().head.eventcount.notify();
+        }
+        sleeper.join().unwrap();
+        core::mem::forget(producer);
+    });
+}

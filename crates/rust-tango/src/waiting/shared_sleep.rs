@@ -28,6 +28,11 @@
 //!   first case holds. At a later count, the count is not c any more. So the sleeper does not fall asleep, or
 //!   is woken by the notification that changed it, and begins a round.
 //!
+//! *A waiter that has joined may wait for something else*, under the lock, and keep its announcement. It then
+//! repeats W4. Either it finds the news, or the notifier has not passed N3 for them when the last W3 for this
+//! waiter was executed. In the second case the notifier sees the announcement. It notifies, or it has notified
+//! for this value before. Then the count has changed since the announcement, so a round is due.
+//!
 //! A waiter announces *again*, with a new value, because the notifier notifies only once for each value. That
 //! one notification may have been for the news of another waiter.
 
