@@ -334,7 +334,7 @@ fn a_waiter_joins_while_another_sleeps() {
 /// the same announcement.
 #[test]
 fn a_waiter_goes_on_while_another_thread_sleeps() {
-    Model::bounded(3, 1).must_see(&["went on", "was answered"]).check(|seen| {
+    Model::bounded(3, 26751).must_see(&["went on", "was answered"]).check(|seen| {
         let _kernel = kernel::begin();
         let (memory, producer) = link(1);
         memory.seat(0).claim(7, false);

@@ -46,7 +46,7 @@ mod linux {
     /// once if `word` is not `expected`. May return early for no reason.
     pub(crate) fn sleep(word: &AtomicU32, expected: u32, longest: Duration) {
         let longest = libc::timespec {
-            tv_sec: longest.as_secs().min(3600) as libc::time_t,
+            tv_sec: longest.as_secs().min(3600) as i64,
             tv_nsec: longest.subsec_nanos().into(),
         };
         // SAFETY: the word is valid for the whole call. The kernel only reads it, in one aligned 32-bit
@@ -100,7 +100,7 @@ mod linux {
             // SAFETY: the call writes the time, and nothing else.
             unsafe { libc::clock_gettime(libc::CLOCK_MONOTONIC, &raw mut time) };
             // At most an hour, so nothing overflows.
-            time.tv_sec += longest.as_secs().min(3600) as libc::time_t;
+            time.tv_sec += longest.as_secs().min(3600) as i64;
             time.tv_nsec += libc::c_long::from(longest.subsec_nanos());
             if time.tv_nsec >= 1_000_000_000 {
                 (time.tv_sec, time.tv_nsec) = (time.tv_sec + 1, time.tv_nsec - 1_000_000_000);
