@@ -288,7 +288,7 @@ fn signals() {
 #[test]
 fn signals_that_are_blocked_later_are_not_taken() {
     play("signals");
-    // In a process with no threads but its own: the main thread of a test binary does not block signals.
+    // In a forked child, which has no other threads that take signals, as a test binary has.
     in_time(|| {
         // SAFETY: the child calls what may take locks of the allocator. The parent's other threads are those of
         // the test harness, and the C library makes its allocator usable in a child.
@@ -310,6 +310,8 @@ fn take_all_signals() {
     let _tx = link.producer().unwrap();
     let mut rx = link.consumer().unwrap().into_async().unwrap();
     assert!(rx.poll().unwrap().is_none());
+    // Until then, the C library blocks all signals in the new thread.
+    there_are_watchers(1);
     let set = SigSet::from(Signal::SIGTERM);
     set.thread_block().unwrap();
     for _ in 0..1000 {
