@@ -22,7 +22,8 @@ fn main() -> Result<(), Box<dyn Error>> {
 
 fn produce() -> Result<(), Box<dyn Error>> {
     let name = format!("example-{}", std::process::id());
-    let link = Link::builder().depth(1024).mtu(64).create(&name)?;
+    // However this function ends, it drops `link`, which removes it.
+    let link = Link::builder().depth(1024).mtu(64).remove_on_drop(true).create(&name)?;
     println!("parent: made {}", link.path().ok_or("a link in shared memory has a path")?.display());
     let tx = link.producer()?;
     let mut child = Command::new(std::env::current_exe()?).args(["consume", &name]).spawn()?;
@@ -45,7 +46,6 @@ fn produce() -> Result<(), Box<dyn Error>> {
         let _ = child.kill();
         let _ = child.wait();
     }
-    link.remove()?;
     result
 }
 

@@ -209,6 +209,9 @@ pub enum LinkErrorKind {
     /// The files of the link do not have the format of this version of the library, or the sizes that were
     /// asked for.
     Incompatible,
+    /// The link exists, but one of its files is missing: something other than this library has deleted it. Remove
+    /// the link and create it again. Its producer, if it lives, ends the link within about a second.
+    Damaged,
     /// The link's files cannot be trusted: another user could write to them, or one is a symbolic link or has
     /// a second name. If other users can write, an observer can still read the link.
     Untrusted,

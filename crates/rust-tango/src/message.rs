@@ -65,6 +65,11 @@ pub enum MessageError {
         /// The limit, in bytes.
         max: usize,
     },
+    /// There is no memory for the message. The assembler has freed what it had.
+    NoMemory {
+        /// How many bytes of the message there are at least.
+        size: usize,
+    },
     /// The sender marked the message as damaged ([`Control::ERROR`]).
     Damaged,
 }
@@ -74,6 +79,7 @@ impl core::fmt::Display for MessageError {
         match self {
             Self::Incomplete { seq } => write!(f, "part of a message was lost before fragment {seq}"),
             Self::TooLong { max } => write!(f, "a message is longer than the limit of {max} bytes"),
+            Self::NoMemory { size } => write!(f, "there is no memory for a message of {size} bytes or more"),
             Self::Damaged => f.write_str("the sender marked a message as damaged"),
         }
     }
@@ -167,6 +173,12 @@ impl Assembler {
         }
         if bytes.len() > self.max - self.buffer.len() {
             return self.give_up(control, MessageError::TooLong { max: self.max });
+        }
+        // A sender decides how long a message is, and must not end this process with it.
+        if self.buffer.try_reserve(bytes.len()).is_err() {
+            let size = self.buffer.len() + bytes.len();
+            self.buffer = Vec::new();
+            return self.give_up(control, MessageError::NoMemory { size });
         }
         self.buffer.extend_from_slice(bytes);
         if control.more() {

@@ -274,7 +274,7 @@ fn a_broken_link_is_replaced_and_not_taken_over() {
             let folder = dead_link();
             break_it(&folder.path().join("quotes"));
             let error = taken_over_error(folder.path());
-            let expected = [LinkErrorKind::Incompatible, LinkErrorKind::NotFound];
+            let expected = [LinkErrorKind::Incompatible, LinkErrorKind::Damaged];
             assert!(expected.contains(&error.kind()), "{error}");
             assert!(Link::holders(Some(folder.path()), "quotes").unwrap().is_empty());
             assert_eq!(builder(folder.path()).create("quotes").unwrap().status().next, 1);

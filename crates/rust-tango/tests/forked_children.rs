@@ -4,9 +4,10 @@
 
 mod common;
 
-use common::process::TestFolder;
+use common::process::{TestFolder, skip};
+use nix::sched::{CloneFlags, unshare};
 use nix::sys::wait::{WaitStatus, waitpid};
-use nix::unistd::ForkResult;
+use nix::unistd::{ForkResult, Uid};
 use rust_tango::{Consumer, Link, LinkBuilder, LinkErrorKind, Start};
 
 const INSIDE: usize = 150;
@@ -250,6 +251,125 @@ fn removed_links_have_no_effect_in_the_child() {
     }
     let memory: Vec<u8> = (0..=255).cycle().take(1 << 20).collect();
     in_child("memory", || assert!(memory.iter().zip((0..=255).cycle()).all(|(byte, n)| *byte == n)));
+}
+
+/// A process with id 1. `act` gets the means to fork once more, once: that child has id 1, too. So no id tells
+/// the one from the other.
+fn in_process_1(what: &str, act: impl FnOnce(fn(&str, &mut dyn FnMut())) + Send) {
+    fn in_another_process_1(what: &str, act: &mut dyn FnMut()) {
+        unshare(CloneFlags::CLONE_NEWPID).unwrap();
+        in_child(what, || {
+            assert_eq!(std::process::id(), 1);
+            act();
+        });
+    }
+    // A thread can do this once, for the children that it has from then on.
+    std::thread::scope(|scope| {
+        let forks = scope.spawn(|| {
+            unshare(CloneFlags::CLONE_NEWPID).unwrap();
+            in_child(what, || {
+                assert_eq!(std::process::id(), 1);
+                act(in_another_process_1);
+            });
+        });
+        forks.join().unwrap();
+    });
+}
+
+/// Drops the child's copy of a value, in a child that has the id of its parent.
+fn drop_in_process_1<T>(what: &str, in_another: fn(&str, &mut dyn FnMut()), value: &T) {
+    // SAFETY: runs in the child alone, which ends without dropping the value again.
+    in_another(what, &mut || drop(unsafe { std::ptr::read(value) }));
+}
+
+#[test]
+fn a_child_with_the_id_of_its_parent_does_not_release_its_lock() {
+    if !Uid::effective().is_root() {
+        return skip("only root may make pid namespaces");
+    }
+    let folder = TestFolder::new();
+    in_process_1("the maker", |in_another| {
+        let link = builder(&folder).create("quotes").unwrap();
+        drop_in_process_1("a link", in_another, &link);
+        let other = Link::open_in(folder.path(), "quotes").unwrap();
+        assert_eq!(other.producer().unwrap_err().kind(), LinkErrorKind::Taken);
+        let (tx, mut rx) = (link.producer().unwrap(), other.consumer().unwrap());
+        tx.send(b"first").unwrap();
+        assert_eq!(rx.poll().unwrap().unwrap().payload.as_slice(), b"first");
+    });
+}
+
+#[test]
+fn a_child_with_the_id_of_its_parent_drops_what_it_inherits() {
+    if !Uid::effective().is_root() {
+        return skip("only root may make pid namespaces");
+    }
+    let folder = TestFolder::new();
+    in_process_1("a producer's process", |in_another| {
+        let link = builder(&folder).create("producer").unwrap();
+        let tx = link.producer().unwrap();
+        drop_in_process_1("a producer", in_another, &tx);
+        assert_eq!(link.producer().unwrap_err().kind(), LinkErrorKind::Taken);
+        assert!(!link.status().closed);
+    });
+    in_process_1("a consumer's process", |in_another| {
+        let link = builder(&folder).consumers(1).create("consumer").unwrap();
+        let (tx, mut rx) = (link.producer().unwrap(), link.consumer().unwrap());
+        tx.send(b"kept").unwrap();
+        in_another("a consumer", &mut || {
+            // SAFETY: runs in the child alone, which ends without dropping the value again.
+            let mut rx = unsafe { std::ptr::read(&rx) };
+            assert!(rx.poll().unwrap().is_none());
+        });
+        drop(rx.poll().unwrap().unwrap());
+        let other = Link::open_in(folder.path(), "consumer").unwrap();
+        assert_eq!(other.consumer().unwrap_err().kind(), LinkErrorKind::Taken);
+        assert_eq!(tx.consumers(), 1);
+        assert!(rx.poll().unwrap().is_none() && !rx.is_closed());
+    });
+    #[cfg(feature = "async")]
+    in_process_1("an awaiting process", |in_another| {
+        let link = builder(&folder).create("awaited").unwrap();
+        let tx = link.producer().unwrap();
+        let mut rx = link.consumer().unwrap().into_async().unwrap();
+        assert!(rx.poll().unwrap().is_none());
+        drop_in_process_1("an awaited consumer", in_another, &rx);
+        tx.send(b"still there").unwrap();
+        assert_eq!(rx.poll().unwrap().unwrap().payload.as_slice(), b"still there");
+    });
+}
+
+/// A child that a bare system call has made has not run what the C library runs in children. It has no memory
+/// where the link was, but it knows that it is another process, even if it has the id of its parent.
+#[test]
+fn a_child_of_a_bare_system_call_drops_what_it_inherits() {
+    if !Uid::effective().is_root() {
+        return skip("only root may make pid namespaces");
+    }
+    let folder = TestFolder::new();
+    in_process_1("the maker", |_| {
+        let link = builder(&folder).create("quotes").unwrap();
+        let (tx, rx) = (link.producer().unwrap(), link.consumer().unwrap());
+        let reserved = builder(&folder).create("reserved").unwrap();
+        let flags = nix::libc::CLONE_NEWPID | nix::libc::SIGCHLD;
+        // SAFETY: makes a copy of this process, as `fork` does.
+        let child = unsafe { nix::libc::syscall(nix::libc::SYS_clone, flags, 0, 0, 0, 0) };
+        if child == 0 {
+            nix::unistd::alarm::set(60);
+            assert_eq!(std::process::id(), 1);
+            drop((tx, rx, link, reserved));
+            // SAFETY: ends this process at once, without running any code of the parent's.
+            unsafe { nix::libc::_exit(7) }
+        }
+        let child = nix::unistd::Pid::from_raw(child as i32);
+        assert_eq!(waitpid(child, None).unwrap(), WaitStatus::Exited(child, 7));
+        for name in ["quotes", "reserved"] {
+            let other = Link::open_in(folder.path(), name).unwrap();
+            assert_eq!(other.producer().unwrap_err().kind(), LinkErrorKind::Taken, "{name}");
+        }
+        assert_eq!(tx.consumers(), 1);
+        drop((rx, reserved.producer().unwrap()));
+    });
 }
 
 /// The handle has never been used in the parent.

@@ -295,7 +295,7 @@ fn other_file_types_are_refused() {
                 let error = Link::open_in(folder.path(), NAME).expect_err(what);
                 let expected = match what {
                     "a symbolic link" | "a second name" => LinkErrorKind::Untrusted,
-                    "nothing" => LinkErrorKind::NotFound,
+                    "nothing" => LinkErrorKind::Damaged,
                     _ => LinkErrorKind::Incompatible,
                 };
                 assert_eq!(error.kind(), expected, "{what} for {file}: {error}");

@@ -1,9 +1,11 @@
 //! [`Failure`]: why a subcommand did not succeed, as one line on standard error and an exit status.
 
-use std::io::{self, Write};
+use std::io;
 use std::process::ExitCode;
 
 use rust_tango::{LinkError, LinkErrorKind};
+
+use crate::{signals, standard};
 
 const FAILED: u8 = 1;
 const INVALID_USAGE: u8 = 2;
@@ -43,13 +45,29 @@ impl Failure {
         Self { message: None, status: FAILED }
     }
 
+    /// Signals cannot be blocked or received.
+    pub(crate) fn signals(error: io::Error) -> Self {
+        Self::new(format!("cannot handle signals: {error}"))
+    }
+
+    /// Reading standard input failed.
+    pub(crate) fn input(error: io::Error) -> Self {
+        Self::new(format!("cannot read standard input: {error}"))
+    }
+
     /// Writing to standard output failed. A closed pipe is not a failure: like other filters, the command
     /// then ends silently with status 0.
     pub(crate) fn output(error: io::Error) -> Self {
-        if error.kind() == io::ErrorKind::BrokenPipe {
-            return Self { message: None, status: 0 };
+        match (error.kind(), signals::arrived()) {
+            (io::ErrorKind::BrokenPipe, _) => Self { message: None, status: 0 },
+            (io::ErrorKind::TimedOut, Some(number)) => Self {
+                message: Some(format!(
+                    "signal {number} arrived while standard output accepted no data: the end of the output is missing"
+                )),
+                ..Self::signal(number)
+            },
+            _ => Self::new(format!("cannot write to standard output: {error}")),
         }
-        Self::new(format!("cannot write to standard output: {error}"))
     }
 
     /// The message on one line, whatever control characters the names in it contain.
@@ -60,8 +78,7 @@ impl Failure {
     /// Prints the message, and returns the exit status.
     pub(crate) fn report(&self) -> ExitCode {
         if let Some(message) = self.message() {
-            // If standard error is closed or full, the exit status still reports the failure.
-            let _ = writeln!(io::stderr(), "tango: {message}");
+            standard::write_error(&format!("tango: {message}\n"));
         }
         ExitCode::from(self.status)
     }

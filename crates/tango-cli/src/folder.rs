@@ -1,4 +1,5 @@
-//! [`LinkFolder`]: the folder of links that `--dir` names, or the library's default folder.
+//! [`LinkFolder`]: the folder of links that `--dir` names, or the library's default folder. [`RemoveOnDrop`]: a
+//! link in it that this process has created.
 
 use std::path::{Path, PathBuf};
 
@@ -50,5 +51,15 @@ impl LinkFolder {
     /// Removes the link with this name, even if it is in use.
     pub(crate) fn remove(&self, name: &str) -> Result<(), LinkError> {
         Link::remove_named(self.dir(), name)
+    }
+}
+
+/// Removes the link when it is dropped.
+pub(crate) struct RemoveOnDrop(pub(crate) Link);
+
+impl Drop for RemoveOnDrop {
+    fn drop(&mut self) {
+        // It fails if another process has removed the link already.
+        let _ = self.0.remove();
     }
 }

@@ -1,4 +1,4 @@
-//! Numbers, durations and tables in the form in which the command prints them.
+//! Numbers, durations, tables and states in the form in which the command prints them.
 
 use std::fmt::Write;
 use std::time::Duration;
@@ -14,6 +14,13 @@ pub(crate) fn count(number: u64) -> String {
         text.push(digit);
     }
     text
+}
+
+/// Says that the owner of a link has found that its name is lost.
+pub(crate) fn name_lost(link: &str) -> String {
+    format!(
+        "link {link} has lost its name (it was removed, or something has deleted, renamed or replaced its files), so it has ended"
+    )
 }
 
 /// A number of bytes in the largest unit that it reaches: `1.2 MiB`.

@@ -11,8 +11,10 @@
 //! ```
 //!
 //! A subcommand imports only the shared files: `receivers.rs` (the receivers of a link, as its sender sees
-//! them), `folder.rs` (where links are), `signals.rs`, `options.rs` (option values), `format.rs` (numbers
-//! and tables), `backoff.rs` (polling) and `failure.rs` (error messages and exit statuses).
+//! them), `options.rs` (option values), `hints.rs` (why a link may be missing), `format.rs` (numbers and
+//! tables), `folder.rs` (where links are), `content.rs` (what `send` and `recv` agree on), `backoff.rs`
+//! (polling), `failure.rs` (error messages and exit statuses), `standard.rs` (the standard streams) and
+//! `signals.rs`.
 //!
 //! This crate has a library target for the fuzz target of the command line. Programs depend on `rust_tango`
 //! instead.
@@ -24,14 +26,18 @@
 #[cfg(not(target_os = "linux"))]
 compile_error!("the tango command needs links in shared memory, which rust_tango supports on Linux only");
 
+mod signals;
+mod standard;
+
 mod failure;
 
 mod backoff;
+mod content;
 mod folder;
 mod format;
+mod hints;
 mod options;
 mod receivers;
-mod signals;
 
 mod demo;
 mod ls;
@@ -39,8 +45,9 @@ mod recv;
 mod rm;
 mod send;
 
+use std::env;
 use std::ffi::OsString;
-use std::io::{self, Write};
+use std::io::{self, IsTerminal};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -56,8 +63,8 @@ Examples:
   tango recv numbers > numbers.txt &  wait for a link and copy it to a file
   seq 1000000 | tango send numbers    send standard input to that receiver
   tail -f /var/log/syslog | tango send log --lines --wait-for 0 --consumers 4
-  tango recv log --lines              receive every line (up to 4 receivers)
-  tango recv log --lines --observe    receive without slowing the sender down
+  tango recv log                      receive every line (up to 4 receivers)
+  tango recv log --observe            receive without slowing the sender down
   tango ls                            list the links and their users
   tango rm numbers                    remove a link left by a crashed sender
   tango rm --dead                     remove all links that no process uses
@@ -92,15 +99,36 @@ enum Command {
     Recv(recv::Arguments),
     Ls(ls::Arguments),
     Rm(rm::Arguments),
-    #[command(hide = true)]
-    Role(demo::role::Arguments),
+}
+
+/// One process of the demonstration. It is not a subcommand, because clap would suggest it to people.
+#[derive(Debug, Parser)]
+struct Role {
+    /// Folder of the links
+    #[arg(long)]
+    dir: Option<PathBuf>,
+    #[command(flatten)]
+    arguments: demo::role::Arguments,
 }
 
 /// Runs the command with the arguments of this process, and returns its exit status.
 pub fn main() -> ExitCode {
+    match run() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => failure.report(),
+    }
+}
+
+fn run() -> Result<(), Failure> {
+    signals::unblock_termination().map_err(Failure::signals)?;
+    if env::args_os().nth(1).is_some_and(|first| first == demo::role::NAME) {
+        let role = Role::try_parse_from(env::args_os().skip(1)).map_err(|error| usage_failure(&error))?;
+        signals::report_truncated_files(None);
+        return demo::role::run(&role.arguments, &LinkFolder::new(role.dir));
+    }
     let cli = match Cli::try_parse() {
-        Ok(cli) => cli,
-        Err(error) => return report_parse_error(&error),
+        Err(error) if is_help(&error) => return print_help(&error),
+        parsed => parsed.map_err(|error| usage_failure(&error))?,
     };
     let link = match &cli.command {
         Some(Command::Send(arguments)) => Some(arguments.link.as_str()),
@@ -109,18 +137,13 @@ pub fn main() -> ExitCode {
     };
     signals::report_truncated_files(link);
     let folder = LinkFolder::new(cli.dir);
-    let result = match cli.command {
+    match cli.command {
         None => demo::run(&demo::Arguments::default(), &folder),
         Some(Command::Demo(arguments)) => demo::run(&arguments, &folder),
         Some(Command::Send(arguments)) => send::run(&arguments, &folder),
         Some(Command::Recv(arguments)) => recv::run(&arguments, &folder),
         Some(Command::Ls(_)) => ls::run(&folder),
         Some(Command::Rm(arguments)) => rm::run(&arguments, &folder),
-        Some(Command::Role(arguments)) => demo::role::run(&arguments, &folder),
-    };
-    match result {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(failure) => failure.report(),
     }
 }
 
@@ -140,28 +163,35 @@ fn is_help(error: &clap::Error) -> bool {
     matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion)
 }
 
-/// Prints help texts as they are, and errors on one line.
-fn report_parse_error(error: &clap::Error) -> ExitCode {
-    if is_help(error) {
-        return match error.print().and_then(|()| io::stdout().flush()) {
-            Ok(()) => ExitCode::SUCCESS,
-            Err(error) => Failure::output(error).report(),
-        };
-    }
-    usage_failure(error).report()
+/// Prints a help text as it is, with colors on a terminal that has them.
+fn print_help(help: &clap::Error) -> Result<(), Failure> {
+    standard::check_output().map_err(Failure::output)?;
+    let is_set = |variable: &str| env::var_os(variable).is_some_and(|value| !value.is_empty());
+    let is_dumb = env::var_os("TERM").is_none_or(|terminal| terminal == "dumb");
+    let has_colors = io::stdout().is_terminal() && !is_set("NO_COLOR") && !is_dumb;
+    let text = help.render();
+    let text = if has_colors { text.ansi().to_string() } else { text.to_string() };
+    standard::print(&text).map_err(Failure::output)
 }
 
-/// Joins clap's paragraphs into one line and drops its general hints.
+/// Joins clap's paragraphs into one line. Drops its general hints, and the advice to pass an unknown option
+/// as a value.
 fn usage_failure(error: &clap::Error) -> Failure {
     let text = error.render().to_string();
-    let paragraphs: Vec<String> = text
-        .split("\n\n")
-        .map(|paragraph| paragraph.split_whitespace().collect::<Vec<_>>().join(" "))
-        .filter(|paragraph| {
-            !paragraph.is_empty() && !paragraph.starts_with("Usage:") && !paragraph.starts_with("For more")
-        })
-        .collect();
-    let message = paragraphs.join("; ");
+    let lines = text.lines().filter(|line| !line.trim_start().starts_with("tip: to pass "));
+    let text = lines.collect::<Vec<_>>().join("\n");
+    let mut help = "tango --help".to_owned();
+    let mut message: Vec<String> = Vec::new();
+    for paragraph in text.split("\n\n") {
+        let paragraph = paragraph.split_whitespace().collect::<Vec<_>>().join(" ");
+        if let Some(usage) = paragraph.strip_prefix("Usage: tango ") {
+            let subcommand = usage.split(' ').next().filter(|word| word.chars().all(char::is_alphanumeric));
+            help = subcommand.map_or(help, |subcommand| format!("tango {subcommand} --help"));
+        } else if !paragraph.is_empty() && !paragraph.starts_with("For more") {
+            message.push(paragraph);
+        }
+    }
+    let message = message.join("; ");
     let message = message.strip_prefix("error: ").unwrap_or(&message);
-    Failure::usage(format!("{message} (see 'tango --help')"))
+    Failure::usage(format!("{message} (see '{help}')"))
 }

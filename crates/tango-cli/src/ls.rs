@@ -1,7 +1,6 @@
 //! `tango ls`: lists the links, their producers and their consumers.
 
 use std::fs;
-use std::io::Write;
 
 use rust_tango::{Link, LinkStatus};
 
@@ -9,12 +8,14 @@ use crate::failure::Failure;
 use crate::folder::LinkFolder;
 use crate::format;
 use crate::receivers::living;
+use crate::standard;
 
 const COLUMNS: &str = "\
 Columns:
   PRODUCER   alive    attached
              closed   has ended in good order
              dead     was killed or crashed
+             none     there has not been one, and the link's maker has ended
              stopped  the link was stopped; no more fragments can be sent
   NEXT       sequence number of the next fragment
   DEPTH      capacity of the ring, in fragments
@@ -38,6 +39,7 @@ standard error.";
 pub(crate) struct Arguments {}
 
 pub(crate) fn run(folder: &LinkFolder) -> Result<(), Failure> {
+    standard::check_output().map_err(Failure::output)?;
     let headings = ["LINK", "PRODUCER", "NEXT", "DEPTH", "MTU", "BYTES", "CONSUMERS"];
     let mut rows = vec![headings.map(String::from).to_vec()];
     let mut any_broken = false;
@@ -59,8 +61,7 @@ pub(crate) fn run(folder: &LinkFolder) -> Result<(), Failure> {
     } else {
         format!("There are no links in {}.\n", folder.path().display())
     };
-    let mut out = std::io::stdout().lock();
-    out.write_all(text.as_bytes()).and_then(|()| out.flush()).map_err(Failure::output)?;
+    standard::print(&text).map_err(Failure::output)?;
     if any_broken { Err(Failure::already_reported()) } else { Ok(()) }
 }
 
@@ -82,6 +83,7 @@ fn producer(status: &LinkStatus) -> &'static str {
         LinkStatus { stopped: true, .. } => "stopped",
         LinkStatus { producer: true, .. } => "alive",
         LinkStatus { closed: true, .. } => "closed",
+        LinkStatus { producers: 0, .. } => "none",
         _ => "dead",
     }
 }

@@ -1,11 +1,10 @@
 //! `tango rm`: removes links.
 
-use std::io::Write;
-
 use rust_tango::{Link, LinkErrorKind};
 
 use crate::failure::Failure;
 use crate::folder::LinkFolder;
+use crate::standard;
 
 const DETAILS: &str = "\
 Examples:
@@ -17,6 +16,8 @@ A link is in use as long as its producer or a reliable consumer lives. --force
 stops such a link: its producer ends, and its consumers end when they have read
 what is left. A link with damaged files is removed like any other; --force is
 needed only if a process holds one of its files, or if tango cannot check that.
+If a damaged link cannot be stopped, --force says so and removes it. Its
+producer then ends within about a second.
 
 --dead prints the name of each link that it removes. It also removes the
 remains of links whose creation was interrupted.
@@ -67,14 +68,22 @@ fn remove(name: &str, force: bool, folder: &LinkFolder) -> Result<(), Failure> {
                 link.stop()?;
                 Ok(link.remove()?)
             }
-            // Its files are too damaged to stop the link.
-            Err(_) => Ok(folder.remove(name)?),
+            // Its files are too damaged to stop the link. A producer that lives notices the removal.
+            Err(damage) => {
+                folder.remove(name)?;
+                Failure::new(format!(
+                    "link {name} was removed, but not stopped: its sender, if it lives, ends within about a second ({damage})"
+                ))
+                .report();
+                Ok(())
+            }
         },
         _ => Err(error.into()),
     }
 }
 
 fn remove_all_dead(folder: &LinkFolder) -> Result<(), Failure> {
+    standard::check_output().map_err(Failure::output)?;
     let (mut removed, mut failures) = (String::new(), Vec::new());
     for (name, result) in Link::remove_all_dead(folder.dir())? {
         match result {
@@ -87,8 +96,7 @@ fn remove_all_dead(folder: &LinkFolder) -> Result<(), Failure> {
     if removed.is_empty() && failures.is_empty() {
         removed = format!("There are no dead links in {}.\n", folder.path().display());
     }
-    let mut out = std::io::stdout().lock();
-    let written = out.write_all(removed.as_bytes()).and_then(|()| out.flush()).map_err(Failure::output);
+    let written = standard::print(&removed).map_err(Failure::output);
     report_all_but_last(failures.into_iter()).and(written)
 }
 

@@ -4,22 +4,23 @@
 //! the link was stopped and whether its receivers live. The latter two end the process themselves, because
 //! this one may be blocked in a read of standard input that no other thread can interrupt.
 
-use std::io::{self, BufRead, BufReader, IsTerminal, Read};
+use std::io::{BufRead, BufReader, Read};
 use std::num::NonZeroUsize;
 use std::process;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use rust_tango::{Link, Producer, TangoError};
+use rust_tango::{Control, Link, Producer, TangoError};
 
 use crate::backoff::Backoff;
+use crate::content::{self, LONGEST_LINE};
 use crate::failure::Failure;
-use crate::folder::LinkFolder;
-use crate::options;
+use crate::folder::{LinkFolder, RemoveOnDrop};
 use crate::receivers::{Receivers, living};
 use crate::signals::TerminationSignals;
+use crate::{format, hints, options, standard};
 
 /// Time between two checks of the link and its receivers. The help text names it.
 const CHECK_INTERVAL: Duration = Duration::from_millis(50);
@@ -41,13 +42,16 @@ region of (--depth + 1) * --mtu bytes, at most 16 MiB + 4 * --mtu. A region over
 512 KiB takes at least 4 MiB. With the default options, a link takes 16.4 MiB.
 
 With --wait-for 0, receivers may come and go. Otherwise the sender reports each
-one that dies, and ends when the last one is gone. A receiver that is killed and
+one that dies or leaves, and ends when the last one is gone. A receiver that is
 replaced by another within 50 ms may go unnoticed.
+
+A line can have up to 1 GiB. What is longer, or unfinished when the sender is
+stopped, is not a line for receivers, and they report it.
 
 Exit status:
   0      all input was sent, and no awaited receiver (--wait-for) is missing
-  1      an awaited receiver died or left before the end, the link was stopped,
-         or another failure
+  1      an awaited receiver died or left before the end, the link was stopped
+         or removed, or another failure
   2      invalid usage
   128+N  terminated by signal N";
 
@@ -99,7 +103,8 @@ pub(crate) struct Arguments {
     )]
     wait_for: usize,
     /// Send each line as a message, without its newline;
-    /// a line over --mtu is split into several fragments
+    /// a line over --mtu is split into several fragments,
+    /// and can have up to 1 GiB
     #[arg(long, verbatim_doc_comment)]
     lines: bool,
 }
@@ -112,14 +117,15 @@ pub(crate) fn run(arguments: &Arguments, folder: &LinkFolder) -> Result<(), Fail
             "--wait-for {wait_for} is more than --consumers {consumers}: each awaited receiver needs a slot"
         )));
     }
-    let signals = TerminationSignals::block()?;
+    standard::check_input().map_err(Failure::input)?;
+    let signals = TerminationSignals::block().map_err(Failure::signals)?;
     let created = folder.builder().depth(*depth).mtu(mtu.get()).consumers(consumers).create(name)?;
     let link = RemoveOnDrop(created);
     let receivers = Arc::new(Mutex::new(Receivers::new(&link.0, name, *wait_for)));
     watch(&link.0, &receivers, signals);
     let tx = link.0.producer()?;
 
-    wait_for_receivers(&link.0, name, *wait_for);
+    wait_for_receivers(&link.0, folder, name, *wait_for);
     // Reaps receivers that have died before the start: their deaths do not count.
     let _ = tx.consumers();
     lock(&receivers).start();
@@ -133,22 +139,14 @@ pub(crate) fn run(arguments: &Arguments, folder: &LinkFolder) -> Result<(), Fail
         let _ = link.0.stop();
     }
     drop(tx);
-    drop(link);
-    sent.and(received)
+    let removed = link.0.remove().map_err(|error| {
+        Failure::new(format!("everything was sent, but the link could not be removed: {error}"))
+    });
+    sent.and(received).and(removed)
 }
 
 fn lock(receivers: &Mutex<Receivers>) -> MutexGuard<'_, Receivers> {
     receivers.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-/// Removes the link when it is dropped.
-struct RemoveOnDrop(Link);
-
-impl Drop for RemoveOnDrop {
-    fn drop(&mut self) {
-        // It fails if another process has removed the link already.
-        let _ = self.0.remove();
-    }
 }
 
 /// Starts the two threads that end the process: on a signal, and when the link was stopped or no receiver
@@ -197,17 +195,17 @@ fn wait_for_exit() -> ! {
     }
 }
 
-fn wait_for_receivers(link: &Link, name: &str, wanted: usize) {
+fn wait_for_receivers(link: &Link, folder: &LinkFolder, name: &str, wanted: usize) {
     let have_joined = || living(&link.status()) >= wanted;
     if have_joined() {
         return;
     }
-    if io::stderr().is_terminal() {
-        let receivers = if wanted == 1 { "a receiver".to_owned() } else { format!("{wanted} receivers") };
-        eprintln!("waiting for {receivers} to join; to start one, run: tango recv {name}");
-    }
-    let mut backoff = Backoff::new();
+    let (begin, mut backoff) = (Instant::now(), Backoff::new());
+    let mut hint = Some(hints::delay(Duration::ZERO));
     while !have_joined() {
+        if hint.take_if(|after| begin.elapsed() >= *after).is_some() {
+            standard::write_error(&hints::of_missing_receivers(folder, name, wanted));
+        }
         backoff.sleep();
     }
 }
@@ -222,27 +220,57 @@ fn wait_until_drained(link: &Link) {
 
 /// Publishes whatever each read of the input returns, in fragments of up to the MTU.
 fn send_bytes(tx: &Producer<'_>) -> Result<(), Failure> {
-    let mut input = io::stdin().lock();
     let mut buffer = vec![0; tx.mtu()];
     loop {
-        match input.read(&mut buffer) {
-            Ok(0) => return Ok(()),
-            Ok(len) => tx.send(&buffer[..len]).map_err(publish_failure)?,
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            Err(error) => return Err(input_failure(&error)),
+        match standard::Input.read(&mut buffer).map_err(Failure::input)? {
+            0 => return Ok(()),
+            len => publish(tx, &buffer[..len], content::BYTES, Control::WHOLE)?,
         }
     }
 }
 
-/// Publishes each line of the input as a message.
+/// Publishes each line of the input as a message, in the same fragments as [`Producer::send_message`]. A long
+/// line leaves in parts, while the rest of it is still read.
 fn send_lines(tx: &Producer<'_>) -> Result<(), Failure> {
-    let mut input = BufReader::with_capacity(1 << 16, io::stdin().lock());
-    let mut line = Vec::new();
-    while input.read_until(b'\n', &mut line).map_err(|error| input_failure(&error))? > 0 {
-        tx.send_message(line.strip_suffix(b"\n").unwrap_or(&line), 0).map_err(publish_failure)?;
-        line.clear();
+    let mtu = tx.mtu();
+    let mut input = BufReader::with_capacity(1 << 16, standard::Input);
+    // What was read of a line and is not published: up to a fragment and the byte after it.
+    let mut unsent = Vec::new();
+    // How much of the line was published.
+    let mut sent = 0;
+    loop {
+        let room = (mtu + 1 - unsent.len()) as u64;
+        let read = input.by_ref().take(room).read_until(b'\n', &mut unsent).map_err(Failure::input)?;
+        if read == 0 && unsent.is_empty() {
+            return Ok(());
+        }
+        let is_newline_read = unsent.last() == Some(&b'\n');
+        let is_more = !is_newline_read && unsent.len() > mtu;
+        if !is_newline_read && !is_more && read > 0 {
+            continue; // to the end of the input, or more of the line
+        }
+        let part = if is_newline_read { unsent.len() - 1 } else { unsent.len().min(mtu) };
+        if part > LONGEST_LINE - sent {
+            return Err(Failure::new(format!(
+                "a line of standard input is longer than {} bytes, the limit",
+                format::count(LONGEST_LINE as u64)
+            )));
+        }
+        let mut control = Control::WHOLE;
+        if sent > 0 {
+            control = control.with_continues();
+        }
+        if is_more {
+            control = control.with_more();
+        }
+        publish(tx, &unsent[..part], content::LINES, control)?;
+        sent = if is_more { sent + part } else { 0 };
+        unsent.drain(..if is_more { part } else { unsent.len() });
     }
-    Ok(())
+}
+
+fn publish(tx: &Producer<'_>, payload: &[u8], sig: u64, control: Control) -> Result<(), Failure> {
+    tx.publish_blocking(payload, sig, control.bits(), 0).map(drop).map_err(publish_failure)
 }
 
 fn publish_failure(error: TangoError) -> Failure {
@@ -251,8 +279,4 @@ fn publish_failure(error: TangoError) -> Failure {
         wait_for_exit();
     }
     Failure::new(error.to_string())
-}
-
-fn input_failure(error: &io::Error) -> Failure {
-    Failure::new(format!("cannot read standard input: {error}"))
 }

@@ -1,25 +1,53 @@
 //! Signals: those that terminate the command, and `SIGBUS`, which reports that a mapped file was truncated.
+//!
+//! A signal that the process was told to ignore stays ignored, for example `SIGHUP` under `nohup`, and
+//! `SIGINT` in a background job of a script. One that its parent has blocked ends it like any other.
+//!
+//! | command | the first termination signal |
+//! |---|---|
+//! | `ls`, `rm`, help | ends the process: the default action |
+//! | `send`, `demo`'s producers | runs an action in a thread of its own, which ends the process |
+//! | `recv`, `demo` | interrupts the main thread, which ends in good order ([`arrived`]) |
 #![allow(unsafe_code)]
 
+use std::io;
+use std::mem::MaybeUninit;
+use std::ptr;
 use std::sync::OnceLock;
 use std::thread;
+use std::time::{Duration, Instant};
 
 use nix::libc;
+use nix::sys::pthread::{pthread_kill, pthread_self};
 use nix::sys::signal::{SaFlags, SigAction, SigHandler, SigSet, Signal, sigaction};
 
-use crate::failure::Failure;
+/// The signals that ask a process to terminate.
+const TERMINATION: [Signal; 3] = [Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP];
+/// Interrupts the main thread. Its default action is to do nothing, so debuggers and tracers let it pass.
+const INTERRUPTION: Signal = Signal::SIGURG;
+/// Time between two interruptions: one alone can come just before the call that it should interrupt.
+const INTERRUPT_EVERY: Duration = Duration::from_millis(20);
+/// How long after a termination signal the command goes on to write what it has received.
+const GRACE: Duration = Duration::from_millis(500);
 
-/// The signals that ask a process to terminate. They are blocked, so that [`Self::on_arrival`] receives
-/// them instead of their default action.
+/// The signals that terminate this process: [`TERMINATION`] without those that it ignores. They are blocked,
+/// so that a thread receives them instead of their default action.
 #[derive(Debug)]
 pub(crate) struct TerminationSignals(SigSet);
 
 impl TerminationSignals {
-    /// Blocks the signals in this thread and in all threads that it starts. A signal that the process
-    /// ignores stays ignored, for example `SIGINT` in a background job of a script.
-    pub(crate) fn block() -> Result<Self, Failure> {
-        let signals = termination_signals();
-        signals.thread_block().map_err(|error| Failure::new(format!("cannot block signals: {error}")))?;
+    /// Blocks the signals in this thread and in all threads that it starts.
+    ///
+    /// A signal that is ignored is left out: the kernel keeps one that is also blocked, and a thread that
+    /// waits for it would get it.
+    pub(crate) fn block() -> io::Result<Self> {
+        let mut signals = SigSet::empty();
+        for signal in TERMINATION {
+            if !is_ignored(signal)? {
+                signals.add(signal);
+            }
+        }
+        signals.thread_block()?;
         Ok(Self(signals))
     }
 
@@ -31,17 +59,68 @@ impl TerminationSignals {
             }
         });
     }
+
+    /// From now on, the first of the signals is what [`arrived`] returns, and calls of this thread that
+    /// block in the kernel are interrupted (`EINTR`) until the process ends. `notify` is called once, in
+    /// another thread.
+    ///
+    /// Only the main thread calls this, because it lives as long as the process.
+    pub(crate) fn interrupt_main_thread(self, notify: impl FnOnce(i32) + Send + 'static) -> io::Result<()> {
+        let action = SigAction::new(SigHandler::Handler(do_nothing), SaFlags::empty(), SigSet::empty());
+        // SAFETY: the handler does nothing, which is async-signal-safe. No other code of this program has a
+        // handler for this signal.
+        unsafe { sigaction(INTERRUPTION, &action) }?;
+        SigSet::from(INTERRUPTION).thread_unblock()?;
+        let main_thread = pthread_self();
+        self.on_arrival(move |signal| {
+            ARRIVED.get_or_init(|| (signal, Instant::now()));
+            notify(signal);
+            while pthread_kill(main_thread, INTERRUPTION).is_ok() {
+                thread::sleep(INTERRUPT_EVERY);
+            }
+        });
+        Ok(())
+    }
 }
 
-/// Unblocks the signals. A child process inherits the blocked signals of its parent.
-pub(crate) fn unblock_termination() -> Result<(), Failure> {
-    termination_signals()
-        .thread_unblock()
-        .map_err(|error| Failure::new(format!("cannot unblock signals: {error}")))
+/// The first termination signal and its time, after [`TerminationSignals::interrupt_main_thread`].
+static ARRIVED: OnceLock<(i32, Instant)> = OnceLock::new();
+
+/// The number of the termination signal that has arrived, if this process ends in good order after one.
+pub(crate) fn arrived() -> Option<i32> {
+    ARRIVED.get().map(|(signal, _)| *signal)
 }
 
-fn termination_signals() -> SigSet {
-    [Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP].into_iter().collect()
+/// Whether a termination signal has arrived so long ago that the process must not wait for anything.
+pub(crate) fn is_grace_over() -> bool {
+    ARRIVED.get().is_some_and(|(_, time)| time.elapsed() > GRACE)
+}
+
+extern "C" fn do_nothing(_: libc::c_int) {}
+
+/// Unblocks the signals that terminate: a process inherits the blocked signals of its parent, and could
+/// then be ended by `SIGKILL` only.
+pub(crate) fn unblock_termination() -> io::Result<()> {
+    Ok(SigSet::from_iter(TERMINATION).thread_unblock()?)
+}
+
+/// Sets the default action, whatever this process has inherited.
+pub(crate) fn restore_default(signal: Signal) -> io::Result<()> {
+    let action = SigAction::new(SigHandler::SigDfl, SaFlags::empty(), SigSet::empty());
+    // SAFETY: the default action runs no code of this process.
+    unsafe { sigaction(signal, &action) }?;
+    Ok(())
+}
+
+fn is_ignored(signal: Signal) -> io::Result<bool> {
+    let mut action = MaybeUninit::<libc::sigaction>::zeroed();
+    // SAFETY: a null pointer leaves the action as it is, and the other one is valid for writes.
+    let result = unsafe { libc::sigaction(signal as libc::c_int, ptr::null(), action.as_mut_ptr()) };
+    if result != 0 {
+        return Err(io::Error::last_os_error());
+    }
+    // SAFETY: the call has succeeded, so it has filled the structure, of which zeros are a value, too.
+    Ok(unsafe { action.assume_init() }.sa_sigaction == libc::SIG_IGN)
 }
 
 /// The message of the `SIGBUS` handler.

@@ -4,6 +4,7 @@
 mod common;
 
 use common::{TestFolder, assert_same, random_bytes};
+use rust_tango::Link;
 
 #[track_caller]
 fn assert_received(input: &[u8], send: &str, recv: &str, wanted: &[u8]) {
@@ -28,9 +29,41 @@ fn a_last_line_without_a_newline_gets_one() {
     assert_received(b"\n", "--lines", "--lines", b"\n");
 }
 
+/// The receiver recognises lines. They would run together otherwise.
+#[test]
+fn lines_arrive_as_lines_without_an_option() {
+    let text = b"a\n\nb\nlonger than the MTU\nc\n";
+    assert_received(text, "--lines --mtu 4", "", text);
+    assert_received(text, "--lines --mtu 4", "--lines", text);
+}
+
 #[test]
 fn messages_do_not_contain_the_newline() {
-    assert_received(b"a\n\nb\nc\n", "--lines", "", b"abc");
+    let folder = TestFolder::new();
+    let mut sender = folder.start("send x --lines");
+    folder.await_status("x", |status| status.producer);
+    let mut reader = Link::open_in(folder.links(), "x").unwrap().consumer().unwrap();
+    sender.write(b"a\n\nbc\n");
+    for wanted in ["a", "", "bc"] {
+        assert_eq!(reader.wait().unwrap().unwrap().payload.as_slice(), wanted.as_bytes());
+    }
+    sender.finish();
+}
+
+/// A newline after each fragment of a stream of bytes would be anywhere in its text.
+#[test]
+fn a_link_without_lines_is_reported() {
+    let folder = TestFolder::new();
+    let receiver = folder.start("recv x --lines");
+    let mut sender = folder.start("send x");
+    sender.write(b"half a");
+    receiver.await_output(7);
+    sender.write(b" line\n");
+    sender.finish().assert_ok();
+    let receiver = receiver.finish();
+    assert_eq!((receiver.code(), receiver.out.as_slice()), (0, b"half a\n line\n\n".as_slice()));
+    assert_eq!(receiver.err.lines().count(), 1, "{}", receiver.err);
+    assert!(receiver.err.contains("link x was sent without --lines"), "{}", receiver.err);
 }
 
 #[test]

@@ -81,14 +81,16 @@ fn a_receiver_with_closed_output_succeeds_and_its_sender_fails() {
 /// Its input is still open.
 #[test]
 fn a_sender_exits_when_the_last_receiver_is_gone() {
-    for by in [Signal::SIGKILL, Signal::SIGTERM] {
+    for (by, end) in
+        [(Signal::SIGKILL, "1 receiver of link x died"), (Signal::SIGTERM, "1 of 1 receivers of link x left")]
+    {
         let folder = TestFolder::new();
         let mut sender = folder.start("send x");
         let receiver = folder.start("recv x");
         sender.write(b"part");
         receiver.await_output(4);
         receiver.signal(by);
-        sender.wait().assert_failed(1, &["no receiver is left", "link x", "died before the end"]);
+        sender.wait().assert_failed(1, &["no receiver is left", end, "before the end"]);
         assert!(folder.list().is_empty());
     }
 }
@@ -151,6 +153,27 @@ fn a_killed_receiver_is_reported_even_if_another_replaces_it() {
     let messages =
         "tango: a receiver of link x died (1 left)\ntango: 1 receiver of link x died before the end\n";
     assert_eq!((exited.code(), exited.err.as_str()), (1, messages));
+    steady.finish().assert_ok();
+    drop(next);
+}
+
+/// The receiver that reuses its slot did not get the earlier data.
+#[test]
+fn a_receiver_that_leaves_is_reported_even_if_another_replaces_it() {
+    let folder = TestFolder::new();
+    let mut sender = folder.start("send x --wait-for 2");
+    let (steady, leaving) = (folder.start("recv x"), folder.start("recv x"));
+    sender.write(b"part");
+    steady.await_output(4);
+    leaving.await_output(4);
+    leaving.signal(Signal::SIGTERM);
+    wait_until("the sender reports at once that one has left", || {
+        sender.stderr().contains("a receiver of link x left before the end (1 remain)")
+    });
+    let next = folder.start("recv x");
+    folder.await_status("x", |status| status.consumers.iter().filter(|consumer| consumer.alive).count() == 2);
+    let exited = sender.finish();
+    assert!(exited.code() == 1 && exited.err.contains("1 of 2 receivers of link x left before the end"));
     steady.finish().assert_ok();
     drop(next);
 }

@@ -45,6 +45,29 @@ fn invalid_usage() {
     assert!(folder.list().is_empty());
 }
 
+/// Nothing that is only for the demonstration, and nothing that would not help.
+#[test]
+fn tips_help() {
+    let folder = TestFolder::new();
+    let cases = [
+        ("rol", "tango: unrecognized subcommand 'rol' (see 'tango --help')\n"),
+        ("role", "tango: unrecognized subcommand 'role' (see 'tango --help')\n"),
+        ("help role", "tango: unrecognized subcommand 'role' (see 'tango --help')\n"),
+        ("ls --json", "tango: unexpected argument '--json' found (see 'tango ls --help')\n"),
+        ("recv x --json", "tango: unexpected argument '--json' found (see 'tango recv --help')\n"),
+        ("rm -z", "tango: unexpected argument '-z' found (see 'tango rm --help')\n"),
+    ];
+    for (arguments, message) in cases {
+        let exited = folder.run(arguments);
+        assert_eq!((exited.code(), exited.err.as_str()), (2, message));
+    }
+    folder.run("sen x").assert_failed(2, &["a similar subcommand exists: 'send'"]);
+    folder.run("send x --line").assert_failed(2, &["a similar argument exists: '--lines'"]);
+    let sender = folder.start_sender("quotes");
+    folder.run("recv qoutes --timeout 0").assert_failed(1, &["similar names", ": quotes"]);
+    drop(sender);
+}
+
 #[test]
 fn a_link_that_does_not_appear() {
     let folder = TestFolder::new();

@@ -6,6 +6,7 @@ use std::fs;
 
 use common::{Exited, TestFolder};
 use nix::sys::signal::Signal;
+use rust_tango::Link;
 
 /// The cells of a link's row.
 #[track_caller]
@@ -57,6 +58,16 @@ fn a_killed_receiver_is_shown_as_dead() {
     folder.await_status("x", |status| status.next == 3);
     let cells = row(&folder.run("ls"), "x").join(" ");
     assert!(cells.ends_with("0 of 1: #0 dead"), "{cells}");
+}
+
+/// Its maker has ended without a producer. Nothing has died that could have published.
+#[test]
+fn a_link_that_never_had_a_producer_is_not_dead() {
+    let folder = TestFolder::new();
+    drop(Link::builder().depth(8).mtu(64).dir(folder.links()).create("x").unwrap());
+    assert_eq!(row(&folder.run("ls"), "x")[1], "none");
+    folder.run("recv x").assert_failed(1, &["link x has never had a sender", "tango rm x"]);
+    folder.run("rm x").assert_ok();
 }
 
 #[test]

@@ -81,6 +81,13 @@ pub(crate) trait ConsumerClaim: Send + Sync {
     #[cfg(all(feature = "async", target_os = "linux"))]
     fn memory(&self) -> Arc<dyn LinkMemory>;
 
+    /// Whether another producer can find the link, and continue it. In shared memory, this takes some system
+    /// calls.
+    #[cfg(feature = "std")]
+    fn is_named(&self) -> bool {
+        true
+    }
+
     /// False in a forked child: it has inherited the consumer, but the memory is not mapped there.
     fn is_of_this_process(&self) -> bool {
         true
@@ -92,6 +99,17 @@ pub(crate) trait ConsumerClaim: Send + Sync {
 pub(crate) trait LinkMemory: Send + Sync {
     /// See [`ConsumerClaim::producer_lives`].
     fn producer_lives(&self) -> bool;
+}
+
+#[cfg(feature = "std")]
+impl Attachment<'_> {
+    /// See [`ConsumerClaim::is_named`].
+    pub(super) fn is_named(&self) -> bool {
+        match self {
+            Self::None | Self::Borrowed(_) => true,
+            Self::Owned(claim) => claim.is_named(),
+        }
+    }
 }
 
 impl Drop for Attachment<'_> {

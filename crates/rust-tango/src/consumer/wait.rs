@@ -170,8 +170,9 @@ impl<'a> Consumer<'a> {
     /// After [`TangoError::ProducerGone`], waits until the link has a producer again. Checks at least every
     /// ten milliseconds. `None` waits without a limit.
     ///
-    /// False: the link was closed or stopped, or `timeout` has passed, before that. The new producer may
-    /// die at any moment, so the answer may be out of date when it arrives.
+    /// False: the link was closed or stopped, or has lost its name, so that no producer can find it, or
+    /// `timeout` has passed, before that. The new producer may die at any moment, so the answer may be out
+    /// of date when it arrives.
     ///
     /// # Examples
     ///
@@ -212,6 +213,7 @@ impl<'a> Consumer<'a> {
                 None => return true,
                 Some(Ending::Closed) => return false,
                 Some(Ending::Died) if waiting.longest_sleep().is_zero() => return false,
+                Some(Ending::Died) if !self.attachment.is_named() => return false,
                 Some(Ending::Died) => {
                     waiting.nap();
                 }

@@ -29,6 +29,7 @@ const OTHERS_READ: u32 = 0o044;
 /// | [`start`](Self::start) | 1 | any number |
 /// | `dir` | `$TANGO_DIR`, else `/dev/shm/tango-UID` | |
 /// | `mode` | 0o600 | 0o600, with 0o040 or 0o004 or both |
+/// | `remove_on_drop` | false | |
 ///
 /// Settings are checked by [`build`](Self::build), `create` and `create_or_take_over`. The result can be
 /// asked with [`Link::geometry`].
@@ -63,6 +64,8 @@ pub struct LinkBuilder {
     /// Of the files, without the kind of file.
     #[cfg(feature = "shm")]
     mode: u32,
+    #[cfg(feature = "shm")]
+    remove_on_drop: bool,
 }
 
 impl LinkBuilder {
@@ -80,6 +83,8 @@ impl LinkBuilder {
             dir: None,
             #[cfg(feature = "shm")]
             mode: OWNER_ONLY,
+            #[cfg(feature = "shm")]
+            remove_on_drop: false,
         }
     }
 
@@ -239,6 +244,45 @@ impl LinkBuilder {
         self
     }
 
+    /// Whether `create` and `create_or_take_over` return a link that removes itself when this process has
+    /// finished with it. Default: false. The link then stays until somebody removes it, or creates another one
+    /// of its name.
+    ///
+    /// The link is removed when the last is dropped of the returned [`Link`], its clones, and the producers
+    /// and readers that were made from them. Readers in other processes that are attached then drain it. Links
+    /// on the heap have no name, so nothing changes for them.
+    ///
+    /// Exceptions:
+    ///
+    /// - A link whose producer another process has taken since is left to that process.
+    /// - A later link of the same name is never removed.
+    /// - A forked child removes nothing.
+    /// - A process that is killed, calls [`exit`](std::process::exit) or leaks one of these values removes
+    ///   nothing. The link stays, as one that is dead: `create` replaces it, and
+    ///   [`Link::remove_all_dead`] removes it.
+    /// - An error is ignored. Call [`Link::remove`] to see it.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use rust_tango::Link;
+    /// # let folder = std::env::temp_dir().join(format!("tango-on-drop-{}", std::process::id()));
+    ///
+    /// let link = Link::builder().remove_on_drop(true).dir(&folder).create("quotes")?;
+    /// let tx = link.producer()?;
+    /// drop(link); // the producer still has a share
+    /// assert_eq!(Link::list(Some(&folder))?, ["quotes"]);
+    /// drop(tx);
+    /// assert!(Link::list(Some(&folder))?.is_empty());
+    /// # std::fs::remove_dir_all(&folder).unwrap();
+    /// # Ok::<(), rust_tango::LinkError>(())
+    /// ```
+    #[cfg(feature = "shm")]
+    pub fn remove_on_drop(mut self, remove: bool) -> Self {
+        self.remove_on_drop = remove;
+        self
+    }
+
     /// Makes a link on the heap, for threads of this process. All its memory is touched here. See
     /// [`LinkBuilder`] for an example.
     ///
@@ -255,6 +299,10 @@ impl LinkBuilder {
     /// finds.
     ///
     /// A name has 1 to 200 ASCII letters, digits, `-`, `_` and `.`, and does not begin with `-` or `.`.
+    ///
+    /// The link stays when all its processes have ended, in good order or not, until somebody removes it or
+    /// creates another one of its name. So readers can drain it, and a later producer can continue it. See
+    /// [`LinkBuilder::remove_on_drop`] and [`Link::remove`].
     ///
     /// If a link of that name exists and no process holds it, it is replaced. Its observers then read what
     /// is left there, and do not notice the new link. ([`LinkBuilder::create_or_take_over`] continues the
@@ -312,8 +360,9 @@ impl LinkBuilder {
     ///
     /// As [`LinkBuilder::create`], but consumers alone are no obstacle. Also
     /// [`LinkErrorKind::Incompatible`](crate::LinkErrorKind::Incompatible) if the existing link differs
-    /// from what was requested (the message names each difference), or has another layout version. `create`
-    /// replaces such a link.
+    /// from what was requested (the message names each difference), or has another layout version, and
+    /// [`LinkErrorKind::Damaged`](crate::LinkErrorKind::Damaged) if one of its files is missing. `create`
+    /// replaces such links.
     ///
     /// # Examples
     ///
@@ -334,14 +383,14 @@ impl LinkBuilder {
     #[cfg(all(feature = "shm", target_os = "linux"))]
     fn in_shared_memory(self, name: &str, existing: crate::shm::Existing) -> Result<Link, LinkError> {
         let geometry = self.geometry()?;
-        let Self { mode, .. } = self;
+        let Self { mode, remove_on_drop, .. } = self;
         if mode & OWNER_ONLY != OWNER_ONLY || mode & !(OWNER_ONLY | OTHERS_READ) != 0 {
             let message = alloc::format!(
                 "{mode:#o} is not a valid mode for a link: use 0o600, and add 0o040 (group) or 0o004 (every user) to let others read; only the owner may write"
             );
             return Err(LinkError::new(crate::error::LinkErrorKind::Invalid, message));
         }
-        Link::in_shared_memory(name, self.dir.as_deref(), &geometry, mode, existing)
+        Link::in_shared_memory(name, self.dir.as_deref(), &geometry, mode, existing, remove_on_drop)
     }
 
     fn geometry(&self) -> Result<Geometry, LinkError> {

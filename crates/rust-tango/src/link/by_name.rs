@@ -7,6 +7,7 @@ use std::vec::Vec;
 use super::handle::Link;
 use crate::error::LinkError;
 use crate::shm::{self, Holders, Reservation, ShmLink};
+use crate::sync::Arc;
 
 #[cfg(doc)]
 use crate::error::LinkErrorKind;
@@ -27,8 +28,9 @@ impl Link {
     ///
     /// # Errors
     ///
-    /// [`LinkErrorKind::NotFound`] if there is no such link, or not yet; [`LinkErrorKind::Incompatible`] if
-    /// its files have another layout version or are damaged; [`LinkErrorKind::Invalid`] if the name is not
+    /// [`LinkErrorKind::NotFound`] if there is no such link, or not yet; [`LinkErrorKind::Damaged`] if one of
+    /// its files is missing; [`LinkErrorKind::Incompatible`] if its files have another layout version or a
+    /// content that cannot be right; [`LinkErrorKind::Invalid`] if the name is not
     /// valid; [`LinkErrorKind::Untrusted`] if the default folder belongs to another user or a file is a
     /// symbolic link or has a second name; [`LinkErrorKind::System`] if the operating system refuses.
     ///
@@ -71,7 +73,7 @@ impl Link {
     }
 
     fn opened(folder: Option<&Path>, name: &str) -> Result<Self, LinkError> {
-        Ok(Self::shared(ShmLink::open(folder, name)?, Reservation::default()))
+        Ok(Self::shared(Arc::new(ShmLink::open(folder, name)?), Reservation::default()))
     }
 
     /// The path of a folder of links. It may not exist yet.
@@ -91,7 +93,8 @@ impl Link {
         shm::folder_of_links(folder)
     }
 
-    /// The names of the links in a folder of links, sorted. Dead links are included.
+    /// The names of the links in a folder of links, sorted. Dead links are included, and damaged ones unless
+    /// both of the files `tx` and `ctl` are missing.
     ///
     /// Empty if there is no such folder. Other processes may create and remove links before the caller
     /// reads the answer.
@@ -120,7 +123,10 @@ impl Link {
     /// Removes the link of this name, whatever the state of its files. See [`Link::remove_dead`] for an
     /// example.
     ///
-    /// Attached producers and readers go on undisturbed; the memory is freed when the last of them is gone.
+    /// If the link has a living producer, the link ends within about a second: publishing returns
+    /// [`TangoError::Closed`](crate::TangoError::Closed), because no reader can find the link any more, and
+    /// attached readers drain it. ([`Link::stop`] ends it at once.) Other readers drain the link, too. The
+    /// memory is freed when the last process that has it open is gone.
     ///
     /// # Errors
     ///

@@ -84,9 +84,10 @@ impl Link {
     ///
     /// - [`LinkErrorKind::Taken`] if the link has a producer.
     /// - In shared memory also [`LinkErrorKind::System`] if this user cannot write to the files,
-    ///   [`LinkErrorKind::NotFound`] if the link was removed since it was opened, and
-    ///   [`LinkErrorKind::Invalid`] in a forked child (see [`Link`]). The process that has created the link
-    ///   or taken it over holds the producer already, so it gets one even if the link was removed.
+    ///   [`LinkErrorKind::NotFound`] if the link was removed since it was opened,
+    ///   [`LinkErrorKind::Damaged`] if one of its files is missing, and [`LinkErrorKind::Invalid`] in a forked
+    ///   child (see [`Link`]). The process that has created the link or taken it over holds the producer
+    ///   already, so it gets one even if the link was removed or is damaged.
     ///
     /// # Examples
     ///
@@ -119,8 +120,9 @@ impl Link {
     /// - [`LinkErrorKind::Taken`] if every slot has a consumer.
     /// - In shared memory also [`LinkErrorKind::Untrusted`] if another user could write to the files of the
     ///   link (because another user has created it, for example), [`LinkErrorKind::System`] if this user
-    ///   cannot write to them, [`LinkErrorKind::NotFound`] if the link was removed since it was opened, and
-    ///   [`LinkErrorKind::Invalid`] in a forked child (see [`Link`]).
+    ///   cannot write to them, [`LinkErrorKind::NotFound`] if the link was removed since it was opened,
+    ///   [`LinkErrorKind::Damaged`] if one of its files is missing, and [`LinkErrorKind::Invalid`] in a forked
+    ///   child (see [`Link`]).
     pub fn consumer(&self) -> Result<Consumer<'static>, LinkError> {
         self.consumer_from(Start::Next)
     }
@@ -168,8 +170,8 @@ impl Link {
     ///
     /// - [`LinkErrorKind::Taken`] if every slot has a consumer.
     /// - [`LinkErrorKind::Invalid`] if the link was built without observers.
-    /// - In shared memory also [`LinkErrorKind::System`], [`LinkErrorKind::NotFound`] and
-    ///   [`LinkErrorKind::Invalid`] as for [`Link::consumer`]. Never [`LinkErrorKind::Untrusted`], because
+    /// - In shared memory also [`LinkErrorKind::System`], [`LinkErrorKind::NotFound`],
+    ///   [`LinkErrorKind::Damaged`] and [`LinkErrorKind::Invalid`] as for [`Link::consumer`]. Never [`LinkErrorKind::Untrusted`], because
     ///   every copy is validated.
     ///
     /// # Examples
@@ -390,8 +392,8 @@ impl Link {
 /// Links in shared memory.
 #[cfg(all(feature = "shm", target_os = "linux"))]
 impl Link {
-    pub(super) fn shared(link: ShmLink, reservation: Reservation) -> Self {
-        Self { memory: Memory::Shared(Arc::new(link), Arc::new(reservation)) }
+    pub(super) fn shared(link: Arc<ShmLink>, reservation: Reservation) -> Self {
+        Self { memory: Memory::Shared(link, Arc::new(reservation)) }
     }
 
     pub(super) fn in_shared_memory(
@@ -400,8 +402,9 @@ impl Link {
         geometry: &Geometry,
         mode: u32,
         existing: Existing,
+        remove_on_drop: bool,
     ) -> Result<Self, LinkError> {
-        let (link, reservation) = crate::shm::create(folder, name, geometry, mode, existing)?;
+        let (link, reservation) = crate::shm::create(folder, name, geometry, mode, existing, remove_on_drop)?;
         Ok(Self::shared(link, reservation))
     }
 }

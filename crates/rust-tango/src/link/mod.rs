@@ -20,8 +20,11 @@
 //! frees the memory.
 //!
 //! In shared memory, what can change meanwhile: another process may take the producer or a slot, stop the
-//! link, or remove its name, at any time. Attached producers and readers then go on undisturbed. If a
-//! process dies, the kernel releases what it held, and the others notice.
+//! link, or remove it, at any time. A link that loses its name ends: the process of its producer notices within
+//! about a second, and stops it ([`Link::is_named`]). If a process dies, the kernel releases what it held, and
+//! the others notice.
+//!
+//! A process with producers in shared memory has one thread, `tango-names`, that checks their names.
 //!
 //! Programs without an allocator, or with storage in a `static`, use [`MCache`](crate::MCache),
 //! [`DCache`](crate::DCache), [`Fseq`](crate::Fseq) and [`Fctl`](crate::Fctl) instead.

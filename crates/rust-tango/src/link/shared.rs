@@ -51,8 +51,10 @@ impl Link {
 
     /// Removes this link, as [`Link::remove_named`] does, but never a later link of the same name.
     ///
-    /// Attached producers and readers go on undisturbed; the memory is freed when the last of them is gone.
-    /// On the heap, nothing happens.
+    /// If the producer is in this process, it and all attached readers go on undisturbed, without a name: call
+    /// this, for example, when everybody has attached. Otherwise the link ends, as with
+    /// [`Link::remove_named`]. The memory is freed when the last process that has it open is gone. On the heap,
+    /// nothing happens.
     ///
     /// # Errors
     ///
@@ -74,6 +76,39 @@ impl Link {
         match &self.memory {
             Memory::Heap(_) => Ok(()),
             Memory::Shared(link, _) => link.remove(),
+        }
+    }
+
+    /// Whether the name of this link still leads to it, so that other processes can find it. True on the heap.
+    ///
+    /// False if the link was removed, or another one has its name. Also false if something other than this
+    /// library has deleted, renamed or replaced the link's folder, the folder of links, or a file of the link.
+    /// A process that may not follow the path any more gets true, unless the folder is deleted.
+    ///
+    /// Call this as often as once a second: it makes a system call for each file of the link. The process of
+    /// the producer does the same. If the name is lost, it stops the link within about a second: publishing
+    /// returns [`TangoError::Closed`](crate::TangoError::Closed), readers drain the link and find it closed,
+    /// and [`LinkStatus::name_lost`](crate::LinkStatus::name_lost) is set. The exception is [`Link::remove`] in
+    /// the process of the producer.
+    ///
+    /// The name may be lost before the caller reads the answer.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use rust_tango::Link;
+    /// # let folder = std::env::temp_dir().join(format!("tango-named-{}", std::process::id()));
+    /// let link = Link::builder().dir(&folder).create("quotes")?;
+    /// assert!(link.is_named());
+    /// std::fs::remove_dir_all(link.path().unwrap()).unwrap(); // what a program that cleans up may do
+    /// assert!(!link.is_named());
+    /// # std::fs::remove_dir_all(&folder).unwrap();
+    /// # Ok::<(), rust_tango::LinkError>(())
+    /// ```
+    pub fn is_named(&self) -> bool {
+        match &self.memory {
+            Memory::Heap(_) => true,
+            Memory::Shared(link, _) => link.is_named(),
         }
     }
 

@@ -32,10 +32,9 @@
 //!   last reader of the link wakes it.
 //! - *No user code runs under a lock*: no waker is called, cloned or dropped.
 //!
-//! Reading order: this file, `thread` (how a thread is started), `watched` (a link and its readers), `watcher`
-//! (the thread), `watchers` (which watcher a reader gets).
+//! Reading order: this file, `watched` (a link and its readers), `watcher` (the thread), `watchers` (which
+//! watcher a reader gets).
 
-mod thread;
 mod watched;
 mod watcher;
 mod watchers;

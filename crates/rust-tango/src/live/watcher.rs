@@ -18,13 +18,13 @@
 use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::task::Waker;
-use std::thread::{self, JoinHandle};
+use std::thread::{Builder, JoinHandle, sleep};
 use std::time::{Duration, Instant};
 
-use super::thread::start;
 use super::watched::{LinkId, Pending, Reader, Todo, WatchedLink};
 use crate::consumer::{LinkMemory, Watch};
 use crate::error::LinkError;
+use crate::shm::thread;
 use crate::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use crate::waiting::eventcount::{Eventcount, SLICE};
 use crate::waiting::kernel;
@@ -139,7 +139,7 @@ impl Watcher {
         let (state, control) = (Mutex::new(state), Eventcount::new());
         let this = Arc::new(Self { takes, state, control, thread: Mutex::new(None) });
         let watcher = this.clone();
-        let thread = start("tango-watcher", move || watcher.run())
+        let thread = thread::spawn(Builder::new().name("tango-watcher".into()), move || watcher.run())
             .map_err(|error| LinkError::system("cannot start a thread", error))?;
         *this.thread.lock().unwrap_or_else(PoisonError::into_inner) = Some(thread);
         Ok(this)
@@ -279,7 +279,7 @@ impl Watcher {
         while removed.sleeps_on.is_some() && !thread.is_finished() {
             // `removed` has a share of the memory.
             removed.sleeps_on.inspect(|notifier| notifier.wake_all());
-            thread::sleep(WAKE_AGAIN_AFTER);
+            sleep(WAKE_AGAIN_AFTER);
         }
         // The thread catches panics of wakers, so it does not panic.
         let _ = thread.join();

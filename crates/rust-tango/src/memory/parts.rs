@@ -19,13 +19,17 @@ pub(crate) enum Ending {
     Died,
 }
 
+/// The stop word of a link whose owner has found that its name leads to it no longer. (1: it was stopped.)
+#[cfg(feature = "alloc")]
+pub(crate) const NAME_LOST: u64 = 2;
+
 /// Views of the memory of one link, which may be static, on the heap, or mapped.
 #[derive(Clone, Copy)]
 pub(crate) struct Parts<'a> {
     pub(crate) ring: Ring<'a>,
     pub(crate) granules: Granules<'a>,
     pub(crate) head: &'a Head,
-    /// Not zero: the link was stopped.
+    /// Not zero: the link was stopped, or has lost its name. It has ended for good.
     pub(crate) stop: &'a AtomicU64,
     /// The largest payload, in bytes.
     pub(crate) mtu: usize,

@@ -4,7 +4,7 @@ use alloc::vec::Vec;
 
 use crate::credits::slot::ConsumerSlot;
 use crate::memory::cnc::CncState;
-use crate::memory::parts::Parts;
+use crate::memory::parts::{NAME_LOST, Parts};
 use crate::ring::seq;
 use crate::sync::Relaxed;
 
@@ -42,8 +42,13 @@ pub struct LinkStatus {
     /// The value of the last [`Producer::beat`](crate::Producer::beat), in the producer's unit. 0 if there
     /// was none.
     pub heartbeat: u64,
-    /// Whether the link was stopped ([`Link::stop`](crate::Link::stop)).
+    /// Whether the link has ended for good: it was stopped ([`Link::stop`](crate::Link::stop)), or its name was
+    /// lost.
     pub stopped: bool,
+    /// Whether the link was stopped because the process with its producer has found that its name leads to it
+    /// no longer ([`Link::is_named`](crate::Link::is_named)). That takes about a second. Always false on the
+    /// heap.
+    pub name_lost: bool,
     /// The first sequence number.
     pub start: u64,
     /// The sequence number of the next fragment. It may lag behind the ring by up to a batch.
@@ -59,6 +64,8 @@ pub struct LinkStatus {
     pub reaped: u64,
     /// How many consumers have been evicted.
     pub evicted: u64,
+    /// How many producers have attached so far, this one included.
+    pub producers: u64,
     /// How many producers took over from one that died.
     pub takeovers: u64,
     /// The reliable consumers that are attached, or died without detaching.
@@ -119,6 +126,7 @@ impl LinkStatus {
             closed: parts.head.lifecycle.cnc.state() == CncState::Halt,
             heartbeat: parts.head.lifecycle.cnc.heartbeat(),
             stopped: parts.is_stopped(),
+            name_lost: parts.stop.load(Relaxed) == NAME_LOST,
             start: parts.head.lifecycle.start.load(Relaxed),
             next,
             oldest,
@@ -126,6 +134,7 @@ impl LinkStatus {
             held_by: (parts.head.credit.held_by.load(Relaxed) as usize).checked_sub(1),
             reaped: parts.head.lifecycle.reaped.load(Relaxed),
             evicted: parts.head.lifecycle.evicted.load(Relaxed),
+            producers: parts.head.lifecycle.incarnation.load(Relaxed),
             takeovers: parts.head.lifecycle.takeovers.load(Relaxed),
             consumers: consumers.collect(),
         }

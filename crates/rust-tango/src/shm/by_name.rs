@@ -1,12 +1,16 @@
-//! What is done to links by name, without opening them: list, ask for the holders, remove.
+//! What is done to links by name: list, ask for the holders, remove. And how a process removes a link that it
+//! has open.
 
 use std::path::{Path, PathBuf};
 
 use super::base_lock::with_base_lock;
 use super::folder::{self, Folder};
 use super::holders::Holders;
+use super::link::ShmLink;
+use super::lock;
+use super::name_watch::set_removed_here;
 use super::removal::{self, Dead};
-use crate::error::LinkError;
+use crate::error::{LinkError, LinkErrorKind};
 
 pub(crate) fn folder_of_links(explicit: Option<&Path>) -> PathBuf {
     folder::base_dir(explicit)
@@ -47,4 +51,34 @@ pub(crate) fn remove_all_dead(
     let names = with_base_lock(&base, || folder::list(&base))?;
     // One by one, because each needs some descriptors until it is deleted.
     Ok(names.into_iter().map(|name| (name.clone(), remove_dead(Some(&base), &name))).collect())
+}
+
+impl ShmLink {
+    /// Removes this link, but not another one that has got its name since. A producer of this process goes on.
+    pub(crate) fn remove(&self) -> Result<(), LinkError> {
+        self.check_process()?;
+        let name = &self.folder.name;
+        with_base_lock(&self.base, || {
+            if !self.has_folder(&Folder::open(&self.base, name)?)? {
+                let message = format!("link {name} has been removed, and another one has its name now");
+                return Err(LinkError::new(LinkErrorKind::NotFound, message));
+            }
+            // Before the name is gone, which would end the link.
+            set_removed_here(self, true);
+            removal::remove(&self.base, name).inspect_err(|_| set_removed_here(self, false))
+        })?
+        .delete()
+    }
+}
+
+/// Removes the link, if it was made so, unless a later producer has it, or another link has its name. A process
+/// that dies, or a forked child, does not come here, or does nothing.
+impl Drop for ShmLink {
+    fn drop(&mut self) {
+        // All producers that were made from this value have unlocked `tx` by now.
+        if self.remove_on_drop && self.check_process().is_ok() && !lock::is_held(&self.tx) {
+            // There is nobody to tell of an error. What is left counts as a dead link.
+            let _ = self.remove();
+        }
+    }
 }

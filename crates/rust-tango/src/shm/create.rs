@@ -23,6 +23,7 @@ use super::staging::{self, Staging};
 use crate::error::{LinkError, LinkErrorKind};
 use crate::memory::geometry::Geometry;
 use crate::producer;
+use crate::sync::Arc;
 
 /// What to do with a link of the wanted name that has no producer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -33,32 +34,41 @@ pub(crate) enum Existing {
     TakeOver,
 }
 
-/// Creates a link, or takes over the one that exists. `mode`: the permissions of its files.
+/// Creates a link, or takes over the one that exists. `mode`: the permissions of its files. `remove_on_drop`:
+/// whether the last owner of the result removes the link.
 pub(crate) fn create(
     explicit: Option<&Path>,
     name: &str,
     geometry: &Geometry,
     mode: u32,
     existing: Existing,
-) -> Result<(ShmLink, Reservation), LinkError> {
+    remove_on_drop: bool,
+) -> Result<(Arc<ShmLink>, Reservation), LinkError> {
     folder::check_name(name)?;
     let base = folder::base_dir(explicit);
     folder::ensure_base(&base)?;
-    let (link, files) = loop {
+    let (mut link, files, is_new) = loop {
         match Folder::open(&base, name) {
             Err(error) if error.is_not_found() => {}
             _ => match with_base_lock(&base, || claim_name(&base, name, geometry, mode, existing))? {
                 Claimed::Free => {}
                 Claimed::Dead(dead) => dead.delete()?,
-                Claimed::TakenOver(link, files) => break (*link, files),
+                Claimed::TakenOver(link, files) => break (*link, files, false),
             },
         }
         let made = staging::make(&base, name, mode, |staging| fill(staging, &base, name, geometry))?;
-        if let Some(made) = made {
-            break made;
+        if let Some((link, files)) = made {
+            break (link, files, true);
         }
     };
-    Ok((link, Reservation::new(files)))
+    link.remove_on_drop = remove_on_drop;
+    let link = Arc::new(link);
+    let reservation = Reservation::new(&link, files).inspect_err(|_| {
+        if is_new {
+            let _ = link.remove();
+        }
+    })?;
+    Ok((link, reservation))
 }
 
 /// What has become of the link that had the wanted name.

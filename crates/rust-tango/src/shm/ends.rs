@@ -2,15 +2,21 @@
 //!
 //! | | writes, and so keeps locked | reads |
 //! |---|---|---|
-//! | producer | `tx`; every `tx.N`, without a lock of its own | `ctl`, every `rx.N` |
+//! | producer | `tx`; every `tx.N`, without a lock of its own; `ctl`, if the name of the link is lost | `ctl`, every `rx.N` |
 //! | consumer in slot N | `rx.N`; one word of `tx.N`, without a lock of its own | `tx`, `ctl` |
 //! | observer | nothing | `tx`, `ctl` |
+//!
+//! The producer also keeps a read lock of the link's folder. It proves that the producer lives where `tx` was
+//! deleted ([`Vacant`](super::holders::Vacant)).
 #![allow(unsafe_code)]
+
+use std::fs::File;
 
 use super::layout::{self, Kind, SMALL_FILE, hot_slot_name, rx_name};
 use super::link::ShmLink;
 use super::lock;
 use super::map::Mapping;
+use super::name_watch::Watched;
 use super::owned::{Owned, map_for_writing};
 use crate::consumer::{Attachment, Consumer, ConsumerClaim, Mode, Start};
 use crate::credits::floor::Slots;
@@ -26,24 +32,27 @@ pub(super) struct ProducerFiles {
     tx: Owned,
     /// `tx.N` of each slot.
     hot_slots: Vec<Mapping>,
+    ctl: File,
 }
 
 impl ProducerFiles {
     /// All files of the producer that has the lock of `tx`.
     pub(super) fn of(link: &ShmLink, tx: Owned) -> Result<Self, LinkError> {
         let hot_slots = (0..link.geometry.consumers).map(|slot| hot_slot_of(link, slot));
-        Ok(Self { tx, hot_slots: hot_slots.collect::<Result<_, _>>()? })
+        let hot_slots = hot_slots.collect::<Result<_, _>>()?;
+        Ok(Self { tx, hot_slots, ctl: link.folder.open_file("ctl", true)? })
     }
 }
 
 /// The process that creates a link or takes it over has the lock of its producer from the start: until it
 /// takes the producer, or drops the last `Link` of that origin. (Readers may outlive that `Link`.)
 #[derive(Debug, Default)]
-pub(crate) struct Reservation(Mutex<Option<ProducerFiles>>);
+pub(crate) struct Reservation(Mutex<Option<ShmProducer>>);
 
 impl Reservation {
-    pub(super) fn new(files: ProducerFiles) -> Self {
-        Self(Mutex::new(Some(files)))
+    /// Reserves the producer of a link that has its name.
+    pub(super) fn new(link: &Arc<ShmLink>, files: ProducerFiles) -> Result<Self, LinkError> {
+        Ok(Self(Mutex::new(Some(ShmProducer::new(link, files)?))))
     }
 }
 
@@ -62,22 +71,22 @@ impl ShmLink {
     ) -> Result<Producer<'static>, LinkError> {
         this.check_process()?;
         let reserved = reservation.0.lock().unwrap_or_else(PoisonError::into_inner).take();
-        let files = match reserved {
-            Some(files) => files,
+        let claim = match reserved {
+            Some(claim) => claim,
             None => {
                 let file = this.folder.open_file("tx", true)?;
                 let path = this.folder.path.join("tx").display().to_string();
                 let (len, in_child) =
                     (layout::producer_len(&this.geometry), layout::tx_in_child(&this.geometry));
                 let tx = Owned::take(file, len, &path, in_child)?.ok_or(TangoError::ProducerTaken)?;
-                ProducerFiles::of(this, tx)?
+                ShmProducer::new(this, ProducerFiles::of(this, tx)?)?
             }
         };
         let kept = Self::kept(this);
-        // SAFETY: `files` move into the claim, which the producer drops last.
+        // SAFETY: the mappings are in the claim, which the producer drops last.
         let (tx, hot_slots) = unsafe {
-            let hot_slots: Vec<_> = files.hot_slots.iter().map(|map| map.words_for()).collect();
-            (files.tx.map.words_for(), hot_slots)
+            let hot_slots: Vec<_> = claim.hot_slots.iter().map(|map| map.words_for()).collect();
+            (claim.tx.map.words_for(), hot_slots)
         };
         let hot_slots = hot_slots.into_iter().map(|words| Some(layout::hot_slot(words)));
         let slots = Slots::watching(kept.consumer_slots());
@@ -85,7 +94,7 @@ impl ShmLink {
         // If another user can write to the files, `Loan::as_mut_slice` must not lend them.
         parts.observers |= this.check_trust().is_err();
         let Geometry { credits, start, .. } = this.geometry;
-        let claim = Claim::Owned(Box::new(ShmProducer { files, link: this.clone() }));
+        let claim = Claim::Owned(Box::new(claim));
         let begin = Begin { credits, ample: this.geometry.is_ample(), first: start, claim };
         Ok(Producer::attach(parts, slots, hot_slots, begin))
     }
@@ -147,15 +156,38 @@ impl ShmLink {
 }
 
 /// What the producer of a shared link keeps.
+#[derive(Debug)]
 struct ShmProducer {
-    files: ProducerFiles,
-    /// The files that it reads.
+    tx: Owned,
+    hot_slots: Vec<Mapping>,
+    _watched: Watched,
+    /// The files that it reads. Dropped last.
     link: Arc<ShmLink>,
+}
+
+impl ShmProducer {
+    fn new(link: &Arc<ShmLink>, files: ProducerFiles) -> Result<Self, LinkError> {
+        let ProducerFiles { tx, hot_slots, ctl } = files;
+        let watched = Watched::new(link, ctl)?;
+        // Some filesystems have no locks of folders. Nothing but the answer to a question about a damaged link
+        // depends on this one.
+        let _ = lock::share(&link.folder.dir);
+        Ok(Self { tx, hot_slots, _watched: watched, link: link.clone() })
+    }
+}
+
+impl Drop for ShmProducer {
+    fn drop(&mut self) {
+        // A forked child shares the lock of its parent, and must not release it.
+        if self.is_of_this_process() {
+            let _ = lock::unlock(&self.link.folder.dir);
+        }
+    }
 }
 
 impl ProducerClaim for ShmProducer {
     fn is_of_this_process(&self) -> bool {
-        self.files.tx.map.is_of_this_process()
+        self.tx.map.is_of_this_process()
     }
 
     fn consumer_lives(&self, slot: usize) -> bool {
@@ -178,6 +210,10 @@ impl ConsumerClaim for ShmConsumer {
 
     fn producer_lives(&self) -> bool {
         lock::is_held(&self.link.tx)
+    }
+
+    fn is_named(&self) -> bool {
+        self.link.is_named()
     }
 
     #[cfg(feature = "async")]

@@ -22,7 +22,7 @@ use std::path::{Path, PathBuf};
 use nix::dir::Dir;
 use nix::errno::Errno;
 use nix::fcntl::{AtFlags, OFlag, open, openat};
-use nix::sys::stat::{Mode, SFlag, fstat, fstatat};
+use nix::sys::stat::{FileStat, Mode, SFlag, fstat, fstatat};
 use nix::unistd::Uid;
 
 use crate::error::{LinkError, LinkErrorKind};
@@ -82,9 +82,10 @@ pub(crate) fn list(base: &Path) -> Result<Vec<String>, LinkError> {
         let no_follow = AtFlags::AT_SYMLINK_NOFOLLOW;
         let is_folder = fstatat(&folder, name.as_str(), no_follow)
             .is_ok_and(|found| found.st_mode & SFlag::S_IFMT.bits() == SFlag::S_IFDIR.bits());
-        // A folder that this user may not enter counts as a link.
-        let tx = || fstatat(&folder, &Path::new(name).join("tx"), no_follow);
-        check_name(name).is_ok() && is_folder && tx() != Err(Errno::ENOENT)
+        // A folder that this user may not enter counts as a link. So does one that has lost one of these
+        // files: it is damaged.
+        let has = |file| fstatat(&folder, &Path::new(name).join(file), no_follow) != Err(Errno::ENOENT);
+        check_name(name).is_ok() && is_folder && (has("tx") || has("ctl"))
     };
     let names = entries.into_iter().filter_map(|name| name.into_string().ok());
     let mut names: Vec<String> = names.filter(is_link).collect();
@@ -129,8 +130,8 @@ impl Folder {
     ///
     /// # Errors
     ///
-    /// `NotFound` if the file does not exist, or no longer; `Incompatible` if it is not a regular file;
-    /// `Untrusted` if it is a symbolic link or has a second name; `System`.
+    /// `NotFound` if the link was removed; `Damaged` if the link is there, but not this file; `Incompatible`
+    /// if it is not a regular file; `Untrusted` if it is a symbolic link or has a second name; `System`.
     pub(crate) fn open_file(&self, file: &str, write: bool) -> Result<File, LinkError> {
         let path = self.path.join(file);
         let refused = |kind, what| Err(LinkError::new(kind, format!("{} {what}", path.display())));
@@ -139,7 +140,7 @@ impl Folder {
         let careful = OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC | OFlag::O_NONBLOCK | OFlag::O_NOCTTY;
         let opened = match openat(&self.dir, file, access | careful, Mode::empty()) {
             Ok(opened) => File::from(opened),
-            Err(Errno::ENOENT) => return refused(LinkErrorKind::NotFound, "does not exist (or was removed)"),
+            Err(Errno::ENOENT) => return Err(self.missing(&path)),
             Err(Errno::ELOOP) => return refused(LinkErrorKind::Untrusted, "is a symbolic link"),
             Err(Errno::EISDIR | Errno::ENXIO) => {
                 return refused(LinkErrorKind::Incompatible, "is not a regular file");
@@ -160,9 +161,30 @@ impl Folder {
         match metadata.nlink() {
             _ if !metadata.is_file() => refused(LinkErrorKind::Incompatible, "is not a regular file"),
             1 => Ok(opened),
-            0 => refused(LinkErrorKind::NotFound, "does not exist any more"),
+            0 => Err(self.missing(&path)),
             _ => refused(LinkErrorKind::Untrusted, "has a second name (a hard link)"),
         }
+    }
+
+    /// The error for a file of the link that does not exist.
+    ///
+    /// A link gets its name when it has all its files, and loses its name before the first of them is
+    /// deleted. So a folder that has its name lacks none, unless something else has deleted it.
+    fn missing(&self, file: &Path) -> LinkError {
+        let (file, name) = (file.display(), &self.name);
+        // The parent of the open folder is asked, which is the base folder even if that has been moved.
+        let its_name = Path::new("..").join(name);
+        let own = fstat(&self.dir).map(|found| Identity::of(&found));
+        if own.is_ok_and(|own| find(&self.dir, &its_name, own) == Found::Same) {
+            let message = format!(
+                "link {name} is damaged: {file} is missing (something other than this library has deleted it); remove the link, and create it again"
+            );
+            return LinkError::new(LinkErrorKind::Damaged, message);
+        }
+        LinkError::new(
+            LinkErrorKind::NotFound,
+            format!("{file} does not exist any more: the link was removed"),
+        )
     }
 
     /// All files in the folder whose names are those of lockable files of a link, whatever their content,
@@ -193,6 +215,38 @@ impl Folder {
             }
         }
         Ok(files)
+    }
+}
+
+/// Device and inode, which tell a file or folder from another one that has its name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Identity {
+    device: u64,
+    inode: u64,
+}
+
+impl Identity {
+    pub(super) fn of(found: &FileStat) -> Self {
+        Self { device: found.st_dev, inode: found.st_ino }
+    }
+}
+
+/// What a path leads to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Found {
+    Same,
+    /// Something else, or nothing.
+    Other,
+    /// The system does not say: this user may not follow the path, for example.
+    Unknown,
+}
+
+/// Whether the path, from this folder on, leads to the file or folder with this identity.
+pub(super) fn find(folder: impl AsFd, path: &Path, wanted: Identity) -> Found {
+    match fstatat(folder, path, AtFlags::AT_SYMLINK_NOFOLLOW) {
+        Ok(found) if Identity::of(&found) == wanted => Found::Same,
+        Ok(_) | Err(Errno::ENOENT | Errno::ENOTDIR) => Found::Other,
+        Err(_) => Found::Unknown,
     }
 }
 

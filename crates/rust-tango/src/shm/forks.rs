@@ -23,7 +23,8 @@
 //! filled and first when it is cleared.
 //!
 //! Not covered: a child that the C library's `fork` did not make (a bare `clone`, for example) finds
-//! nothing at these addresses.
+//! nothing at these addresses. It does know that it is another process ([`Process`]), so it may drop links,
+//! producers and consumers that it has inherited.
 #![allow(unsafe_code)]
 
 use std::io;
@@ -33,36 +34,104 @@ use nix::libc;
 
 use crate::sync::{AcqRel, Acquire, AtomicPtr, AtomicU64, Relaxed, Release, StaticU64};
 
-/// How many forks lie between this process and the ancestor that first asked. Differs between child and
-/// parent.
-static FORKS: StaticU64 = StaticU64::new(0);
-
 /// The process to which a mapping or a thread belongs.
-#[derive(Debug, Clone, Copy)]
+///
+/// Process ids would not tell: a child in a new pid namespace may have the id of its parent. The mark of a
+/// process ([`mark`]) differs from those of its ancestors, and of its children.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Process {
-    id: u32,
-    forks: u64,
+    mark: u64,
 }
 
 impl Process {
     /// The calling process.
     pub(crate) fn this() -> Self {
-        // The id alone would not do: a child in another pid namespace may have the id of its parent.
-        let _ = register_handler();
-        Self { id: std::process::id(), forks: FORKS.load(Relaxed) }
+        Self { mark: mark() }
     }
 
     /// Whether the calling process is this one. False in a forked child.
     pub(crate) fn is_this(self) -> bool {
-        self.id == std::process::id() && self.forks == FORKS.load(Relaxed)
+        self == Self::this()
     }
+}
+
+/// The last mark that this process or an ancestor has taken.
+static LAST: StaticU64 = StaticU64::new(0);
+
+/// The mark of the calling process. Never 0.
+///
+/// ```text
+///   0 ---- first call of mark ----> LAST + 1 ---- fork, in the child ----> 0
+/// ```
+///
+/// The kernel clears the word in every child that does not share its parent's memory, whichever system call
+/// made it ([`marked`]).
+fn mark() -> u64 {
+    let word = marked();
+    match word.load(Relaxed) {
+        0 => {
+            // Counted first: a child that is forked in between takes another mark.
+            let next = LAST.fetch_add(1, Relaxed) + 1;
+            // If another thread was faster, its mark counts.
+            word.compare_exchange(0, next, Relaxed, Relaxed).map_or_else(|now| now, |_| next)
+        }
+        mark => mark,
+    }
+}
+
+/// The word with the mark, or null before the first call of [`marked`].
+static MARKED: AtomicPtr<StaticU64> = AtomicPtr::new(ptr::null_mut());
+
+/// The word with the mark of the calling process: on a page that the kernel clears in a child. A kernel
+/// before Linux 4.14 has no such pages. There, [`in_child`] clears a word in a static.
+fn marked() -> &'static StaticU64 {
+    static WITHOUT_PAGE: StaticU64 = StaticU64::new(0);
+    if let Some(word) = marked_before() {
+        return word;
+    }
+    let made = wiped_page().unwrap_or_else(|| {
+        // An error is reported by the mapping for which the mark is needed: it registers the handler, too.
+        let _ = register_handler();
+        ptr::from_ref(&WITHOUT_PAGE).cast_mut()
+    });
+    // If another thread was faster, its word counts. The page of this one stays unused.
+    let _ = MARKED.compare_exchange(ptr::null_mut(), made, AcqRel, Acquire);
+    marked_before().unwrap_or(&WITHOUT_PAGE)
+}
+
+/// The word with the mark, if there is one already.
+fn marked_before() -> Option<&'static StaticU64> {
+    // SAFETY: null, or a word in a static or on a page that is never unmapped. Only shared references to it
+    // exist.
+    unsafe { MARKED.load(Acquire).as_ref() }
+}
+
+/// Maps a page that the kernel fills with zeros in every child. `None` if it has none to give.
+fn wiped_page() -> Option<*mut StaticU64> {
+    if cfg!(miri) {
+        return None; // it has no such pages, and no fork
+    }
+    let len = size_of::<StaticU64>();
+    let (access, flags) = (libc::PROT_READ | libc::PROT_WRITE, libc::MAP_PRIVATE | libc::MAP_ANONYMOUS);
+    // SAFETY: without an address, the kernel chooses a free range, so no memory in use is replaced.
+    let page = unsafe { libc::mmap(ptr::null_mut(), len, access, flags, -1, 0) };
+    if page == libc::MAP_FAILED {
+        return None;
+    }
+    // SAFETY: the range is the page that was just mapped. The advice changes what a fork copies, and nothing
+    // in this process.
+    if unsafe { libc::madvise(page, len, libc::MADV_WIPEONFORK) } == 0 {
+        return Some(page.cast());
+    }
+    // SAFETY: just mapped, and nothing refers to it.
+    unsafe { libc::munmap(page, len) };
+    None
 }
 
 /// Makes every child that is forked from now on run [`in_child`] first.
 fn register_handler() -> io::Result<()> {
     // No lock, because another thread could hold it while this process forks. If two threads register at
-    // once, the handler is registered twice. That does no harm: each fork then counts twice, and the second
-    // run finds the addresses taken.
+    // once, the handler is registered twice. That does no harm: the second run finds the addresses taken.
     static REGISTERED: StaticU64 = StaticU64::new(0);
     // Miri has no fork.
     if !cfg!(miri) && REGISTERED.load(Relaxed) == 0 {
@@ -172,7 +241,10 @@ impl Entry {
 /// Runs first in each forked child: maps private memory at the addresses of all mappings that it did not
 /// inherit.
 extern "C" fn in_child() {
-    FORKS.fetch_add(1, Relaxed);
+    // Done already, except on a kernel without pages that a fork clears.
+    if let Some(word) = marked_before() {
+        word.store(0, Relaxed);
+    }
     for entry in entries() {
         let (len, start) = (entry.len.load(Acquire) as usize, entry.start.load(Relaxed) as usize);
         if len == 0 {

@@ -79,8 +79,13 @@ impl Holders {
     /// Asks whether the lock of each file is held.
     pub(super) fn of(folder: &Folder) -> Result<Self, LinkError> {
         let mut held = folder.lockable_files()?;
+        let is_damaged = is_without_tx(&held);
         held.retain(|(_, file)| lock::is_held(file));
-        Ok(Self::holding(&held))
+        let mut holders = Self::holding(&held);
+        if is_damaged && lock::is_shared(&folder.dir).unwrap_or(true) {
+            holders.0.insert(0, Holder { party: Party::Producer, processes: Vec::new() });
+        }
+        Ok(holders)
     }
 
     fn holding(held: &[(String, File)]) -> Self {
@@ -167,6 +172,11 @@ impl fmt::Display for Holders {
     }
 }
 
+/// Whether `tx` is missing, whose lock would prove that the producer lives.
+fn is_without_tx(files: &[(String, File)]) -> bool {
+    files.iter().all(|(name, _)| name != "tx")
+}
+
 /// A link that no process holds, and that no process can join until this is dropped.
 #[derive(Debug)]
 pub(super) struct Vacant {
@@ -185,7 +195,13 @@ impl Vacant {
         };
         // The first pass takes no locks: the free places of a link in use must stay open to others.
         let (mut held, mut free) = (Vec::new(), Vec::new());
-        for (name, file) in folder.lockable_files()? {
+        let files = folder.lockable_files()?;
+        if is_without_tx(&files) && lock::is_shared(&folder.dir).map_err(|error| cannot("", error))? {
+            let message =
+                format!("link {} is in use by its producer, although its file tx is missing", folder.name);
+            return Err(LinkError::new(LinkErrorKind::InUse, message));
+        }
+        for (name, file) in files {
             let is_held = lock::is_locked(&file).map_err(|error| cannot(&name, error))?;
             (if is_held { &mut held } else { &mut free }).push((name, file));
         }

@@ -1,24 +1,24 @@
 //! [`ShmLink`]: a link in shared memory, opened and checked.
 #![allow(unsafe_code)]
 
-use std::fmt::Display;
-use std::fs::{File, Metadata};
+use std::fs::File;
 use std::io;
-use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 use std::time::Duration;
 
-use super::base_lock::with_base_lock;
-use super::folder::{self, Folder};
+use nix::sys::stat::fstat;
+
+use super::folder::{self, Folder, Identity};
 use super::forks::ChildWords;
 use super::layout::{self, Kind, SMALL_FILE, hot_slot_name, rx_name};
 use super::map::Mapping;
-use super::{lock, removal, trust};
+use super::name::Name;
+use super::{lock, trust};
 use crate::credits::slot::ConsumerSlot;
 use crate::error::{LinkError, LinkErrorKind};
 use crate::memory::geometry::Geometry;
-use crate::memory::parts::Parts;
+use crate::memory::parts::{NAME_LOST, Parts};
 use crate::memory::status::LinkStatus;
 use crate::sync::{Arc, Relaxed, Release, ordering};
 
@@ -33,7 +33,8 @@ const STOP_PATIENCE: Duration = Duration::from_millis(100);
 #[derive(Debug)]
 pub(crate) struct ShmLink {
     pub(super) folder: Folder,
-    base: PathBuf,
+    pub(super) base: PathBuf,
+    name: Name,
     pub(super) geometry: Geometry,
     /// Has an open file description of its own, to ask whether the lock is held.
     pub(super) tx: File,
@@ -44,6 +45,8 @@ pub(crate) struct ShmLink {
     pub(super) ctl_map: Mapping,
     /// `rx.N` of each slot.
     pub(super) rx: Vec<(File, Mapping)>,
+    /// Whether the last owner of this value removes the link: see [`by_name`](super::by_name).
+    pub(super) remove_on_drop: bool,
 }
 
 impl ShmLink {
@@ -86,10 +89,14 @@ impl ShmLink {
             .map(|slot| checked(&rx_name(slot), Kind::Consumer, SMALL_FILE, zeros))
             .collect::<Result<Vec<_>, LinkError>>()?;
         // Only checked here. The producer and the consumer that use a hot slot open it for writing.
-        for slot in 0..geometry.consumers {
-            checked(&hot_slot_name(slot), Kind::HotSlot, SMALL_FILE, zeros)?;
-        }
-        Ok(Self { folder, base, geometry, tx, tx_map, writable: OnceLock::new(), ctl, ctl_map, rx })
+        let hot_slots = (0..geometry.consumers)
+            .map(|slot| Ok(checked(&hot_slot_name(slot), Kind::HotSlot, SMALL_FILE, zeros)?.0))
+            .collect::<Result<Vec<_>, LinkError>>()?;
+        let of_slots = rx.iter().zip(&hot_slots).flat_map(|((rx, _), hot_slot)| [rx, hot_slot]);
+        let name = Name::of(&folder, [&tx, &ctl].into_iter().chain(of_slots))
+            .map_err(|error| LinkError::system(format!("cannot examine {}", folder.path.display()), error))?;
+        let (writable, remove_on_drop) = (OnceLock::new(), false);
+        Ok(Self { folder, base, name, geometry, tx, tx_map, writable, ctl, ctl_map, rx, remove_on_drop })
     }
 
     /// The link as long as an `Arc` of it is kept.
@@ -121,7 +128,12 @@ impl ShmLink {
         let path = self.folder.path.join("tx").display().to_string();
         let file = self.folder.open_file("tx", true)?;
         // All checks, past and future, are about the file that was opened first.
-        if identity(file.metadata(), &path)? != identity(self.tx.metadata(), &path)? {
+        let identity = |file: &File| {
+            let found =
+                fstat(file).map_err(|error| LinkError::system(format!("cannot examine {path}"), error))?;
+            Ok::<_, LinkError>(Identity::of(&found))
+        };
+        if identity(&file)? != identity(&self.tx)? {
             let message = format!("{path} is another file than when the link was opened");
             return Err(LinkError::new(LinkErrorKind::NotFound, message));
         }
@@ -152,7 +164,16 @@ impl ShmLink {
         let hot_slot = hot_slot.collect::<Result<Vec<_>, LinkError>>()?;
         let mut files = vec![&self.tx, &self.ctl];
         files.extend(self.rx.iter().map(|(file, _)| file).chain(&hot_slot));
-        trust::check(&self.folder, &files)
+        trust::check(&self.folder, &files).map_err(|error| {
+            // If only a file is gone, opening it again says which, and that the link is damaged.
+            let missing = || self.files().find_map(|file| self.folder.open_file(&file, false).err());
+            if error.is_not_found() { missing().unwrap_or(error) } else { error }
+        })
+    }
+
+    /// The names of the files that are open.
+    fn files(&self) -> impl Iterator<Item = String> {
+        ["tx", "ctl"].into_iter().map(str::to_owned).chain((0..self.geometry.consumers).map(rx_name))
     }
 
     pub(crate) fn geometry(&self) -> Geometry {
@@ -176,53 +197,52 @@ impl ShmLink {
         self.check_process()?;
         let path = self.folder.path.join("ctl").display().to_string();
         let file = self.folder.open_file("ctl", true)?;
-        // Another user that may only read can take a read lock and keep it. All processes store the same
-        // value here, so the store is done without the lock then.
+        // Another user that may only read can take a read lock and keep it. A store of another process, which
+        // ends the link as well, does no harm. So the store is done without the lock then.
         let is_locked = lock::lock_within(&file, STOP_PATIENCE)
             .map_err(|error| LinkError::system(format!("cannot lock {path}"), error))?;
-        let map = Mapping::read_write(&file, SMALL_FILE, layout::CTL_IN_CHILD)
-            .map_err(|error| LinkError::system(format!("cannot map {path}"), error))?;
-        // Pairs with the acquire fence in `Parts::ending`.
-        layout::command(map.words()).store(1, ordering("link.stop", Release));
+        let ended =
+            self.end(&file, 1).map_err(|error| LinkError::system(format!("cannot map {path}"), error));
         if is_locked {
             // Closing the file unlocks it too, but only after the exit or exec of a child that was forked
             // meanwhile.
             let _ = lock::unlock(&file);
         }
+        ended
+    }
+
+    /// Ends the link because its name does not lead to it any more. `ctl`: that file of the link, which may be
+    /// deleted, open for writing.
+    pub(super) fn end_without_name(&self, ctl: &File) -> io::Result<()> {
+        if self.is_stopped() { Ok(()) } else { self.end(ctl, NAME_LOST) }
+    }
+
+    /// Stores a command that is not 0, and wakes all that wait.
+    fn end(&self, ctl: &File, command: u64) -> io::Result<()> {
+        let map = Mapping::read_write(ctl, SMALL_FILE, layout::CTL_IN_CHILD)?;
+        // Pairs with the acquire fence in `Parts::ending`.
+        layout::command(map.words()).store(command, ordering("link.stop", Release));
         self.parts().head.eventcount.wake_all();
         self.consumer_slots().for_each(ConsumerSlot::wake_all);
         Ok(())
+    }
+
+    /// Whether this is the folder of this link.
+    pub(super) fn has_folder(&self, folder: &Folder) -> Result<bool, LinkError> {
+        self.name
+            .has_folder(folder)
+            .map_err(|error| LinkError::system(format!("cannot examine {}", folder.path.display()), error))
+    }
+
+    /// Whether the name of the link still leads to it. Makes a system call for each of its files.
+    pub(crate) fn is_named(&self) -> bool {
+        self.name.leads_here(&self.folder)
     }
 
     pub(crate) fn status(&self) -> LinkStatus {
         let alive = self.rx.iter().map(|(file, _)| lock::is_held(file));
         LinkStatus::of(&self.parts(), lock::is_held(&self.tx), self.consumer_slots().zip(alive))
     }
-
-    /// Removes this link, but not another one that has got its name since.
-    pub(crate) fn remove(&self) -> Result<(), LinkError> {
-        self.check_process()?;
-        with_base_lock(&self.base, || {
-            let there = Folder::open(&self.base, &self.folder.name)?;
-            let identity = |folder: &Folder| {
-                let found = folder.dir.try_clone().map(File::from).and_then(|dir| dir.metadata());
-                identity(found, &folder.path.display())
-            };
-            if identity(&there)? != identity(&self.folder)? {
-                let message =
-                    format!("link {} has been removed, and another one has its name now", self.folder.name);
-                return Err(LinkError::new(LinkErrorKind::NotFound, message));
-            }
-            removal::remove(&self.base, &self.folder.name)
-        })?
-        .delete()
-    }
-}
-
-/// Device and inode, which tell a file from another one that has its name.
-fn identity(found: io::Result<Metadata>, path: &impl Display) -> Result<(u64, u64), LinkError> {
-    let found = found.map_err(|error| LinkError::system(format!("cannot examine {path}"), error))?;
-    Ok((found.dev(), found.ino()))
 }
 
 #[cfg(all(test, not(miri)))]

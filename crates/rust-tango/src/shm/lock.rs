@@ -19,36 +19,80 @@
 //! description between fork and exec, or for ever if it never calls exec. Closing the file releases the
 //! lock only after the copy of the child is closed, too, whereas [`unlock`] releases it at once. So an
 //! owner that ends in good order calls `unlock`.
+//!
+//! In some sandboxes, every request for a lock succeeds, and locks nothing. The first lock of a process is
+//! therefore preceded by a test on a file of its own ([`check_that_locks_exclude`]). Asking needs no test.
 
 use std::fs::File;
 use std::io;
+use std::os::fd::{AsFd, AsRawFd};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, fcntl};
 use nix::libc;
+use nix::sys::memfd::{MFdFlags, memfd_create};
+
+use crate::sync::{Relaxed, StaticU64};
 
 /// Takes the lock of the file, which must be open for writing. `false`: another description holds it.
 ///
 /// If this description holds the lock already, the answer is `true` and nothing changes.
 pub(crate) fn try_lock(file: &File) -> io::Result<bool> {
-    match fcntl(file, FcntlArg::F_OFD_SETLK(&whole_file(libc::F_WRLCK))) {
-        Ok(_) => Ok(true),
-        Err(Errno::EAGAIN | Errno::EACCES) => Ok(false),
-        Err(error) => Err(error.into()),
-    }
+    check_that_locks_exclude()?;
+    set(file, libc::F_WRLCK)
 }
 
 /// Keeps the file without an owner until `file` is closed or [`unlock`]ed. `false`: the file has an owner.
 ///
 /// The file may be open for reading only. Any number of descriptions can keep it free at a time.
 pub(crate) fn keep_free(file: &File) -> io::Result<bool> {
-    match fcntl(file, FcntlArg::F_OFD_SETLK(&whole_file(libc::F_RDLCK))) {
+    check_that_locks_exclude()?;
+    set(file, libc::F_RDLCK)
+}
+
+/// Takes a read lock of a folder, which cannot have a write lock. [`is_shared`] finds it.
+pub(super) fn share(folder: impl AsFd) -> io::Result<bool> {
+    set(folder, libc::F_RDLCK)
+}
+
+/// Whether another description has a read lock of this folder ([`share`]).
+pub(super) fn is_shared(folder: impl AsFd) -> io::Result<bool> {
+    is_blocked(folder, libc::F_WRLCK)
+}
+
+/// `false`: the lock of another description is in the way.
+fn set(file: impl AsFd, kind: libc::c_int) -> io::Result<bool> {
+    match fcntl(file, FcntlArg::F_OFD_SETLK(&whole_file(kind))) {
         Ok(_) => Ok(true),
         Err(Errno::EAGAIN | Errno::EACCES) => Ok(false),
         Err(error) => Err(error.into()),
     }
+}
+
+/// Makes sure, once in each process, that two descriptions of one file exclude each other.
+///
+/// Where this process cannot have such a file (no `memfd_create`), or a second description of it (no
+/// `/proc`), locks are trusted.
+///
+/// # Errors
+///
+/// `Unsupported` if they do not exclude each other; those of `fcntl`.
+fn check_that_locks_exclude() -> io::Result<()> {
+    static DO: StaticU64 = StaticU64::new(0);
+    if cfg!(miri) || DO.load(Relaxed) != 0 {
+        return Ok(());
+    }
+    let Ok(file) = memfd_create("tango-lock-test", MFdFlags::MFD_CLOEXEC) else { return Ok(()) };
+    if let Ok(second) = File::options().write(true).open(format!("/proc/self/fd/{}", file.as_raw_fd())) {
+        if !set(&file, libc::F_WRLCK)? || set(&second, libc::F_WRLCK)? {
+            let what = "locks of files lock nothing here, as in some sandboxes, so nothing would keep two processes from writing the same link: run the program where file locks work";
+            return Err(io::Error::new(io::ErrorKind::Unsupported, what));
+        }
+    }
+    DO.store(1, Relaxed);
+    Ok(())
 }
 
 /// Repeats [`try_lock`] every millisecond until it succeeds or `patience` has passed.
@@ -71,7 +115,12 @@ pub(crate) fn lock_within(file: &File, patience: Duration) -> io::Result<bool> {
 pub(crate) fn is_locked(file: &File) -> io::Result<bool> {
     // Asks which lock would block a read lock: only a write lock does. A process that may not write to the
     // file can hold a read lock, so that must not count as an owner.
-    let mut answer = whole_file(libc::F_RDLCK);
+    is_blocked(file, libc::F_RDLCK)
+}
+
+/// Whether the lock of another description is in the way of such a lock.
+fn is_blocked(file: impl AsFd, kind: libc::c_int) -> io::Result<bool> {
+    let mut answer = whole_file(kind);
     fcntl(file, FcntlArg::F_OFD_GETLK(&mut answer))?;
     Ok(answer.l_type != libc::F_UNLCK as libc::c_short)
 }
@@ -82,7 +131,7 @@ pub(super) fn is_held(file: &File) -> bool {
 }
 
 /// Releases the lock of this description, at once and for all copies of the descriptor.
-pub(crate) fn unlock(file: &File) -> io::Result<()> {
+pub(crate) fn unlock(file: impl AsFd) -> io::Result<()> {
     fcntl(file, FcntlArg::F_OFD_SETLK(&whole_file(libc::F_UNLCK)))?;
     Ok(())
 }
@@ -154,6 +203,19 @@ mod tests {
         unlock(&reader).unwrap();
         assert!(try_lock(&file).unwrap());
         assert!(!keep_free(&reader).unwrap());
+    }
+
+    #[test]
+    fn a_shared_folder_is_seen() {
+        let scratch = Scratch::new();
+        let [one, other, third] = [(); 3].map(|()| File::open(scratch.path()).unwrap());
+        assert!(!is_shared(&third).unwrap());
+        assert!(share(&one).unwrap() && share(&other).unwrap());
+        assert!(is_shared(&third).unwrap());
+        unlock(&one).unwrap();
+        assert!(is_shared(&third).unwrap() && !is_shared(&other).unwrap(), "the own lock does not count");
+        unlock(&other).unwrap();
+        assert!(!is_shared(&third).unwrap());
     }
 
     #[test]

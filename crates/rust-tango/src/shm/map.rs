@@ -13,7 +13,7 @@
 //! |---|---|
 //! | `tx`, `rx.N` | the process that holds the lock of the file |
 //! | `tx.N` | the process that holds the lock of `tx`, and the process that holds the lock of `rx.N` |
-//! | `ctl` | any process that stops the link; all of them store the same value |
+//! | `ctl` | any process that ends the link; each value that they store ends it |
 //!
 //! Every process reads, and only with `Relaxed` loads, because its mapping is [`Mapping::read_only`] unless
 //! the caller asked otherwise. The standard library allows no more on read-only memory than a relaxed load

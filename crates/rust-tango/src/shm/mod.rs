@@ -12,7 +12,7 @@
 //!     rx.0           progress of one consumer  consumer in slot 0    all other processes
 //!     tx.0           hot slot of that one      the producer          - (consumer in slot 0 maps it writable)
 //!     rx.1, tx.1     the same for slot 1
-//!     ctl            command word              any that stops the    all other processes
+//!     ctl            command word              any that ends the     all other processes
 //!                                              link
 //! ```
 //!
@@ -26,11 +26,14 @@
 //!     ([`hot_slot`](crate::ring::hot_slot)).
 //!   - A process that calls [`Link::map_writable`](crate::Link::map_writable) maps `tx` writable for its
 //!     readers, which only load from it.
-//!   - A process that stops the link stores into `ctl` even if another process keeps the lock of `ctl`. All
-//!     processes store the same value there.
+//!   - A process that stops the link stores into `ctl` even if another process keeps the lock of `ctl`, and so
+//!     does the producer of a link that has lost its name. Each value that they store ends the link.
 //! - **A link is complete or absent.** One rename gives the folder its name, and one rename takes it away.
 //!   No process opens half a link, and none waits for a process that creates one ([`staging`],
 //!   [`removal`]).
+//! - **A link whose name is lost ends.** Within about a second, the process of its producer notices that no
+//!   reader can find the link any more ([`name`], [`name_watch`]). A file that is missing is not mistaken for a
+//!   link that does not exist.
 //! - **The lock of a file proves that its owner lives**, not a process id and not a clock ([`lock`]). A
 //!   process that removes a dead link asks for the locks of all its files, and keeps other processes from
 //!   joining meanwhile ([`mod@holders`]).
@@ -55,17 +58,22 @@
 //! | file | what is in it |
 //! |---|---|
 //! | `forks`, `map` | files as memory; what a forked child finds instead |
+//! | `thread` | threads that take no signals |
 //! | `lock` | liveness |
 //! | `folder`, `space` | names and files; reserved space |
 //! | `layout` | what lies where in the files; also described in `docs/layout.md` |
+//! | `name` | whether the name of a link leads to it |
 //! | `holders` | the processes that hold a link |
 //! | `leftovers`, `base_lock`, `removal`, `staging` | how a link comes and goes |
 //! | `trust` | which users can write to a link |
-//! | `owned`, `link`, `ends` | a link that is open; its producer, consumers and observers |
+//! | `owned`, `link` | a link that is open |
+//! | `name_watch`, `ends` | its producer, and what happens if its name is lost; its consumers and observers |
 //! | `create`, `by_name` | creating and taking over; listing and removing by name |
 
 mod forks;
 mod map;
+
+pub(crate) mod thread;
 
 mod lock;
 
@@ -73,6 +81,8 @@ mod folder;
 mod space;
 
 mod layout;
+
+mod name;
 
 mod holders;
 
@@ -89,6 +99,8 @@ mod trust;
 mod owned;
 
 mod link;
+
+mod name_watch;
 
 mod ends;
 

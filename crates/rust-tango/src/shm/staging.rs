@@ -241,7 +241,7 @@ mod tests {
         let metadata = folder.open_file("tx", false).unwrap().metadata().unwrap();
         assert_eq!(metadata.len(), 12_345);
         assert!(metadata.blocks() * 512 >= 12_345, "the space is reserved");
-        assert!(folder.open_file("ctl", false).unwrap_err().is_not_found());
+        assert_eq!(folder.open_file("ctl", false).unwrap_err().kind(), LinkErrorKind::Damaged);
         let removed = remove(base, "quotes").unwrap();
         assert_eq!((list(base).unwrap().len(), visible(base).len()), (0, 1));
         removed.delete().unwrap();

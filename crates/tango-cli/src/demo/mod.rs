@@ -21,7 +21,6 @@ pub(crate) mod role;
 mod processes;
 mod progress;
 
-use std::io::Write;
 use std::process;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -33,7 +32,7 @@ use crate::demo::role::Part;
 use crate::failure::Failure;
 use crate::folder::LinkFolder;
 use crate::format;
-use crate::options;
+use crate::{options, standard};
 
 /// The most messages per second while one-way latency is measured.
 const RATE: u64 = 50_000;
@@ -119,6 +118,7 @@ fn depth(text: &str) -> Result<usize, String> {
 }
 
 pub(crate) fn run(arguments: &Arguments, folder: &LinkFolder) -> Result<(), Failure> {
+    standard::check_output().map_err(Failure::output)?;
     let mut demo = Demo { arguments, folder, processes: Processes::new(folder)?, progress: Progress::new() };
     print(&demo.heading())?;
     let latency_time = Duration::from_millis(500).min(arguments.duration / 4);
@@ -318,6 +318,5 @@ fn percentiles(counts: &Counts) -> String {
 }
 
 fn print(text: &str) -> Result<(), Failure> {
-    let mut out = std::io::stdout().lock();
-    out.write_all(text.as_bytes()).and_then(|()| out.flush()).map_err(Failure::output)
+    standard::print(text).map_err(Failure::output)
 }

@@ -10,12 +10,13 @@ use std::thread;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use clap::ValueEnum;
+use nix::sys::signal::Signal;
 
 use crate::demo::protocol::{Counts, Line};
 use crate::demo::role;
 use crate::failure::Failure;
 use crate::folder::LinkFolder;
-use crate::signals::TerminationSignals;
+use crate::signals::{self, TerminationSignals};
 
 /// Time between two progress updates.
 const TICK: Duration = Duration::from_millis(200);
@@ -54,12 +55,17 @@ enum Event {
 impl Processes {
     /// No processes yet. From now on, a termination signal makes the methods that wait fail.
     pub(crate) fn new(folder: &LinkFolder) -> Result<Self, Failure> {
+        // If its parent has ignored this signal, the kernel would not tell how a child has ended.
+        signals::restore_default(Signal::SIGCHLD).map_err(Failure::signals)?;
         let (sender, events) = mpsc::channel();
-        let signals = sender.clone();
-        TerminationSignals::block()?.on_arrival(move |signal| {
-            // It fails if the demonstration is ending already.
-            let _ = signals.send(Event::Signal(signal));
+        let on_signal = sender.clone();
+        let interrupting = TerminationSignals::block().and_then(|signals| {
+            signals.interrupt_main_thread(move |signal| {
+                // It fails if the demonstration is ending already.
+                let _ = on_signal.send(Event::Signal(signal));
+            })
         });
+        interrupting.map_err(Failure::signals)?;
         Ok(Self { folder: folder.clone(), processes: Vec::new(), links: Vec::new(), sender, events })
     }
 
@@ -81,10 +87,11 @@ impl Processes {
         let part =
             arguments.part.to_possible_value().map(|value| value.get_name().to_owned()).unwrap_or_default();
         let mut command = Command::new(program);
+        command.arg(role::NAME);
         if let Some(dir) = self.folder.dir() {
             command.arg("--dir").arg(dir);
         }
-        command.args(["role", "--part", &part, "--link", &arguments.link, "--back", &arguments.back]);
+        command.args(["--part", &part, "--link", &arguments.link, "--back", &arguments.back]);
         let numbers = [
             ("--size", arguments.size as u64),
             ("--depth", arguments.depth as u64),

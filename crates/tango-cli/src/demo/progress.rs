@@ -3,6 +3,8 @@
 use std::io::{IsTerminal, stderr};
 use std::time::{Duration, Instant};
 
+use crate::standard;
+
 /// On a terminal, one line that each update overwrites; it is erased at the end. Otherwise a new line each
 /// second at most.
 pub(crate) struct Progress {
@@ -21,16 +23,16 @@ impl Progress {
     pub(crate) fn show(&mut self, text: &str) {
         if self.is_terminal {
             self.is_shown = true;
-            eprint!("\r\x1b[K{text}");
+            standard::write_error(&format!("\r\x1b[K{text}"));
         } else if self.last_line.is_none_or(|last| last.elapsed() >= Duration::from_secs(1)) {
             self.last_line = Some(Instant::now());
-            eprintln!("{text}");
+            standard::write_error(&format!("{text}\n"));
         }
     }
 
     pub(crate) fn erase(&mut self) {
         if std::mem::take(&mut self.is_shown) {
-            eprint!("\r\x1b[K");
+            standard::write_error("\r\x1b[K");
         }
     }
 }

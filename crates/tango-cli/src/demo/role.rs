@@ -1,10 +1,10 @@
-//! The hidden subcommand `tango role`: one process of the demonstration, which starts this program again
-//! for each.
+//! One process of the demonstration, which starts this program again for each: `tango demo-role`, which is
+//! not a subcommand for people.
 //!
 //! Where latency is measured, the `sig` of a fragment is the time at which it was due, by a clock that all
 //! processes share. How a process talks to the demonstration is in `protocol.rs`.
 
-use std::io::{self, BufRead, Write};
+use std::io::{self, BufRead};
 use std::os::unix::process::parent_id;
 use std::process;
 use std::thread;
@@ -20,9 +20,12 @@ use crate::backoff::Backoff;
 use crate::demo::payload::{fill, is_filled};
 use crate::demo::protocol::{Counts, Line};
 use crate::failure::Failure;
-use crate::folder::LinkFolder;
+use crate::folder::{LinkFolder, RemoveOnDrop};
 use crate::signals::{self, TerminationSignals};
+use crate::standard;
 
+/// The first argument of such a process.
+pub(crate) const NAME: &str = "demo-role";
 /// How long a process waits for the others.
 const PATIENCE: Duration = Duration::from_secs(20);
 /// Fragments published between two readings of the clock, if no rate is given.
@@ -32,7 +35,7 @@ const SPIN_BEFORE_DUE: Duration = Duration::from_micros(2);
 /// Longer latencies are recorded as this one, in nanoseconds.
 const LONGEST: u64 = 60_000_000_000;
 
-/// Run one process of the demonstration (internal)
+/// Run one process of the demonstration
 #[derive(Debug, Clone, clap::Args)]
 pub(crate) struct Arguments {
     /// What the process does
@@ -80,6 +83,8 @@ pub(crate) enum Part {
 }
 
 pub(crate) fn run(arguments: &Arguments, folder: &LinkFolder) -> Result<(), Failure> {
+    // The demonstration may have been told to ignore the signal. It ends this process nevertheless.
+    signals::restore_default(Signal::SIGTERM).map_err(Failure::signals)?;
     // The kernel ends this process when the demonstration dies, even if that was killed.
     prctl::set_pdeathsig(Signal::SIGTERM)
         .map_err(|error| Failure::new(format!("cannot set the parent-death signal: {error}")))?;
@@ -144,15 +149,14 @@ fn produce(arguments: &Arguments, folder: &LinkFolder) -> Result<Counts, Failure
         )));
     }
     let nanos = (now() - begin).as_nanos() as u64;
-    let waits = link.status().backpressure;
+    let waits = link.0.status().backpressure;
     drop(tx);
-    let _ = link.remove();
+    drop(link);
     Ok(Counts::from([("sent", sent), ("nanos", nanos), ("waits", waits)]))
 }
 
 /// Reads and checks every fragment: all of them as a consumer, those that it can as an observer.
 fn consume(arguments: &Arguments, folder: &LinkFolder) -> Result<Counts, Failure> {
-    signals::unblock_termination()?;
     let link = wait_for_link(folder, &arguments.link)?;
     let mut rx = if arguments.part == Part::Observer { link.observer() } else { link.consumer() }?;
     print(&Line::Ready)?;
@@ -214,7 +218,7 @@ fn ping(arguments: &Arguments, folder: &LinkFolder) -> Result<Counts, Failure> {
         before = after;
     }
     drop(tx);
-    let _ = link.remove();
+    drop(link);
     Ok(percentiles(&latency).and([("bad", bad)]))
 }
 
@@ -229,25 +233,26 @@ fn pong(arguments: &Arguments, folder: &LinkFolder) -> Result<Counts, Failure> {
         got += 1;
     }
     drop(tx);
-    let _ = link.remove();
+    drop(link);
     Ok(Counts::from([("got", got)]))
 }
 
-/// Creates a link. A termination signal removes it and ends this process.
+/// Creates a link, which is removed when it is dropped. A termination signal removes it and ends this
+/// process.
 fn create(
     arguments: &Arguments,
     name: &str,
     folder: &LinkFolder,
-) -> Result<(Link, Producer<'static>), Failure> {
-    let signals = TerminationSignals::block()?;
+) -> Result<(RemoveOnDrop, Producer<'static>), Failure> {
+    let signals = TerminationSignals::block().map_err(Failure::signals)?;
     let Arguments { size, depth, consumers, .. } = *arguments;
-    let link = folder.builder().depth(depth).mtu(size).consumers(consumers).create(name)?;
-    let created = link.clone();
+    let link = RemoveOnDrop(folder.builder().depth(depth).mtu(size).consumers(consumers).create(name)?);
+    let created = link.0.clone();
     signals.on_arrival(move |signal| {
         let _ = created.remove();
         process::exit(128 + signal);
     });
-    let tx = link.producer()?;
+    let tx = link.0.producer()?;
     Ok((link, tx))
 }
 
@@ -263,8 +268,7 @@ fn wait_for_link(folder: &LinkFolder, name: &str) -> Result<Link, Failure> {
 }
 
 fn print(line: &Line) -> Result<(), Failure> {
-    let mut out = io::stdout().lock();
-    writeln!(out, "{line}").and_then(|()| out.flush()).map_err(Failure::output)
+    standard::print(&format!("{line}\n")).map_err(Failure::output)
 }
 
 /// Waits until the demonstration says that this process may begin.

@@ -2,7 +2,8 @@
 #![allow(dead_code, missing_docs)]
 
 use std::fs::{self, File};
-use std::io::Write;
+use std::io::{self, PipeReader, PipeWriter, Write};
+use std::os::fd::AsFd;
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
@@ -10,6 +11,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 use std::{env, process, thread};
 
+use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use rust_tango::{Link, LinkStatus};
@@ -70,8 +72,22 @@ impl TestFolder {
         self.start_all_with(arguments, Stdio::piped(), None, Some(errors))
     }
 
-    fn start_all_with(
+    /// Starts `tango` with these standard streams. Standard output and standard error are files unless given.
+    pub(crate) fn start_all_with(
         &self,
+        arguments: &str,
+        input: Stdio,
+        output: Option<Stdio>,
+        errors: Option<Stdio>,
+    ) -> Running {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_tango"));
+        command.args(arguments.split_whitespace());
+        self.start_command(command, arguments, input, output, errors)
+    }
+
+    fn start_command(
+        &self,
+        mut command: Command,
         arguments: &str,
         input: Stdio,
         output: Option<Stdio>,
@@ -81,8 +97,7 @@ impl TestFolder {
         let number = COUNT.fetch_add(1, Ordering::Relaxed);
         let path = |stream: &str| self.path.join(format!("{number}.{stream}"));
         let (out, err) = (path("out"), path("err"));
-        let child = Command::new(env!("CARGO_BIN_EXE_tango"))
-            .args(arguments.split_whitespace())
+        let child = command
             .env("TANGO_DIR", self.links())
             .stdin(input)
             .stdout(output.unwrap_or_else(|| File::create(&out).unwrap().into()))
@@ -90,6 +105,13 @@ impl TestFolder {
             .spawn()
             .unwrap();
         Running { child, out, err, arguments: arguments.to_owned() }
+    }
+
+    /// Runs a shell command in which `$0` is `tango`.
+    pub(crate) fn start_in_shell(&self, script: &str) -> Running {
+        let mut shell = Command::new("sh");
+        shell.args(["-c", script, env!("CARGO_BIN_EXE_tango")]);
+        self.start_command(shell, script, Stdio::piped(), None, None)
     }
 
     /// Runs `tango` without input until it exits.
@@ -107,10 +129,10 @@ impl TestFolder {
 
 /// Links whose senders were killed.
 impl TestFolder {
-    /// Starts a sender that waits for a receiver, and waits until it has created its link.
+    /// Starts a sender that waits for a receiver, and waits until its producer is attached to its link.
     pub(crate) fn start_sender(&self, link: &str) -> Running {
         let sender = self.start(&format!("send {link}"));
-        self.await_status(link, |status| status.producer);
+        self.await_status(link, |status| status.producer && status.producers == 1);
         sender
     }
 
@@ -219,6 +241,28 @@ impl Exited {
         }
     }
 }
+
+/// Makes reads or writes of this end of a pipe fail where they would have to wait.
+pub(crate) fn set_nonblocking(end: &impl AsFd, nonblocking: bool) {
+    let flags = OFlag::from_bits_retain(fcntl(end, FcntlArg::F_GETFL).unwrap());
+    let flags = if nonblocking { flags | OFlag::O_NONBLOCK } else { flags - OFlag::O_NONBLOCK };
+    fcntl(end, FcntlArg::F_SETFL(flags)).unwrap();
+}
+
+/// A pipe that is full, and how many bytes are in it.
+pub(crate) fn full_pipe() -> (PipeReader, PipeWriter, usize) {
+    let (reader, mut writer) = io::pipe().unwrap();
+    set_nonblocking(&writer, true);
+    let mut filled = 0;
+    while let Ok(len) = writer.write(&[b'#'; 4096]) {
+        filled += len;
+    }
+    set_nonblocking(&writer, false);
+    (reader, writer, filled)
+}
+
+/// The signals that ask a process to terminate.
+pub(crate) const TERMINATION: [Signal; 3] = [Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP];
 
 /// Polls until `done`, and panics after [`PATIENCE`].
 #[track_caller]

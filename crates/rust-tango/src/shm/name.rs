@@ -1,0 +1,97 @@
+//! Whether the name of an open link still leads to it.
+//!
+//! A link loses its name when it is removed, and when something else (a program that cleans up, a person)
+//! deletes, renames or replaces its folder, the folder of links, or one of its files. What this process has
+//! open and mapped then works as before, but no other process can find the link, or join it:
+//!
+//! ```text
+//!   BASE/NAME ---------------> the open folder? ---> tx, ctl, rx.N, tx.N in it: the files that were opened?
+//!      |  no, and this process sees other mounts, or has another root, than when it opened the link
+//!      `--> ../NAME, from the open folder on ---> the open folder?
+//! ```
+//!
+//! The path alone would mislead a process that has locked itself in since (`chroot`, a mount namespace): it
+//! sees nothing there, although the link has its name. The second way works in each namespace. But it does not
+//! tell when the folder of links is renamed, or covered by a mount, so it is the second.
+//!
+//! Where the system does not say (no permission, for example), the link counts as named, unless its folder is
+//! deleted.
+
+use std::fs::File;
+use std::path::Path;
+
+use nix::sys::stat::{fstat, stat};
+
+use super::folder::{Folder, Found, Identity, find};
+use super::layout::{hot_slot_name, rx_name};
+
+/// What the name of a link led to when the link was opened.
+#[derive(Debug)]
+pub(super) struct Name {
+    folder: Identity,
+    /// `tx`, `ctl`, and then `rx.N` and `tx.N` of each slot.
+    files: Vec<Identity>,
+    view: View,
+}
+
+impl Name {
+    /// Remembers the folder of a link, and its files in the order `tx`, `ctl`, `rx.0`, `tx.0`, `rx.1`, ...
+    pub(super) fn of<'f>(folder: &Folder, files: impl Iterator<Item = &'f File>) -> nix::Result<Self> {
+        let files = files.map(|file| fstat(file).map(|found| Identity::of(&found)));
+        Ok(Self {
+            folder: Identity::of(&fstat(&folder.dir)?),
+            files: files.collect::<nix::Result<_>>()?,
+            view: View::of_this_thread(),
+        })
+    }
+
+    /// Whether this is the folder of the link.
+    pub(super) fn has_folder(&self, folder: &Folder) -> nix::Result<bool> {
+        Ok(Identity::of(&fstat(&folder.dir)?) == self.folder)
+    }
+
+    /// Whether the name still leads to this folder, and the names in it to its files. Makes a system call for
+    /// each.
+    pub(super) fn leads_here(&self, folder: &Folder) -> bool {
+        // The path is absolute.
+        let mut found = find(&folder.dir, &folder.path, self.folder);
+        if found == Found::Other && View::of_this_thread() != self.view {
+            found = find(&folder.dir, &Path::new("..").join(&folder.name), self.folder);
+        }
+        let is_there = match found {
+            Found::Same => true,
+            Found::Other => false,
+            Found::Unknown => fstat(&folder.dir).is_ok_and(|found| found.st_nlink > 0),
+        };
+        is_there
+            && self
+                .files
+                .iter()
+                .enumerate()
+                .all(|(index, file)| find(&folder.dir, Path::new(&file_name(index)), *file) != Found::Other)
+    }
+}
+
+/// The name of a file, from its place in [`Name::files`].
+fn file_name(index: usize) -> String {
+    match index {
+        0 => "tx".to_owned(),
+        1 => "ctl".to_owned(),
+        _ if index % 2 == 0 => rx_name((index - 2) / 2),
+        _ => hot_slot_name((index - 2) / 2),
+    }
+}
+
+/// What decides where an absolute path leads a thread. `None`: the system does not say.
+#[derive(Debug, PartialEq, Eq)]
+struct View {
+    root: Option<Identity>,
+    mounts: Option<Identity>,
+}
+
+impl View {
+    fn of_this_thread() -> Self {
+        let at = |path| stat(path).ok().map(|found| Identity::of(&found));
+        Self { root: at("/"), mounts: at("/proc/thread-self/ns/mnt") }
+    }
+}
