@@ -206,7 +206,7 @@ sender!(Lender, |tx, message| match tx.0.loan(N) {
     Ok(mut loan) => {
         let place = loan.as_mut_slice().expect("the link has no observers");
         fill::<N>(place.try_into().expect("the loan has the length asked for"), message.number());
-        loan.commit(0, 0, 0);
+        loan.commit(0, 0, 0).unwrap();
         true
     }
     Err(TangoError::NoCredits { .. }) => false,

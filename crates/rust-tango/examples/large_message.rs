@@ -25,7 +25,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         written += text.len();
     }
     loan.truncate(written);
-    loan.commit(1, 0, 0);
+    loan.commit(1, 0, 0)?;
     let fragment = rx.poll()?.ok_or("the report was not published")?;
     let report = String::from_utf8_lossy(fragment.payload.as_slice());
     println!("a loan of {} bytes begins: {}", fragment.payload.len(), report.lines().next().unwrap_or("?"));

@@ -64,7 +64,7 @@ pub enum TangoError {
     /// region. Nothing was published. Try again later.
     NoCredits {
         /// The slot of the consumer that is farthest behind. `None` if no consumer is in the way: an
-        /// [`Fctl`](crate::Fctl) that was made with 0 credits.
+        /// [`Fctl`](crate::Fctl) was made with 0 credits, or has no consumer now.
         held_by: Option<usize>,
     },
     /// The payload is longer than the MTU of the link. Nothing was published.
@@ -76,7 +76,9 @@ pub enum TangoError {
         /// The MTU of the link: the largest payload of one fragment, in bytes.
         max: usize,
     },
-    /// The link was stopped while the call waited for credits. Nothing more was published.
+    /// The link was stopped, by [`Link::stop`](crate::Link::stop), [`MCache::stop`](crate::MCache::stop) or
+    /// `tango rm --force`. Nothing was published, and nothing can be published into this link any more. (Of a
+    /// message of several fragments, the first may have been published before.)
     Closed,
 
     // Reading.
@@ -212,8 +214,9 @@ pub enum LinkErrorKind {
     /// The link exists, but one of its files is missing: something other than this library has deleted it. Remove
     /// the link and create it again. Its producer, if it lives, ends the link within about a second.
     Damaged,
-    /// The link's files cannot be trusted: another user could write to them, or one is a symbolic link or has
-    /// a second name. If other users can write, an observer can still read the link.
+    /// The link's files cannot be trusted: another user could write to them, one is a symbolic link or has a
+    /// second name, or they are on a filesystem that is not known to give all processes the same memory. See
+    /// [`LinkError::observer_may_join`].
     Untrusted,
     /// A system call failed: no space, no permission, too many open files, ... See
     /// [`LinkError::io_error`].
@@ -225,6 +228,7 @@ pub enum LinkErrorKind {
 /// Why a link could not be made, opened or joined.
 ///
 /// [`Display`](fmt::Display) is a sentence for people, with the numbers and paths that it is about.
+/// [`reason`](Self::reason) is that sentence without the names of calls to use instead.
 /// [`kind`](Self::kind) is for programs.
 ///
 /// # Examples
@@ -248,6 +252,9 @@ pub enum LinkErrorKind {
 pub struct LinkError {
     kind: LinkErrorKind,
     message: alloc::string::String,
+    /// Which calls of this library can be used instead.
+    advice: Option<&'static str>,
+    observer_may_join: bool,
     protocol: Option<TangoError>,
     #[cfg(feature = "std")]
     source: Option<std::io::Error>,
@@ -259,6 +266,8 @@ impl LinkError {
         Self {
             kind,
             message: message.into(),
+            advice: None,
+            observer_may_join: false,
             protocol: None,
             #[cfg(feature = "std")]
             source: None,
@@ -269,6 +278,18 @@ impl LinkError {
     #[cfg(feature = "shm")]
     pub(crate) fn system(what: impl Into<alloc::string::String>, source: impl Into<std::io::Error>) -> Self {
         Self { source: Some(source.into()), ..Self::new(LinkErrorKind::System, what) }
+    }
+
+    /// Adds which calls of this library can be used instead.
+    #[cfg(feature = "shm")]
+    pub(crate) fn with_advice(self, advice: &'static str) -> Self {
+        Self { advice: Some(advice), ..self }
+    }
+
+    /// An observer can join where this reader was refused.
+    #[cfg(feature = "shm")]
+    pub(crate) fn but_observer_may_join(self) -> Self {
+        Self { observer_may_join: true, ..self }
     }
 
     /// The kind of failure, to match on.
@@ -292,6 +313,24 @@ impl LinkError {
         self.source.as_ref()
     }
 
+    /// What went wrong, without advice that names calls of this library.
+    ///
+    /// For programs that show the error to people who did not write them. [`Display`](fmt::Display) adds
+    /// the advice.
+    pub fn reason(&self) -> alloc::string::String {
+        #[cfg(feature = "std")]
+        if let Some(source) = &self.source {
+            return alloc::format!("{}: {source}", self.message);
+        }
+        self.message.clone()
+    }
+
+    /// Whether an observer can join the link where this reader was refused: it needs neither trust in other
+    /// users nor permission to write.
+    pub fn observer_may_join(&self) -> bool {
+        self.observer_may_join
+    }
+
     /// Whether there is no link of that name (yet). A program that starts before the link exists can try
     /// again in this case.
     pub fn is_not_found(&self) -> bool {
@@ -307,7 +346,7 @@ impl fmt::Display for LinkError {
         if let Some(source) = &self.source {
             write!(f, ": {source}")?;
         }
-        Ok(())
+        self.advice.map_or(Ok(()), |advice| write!(f, "; {advice}"))
     }
 }
 

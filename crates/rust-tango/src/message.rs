@@ -19,8 +19,8 @@ impl Producer<'_> {
     /// possible.
     ///
     /// # Errors
-    /// - [`TangoError::Closed`] if the link was stopped while credits were missing. Part of the message may
-    ///   have been published.
+    /// - [`TangoError::Closed`] if the link was stopped. If that was after the first fragment, part of the
+    ///   message was published.
     /// - [`TangoError::TooLarge`] if the link has an MTU of 0 and the message is not empty.
     ///
     /// # Examples

@@ -105,6 +105,30 @@ fn waiting_readers_return() {
     });
 }
 
+/// A producer that is made and dropped while its thread unwinds, by the `drop` of another value, has not died by
+/// that panic.
+#[test]
+fn a_producer_made_during_a_panic_closes_the_link() {
+    struct SaysGoodbye<'a>(&'a Link);
+    impl Drop for SaysGoodbye<'_> {
+        fn drop(&mut self) {
+            self.0.producer().unwrap().send(b"goodbye").unwrap();
+        }
+    }
+    let link = link();
+    let mut readers = [link.consumer().unwrap(), link.observer().unwrap()];
+    let panic = || {
+        let _goodbye = SaysGoodbye(&link);
+        std::panic::resume_unwind(Box::new(()));
+    };
+    assert!(std::panic::catch_unwind(std::panic::AssertUnwindSafe(panic)).is_err());
+    assert!(link.status().closed);
+    for rx in &mut readers {
+        assert_eq!(rx.wait().unwrap().unwrap().payload.as_slice(), b"goodbye");
+        assert!(rx.wait().unwrap().is_none() && rx.is_closed());
+    }
+}
+
 /// The last fragment is never hidden by the end of the link.
 #[test]
 fn the_last_fragment_is_not_lost() {

@@ -113,6 +113,49 @@ fn polling_readers_learn_of_the_death() {
     });
 }
 
+/// So does one that polls seldom, after a few polls: as often as a program that draws a picture 60 times a
+/// second, or looks once a second.
+#[test]
+fn readers_that_poll_seldom_learn_of_the_death() {
+    in_time(|| {
+        for (period, most) in [(Duration::from_millis(16), 20), (Duration::from_secs(1), 2)] {
+            let folder = TestFolder::new();
+            let child = Child::start_ready("producer of ten", &folder);
+            let link = Link::open_in(folder.path(), "quotes").unwrap();
+            let start = Start::Oldest;
+            let mut readers = [
+                link.consumer_from(start).unwrap(),
+                link.evictable_consumer(start).unwrap(),
+                link.observer_from(start).unwrap(),
+            ];
+            for rx in &mut readers {
+                for seq in 1..=10 {
+                    assert_is(&rx.poll().unwrap().unwrap(), seq, MTU);
+                }
+            }
+            let mut child = Some(child);
+            let mut polls = [0; 3];
+            for round in 0..3 + most {
+                if round == 3 {
+                    child.take().unwrap().kill();
+                }
+                for (rx, polls) in readers.iter_mut().zip(&mut polls) {
+                    match rx.poll().map(|found| found.is_none()) {
+                        Ok(is_none) => assert!(is_none && *polls == round && !rx.is_closed()),
+                        Err(error) => {
+                            assert_eq!(error, TangoError::ProducerGone);
+                            continue;
+                        }
+                    }
+                    *polls = round + 1;
+                }
+                std::thread::sleep(period);
+            }
+            assert!(polls.iter().all(|polls| (3..3 + most).contains(polls)), "{polls:?} at {period:?}");
+        }
+    });
+}
+
 #[test]
 fn a_producer_killed_while_it_publishes_leaves_whole_fragments() {
     in_time(|| {
@@ -200,6 +243,29 @@ fn after_a_death_a_new_producer_opens_the_link_again() {
         std::thread::sleep(Duration::from_millis(20));
         publish(&tx, MTU).unwrap();
         assert_eq!(waiting.join().unwrap(), Some(12));
+    });
+}
+
+/// Also to a producer that does not wait for them, but tries again now and then.
+#[test]
+fn a_killed_consumer_returns_its_credits_to_a_producer_that_tries_seldom() {
+    in_time(|| {
+        let folder = TestFolder::new();
+        let link = builder(folder.path()).create("quotes").unwrap();
+        let tx = link.producer().unwrap();
+        publish(&tx, MTU).unwrap();
+        let child = Child::start_ready("consumer", &folder);
+        while publish(&tx, MTU).is_ok() {}
+        // A producer that has tried often in vain is not made to wait the longer for that.
+        for _ in 0..600 {
+            assert_eq!(publish(&tx, MTU).unwrap_err(), TangoError::NoCredits { held_by: Some(0) });
+        }
+        child.kill();
+        let tries = (0..20).take_while(|_| {
+            std::thread::sleep(Duration::from_millis(60));
+            publish(&tx, MTU).is_err()
+        });
+        assert!(tries.count() <= 2);
     });
 }
 

@@ -1,5 +1,5 @@
 //! A forked child inherits everything that its parent has of a link, and may use and drop it. The child does
-//! not crash and finds the link closed, and the parent is not disturbed.
+//! not crash and finds the link closed, for reading and for publishing, and the parent is not disturbed.
 #![cfg(all(feature = "shm", target_os = "linux", not(miri)))]
 
 mod common;
@@ -8,7 +8,7 @@ use common::process::{TestFolder, skip};
 use nix::sched::{CloneFlags, unshare};
 use nix::sys::wait::{WaitStatus, waitpid};
 use nix::unistd::{ForkResult, Uid};
-use rust_tango::{Consumer, Link, LinkBuilder, LinkErrorKind, Start};
+use rust_tango::{Consumer, Link, LinkBuilder, LinkErrorKind, Start, TangoError};
 
 const INSIDE: usize = 150;
 
@@ -158,15 +158,16 @@ fn the_parent_is_not_disturbed() {
     tx.send(b"before").unwrap();
     for _ in 0..3 {
         in_child("a child", || {
-            // More than there are lines: nobody is waited for, and nobody gets any of it.
-            for _ in 0..20 {
-                let _ = tx.publish(&[9; 20], 0, 0, 0);
-                let _ = tx.publish(&[9; INSIDE], 0, 0, 0);
+            // Nobody would get any of it.
+            assert!(tx.is_stopped());
+            for size in [20, INSIDE] {
+                let payload = &[9; INSIDE][..size];
+                assert_eq!(tx.publish(payload, 0, 0, 0), Err(TangoError::Closed));
+                assert_eq!(tx.send(payload), Err(TangoError::Closed));
+                assert_eq!(tx.publish_batch(&[payload; 3], 0, 0), 0);
+                assert_eq!(tx.loan(size).map(drop), Err(TangoError::Closed));
             }
-            if let Ok(mut loan) = tx.loan(INSIDE) {
-                loan.write_at(0, &[9; INSIDE]);
-                loan.commit(0, 0, 0);
-            }
+            assert_eq!(tx.send_message(&[9; 1000], 0), Err(TangoError::Closed));
             assert!(!tx.wait_for_consumers(1, None));
             assert!(rx.poll().unwrap().is_none());
             // A child of the child finds the same.
@@ -180,10 +181,28 @@ fn the_parent_is_not_disturbed() {
     assert_eq!(rx.poll().unwrap().unwrap().payload.as_slice(), b"after");
     let mut loan = tx.loan(3).unwrap();
     loan.write_at(0, b"own");
-    loan.commit(0, 0, 0);
+    loan.commit(0, 0, 0).unwrap();
     assert_eq!(rx.poll().unwrap().unwrap().payload.as_slice(), b"own");
     assert!(rx.poll().unwrap().is_none());
     assert!(!rx.is_closed());
+}
+
+#[test]
+fn a_loan_of_the_parent_is_not_committed_in_the_child() {
+    let folder = TestFolder::new();
+    let link = builder(&folder).create("quotes").unwrap();
+    let (mut tx, mut rx) = (link.producer().unwrap(), link.consumer().unwrap());
+    let mut loan = tx.loan(INSIDE).unwrap();
+    loan.write_at(0, &[1; INSIDE]);
+    in_child("a loan", || {
+        // SAFETY: runs in the child alone, which ends without using the loan again.
+        let mut copy = unsafe { std::ptr::read(&raw const loan) };
+        copy.write_at(0, &[2; INSIDE]);
+        assert_eq!(copy.commit(0, 0, 0), Err(TangoError::Closed));
+    });
+    assert!(rx.poll().unwrap().is_none());
+    loan.commit(0, 0, 0).unwrap();
+    assert_eq!(rx.poll().unwrap().unwrap().payload.as_slice(), [1; INSIDE]);
 }
 
 /// The error of the parent's handle says what to do. A handle that the child opens works normally.

@@ -28,7 +28,7 @@ fn a_loan_publishes_exactly_what_was_written() {
                     break;
                 }
             }
-            let meta = loan.commit(5, 6, 7);
+            let meta = loan.commit(5, 6, 7).unwrap();
             assert_eq!((meta.seq, meta.size as usize), (1, len));
             assert_eq!(tx.next_seq(), 2);
             let fragment = rx.poll().unwrap().unwrap();
@@ -51,7 +51,7 @@ fn a_loan_is_a_writer() {
     loan.truncate(14);
     loan.truncate(100); // cannot grow again
     assert_eq!(loan.len(), 14);
-    loan.commit(0, 0, 0);
+    loan.commit(0, 0, 0).unwrap();
     assert_eq!(rx.poll().unwrap().unwrap().payload.as_slice(), b"PRICE 101.25; ");
 
     let mut loan = tx.loan(5).unwrap();
@@ -59,7 +59,7 @@ fn a_loan_is_a_writer() {
     assert_eq!(loan.write(b"defg").unwrap(), 2, "a short write at the end, as with a slice");
     assert_eq!(loan.write(b"h").unwrap(), 0);
     assert!(loan.write_all(b"h").is_err());
-    loan.commit(0, 0, 0);
+    loan.commit(0, 0, 0).unwrap();
     assert_eq!(rx.poll().unwrap().unwrap().payload.as_slice(), b"abcde");
 }
 
@@ -71,7 +71,7 @@ fn a_truncated_loan_is_a_writer_up_to_its_new_end() {
     loan.write_all(b"too much").unwrap();
     loan.truncate(3);
     assert_eq!(loan.write(b"x").unwrap(), 0);
-    loan.commit(0, 0, 0);
+    loan.commit(0, 0, 0).unwrap();
     assert_eq!(rx.poll().unwrap().unwrap().payload.as_slice(), b"too");
 }
 
@@ -104,7 +104,7 @@ fn a_mutable_slice_is_lent_only_without_observers() {
         slice.copy_from_slice(&bytes(9, len));
         loan.truncate(len - 2);
         assert_eq!(loan.as_mut_slice().unwrap().len(), len - 2);
-        loan.commit(0, 0, 0);
+        loan.commit(0, 0, 0).unwrap();
         assert_eq!(rx.poll().unwrap().unwrap().payload.as_slice(), &bytes(9, len)[..len - 2]);
     }
 }
@@ -160,7 +160,7 @@ fn observers_see_nothing_of_a_loan_before_it_is_committed() {
     assert_eq!(ob.poll().unwrap().unwrap().payload.as_slice(), bytes(2, 256));
     assert!(ob.poll().unwrap().is_none());
     loan.write_at(0, &bytes(3, 256));
-    loan.commit(0, 0, 0);
+    loan.commit(0, 0, 0).unwrap();
     assert_eq!(ob.poll().unwrap().unwrap().payload.as_slice(), bytes(3, 256));
     let mut late = link.observer_from(Start::Oldest).unwrap();
     assert_eq!(late.poll().unwrap().unwrap().meta.seq, 2);

@@ -3,6 +3,8 @@
 
 mod common;
 
+use std::time::Duration;
+
 use common::{few, in_time, publish, publish_blocking};
 use rust_tango::{Consumer, DCache, Fctl, Fseq, Link, MCache, Metrics, Producer, Start, TangoError};
 
@@ -164,4 +166,53 @@ fn a_heartbeat_is_seen_by_others() {
     assert_eq!(link.status().heartbeat, 0);
     link.producer().unwrap().beat(17);
     assert_eq!((link.status().heartbeat, link.status().closed), (17, true));
+}
+
+/// While an `Fctl` has no consumer, neither before the first nor after one has left, the producer names none.
+#[test]
+fn a_producer_without_its_consumer_names_none() {
+    for credits in [0, 4] {
+        let (mcache, dcache) = (MCache::<8>::new(), DCache::<8, 64>::new());
+        let (fseq, fctl) = (Fseq::new(1), Fctl::new(credits));
+        let tx = Producer::with_flow_control(&mcache, &dcache, &fseq, &fctl);
+        let says = |held_by, consumers| {
+            assert_eq!(tx.publish(b"x", 0, 0, 0), Err(TangoError::NoCredits { held_by }));
+            assert_eq!((tx.held_by(), tx.consumers(), tx.is_drained()), (held_by, consumers, consumers == 0));
+            assert_eq!(tx.wait_for_consumers(1, Some(Duration::ZERO)), consumers == 1);
+            assert_eq!(tx.wait_until_drained(Some(Duration::ZERO)), consumers == 0);
+        };
+        let fill = || while tx.publish(b"x", 0, 0, 0).is_ok() {};
+        fill();
+        says(None, 0);
+        if credits == 0 {
+            continue;
+        }
+        for round in 0..3 {
+            let mut rx = Consumer::with_flow_control(&mcache, &dcache, &fctl, fseq.current());
+            let _ = rx.poll();
+            fill();
+            says(Some(0), 1);
+            drop(rx);
+            says(None, 0);
+            assert!(fseq.current() > 4 + round);
+        }
+    }
+}
+
+/// No more consumers than the link has slots are waited for, because they can never come.
+#[test]
+fn consumers_without_a_slot_are_not_waited_for() {
+    in_time(|| {
+        let link = Link::builder().depth(8).mtu(MTU).consumers(1).build().unwrap();
+        let (tx, _rx) = (link.producer().unwrap(), link.consumer().unwrap());
+        assert!(tx.wait_for_consumers(0, None) && tx.wait_for_consumers(1, None));
+        assert!(!tx.wait_for_consumers(2, None) && !tx.wait_for_consumers(usize::MAX, None));
+        let none = Link::builder().depth(8).mtu(MTU).consumers(0).build().unwrap();
+        assert!(!none.producer().unwrap().wait_for_consumers(1, None));
+        let (mcache, dcache) = (MCache::<8>::new(), DCache::<8, 64>::new());
+        let (fseq, fctl) = (Fseq::new(1), Fctl::new(8));
+        assert!(!Producer::with_flow_control(&mcache, &dcache, &fseq, &fctl).wait_for_consumers(2, None));
+        let (mcache, dcache, fseq) = (MCache::<8>::new(), DCache::<8, 64>::new(), Fseq::new(1));
+        assert!(!Producer::new(&mcache, &dcache, &fseq).wait_for_consumers(1, None));
+    });
 }

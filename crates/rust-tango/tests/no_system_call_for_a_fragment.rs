@@ -1,5 +1,6 @@
 //! As long as nobody sleeps and there is something to do, publishing and reading make no system call, neither
-//! for a fragment nor for a batch. The kernel is told to kill a process that makes one (SIGSYS).
+//! for a fragment nor for a batch. A reader that polls and finds nothing makes none but the question whether its
+//! producer lives, and none to read a clock. The kernel is told to kill a process that makes one (SIGSYS).
 #![cfg(all(feature = "shm", target_os = "linux", not(miri)))]
 
 mod common;
@@ -38,12 +39,18 @@ fn child() {
     let mut round = |first| {
         publish_all(&mut tx, first, &payloads);
         readers.iter_mut().for_each(|rx| read_all(rx, first));
-        while sleeper.poll().unwrap().is_some() {}
+        for _ in 0..if and == "finds nothing" { 2000 } else { 0 } {
+            readers.iter_mut().for_each(|rx| assert!(rx.poll().unwrap().is_none()));
+        }
+        (0..ROUND).for_each(|_| assert!(sleeper.poll().unwrap().is_some()));
     };
     let mut firsts = (0..ROUNDS[0] + ROUNDS[1]).map(|at| 1 + at * ROUND);
     firsts.by_ref().take(ROUNDS[0] as usize).for_each(&mut round);
-    // To report the end, and to exit.
-    if let Err(error) = allow_only(&[libc::SYS_write, libc::SYS_exit_group]) {
+    // To report the end, and to exit. A reader that finds nothing asks the kernel at times whether the producer
+    // lives, by a lock.
+    let allowed = [libc::SYS_write, libc::SYS_exit_group, libc::SYS_fcntl];
+    let allowed = if and == "finds nothing" { &allowed[..] } else { &allowed[..2] };
+    if let Err(error) = allow_only(allowed) {
         return say(format!("no filter: {error}"));
     }
     firsts.for_each(&mut round);
@@ -65,7 +72,7 @@ fn publish_all(tx: &mut Producer<'_>, first: u64, payloads: &[Vec<u8>]) {
     assert_eq!(tx.publish_batch(&[&bytes[..10], &bytes, &[]], 0, 0), 3);
     let mut loan = tx.loan(300).unwrap();
     loan.write_at(0, &bytes[..300]);
-    loan.commit(0, 0, 0);
+    loan.commit(0, 0, 0).unwrap();
     tx.publish_blocking(&bytes, 0, 0, 0).unwrap();
     assert_eq!(tx.next_seq(), first + ROUND);
 }
@@ -84,7 +91,7 @@ fn read_all(rx: &mut Consumer<'_>, first: u64) {
 #[test]
 fn publishing_and_reading_make_no_system_call() {
     in_time(|| {
-        for role in ["heap", "shared"] {
+        for role in ["heap", "shared", "heap, finds nothing", "shared, finds nothing"] {
             let folder = TestFolder::new();
             let mut child = Child::start(role, &folder);
             match child.hear().as_str() {

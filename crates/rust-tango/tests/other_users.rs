@@ -77,7 +77,8 @@ fn child() {
             let error = open(&folder).unwrap_err();
             assert_eq!(error.kind(), LinkErrorKind::System, "{error}");
             let (message, user) = (error.to_string(), user.parse::<u32>().unwrap());
-            for part in [&format!("user {user}"), "Permission denied", "base/quotes", "LinkBuilder::mode"] {
+            for part in [&format!("user {user}"), "Permission denied", "base/quotes", "its mode does not let"]
+            {
                 assert!(message.contains(part), "no {part:?} in {message}");
             }
             for error in [
@@ -86,6 +87,13 @@ fn child() {
                 Link::remove_named(Some(&folder.join("base")), "quotes").unwrap_err(),
             ] {
                 assert!(error.to_string().contains("Permission denied"), "{error}");
+            }
+        }
+        ("is", "kept out of the folder") => {
+            let error = open(&folder).unwrap_err();
+            let base = folder.join("base").display().to_string();
+            for part in [&format!("cannot enter the folder of links {base}"), user, "chmod"] {
+                assert!(error.to_string().contains(part), "no {part:?} in {error}");
             }
         }
         other => panic!("no role {other:?}"),
@@ -147,6 +155,15 @@ fn by_default_no_other_user_can_open_a_link() {
         for user in [MEMBER, STRANGER] {
             Child::start(&format!("{user} is kept out"), &folder).succeeds();
         }
+    });
+}
+
+#[test]
+fn a_folder_that_may_not_be_entered_is_named() {
+    as_root(|| {
+        let (folder, _) = folder_of(OWNER, 0o700);
+        let _maker = Child::start_ready(&format!("{OWNER} makes 644"), &folder);
+        Child::start(&format!("{STRANGER} is kept out of the folder"), &folder).succeeds();
     });
 }
 

@@ -165,8 +165,8 @@ fn what_a_fence_costs() {
     }
 }
 
-/// Without membarrier, a party runs its own fences. It cannot sleep while the other side relies on
-/// membarrier, so it naps.
+/// Without membarrier, a party runs its own fences. While the other side relies on membarrier, it sleeps only
+/// briefly, because it may miss a wakeup.
 #[test]
 fn no_wakeup_is_lost_without_the_kernel_barrier() {
     in_time(|| {
@@ -215,12 +215,11 @@ fn a_party_relies_on_the_barrier_only_if_it_has_registered() {
     });
 }
 
-/// A reader without membarrier naps beside a producer that relies on it, because nobody would wake it in the
-/// kernel.
+/// A reader sleeps where its producer can wake it, also without membarrier beside a producer that relies on it.
 #[test]
-fn a_reader_without_the_barrier_naps_beside_a_producer_that_relies_on_it() {
+fn a_reader_with_or_without_the_barrier_sleeps_where_it_is_woken() {
     in_time(|| {
-        for (role, sleeps) in [("wait", true), ("wait without the barrier", false)] {
+        for role in ["wait", "wait without the barrier"] {
             let folder = TestFolder::new();
             let link = builder(folder.path()).create("there").unwrap();
             let tx = link.producer().unwrap();
@@ -241,7 +240,7 @@ fn a_reader_without_the_barrier_naps_beside_a_producer_that_relies_on_it() {
                     Err(why) => return skip(&why.to_string()),
                 }
             }
-            assert_eq!(asleep > 0, sleeps, "{role}: on a futex in {asleep} of 200 samples");
+            assert!(asleep > 0, "{role}: on a futex in none of 200 samples");
             publish(&tx, MTU).unwrap();
             child.succeeds();
         }

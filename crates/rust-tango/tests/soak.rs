@@ -76,7 +76,7 @@ fn produce(folder: &Path, id: u32, make: Option<u64>, mut random: Random) {
             };
             loan.write_at(0, &bytes);
             if random.below(8) != 0 {
-                loan.commit(sig(seq), sig(seq) as u16, id);
+                loan.commit(sig(seq), sig(seq) as u16, id).unwrap();
             }
         } else {
             let meta = tx.publish_blocking(&bytes, sig(seq), sig(seq) as u16, id).unwrap();

@@ -58,7 +58,7 @@ fn lent_and_written_in_part<const SIZE: usize>() {
         if n % 2 == 1 {
             loan.write_at(SIZE / 3, &[0xaa; 5][..5.min(SIZE - SIZE / 3)]);
         }
-        loan.commit(0, 0, 0);
+        loan.commit(0, 0, 0).unwrap();
         let sum: u64 =
             rx.poll().unwrap().unwrap().payload.as_slice().iter().map(|byte| u64::from(*byte)).sum();
         assert!(n > 0 || sum == 0, "a new region must be all zeros");
@@ -69,7 +69,7 @@ fn observed_and_not_written<const SIZE: usize>() {
     let (mcache, dcache, fseq, _) = &moved(storage::<SIZE>());
     let mut tx = Producer::new(mcache, dcache, fseq);
     let mut rx = Consumer::new(mcache, dcache, 1);
-    tx.loan(SIZE).unwrap().commit(0, 0, 0);
+    tx.loan(SIZE).unwrap().commit(0, 0, 0).unwrap();
     assert!(rx.poll().unwrap().unwrap().payload.as_slice().iter().all(|byte| *byte == 0));
 }
 

@@ -162,7 +162,7 @@ fn produce(tx: &mut Producer<'_>, mtu: usize, count: u64, random: &mut Random) {
                         pause_at_random(random);
                         loan.write_at(0, &bytes);
                         pause_at_random(random);
-                        loan.commit(sig(seq), sig(seq) as u16, seq as u32);
+                        loan.commit(sig(seq), sig(seq) as u16, seq as u32).unwrap();
                         break;
                     }
                     std::thread::yield_now();

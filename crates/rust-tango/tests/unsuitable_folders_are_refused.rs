@@ -8,11 +8,15 @@
 mod common;
 
 use std::fs;
+use std::os::unix::fs::MetadataExt;
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 
+use common::kernel;
 use common::process::{Child, TestFolder, entries, role, say, skip};
 use common::{assert_is, in_time, publish};
+use nix::errno::Errno;
+use nix::libc;
 use nix::mount::{MsFlags, mount};
 use nix::sched::{CloneFlags, unshare};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
@@ -238,6 +242,48 @@ fn child() {
             refused(builder(&base).region(320 << 20), &base, &[&tx, &need, "Cannot allocate memory"]);
             works(builder(&base));
         }
+        "no rename without replacing: EINVAL"
+        | "no rename without replacing: ENOSYS"
+        | "no rename without replacing: EOPNOTSUPP" => {
+            drop(builder(&base).create("before").unwrap());
+            let error = match role.rsplit(' ').next().unwrap() {
+                "EINVAL" => Errno::EINVAL,
+                "ENOSYS" => Errno::ENOSYS,
+                _ => Errno::EOPNOTSUPP,
+            };
+            // The last argument is for flags.
+            if let Err(why) = kernel::fail_above(libc::SYS_renameat2, 4, 0, error) {
+                return say(format!("cannot install a filter: {why}"));
+            }
+            let number = format!("os error {}", error as i32);
+            let parts = ["(tmpfs)", "cannot rename without replacing", "/dev/shm", "TANGO_DIR", &number];
+            refused(builder(&base), &base, &parts);
+            for error in [
+                Link::remove_dead(Some(&base), "before").unwrap_err(),
+                builder(&base).create("before").unwrap_err(),
+            ] {
+                let message = error.to_string();
+                assert!(parts.iter().all(|part| message.contains(part)), "{message}");
+            }
+        }
+        "no fallocate" => {
+            if let Err(why) = kernel::forget(libc::SYS_fallocate) {
+                return say(format!("cannot install a filter: {why}"));
+            }
+            let parts = ["quotes/tx", "(tmpfs)", "fallocate", "/dev/shm", "TANGO_DIR"];
+            refused(builder(&base), &base, &parts);
+        }
+        "interrupted" => {
+            // As under a timer that interrupts every call that reserves more than this much.
+            let most = MIB as u32 / 4;
+            if let Err(why) = kernel::fail_above(libc::SYS_fallocate, 3, most, Errno::EINTR) {
+                return say(format!("cannot install a filter: {why}"));
+            }
+            works(builder(&base).region(64 * MIB));
+            let tx = builder(&base).region(64 * MIB).create("quotes").unwrap().path().unwrap().join("tx");
+            let found = fs::metadata(tx).unwrap();
+            assert!(found.blocks() * 512 >= found.len() && found.len() >= 64 * MIB as u64, "{found:?}");
+        }
         other => panic!("no role {other}"),
     }
     say("done");
@@ -320,6 +366,24 @@ fn a_limit_on_the_length_of_files() {
 #[test]
 fn a_limit_on_memory() {
     run_in_child("little memory");
+}
+
+#[test]
+fn a_filesystem_that_cannot_rename_without_replacing() {
+    run_in_child("no rename without replacing: EINVAL");
+    run_in_child("no rename without replacing: ENOSYS");
+    run_in_child("no rename without replacing: EOPNOTSUPP");
+}
+
+#[test]
+fn a_system_that_cannot_reserve_space() {
+    run_in_child("no fallocate");
+}
+
+/// On some kernels, each signal undoes what a call has reserved so far.
+#[test]
+fn reserving_ends_although_signals_interrupt_it() {
+    run_in_child("interrupted");
 }
 
 #[test]

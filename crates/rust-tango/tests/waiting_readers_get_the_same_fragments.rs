@@ -29,7 +29,7 @@ fn put(tx: &mut Producer<'_>, way: u64) {
             let mut loan = tx.loan(MTU).unwrap();
             loan.write_at(0, &content);
             loan.truncate(content.len());
-            loan.commit(sig(n), 0, 0);
+            loan.commit(sig(n), 0, 0).unwrap();
         }
         3 => assert_eq!(tx.publish_batch(&[&content], sig(n), 0), 1),
         _ => {

@@ -87,8 +87,8 @@ impl Failure {
 impl From<LinkError> for Failure {
     fn from(error: LinkError) -> Self {
         match error.kind() {
-            LinkErrorKind::Invalid => Self::usage(error.to_string()),
-            _ => Self::new(error.to_string()),
+            LinkErrorKind::Invalid => Self::usage(error.reason()),
+            _ => Self::new(error.reason()),
         }
     }
 }

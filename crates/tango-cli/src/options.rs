@@ -4,6 +4,8 @@
 use std::num::NonZeroUsize;
 use std::time::Duration;
 
+use nix::unistd::Group;
+
 /// A count, possibly 0.
 pub(crate) fn count(text: &str) -> Result<usize, String> {
     text.parse().map_err(|_| "expected a number of 0 or more".to_owned())
@@ -12,6 +14,18 @@ pub(crate) fn count(text: &str) -> Result<usize, String> {
 /// A number of bytes, at least 1.
 pub(crate) fn positive_bytes(text: &str) -> Result<NonZeroUsize, String> {
     text.parse().map_err(|_| "expected a number of bytes of 1 or more".to_owned())
+}
+
+/// A group, by its name or its number. Returns the number.
+pub(crate) fn group(text: &str) -> Result<u32, String> {
+    if let Ok(number) = text.parse() {
+        return Ok(number);
+    }
+    match Group::from_name(text) {
+        Ok(Some(group)) => Ok(group.gid.as_raw()),
+        Ok(None) => Err("there is no group of this name".to_owned()),
+        Err(error) => Err(format!("cannot look up groups: {error}")),
+    }
 }
 
 /// The depth of a link. The library checks that it is a power of two within its limits.
@@ -28,6 +42,14 @@ pub(crate) fn seconds(text: &str) -> Result<Duration, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn groups_have_names_and_numbers() {
+        assert_eq!((group("root"), group("1500"), group("0")), (Ok(0), Ok(1500), Ok(0)));
+        for text in ["", "-1", "no-such-group", "4294967296"] {
+            assert!(group(text).is_err(), "{text}");
+        }
+    }
 
     #[test]
     fn durations_are_finite_and_not_negative() {

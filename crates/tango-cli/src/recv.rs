@@ -136,6 +136,12 @@ fn join(arguments: &Arguments, folder: &LinkFolder) -> Result<(Link, Consumer<'s
                     "all receiver slots of link {name} are taken: use --observe, or start the sender with more --consumers"
                 )));
             }
+            Err(error) if error.observer_may_join() && !arguments.observe => {
+                let reason = error.reason();
+                return Err(Failure::new(format!(
+                    "{reason}; or use --observe, which needs no permission to write"
+                )));
+            }
             Err(error) => return Err(error.into()),
         }
         if let Some(signal) = signals::arrived() {

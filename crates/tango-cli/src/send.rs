@@ -41,6 +41,13 @@ Memory: each slot of --depth takes 128 to 512 bytes. An --mtu over 480 adds a
 region of (--depth + 1) * --mtu bytes, at most 16 MiB + 4 * --mtu. A region over
 512 KiB takes at least 4 MiB. With the default options, a link takes 16.4 MiB.
 
+The members of --group can receive, and cannot send, stop or remove the link.
+They have to be able to enter the folder of links, so make one for them:
+  install -d -m 2750 -g traders /dev/shm/quotes
+  seq 1000000 | tango send numbers --group traders --dir /dev/shm/quotes
+A member can hold the sender back, disturb other receivers, and end all of them
+by truncating files of the link.
+
 With --wait-for 0, receivers may come and go. Otherwise the sender reports each
 one that dies or leaves, and ends when the last one is gone. A receiver that is
 replaced by another within 50 ms may go unnoticed.
@@ -107,6 +114,10 @@ pub(crate) struct Arguments {
     /// and can have up to 1 GiB
     #[arg(long, verbatim_doc_comment)]
     lines: bool,
+    /// Let the members of a group receive, not only
+    /// this user; see below
+    #[arg(long, value_name = "NAME|GID", value_parser = options::group, verbatim_doc_comment)]
+    group: Option<u32>,
 }
 
 pub(crate) fn run(arguments: &Arguments, folder: &LinkFolder) -> Result<(), Failure> {
@@ -119,8 +130,18 @@ pub(crate) fn run(arguments: &Arguments, folder: &LinkFolder) -> Result<(), Fail
     }
     standard::check_input().map_err(Failure::input)?;
     let signals = TerminationSignals::block().map_err(Failure::signals)?;
-    let created = folder.builder().depth(*depth).mtu(mtu.get()).consumers(consumers).create(name)?;
+    let mut builder = folder.builder().depth(*depth).mtu(mtu.get()).consumers(consumers);
+    if let Some(group) = arguments.group {
+        builder = builder.consumer_group(group);
+    }
+    let created = builder.create(name)?;
     let link = RemoveOnDrop(created);
+    match link.0.check_trust() {
+        Err(error) if *wait_for > 0 => return Err(error.into()),
+        // Observers can come.
+        Err(error) => drop(Failure::from(error).report()),
+        Ok(()) => {}
+    }
     let receivers = Arc::new(Mutex::new(Receivers::new(&link.0, name, *wait_for)));
     watch(&link.0, &receivers, signals);
     let tx = link.0.producer()?;

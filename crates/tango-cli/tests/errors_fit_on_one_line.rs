@@ -120,7 +120,13 @@ fn a_folder_that_others_can_write_to() {
     let mut sender = folder.start("send x --wait-for 0");
     folder.await_status("x", |status| status.producer);
     fs::set_permissions(folder.links(), Permissions::from_mode(0o777)).unwrap();
-    folder.run("recv x").assert_failed(1, &["links", "observe"]);
+    folder.run("recv y --timeout 0").assert_failed(1, &["no link named y"]);
+    let link = folder.links().join("x");
+    fs::set_permissions(&link, Permissions::from_mode(0o777)).unwrap();
+    let mends = format!("chmod go-w {}", link.display());
+    let refused = folder.run("recv x");
+    refused.assert_failed(1, &[&mends, "mode 777", "--observe"]);
+    assert!(!refused.err.contains("consumer_trusting"), "{}", refused.err);
     let observer = folder.start("recv x --observe");
     sender.write(b"seen");
     observer.await_output(4);

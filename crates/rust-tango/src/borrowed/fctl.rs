@@ -9,7 +9,9 @@ use crate::sync::{AtomicU64, Padded, Relaxed};
 /// finished with them.
 ///
 /// Before the consumer attaches, and after it is dropped, the producer uses up its credits and then waits
-/// for the next consumer. The producer writes where it is, and the consumer writes its progress.
+/// for the next consumer. Until that comes, [`Producer::consumers`](crate::Producer::consumers) is 0,
+/// [`Producer::held_by`](crate::Producer::held_by) is `None`, and
+/// [`Producer::is_drained`](crate::Producer::is_drained) is true. The producer writes where it is, and the consumer writes its progress.
 ///
 /// # Examples
 ///

@@ -102,9 +102,13 @@ impl<const DEPTH: usize> MCache<DEPTH> {
 
     /// Ends the channel for good.
     ///
-    /// Calls of the producer that wait return [`TangoError::Closed`]. Readers drain what was published, and
-    /// then find the channel closed. Any thread may call this, any number of times. A thread that sleeps in
-    /// a call (`Wait::Park`) notices within 50 ms.
+    /// From now on, each call of the producer that publishes returns [`TangoError::Closed`] and publishes
+    /// nothing; so do calls that wait for a credit. Readers drain what was published, and then find the
+    /// channel closed. Any thread may call this, any number of times. A thread that sleeps in a call
+    /// (`Wait::Park`) notices within 50 ms.
+    ///
+    /// A publish that runs at the same time may still succeed. A reader that has not found the channel closed
+    /// by then gets its fragment; any other gets it if it reads once more.
     ///
     /// # Examples
     ///

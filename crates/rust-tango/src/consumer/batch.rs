@@ -18,6 +18,10 @@ use crate::ring::metadata::FragmentMetadata;
 /// - `&batch` iterates over the fragments in place.
 /// - `batch` itself iterates over copies that own their bytes, after it has copied all of them.
 ///
+/// All fragments of a batch count as read once `poll_batch` has returned it. So a loop that ends early, by `break`
+/// or by a panic, loses the rest of the batch for this consumer. A program that must not lose them reads fragments
+/// one by one ([`Consumer::poll`]).
+///
 /// # Examples
 ///
 /// See [`Consumer::poll_batch`].
@@ -98,12 +102,14 @@ impl<'a> Consumer<'a> {
         }
         let next = first.wrapping_add(gathered.len);
         self.consumed(next);
-        if self.mode.is_evictable() {
+        if self.mode.returns_credit_of_copy() {
             self.copied_up_to(next);
         }
         let source = match &self.mode {
             Mode::Reliable(_) => Source::Ring { parts: self.parts, first },
             Mode::Observing(scratch) => Source::Copies(&scratch.words()[..gathered.words]),
+            #[cfg(all(feature = "shm", target_os = "linux"))]
+            Mode::Copying(_, scratch) => Source::Copies(&scratch.words()[..gathered.words]),
             #[cfg(feature = "alloc")]
             Mode::Evictable(_, scratch) => Source::Copies(&scratch.words()[..gathered.words]),
         };

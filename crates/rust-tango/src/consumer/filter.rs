@@ -8,6 +8,8 @@ impl Consumer<'_> {
     /// [`Consumer::poll`] that skips fragments whose `sig` is not accepted. Nothing else of a skipped
     /// fragment is read, and its credit is returned at once.
     ///
+    /// If `accept` panics, the fragment that it was asked about stays: the next call asks again.
+    ///
     /// One call skips at most as many fragments as the ring has lines. `Ok(None)`: that many were skipped,
     /// or there are no more.
     ///

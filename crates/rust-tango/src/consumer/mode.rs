@@ -10,6 +10,9 @@ use crate::sync::Arc;
 pub(crate) enum Mode<'a> {
     Reliable(Seat<'a>),
     Observing(Scratch<'a>),
+    /// As reliable, but by copy.
+    #[cfg(all(feature = "shm", target_os = "linux"))]
+    Copying(Seat<'a>, Scratch<'a>),
     #[cfg(feature = "alloc")]
     Evictable(Seat<'a>, Scratch<'a>),
 }
@@ -21,6 +24,8 @@ impl<'a> Mode<'a> {
         match self {
             Self::Reliable(seat) => Some(seat),
             Self::Observing(_) => None,
+            #[cfg(all(feature = "shm", target_os = "linux"))]
+            Self::Copying(seat, _) => Some(seat),
             #[cfg(feature = "alloc")]
             Self::Evictable(seat, _) => Some(seat),
         }
@@ -41,6 +46,8 @@ impl<'a> Mode<'a> {
         match self {
             Self::Reliable(_) => None,
             Self::Observing(scratch) => Some(scratch),
+            #[cfg(all(feature = "shm", target_os = "linux"))]
+            Self::Copying(_, scratch) => Some(scratch),
             #[cfg(feature = "alloc")]
             Self::Evictable(_, scratch) => Some(scratch),
         }
@@ -52,9 +59,23 @@ impl<'a> Mode<'a> {
         matches!(self, Self::Reliable(_))
     }
 
+    /// Whether the credit of a fragment is returned as soon as it was copied.
+    #[inline]
+    pub(crate) fn returns_credit_of_copy(&self) -> bool {
+        match self {
+            Self::Reliable(_) | Self::Observing(_) => false,
+            #[cfg(all(feature = "shm", target_os = "linux"))]
+            Self::Copying(..) => true,
+            #[cfg(feature = "alloc")]
+            Self::Evictable(..) => true,
+        }
+    }
+
     pub(crate) fn is_evictable(&self) -> bool {
         match self {
             Self::Reliable(_) | Self::Observing(_) => false,
+            #[cfg(all(feature = "shm", target_os = "linux"))]
+            Self::Copying(..) => false,
             #[cfg(feature = "alloc")]
             Self::Evictable(..) => true,
         }

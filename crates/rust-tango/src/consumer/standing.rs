@@ -55,7 +55,7 @@ impl Standing {
     pub(super) fn settle(&mut self, start: u64, exact: bool, parts: &Parts<'_>, mode: &Mode<'_>) -> u64 {
         self.joined = true;
         let Some(seat) = mode.seat() else { return start };
-        let next = seat.settle(start, &parts.head.credit.floor);
+        let next = seat.settle(start, &parts.head.credit.floor, mode.is_in_place());
         if exact {
             self.missed = next.wrapping_sub(start);
         } else {
@@ -112,7 +112,7 @@ impl Standing {
             self.evictions = parts.head.lifecycle.evicted.load(Relaxed);
             target = join_again(target, parts, mode);
         } else if let Some(seat) = mode.seat() {
-            target = seat.settle(target, &parts.head.credit.floor);
+            target = seat.settle(target, &parts.head.credit.floor, mode.is_in_place());
         }
         let lost = target.wrapping_sub(n);
         count_lost(lost, mode);
@@ -125,7 +125,7 @@ impl Standing {
 fn join_again(start: u64, parts: &Parts<'_>, mode: &Mode<'_>) -> u64 {
     mode.seat().map_or(start, |seat| {
         seat.claim_again(start);
-        seat.settle(start, &parts.head.credit.floor)
+        seat.settle(start, &parts.head.credit.floor, mode.is_in_place())
     })
 }
 

@@ -99,6 +99,9 @@ impl<'a> Consumer<'a> {
     /// `each` must not publish into the same link with a call that waits: this thread holds a credit
     /// meanwhile.
     ///
+    /// If `each` panics, the fragment that it was given counts as read, and its credit returns. A caller that
+    /// catches the panic continues with the next fragment.
+    ///
     /// # Errors
     ///
     /// See [`Consumer::wait`]. To continue after an error, call it again. After

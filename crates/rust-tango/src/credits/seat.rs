@@ -32,8 +32,8 @@ impl<'a> Seat<'a> {
     }
 
     /// See [`ConsumerSlot::settle`].
-    pub(crate) fn settle(&self, start: u64, floor: &AtomicU64) -> u64 {
-        let rounds = if self.slot.is_evictable() { ROUNDS_BY_COPY } else { usize::MAX };
+    pub(crate) fn settle(&self, start: u64, floor: &AtomicU64, reads_in_place: bool) -> u64 {
+        let rounds = if reads_in_place { usize::MAX } else { ROUNDS_BY_COPY };
         let at = self.slot.settle(start, floor, rounds);
         // A producer that sleeps on this eventcount waits for a previous owner, or for fragments that were
         // just given up.

@@ -178,11 +178,6 @@ impl ConsumerSlot {
         state.store(state.own() & !ACTIVE, ordering("credits.leave", Release));
     }
 
-    /// Whether the owner has claimed the slot as evictable. Owner only.
-    pub(super) fn is_evictable(&self) -> bool {
-        self.progress.state.own() & EVICTABLE != 0
-    }
-
     /// Wakes a producer that waits for this consumer, for callers that are not the owner: see
     /// [`Eventcount::wake_all`].
     #[cfg(feature = "alloc")]

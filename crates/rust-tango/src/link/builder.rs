@@ -29,6 +29,7 @@ const OTHERS_READ: u32 = 0o044;
 /// | [`start`](Self::start) | 1 | any number |
 /// | `dir` | `$TANGO_DIR`, else `/dev/shm/tango-UID` | |
 /// | `mode` | 0o600 | 0o600, with 0o040 or 0o004 or both |
+/// | `consumer_group` | none | a group of this user |
 /// | `remove_on_drop` | false | |
 ///
 /// Settings are checked by [`build`](Self::build), `create` and `create_or_take_over`. The result can be
@@ -64,6 +65,9 @@ pub struct LinkBuilder {
     /// Of the files, without the kind of file.
     #[cfg(feature = "shm")]
     mode: u32,
+    /// The group whose members can be consumers.
+    #[cfg(feature = "shm")]
+    consumer_group: Option<u32>,
     #[cfg(feature = "shm")]
     remove_on_drop: bool,
 }
@@ -84,6 +88,7 @@ impl LinkBuilder {
             #[cfg(feature = "shm")]
             mode: OWNER_ONLY,
             #[cfg(feature = "shm")]
+            consumer_group: None,
             remove_on_drop: false,
         }
     }
@@ -98,6 +103,10 @@ impl LinkBuilder {
     }
 
     /// The largest payload of one fragment, in bytes: 0 to 2 GiB. Default: 256.
+    ///
+    /// With 0, payloads are empty: fragments are notifications, of which `sig`, `ctl` and `ts` say everything. The
+    /// command `tango send`, which carries bytes, makes links of at least 1; `tango recv`, `ls` and `rm` work with
+    /// any.
     ///
     /// Longer messages are sent in several fragments
     /// ([`Producer::send_message`](crate::Producer::send_message)). See [`LinkBuilder`] for an example.
@@ -201,7 +210,8 @@ impl LinkBuilder {
         self
     }
 
-    /// The folder of links in which `create` puts the link. Made, with mode 0o700, if it does not exist.
+    /// The folder of links in which `create` puts the link. Made, with mode 0o700 whatever the umask is, if
+    /// it does not exist.
     ///
     /// Default: `TANGO_DIR` from the environment, otherwise `/dev/shm/tango-UID` with the number of the
     /// user. See `LinkBuilder::create` for an example.
@@ -218,7 +228,7 @@ impl LinkBuilder {
     /// 0o640).
     ///
     /// A user that may read can be an observer, but not a consumer, because a consumer writes its progress
-    /// into a file of the link. Such a user can do one kind of harm: take a lock that prevents other
+    /// into a file of the link (see [`consumer_group`](Self::consumer_group)). Such a user can do one kind of harm: take a lock that prevents other
     /// processes from *becoming* producer or consumer of the link.
     ///
     /// The folder of links has to let these users in as well. The default folder is for its owner alone
@@ -241,6 +251,42 @@ impl LinkBuilder {
     #[cfg(feature = "shm")]
     pub fn mode(mut self, mode: u32) -> Self {
         self.mode = mode;
+        self
+    }
+
+    /// Lets the members of a group be consumers of the link. `group` is its number (gid). Default: only the
+    /// user that creates the link can.
+    ///
+    /// The group can read the files of the link, as with [`mode`](Self::mode) 0o640, and write to those in
+    /// which consumers publish their progress. It can write to no file that payloads are in, stop the link
+    /// or remove it. As other users can write to some of the files, [`Link::consumer`] reads by copy on such
+    /// a link, also for the user that has created it. It is as reliable as any other consumer. The unsafe
+    /// `Link::consumer_trusting` reads in place.
+    ///
+    /// The members and the user that creates the link trust each other not to disturb. A hostile member can
+    /// neither forge a fragment nor make a process read or write outside of the link, but it can
+    ///
+    /// - hold the producer back, as every consumer can,
+    /// - make other consumers lose fragments ([`TangoError::Overrun`](crate::TangoError::Overrun)) or wait
+    ///   for ever, by writing into their files,
+    /// - take all slots, and prevent others from becoming producer or consumer,
+    /// - end every process that uses the link (SIGBUS), by truncating a file of a consumer.
+    ///
+    /// The members have to be able to enter the folder of links; see [`mode`](Self::mode) for how to make
+    /// one. The link must allow [`observers`](Self::observers). `create` returns an error if this user is
+    /// not a member of the group, or if only its owner can enter the folder of links.
+    ///
+    /// # Examples
+    ///
+    /// ```no_run
+    /// # use rust_tango::Link;
+    /// let traders = 1500;
+    /// let link = Link::builder().dir("/dev/shm/quotes").consumer_group(traders).create("eurusd")?;
+    /// # Ok::<(), rust_tango::LinkError>(())
+    /// ```
+    #[cfg(feature = "shm")]
+    pub fn consumer_group(mut self, group: u32) -> Self {
+        self.consumer_group = Some(group);
         self
     }
 
@@ -383,14 +429,19 @@ impl LinkBuilder {
     #[cfg(all(feature = "shm", target_os = "linux"))]
     fn in_shared_memory(self, name: &str, existing: crate::shm::Existing) -> Result<Link, LinkError> {
         let geometry = self.geometry()?;
-        let Self { mode, remove_on_drop, .. } = self;
+        let Self { mode, consumer_group: group, remove_on_drop, .. } = self;
         if mode & OWNER_ONLY != OWNER_ONLY || mode & !(OWNER_ONLY | OTHERS_READ) != 0 {
             let message = alloc::format!(
                 "{mode:#o} is not a valid mode for a link: use 0o600, and add 0o040 (group) or 0o004 (every user) to let others read; only the owner may write"
             );
             return Err(LinkError::new(crate::error::LinkErrorKind::Invalid, message));
         }
-        Link::in_shared_memory(name, self.dir.as_deref(), &geometry, mode, existing, remove_on_drop)
+        if group.is_some() && !geometry.observers {
+            let message = "a link for a group must allow observers, because its consumers read by copy";
+            return Err(LinkError::new(crate::error::LinkErrorKind::Invalid, message));
+        }
+        let access = crate::shm::Access::new(mode, group);
+        Link::in_shared_memory(name, self.dir.as_deref(), &geometry, access, existing, remove_on_drop)
     }
 
     fn geometry(&self) -> Result<Geometry, LinkError> {

@@ -79,7 +79,8 @@ impl Link {
     /// The path of a folder of links. It may not exist yet.
     ///
     /// `None`: the default folder. That is `TANGO_DIR` from the environment if it is set and not empty,
-    /// otherwise `/dev/shm/tango-UID` with the number of the user. A relative path is made absolute.
+    /// otherwise `/dev/shm/tango-UID` with the number of the user. In a user namespace, that is the number
+    /// that the user has outside of it. A relative path is made absolute.
     ///
     /// # Examples
     ///

@@ -9,7 +9,7 @@ use crate::memory::geometry::Geometry;
 use crate::memory::status::LinkStatus;
 use crate::producer::Producer;
 #[cfg(all(feature = "shm", target_os = "linux"))]
-use crate::shm::{Existing, Reservation, ShmLink};
+use crate::shm::{Access, Existing, Reservation, ShmLink};
 use crate::sync::Arc;
 
 /// A link: one producer and any number of readers.
@@ -56,7 +56,7 @@ use crate::sync::Arc;
 ///
 /// A link in shared memory stays with the process that opened it. A child that the C library's `fork` makes
 /// finds every inherited link closed: readers get nothing, the bytes of a payload that was held are zeros,
-/// and published fragments reach no process. Dropping inherited producers, consumers and payloads is
+/// and publishing returns [`TangoError::Closed`](crate::TangoError::Closed). Dropping inherited producers, consumers and payloads is
 /// harmless. An inherited `Link` returns errors ([`LinkErrorKind::Invalid`]); a child that wants to use,
 /// stop or remove the link opens it again.
 ///
@@ -113,14 +113,16 @@ impl Link {
 
     /// A reliable consumer that starts with the next published fragment. See [`Link`] for an example.
     ///
-    /// It reads every fragment in place, and the producer waits for it.
+    /// It reads every fragment in place, and the producer waits for it. (On a link that was made for a group,
+    /// it reads by copy: see `LinkBuilder::consumer_group`.)
     ///
     /// # Errors
     ///
     /// - [`LinkErrorKind::Taken`] if every slot has a consumer.
     /// - In shared memory also [`LinkErrorKind::Untrusted`] if another user could write to the files of the
-    ///   link (because another user has created it, for example), [`LinkErrorKind::System`] if this user
-    ///   cannot write to them, [`LinkErrorKind::NotFound`] if the link was removed since it was opened,
+    ///   link (because another user has created it, for example), or if they are on a filesystem that is not
+    ///   known to give all processes the same memory, [`LinkErrorKind::System`] if this user cannot write to
+    ///   them, [`LinkErrorKind::NotFound`] if the link was removed since it was opened,
     ///   [`LinkErrorKind::Damaged`] if one of its files is missing, and [`LinkErrorKind::Invalid`] in a forked
     ///   child (see [`Link`]).
     pub fn consumer(&self) -> Result<Consumer<'static>, LinkError> {
@@ -192,12 +194,13 @@ impl Link {
     pub fn evictable_consumer(&self, start: Start) -> Result<Consumer<'static>, LinkError> {
         self.check_observers()?;
         let scratch = Scratch::boxed(self.geometry().mtu);
+        let mode = |seat| Mode::Evictable(seat, scratch);
         match &self.memory {
-            Memory::Heap(link) => HeapLink::seated(link, start, |seat| Mode::Evictable(seat, scratch)),
+            Memory::Heap(link) => HeapLink::seated(link, start, mode),
             #[cfg(all(feature = "shm", target_os = "linux"))]
             Memory::Shared(link, _) => {
                 // SAFETY: such a consumer does not read in place.
-                unsafe { ShmLink::seated(link, start, |seat| Mode::Evictable(seat, scratch)) }
+                unsafe { ShmLink::seated(link, start, mode) }
             }
         }
     }
@@ -329,9 +332,14 @@ impl Link {
 
     /// Ends the link for good.
     ///
-    /// Calls of the producer that wait return [`TangoError::Closed`](crate::TangoError::Closed). Readers
-    /// drain what was published, and then find the link closed. Any thread or process may call this, any
-    /// number of times.
+    /// From now on, each call of the producer that publishes returns
+    /// [`TangoError::Closed`](crate::TangoError::Closed) and publishes nothing; so do calls that wait for a
+    /// credit ([`Producer::is_stopped`]). Readers drain what was published, and then find the link closed. Any
+    /// thread or process may call this, any number of times. A link that was stopped cannot be used again.
+    ///
+    /// A publish that runs at the same time, in another thread or process, may still succeed. A reader that
+    /// has not found the link closed by then gets its fragment; any other gets it if it reads once more. To
+    /// end a link without this race, drop its producer.
     ///
     /// # Errors
     ///
@@ -400,11 +408,12 @@ impl Link {
         name: &str,
         folder: Option<&std::path::Path>,
         geometry: &Geometry,
-        mode: u32,
+        access: Access,
         existing: Existing,
         remove_on_drop: bool,
     ) -> Result<Self, LinkError> {
-        let (link, reservation) = crate::shm::create(folder, name, geometry, mode, existing, remove_on_drop)?;
+        let (link, reservation) =
+            crate::shm::create(folder, name, geometry, access, existing, remove_on_drop)?;
         Ok(Self::shared(link, reservation))
     }
 }

@@ -49,6 +49,38 @@ impl Link {
         }
     }
 
+    /// Whether a reliable consumer of this user can join: the check that [`Link::consumer`] makes before it
+    /// looks for a slot.
+    ///
+    /// A program that creates a link can call it before it waits for consumers, which would never come. On
+    /// the heap, the answer is always `Ok`.
+    ///
+    /// # Errors
+    ///
+    /// [`LinkErrorKind::Untrusted`], with what is wrong and what mends it; otherwise as [`Link::consumer`].
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use rust_tango::Link;
+    /// # let folder = std::env::temp_dir().join(format!("tango-trust-{}", std::process::id()));
+    /// let link = Link::builder().dir(&folder).create("quotes")?;
+    /// if let Err(error) = link.check_trust() {
+    ///     eprintln!("no consumer can join: {error}");
+    /// }
+    /// # std::fs::remove_dir_all(&folder).unwrap();
+    /// # Ok::<(), rust_tango::LinkError>(())
+    /// ```
+    pub fn check_trust(&self) -> Result<(), LinkError> {
+        match &self.memory {
+            Memory::Heap(_) => Ok(()),
+            Memory::Shared(link, _) => {
+                link.check_process()?;
+                link.check_trust().map(drop)
+            }
+        }
+    }
+
     /// Removes this link, as [`Link::remove_named`] does, but never a later link of the same name.
     ///
     /// If the producer is in this process, it and all attached readers go on undisturbed, without a name: call

@@ -90,6 +90,8 @@ const YIELD_AFTER: u32 = 128;
 /// - It sleeps on up to 127 links that have async consumers with a slot. For more of them, there are more
 ///   threads. Before Linux 5.16 (no `futex_waitv`, or a system call filter that forbids it), there is a thread
 ///   for each such link, and one for all observers.
+/// - Where a system call filter forbids `membarrier(2)` to this process, but not to the producer's, it polls for
+///   all readers of that producer, as for observers.
 /// - Readers that wait take almost no processor time: for each link a system call every 50 milliseconds, and for
 ///   each reader a look at a word of the link; for each observer, such a look every ten milliseconds.
 ///

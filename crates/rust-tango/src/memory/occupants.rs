@@ -60,6 +60,11 @@ impl Occupants {
         })
     }
 
+    /// Whether a consumer with flow control is attached. It may come or leave before the caller uses the answer.
+    pub(crate) fn has_consumer(&self) -> bool {
+        self.0.load(Relaxed) & CONSUMER != 0
+    }
+
     pub(crate) fn leave_consumer(&self) {
         let _ = self.change(|state| Ok(state & !CONSUMER));
     }
@@ -88,12 +93,15 @@ mod tests {
     #[test]
     fn occupants_that_would_overwrite_a_slice_are_refused() {
         let seats = Occupants::new();
+        assert!(!seats.has_consumer());
         seats.enter_consumer().unwrap();
+        assert!(seats.has_consumer());
         assert_eq!(seats.enter_consumer(), Err(TangoError::ConsumerTaken));
         assert_eq!(seats.enter_producer(false), Err(TangoError::FlowControlMismatch));
         seats.enter_producer(true).unwrap();
         assert_eq!(seats.enter_producer(true), Err(TangoError::ProducerTaken));
         seats.leave_consumer();
+        assert!(!seats.has_consumer());
         seats.leave_producer();
         seats.enter_producer(false).unwrap();
         assert_eq!(seats.enter_consumer(), Err(TangoError::FlowControlMismatch));

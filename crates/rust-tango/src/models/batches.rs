@@ -136,7 +136,7 @@ fn overwritten_by_a_loan(seen: &Seen, memory: &Arc<Memory>, before: usize, is_co
     let n = nth(before as u64);
     loan.write_at(0, &payload(n));
     if is_committed {
-        loan.commit(n, n as u16, n as u32);
+        loan.commit(n, n as u16, n as u32).unwrap();
     }
     reader.join().unwrap();
 }

@@ -1,6 +1,6 @@
 //! A producer closes the link, dies, or is replaced: nothing that was published is lost.
 
-use super::memory::{Memory, Model, Seen, Shape, publish_all, read, whole};
+use super::memory::{Memory, Model, Seen, Shape, payload, publish_all, read, whole};
 use crate::consumer::{Consumer, Start};
 use crate::{Link, TangoError};
 use loom::thread;
@@ -200,5 +200,64 @@ fn closed_and_opened_again() {
         });
         core::mem::forget(memory.next_producer());
         reader.join().unwrap();
+    });
+}
+
+/// A link is stopped while its producer publishes. Once the producer has seen the stop, it publishes nothing
+/// more. A reader that has found the link closed may miss what was published beside the stop, but finds it when
+/// it reads once more.
+#[test]
+fn stopped_while_it_publishes() {
+    let model =
+        Model::bounded(2, 3903).must_see(&["published", "refused", "seen before", "read after the end"]);
+    model.check(|seen| {
+        let link = Link::builder().depth(2).mtu(16).consumers(1).start(7).build().unwrap();
+        link.touch(2);
+        let mut producer = link.producer().unwrap();
+        let mut consumer = link.consumer().unwrap();
+        let stops = thread::spawn({
+            let link = link.clone();
+            move || link.stop().unwrap()
+        });
+        let reader = thread::spawn(move || {
+            while !consumer.is_closed() {
+                if let Some(fragment) = consumer.poll().expect("nothing is lost") {
+                    whole(&fragment);
+                } else {
+                    thread::yield_now();
+                }
+            }
+            consumer
+        });
+        for _ in 0..2 {
+            let is_stopped = producer.is_stopped();
+            if is_stopped {
+                seen.note("seen before");
+            }
+            let n = producer.next_seq();
+            match producer.publish(&payload(n), n, n as u16, n as u32) {
+                Ok(_) => {
+                    seen.note("published");
+                    assert!(!is_stopped, "published after the stop was seen");
+                }
+                Err(error) => {
+                    seen.note("refused");
+                    assert_eq!(error, TangoError::Closed);
+                    assert!(producer.is_stopped());
+                }
+            }
+        }
+        stops.join().unwrap();
+        let mut consumer = reader.join().unwrap();
+        // The stop is visible: neither a batch nor a loan is published.
+        let next = producer.next_seq();
+        assert_eq!(producer.publish_batch(&[&payload(next)], next, next as u16), 0);
+        assert_eq!(producer.loan(0).map(drop), Err(TangoError::Closed));
+        while let Some(fragment) = consumer.poll().expect("nothing is lost") {
+            seen.note("read after the end");
+            whole(&fragment);
+        }
+        assert!(consumer.is_closed());
+        assert_eq!(consumer.next_seq(), next);
     });
 }

@@ -129,7 +129,7 @@ fn all_arrive_after_a_loan() {
     let put = |producer: &mut Producer<'_>| {
         let mut loan = producer.loan(PAYLOAD).expect("no consumer holds it back");
         loan.write_at(0, &payload(FIRST));
-        loan.commit(FIRST, FIRST as u16, FIRST as u32);
+        loan.commit(FIRST, FIRST as u16, FIRST as u32).unwrap();
     };
     all_arrive(70514, EITHER, put, |fragment, n| assert_eq!(whole(fragment), n));
 }

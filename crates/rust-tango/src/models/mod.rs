@@ -17,7 +17,7 @@
 //! | `hot_slot` | A reader that polls a hot slot gets another fragment, a mixture, or nothing: after a batch, a loan, a takeover, on a fresh link. |
 //! | `credits` | Something is overwritten that a reliable consumer still needs: one consumer, two, one that joins, leaves or dies, or that takes a slot over on the same thread or another. A loss by eviction is not reported. A consumer that stops while it joins holds the producer back. |
 //! | `batches` | The same with several fragments at once, with fragments that are skipped by their tag, and with payloads that are written in place. |
-//! | `endings` | A closed, stopped or dead link ends before its last fragment. The next producer does not begin exactly after its predecessor, or is reported with another number. |
+//! | `endings` | A closed, stopped or dead link ends before its last fragment. A producer that has seen that its link is stopped publishes. The next producer does not begin exactly after its predecessor, or is reported with another number. |
 //! | `takeovers` | The next producer overwrites what a consumer still needs, whether the consumer was there before or joins meanwhile. An observer accepts a fragment that was being overwritten. |
 //! | `parking` | A sleeping thread is not woken: by a fragment, a batch, a loan, a credit, leaving, the end, the next owner of a slot; also if it sleeps in the place of several consumers. A sleeping thread relies on the barrier of a previous owner. |
 //! | `words` | A thread that reads a heartbeat, a published number, the stop of a link, a count, or the progress of a slot does not see what was stored before it. |

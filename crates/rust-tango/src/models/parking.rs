@@ -166,7 +166,7 @@ fn a_batch_wakes() {
 fn a_loan_wakes() {
     Model::bounded(2, 110).check(|_| {
         news_wakes(|producer| {
-            producer.loan(0).unwrap().commit(0, 0, 0);
+            producer.loan(0).unwrap().commit(0, 0, 0).unwrap();
         });
     });
 }

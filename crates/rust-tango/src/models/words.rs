@@ -57,7 +57,7 @@ fn a_stopped_ring() {
 /// A reader that finds a link stopped has read everything that was published before the stop.
 #[test]
 fn a_stopped_link() {
-    Model::exhaustive(172).must_see(&["read"]).check(|seen| {
+    Model::exhaustive(140).must_see(&["read"]).check(|seen| {
         let link = Link::builder().depth(2).mtu(16).consumers(1).start(7).build().unwrap();
         link.touch(2);
         let producer = link.producer().unwrap();

@@ -5,6 +5,7 @@ use super::claim::Claim;
 use super::hot_slots::HotSlots;
 use super::placement::Placement;
 use super::publish::Producer;
+use super::state::is_panicking;
 use crate::credits::floor::Slots;
 use crate::memory::cnc::CncState;
 use crate::memory::parts::Parts;
@@ -83,6 +84,7 @@ impl<'a> Producer<'a> {
             backpressure,
             barrier,
             wait: Wait::default(),
+            made_in_panic: is_panicking(),
             reports: None,
             claim,
         };

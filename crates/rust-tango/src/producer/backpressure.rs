@@ -9,6 +9,8 @@ use crate::credits::floor::{Credits, Slots};
 use crate::memory::head::Head;
 use crate::sync::{Cell, Own, Relaxed, pause};
 use crate::timing;
+use crate::timing::idle::LIVENESS_INTERVAL;
+use crate::waiting::kernel;
 #[cfg(feature = "std")]
 use core::time::Duration;
 #[cfg(feature = "std")]
@@ -25,6 +27,8 @@ pub(super) struct Backpressure<'a> {
     head: &'a Head,
     /// The fragment that was last counted as stalled.
     stalled: Cell<Option<u64>>,
+    /// When [`Self::check_is_due`] last was true, in milliseconds.
+    checked_at: Cell<u64>,
     /// How long an evictable consumer may hold the producer back.
     #[cfg(feature = "std")]
     patience: Duration,
@@ -62,6 +66,7 @@ impl<'a> Backpressure<'a> {
             credits: Credits::new(slots, oldest, &head.credit.floor, credits),
             head,
             stalled: Cell::new(None),
+            checked_at: Cell::new(0),
             #[cfg(feature = "std")]
             patience: PATIENCE,
             #[cfg(feature = "std")]
@@ -84,9 +89,11 @@ impl<'a> Backpressure<'a> {
     #[cold]
     pub(super) fn obtain(&self, n: u64, victim: Option<u64>, claim: &Claim<'_>) -> Result<(), Refused> {
         self.refresh(n, victim);
-        // A consumer that has not moved for a while may be dead. Check, but less often as time goes by.
+        // A consumer that has not moved for a while may be dead. Check, but less often as time goes by. A
+        // producer that tries seldom checks by time.
         let failures = self.credits.failures();
-        if failures >= 4 && (failures.is_power_of_two() || failures % 1024 == 0) {
+        let by_count = failures >= 4 && (failures.is_power_of_two() || failures % 1024 == 0);
+        if by_count || !self.credits.allow(n, victim) && self.check_is_due() {
             self.reap_dead(claim);
             self.refresh(n, victim);
         }
@@ -106,6 +113,16 @@ impl<'a> Backpressure<'a> {
             word.store(value, Relaxed);
         }
         Err(Refused { held_by, is_new })
+    }
+
+    /// Whether the clock says that it is time to check whether the consumers live.
+    fn check_is_due(&self) -> bool {
+        let now = kernel::milliseconds();
+        let is_due = now.wrapping_sub(self.checked_at.get()) >= LIVENESS_INTERVAL;
+        if is_due {
+            self.checked_at.set(now);
+        }
+        is_due
     }
 
     /// Reads the consumers' progress. Returns whether fragment `n` has a credit now.

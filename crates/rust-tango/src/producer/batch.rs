@@ -11,7 +11,7 @@ const BATCH: usize = 32;
 
 impl Producer<'_> {
     /// Publishes payloads in order, until all are published or one fails. Returns how many were published.
-    /// Never blocks.
+    /// Never blocks. Into a link that was stopped, it publishes none.
     ///
     /// All fragments get this `sig` and `ctl`, and `ts` 0: see the table on [`FragmentMetadata`]. To learn
     /// why the call stopped early, publish the next payload, which returns the error.
@@ -49,6 +49,9 @@ impl Producer<'_> {
     pub fn publish_batch_at(&self, payloads: &[&[u8]], sig: u64, ctl: u16, ts: u32) -> usize {
         let mut count = 0;
         while let Some(payload) = payloads.get(count) {
+            if self.check_stopped().is_err() {
+                break;
+            }
             let put = if payload.len() > self.in_slot {
                 usize::from(self.put_in_region(payload, sig, ctl, ts).is_ok())
             } else {

@@ -23,6 +23,16 @@ pub(crate) trait ProducerClaim: Send {
 }
 
 impl Claim<'_> {
+    /// False: the credits are those of an `Fctl`, which has no consumer now. Its slot says what the next consumer
+    /// may still read, so it looks as if it had an owner.
+    pub(super) fn may_have_consumers(&self) -> bool {
+        match self {
+            Self::Borrowed(occupants) => occupants.has_consumer(),
+            #[cfg(feature = "alloc")]
+            Self::Owned(_) => true,
+        }
+    }
+
     /// See [`ProducerClaim::is_of_this_process`].
     pub(super) fn is_of_this_process(&self) -> bool {
         match self {

@@ -10,7 +10,8 @@ use crate::sync::AtomicU64;
 
 /// A place in the ring for one payload, to be filled and committed.
 ///
-/// A loan that is dropped without [`Loan::commit`] publishes nothing. But the fragments that had to be
+/// A loan that is dropped without [`Loan::commit`] publishes nothing, also if a panic drops it. Its credit and its
+/// number are used for the next fragment. But the fragments that had to be
 /// overwritten for it are lost for observers. Bytes that are not written keep the value that they had
 /// before in the ring.
 ///
@@ -27,7 +28,7 @@ use crate::sync::AtomicU64;
 /// let mut loan = tx.loan(4000)?;
 /// loan.write_at(0, &[1; 2000]);
 /// loan.write_at(2000, &[2; 2000]);
-/// loan.commit(7, 0, 0);
+/// loan.commit(7, 0, 0)?;
 /// assert_eq!(rx.poll()?.unwrap().payload.as_slice()[1999..2001], [1, 2]);
 /// # Ok(())
 /// # }
@@ -61,6 +62,7 @@ impl<'a> Producer<'a> {
     /// See [`Loan`].
     #[inline(always)]
     pub fn loan(&mut self, len: usize) -> Result<Loan<'_>, TangoError> {
+        self.check_stopped()?;
         let reserved = self.reserve(len)?;
         let words = self.words(&reserved);
         let near = if reserved.is_in_slot() { line::NEAR } else { 0 };
@@ -119,7 +121,7 @@ impl Loan<'_> {
     ///     Some(bytes) => bytes.copy_from_slice(b"in place"),
     ///     None => loan.write_at(0, b"a copy.."), // on a link with observers
     /// }
-    /// loan.commit(0, 0, 0);
+    /// loan.commit(0, 0, 0)?;
     /// assert_eq!(rx.poll()?.unwrap().payload.as_slice(), b"in place");
     /// # Ok::<(), rust_tango::LinkError>(())
     /// ```
@@ -157,7 +159,7 @@ impl Loan<'_> {
     /// loan.write_at(0, b"short");
     /// loan.truncate(5);
     /// assert!(loan.len() == 5 && !loan.is_empty());
-    /// loan.commit(0, 0, 0);
+    /// loan.commit(0, 0, 0)?;
     /// assert_eq!(rx.poll()?.unwrap().payload.as_slice(), b"short");
     /// # Ok::<(), rust_tango::LinkError>(())
     /// ```
@@ -170,14 +172,19 @@ impl Loan<'_> {
     ///
     /// Returns the metadata of the fragment, with its sequence number.
     ///
+    /// # Errors
+    ///
+    /// [`TangoError::Closed`]: the link was stopped. Nothing was published.
+    ///
     /// # Examples
     ///
     /// See [`Loan`].
     #[inline(always)]
-    pub fn commit(self, sig: u64, ctl: u16, ts: u32) -> FragmentMetadata {
+    pub fn commit(self, sig: u64, ctl: u16, ts: u32) -> Result<FragmentMetadata, TangoError> {
+        self.producer.check_stopped()?;
         let meta = self.producer.commit_reserved(self.reserved, self.len, sig, ctl, ts);
         self.producer.wake_waiters();
-        meta
+        Ok(meta)
     }
 }
 

@@ -1,10 +1,10 @@
 //! [`Producer`], and the path of a fragment through it.
 //!
 //! ```text
-//!   publish         credit? -> write payload -> commit line -> mirror -> next -> touch lines -> wake waiters
-//!   larger          reserve (place, credit) -> write ------^
-//!   loan            reserve -> the caller writes ----------^
-//!   publish_batch   credits? -> write all -> commit all -> announce the last -> next -> touch lines -> wake
+//!   publish         stopped? -> credit? -> write payload -> commit line -> mirror -> next -> touch lines -> wake
+//!   larger          stopped? -> reserve (place, credit) -> write -----^
+//!   loan            stopped? -> reserve -> the caller writes, stopped? ^
+//!   publish_batch   stopped? -> credits? -> write all -> commit all -> announce the last -> next -> touch lines -> wake
 //! ```
 //!
 //! In names here, to *put* a fragment is to publish it without waking waiters.
@@ -48,7 +48,8 @@ use crate::waiting::wait::Wait;
 ///
 /// Dropping the producer closes the link, until another producer attaches. Readers still get everything
 /// that was published. If the producer is dropped by a panic of its thread, readers get
-/// [`TangoError::ProducerGone`] instead of the end.
+/// [`TangoError::ProducerGone`] instead of the end. (Not if it was also made during that panic, by the `drop` of
+/// another value.)
 ///
 /// # Examples
 ///
@@ -84,6 +85,8 @@ pub struct Producer<'a> {
     /// How a publish is ordered before the check for sleeping consumers.
     pub(super) barrier: Barrier,
     pub(super) wait: Wait,
+    /// Its thread was unwinding when the producer was made.
+    pub(super) made_in_panic: bool,
     /// Where the producer also reports its progress, if anywhere.
     pub(super) reports: Option<Reports<'a>>,
     /// Last, so that it is dropped last: it may own the memory that everything above is a view of.
@@ -128,11 +131,13 @@ impl<'a> Producer<'a> {
     ///
     /// # Errors
     ///
+    /// - [`TangoError::Closed`]: the link was stopped. Each later call returns this error, too.
     /// - [`TangoError::TooLarge`]: the payload is longer than [`Producer::mtu`].
     /// - [`TangoError::NoCredits`]: a reliable consumer still needs what this fragment would overwrite. It
-    ///   may return the credit at any moment, so try again later, or call [`Producer::publish_blocking`].
+    ///   may return the credit at any moment, so try again later, or call [`Producer::publish_blocking`]. These
+    ///   calls also notice that a consumer is dead: they check about every 50 milliseconds.
     ///
-    /// In both cases nothing was published.
+    /// In each case nothing was published.
     ///
     /// # Examples
     ///
@@ -145,6 +150,7 @@ impl<'a> Producer<'a> {
         ctl: u16,
         ts: u32,
     ) -> Result<FragmentMetadata, TangoError> {
+        self.check_stopped()?;
         if payload.len() > self.in_slot {
             return self.publish_in_region(payload, sig, ctl, ts);
         }
@@ -160,6 +166,13 @@ impl<'a> Producer<'a> {
         self.commit_line(line, &meta, content, payload.len());
         self.wake_waiters();
         Ok(meta)
+    }
+
+    /// An error if the link was stopped. Each call that publishes makes this check, and it is one load: the
+    /// word is written once in the life of a link.
+    #[inline(always)]
+    pub(super) fn check_stopped(&self) -> Result<(), TangoError> {
+        if self.parts.is_stopped() { Err(TangoError::Closed) } else { Ok(()) }
     }
 
     /// Publishes a payload that does not fit its slot.
@@ -359,7 +372,7 @@ impl Producer<'_> {
                     metrics.event();
                 }
             }
-            TangoError::NoCredits { held_by }
+            TangoError::NoCredits { held_by: held_by.filter(|_| self.claim.may_have_consumers()) }
         })
     }
 

@@ -42,6 +42,30 @@ impl<'a> Producer<'a> {
         self.parts.mtu
     }
 
+    /// Whether the link was stopped: by `Link::stop` or `tango rm --force` in any thread or process, or by
+    /// [`MCache::stop`](crate::MCache::stop). True in a forked child if the link is in shared memory.
+    ///
+    /// Once this is true, it stays true, and each call that publishes returns
+    /// [`TangoError::Closed`](crate::TangoError::Closed). If it is false, another thread or process may stop the
+    /// link before the caller uses the answer.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use rust_tango::{Link, TangoError};
+    ///
+    /// let link = Link::builder().depth(8).mtu(64).build()?;
+    /// let tx = link.producer()?;
+    /// assert!(!tx.is_stopped());
+    /// link.stop()?;
+    /// assert!(tx.is_stopped());
+    /// assert_eq!(tx.publish(b"too late", 0, 0, 0), Err(TangoError::Closed));
+    /// # Ok::<(), rust_tango::LinkError>(())
+    /// ```
+    pub fn is_stopped(&self) -> bool {
+        self.parts.is_stopped()
+    }
+
     /// How many reliable and evictable consumers are attached and alive now.
     ///
     /// Consumers can attach and leave at any time, so the answer may be out of date when it arrives. The
@@ -62,11 +86,12 @@ impl<'a> Producer<'a> {
     /// ```
     pub fn consumers(&self) -> usize {
         self.reap_dead();
-        self.backpressure.credits().attached().count()
+        self.attached().count()
     }
 
     /// The slot of the consumer that held the producer back when it last read the consumers' progress.
-    /// `None` if no consumer did.
+    /// `None` if no consumer did, and while an [`Fctl`](crate::Fctl) has no consumer: then the producer waits
+    /// for one to attach.
     ///
     /// The consumer may have moved on since then, so the answer may be out of date.
     ///
@@ -82,7 +107,7 @@ impl<'a> Producer<'a> {
     /// # Ok::<(), rust_tango::LinkError>(())
     /// ```
     pub fn held_by(&self) -> Option<usize> {
-        self.backpressure.credits().held_by()
+        self.backpressure.credits().held_by().filter(|_| self.claim.may_have_consumers())
     }
 
     /// Whether every attached reliable or evictable consumer has finished with everything that was
@@ -114,7 +139,12 @@ impl<'a> Producer<'a> {
 
     /// [`Self::is_drained`], except that dead consumers may still count.
     pub(super) fn seems_drained(&self) -> bool {
-        self.backpressure.credits().attached().all(|(_, next)| !seq::is_before(next, self.next.get()))
+        self.attached().all(|(_, next)| !seq::is_before(next, self.next.get()))
+    }
+
+    /// The consumers that are attached now, and may be dead: the index of the slot, and the consumer's `next`.
+    pub(super) fn attached(&self) -> impl Iterator<Item = (usize, u64)> {
+        self.backpressure.credits().attached().filter(|_| self.claim.may_have_consumers())
     }
 
     /// Counts into `metrics` from now on: fragments published, and fragments that had to wait for credits.
@@ -176,6 +206,14 @@ impl<'a> Producer<'a> {
     }
 }
 
+/// Whether this thread unwinds because of a panic.
+pub(super) fn is_panicking() -> bool {
+    #[cfg(feature = "std")]
+    return std::thread::panicking();
+    #[cfg(not(feature = "std"))]
+    false
+}
+
 /// Only for models.
 #[cfg(all(loom, test))]
 impl Producer<'_> {
@@ -198,11 +236,9 @@ impl Drop for Producer<'_> {
         if !self.claim.is_of_this_process() {
             return;
         }
-        // A panic may have come between two fragments that belong together. Readers should know.
-        #[cfg(feature = "std")]
-        let panics = std::thread::panicking();
-        #[cfg(not(feature = "std"))]
-        let panics = false;
+        // A panic may have come between two fragments that belong together. Readers should know. A producer that
+        // was made while its thread unwound is dropped in good order by the same code that has made it.
+        let panics = is_panicking() && !self.made_in_panic;
         // A reader that finds the end also finds what was published before: `Cnc` orders it, and
         // `Parts::ending` checks it.
         self.parts.head.lifecycle.cnc.set_state(if panics { CncState::Fail } else { CncState::Halt });

@@ -17,8 +17,8 @@ impl Producer<'_> {
     ///
     /// # Errors
     ///
+    /// - [`TangoError::Closed`]: the link was stopped, before the call or while it waited for a credit.
     /// - [`TangoError::TooLarge`]: the payload is longer than [`Producer::mtu`].
-    /// - [`TangoError::Closed`]: there is no credit, and the link was stopped.
     ///
     /// In both cases nothing was published.
     ///
@@ -136,8 +136,8 @@ impl Producer<'_> {
         self.publish_until_over(payload, sig, ctl, ts, Waiting::new(self.wait))
     }
 
-    /// Tries again until the payload is published or the wait is over. Returns `NoCredits` in the second
-    /// case.
+    /// Tries again until the payload is published, the link is stopped, or the wait is over. Returns
+    /// `NoCredits` in the third case.
     #[cold]
     fn publish_until_over(
         &self,
@@ -148,9 +148,6 @@ impl Producer<'_> {
         mut waiting: Waiting,
     ) -> Result<FragmentMetadata, TangoError> {
         loop {
-            if self.parts.is_stopped() {
-                return Err(TangoError::Closed);
-            }
             match waiting.pause() {
                 Due::Look | Due::Question => {}
                 #[cfg(feature = "std")]
@@ -233,8 +230,10 @@ impl Producer<'_> {
     /// Waits until at least `consumers` reliable consumers are attached and alive, so that they lose no
     /// early fragments. Evictable consumers count, observers do not. `None` waits without a limit.
     ///
-    /// False: the link was stopped, or `timeout` has passed, before that. A consumer may leave at any time,
-    /// so the answer may be out of date when it arrives.
+    /// False: the link was stopped, or `timeout` has passed, before that. Also false, at once, if the link has
+    /// fewer slots than `consumers` ([`Geometry::consumers`](crate::Geometry)): they can never come. (An
+    /// [`Fctl`](crate::Fctl) is one slot; without flow control there is none.) A consumer may leave at any time, so
+    /// the answer may be out of date when it arrives.
     ///
     /// # Deadlocks
     ///
@@ -260,9 +259,10 @@ impl Producer<'_> {
     /// ```
     #[cfg(feature = "std")]
     pub fn wait_for_consumers(&self, consumers: usize, timeout: Option<Duration>) -> bool {
-        self.wait_until(timeout, || {
-            self.backpressure.credits().attached().count() >= consumers && self.consumers() >= consumers
-        })
+        if consumers > self.backpressure.credits().slots() {
+            return false;
+        }
+        self.wait_until(timeout, || self.attached().count() >= consumers && self.consumers() >= consumers)
     }
 
     /// Waits until [`Producer::is_drained`]. `None` waits without a limit.

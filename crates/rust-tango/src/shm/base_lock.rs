@@ -13,9 +13,10 @@ use std::time::Duration;
 
 use nix::errno::Errno;
 use nix::fcntl::{AtFlags, OFlag, openat};
-use nix::sys::stat::{Mode, fstatat};
+use nix::sys::stat::{FchmodatFlags, Mode, fchmod, fchmodat, fstat, fstatat};
+use nix::unistd::Uid;
 
-use super::folder::open_base;
+use super::base::open_base;
 use super::leftovers::clear_leftovers;
 use super::{holders, lock};
 use crate::error::LinkError;
@@ -62,13 +63,14 @@ fn lock_base(folder: &OwnedFd, base: &Path, patience: Duration) -> Result<File, 
         LinkError::system(format!("cannot lock {}", base.join(LOCK_FILE).display()), error)
     };
     let access = OFlag::O_WRONLY | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC | OFlag::O_NONBLOCK | OFlag::O_NOCTTY;
-    // In a base folder that several users share, the umask decides which of them may remove links. The
-    // others may not read the file, because a read lock would be enough to keep out those that may write.
-    let mode = Mode::from_bits_truncate(0o622);
     loop {
         // First without O_CREAT: some systems refuse that flag for a file of another user.
         let opened = match openat(folder, LOCK_FILE, access, Mode::empty()) {
-            Err(Errno::ENOENT) => openat(folder, LOCK_FILE, access | OFlag::O_CREAT | OFlag::O_EXCL, mode),
+            Err(Errno::ENOENT) => make_lock_file(folder, access),
+            // An earlier process may have made it with a umask that leaves its owner no permission.
+            Err(Errno::EACCES) => {
+                mend_lock_file(folder).and_then(|()| openat(folder, LOCK_FILE, access, Mode::empty()))
+            }
             opened => opened,
         };
         let file = match opened {
@@ -83,6 +85,28 @@ fn lock_base(folder: &OwnedFd, base: &Path, patience: Duration) -> Result<File, 
             return Ok(file);
         }
     }
+}
+
+/// Makes the lock file, with its mode whatever the umask is.
+fn make_lock_file(folder: &OwnedFd, access: OFlag) -> nix::Result<OwnedFd> {
+    let file = openat(folder, LOCK_FILE, access | OFlag::O_CREAT | OFlag::O_EXCL, Mode::S_IWUSR)?;
+    fchmod(&file, Mode::from_bits_truncate(lock_mode(folder)))?;
+    Ok(file)
+}
+
+/// Sets the mode of a lock file that belongs to this user.
+fn mend_lock_file(folder: &OwnedFd) -> nix::Result<()> {
+    if Uid::from_raw(fstatat(folder, LOCK_FILE, AtFlags::AT_SYMLINK_NOFOLLOW)?.st_uid) != Uid::effective() {
+        return Err(Errno::EACCES);
+    }
+    let mode = Mode::from_bits_truncate(lock_mode(folder));
+    fchmodat(folder, LOCK_FILE, mode, FchmodatFlags::NoFollowSymlink)
+}
+
+/// The permissions of the lock file: users that may make entries in the base folder may lock it. The others
+/// may not even read it, because a read lock would be enough to keep out those that may write.
+fn lock_mode(folder: &OwnedFd) -> u32 {
+    0o600 | fstat(folder).map_or(0, |found| found.st_mode & 0o022)
 }
 
 /// The error for a lock that another process does not release.
@@ -106,6 +130,7 @@ mod tests {
     use std::process;
     use std::sync::atomic::{AtomicU32, Ordering};
 
+    use super::super::access::OWNER;
     use super::super::removal::remove;
     use super::super::scratch::{Scratch, make_link, mode, visible};
     use super::super::staging::make;
@@ -118,7 +143,7 @@ mod tests {
         let scratch = Scratch::new();
         let base = scratch.path();
         let holder = lock_base(&open_base(base).unwrap(), base, Duration::ZERO).unwrap();
-        let made = make(base, "quotes", 0o600, |staging| staging.create_file("tx", 8)).unwrap();
+        let made = make(base, "quotes", OWNER, |staging| staging.create_file("tx", 8)).unwrap();
         assert!(made.is_some());
         let patience = Duration::from_millis(20);
         let error = with_base_lock_within(base, patience, || Ok(())).unwrap_err();

@@ -3,6 +3,7 @@
 
 use std::path::{Path, PathBuf};
 
+use super::base;
 use super::base_lock::with_base_lock;
 use super::folder::{self, Folder};
 use super::holders::Holders;
@@ -13,26 +14,26 @@ use super::removal::{self, Dead};
 use crate::error::{LinkError, LinkErrorKind};
 
 pub(crate) fn folder_of_links(explicit: Option<&Path>) -> PathBuf {
-    folder::base_dir(explicit)
+    base::base_dir(explicit)
 }
 
 pub(crate) fn list(explicit: Option<&Path>) -> Result<Vec<String>, LinkError> {
-    folder::list(&folder::base_dir(explicit))
+    folder::list(&base::base_dir(explicit))
 }
 
 pub(crate) fn holders(explicit: Option<&Path>, name: &str) -> Result<Holders, LinkError> {
-    Holders::of(&Folder::open(&folder::base_dir(explicit), name)?)
+    Holders::of(&Folder::open(&base::base_dir(explicit), name)?)
 }
 
 pub(crate) fn remove(explicit: Option<&Path>, name: &str) -> Result<(), LinkError> {
-    let base = folder::base_dir(explicit);
+    let base = base::base_dir(explicit);
     // Without a base folder there is no lock to take, and nothing to remove.
     Folder::open(&base, name)?;
     with_base_lock(&base, || removal::remove(&base, name))?.delete()
 }
 
 pub(crate) fn remove_dead(explicit: Option<&Path>, name: &str) -> Result<(), LinkError> {
-    let base = folder::base_dir(explicit);
+    let base = base::base_dir(explicit);
     Folder::open(&base, name)?;
     with_base_lock(&base, || Dead::remove(&base, &Folder::open(&base, name)?))?.delete()
 }
@@ -43,8 +44,8 @@ pub(crate) fn remove_dead(explicit: Option<&Path>, name: &str) -> Result<(), Lin
 pub(crate) fn remove_all_dead(
     explicit: Option<&Path>,
 ) -> Result<Vec<(String, Result<(), LinkError>)>, LinkError> {
-    let base = folder::base_dir(explicit);
-    match folder::open_base(&base) {
+    let base = base::base_dir(explicit);
+    match base::open_base(&base) {
         Err(error) if error.is_not_found() => return Ok(Vec::new()),
         found => found?,
     };

@@ -11,6 +11,8 @@
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
+use super::access::Access;
+use super::base;
 use super::base_lock::with_base_lock;
 use super::ends::{ProducerFiles, Reservation};
 use super::folder::{self, Folder};
@@ -34,29 +36,32 @@ pub(crate) enum Existing {
     TakeOver,
 }
 
-/// Creates a link, or takes over the one that exists. `mode`: the permissions of its files. `remove_on_drop`:
-/// whether the last owner of the result removes the link.
+/// Creates a link, or takes over the one that exists. `remove_on_drop`: whether the last owner of the result removes
+/// the link.
 pub(crate) fn create(
     explicit: Option<&Path>,
     name: &str,
     geometry: &Geometry,
-    mode: u32,
+    access: Access,
     existing: Existing,
     remove_on_drop: bool,
 ) -> Result<(Arc<ShmLink>, Reservation), LinkError> {
     folder::check_name(name)?;
-    let base = folder::base_dir(explicit);
-    folder::ensure_base(&base)?;
+    let base = base::base_dir(explicit);
+    base::ensure_base(&base)?;
+    if let Some(group) = access.group() {
+        base::check_others_may_enter(&base, group)?;
+    }
     let (mut link, files, is_new) = loop {
         match Folder::open(&base, name) {
             Err(error) if error.is_not_found() => {}
-            _ => match with_base_lock(&base, || claim_name(&base, name, geometry, mode, existing))? {
+            _ => match with_base_lock(&base, || claim_name(&base, name, geometry, access, existing))? {
                 Claimed::Free => {}
                 Claimed::Dead(dead) => dead.delete()?,
                 Claimed::TakenOver(link, files) => break (*link, files, false),
             },
         }
-        let made = staging::make(&base, name, mode, |staging| fill(staging, &base, name, geometry))?;
+        let made = staging::make(&base, name, access, |staging| fill(staging, &base, name, geometry))?;
         if let Some((link, files)) = made {
             break (link, files, true);
         }
@@ -86,7 +91,7 @@ fn claim_name(
     base: &Path,
     name: &str,
     geometry: &Geometry,
-    mode: u32,
+    access: Access,
     existing: Existing,
 ) -> Result<Claimed, LinkError> {
     let old = match Folder::open(base, name) {
@@ -100,13 +105,13 @@ fn claim_name(
     if link.is_stopped() {
         return Ok(Claimed::Dead(Dead::remove(base, &link.folder)?)); // it has ended for good
     }
-    let tx = take_over(&link, geometry, mode)?;
+    let tx = take_over(&link, geometry, access)?;
     let files = ProducerFiles::of(&link, tx)?;
     Ok(Claimed::TakenOver(Box::new(link), files))
 }
 
 /// Takes the lock of the producer of an existing link, if the link is as asked.
-fn take_over(link: &ShmLink, geometry: &Geometry, mode: u32) -> Result<Owned, LinkError> {
+fn take_over(link: &ShmLink, geometry: &Geometry, access: Access) -> Result<Owned, LinkError> {
     let path = link.folder.path.join("tx");
     let file = link.folder.open_file("tx", true)?;
     let found = file
@@ -117,18 +122,26 @@ fn take_over(link: &ShmLink, geometry: &Geometry, mode: u32) -> Result<Owned, Li
         return Err(Holders::of(&link.folder)?.refuse(&link.folder.name));
     };
     let mut differences = link.geometry.differences(geometry);
-    if found.mode() & 0o777 != mode {
-        differences.push(format!("mode {:o} instead of {mode:o}", found.mode() & 0o777));
+    let (mode, wanted) = (found.mode() & 0o777, access.of_file("tx"));
+    if mode != wanted {
+        differences.push(format!("mode {mode:o} instead of {wanted:o}"));
+    }
+    // Without consumers, the group has no file.
+    if link.group != access.group() && !link.rx.is_empty() {
+        let name = |group: Option<u32>| group.map_or("none".to_owned(), |group| group.to_string());
+        let (group, wanted) = (name(link.group), name(access.group()));
+        differences.push(format!("consumer group {group} instead of {wanted}"));
     }
     if differences.is_empty() {
         return Ok(own);
     }
     let message = format!(
-        "link {} is not as requested: {}; request what exists, or replace the link (create)",
+        "link {} is not as requested: {}",
         path.parent().unwrap_or(&path).display(),
         differences.join(", ")
     );
-    Err(LinkError::new(LinkErrorKind::Incompatible, message))
+    let error = LinkError::new(LinkErrorKind::Incompatible, message);
+    Err(error.with_advice("request what exists, or replace the link with LinkBuilder::create"))
 }
 
 /// Makes the files of a link.

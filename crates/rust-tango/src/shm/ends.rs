@@ -13,11 +13,12 @@
 use std::fs::File;
 
 use super::layout::{self, Kind, SMALL_FILE, hot_slot_name, rx_name};
-use super::link::ShmLink;
+use super::link::{Reading, ShmLink};
 use super::lock;
 use super::map::Mapping;
 use super::name_watch::Watched;
 use super::owned::{Owned, map_for_writing};
+use crate::consumer::payload::Scratch;
 use crate::consumer::{Attachment, Consumer, ConsumerClaim, Mode, Start};
 use crate::credits::floor::Slots;
 use crate::credits::seat::Seat;
@@ -30,7 +31,7 @@ use crate::sync::{Arc, Mutex, PoisonError};
 #[derive(Debug)]
 pub(super) struct ProducerFiles {
     tx: Owned,
-    /// `tx.N` of each slot.
+    /// `tx.N` of each slot. Empty if the link is for a group: its members may not write to these files.
     hot_slots: Vec<Mapping>,
     ctl: File,
 }
@@ -38,7 +39,8 @@ pub(super) struct ProducerFiles {
 impl ProducerFiles {
     /// All files of the producer that has the lock of `tx`.
     pub(super) fn of(link: &ShmLink, tx: Owned) -> Result<Self, LinkError> {
-        let hot_slots = (0..link.geometry.consumers).map(|slot| hot_slot_of(link, slot));
+        let private = if link.group.is_none() { link.geometry.consumers } else { 0 };
+        let hot_slots = (0..private).map(|slot| hot_slot_of(link, slot));
         let hot_slots = hot_slots.collect::<Result<_, _>>()?;
         Ok(Self { tx, hot_slots, ctl: link.folder.open_file("ctl", true)? })
     }
@@ -92,7 +94,7 @@ impl ShmLink {
         let slots = Slots::watching(kept.consumer_slots());
         let mut parts = layout::parts(tx, kept.ctl_map.words(), &this.geometry);
         // If another user can write to the files, `Loan::as_mut_slice` must not lend them.
-        parts.observers |= this.check_trust().is_err();
+        parts.observers |= this.check_writers().is_err();
         let Geometry { credits, start, .. } = this.geometry;
         let claim = Claim::Owned(Box::new(claim));
         let begin = Begin { credits, ample: this.geometry.is_ample(), first: start, claim };
@@ -100,10 +102,17 @@ impl ShmLink {
     }
 
     pub(crate) fn consumer(this: &Arc<Self>, start: Start) -> Result<Consumer<'static>, LinkError> {
-        this.check_trust()?;
-        // SAFETY: the check has found that only this user and root can write to the files. That they do it
-        // only through this library is required by the documentation of links.
-        unsafe { Self::seated(this, start, Mode::Reliable) }
+        let reading = this.check_trust()?;
+        let scratch = |reading| (reading == Reading::ByCopy).then(|| Scratch::boxed(this.geometry.mtu));
+        // SAFETY: a consumer without a scratch buffer reads in place. The check has found then that only
+        // this user and root can write to the files. That they do it only through this library is required
+        // by the documentation of links.
+        unsafe {
+            Self::seated(this, start, |seat| match scratch(reading) {
+                None => Mode::Reliable(seat),
+                Some(scratch) => Mode::Copying(seat, scratch),
+            })
+        }
     }
 
     /// A consumer with a slot.
@@ -123,15 +132,17 @@ impl ShmLink {
             let file = this.folder.open_file(&name, true)?;
             let Some(own) = Owned::take(file, SMALL_FILE, &path, layout::ZEROS_IN_CHILD)? else { continue };
             layout::check_header(own.map.words(), Kind::Consumer, &path)?;
-            let hot_slot = hot_slot_of(this, slot)?;
-            // Only consumers check this header again. A producer can take over whatever was left behind.
-            let hot_slot_path = this.folder.path.join(hot_slot_name(slot)).display().to_string();
-            layout::check_header(hot_slot.words(), Kind::HotSlot, &hot_slot_path)?;
+            let hot_slot = if this.group.is_none() { Some(hot_slot_of(this, slot)?) } else { None };
+            if let Some(hot_slot) = &hot_slot {
+                // Only consumers check this header again. A producer can take over whatever was left behind.
+                let path = this.folder.path.join(hot_slot_name(slot)).display().to_string();
+                layout::check_header(hot_slot.words(), Kind::HotSlot, &path)?;
+            }
             // SAFETY: both mappings move into the claim, which the consumer drops last.
-            let (rx, tx) = unsafe { (own.map.words_for(), hot_slot.words_for()) };
+            let (rx, tx) = unsafe { (own.map.words_for(), hot_slot.as_ref().map(|map| map.words_for())) };
             let parts = Self::kept(this).parts();
             let seat = Seat::new(layout::consumer_slot(rx), &parts.head.eventcount);
-            let private = Some(layout::hot_slot(tx));
+            let private = tx.map(layout::hot_slot);
             let claim = ShmConsumer { _files: Some((own, hot_slot)), link: this.clone() };
             return Ok(Consumer::attach(
                 parts,
@@ -197,8 +208,8 @@ impl ProducerClaim for ShmProducer {
 
 /// What a reader of a shared link keeps.
 struct ShmConsumer {
-    /// `rx.N` and `tx.N`. `None`: an observer.
-    _files: Option<(Owned, Mapping)>,
+    /// `rx.N`, and `tx.N` unless the link is for a group. `None`: an observer.
+    _files: Option<(Owned, Option<Mapping>)>,
     /// The files that it reads.
     link: Arc<ShmLink>,
 }

@@ -1,35 +1,36 @@
-//! Where links are, and how one is opened: its name, the base folder, the folder of the link, its files.
+//! How a link is opened: its name, its folder, its files.
 //!
 //! ```text
-//! base folder     explicit, or $TANGO_DIR, or /dev/shm/tango-UID     open_base
+//! base folder                                                        base::open_base
 //!   NAME          a real folder, whose name check_name allows        Folder::open
 //!     tx, ...     regular files with one name                        Folder::open_file
 //! ```
 //!
 //! Below the base folder, nothing here follows a symbolic link: each step goes from an open folder to a
-//! name in it. The base folder itself may be reached through symbolic links, except for the default one,
-//! because its parent lets every user create entries. Nothing here changes a link.
+//! name in it. Nothing here changes a link.
 
-use std::env;
 use std::ffi::{OsStr, OsString};
-use std::fs::{DirBuilder, File};
-use std::io;
+use std::fs::File;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::{DirBuilderExt, MetadataExt};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use nix::dir::Dir;
 use nix::errno::Errno;
-use nix::fcntl::{AtFlags, OFlag, open, openat};
+use nix::fcntl::{AtFlags, OFlag, openat};
 use nix::sys::stat::{FileStat, Mode, SFlag, fstat, fstatat};
 use nix::unistd::Uid;
 
+use super::base::open_base;
+use super::filesystem::Mappings;
 use crate::error::{LinkError, LinkErrorKind};
 
 pub(super) const NAME_MAX: usize = 200;
 const READ_FOLDER: OFlag = OFlag::O_RDONLY.union(OFlag::O_DIRECTORY).union(OFlag::O_CLOEXEC);
-const SEARCH_FOLDER: OFlag = OFlag::O_PATH.union(OFlag::O_DIRECTORY).union(OFlag::O_CLOEXEC);
+/// A pipe in the place of a file must not block, and a terminal must not become the controlling one.
+const CAREFUL: OFlag =
+    OFlag::O_NOFOLLOW.union(OFlag::O_CLOEXEC).union(OFlag::O_NONBLOCK).union(OFlag::O_NOCTTY);
 
 /// Checks the name of a link: 1 to 200 ASCII letters, digits, `-`, `_` and `.`, not beginning with `.` or
 /// `-`. Such a name needs no quotes in a shell and leads to no other folder.
@@ -42,32 +43,6 @@ pub(crate) fn check_name(name: &str) -> Result<(), LinkError> {
         "{name:?} is not a valid name of a link: use 1 to {NAME_MAX} letters (a-z, A-Z), digits, '-', '_' and '.', and do not begin with '.' or '-'"
     );
     Err(LinkError::new(LinkErrorKind::Invalid, message))
-}
-
-/// The base folder: the explicit one, else `TANGO_DIR`, else `/dev/shm/tango-UID`. It is absolute, so that
-/// a later change of the working directory does not matter.
-pub(crate) fn base_dir(explicit: Option<&Path>) -> PathBuf {
-    let from_environment = || env::var_os("TANGO_DIR").filter(|dir| !dir.is_empty()).map(PathBuf::from);
-    let named = explicit.map(Path::to_path_buf).or_else(from_environment).unwrap_or_else(default_base);
-    // This fails for an empty path or in a deleted working directory. Opening the folder returns the error
-    // then.
-    std::path::absolute(&named).unwrap_or(named)
-}
-
-/// Makes the base folder, with mode 0700, if it is missing.
-///
-/// Every user may make folders next to the default one, so that must be a real folder of this user.
-pub(crate) fn ensure_base(base: &Path) -> Result<(), LinkError> {
-    check_base(base)?;
-    let result = DirBuilder::new().recursive(base != default_base()).mode(0o700).create(base);
-    match result {
-        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => {
-            let advice =
-                if base == default_base() { " (choose another one, for example with TANGO_DIR)" } else { "" };
-            Err(LinkError::system(format!("cannot make the folder {}{advice}", base.display()), error))
-        }
-        _ => open_base(base).map(drop),
-    }
 }
 
 /// The names of the links below `base`, sorted. Empty if there is no such folder.
@@ -100,9 +75,16 @@ pub(crate) struct Folder {
     /// The path when the folder was opened, for messages and to check the folders above it.
     pub(crate) path: PathBuf,
     pub(crate) name: String,
+    /// Opening a file for writing can replace it by a copy: see [`Mappings::CoherentOnceWritable`].
+    copies_up: bool,
 }
 
 impl Folder {
+    pub(super) fn of(dir: OwnedFd, path: PathBuf, name: &str) -> Self {
+        let copies_up = Mappings::of(&dir) == Ok(Mappings::CoherentOnceWritable);
+        Self { dir, path, name: name.to_owned(), copies_up }
+    }
+
     /// Opens the folder of the link `name` below `base`.
     ///
     /// # Errors
@@ -114,13 +96,21 @@ impl Folder {
         let parent = open_base(base)?;
         let path = base.join(name);
         match open_folder(&parent, name) {
-            Ok(dir) => Ok(Self { dir, path, name: name.to_owned() }),
+            Ok(dir) => Ok(Self::of(dir, path, name)),
             Err(Errno::ENOENT) => Err(not_found(name, base)),
             Err(Errno::ENOTDIR | Errno::ELOOP) => {
                 let message = format!("{} is not a link: it is not a folder", path.display());
                 Err(LinkError::new(LinkErrorKind::Incompatible, message))
             }
-            Err(error @ Errno::EACCES) => Err(LinkError::system(no_permission(&path), error)),
+            Err(error @ Errno::EACCES) => {
+                let nothing_there_can_be_reached =
+                    fstatat(&parent, name, AtFlags::AT_SYMLINK_NOFOLLOW) == Err(Errno::EACCES);
+                Err(if nothing_there_can_be_reached {
+                    no_way_in(base, error)
+                } else {
+                    no_permission(&path, error)
+                })
+            }
             Err(error) => Err(LinkError::system(format!("cannot open {}", path.display()), error)),
         }
     }
@@ -136,9 +126,12 @@ impl Folder {
         let path = self.path.join(file);
         let refused = |kind, what| Err(LinkError::new(kind, format!("{} {what}", path.display())));
         let access = if write { OFlag::O_RDWR } else { OFlag::O_RDONLY };
-        // A pipe in the place of the file must not block, and a terminal must not become the controlling one.
-        let careful = OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC | OFlag::O_NONBLOCK | OFlag::O_NOCTTY;
-        let opened = match openat(&self.dir, file, access | careful, Mode::empty()) {
+        if !write && self.copies_up {
+            // So that all processes that may write to the link map the copy. An error means that this
+            // process may not.
+            let _ = openat(&self.dir, file, OFlag::O_RDWR | CAREFUL, Mode::empty());
+        }
+        let opened = match openat(&self.dir, file, access | CAREFUL, Mode::empty()) {
             Ok(opened) => File::from(opened),
             Err(Errno::ENOENT) => return Err(self.missing(&path)),
             Err(Errno::ELOOP) => return refused(LinkErrorKind::Untrusted, "is a symbolic link"),
@@ -147,12 +140,12 @@ impl Folder {
             }
             Err(error @ (Errno::EACCES | Errno::EROFS)) if write => {
                 let what = format!(
-                    "cannot open {} for writing, which every role except that of an observer needs (producer, consumer, stopping the link, map_writable)",
+                    "cannot open {} for writing, which every role except that of an observer needs",
                     path.display()
                 );
-                return Err(LinkError::system(what, error));
+                return Err(LinkError::system(what, error).but_observer_may_join());
             }
-            Err(error @ Errno::EACCES) => return Err(LinkError::system(no_permission(&path), error)),
+            Err(error @ Errno::EACCES) => return Err(no_permission(&path, error)),
             Err(error) => return Err(LinkError::system(format!("cannot open {}", path.display()), error)),
         };
         let metadata = opened
@@ -201,13 +194,12 @@ impl Folder {
         names.retain(|name| has_owner(name));
         let mut files = Vec::with_capacity(names.len());
         for name in names {
-            let careful = OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC | OFlag::O_NONBLOCK | OFlag::O_NOCTTY;
             let found = fstatat(&self.dir, name.as_os_str(), AtFlags::AT_SYMLINK_NOFOLLOW);
             let is_file = |kind: u32| kind & SFlag::S_IFMT.bits() == SFlag::S_IFREG.bits();
             if !found.is_ok_and(|found| is_file(found.st_mode)) {
                 continue;
             }
-            match openat(&self.dir, name.as_os_str(), OFlag::O_RDONLY | careful, Mode::empty()) {
+            match openat(&self.dir, name.as_os_str(), OFlag::O_RDONLY | CAREFUL, Mode::empty()) {
                 // `has_owner` accepts ASCII only.
                 Ok(file) => files.push((name.to_string_lossy().into_owned(), File::from(file))),
                 Err(Errno::ENOENT | Errno::ELOOP | Errno::ENXIO) => {} // replaced meanwhile
@@ -250,68 +242,24 @@ pub(super) fn find(folder: impl AsFd, path: &Path, wanted: Identity) -> Found {
     }
 }
 
-/// The message for a link, or a file of one, that this user may not even read.
-fn no_permission(path: &Path) -> String {
+/// The error for a link, or a file of one, that this user may not even read.
+fn no_permission(path: &Path, error: Errno) -> LinkError {
     let user = Uid::effective();
-    format!(
-        "cannot open {}: its mode does not let user {user} read it (see LinkBuilder::mode)",
-        path.display()
-    )
+    let what = format!("cannot open {}: its mode does not let user {user} read it", path.display());
+    LinkError::system(what, error).with_advice("its maker can let others read it with LinkBuilder::mode")
 }
 
-fn default_base() -> PathBuf {
-    PathBuf::from(format!("/dev/shm/tango-{}", Uid::effective()))
+/// The error for a base folder that this user may not enter.
+fn no_way_in(base: &Path, error: Errno) -> LinkError {
+    let (user, base) = (Uid::effective(), base.display());
+    let what = format!(
+        "cannot enter the folder of links {base}: its mode does not let user {user} in (its owner can change that: chmod o+x {base}, or g+x for its group)"
+    );
+    LinkError::system(what, error)
 }
 
 pub(super) fn not_found(name: &str, base: &Path) -> LinkError {
     LinkError::new(LinkErrorKind::NotFound, format!("there is no link named {name} in {}", base.display()))
-}
-
-/// Opens the base folder; the default one only if it is a real folder of this user.
-///
-/// Search permission is enough: a user that may not list the folder can open a link in it.
-pub(super) fn open_base(base: &Path) -> Result<OwnedFd, LinkError> {
-    open_base_as(base, base == default_base())
-}
-
-/// Refuses an empty path.
-fn check_base(base: &Path) -> Result<(), LinkError> {
-    if base.as_os_str().is_empty() {
-        let message = "the folder of links is an empty path: give a path, or none for the default folder";
-        return Err(LinkError::new(LinkErrorKind::Invalid, message));
-    }
-    Ok(())
-}
-
-fn open_base_as(base: &Path, is_default: bool) -> Result<OwnedFd, LinkError> {
-    check_base(base)?;
-    let follow = if is_default { OFlag::O_NOFOLLOW } else { OFlag::empty() };
-    let folder = match open(base, SEARCH_FOLDER | follow, Mode::empty()) {
-        Ok(folder) => folder,
-        Err(Errno::ENOENT) => {
-            let message = format!("there is no folder {}, and so no link in it", base.display());
-            return Err(LinkError::new(LinkErrorKind::NotFound, message));
-        }
-        Err(error @ (Errno::ENOTDIR | Errno::ELOOP)) => {
-            let what = format!("{} is not a folder that can hold links", base.display());
-            return Err(LinkError::system(what, error));
-        }
-        Err(error) => return Err(LinkError::system(format!("cannot open {}", base.display()), error)),
-    };
-    if is_default {
-        let owner = fstat(&folder)
-            .map_err(|error| LinkError::system(format!("cannot examine {}", base.display()), error))?
-            .st_uid;
-        if Uid::from_raw(owner) != Uid::effective() {
-            let message = format!(
-                "{} belongs to user {owner}, not to you (user {}): choose another folder, for example with TANGO_DIR",
-                base.display(),
-                Uid::effective()
-            );
-            return Err(LinkError::new(LinkErrorKind::Untrusted, message));
-        }
-    }
-    Ok(folder)
 }
 
 /// Opens a folder in an open folder. A symbolic link is refused.
@@ -351,13 +299,13 @@ fn is_of_slot(name: &OsStr, prefix: &[u8]) -> bool {
 #[cfg(all(test, not(miri)))]
 mod tests {
     use std::fs;
-    use std::os::unix::fs::{chown, symlink};
+    use std::os::unix::fs::symlink;
     use std::os::unix::net::UnixListener;
 
     use nix::sys::stat::{makedev, mknod};
     use nix::unistd::mkfifo;
 
-    use super::super::scratch::{Scratch, make_link, mode};
+    use super::super::scratch::{Scratch, make_link};
     use super::*;
 
     #[test]
@@ -376,31 +324,6 @@ mod tests {
         assert!(is_link_file(OsStr::new("tx.0")));
         for name in ["rx.", "rx.+1", "rx.x", "rx", "tx.", "tx.x", "TX"] {
             assert!(!is_link_file(OsStr::new(name)));
-        }
-    }
-
-    #[test]
-    fn base_folders() {
-        let scratch = Scratch::new();
-        let base = scratch.path().join("a/b");
-        assert_eq!(base_dir(Some(&base)), base);
-        assert_eq!(base_dir(Some(Path::new("links"))), env::current_dir().unwrap().join("links"));
-        assert!(Folder::open(&base, "quotes").unwrap_err().is_not_found());
-        assert!(list(&base).unwrap().is_empty());
-        ensure_base(&base).unwrap();
-        ensure_base(&base).unwrap();
-        assert_eq!(mode(&base), 0o700);
-        assert!(Folder::open(&base, "quotes").unwrap_err().is_not_found());
-        drop(scratch.file("c", 0));
-        let error = ensure_base(&scratch.path().join("c")).unwrap_err();
-        assert_eq!(error.kind(), LinkErrorKind::System);
-        assert!(error.io_error().is_some());
-        let nameless = base_dir(Some(Path::new("")));
-        for error in
-            [ensure_base(&nameless), Folder::open(&nameless, "quotes").map(drop), list(&nameless).map(drop)]
-        {
-            let error = error.unwrap_err();
-            assert!(error.kind() == LinkErrorKind::Invalid && error.io_error().is_none(), "{error}");
         }
     }
 
@@ -444,21 +367,5 @@ mod tests {
         assert_eq!(Folder::open(base, "alias").unwrap_err().kind(), LinkErrorKind::Incompatible);
         assert_eq!(Folder::open(base, "../x").unwrap_err().kind(), LinkErrorKind::Invalid);
         assert_eq!(list(base).unwrap(), ["a", "quotes"]);
-    }
-
-    #[test]
-    fn the_default_base_folder_is_a_real_one_of_this_user() {
-        let scratch = Scratch::new();
-        let (base, alias) = (scratch.path().join("base"), scratch.path().join("alias"));
-        fs::create_dir(&base).unwrap();
-        symlink("base", &alias).unwrap();
-        open_base_as(&base, true).unwrap();
-        open_base_as(&alias, false).unwrap();
-        assert_eq!(open_base_as(&alias, true).unwrap_err().kind(), LinkErrorKind::System);
-        if Uid::effective().is_root() {
-            chown(&base, Some(1), None).unwrap();
-            open_base_as(&base, false).unwrap();
-            assert_eq!(open_base_as(&base, true).unwrap_err().kind(), LinkErrorKind::Untrusted);
-        }
     }
 }

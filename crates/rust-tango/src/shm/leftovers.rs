@@ -21,10 +21,11 @@ use std::path::PathBuf;
 use std::process;
 
 use nix::errno::Errno;
-use nix::fcntl::{AtFlags, RenameFlags, renameat2};
+use nix::fcntl::AtFlags;
 use nix::sys::stat::{SFlag, fstatat};
 use nix::unistd::{UnlinkatFlags, unlinkat};
 
+use super::filesystem::rename_new;
 use super::folder::{Folder, entries, is_link_file, open_folder};
 use super::lock;
 
@@ -59,7 +60,7 @@ pub(super) fn clear_leftovers(base: &OwnedFd) {
             // Its creator may be alive and have locked a file since. Under another name, the folder cannot
             // be published.
             let old = hidden_name(OLD);
-            if renameat2(base, entry, base, old.as_str(), RenameFlags::RENAME_NOREPLACE).is_ok() {
+            if rename_new(base, entry, &old).is_ok() {
                 let _ = delete_folder(base, &old);
             }
         }
@@ -70,7 +71,7 @@ pub(super) fn clear_leftovers(base: &OwnedFd) {
 fn has_locked_file(parent: &OwnedFd, entry: &str) -> bool {
     let Ok(dir) = open_folder(parent, entry) else { return true };
     let Ok(entries) = entries(&dir) else { return true };
-    let folder = Folder { dir, path: PathBuf::from(entry), name: entry.to_owned() };
+    let folder = Folder::of(dir, PathBuf::from(entry), entry);
     let is_locked = |file: &OsString| match file.to_str().map(|file| folder.open_file(file, false)) {
         Some(Ok(file)) => lock::is_held(&file),
         _ => true,
@@ -121,6 +122,7 @@ pub(super) fn delete_files(
 mod tests {
     use std::fs;
 
+    use super::super::access::OWNER;
     use super::super::base_lock::with_base_lock;
     use super::super::scratch::{Scratch, visible};
     use super::super::staging::Staging;
@@ -143,7 +145,7 @@ mod tests {
             fs::create_dir(base.join(hidden)).unwrap();
             fs::write(base.join(hidden).join(file), "").unwrap();
         }
-        let alive = Staging::new(base, "quotes", 0o600).unwrap();
+        let alive = Staging::new(base, "quotes", OWNER).unwrap();
         drop(alive.create_file("ctl", 8).unwrap());
         let _locked = alive.create_file("tx", 8).unwrap();
         let left = with_base_lock(base, || Ok(visible(base))).unwrap();

@@ -3,12 +3,15 @@
 
 use std::fs::File;
 use std::io;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 use std::time::Duration;
 
 use nix::sys::stat::fstat;
 
+use super::access::Access;
+use super::base;
 use super::folder::{self, Folder, Identity};
 use super::forks::ChildWords;
 use super::layout::{self, Kind, SMALL_FILE, hot_slot_name, rx_name};
@@ -45,6 +48,8 @@ pub(crate) struct ShmLink {
     pub(super) ctl_map: Mapping,
     /// `rx.N` of each slot.
     pub(super) rx: Vec<(File, Mapping)>,
+    /// The group whose members can be consumers.
+    pub(super) group: Option<u32>,
     /// Whether the last owner of this value removes the link: see [`by_name`](super::by_name).
     pub(super) remove_on_drop: bool,
 }
@@ -52,7 +57,7 @@ pub(crate) struct ShmLink {
 impl ShmLink {
     pub(crate) fn open(explicit: Option<&Path>, name: &str) -> Result<Self, LinkError> {
         folder::check_name(name)?;
-        let base = folder::base_dir(explicit);
+        let base = base::base_dir(explicit);
         let folder = Folder::open(&base, name)?;
         Self::attach(base, folder)
     }
@@ -92,11 +97,31 @@ impl ShmLink {
         let hot_slots = (0..geometry.consumers)
             .map(|slot| Ok(checked(&hot_slot_name(slot), Kind::HotSlot, SMALL_FILE, zeros)?.0))
             .collect::<Result<Vec<_>, LinkError>>()?;
+        let group = match rx.first().map(|(file, _)| file.metadata()) {
+            None => None,
+            Some(Ok(found)) => Access::group_of(found.mode(), found.gid()),
+            Some(Err(error)) => {
+                return Err(LinkError::system(format!("cannot examine {}", path(&rx_name(0))), error));
+            }
+        };
         let of_slots = rx.iter().zip(&hot_slots).flat_map(|((rx, _), hot_slot)| [rx, hot_slot]);
         let name = Name::of(&folder, [&tx, &ctl].into_iter().chain(of_slots))
             .map_err(|error| LinkError::system(format!("cannot examine {}", folder.path.display()), error))?;
         let (writable, remove_on_drop) = (OnceLock::new(), false);
-        Ok(Self { folder, base, name, geometry, tx, tx_map, writable, ctl, ctl_map, rx, remove_on_drop })
+        Ok(Self {
+            folder,
+            base,
+            name,
+            geometry,
+            tx,
+            tx_map,
+            writable,
+            ctl,
+            ctl_map,
+            rx,
+            group,
+            remove_on_drop,
+        })
     }
 
     /// The link as long as an `Arc` of it is kept.
@@ -148,7 +173,7 @@ impl ShmLink {
 
     /// Refuses to go on in a child that was forked since the link was opened: it has private memory in
     /// place of the link ([`forks`](super::forks)).
-    pub(super) fn check_process(&self) -> Result<(), LinkError> {
+    pub(crate) fn check_process(&self) -> Result<(), LinkError> {
         if self.tx_map.is_of_this_process() {
             return Ok(());
         }
@@ -157,8 +182,24 @@ impl ShmLink {
         Err(LinkError::new(LinkErrorKind::Invalid, message))
     }
 
+    /// How a reliable consumer of this user has to read.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`trust::check`].
+    pub(crate) fn check_trust(&self) -> Result<Reading, LinkError> {
+        match self.check_writers() {
+            Ok(()) => Ok(Reading::InPlace),
+            // Nothing that other users write there can do more than hide fragments: see `trust`.
+            Err(error) if self.group.is_some() && self.geometry.observers && error.observer_may_join() => {
+                Ok(Reading::ByCopy)
+            }
+            Err(error) => Err(error),
+        }
+    }
+
     /// Checks that only this user and root can write to the files of the link.
-    pub(super) fn check_trust(&self) -> Result<(), LinkError> {
+    pub(super) fn check_writers(&self) -> Result<(), LinkError> {
         let hot_slot =
             (0..self.geometry.consumers).map(|slot| self.folder.open_file(&hot_slot_name(slot), false));
         let hot_slot = hot_slot.collect::<Result<Vec<_>, LinkError>>()?;
@@ -243,6 +284,14 @@ impl ShmLink {
         let alive = self.rx.iter().map(|(file, _)| lock::is_held(file));
         LinkStatus::of(&self.parts(), lock::is_held(&self.tx), self.consumer_slots().zip(alive))
     }
+}
+
+/// How a reliable consumer reads.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Reading {
+    InPlace,
+    /// Other users can write to files of the link.
+    ByCopy,
 }
 
 #[cfg(all(test, not(miri)))]

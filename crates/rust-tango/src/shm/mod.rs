@@ -21,7 +21,7 @@
 //! - **One writing process per file.** Only the process that holds the lock of a file may write it (for
 //!   `tx.N`: the lock of `tx`). All other processes map the file read-only, so a stray store is a
 //!   segmentation fault. Three exceptions:
-//!   - The consumer in slot N maps `tx.N` writable, because that is faster on AMD processors. It stores one
+//!   - Unless the link is for a group, the consumer in slot N maps `tx.N` writable, because that is faster on AMD processors. It stores one
 //!     word there when it takes its slot. Any other store from its process can mislead only that consumer
 //!     ([`hot_slot`](crate::ring::hot_slot)).
 //!   - A process that calls [`Link::map_writable`](crate::Link::map_writable) maps `tx` writable for its
@@ -47,6 +47,8 @@
 //! observer, evictable    nothing: it copies, and validates the copy       -
 //! consumer
 //! consumer               only this user and root can write to the files   trust, when it joins
+//! consumer of a link     nothing, as an observer                          -
+//! for a group
 //! Loan::as_mut_slice     the same                                         trust, when the producer attaches
 //! all                    headers are checked once and then kept           layout, when the link is opened
 //! all                    a process that may write a file does not         not checked: SIGBUS
@@ -60,7 +62,9 @@
 //! | `forks`, `map` | files as memory; what a forked child finds instead |
 //! | `thread` | threads that take no signals |
 //! | `lock` | liveness |
-//! | `folder`, `space` | names and files; reserved space |
+//! | `filesystem` | what a filesystem must be able to do |
+//! | `access` | which users may use a link |
+//! | `base`, `folder`, `space` | the folder of links; names and files; reserved space |
 //! | `layout` | what lies where in the files; also described in `docs/layout.md` |
 //! | `name` | whether the name of a link leads to it |
 //! | `holders` | the processes that hold a link |
@@ -77,6 +81,10 @@ pub(crate) mod thread;
 
 mod lock;
 
+mod filesystem;
+
+mod access;
+mod base;
 mod folder;
 mod space;
 
@@ -114,6 +122,7 @@ mod scratch;
 #[cfg(all(test, not(miri)))]
 mod layout_doc;
 
+pub(crate) use access::Access;
 pub(crate) use by_name::{folder_of_links, holders, list, remove, remove_all_dead, remove_dead};
 pub(crate) use create::{Existing, create};
 pub(crate) use ends::Reservation;

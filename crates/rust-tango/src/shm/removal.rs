@@ -5,9 +5,10 @@ use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 
 use nix::errno::Errno;
-use nix::fcntl::{RenameFlags, renameat2};
 
-use super::folder::{Folder, entries, is_link_file, not_found, open_base};
+use super::base::open_base;
+use super::filesystem::{rename_error, rename_new};
+use super::folder::{Folder, entries, is_link_file, not_found};
 use super::holders::Vacant;
 use super::leftovers::{OLD, delete_files, hidden_name, is_folder};
 use crate::error::{LinkError, LinkErrorKind};
@@ -62,11 +63,13 @@ pub(super) fn remove(base: &Path, name: &str) -> Result<Removed, LinkError> {
     let parent = open_base(base)?;
     let hidden = loop {
         let hidden = hidden_name(OLD);
-        match renameat2(&parent, name, &parent, hidden.as_str(), RenameFlags::RENAME_NOREPLACE) {
+        match rename_new(&parent, name, &hidden) {
             Ok(()) => break hidden,
             Err(Errno::EEXIST) => {}
             Err(Errno::ENOENT) => return Err(not_found(name, base)),
-            Err(error) => return Err(cannot(error)),
+            Err(error) => {
+                return Err(rename_error(format!("cannot remove {}", path.display()), &parent, error));
+            }
         }
     };
     Ok(Removed { base: base.to_path_buf(), parent, folder, hidden, files })

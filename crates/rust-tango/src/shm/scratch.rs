@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::{env, fs, process};
 
+use super::access::OWNER;
 use super::base_lock::LOCK_FILE;
 use super::folder::Folder;
 use super::staging;
@@ -49,7 +50,7 @@ impl Drop for Scratch {
 
 /// Makes a link of small files that no process holds; `None` as in [`staging::make`].
 pub(super) fn make_link(base: &Path, name: &str) -> Option<Folder> {
-    let made = staging::make(base, name, 0o600, |staging| {
+    let made = staging::make(base, name, OWNER, |staging| {
         let make = |file| staging.create_file(file, 4096);
         let files = ["tx", "ctl", "rx.0", "tx.0"].into_iter().map(make).collect::<Result<Vec<_>, _>>()?;
         Ok((staging.open()?, files))

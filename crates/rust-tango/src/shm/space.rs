@@ -14,6 +14,9 @@ use nix::sys::resource::{Resource, getrlimit};
 
 use super::map;
 
+/// The least that is reserved by one call, if signals interrupt longer ones.
+const SMALLEST_PIECE: i64 = 4096;
+
 /// Reserves the space for the first `len` bytes of a file, which grows to that length. On hugetlbfs the
 /// length is rounded up to whole pages.
 pub(super) fn reserve(file: &File, len: u64) -> io::Result<()> {
@@ -26,14 +29,19 @@ pub(super) fn reserve(file: &File, len: u64) -> io::Result<()> {
         return Err(io::Error::new(io::ErrorKind::FileTooLarge, message));
     }
     let len = i64::try_from(len).map_err(too_large)?;
-    // In one call, because the kernel refuses too large a length before it takes any memory. In pieces, a
-    // call would take all the memory of the machine before the last one fails.
-    loop {
-        match posix_fallocate(file, 0, len) {
-            Err(Errno::EINTR) => {}
-            result => return Ok(result?),
+    // In one call at first, because the kernel refuses too large a length before it takes any memory. Some
+    // kernels interrupt the call when a signal arrives, and undo what it has reserved. Smaller pieces then
+    // make progress, however often signals come.
+    let (mut done, mut piece) = (0, len);
+    while done < len {
+        let next = piece.min(len - done);
+        match posix_fallocate(file, done, next) {
+            Ok(()) => done += next,
+            Err(Errno::EINTR) => piece = (piece / 2).max(SMALLEST_PIECE),
+            Err(error) => return Err(error.into()),
         }
     }
+    Ok(())
 }
 
 /// Reserves the space for the first `len` bytes of an existing file if it has holes. A file that is too

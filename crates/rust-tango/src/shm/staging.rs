@@ -20,12 +20,15 @@ use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 
 use nix::errno::Errno;
-use nix::fcntl::{OFlag, RenameFlags, openat, renameat2};
-use nix::sys::stat::{Mode, fchmod, mkdirat};
+use nix::fcntl::{OFlag, openat};
+use nix::sys::stat::{Mode, mkdirat};
 use nix::unistd::{UnlinkatFlags, unlinkat};
 
+use super::access::Access;
+use super::base::{OWNER_ALONE, open_base, undo_umask};
 use super::base_lock::with_base_lock;
-use super::folder::{Folder, check_name, is_link_file, open_base, open_folder};
+use super::filesystem::{rename_error, rename_new, reserve_error};
+use super::folder::{Folder, check_name, is_link_file, open_folder};
 use super::leftovers::{NEW, clear_leftovers, delete_files, exists, hidden_name};
 use super::{lock, space};
 use crate::error::LinkError;
@@ -43,14 +46,12 @@ pub(super) struct Staging {
     hidden: String,
     /// Names of the files made so far.
     files: RefCell<Vec<String>>,
-    /// Permissions of the files. Those of the folder follow from them when it is published.
-    mode: u32,
+    access: Access,
 }
 
 impl Staging {
-    /// Makes the hidden folder for the link `name` below `base`, which must exist. Its files get the
-    /// permissions `mode`.
-    pub(super) fn new(base: &Path, name: &str, mode: u32) -> Result<Self, LinkError> {
+    /// Makes the hidden folder for the link `name` below `base`, which must exist.
+    pub(super) fn new(base: &Path, name: &str, access: Access) -> Result<Self, LinkError> {
         check_name(name)?;
         let parent = open_base(base)?;
         let cannot = |error: Errno| {
@@ -63,7 +64,9 @@ impl Staging {
                 Err(Errno::EEXIST) => continue,
                 Err(error) => return Err(cannot(error)),
             }
-            match open_folder(&parent, &hidden) {
+            let opened = undo_umask(&parent, Path::new(&hidden), OWNER_ALONE)
+                .and_then(|()| open_folder(&parent, &hidden));
+            match opened {
                 Ok(dir) => break (hidden, Some(dir)),
                 Err(Errno::ENOENT) => {} // deleted by another process
                 Err(error) => {
@@ -79,7 +82,7 @@ impl Staging {
             dir,
             hidden,
             files: RefCell::default(),
-            mode,
+            access,
         })
     }
 
@@ -96,14 +99,15 @@ impl Staging {
         let cannot = |error| LinkError::system(format!("cannot create {}", path.display()), error);
         let opened = openat(self.dir(), file, create, Mode::S_IRUSR | Mode::S_IWUSR).map_err(cannot)?;
         self.files.borrow_mut().push(file.to_owned());
-        self.set_mode(&opened, self.mode).map_err(cannot)?;
+        let what = format!("create {}", path.display());
+        self.access.give(&opened, self.access.of_file(file), &what)?;
         let opened = File::from(opened);
         // Locked before the space is reserved, which takes a while: other processes see that the creator is
         // alive.
         lock::try_lock(&opened)
             .map_err(|error| LinkError::system(format!("cannot lock {}", path.display()), error))?;
         space::reserve(&opened, len).map_err(|error| {
-            LinkError::system(format!("cannot reserve {len} bytes for {}", path.display()), error)
+            reserve_error(format!("cannot reserve {len} bytes for {}", path.display()), &opened, error)
         })?;
         Ok(opened)
     }
@@ -115,7 +119,7 @@ impl Staging {
             .dir()
             .try_clone()
             .map_err(|error| LinkError::system(format!("cannot open {}", path.display()), error))?;
-        Ok(Folder { dir, path, name: self.name.clone() })
+        Ok(Folder::of(dir, path, &self.name))
     }
 
     /// Gives the folder its name. From then on other processes can open it.
@@ -128,19 +132,15 @@ impl Staging {
     /// `System`.
     pub(super) fn publish(mut self) -> Result<bool, LinkError> {
         let path = self.base.join(&self.name);
-        // Users that may read the files may also enter the folder.
-        let folder_mode = self.mode | ((self.mode & 0o444) >> 2);
-        let named = self.set_mode(self.dir(), folder_mode).and_then(|()| {
-            let (hidden, name) = (self.hidden.as_str(), self.name.as_str());
-            renameat2(&self.parent, hidden, &self.parent, name, RenameFlags::RENAME_NOREPLACE)
-        });
-        match named {
+        let what = format!("create {}", path.display());
+        self.access.give(self.dir(), self.access.of_folder(), &what)?;
+        match rename_new(&self.parent, &self.hidden, &self.name) {
             Ok(()) => {
                 self.dir = None;
                 Ok(true)
             }
             Err(Errno::EEXIST | Errno::ENOENT) => Ok(false),
-            Err(error) => Err(LinkError::system(format!("cannot create {}", path.display()), error)),
+            Err(error) => Err(rename_error(format!("cannot {what}"), &self.parent, error)),
         }
     }
 
@@ -156,12 +156,6 @@ impl Staging {
 
     fn dir(&self) -> &OwnedFd {
         self.dir.as_ref().expect("the folder is open until it is published")
-    }
-
-    /// Files and folder are made for the owner alone. Other permissions are set afterwards, because the
-    /// umask would restrict them.
-    fn set_mode(&self, entry: &OwnedFd, mode: u32) -> nix::Result<()> {
-        if self.mode == 0o600 { Ok(()) } else { fchmod(entry, Mode::from_bits_truncate(mode)) }
     }
 }
 
@@ -189,12 +183,12 @@ impl Drop for Staging {
 pub(super) fn make<T>(
     base: &Path,
     name: &str,
-    mode: u32,
+    access: Access,
     fill: impl Fn(&Staging) -> Result<T, LinkError>,
 ) -> Result<Option<T>, LinkError> {
     clear_leftovers(&open_base(base)?);
     let attempt = || {
-        let staging = Staging::new(base, name, mode)?;
+        let staging = Staging::new(base, name, access)?;
         match fill(&staging) {
             Ok(made) => Ok(staging.publish()?.then_some(made)),
             Err(_) if staging.is_deleted() || exists(&staging.parent, name) => Ok(None),
@@ -217,6 +211,7 @@ mod tests {
     use std::os::unix::fs::MetadataExt;
     use std::sync::atomic::Ordering;
 
+    use super::super::access::OWNER;
     use super::super::folder::list;
     use super::super::removal::remove;
     use super::super::scratch::{Scratch, make_link, mode, visible};
@@ -227,7 +222,7 @@ mod tests {
     fn a_link_comes_and_goes_whole() {
         let scratch = Scratch::new();
         let base = scratch.path();
-        let staging = Staging::new(base, "quotes", 0o600).unwrap();
+        let staging = Staging::new(base, "quotes", OWNER).unwrap();
         staging.create_file("tx", 12_345).unwrap();
         assert!(list(base).unwrap().is_empty());
         assert!(Folder::open(base, "quotes").unwrap_err().is_not_found());
@@ -266,7 +261,7 @@ mod tests {
         let scratch = Scratch::new();
         for (files, folder) in [(0o600, 0o700), (0o640, 0o750), (0o644, 0o755), (0o604, 0o705)] {
             let name = format!("{files:o}");
-            let staging = Staging::new(scratch.path(), &name, files).unwrap();
+            let staging = Staging::new(scratch.path(), &name, Access::new(files, None)).unwrap();
             staging.create_file("tx", 64).unwrap();
             assert!(staging.publish().unwrap());
             let path = scratch.path().join(name);
@@ -277,7 +272,7 @@ mod tests {
     #[test]
     fn too_little_space_is_an_error_at_once() {
         let scratch = Scratch::new();
-        let staging = Staging::new(scratch.path(), "quotes", 0o600).unwrap();
+        let staging = Staging::new(scratch.path(), "quotes", OWNER).unwrap();
         for (file, len) in [("tx", 1 << 60), ("ctl", u64::MAX), ("rx.0", i64::MAX as u64 - 4096)] {
             let error = staging.create_file(file, len).unwrap_err();
             assert_eq!(error.kind(), LinkErrorKind::System);
@@ -295,25 +290,25 @@ mod tests {
         let scratch = Scratch::new();
         let base = scratch.path();
         let clear = || with_base_lock(base, || Ok(())).unwrap();
-        let early = make(base, "quotes", 0o600, |staging| {
+        let early = make(base, "quotes", OWNER, |staging| {
             clear();
             staging.create_file("tx", 8)
         });
         assert!(early.unwrap().is_none());
-        let late = make(base, "quotes", 0o600, |staging| {
+        let late = make(base, "quotes", OWNER, |staging| {
             let file = staging.create_file("tx", 8)?;
             lock::unlock(&file).unwrap();
             clear();
             Ok(file)
         });
         assert!(late.unwrap().is_none());
-        let locked = make(base, "quotes", 0o600, |staging| {
+        let locked = make(base, "quotes", OWNER, |staging| {
             let file = staging.create_file("tx", 8)?;
             clear();
             Ok(file)
         });
         locked.unwrap().unwrap();
-        let failed = make(base, "other", 0o600, |staging| staging.create_file("tx", 1 << 60));
+        let failed = make(base, "other", OWNER, |staging| staging.create_file("tx", 1 << 60));
         assert_eq!(failed.unwrap_err().kind(), LinkErrorKind::System);
         assert_eq!(visible(base), ["quotes"]);
     }
@@ -332,7 +327,7 @@ mod tests {
             // A few attempts may fail before the file is locked, which takes microseconds. Reserving takes
             // milliseconds.
             let made = (0..10).find_map(|_| {
-                let made = make(base, "large", 0o600, |staging| staging.create_file("tx", 128 << 20));
+                let made = make(base, "large", OWNER, |staging| staging.create_file("tx", 128 << 20));
                 made.unwrap()
             });
             is_done.store(true, Ordering::Relaxed);

@@ -6,53 +6,47 @@
 //! and [`check`] makes sure that no other user can:
 //!
 //! ```text
-//! /                     each folder: owned by root or this user, and writable by no other user.
-//! /dev                  Exception: root's own, with the sticky bit: other users can neither rename
-//! /dev/shm              nor delete entries that are not theirs.
-//! /dev/shm/tango-1000
-//! .../quotes            the link: as above, without the exception
-//! .../quotes/tx         each file: owned by root or this user, writable by no other user,
-//!                       regular, with one name, on a filesystem whose mappings are coherent
+//! /dev/shm/tango-1000   not checked, nor what is above it
+//! .../quotes            the link's folder: owned by root or this user, and writable by no other user
+//! .../quotes/tx         each file: the same; and regular, with one name, on a filesystem whose mappings
+//!                       are coherent
 //! ```
+//!
+//! # Why it is enough to check the link
+//!
+//! What is checked are the open folder and the open files, not what their paths lead to, and they are what
+//! is used afterwards. A user that can rename entries in a folder above, such as a `/dev/shm` with mode
+//! 0777, decides which folder a name leads to. It can make a name lead nowhere, to a folder of its own,
+//! which is refused, or to another folder that only this user and root can write. It cannot change what is
+//! in such a folder, and it cannot put a file there. So it can hide a link, and it cannot write to one. For
+//! the same reason it does not matter which user owns the folders above, such as the `/` of a user
+//! namespace, whose owner has no number there.
+//!
+//! # A link for a group
+//!
+//! The members of a group can write to `rx.N` if the maker allows it
+//! ([`LinkBuilder::consumer_group`](crate::LinkBuilder::consumer_group)). A reliable consumer then reads by
+//! validated copy, as an observer does: whatever is written to its `rx.N` can make it lose fragments, or
+//! wait, and nothing else.
 //!
 //! The mode is enough to check: an access control list that lets other users write also sets the group bits
 //! of the mode.
 
 use std::fmt::Display;
-use std::fs::{self, File, Metadata};
+use std::fs::{self, File};
 use std::io;
 use std::os::fd::AsRawFd;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use nix::sys::stat::fstat;
-use nix::sys::statfs::{
-    BTRFS_SUPER_MAGIC, EXT4_SUPER_MAGIC, F2FS_SUPER_MAGIC, FsType, HUGETLBFS_MAGIC, TMPFS_MAGIC,
-    XFS_SUPER_MAGIC, fstatfs,
-};
 use nix::unistd::Uid;
 
+use super::filesystem::{Mappings, USE_ANOTHER, describe};
 use super::folder::Folder;
 use crate::error::{LinkError, LinkErrorKind};
 
-const RAMFS_MAGIC: FsType = FsType(0x8584_58f6);
-const ZFS_SUPER_MAGIC: FsType = FsType(0x2fc1_2fc1);
-/// Local filesystems on which all mappings of a file are the same memory. EXT4 includes ext2 and ext3.
-/// Overlayfs is not among them: opening a file of a lower layer for writing copies it, and earlier mappings
-/// keep the old file.
-const COHERENT: [FsType; 8] = [
-    TMPFS_MAGIC,
-    HUGETLBFS_MAGIC,
-    RAMFS_MAGIC,
-    EXT4_SUPER_MAGIC,
-    XFS_SUPER_MAGIC,
-    BTRFS_SUPER_MAGIC,
-    F2FS_SUPER_MAGIC,
-    ZFS_SUPER_MAGIC,
-];
-
 const OTHERS_WRITE: u32 = 0o022;
-const STICKY: u32 = 0o1000;
 
 /// Checks that no user except this one and root can write to the link: see the module.
 ///
@@ -61,28 +55,23 @@ const STICKY: u32 = 0o1000;
 ///
 /// # Errors
 ///
-/// `Untrusted`, with the path, what is wrong with it, and what can be used instead; `NotFound` if the
-/// folder has been removed or replaced since it was opened; `System`.
+/// `Untrusted`, with the path, what is wrong with it, and what mends it; `NotFound` if the folder has been
+/// removed or replaced since it was opened; `System`.
 pub(crate) fn check(folder: &Folder, files: &[&File]) -> Result<(), LinkError> {
-    let trusted = Trusted::now();
-    let path = match fs::canonicalize(&folder.path) {
-        Ok(path) => path,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Err(gone(&folder.path)),
-        Err(error) => return Err(cannot_examine(&folder.path, error)),
-    };
-    let opened = fstat(&folder.dir).map_err(|error| cannot_examine(&path, error))?;
-    for (depth, ancestor) in path.ancestors().enumerate() {
-        let found = match fs::symlink_metadata(ancestor) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Err(gone(&path)),
-            found => found.map_err(|error| cannot_examine(ancestor, error))?,
-        };
-        if depth == 0 && (found.dev(), found.ino()) != (opened.st_dev, opened.st_ino) {
-            return Err(gone(&path));
-        }
-        trusted.folder(ancestor, &found, depth > 0)?;
+    let (trusted, path) = (Trusted::now(), &folder.path);
+    let opened = fstat(&folder.dir).map_err(|error| cannot_examine(path, error))?;
+    match fs::symlink_metadata(path) {
+        Ok(found) if (found.dev(), found.ino()) == (opened.st_dev, opened.st_ino) => {}
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(cannot_examine(path, error)),
+        _ => return Err(gone(path)),
     }
+    // First what keeps out readers by copy, too.
     for file in files {
-        trusted.file(file, &path)?;
+        trusted.mappings(file, path)?;
+    }
+    trusted.writers(path, opened.st_uid, opened.st_mode)?;
+    for file in files {
+        trusted.file(file, path)?;
     }
     Ok(())
 }
@@ -101,18 +90,6 @@ impl Trusted {
         Self { user: Uid::effective().as_raw(), overflow }
     }
 
-    fn folder(&self, path: &Path, found: &Metadata, may_be_sticky: bool) -> Result<(), LinkError> {
-        if !found.is_dir() {
-            return Err(untrusted(path, "is not a folder"));
-        }
-        self.owner(path, found.uid())?;
-        let sticky = found.mode() & STICKY != 0 && found.uid() == 0;
-        if found.mode() & OTHERS_WRITE != 0 && !(may_be_sticky && sticky) {
-            return Err(others_write(path, found.mode()));
-        }
-        Ok(())
-    }
-
     fn file(&self, file: &File, folder: &Path) -> Result<(), LinkError> {
         let path = &path_of(file).unwrap_or_else(|| folder.join("?"));
         let found = file.metadata().map_err(|error| cannot_examine(path, error))?;
@@ -125,55 +102,65 @@ impl Trusted {
         if found.nlink() != 1 {
             return Err(untrusted(path, format_args!("has {} names instead of one", found.nlink())));
         }
-        self.owner(path, found.uid())?;
-        if found.mode() & OTHERS_WRITE != 0 {
-            return Err(others_write(path, found.mode()));
-        }
-        let filesystem = fstatfs(file).map_err(|error| cannot_examine(path, error))?.filesystem_type();
-        if !COHERENT.contains(&filesystem) {
-            return Err(untrusted(
-                path,
-                format_args!(
-                    "is on a filesystem of type {:#x}, which is not known to give all processes that map a file the same memory",
-                    filesystem.0
-                ),
-            ));
-        }
-        Ok(())
+        self.writers(path, found.uid(), found.mode())
     }
 
-    fn owner(&self, path: &Path, owner: u32) -> Result<(), LinkError> {
+    /// Refuses a file of which this process may not map the memory that others map.
+    fn mappings(&self, file: &File, folder: &Path) -> Result<(), LinkError> {
+        let path = &path_of(file).unwrap_or_else(|| folder.join("?"));
+        let found = file.metadata().map_err(|error| cannot_examine(path, error))?;
+        // `Folder` opens files for writing first where that matters. Other users may not.
+        let may_write = self.user == 0 || self.user == found.uid();
+        let fault = match Mappings::of(file).map_err(|error| cannot_examine(path, error))? {
+            Mappings::Coherent => return Ok(()),
+            Mappings::CoherentOnceWritable if may_write => return Ok(()),
+            Mappings::CoherentOnceWritable => "on which only users that may write to a file are sure to map",
+            Mappings::Unknown => "which is not known to give all processes that map a file",
+        };
+        let (path, filesystem) = (path.display(), describe(file));
+        let message = format!("{path} is on {filesystem}, {fault} the same memory: {USE_ANOTHER}");
+        Err(LinkError::new(LinkErrorKind::Untrusted, message))
+    }
+
+    /// Refuses a folder or file of another user, or one that other users can write.
+    fn writers(&self, path: &Path, owner: u32, mode: u32) -> Result<(), LinkError> {
         if owner == self.overflow {
             return Err(untrusted(
                 path,
                 format_args!(
-                    "belongs to user {owner}, which stands for any user outside of this user namespace"
+                    "belongs to user {owner}, which stands for any user outside of this user namespace: run both ends in one user namespace"
                 ),
             ));
         }
         if owner != 0 && owner != self.user {
             return Err(untrusted(
                 path,
-                format_args!("belongs to user {owner}, neither root nor you (user {})", self.user),
+                format_args!(
+                    "belongs to user {owner}, neither root nor you (user {}): run both ends as one user",
+                    self.user
+                ),
+            ));
+        }
+        if mode & OTHERS_WRITE != 0 {
+            return Err(untrusted(
+                path,
+                format_args!(
+                    "can be written by others, not only by its owner (mode {:o}): run chmod go-w {}",
+                    mode & 0o7777,
+                    path.display()
+                ),
             ));
         }
         Ok(())
     }
 }
 
-fn others_write(path: &Path, mode: u32) -> LinkError {
-    untrusted(
-        path,
-        format_args!("can be written by others, not only by its owner (mode {:o})", mode & 0o7777),
-    )
-}
-
+/// The error for a link that other users can write: a reader by copy can still join.
 fn untrusted(path: &Path, what: impl Display) -> LinkError {
-    let message = format!(
-        "{} {what}, so a zero-copy consumer is refused: use an observer, or the unsafe consumer_trusting if you know which programs write there",
-        path.display()
-    );
-    LinkError::new(LinkErrorKind::Untrusted, message)
+    let message = format!("no zero-copy consumer can join: {} {what}", path.display());
+    LinkError::new(LinkErrorKind::Untrusted, message).but_observer_may_join().with_advice(
+        "an observer can join; so can the unsafe consumer_trusting, if you know which programs write there",
+    )
 }
 
 fn gone(path: &Path) -> LinkError {
@@ -194,6 +181,7 @@ fn path_of(file: &File) -> Option<PathBuf> {
 mod tests {
     use std::os::unix::fs::{PermissionsExt, chown, symlink};
 
+    use super::super::access::OWNER;
     use super::super::removal::remove;
     use super::super::scratch::Scratch;
     use super::super::staging::Staging;
@@ -210,7 +198,7 @@ mod tests {
         let scratch = Scratch::new();
         let base = scratch.path().join("base");
         fs::create_dir(&base).unwrap();
-        let staging = Staging::new(&base, "quotes", 0o600).unwrap();
+        let staging = Staging::new(&base, "quotes", OWNER).unwrap();
         let tx = staging.create_file("tx", 64).unwrap();
         let folder = staging.open().unwrap();
         assert!(staging.publish().unwrap());
@@ -229,7 +217,8 @@ mod tests {
             let error = self.check().unwrap_err();
             let message = error.to_string();
             assert_eq!(error.kind(), LinkErrorKind::Untrusted, "{message}");
-            assert!(message.starts_with(&format!("{} {what}", path.display())), "{message}");
+            assert!(message.contains(&format!(": {} {what}", path.display())), "{message}");
+            assert!(error.observer_may_join() && !error.reason().contains("consumer_trusting"), "{message}");
             assert!(message.contains("observer") && message.contains("consumer_trusting"), "{message}");
         }
 
@@ -243,12 +232,12 @@ mod tests {
     }
 
     #[test]
-    fn others_may_write_nowhere_on_the_way() {
+    fn others_may_write_neither_the_folder_nor_a_file() {
         let made = made();
-        let (base, link, tx) = (made.base(), made.folder.path.clone(), made.folder.path.join("tx"));
-        for path in [&base, &link, &tx] {
+        let (link, tx) = (made.folder.path.clone(), made.folder.path.join("tx"));
+        for path in [&link, &tx] {
             let before = fs::metadata(path).unwrap().mode();
-            for mode in [0o770, 0o707, 0o720] {
+            for mode in [0o770, 0o707, 0o720, 0o1777] {
                 set_mode(path, mode);
                 made.refused(path, "can be written by others");
             }
@@ -256,18 +245,18 @@ mod tests {
             made.check().unwrap();
             set_mode(path, before);
         }
-        set_mode(&link, 0o1777);
-        made.refused(&link, "can be written by others");
     }
 
     #[test]
-    fn sticky_is_enough_only_for_folders_of_root() {
+    fn what_is_above_the_link_does_not_matter() {
         let made = made();
-        set_mode(&made.base(), 0o1777);
-        if Uid::effective().is_root() {
+        for mode in [0o777, 0o1777, 0o770] {
+            set_mode(&made.base(), mode);
             made.check().unwrap();
-        } else {
-            made.refused(&made.base(), "can be written by others");
+        }
+        if Uid::effective().is_root() {
+            chown(made.base(), Some(1), None).unwrap();
+            made.check().unwrap();
         }
     }
 
@@ -288,7 +277,7 @@ mod tests {
         }
         let made = made();
         let overflow = Trusted::now().overflow;
-        for path in [made.base(), made.folder.path.clone(), made.folder.path.join("tx")] {
+        for path in [made.folder.path.clone(), made.folder.path.join("tx")] {
             for owner in [1, overflow] {
                 chown(&path, Some(owner), None).unwrap();
                 made.refused(&path, &format!("belongs to user {owner}"));
@@ -299,22 +288,21 @@ mod tests {
     }
 
     #[test]
-    fn the_way_is_followed_through_links_above() {
+    fn the_base_folder_may_be_reached_through_a_symbolic_link() {
         let made = made();
         let alias = made.scratch.path().join("alias");
         symlink("base", &alias).unwrap();
-        let folder = Folder::open(&alias, "quotes").unwrap();
-        check(&folder, &[]).unwrap();
-        set_mode(&made.base(), 0o770);
-        assert_eq!(check(&folder, &[]).unwrap_err().kind(), LinkErrorKind::Untrusted);
+        check(&Folder::open(&alias, "quotes").unwrap(), &[]).unwrap();
     }
 
     #[test]
     fn other_filesystems_are_refused() {
         let made = made();
         let proc = File::open("/proc/self/status").unwrap();
-        let message = check(&made.folder, &[&proc]).unwrap_err().to_string();
-        assert!(message.contains("0x9fa0"), "{message}");
+        let error = check(&made.folder, &[&proc]).unwrap_err();
+        let message = error.to_string();
+        assert!(message.contains("(proc)") && message.contains("/dev/shm"), "{message}");
+        assert!(!error.observer_may_join());
     }
 
     #[test]
@@ -322,7 +310,7 @@ mod tests {
         let made = made();
         remove(&made.base(), "quotes").unwrap().delete().unwrap();
         assert!(made.check().unwrap_err().is_not_found());
-        Staging::new(&made.base(), "quotes", 0o600).unwrap().publish().unwrap();
+        Staging::new(&made.base(), "quotes", OWNER).unwrap().publish().unwrap();
         assert!(made.check().unwrap_err().is_not_found());
     }
 }

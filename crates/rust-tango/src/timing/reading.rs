@@ -8,7 +8,7 @@
 use super::cleaning::{self, Clean, Cleaning, ProducerSignals};
 use super::distance::Distance;
 use super::hints::ReaderHints;
-use super::idle::EmptyPolls;
+use super::idle::{ChecksDue, EmptyPolls};
 use super::place::{PROMPT, PollPlace};
 use super::processor::{ON, Pays};
 use crate::ring::seq;
@@ -101,15 +101,10 @@ impl ReaderTiming {
         self.idle.count_quick(next)
     }
 
-    /// Counts an empty poll that was not quick. True: it is time to check whether the producer lives.
-    pub(crate) fn count_slow_poll(&mut self) -> bool {
-        self.idle.count_slow()
-    }
-
-    /// Whether a reader that polls the hot slot should check the ring now. A suspended producer may have
-    /// stored a fragment into the ring, and not yet into the hot slot.
-    pub(crate) fn ring_check_is_due(&self) -> bool {
-        self.is_in_hot_slot() && self.idle.ring_check_is_due()
+    /// Counts an empty poll that was not quick. Returns which checks are due. `clock` returns milliseconds.
+    pub(crate) fn count_slow_poll(&mut self, clock: impl FnOnce() -> u64) -> ChecksDue {
+        let due = self.idle.count_slow(clock);
+        ChecksDue { ring: due.ring && self.is_in_hot_slot(), ..due }
     }
 
     /// What to do after an empty poll for `next` that was not quick.

@@ -66,6 +66,11 @@
 //! A dead owner notifies nobody. A thread that stops a link from outside cannot change `count`, so it may
 //! miss a waiter that is just falling asleep. A sleep therefore ends after a [`SLICE`] at the latest, and the
 //! waiter then checks whether the other side lives.
+//!
+//! A waiter whose process may not call the kernel's barrier (a system call filter forbids it) has only its own
+//! fence in W3. Beside a notifier that relies on the kernel, that is not enough: while W2 and the news are both on
+//! their way between the cores, W4 may miss the news and N3 the sleep. This is rare, and a fragment that comes later
+//! still wakes the waiter. So such a waiter sleeps, but only for an [`UNSURE_SLICE`] at a time.
 
 #[cfg(any(feature = "std", loom))]
 use core::time::Duration;
@@ -81,6 +86,10 @@ use crate::waiting::kernel;
 /// of waiting in both ways.
 #[cfg(any(feature = "std", loom))]
 pub(crate) const SLICE: Duration = Duration::from_millis(if cfg!(long_slice) { 600_000 } else { 50 });
+
+/// The longest sleep of a waiter that may miss a wakeup, because the kernel's barrier failed.
+#[cfg(any(feature = "std", loom))]
+const UNSURE_SLICE: Duration = Duration::from_millis(10);
 
 /// The words with which their owner sleeps and wakes waiters: see the head of this file. Only the owner
 /// writes them. Zeroed memory is an owner that is awake and fences each time.
@@ -208,11 +217,10 @@ impl Eventcount {
         kernel::sleep_on_all(all.map(|(each, count)| (&each.count, count)), longest)
     }
 
-    /// Sleeps until `notifier` notifies, or `longest` or a [`SLICE`] has passed, unless `has_news` returns
-    /// true (W1 to W6). May wake early for no reason.
+    /// Sleeps until `notifier` notifies, or `longest` or a [`SLICE`] has passed (an [`UNSURE_SLICE`] if the
+    /// kernel's barrier failed), unless `has_news` returns true (W1 to W6). May wake early for no reason.
     ///
-    /// False: it did not sleep, because a wakeup could be lost. This system cannot sleep at all, or the
-    /// kernel's barrier failed.
+    /// False: it did not sleep, because this system cannot.
     #[cfg(any(feature = "std", loom))]
     pub(crate) fn sleep_on(
         &self,
@@ -221,12 +229,12 @@ impl Eventcount {
         has_news: impl FnOnce() -> bool,
     ) -> bool {
         let announced = self.announce(notifier);
-        let ordered = announced.order();
-        if ordered && !has_news() {
-            notifier.sleep_while(announced.count, longest.min(SLICE));
+        let slice = if announced.order() { SLICE } else { UNSURE_SLICE };
+        if kernel::CAN_SLEEP && !has_news() {
+            notifier.sleep_while(announced.count, longest.min(slice));
         }
         self.wake_up();
-        ordered
+        kernel::CAN_SLEEP
     }
 }
 
@@ -241,12 +249,12 @@ pub(crate) struct Announced {
 
 #[cfg(any(feature = "std", loom))]
 impl Announced {
-    /// W3: between the announcement and the check for news. False: the owner must not sleep, because a wakeup
+    /// W3: between the announcement and the check for news. False: the kernel's barrier failed, so a wakeup
     /// could be lost.
     pub(crate) fn order(self) -> bool {
         // Pairs with `Barrier::before_check`.
         fence(ordering("eventcount.sleep", SeqCst));
-        kernel::CAN_SLEEP && (!self.relies_on_kernel || kernel::barrier())
+        !self.relies_on_kernel || kernel::barrier()
     }
 
     /// This announcement, so that to order it orders `others`, too.

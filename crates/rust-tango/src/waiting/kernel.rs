@@ -1,5 +1,5 @@
-//! The kernel calls that parking needs: sleep on a word, wake the sleepers of a word, and fence other
-//! threads.
+//! The kernel calls that waiting needs: sleep on a word, wake the sleepers of a word, fence other threads, and
+//! a cheap clock.
 //!
 //! - [`sleep`] and [`wake`] are a futex (`futex(2)`). The kernel compares the word and puts the thread to
 //!   sleep in one step. A futex is identified by the memory and not by its address, so it works between
@@ -7,19 +7,19 @@
 //! - [`barrier`] is `membarrier(2)`. Before it returns, every running thread of every process that called
 //!   [`register`] has executed a full fence. So the side that acts often needs no fence: the side that acts
 //!   rarely fences for both.
-//!
+//! - [`milliseconds`] is the kernel's coarse clock. Reading it takes some nanoseconds and no system call.
 //! - [`sleep_on_all`] is `futex_waitv(2)`: the same sleep on up to [`MOST_AT_ONCE`] words at once. Linux has it
 //!   since 5.16; [`can_sleep_on_all`] says whether this kernel does.
 //!
 //! On systems other than Linux, and without the feature `shm`, none of this exists. A waiter then naps: it
-//! sleeps for a fixed time and checks again.
+//! sleeps for a fixed time and checks again. The clock stands still.
 #![allow(unsafe_code)]
 
 /// Whether a waiter can sleep until a notifier wakes it.
 pub(crate) const CAN_SLEEP: bool = cfg!(any(loom, all(feature = "shm", target_os = "linux")));
 
 #[cfg(all(feature = "shm", target_os = "linux", not(loom)))]
-pub(crate) use linux::{barrier, register, sleep, wake};
+pub(crate) use linux::{barrier, milliseconds, register, sleep, wake};
 
 #[cfg(all(feature = "async", target_os = "linux", not(loom)))]
 pub(crate) use linux::{MOST_AT_ONCE, can_sleep_on_all, sleep_on_all};
@@ -31,6 +31,12 @@ pub(crate) use crate::sync::kernel::{barrier, register, sleep, wake};
 pub(crate) use nothing::{barrier, sleep};
 #[cfg(not(any(loom, all(feature = "shm", target_os = "linux"))))]
 pub(crate) use nothing::{register, wake};
+
+/// There is no clock.
+#[cfg(not(all(feature = "shm", target_os = "linux", not(loom))))]
+pub(crate) fn milliseconds() -> u64 {
+    0
+}
 
 #[cfg(all(feature = "shm", target_os = "linux", not(loom)))]
 mod linux {
@@ -46,7 +52,7 @@ mod linux {
     /// once if `word` is not `expected`. May return early for no reason.
     pub(crate) fn sleep(word: &AtomicU32, expected: u32, longest: Duration) {
         let longest = libc::timespec {
-            tv_sec: longest.as_secs().min(3600) as i64,
+            tv_sec: longest.as_secs().min(3600) as _,
             tv_nsec: longest.subsec_nanos().into(),
         };
         // SAFETY: the word is valid for the whole call. The kernel only reads it, in one aligned 32-bit
@@ -159,6 +165,14 @@ mod linux {
     /// failed, and nothing was fenced.
     pub(crate) fn barrier() -> bool {
         membarrier(libc::MEMBARRIER_CMD_GLOBAL_EXPEDITED)
+    }
+
+    /// Milliseconds of a clock that never goes back. It moves on every one to ten milliseconds.
+    pub(crate) fn milliseconds() -> u64 {
+        let mut now = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+        // SAFETY: the call writes to `now` only, which is valid. (If it fails, the clock stands still.)
+        unsafe { libc::clock_gettime(libc::CLOCK_MONOTONIC_COARSE, &raw mut now) };
+        now.tv_sec as u64 * 1000 + now.tv_nsec as u64 / 1_000_000
     }
 
     fn membarrier(command: libc::c_int) -> bool {

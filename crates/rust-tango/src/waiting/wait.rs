@@ -20,7 +20,7 @@ use core::time::Duration;
 /// | variant | wake-up latency | processor while idle |
 /// |---|---|---|
 /// | `Spin` | lowest | one core, always |
-/// | `Yield` | low | one core, unless other threads want it |
+/// | `Yield` | low | one core, unless other threads of its priority want it |
 /// | `Park`, `ParkAfter` | some microseconds more, once asleep | almost none |
 ///
 /// Set it with [`Producer::with_wait`](crate::Producer::with_wait) or
@@ -49,9 +49,17 @@ use core::time::Duration;
 #[non_exhaustive]
 pub enum Wait {
     /// Spin. The lowest latency. The thread needs a core of its own.
+    ///
+    /// The other side needs another core. If both have only one, each exchange takes as long as the scheduler
+    /// lets the spinning thread run. With a real-time priority (`SCHED_FIFO`, `SCHED_RR`), that is until the
+    /// kernel's limit for such threads (by default 0.95 of each second), and without the limit forever.
     Spin,
     /// Spin for about a microsecond, then yield the core to other threads between polls. The thread stays
     /// runnable: on an idle machine it keeps its core busy.
+    ///
+    /// The core goes to threads of the same priority only. A thread with a real-time priority (`SCHED_FIFO`,
+    /// `SCHED_RR`) never yields to one with a lower priority or without one: if the other side is such a thread
+    /// and has no other core, it waits as with [`Wait::Spin`]. Use [`Wait::Park`] there.
     #[cfg(feature = "std")]
     Yield,
     /// [`Wait::ParkAfter`] with 20 microseconds.
@@ -75,6 +83,11 @@ pub enum Wait {
     /// - an observer, because the producer does not know of it (an evictable consumer is woken)
     /// - a producer that waits until consumers attach or until they have drained the link
     /// - every thread on other systems, and without the feature `shm`
+    ///
+    /// **Threads that may miss a wake-up.** If a system call filter forbids `membarrier(2)` to one process and not
+    /// to the other side's, a thread of the first sleeps for at most ten milliseconds at a time. It is woken like
+    /// any other, except when the other side acts in the moment in which it falls asleep. Allow the call in both
+    /// processes or in neither.
     ///
     /// A waiting thread notices within 50 milliseconds that the other side has died, or that the link was
     /// stopped.

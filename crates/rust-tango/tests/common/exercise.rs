@@ -66,7 +66,7 @@ pub(crate) fn use_it_all(link: &Link, look: impl Fn(&[u8])) {
         let _ = tx.publish(&vec![round as u8; round * 37 % (geometry.mtu + 1)], round as u64, 0, 0);
         if let Ok(mut loan) = tx.loan(1 + round * 9) {
             loan.write_at(0, &[round as u8]);
-            loan.commit(round as u64, 0, 0);
+            let _ = loan.commit(round as u64, 0, 0);
         }
         let _ = (tx.consumers(), tx.held_by(), tx.is_drained(), link.status());
         for reader in readers.iter_mut().flatten() {

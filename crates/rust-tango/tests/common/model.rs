@@ -264,7 +264,9 @@ impl Model {
         assert_eq!(tx.next_seq(), self.seq(number));
         let bytes = record.bytes(number);
         let done = tx.publish(&bytes, record.sig, record.ctl, record.ts);
-        if len > self.shape.mtu {
+        if self.stopped {
+            assert_eq!(done, Err(TangoError::Closed));
+        } else if len > self.shape.mtu {
             assert_eq!(done, Err(TangoError::TooLarge { size: len, max: self.shape.mtu }));
         } else if self.has_credit(victim) {
             let meta = done.unwrap();
@@ -293,10 +295,14 @@ impl Model {
             loan.write_at(0, first);
             loan.truncate(kept);
             if truncate.is_some() {
-                assert_eq!(loan.commit(record.sig, record.ctl, record.ts).size as usize, kept);
+                assert_eq!(loan.commit(record.sig, record.ctl, record.ts).unwrap().size as usize, kept);
             }
         });
         self.tx = Some(tx);
+        if self.stopped {
+            assert_eq!(lent, Err(TangoError::Closed));
+            return;
+        }
         if !self.has_credit(victim) {
             assert!(matches!(lent, Err(TangoError::NoCredits { .. })));
             seen.refused += 1;
@@ -323,6 +329,10 @@ impl Model {
         let all: Vec<&[u8]> = all.iter().map(Vec::as_slice).collect();
         let count = tx.publish_batch_at(&all, sig, 9, 11);
         self.tx = Some(tx);
+        if self.stopped {
+            assert_eq!(count, 0);
+            return;
+        }
         for (at, len) in lens.into_iter().enumerate() {
             let (position, victim) = self.placement(len);
             if !self.has_credit(victim) {

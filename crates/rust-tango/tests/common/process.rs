@@ -3,6 +3,7 @@
 
 use std::cell::RefCell;
 use std::io::{BufRead, BufReader, Read, Write};
+use std::os::fd::AsRawFd;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::process::{ChildStdout, Command, ExitStatus, Stdio};
@@ -10,6 +11,7 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
+use nix::fcntl::{FcntlArg, FdFlag, fcntl};
 use nix::sys::resource::{UsageWho, getrusage};
 use nix::sys::signal::{SigEvent, SigevNotify, Signal};
 use nix::sys::timer::{Expiration, Timer, TimerSetTimeFlags};
@@ -82,7 +84,23 @@ pub(crate) struct Child {
 impl Child {
     /// Starts this test binary again. The child runs its test `child`, which calls [`role`].
     pub(crate) fn start(role: &str, folder: &TestFolder) -> Self {
-        let mut process = Command::new(std::env::current_exe().unwrap())
+        Self::start_by(Command::new(std::env::current_exe().unwrap()), role, folder)
+    }
+
+    /// [`Child::start`] by a command that changes what the child may do, and then runs the program that
+    /// its last argument names.
+    pub(crate) fn start_through(command: &str, role: &str, folder: &TestFolder) -> Self {
+        // The child may be a user that cannot reach the path of this program, so it inherits the open file.
+        let program = std::fs::File::open(std::env::current_exe().unwrap()).unwrap();
+        fcntl(&program, FcntlArg::F_SETFD(FdFlag::empty())).unwrap();
+        let mut words = command.split(' ');
+        let mut start = Command::new(words.next().unwrap());
+        start.args(words).arg(format!("/proc/self/fd/{}", program.as_raw_fd()));
+        Self::start_by(start, role, folder)
+    }
+
+    fn start_by(mut start: Command, role: &str, folder: &TestFolder) -> Self {
+        let mut process = start
             .args(["child", "--exact", "--nocapture"])
             .env(ROLE, role)
             .env(PLACE, folder.path())

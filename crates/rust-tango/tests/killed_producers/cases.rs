@@ -79,7 +79,7 @@ pub(crate) fn publish_by_loan(tx: &mut Producer<'_>, seq: u64, bytes: &[u8], ran
     loan.write_at(middle, &bytes[middle..]);
     loan.write_at(0, &bytes[..middle]);
     loan.truncate(bytes.len());
-    assert_eq!(loan.commit(sig(seq), sig(seq) as u16, seq as u32).seq, seq);
+    assert_eq!(loan.commit(sig(seq), sig(seq) as u16, seq as u32).unwrap().seq, seq);
 }
 
 /// Publishes the fragments in one batch if there are credits, otherwise in several.
