@@ -66,7 +66,7 @@ pub use join::Start;
 #[cfg(feature = "alloc")]
 pub(crate) use mode::ConsumerClaim;
 #[cfg(all(feature = "async", target_os = "linux"))]
-pub(crate) use mode::Question;
+pub(crate) use mode::LinkMemory;
 pub(crate) use mode::{Attachment, Mode};
 pub use poll::Consumer;
 #[cfg(all(feature = "async", target_os = "linux"))]

@@ -3,6 +3,8 @@
 use super::payload::{Credit, Scratch};
 use crate::credits::seat::Seat;
 use crate::memory::occupants::Occupants;
+#[cfg(all(feature = "async", target_os = "linux"))]
+use crate::sync::Arc;
 
 /// How a consumer reads.
 pub(crate) enum Mode<'a> {
@@ -96,11 +98,9 @@ pub(crate) trait ConsumerClaim: Send + Sync {
     /// Whether the producer lives. Returns false only with proof that it does not.
     fn producer_lives(&self) -> bool;
 
-    /// The same check for another thread. `None`: the producer always lives.
+    /// The memory of the link, for a thread that waits in the consumer's place.
     #[cfg(all(feature = "async", target_os = "linux"))]
-    fn question(&self) -> Option<Question> {
-        None
-    }
+    fn memory(&self) -> Arc<dyn LinkMemory>;
 
     /// Whether another producer can find the link, and continue it. In shared memory, this takes some system
     /// calls.
@@ -115,9 +115,12 @@ pub(crate) trait ConsumerClaim: Send + Sync {
     }
 }
 
-/// Checks whether the producer lives, from any thread.
+/// The memory from which the readers of a link load. It lives as long as a share of it.
 #[cfg(all(feature = "async", target_os = "linux"))]
-pub(crate) type Question = alloc::boxed::Box<dyn Fn() -> bool + Send>;
+pub(crate) trait LinkMemory: Send + Sync {
+    /// See [`ConsumerClaim::producer_lives`].
+    fn producer_lives(&self) -> bool;
+}
 
 #[cfg(feature = "std")]
 impl Attachment<'_> {

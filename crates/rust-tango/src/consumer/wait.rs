@@ -3,7 +3,7 @@
 #[cfg(any(feature = "std", loom))]
 use super::losses::Losses;
 #[cfg(all(feature = "async", target_os = "linux"))]
-use super::mode::{Attachment, Question};
+use super::mode::{Attachment, LinkMemory};
 use super::payload::Fragment;
 use super::poll::{Consumer, Next};
 #[cfg(any(feature = "std", loom))]
@@ -16,6 +16,8 @@ use crate::memory::parts::Parts;
 #[cfg(any(feature = "std", loom))]
 use crate::ring::line::LineState;
 use crate::ring::metadata::FragmentMetadata;
+#[cfg(all(feature = "async", target_os = "linux"))]
+use crate::sync::{Arc, Relaxed};
 #[cfg(all(feature = "async", target_os = "linux"))]
 use crate::waiting::eventcount::Eventcount;
 use crate::waiting::wait::{Due, Wait, Waiting};
@@ -251,15 +253,15 @@ impl<'a> Consumer<'a> {
             losses: *self.standing.losses(),
             producer: self.producer,
             #[cfg(all(feature = "async", target_os = "linux"))]
-            eventcounts: self.mode.seat().map(crate::credits::seat::Seat::eventcounts),
+            own: self.mode.seat().map(crate::credits::seat::Seat::eventcount),
         }
     }
 
-    /// What another thread can call to check whether the producer lives. `None`: the producer always lives.
+    /// The memory of the link, for a thread that waits in this consumer's place. `None`: it is static.
     #[cfg(all(feature = "async", target_os = "linux"))]
-    pub(crate) fn question(&self) -> Option<Question> {
+    pub(crate) fn memory(&self) -> Option<Arc<dyn LinkMemory>> {
         match &self.attachment {
-            Attachment::Owned(claim) => claim.question(),
+            Attachment::Owned(claim) => Some(claim.memory()),
             Attachment::None | Attachment::Borrowed(_) => None,
         }
     }
@@ -275,13 +277,37 @@ pub(crate) struct Watch<'a> {
     joined: bool,
     losses: Losses,
     producer: ProducerWatch,
-    /// The reader's eventcount and the producer's, if the reader has a slot.
+    /// The reader's eventcount, if it has a slot.
     #[cfg(all(feature = "async", target_os = "linux"))]
-    pub(crate) eventcounts: Option<(&'a Eventcount, &'a Eventcount)>,
+    pub(crate) own: Option<&'a Eventcount>,
 }
 
 #[cfg(any(feature = "std", loom))]
-impl Watch<'_> {
+impl<'a> Watch<'a> {
+    /// The eventcount on which a reader with a slot sleeps: the producer's.
+    #[cfg(all(feature = "async", target_os = "linux"))]
+    pub(crate) fn notifier(&self) -> &'a Eventcount {
+        &self.parts.head.eventcount
+    }
+
+    /// Whether the link was stopped. A stop wakes sleepers, but does not change the notifier's count.
+    #[cfg(all(feature = "async", target_os = "linux"))]
+    pub(crate) fn is_stopped(&self) -> bool {
+        self.parts.is_stopped()
+    }
+
+    /// Words of the link of which one changes at the latest when a publishing call returns, or the link ends or
+    /// gets another producer. So a reader that found nothing need not look again as long as all are the same,
+    /// except that a producer may die, or take long, in the middle of a batch.
+    #[cfg(all(feature = "async", target_os = "linux"))]
+    pub(crate) fn signs(&self) -> [u64; 5] {
+        let Parts { head, stop, .. } = &self.parts;
+        let lifecycle = &head.lifecycle;
+        let [incarnation, takeovers] =
+            [&lifecycle.incarnation, &lifecycle.takeovers].map(|w| w.load(Relaxed));
+        [head.next.load(Relaxed), stop.load(Relaxed), lifecycle.cnc.state() as u64, incarnation, takeovers]
+    }
+
     /// Whether the reader would find more than nothing. (Evictions do not count: an evicted reader finds
     /// out when it reads.)
     pub(crate) fn has_news(&self) -> bool {

@@ -76,10 +76,10 @@ impl<'a> Seat<'a> {
         self.slot.eventcount().sleep_on(self.producer, longest, has_news)
     }
 
-    /// The consumer's eventcount, and the producer's, for a thread that sleeps in the consumer's place.
-    #[cfg(all(feature = "async", target_os = "linux"))]
-    pub(crate) fn eventcounts(&self) -> (&'a Eventcount, &'a Eventcount) {
-        (self.slot.eventcount(), self.producer)
+    /// The consumer's eventcount, for a thread that sleeps in the consumer's place.
+    #[cfg(any(all(feature = "async", target_os = "linux"), all(loom, test)))]
+    pub(crate) fn eventcount(&self) -> &'a Eventcount {
+        self.slot.eventcount()
     }
 
     pub(crate) fn slot(&self) -> &'a ConsumerSlot {

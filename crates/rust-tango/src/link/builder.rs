@@ -89,6 +89,7 @@ impl LinkBuilder {
             mode: OWNER_ONLY,
             #[cfg(feature = "shm")]
             consumer_group: None,
+            #[cfg(feature = "shm")]
             remove_on_drop: false,
         }
     }

@@ -8,6 +8,8 @@ use alloc::boxed::Box;
 use alloc::format;
 use alloc::vec::Vec;
 
+#[cfg(all(feature = "async", target_os = "linux"))]
+use crate::consumer::LinkMemory;
 use crate::consumer::{Attachment, Consumer, ConsumerClaim, Mode, Start};
 use crate::cpu::words::WORD;
 use crate::credits::floor::Slots;
@@ -198,6 +200,18 @@ struct HeapConsumer {
 }
 
 impl ConsumerClaim for HeapConsumer {
+    fn producer_lives(&self) -> bool {
+        true
+    }
+
+    #[cfg(all(feature = "async", target_os = "linux"))]
+    fn memory(&self) -> Arc<dyn LinkMemory> {
+        self.link.clone()
+    }
+}
+
+#[cfg(all(feature = "async", target_os = "linux"))]
+impl LinkMemory for HeapLink {
     fn producer_lives(&self) -> bool {
         true
     }

@@ -1,36 +1,43 @@
 //! [`AsyncConsumer`]: a consumer whose fragments are awaited, under any executor.
 //!
 //! A producer in another process can wake a thread that sleeps on its eventcount. It can do nothing else for
-//! a reader: it cannot call a [`Waker`], or write to a descriptor, of the reader's process. So each
-//! `AsyncConsumer` has a thread that sleeps in its place, the *watcher* (`watcher.rs`):
+//! a reader: it cannot call a [`Waker`], or write to a descriptor, of the reader's process. So one thread of the
+//! process sleeps in the place of all its async readers, the *watcher* (`watcher.rs`):
 //!
 //! ```text
 //!   task                                     watcher thread                          producer
-//!   poll: nothing there
-//!   request: watch for n, wake me  ------->  sleep on the producer's eventcount
+//!   poll: nothing there                      sleeps on the eventcounts of
+//!   announce the sleep, poll again           all producers
 //!   Pending                                  :                                       publish n
 //!                                            awake, n is in the ring  <------------  notify
-//!   woken, or descriptor readable  <-------  answer; sleep until the next request
+//!   woken, or descriptor readable  <-------  answer; sleep again
 //!   poll: n is there, read it in place
 //! ```
 //!
 //! Invariants:
 //!
-//! - *No wakeup is lost.* A request says what the reader has polled for in vain. Before the watcher sleeps,
-//!   it checks for the same itself, by the rules of [`eventcount`](crate::waiting::eventcount). A request
-//!   stays pending until it is answered, or replaced by a later one of the same reader.
+//! - *No wakeup is lost.* A request says what the reader has polled for in vain. The reader announces its sleep
+//!   and polls once more, and the watcher sleeps for it, by the rules of
+//!   [`shared_sleep`](crate::waiting::shared_sleep). A request stays pending until it is answered, or replaced
+//!   by a later one of the same reader.
 //! - *The descriptor is readable unless a request is pending that asks for it.* So a program that has polled
 //!   until there was nothing can wait for the descriptor, whatever happened before.
 //! - *Each word of a consumer's slot has one writer.* The task notifies the producer of credits, and so
-//!   writes `count`. Only the watcher sleeps, and so writes `asleep`: while an `AsyncConsumer` exists, no
-//!   blocking call of its consumer is possible.
-//! - *The watcher never reads a fragment, and accesses the link's memory only while a request is pending.*
-//!   Before the consumer is dropped, the watcher has ended, or is calling a waker. In the second case it has
-//!   removed the request, and no longer accesses the link.
+//!   writes `count`. `asleep` is written by the task and by the watcher, only under the watcher's lock. While an
+//!   `AsyncConsumer` exists, no blocking call of its consumer is possible.
+//! - *The watcher never reads a fragment. It accesses what belongs to a consumer, its slot, only under the lock
+//!   and while a request of that consumer is pending.* To drop a consumer removes its request under the lock.
+//! - *The watcher has a share of the memory of each link* for whose readers it waits. So no reader waits for
+//!   the watcher when it is dropped. A watcher that sleeps gives its share back when it is awake again; the
+//!   last reader of the link wakes it.
+//! - *No user code runs under a lock*: no waker is called, cloned or dropped.
 //!
-//! Reading order: this file, then `watcher`.
+//! Reading order: this file, `watched` (a link and its readers), `watcher` (the thread), `watchers` (which
+//! watcher a reader gets).
 
+mod watched;
 mod watcher;
+mod watchers;
 
 use std::future::poll_fn;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
@@ -40,7 +47,8 @@ use crate::consumer::payload::Fragment;
 use crate::consumer::{Consumer, FoundIn, Next};
 use crate::error::{LinkError, TangoError};
 use crate::ring::line::Line;
-use watcher::{Reply, Watcher};
+use watcher::Reply;
+use watchers::Registration;
 
 /// After this many fragments in a row, other tasks of the executor get a turn.
 const YIELD_AFTER: u32 = 128;
@@ -72,21 +80,39 @@ const YIELD_AFTER: u32 = 128;
 ///
 /// # Cost and latency
 ///
-/// Each `AsyncConsumer` has a thread of its own, which sleeps most of the time. A wake-up passes through this
-/// thread, so it takes longer than in [`Consumer::wait`]. Fragments that are already there cost the same as
-/// with [`Consumer::poll`].
+/// One thread, `tango-watcher`, waits in the place of all async readers of the process. It starts with the first
+/// of them and ends with the last. A wake-up passes through this thread, so it takes longer than in
+/// [`Consumer::wait`]. Fragments that are already there cost the same as with [`Consumer::poll`].
 ///
-/// The producer does not know of an observer, and cannot wake its thread. That thread polls for fragments
-/// instead, at least every ten milliseconds. The death of the producer is noticed within 50 milliseconds.
+/// - The producer does not know of an observer, and cannot wake the thread for it. The thread polls for
+///   fragments instead, at least every ten milliseconds.
+/// - The thread notices within 50 milliseconds that a producer has died or that a link was stopped.
+/// - It sleeps on up to 127 links that have async consumers with a slot. For more of them, there are more
+///   threads. Before Linux 5.16 (no `futex_waitv`, or a system call filter that forbids it), there is a thread
+///   for each such link, and one for all observers.
+/// - Where a system call filter forbids `membarrier(2)` to this process, but not to the producer's, it polls for
+///   all readers of that producer, as for observers.
+/// - Readers that wait take almost no processor time: for each link a system call every 50 milliseconds, and for
+///   each reader a look at a word of the link; for each observer, such a look every ten milliseconds.
 ///
-/// Dropping an `AsyncConsumer` ends the thread and waits for its end, which takes some microseconds.
+/// Dropping an `AsyncConsumer` does not wait for the thread, and wakes no other reader. Only the last one of a
+/// thread waits for the end of that thread, which takes some tens of microseconds. The memory of a link may be
+/// freed a moment after its last reader was dropped, by the thread.
+///
+/// # The thread
+///
+/// The wakers of all tasks are called on this thread, one after the other. A waker that blocks delays all async
+/// readers of the process. It must not wait for another async reader. A panic of a waker is caught.
+///
+/// All signals are blocked in the thread, except those that a thread raises by a fault of its own, such as
+/// `SIGSEGV`. It has the scheduling policy and the cores of the thread that made the first reader.
 ///
 /// In a forked child, the thread does not exist, and the link is closed (see [`Link`](crate::Link)). Dropping
-/// the `AsyncConsumer` there is harmless.
+/// the `AsyncConsumer` there is harmless. The child can open links and make async readers of its own.
 #[derive(Debug)]
 pub struct AsyncConsumer {
     /// Declared before the consumer, so that it is dropped first.
-    watcher: Watcher,
+    registration: Registration,
     consumer: Consumer<'static>,
     /// How many fragments the task got since other tasks last had a turn.
     streak: u32,
@@ -100,8 +126,8 @@ impl Consumer<'static> {
     /// [`LinkErrorKind::System`](crate::LinkErrorKind::System) if the system refuses a descriptor or a
     /// thread. The consumer is dropped then.
     pub fn into_async(self) -> Result<AsyncConsumer, LinkError> {
-        let watcher = Watcher::start(self.question())?;
-        Ok(AsyncConsumer { watcher, consumer: self, streak: 0 })
+        let registration = Registration::new(&self.watch(), self.memory())?;
+        Ok(AsyncConsumer { registration, consumer: self, streak: 0 })
     }
 }
 
@@ -192,10 +218,10 @@ impl AsyncConsumer {
         &self.consumer
     }
 
-    /// Ends the thread, and returns the consumer to continue without async. No fragment is lost.
+    /// Returns the consumer, to continue without async. No fragment is lost.
     pub fn into_inner(self) -> Consumer<'static> {
-        let Self { watcher, consumer, .. } = self;
-        drop(watcher);
+        let Self { registration, consumer, .. } = self;
+        drop(registration);
         consumer
     }
 
@@ -232,8 +258,9 @@ impl AsyncConsumer {
                 Next::Closed => return Ok(Found::End),
                 Next::Nothing => {}
             }
-            match self.watcher.request(self.consumer.watch(), task) {
+            match self.registration.request(self.consumer.watch(), task) {
                 Reply::Accepted => return Ok(Found::Nothing),
+                Reply::PollAgain => {}
                 Reply::CheckProducer => self.consumer.check_producer_lives(),
             }
         }
@@ -242,7 +269,7 @@ impl AsyncConsumer {
 
 impl AsFd for AsyncConsumer {
     fn as_fd(&self) -> BorrowedFd<'_> {
-        self.watcher.descriptor()
+        self.registration.descriptor()
     }
 }
 

@@ -1,258 +1,413 @@
-//! [`Watcher`]: the thread that sleeps in the place of an [`AsyncConsumer`](super::AsyncConsumer).
+//! [`Watcher`]: the thread that waits in the place of [`AsyncConsumer`](super::AsyncConsumer)s, and its state.
 //!
 //! ```text
-//!             request                      request (replaces the old one)
-//!   idle  --------------->  request pending  ----.
-//!    ^                          |      ^_________|
-//!    |  news, or the producer   |
-//!    '------- seems dead  ------'   answer: wake the task, or make the descriptor readable
+//!   locked     check what is due: announcements, naps, slices      -.
+//!   unlocked   order, wake tasks, check producers, free memory      | again, if there was anything to do
+//!   locked     choose the words, and until when to sleep           -'
+//!   unlocked   sleep on the producers' eventcounts and on `control`
 //! ```
 //!
-//! One lock protects this state. No thread holds it while it sleeps in the kernel or calls a waker.
+//! One lock protects the state. No thread holds it while it sleeps in the kernel, calls a waker, asks for a
+//! lock of a file, or frees memory.
 //!
-//! The watcher checks for news without the lock. If a new request has come meanwhile (`serial` has changed),
-//! it drops the result and starts again with the new request. A new request need not wake a watcher that
-//! sleeps for the old one: either the news of the old one is there by then, which wakes the watcher, or the
-//! new request waits for the same news.
+//! A thread that changes the state wakes the watcher by `control`, unless the watcher finds out by itself. A
+//! kernel without `futex_waitv` (before Linux 5.16) lets a thread sleep on one word only. There, a watcher
+//! that sleeps on a producer's eventcount does not listen to `control`, and has no other link and no reader
+//! that needs naps. So nobody needs to wake it, unless its last reader leaves.
 
-use std::os::fd::{AsFd, BorrowedFd};
+use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::task::Waker;
-use std::thread::{self, JoinHandle};
-use std::time::Duration;
+use std::thread::{Builder, JoinHandle, sleep};
+use std::time::{Duration, Instant};
 
-use nix::sys::eventfd::{EfdFlags, EventFd};
-
-use crate::consumer::{Question, Watch};
+use super::watched::{LinkId, Pending, Reader, Todo, WatchedLink};
+use crate::consumer::{LinkMemory, Watch};
 use crate::error::LinkError;
-use crate::shm::Process;
-use crate::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use crate::shm::thread;
+use crate::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use crate::waiting::eventcount::{Eventcount, SLICE};
-use crate::waiting::wait::Naps;
+use crate::waiting::kernel;
+use crate::waiting::wait::LONGEST_NAP;
 
-/// Time between two attempts to wake the thread so that it ends. One attempt is not enough, because it may
-/// come just before the thread falls asleep.
+/// A slice ends early by so much if the watcher is awake anyway.
+const EARLY: Duration = Duration::from_millis(5);
+
+/// Time between two attempts to wake a thread that sleeps on a producer's eventcount, so that it ends. One
+/// attempt is not enough, because it may come just before the thread falls asleep.
 const WAKE_AGAIN_AFTER: Duration = Duration::from_micros(50);
 
-/// A thread that waits for news. It ends when this is dropped.
-#[derive(Debug)]
-pub(super) struct Watcher {
-    shared: Arc<Shared>,
-    /// `Some` until `drop`.
-    thread: Option<JoinHandle<()>>,
-    /// The process that has the thread. A forked child does not have it.
-    process: Process,
+/// Which readers a watcher takes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Takes {
+    /// All, as long as their links are not too many to sleep on.
+    All,
+    /// Those with a slot of one link.
+    OneLink,
+    /// Those that nobody can wake.
+    Observers,
 }
 
-/// What the reader and its watcher share.
-#[derive(Debug)]
-struct Shared {
-    state: Mutex<State>,
-    /// Signalled when there is a request, or when the thread has to end.
-    changed: Condvar,
-    /// An eventfd. Its count is not zero exactly if `State::readable`.
-    descriptor: EventFd,
-}
-
-#[derive(Debug)]
-struct State {
-    request: Option<Request>,
-    /// Counts the requests.
-    serial: u64,
-    /// False only while a request is pending that asks for the descriptor.
-    readable: bool,
-    /// The watcher has found the producer dead. The reader has to check that itself.
-    seems_dead: bool,
-    /// The thread is calling a waker, which may take long, or wait for something that another thread holds.
-    calls_waker: bool,
-    /// The thread has to end.
-    ends: bool,
-}
-
-/// What a reader waits for, and how to answer it.
-struct Request {
-    watch: Watch<'static>,
-    /// The task to wake. `None`: make the descriptor readable.
-    task: Option<Waker>,
-}
-
-impl core::fmt::Debug for Request {
-    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
-        f.debug_struct("Request").field("task", &self.task).finish_non_exhaustive()
+impl Takes {
+    /// What a new watcher takes, so that it takes a reader with a slot, or without one.
+    pub(super) fn for_reader(has_slot: bool) -> Self {
+        match (kernel::can_sleep_on_all(), has_slot) {
+            (true, _) => Self::All,
+            (false, true) => Self::OneLink,
+            (false, false) => Self::Observers,
+        }
     }
 }
 
-/// The watcher's reply to a request.
+/// A thread that waits for readers, and what it shares with them.
+pub(super) struct Watcher {
+    takes: Takes,
+    state: Mutex<State>,
+    /// Wakes the watcher. `advance` is called under the lock.
+    control: Eventcount,
+    /// `None` once it is being joined, and before it has started.
+    thread: Mutex<Option<JoinHandle<()>>>,
+}
+
+struct State {
+    links: BTreeMap<LinkId, WatchedLink>,
+    /// Links whose producers were found dead.
+    dead: Vec<LinkId>,
+    /// Memory of links without readers, on whose words the watcher may still sleep.
+    unused: Vec<Arc<dyn LinkMemory>>,
+    next_id: u64,
+    /// When the next request is due for which the watcher naps.
+    nap_due: Option<Instant>,
+    /// When the current slice ends.
+    slice_ends: Option<Instant>,
+    /// The watcher sleeps, or is about to.
+    sleeps: bool,
+    /// It sleeps, can be woken by `control`, and nobody has done so yet.
+    listens: bool,
+    /// It is calling wakers, which may take long, or wait for something that another thread holds.
+    calls_wakers: bool,
+    /// It has to end.
+    ends: bool,
+}
+
+/// A reader, as its watcher finds it.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Place {
+    link: LinkId,
+    id: u64,
+    has_slot: bool,
+}
+
+/// What is left after a reader was removed, to be dropped without a lock.
+pub(super) struct Removed {
+    task: Option<Waker>,
+    /// The memory of the link, if this was its last reader.
+    memory: Option<Arc<dyn LinkMemory>>,
+    must_wake: bool,
+    /// The watcher has no reader any more.
+    pub(super) is_last: bool,
+    calls_wakers: bool,
+    /// The watcher sleeps on this only.
+    sleeps_on: Option<&'static Eventcount>,
+}
+
+/// The reply to a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Reply {
     /// The request is pending.
     Accepted,
+    /// Not accepted: there is news already.
+    PollAgain,
     /// Not accepted: check first whether the producer lives, and then poll again.
     CheckProducer,
 }
 
 impl Watcher {
-    /// Starts the thread. `producer_lives` checks with the kernel whether the producer lives. `None`: it
-    /// cannot die.
-    pub(super) fn start(producer_lives: Option<Question>) -> Result<Self, LinkError> {
-        let descriptor = EventFd::from_value_and_flags(1, EfdFlags::EFD_CLOEXEC | EfdFlags::EFD_NONBLOCK)
-            .map_err(|error| LinkError::system("cannot make an eventfd", error))?;
+    pub(super) fn start(takes: Takes) -> Result<Arc<Self>, LinkError> {
         let state = State {
-            request: None,
-            serial: 0,
-            readable: true,
-            seems_dead: false,
-            calls_waker: false,
+            links: BTreeMap::new(),
+            dead: Vec::new(),
+            unused: Vec::new(),
+            next_id: 0,
+            nap_due: None,
+            slice_ends: None,
+            sleeps: false,
+            listens: false,
+            calls_wakers: false,
             ends: false,
         };
-        let shared = Arc::new(Shared { state: Mutex::new(state), changed: Condvar::new(), descriptor });
-        let watching = shared.clone();
-        let thread = thread::Builder::new()
-            .name("tango-watcher".into())
-            .spawn(move || watching.run(producer_lives.as_ref()))
+        let (state, control) = (Mutex::new(state), Eventcount::new());
+        let this = Arc::new(Self { takes, state, control, thread: Mutex::new(None) });
+        let watcher = this.clone();
+        let thread = thread::spawn(Builder::new().name("tango-watcher".into()), move || watcher.run())
             .map_err(|error| LinkError::system("cannot start a thread", error))?;
-        Ok(Self { shared, thread: Some(thread), process: Process::this() })
+        *this.thread.lock().unwrap_or_else(PoisonError::into_inner) = Some(thread);
+        Ok(this)
     }
 
-    pub(super) fn descriptor(&self) -> BorrowedFd<'_> {
-        self.shared.descriptor.as_fd()
-    }
-
-    /// Requests an answer when `watch` has news: wakes `task`, or, with `None`, makes the descriptor
-    /// readable. Replaces the pending request.
-    ///
-    /// The memory that `watch` is a view of must outlive this watcher.
-    pub(super) fn request(&self, watch: Watch<'static>, task: Option<&Waker>) -> Reply {
-        let request = Request { watch, task: task.cloned() };
-        let mut state = self.shared.lock();
-        if core::mem::take(&mut state.seems_dead) {
-            return Reply::CheckProducer;
-        }
-        self.shared.set_readable(&mut state, request.task.is_some());
-        let old = state.request.replace(request);
-        state.serial = state.serial.wrapping_add(1);
-        drop(state);
-        if old.is_none() {
-            self.shared.changed.notify_one();
-        }
-        Reply::Accepted // the old waker is dropped here, without the lock
-    }
-}
-
-impl Drop for Watcher {
-    fn drop(&mut self) {
-        let Some(thread) = self.thread.take() else { return };
-        if !self.process.is_this() {
-            // A forked child. The thread does not exist here, but it may have held the lock during the fork.
-            core::mem::forget(thread);
-            return;
-        }
-        let (request, calls_waker) = {
-            let mut state = self.shared.lock();
-            state.ends = true;
-            (state.request.take(), state.calls_waker)
-        };
-        self.shared.changed.notify_one();
-        if calls_waker {
-            // Joining the thread here could deadlock: the waker itself may be dropping the reader, or may
-            // wait for something that the caller of this drop holds. The thread ends as soon as the waker
-            // returns. It does not access the link any more, because it removed the request before it called
-            // the waker.
-            return;
-        }
-        let producer =
-            request.as_ref().and_then(|request| request.watch.eventcounts).map(|(_, producer)| producer);
-        while !thread.is_finished() {
-            producer.into_iter().for_each(Eventcount::wake_all);
-            thread::sleep(WAKE_AGAIN_AFTER);
-        }
-        // The thread catches panics of wakers, so it does not panic.
-        let _ = thread.join();
-    }
-}
-
-impl Shared {
     fn lock(&self) -> MutexGuard<'_, State> {
         // No panic under the lock can leave the state half changed.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn set_readable(&self, state: &mut State, readable: bool) {
-        if state.readable != readable {
-            state.readable = readable;
-            // A write cannot fail, because the count is 0 or 1. A read fails only if the count is 0, because
-            // the program itself has read from the descriptor. Then the count is already what it has to be.
-            let _ =
-                if readable { self.descriptor.write(1).map(drop) } else { self.descriptor.read().map(drop) };
+    /// Whether this watcher waits for readers with a slot of this link.
+    pub(super) fn has_seats_of(&self, link: LinkId) -> bool {
+        self.lock().links.get(&link).is_some_and(|link| link.seats != 0)
+    }
+
+    /// Whether this watcher can take a reader of another link.
+    pub(super) fn has_room(&self, has_slot: bool) -> bool {
+        match self.takes {
+            Takes::OneLink => false,
+            Takes::Observers => !has_slot,
+            // One word is `control`.
+            Takes::All if has_slot => {
+                self.lock().links.values().filter(|link| link.seats != 0).count() < kernel::MOST_AT_ONCE - 1
+            }
+            Takes::All => true,
         }
+    }
+
+    /// Adds a reader that waits for what `watch` shows from now on. `memory` is what the link lies in.
+    pub(super) fn add(
+        &self,
+        watch: &Watch<'static>,
+        memory: Option<Arc<dyn LinkMemory>>,
+        reader: Reader,
+    ) -> Place {
+        let mut state = self.lock();
+        let place = Place { link: LinkId::of(watch), id: state.next_id, has_slot: watch.own.is_some() };
+        state.next_id += 1;
+        let link = state.links.entry(place.link).or_insert_with(|| WatchedLink::new(watch, memory));
+        link.add(place.id, reader, place.has_slot);
+        place
+    }
+
+    /// Requests an answer when `watch` has news: wakes `task`, or, with `None`, makes the descriptor
+    /// readable. Replaces the pending request of this reader.
+    pub(super) fn request(&self, place: Place, watch: Watch<'static>, task: Option<&Waker>) -> Reply {
+        let mut task = task.cloned();
+        let mut state = self.lock();
+        let link = state.links.get_mut(&place.link);
+        let pending = link.and_then(|link| link.request(place.id, watch, &mut task));
+        let Some(Pending { serial, announced, due, must_wake, replaced }) = pending else {
+            return Reply::CheckProducer;
+        };
+        let must_wake = must_wake || due.is_some_and(|due| state.naps_until(due));
+        let must_wake = must_wake && self.call(&mut state);
+        drop(state);
+        drop(replaced);
+        let mut reply = Reply::Accepted;
+        if announced.is_some_and(|announced| !announced.order()) {
+            self.nap_instead(place);
+        } else if watch.has_news() {
+            let task = self.lock().links.get_mut(&place.link).and_then(|link| link.cancel(place.id, serial));
+            drop(task);
+            reply = Reply::PollAgain;
+        }
+        if must_wake {
+            self.control.wake_all();
+        }
+        reply
+    }
+
+    /// The watcher cannot sleep for this reader, so it naps.
+    fn nap_instead(&self, place: Place) {
+        let mut state = self.lock();
+        let due =
+            state.links.get_mut(&place.link).and_then(|link| link.nap_instead(place.id, Instant::now()));
+        let must_wake = due.is_some_and(|due| state.naps_until(due)) && self.call(&mut state);
+        drop(state);
+        if must_wake {
+            self.control.wake_all();
+        }
+    }
+
+    /// The first half of waking the watcher. True: the caller has to call `wake_all` of `control`, without
+    /// the lock.
+    fn call(&self, state: &mut State) -> bool {
+        let listens = std::mem::take(&mut state.listens);
+        if listens {
+            self.control.advance();
+        }
+        listens
+    }
+
+    /// Removes a reader. From then on, the watcher does not access what belongs to it.
+    pub(super) fn remove(&self, place: Place) -> Removed {
+        let mut state = self.lock();
+        let mut removed = Removed {
+            task: None,
+            memory: None,
+            must_wake: false,
+            is_last: false,
+            calls_wakers: state.calls_wakers,
+            sleeps_on: None,
+        };
+        let Some(link) = state.links.get_mut(&place.link) else { return removed };
+        removed.task = link.remove(place.id, place.has_slot);
+        if !link.is_empty() {
+            return removed;
+        }
+        let notifier = link.sleep.notifier();
+        removed.memory = state.links.remove(&place.link).and_then(WatchedLink::into_memory);
+        removed.is_last = state.links.is_empty();
+        state.ends = removed.is_last;
+        if state.sleeps {
+            // The kernel may still read the link's word. The watcher frees the memory when it is awake.
+            state.unused.extend(removed.memory.clone());
+            removed.sleeps_on = (self.takes == Takes::OneLink).then_some(notifier);
+            removed.must_wake = self.call(&mut state);
+        }
+        removed
+    }
+
+    /// Does what is left to do after the removal of a reader. After the removal of the last one, waits for the
+    /// end of the thread, unless the thread is calling a waker.
+    pub(super) fn clean_up(&self, mut removed: Removed) {
+        drop(removed.task.take());
+        if removed.must_wake {
+            self.control.wake_all();
+        }
+        if !removed.is_last {
+            return;
+        }
+        let thread = self.thread.lock().unwrap_or_else(PoisonError::into_inner).take();
+        // If it calls a waker, to join the thread could deadlock: the waker itself may be dropping the reader,
+        // or may wait for something that this thread holds. The thread ends as soon as the waker returns.
+        let Some(thread) = thread.filter(|_| !removed.calls_wakers) else { return };
+        while removed.sleeps_on.is_some() && !thread.is_finished() {
+            // `removed` has a share of the memory.
+            removed.sleeps_on.inspect(|notifier| notifier.wake_all());
+            sleep(WAKE_AGAIN_AFTER);
+        }
+        // The thread catches panics of wakers, so it does not panic.
+        let _ = thread.join();
     }
 
     /// The body of the thread.
-    fn run(&self, producer_lives: Option<&Question>) {
-        let mut naps = Naps::new();
+    fn run(&self) {
+        let mut words = Vec::new();
         let mut state = self.lock();
-        while !state.ends {
-            let Some(watch) = state.request.as_ref().map(|request| request.watch) else {
-                state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
+        loop {
+            (state.sleeps, state.listens) = (false, false);
+            let todo = state.check(Instant::now());
+            if todo.is_empty() && state.ends {
+                return;
+            }
+            if todo.is_empty() {
+                state = self.sleep(state, &mut words);
                 continue;
-            };
-            let serial = state.serial;
+            }
+            state.calls_wakers = !todo.tasks.is_empty();
             drop(state);
-            let outcome = self.wait_once(&watch, &mut naps, producer_lives);
+            let done = Done::of(todo);
             state = self.lock();
-            if outcome == Outcome::Nothing || state.serial != serial {
-                continue;
+            state.calls_wakers = false;
+            if !done.is_ordered {
+                state.nap_instead();
             }
-            // `None`: the thread has to end.
-            let Some(request) = state.request.take() else { continue };
-            state.seems_dead = outcome == Outcome::Dead;
-            naps = Naps::new();
-            match request.task {
-                None => self.set_readable(&mut state, true),
-                Some(task) => {
-                    state.calls_waker = true;
-                    drop(state);
-                    // A waker that panics has been called, which is all that was requested.
-                    let _ = catch_unwind(AssertUnwindSafe(|| task.wake()));
-                    state = self.lock();
-                    state.calls_waker = false;
-                }
-            }
+            state.dead = done.dead;
         }
     }
 
-    /// Checks for news. If there is none, sleeps once and checks again.
-    fn wait_once(&self, watch: &Watch<'_>, naps: &mut Naps, producer_lives: Option<&Question>) -> Outcome {
-        if watch.has_news() {
-            return Outcome::News;
-        }
-        let slept = watch.eventcounts.is_some_and(|(own, producer)| {
-            own.sleep_on(producer, SLICE, || self.lock().ends || watch.has_news())
-        });
-        let is_due = slept || self.nap(naps);
-        if watch.has_news() {
-            Outcome::News
-        } else if is_due && producer_lives.is_some_and(|lives| !lives()) {
-            Outcome::Dead
+    /// Sleeps until there is something to do.
+    fn sleep<'s>(
+        &'s self,
+        mut state: MutexGuard<'s, State>,
+        words: &mut Vec<(&'static Eventcount, u32)>,
+    ) -> MutexGuard<'s, State> {
+        let now = Instant::now();
+        words.clear();
+        let links = state.links.values().filter(|link| link.sleep.listens());
+        words.extend(links.map(|link| (link.sleep.notifier(), link.sleep.count())));
+        if words.is_empty() && !state.links.values().any(WatchedLink::has_requests) {
+            (state.slice_ends, state.nap_due) = (None, None);
         } else {
-            Outcome::Nothing
+            state.slice_ends.get_or_insert(now + SLICE);
         }
-    }
-
-    /// Naps, unless the thread has to end. True if it is time for the check that costs a system call.
-    fn nap(&self, naps: &mut Naps) -> bool {
-        let state = self.lock();
-        if !state.ends {
-            drop(self.changed.wait_timeout(state, naps.next()).unwrap_or_else(PoisonError::into_inner));
+        let until = [state.slice_ends, state.nap_due].into_iter().flatten().min();
+        let longest = until.map(|until| until.saturating_duration_since(now));
+        let alone =
+            words.first().copied().filter(|_| self.takes == Takes::OneLink && state.nap_due.is_none());
+        (state.sleeps, state.listens) = (true, alone.is_none());
+        let control = (&self.control, self.control.count());
+        drop(state);
+        if let Some((notifier, count)) = alone {
+            notifier.sleep_while(count, longest.unwrap_or(SLICE));
+        } else if words.is_empty() {
+            control.0.sleep_while(control.1, longest.unwrap_or(Duration::MAX));
+        } else {
+            let all = std::iter::once(control).chain(words.iter().copied());
+            if self.takes != Takes::All || !Eventcount::sleep_while_all(all, longest) {
+                control.0.sleep_while(control.1, longest.unwrap_or(SLICE).min(LONGEST_NAP));
+            }
         }
-        naps.passed()
+        self.lock()
     }
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Outcome {
-    News,
-    /// The producer seems to be dead.
-    Dead,
-    Nothing,
+impl State {
+    /// The watcher naps until `due` at the latest. True: it has to be woken for that.
+    fn naps_until(&mut self, due: Instant) -> bool {
+        let until = [self.slice_ends, self.nap_due].into_iter().flatten().min();
+        self.nap_due = Some(self.nap_due.map_or(due, |nap_due| nap_due.min(due)));
+        until.is_none_or(|until| due < until)
+    }
+
+    /// Checks everything that is due.
+    fn check(&mut self, now: Instant) -> Todo {
+        let mut todo = Todo::default();
+        std::mem::swap(&mut todo.unused, &mut self.unused);
+        for id in std::mem::take(&mut self.dead) {
+            if let Some(link) = self.links.get_mut(&id) {
+                link.producer_seems_dead(&mut todo);
+            }
+        }
+        let slice = self.slice_ends.is_some_and(|ends| ends <= now + EARLY);
+        let nap = self.nap_due.is_some_and(|due| due <= now);
+        let mut next_nap: Option<Instant> = None;
+        for (id, link) in &mut self.links {
+            link.check_sleepers(slice, &mut todo);
+            if nap || slice {
+                let due = link.check_nappers(slice, now, &mut todo);
+                next_nap = [next_nap, due].into_iter().flatten().min();
+            }
+            if slice {
+                todo.to_check.extend(link.memory_to_check().map(|memory| (*id, memory)));
+            }
+        }
+        if nap || slice {
+            self.nap_due = next_nap;
+        }
+        if slice {
+            self.slice_ends = None;
+        }
+        todo
+    }
+
+    /// No announced sleep is certain to be ordered, so the watcher naps for all readers.
+    fn nap_instead(&mut self) {
+        let now = Instant::now();
+        let due = self.links.values_mut().filter_map(|link| link.all_nap_instead(now)).min();
+        self.nap_due = [self.nap_due, due].into_iter().flatten().min();
+    }
+}
+
+/// The result of what the watcher did without the lock.
+struct Done {
+    is_ordered: bool,
+    dead: Vec<LinkId>,
+}
+
+impl Done {
+    fn of(todo: Todo) -> Self {
+        let is_ordered = todo.announced.iter().all(|announced| announced.order());
+        for task in todo.tasks {
+            // A waker that panics has been called, which is all that was requested.
+            let _ = catch_unwind(AssertUnwindSafe(|| task.wake()));
+        }
+        let dead = |(id, memory): (LinkId, Arc<dyn LinkMemory>)| (!memory.producer_lives()).then_some(id);
+        Self { is_ordered, dead: todo.to_check.into_iter().filter_map(dead).collect() }
+    }
 }

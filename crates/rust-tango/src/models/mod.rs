@@ -19,7 +19,7 @@
 //! | `batches` | The same with several fragments at once, with fragments that are skipped by their tag, and with payloads that are written in place. |
 //! | `endings` | A closed, stopped or dead link ends before its last fragment. A producer that has seen that its link is stopped publishes. The next producer does not begin exactly after its predecessor, or is reported with another number. |
 //! | `takeovers` | The next producer overwrites what a consumer still needs, whether the consumer was there before or joins meanwhile. An observer accepts a fragment that was being overwritten. |
-//! | `parking` | A sleeping thread is not woken: by a fragment, a batch, a loan, a credit, leaving, the end, the next owner of a slot. A sleeping thread relies on the barrier of a previous owner. |
+//! | `parking` | A sleeping thread is not woken: by a fragment, a batch, a loan, a credit, leaving, the end, the next owner of a slot; also if it sleeps in the place of several consumers. A sleeping thread relies on the barrier of a previous owner. |
 //! | `words` | A thread that reads a heartbeat, a published number, the stop of a link, a count, or the progress of a slot does not see what was stored before it. |
 //! | `storage` | The same on `MCache`, `DCache`, `Fseq`, `Fctl`. A producer without flow control lives together with a consumer that reads in place. |
 //!
@@ -75,8 +75,9 @@
 //!   `waiters_learn_of_a_new_barrier` checks that a waiter calls the barrier if the notifier relies on it.
 //!   What the barrier does is not modelled. In all other models, no thread executes these fences, as in
 //!   processes that rely on the barrier, because fences would hide what the other orderings are for.
-//! - *The watcher of an async reader.* It sleeps and polls as a consumer does. The rest of it uses locks of
-//!   the standard library, which loom does not see. `tests/awaiting.rs` tests it.
+//! - *The thread that waits for async readers*, except how it sleeps for several of them (`parking`). The rest
+//!   of it uses locks of the standard library, which loom does not see. `tests/awaiting.rs`,
+//!   `tests/awaiting_between_threads.rs` and `tests/async_readers_share_a_thread.rs` test it.
 //! - *Patience*, which is measured by a clock. In models about eviction, the producer has none.
 //! - *Sleeps that end after a slice.* In models they do not end by themselves, so nothing can rely on it.
 //! - *Words of shared memory that a process overwrites against the protocol*, processes that die between

@@ -7,9 +7,13 @@
 use super::memory::{Memory, Model, Shape, publish_all, read, whole};
 use crate::consumer::{Consumer, Start};
 use crate::producer::Producer;
+use crate::ring::line::LineState;
 use crate::sync::kernel;
+use crate::waiting::eventcount::{Announced, Eventcount};
+use crate::waiting::shared_sleep::SharedSleep;
 use crate::waiting::wait::Wait;
 use core::time::Duration;
+use loom::sync::Mutex;
 use loom::thread;
 use std::sync::Arc;
 
@@ -199,5 +203,170 @@ fn the_next_owner_of_a_slot_wakes_the_producer() {
         });
         producer.send(&[]).unwrap();
         next.join().unwrap();
+    });
+}
+
+/// A waiter in whose place another thread sleeps.
+struct Waiter {
+    own: &'static Eventcount,
+    announced: Announced,
+    /// The fragment that it waits for.
+    n: u64,
+}
+
+/// What the lock of [`shared_sleep`](crate::waiting::shared_sleep) protects.
+struct Sleep {
+    shared: SharedSleep<'static>,
+    waiters: Vec<Waiter>,
+}
+
+impl Sleep {
+    fn of(memory: &Arc<Memory>) -> Arc<Mutex<Self>> {
+        let notifier = &memory.parts().head.eventcount;
+        Arc::new(Mutex::new(Self { shared: SharedSleep::new(notifier), waiters: Vec::new() }))
+    }
+}
+
+fn is_there(memory: &Arc<Memory>, n: u64) -> bool {
+    memory.parts().ring.line(n).state(n) != LineState::NotYet
+}
+
+/// A waiter in `slot` waits for fragment `n` (S1, S2, W3, W4). Returns whether the sleeper must be woken.
+fn joins(sleep: &Mutex<Sleep>, memory: &Arc<Memory>, slot: usize, n: u64) -> bool {
+    let own = memory.seat(slot).eventcount();
+    let (announced, must_wake) = {
+        let mut sleep = sleep.lock().unwrap();
+        let joined = sleep.shared.join(own);
+        sleep.waiters.push(Waiter { own, announced: joined.0, n });
+        joined
+    };
+    assert!(announced.order());
+    if is_there(memory, n) {
+        let mut sleep = sleep.lock().unwrap();
+        // Unless the sleeper has found it meanwhile.
+        if let Some(at) = sleep.waiters.iter().position(|waiter| waiter.n == n) {
+            sleep.waiters.swap_remove(at).own.wake_up();
+        }
+    }
+    must_wake
+}
+
+/// Sleeps until there is no waiter left.
+fn sleeps_for_all(sleep: &Mutex<Sleep>, memory: &Arc<Memory>) {
+    loop {
+        let mut locked = sleep.lock().unwrap();
+        let Sleep { shared, waiters } = &mut *locked;
+        if waiters.is_empty() {
+            return;
+        }
+        let notifier = shared.notifier();
+        if !shared.is_due() {
+            let count = shared.count();
+            drop(locked);
+            notifier.sleep_while(count, Duration::MAX);
+            continue;
+        }
+        let mut round = shared.round();
+        waiters.retain_mut(|Waiter { own, announced, n }| {
+            !round.check(notifier, own, announced, || is_there(memory, *n))
+        });
+        let announced_again = shared.end(round, true);
+        drop(locked);
+        assert!(announced_again.is_none_or(Announced::order));
+    }
+}
+
+/// One thread sleeps for two waiters. The first fragment is news for one of them. The other needs a
+/// notification of its own, for which it has to announce its sleep again.
+#[test]
+fn one_thread_sleeps_for_two_waiters() {
+    Model::bounded(3, 46536).check(|_| {
+        let _kernel = kernel::begin();
+        let (memory, producer) = link(2);
+        [0, 1].map(|slot| memory.seat(slot).claim(7, false));
+        let sleep = Sleep::of(&memory);
+        let sleeper = thread::spawn({
+            let memory = memory.clone();
+            move || {
+                joins(&sleep, &memory, 0, 7);
+                joins(&sleep, &memory, 1, 8);
+                sleeps_for_all(&sleep, &memory);
+            }
+        });
+        publish_all(&producer, 2);
+        sleeper.join().unwrap();
+        // Forget the producer: its end adds states.
+        core::mem::forget(producer);
+    });
+}
+
+/// A waiter joins while the sleeper falls asleep for another one, or is being woken for it.
+#[test]
+fn a_waiter_joins_while_another_sleeps() {
+    Model::bounded(2, 13035).check(|_| {
+        let _kernel = kernel::begin();
+        let (memory, producer) = link(2);
+        [0, 1].map(|slot| memory.seat(slot).claim(7, false));
+        let sleep = Sleep::of(&memory);
+        joins(&sleep, &memory, 1, 8);
+        let sleeper = thread::spawn({
+            let (memory, sleep) = (memory.clone(), sleep.clone());
+            move || sleeps_for_all(&sleep, &memory)
+        });
+        let waiter = thread::spawn({
+            let (memory, sleep) = (memory.clone(), sleep.clone());
+            move || assert!(!joins(&sleep, &memory, 0, 7))
+        });
+        publish_all(&producer, 2);
+        waiter.join().unwrap();
+        if sleep.lock().unwrap().waiters.is_empty() {
+            // The waiter has found its fragment itself, and nothing wakes the sleeper, which has no waiter.
+            memory.parts().head.eventcount.notify();
+        }
+        sleeper.join().unwrap();
+        assert!(sleep.lock().unwrap().waiters.is_empty());
+        // Forget the producer: its end adds states.
+        core::mem::forget(producer);
+    });
+}
+
+/// A waiter finds its fragment itself, while the sleeper is being woken for it, and waits for the next one with
+/// the same announcement.
+#[test]
+fn a_waiter_goes_on_while_another_thread_sleeps() {
+    Model::bounded(3, 26751).must_see(&["went on", "was answered"]).check(|seen| {
+        let _kernel = kernel::begin();
+        let (memory, producer) = link(1);
+        memory.seat(0).claim(7, false);
+        let sleep = Sleep::of(&memory);
+        joins(&sleep, &memory, 0, 7);
+        let sleeper = thread::spawn({
+            let (memory, sleep) = (memory.clone(), sleep.clone());
+            move || sleeps_for_all(&sleep, &memory)
+        });
+        let waiter = thread::spawn({
+            let (memory, sleep, seen) = (memory.clone(), sleep.clone(), seen.clone());
+            move || {
+                if !is_there(&memory, 7) {
+                    return;
+                }
+                match sleep.lock().unwrap().waiters.first_mut() {
+                    Some(waiter) => waiter.n = 8,
+                    None => return seen.note("was answered"),
+                }
+                seen.note("went on");
+                if is_there(&memory, 8) {
+                    sleep.lock().unwrap().waiters.retain(|waiter| waiter.n != 8);
+                }
+            }
+        });
+        publish_all(&producer, 2);
+        waiter.join().unwrap();
+        if sleep.lock().unwrap().waiters.is_empty() {
+            // The waiter has found its fragment itself, and nothing wakes the sleeper, which has no waiter.
+            memory.parts().head.eventcount.notify();
+        }
+        sleeper.join().unwrap();
+        core::mem::forget(producer);
     });
 }

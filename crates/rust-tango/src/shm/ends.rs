@@ -229,9 +229,15 @@ impl ConsumerClaim for ShmConsumer {
     }
 
     #[cfg(feature = "async")]
-    fn question(&self) -> Option<crate::consumer::Question> {
-        let link = self.link.clone();
-        Some(Box::new(move || lock::is_held(&link.tx)))
+    fn memory(&self) -> Arc<dyn crate::consumer::LinkMemory> {
+        self.link.clone()
+    }
+}
+
+#[cfg(feature = "async")]
+impl crate::consumer::LinkMemory for ShmLink {
+    fn producer_lives(&self) -> bool {
+        lock::is_held(&self.tx)
     }
 }
 

@@ -78,7 +78,7 @@
 mod forks;
 mod map;
 
-mod thread;
+pub(crate) mod thread;
 
 mod lock;
 

@@ -21,6 +21,7 @@
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::ptr;
+use std::thread::Builder;
 use std::time::Duration;
 
 use super::forks::Process;
@@ -28,6 +29,9 @@ use super::link::ShmLink;
 use super::thread;
 use crate::error::LinkError;
 use crate::sync::{AcqRel, Acquire, Arc, AtomicPtr, Mutex, MutexGuard, PoisonError};
+
+/// The stack of the thread, in bytes. What runs there is small, and a program may have locked all its memory.
+const STACK: usize = 256 << 10;
 
 /// The time between two checks of a link.
 const INTERVAL: Duration = Duration::from_secs(1);
@@ -80,7 +84,8 @@ impl Watched {
         let mut state = list.lock();
         if !state.has_thread {
             // Not joined: it ends when it finds the list empty.
-            thread::spawn("tango-names", || list.run())
+            let thread = Builder::new().name("tango-names".into()).stack_size(STACK);
+            thread::spawn(thread, || list.run())
                 .map_err(|error| LinkError::system("cannot start a thread", error))?;
             state.has_thread = true;
         }

@@ -5,20 +5,25 @@ use std::thread::{Builder, JoinHandle};
 
 use nix::sys::signal::{SigSet, SigmaskHow, Signal};
 
-/// The stack of a thread, in bytes. What runs there is small, and a program may have locked all its memory.
-const STACK: usize = 256 << 10;
+/// Signals that a thread raises by what it does. The program may have handlers for them.
+const FAULTS: [Signal; 6] =
+    [Signal::SIGBUS, Signal::SIGSEGV, Signal::SIGILL, Signal::SIGFPE, Signal::SIGTRAP, Signal::SIGSYS];
 
-/// Starts a thread in which all signals are blocked, so that none is delivered there instead of to a thread
-/// of the program. Faults of the thread itself are not blocked: the program may have a handler for them.
-pub(crate) fn spawn(name: &str, body: impl FnOnce() + Send + 'static) -> io::Result<JoinHandle<()>> {
+/// Starts a thread in which all signals but [`FAULTS`] are blocked, so that none is delivered there instead of
+/// to a thread of the program.
+pub(crate) fn spawn(thread: Builder, body: impl FnOnce() + Send + 'static) -> io::Result<JoinHandle<()>> {
+    // Miri has no signals.
+    if cfg!(miri) {
+        return thread.spawn(body);
+    }
     // A thread begins with the signals of its creator blocked. Blocking them in the new thread itself would
     // be too late.
     let mut blocked = SigSet::all();
-    for fault in [Signal::SIGBUS, Signal::SIGSEGV, Signal::SIGILL, Signal::SIGFPE] {
+    for fault in FAULTS {
         blocked.remove(fault);
     }
     let before = blocked.thread_swap_mask(SigmaskHow::SIG_BLOCK)?;
-    let thread = Builder::new().name(name.to_owned()).stack_size(STACK).spawn(body);
+    let thread = thread.spawn(body);
     before.thread_set_mask()?;
     thread
 }

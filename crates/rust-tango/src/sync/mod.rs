@@ -51,8 +51,6 @@ pub(crate) use core::sync::atomic::AtomicU64 as StaticU64;
 pub(crate) use alloc::sync::Arc;
 #[cfg(all(feature = "shm", target_os = "linux"))]
 pub(crate) use core::sync::atomic::AtomicPtr;
-#[cfg(all(feature = "async", target_os = "linux"))]
-pub(crate) use std::sync::Condvar;
 #[cfg(all(feature = "shm", target_os = "linux"))]
 pub(crate) use std::sync::MutexGuard;
 #[cfg(feature = "shm")]

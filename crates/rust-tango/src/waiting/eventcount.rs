@@ -144,10 +144,15 @@ impl Eventcount {
 
     /// Wakes all waiters that sleep on this eventcount (N4). Owner only.
     pub(crate) fn notify(&self) {
-        // Release: a waiter that sees the new count also sees the news, and `relies_on_kernel`. Pairs with
-        // the acquire fence in `sleep_on`.
-        self.count.store(self.count.own().wrapping_add(1), ordering("eventcount.notify", Release));
+        self.advance();
         kernel::wake(&self.count);
+    }
+
+    /// Changes the count, the first half of [`notify`](Self::notify): no waiter falls asleep on the old one.
+    pub(crate) fn advance(&self) {
+        // Release: a waiter that sees the new count also sees the news, and `relies_on_kernel`. Pairs with
+        // the acquire fence in `announce`.
+        self.count.store(self.count.own().wrapping_add(1), ordering("eventcount.notify", Release));
     }
 
     /// Wakes all waiters that sleep on this eventcount, for callers that may not write its words. It may miss
@@ -164,10 +169,52 @@ impl Eventcount {
     #[cold]
     pub(crate) fn needs_notify(&self, seen: &mut u64) -> bool {
         *seen = self.asleep.load(Relaxed);
-        // Pairs with the Release store of `asleep` in `sleep_on`: the count that the waiter has read is older
+        // Pairs with the Release store of `asleep` in `announce`: the count that the waiter has read is older
         // than the one that the notifier stores next.
         fence(ordering("eventcount.needs_notify", Acquire));
         *seen % 2 == 1
+    }
+
+    /// Announces that the owner sleeps until `notifier` notifies (W1 and W2). Each announcement has a value of
+    /// its own. The owner still has to [order](Announced::order) it, and then to check for news (W3 and W4).
+    #[cfg(any(feature = "std", loom))]
+    pub(crate) fn announce(&self, notifier: &Self) -> Announced {
+        let count = notifier.count.load(Relaxed);
+        // Pairs with the Release store in `advance`.
+        fence(ordering("eventcount.count_read", Acquire));
+        let relies_on_kernel = notifier.relies_on_kernel.load(Relaxed) != 0;
+        let asleep = self.asleep.own().wrapping_add(1) | 1;
+        // Release: pairs with the acquire fence in `needs_notify`.
+        self.asleep.store(asleep, ordering("eventcount.asleep", Release));
+        Announced { count, relies_on_kernel }
+    }
+
+    /// The owner is awake (W6). The next announcement has a new value, so notifiers notify for it again.
+    #[cfg(any(feature = "std", loom))]
+    pub(crate) fn wake_up(&self) {
+        self.asleep.store((self.asleep.own() | 1).wrapping_add(1), Relaxed);
+    }
+
+    /// What [`advance`](Self::advance) changes. Orders nothing.
+    #[cfg(any(all(feature = "async", target_os = "linux"), all(loom, test)))]
+    pub(crate) fn count(&self) -> u32 {
+        self.count.load(Relaxed)
+    }
+
+    /// Sleeps as long as the count is `count`, and for `longest` at most (W5). May wake early for no reason.
+    #[cfg(any(feature = "std", loom))]
+    pub(crate) fn sleep_while(&self, count: u32, longest: Duration) {
+        kernel::sleep(&self.count, count, longest);
+    }
+
+    /// [`sleep_while`](Self::sleep_while) on several eventcounts at once: sleeps as long as each has its count.
+    /// At most [`MOST_AT_ONCE`](kernel::MOST_AT_ONCE). False: it did not sleep, because the kernel refused.
+    #[cfg(all(feature = "async", target_os = "linux"))]
+    pub(crate) fn sleep_while_all<'e>(
+        all: impl Iterator<Item = (&'e Self, u32)>,
+        longest: Option<Duration>,
+    ) -> bool {
+        kernel::sleep_on_all(all.map(|(each, count)| (&each.count, count)), longest)
     }
 
     /// Sleeps until `notifier` notifies, or `longest` or a [`SLICE`] has passed (an [`UNSURE_SLICE`] if the
@@ -181,23 +228,40 @@ impl Eventcount {
         longest: Duration,
         has_news: impl FnOnce() -> bool,
     ) -> bool {
-        let count = notifier.count.load(Relaxed);
-        // Pairs with the Release store in `notify`.
-        fence(ordering("eventcount.count_read", Acquire));
-        let relies_on_kernel = notifier.relies_on_kernel.load(Relaxed) != 0;
-        let asleep = self.asleep.own() | 1;
-        // Release: pairs with the acquire fence in `needs_notify`.
-        self.asleep.store(asleep, ordering("eventcount.asleep", Release));
+        let announced = self.announce(notifier);
+        let slice = if announced.order() { SLICE } else { UNSURE_SLICE };
+        if kernel::CAN_SLEEP && !has_news() {
+            notifier.sleep_while(announced.count, longest.min(slice));
+        }
+        self.wake_up();
+        kernel::CAN_SLEEP
+    }
+}
+
+/// A sleep that its owner has announced, and what the owner has read of the notifier before (W1).
+#[cfg(any(feature = "std", loom))]
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Announced {
+    /// The notifier's count. The owner may sleep as long as it does not change.
+    pub(crate) count: u32,
+    relies_on_kernel: bool,
+}
+
+#[cfg(any(feature = "std", loom))]
+impl Announced {
+    /// W3: between the announcement and the check for news. False: the kernel's barrier failed, so a wakeup
+    /// could be lost.
+    pub(crate) fn order(self) -> bool {
         // Pairs with `Barrier::before_check`.
         fence(ordering("eventcount.sleep", SeqCst));
-        let is_ordered = !relies_on_kernel || kernel::barrier();
-        let slice = if is_ordered { SLICE } else { UNSURE_SLICE };
-        if kernel::CAN_SLEEP && !has_news() {
-            kernel::sleep(&notifier.count, count, longest.min(slice));
-        }
-        // W6. The next sleep has a new value, so notifiers notify for it again.
-        self.asleep.store(asleep.wrapping_add(1), Relaxed);
-        kernel::CAN_SLEEP
+        !self.relies_on_kernel || kernel::barrier()
+    }
+
+    /// This announcement, so that to order it orders `others`, too.
+    #[cfg(any(all(feature = "async", target_os = "linux"), all(loom, test)))]
+    pub(crate) fn together(self, others: Option<Self>) -> Self {
+        let relies_on_kernel = self.relies_on_kernel || others.is_some_and(|others| others.relies_on_kernel);
+        Self { relies_on_kernel, ..self }
     }
 }
 
@@ -222,7 +286,7 @@ impl Barrier {
         if !kernel::CAN_SLEEP {
             return;
         }
-        // Both pair with the fence and the kernel's barrier in `Eventcount::sleep_on`.
+        // Both pair with the fence and the kernel's barrier in `Announced::order`.
         match self {
             Self::Fence => fence(ordering("eventcount.before_check", SeqCst)),
             Self::Kernel => compiler_fence(SeqCst),

@@ -7,8 +7,9 @@
 //! - [`barrier`] is `membarrier(2)`. Before it returns, every running thread of every process that called
 //!   [`register`] has executed a full fence. So the side that acts often needs no fence: the side that acts
 //!   rarely fences for both.
-//!
 //! - [`milliseconds`] is the kernel's coarse clock. Reading it takes some nanoseconds and no system call.
+//! - [`sleep_on_all`] is `futex_waitv(2)`: the same sleep on up to [`MOST_AT_ONCE`] words at once. Linux has it
+//!   since 5.16; [`can_sleep_on_all`] says whether this kernel does.
 //!
 //! On systems other than Linux, and without the feature `shm`, none of this exists. A waiter then naps: it
 //! sleeps for a fixed time and checks again. The clock stands still.
@@ -19,6 +20,9 @@ pub(crate) const CAN_SLEEP: bool = cfg!(any(loom, all(feature = "shm", target_os
 
 #[cfg(all(feature = "shm", target_os = "linux", not(loom)))]
 pub(crate) use linux::{barrier, milliseconds, register, sleep, wake};
+
+#[cfg(all(feature = "async", target_os = "linux", not(loom)))]
+pub(crate) use linux::{MOST_AT_ONCE, can_sleep_on_all, sleep_on_all};
 
 #[cfg(loom)]
 pub(crate) use crate::sync::kernel::{barrier, register, sleep, wake};
@@ -38,6 +42,8 @@ pub(crate) fn milliseconds() -> u64 {
 mod linux {
     use core::time::Duration;
 
+    #[cfg(feature = "async")]
+    use nix::errno::Errno;
     use nix::libc;
 
     use crate::sync::{AtomicU32, Relaxed, StaticU64};
@@ -61,6 +67,77 @@ mod linux {
     pub(crate) fn wake(word: &AtomicU32) {
         // SAFETY: the kernel uses the address only to find the futex. It does not access the word.
         unsafe { libc::syscall(libc::SYS_futex, word.as_ptr(), libc::FUTEX_WAKE, i32::MAX) };
+    }
+
+    /// On how many words a thread can sleep at once.
+    #[cfg(feature = "async")]
+    pub(crate) const MOST_AT_ONCE: usize = 128;
+
+    /// `struct futex_waitv` of the kernel.
+    #[cfg(feature = "async")]
+    #[repr(C)]
+    #[derive(Clone, Copy)]
+    struct WaitOn {
+        expected: u64,
+        word: u64,
+        flags: u32,
+        reserved: u32,
+    }
+
+    /// Sleeps until a [`wake`] on one of the words, or until `longest` has passed (`None`: without a limit).
+    /// Returns at once if a word is not what is expected of it. May return early for no reason.
+    ///
+    /// False: the kernel refused. Takes the first [`MOST_AT_ONCE`] words.
+    #[cfg(feature = "async")]
+    pub(crate) fn sleep_on_all<'w>(
+        words: impl Iterator<Item = (&'w AtomicU32, u32)>,
+        longest: Option<Duration>,
+    ) -> bool {
+        // Words of 32 bits, which processes may share.
+        const FLAGS: u32 = 2;
+        let mut list = [WaitOn { expected: 0, word: 0, flags: FLAGS, reserved: 0 }; MOST_AT_ONCE];
+        let mut count: libc::c_uint = 0;
+        for (entry, (word, expected)) in list.iter_mut().zip(words) {
+            (entry.expected, entry.word) = (expected.into(), word.as_ptr().expose_provenance() as u64);
+            count += 1;
+        }
+        let until = longest.map(|longest| {
+            let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+            // SAFETY: the call writes the time, and nothing else.
+            unsafe { libc::clock_gettime(libc::CLOCK_MONOTONIC, &raw mut time) };
+            // At most an hour, so nothing overflows.
+            time.tv_sec += longest.as_secs().min(3600) as i64;
+            time.tv_nsec += libc::c_long::from(longest.subsec_nanos());
+            if time.tv_nsec >= 1_000_000_000 {
+                (time.tv_sec, time.tv_nsec) = (time.tv_sec + 1, time.tv_nsec - 1_000_000_000);
+            }
+            time
+        });
+        let until = until.as_ref().map_or(core::ptr::null(), core::ptr::from_ref);
+        // SAFETY: the list has `count` entries. The words are valid for the whole call, and the kernel only
+        // reads them, in aligned 32-bit accesses. The time is null or valid, and only read.
+        let result = unsafe {
+            libc::syscall(libc::SYS_futex_waitv, list.as_ptr(), count, 0, until, libc::CLOCK_MONOTONIC)
+        };
+        result >= 0 || matches!(Errno::last(), Errno::EAGAIN | Errno::EINTR | Errno::ETIMEDOUT)
+    }
+
+    /// Whether [`sleep_on_all`] works: the kernel is recent enough, and no filter forbids the call.
+    #[cfg(feature = "async")]
+    pub(crate) fn can_sleep_on_all() -> bool {
+        // Miri does not know the call.
+        if cfg!(miri) {
+            return false;
+        }
+        // No lock, as in `register`.
+        static ANSWER: StaticU64 = StaticU64::new(UNKNOWN);
+        if ANSWER.load(Relaxed) == UNKNOWN {
+            let word = AtomicU32::new(0);
+            // The word is not 1, so it does not sleep.
+            let works = sleep_on_all([(&word, 1)].into_iter(), Some(Duration::ZERO));
+            ANSWER.store(if works { YES } else { NO }, Relaxed);
+        }
+        ANSWER.load(Relaxed) == YES
     }
 
     const UNKNOWN: u64 = 0;

@@ -4,10 +4,12 @@
 //! fence for each notification. Its sleeps are bounded: they end after a slice even if nobody wakes the
 //! sleeper.
 //!
-//! Reading order: `kernel` (futex and membarrier), `eventcount` (sleeping and waking, with the proof), `wait`
-//! (when to spin, yield or sleep).
+//! Reading order: `kernel` (futex and membarrier), `eventcount` (sleeping and waking, with the proof),
+//! `shared_sleep` (one thread that sleeps for several waiters), `wait` (when to spin, yield or sleep).
 
 pub(crate) mod kernel;
 
 pub(crate) mod eventcount;
+#[cfg(any(all(feature = "async", target_os = "linux"), all(loom, test)))]
+pub(crate) mod shared_sleep;
 pub(crate) mod wait;

@@ -121,6 +121,10 @@ const PARK_AFTER: Duration = Duration::from_micros(20);
 #[cfg(feature = "std")]
 const NAPS: [Duration; 2] = [Duration::from_micros(60), Duration::from_millis(10)];
 
+/// The longest nap of a thread that nobody can wake.
+#[cfg(all(feature = "async", target_os = "linux"))]
+pub(crate) const LONGEST_NAP: Duration = NAPS[1];
+
 /// What the caller has to do next, after a poll that found nothing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Due {

@@ -1,0 +1,384 @@
+//! [`WatchedLink`]: a link, and those of its readers for which one watcher waits.
+//!
+//! ```text
+//!             request                      request (replaces the old one)
+//!   idle  --------------->  request pending  ----.
+//!    ^                          |      ^_________|
+//!    |  news, or the producer   |
+//!    '------- seems dead  ------'   answer: wake the task, or make the descriptor readable
+//! ```
+//!
+//! A reader with a slot announces its sleep, and the watcher sleeps on the producer's eventcount
+//! ([`shared_sleep`](crate::waiting::shared_sleep)). For a reader that nobody can wake, the watcher naps.
+//!
+//! The lock of the watcher protects everything here.
+
+use std::collections::BTreeMap;
+use std::task::Waker;
+use std::time::Instant;
+
+use nix::sys::eventfd::EventFd;
+
+use crate::consumer::{LinkMemory, Watch};
+use crate::sync::Arc;
+use crate::waiting::eventcount::{Announced, Eventcount};
+use crate::waiting::shared_sleep::SharedSleep;
+use crate::waiting::wait::{LONGEST_NAP, Naps};
+
+/// The watcher answers at most so many requests before it lets others have the lock.
+const MOST_ANSWERS: usize = 64;
+
+/// Which link it is, for one process: the address of the eventcount on which its readers sleep.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct LinkId(usize);
+
+impl LinkId {
+    pub(super) fn of(watch: &Watch<'static>) -> Self {
+        Self(std::ptr::from_ref(watch.notifier()).addr())
+    }
+}
+
+/// What the watcher has to do without the lock.
+#[derive(Default)]
+pub(super) struct Todo {
+    /// Tasks to wake.
+    pub(super) tasks: Vec<Waker>,
+    /// Announcements to order.
+    pub(super) announced: Vec<Announced>,
+    /// Links of which it has to check whether the producer lives.
+    pub(super) to_check: Vec<(LinkId, Arc<dyn LinkMemory>)>,
+    /// Memory to give back.
+    pub(super) unused: Vec<Arc<dyn LinkMemory>>,
+    /// How many requests were answered.
+    answers: usize,
+}
+
+impl Todo {
+    pub(super) fn is_empty(&self) -> bool {
+        self.answers == 0 && self.announced.is_empty() && self.to_check.is_empty() && self.unused.is_empty()
+    }
+
+    fn is_full(&self) -> bool {
+        self.answers >= MOST_ANSWERS
+    }
+}
+
+/// How the watcher waits for the news of one request.
+enum Waits {
+    /// It sleeps. The reader has announced that in this eventcount, its own.
+    Asleep(&'static Eventcount, Announced),
+    /// It checks at this time, and then after the next nap.
+    Napping(Naps, Instant),
+}
+
+/// What a reader waits for, and how to answer it.
+struct Request {
+    watch: Watch<'static>,
+    /// The task to wake. `None`: make the descriptor readable.
+    task: Option<Waker>,
+    waits: Waits,
+    /// Differs from the other requests of this reader.
+    serial: u64,
+}
+
+/// A reader, as its watcher knows it.
+pub(super) struct Reader {
+    /// An eventfd. Its count is not zero exactly if `readable`.
+    descriptor: Arc<EventFd>,
+    /// False only while a request is pending that asks for the descriptor.
+    readable: bool,
+    request: Option<Request>,
+    /// How many requests there were.
+    requests: u64,
+    /// The watcher has found the producer dead. The reader has to check that itself.
+    seems_dead: bool,
+}
+
+impl Reader {
+    /// `descriptor` has a count of one.
+    pub(super) fn new(descriptor: Arc<EventFd>) -> Self {
+        Self { descriptor, readable: true, request: None, requests: 0, seems_dead: false }
+    }
+
+    fn set_readable(&mut self, readable: bool) {
+        if self.readable != readable {
+            self.readable = readable;
+            // A write cannot fail, because the count is 0 or 1. A read fails only if the count is 0, because
+            // the program itself has read from the descriptor. Then the count is already what it has to be.
+            let _ =
+                if readable { self.descriptor.write(1).map(drop) } else { self.descriptor.read().map(drop) };
+        }
+    }
+
+    /// Answers the pending request, of which the link no longer keeps account.
+    fn answer(&mut self, todo: &mut Todo) {
+        let Some(request) = self.request.take() else { return };
+        todo.answers += 1;
+        match request.task {
+            Some(task) => todo.tasks.push(task),
+            None => self.set_readable(true),
+        }
+    }
+}
+
+/// A request that is pending now.
+pub(super) struct Pending {
+    pub(super) serial: u64,
+    /// `Some`: the reader still has to order this.
+    pub(super) announced: Option<Announced>,
+    /// When the watcher has to check. `None`: it is woken.
+    pub(super) due: Option<Instant>,
+    /// The watcher does not listen to this link yet.
+    pub(super) must_wake: bool,
+    /// The task of the request that was replaced, to be dropped without the lock.
+    pub(super) replaced: Option<Waker>,
+}
+
+pub(super) struct WatchedLink {
+    readers: BTreeMap<u64, Reader>,
+    /// The sleep of the watcher for the readers with a slot.
+    pub(super) sleep: SharedSleep<'static>,
+    /// How many readers have a slot.
+    pub(super) seats: usize,
+    /// How many requests wait `Asleep`.
+    asleep: usize,
+    /// How many requests wait `Napping`.
+    napping: usize,
+    /// When the first of them is due.
+    nap_due: Option<Instant>,
+    /// All of them nap for the longest time, and were checked together when the link had these signs
+    /// ([`Watch::signs`]).
+    resting: Option<[u64; 5]>,
+    /// The link was stopped when its sleepers were last checked.
+    stopped: bool,
+    /// For what all readers of the link have in common.
+    watch: Watch<'static>,
+    /// Dropped last, because everything else refers to it. `None`: the memory is static.
+    memory: Option<Arc<dyn LinkMemory>>,
+}
+
+impl WatchedLink {
+    pub(super) fn new(watch: &Watch<'static>, memory: Option<Arc<dyn LinkMemory>>) -> Self {
+        Self {
+            readers: BTreeMap::new(),
+            sleep: SharedSleep::new(watch.notifier()),
+            seats: 0,
+            asleep: 0,
+            napping: 0,
+            nap_due: None,
+            resting: None,
+            stopped: false,
+            watch: *watch,
+            memory,
+        }
+    }
+
+    pub(super) fn add(&mut self, id: u64, reader: Reader, has_slot: bool) {
+        self.seats += usize::from(has_slot);
+        self.readers.insert(id, reader);
+    }
+
+    /// Removes a reader. Returns the task that waited, to be dropped without the lock.
+    pub(super) fn remove(&mut self, id: u64, has_slot: bool) -> Option<Waker> {
+        self.seats -= usize::from(has_slot);
+        let request = self.take(id, None);
+        self.readers.remove(&id);
+        request.and_then(|request| request.task)
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.readers.is_empty()
+    }
+
+    pub(super) fn into_memory(self) -> Option<Arc<dyn LinkMemory>> {
+        self.memory
+    }
+
+    /// Whether a request is pending.
+    pub(super) fn has_requests(&self) -> bool {
+        self.asleep + self.napping != 0
+    }
+
+    /// A new request of a reader. Takes `task`, and replaces the pending request. `None`: the producer seems
+    /// dead, so the reader has to check first whether it lives.
+    pub(super) fn request(
+        &mut self,
+        id: u64,
+        watch: Watch<'static>,
+        task: &mut Option<Waker>,
+    ) -> Option<Pending> {
+        let reader = self.readers.get_mut(&id)?;
+        if std::mem::take(&mut reader.seems_dead) {
+            return None;
+        }
+        let (old, serial) = (reader.request.take(), reader.requests + 1);
+        let mut pending = Pending { serial, announced: None, due: None, must_wake: false, replaced: None };
+        let waits = match (old, watch.own) {
+            // It waits already. What the task does not find now, the watcher will.
+            (Some(Request { waits, task, .. }), _) => {
+                pending.replaced = task;
+                // The reader may have moved on.
+                self.resting = None;
+                waits
+            }
+            (None, Some(own)) => {
+                let (announced, must_wake) = self.sleep.join(own);
+                (pending.announced, pending.must_wake) = (Some(announced), must_wake);
+                self.asleep += 1;
+                Waits::Asleep(own, announced)
+            }
+            (None, None) => {
+                let (waits, due) = self.begin_nap(Instant::now());
+                pending.due = Some(due);
+                waits
+            }
+        };
+        let reader = self.readers.get_mut(&id)?;
+        reader.set_readable(task.is_some());
+        reader.requests = serial;
+        reader.request = Some(Request { watch, task: task.take(), waits, serial });
+        Some(pending)
+    }
+
+    /// Takes the pending request of a reader back; with `serial`, only that one.
+    fn take(&mut self, id: u64, serial: Option<u64>) -> Option<Request> {
+        let reader = self.readers.get_mut(&id)?;
+        let request =
+            reader.request.take_if(|request| serial.is_none_or(|serial| request.serial == serial))?;
+        match request.waits {
+            Waits::Asleep(own, _) => {
+                own.wake_up();
+                self.asleep -= 1;
+            }
+            Waits::Napping(..) => self.napping -= 1,
+        }
+        Some(request)
+    }
+
+    /// Cancels a request if it is still pending. Returns its task, to be dropped without the lock.
+    pub(super) fn cancel(&mut self, id: u64, serial: u64) -> Option<Waker> {
+        let request = self.take(id, Some(serial))?;
+        self.readers.get_mut(&id)?.set_readable(true);
+        request.task
+    }
+
+    /// The sleep that a reader has announced could not be ordered, so the watcher naps instead. Returns when
+    /// the first nap ends.
+    pub(super) fn nap_instead(&mut self, id: u64, now: Instant) -> Option<Instant> {
+        let reader = self.readers.get_mut(&id)?;
+        let request = reader.request.take_if(|request| matches!(request.waits, Waits::Asleep(..)))?;
+        if let Waits::Asleep(own, _) = request.waits {
+            own.wake_up();
+            self.asleep -= 1;
+        }
+        let (waits, due) = self.begin_nap(now);
+        self.readers.get_mut(&id)?.request = Some(Request { waits, ..request });
+        Some(due)
+    }
+
+    /// [`nap_instead`](Self::nap_instead) of all readers.
+    pub(super) fn all_nap_instead(&mut self, now: Instant) -> Option<Instant> {
+        let ids: Vec<_> = self.readers.keys().copied().collect();
+        ids.into_iter().filter_map(|id| self.nap_instead(id, now)).min()
+    }
+
+    /// Checks the requests for which the watcher sleeps: if the producer has notified, if the link was stopped,
+    /// or if a `slice` has passed.
+    pub(super) fn check_sleepers(&mut self, slice: bool, todo: &mut Todo) {
+        let stopped = self.watch.is_stopped();
+        let was_stopped = std::mem::replace(&mut self.stopped, stopped);
+        if !slice && stopped == was_stopped && !self.sleep.is_due() {
+            return;
+        }
+        let waits = self.asleep != 0;
+        let notifier = self.sleep.notifier();
+        let mut round = self.sleep.round();
+        for reader in self.readers.values_mut().filter(|_| waits) {
+            let Some(Request { watch, waits: Waits::Asleep(own, announced), .. }) = &mut reader.request
+            else {
+                continue;
+            };
+            if todo.is_full() {
+                round.break_off();
+                break;
+            }
+            if round.check(notifier, own, announced, || watch.has_news()) {
+                self.asleep -= 1;
+                reader.answer(todo);
+            }
+        }
+        todo.announced.extend(self.sleep.end(round, waits));
+    }
+
+    /// Checks the requests for which the watcher naps, if they are due now or soon. In each `slice`, it checks
+    /// them one by one, otherwise only if there are signs of news. Returns when the next one is due.
+    pub(super) fn check_nappers(&mut self, slice: bool, now: Instant, todo: &mut Todo) -> Option<Instant> {
+        let signs = self.watch.signs();
+        if self.napping == 0 {
+            self.nap_due = None;
+        } else if !slice && self.nap_due.is_some_and(|due| due > now + LONGEST_NAP / 2) {
+            // Not due yet.
+        } else if !slice && self.resting == Some(signs) {
+            self.nap_due = Some(now + LONGEST_NAP);
+        } else {
+            self.check_each_napper(now, todo);
+            self.resting = self.nap_due.is_some_and(|due| due >= now + LONGEST_NAP).then_some(signs);
+        }
+        self.nap_due
+    }
+
+    fn check_each_napper(&mut self, now: Instant, todo: &mut Todo) {
+        self.nap_due = None;
+        for reader in self.readers.values_mut() {
+            let Some(Request { watch, waits: Waits::Napping(naps, due), .. }) = &mut reader.request else {
+                continue;
+            };
+            // Also those that are due a little later, so that they are checked together from now on.
+            if *due <= now + naps.next() / 2 {
+                if todo.is_full() {
+                    self.nap_due = Some(now);
+                    return;
+                }
+                if watch.has_news() {
+                    self.napping -= 1;
+                    reader.answer(todo);
+                    continue;
+                }
+                naps.passed();
+                *due = now + naps.next();
+            }
+            self.nap_due = Some(self.nap_due.map_or(*due, |first| first.min(*due)));
+        }
+    }
+
+    /// The watcher naps for one more request.
+    fn begin_nap(&mut self, now: Instant) -> (Waits, Instant) {
+        let naps = Naps::new();
+        let due = now + naps.next();
+        self.napping += 1;
+        self.resting = None;
+        self.nap_due = Some(self.nap_due.map_or(due, |first| first.min(due)));
+        (Waits::Napping(naps, due), due)
+    }
+
+    /// What the watcher has to ask, if requests are pending, to know whether the producer lives.
+    pub(super) fn memory_to_check(&self) -> Option<Arc<dyn LinkMemory>> {
+        self.memory.clone().filter(|_| self.has_requests())
+    }
+
+    /// Answers all requests, because the producer seems dead.
+    pub(super) fn producer_seems_dead(&mut self, todo: &mut Todo) {
+        for reader in self.readers.values_mut() {
+            let Some(request) = &reader.request else { continue };
+            match request.waits {
+                Waits::Asleep(own, _) => {
+                    own.wake_up();
+                    self.asleep -= 1;
+                }
+                Waits::Napping(..) => self.napping -= 1,
+            }
+            reader.seems_dead = true;
+            reader.answer(todo);
+        }
+    }
+}
