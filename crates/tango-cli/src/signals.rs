@@ -18,7 +18,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use nix::libc;
-use nix::sys::pthread::{pthread_kill, pthread_self};
+use nix::sys::pthread::{Pthread, pthread_kill, pthread_self};
 use nix::sys::signal::{SaFlags, SigAction, SigHandler, SigSet, Signal, sigaction};
 
 /// The signals that ask a process to terminate.
@@ -73,15 +73,28 @@ impl TerminationSignals {
         // handler for this signal.
         unsafe { sigaction(INTERRUPTION, &action) }?;
         SigSet::from(INTERRUPTION).thread_unblock()?;
-        let main_thread = pthread_self();
+        let main_thread = MainThread(pthread_self());
         self.on_arrival(move |signal| {
             ARRIVED.get_or_init(|| (signal, Instant::now()));
             notify(signal);
-            while pthread_kill(main_thread, INTERRUPTION).is_ok() {
+            while main_thread.interrupt() {
                 thread::sleep(INTERRUPT_EVERY);
             }
         });
         Ok(())
+    }
+}
+
+/// The main thread. Its id is a pointer in some C libraries (musl).
+struct MainThread(Pthread);
+
+// SAFETY: every thread may use the id, which stays valid because the main thread lives as long as the process.
+unsafe impl Send for MainThread {}
+
+impl MainThread {
+    /// False: it could not be sent the signal.
+    fn interrupt(&self) -> bool {
+        pthread_kill(self.0, INTERRUPTION).is_ok()
     }
 }
 
