@@ -8,7 +8,7 @@
 mod common;
 
 use std::fs;
-use std::os::unix::fs::MetadataExt;
+use std::os::unix::fs::{MetadataExt, chown};
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 
@@ -19,8 +19,9 @@ use nix::errno::Errno;
 use nix::libc;
 use nix::mount::{MsFlags, mount};
 use nix::sched::{CloneFlags, unshare};
+use nix::sys::mman::{MlockAllFlags, mlockall};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
-use nix::unistd::Uid;
+use nix::unistd::{Uid, setresgid, setresuid};
 use rust_tango::{Link, LinkBuilder, LinkError, LinkErrorKind, Start};
 
 const MTU: usize = 300;
@@ -249,6 +250,28 @@ fn child() {
             refused(builder(&base).region(320 << 20), &base, &[&tx, &need, "Cannot allocate memory"]);
             works(builder(&base));
         }
+        "little locked memory" => {
+            fs::create_dir_all(&base).unwrap();
+            // Root may lock any amount.
+            let user = 61_001;
+            if Uid::effective().is_root() {
+                for path in [&folder, &base] {
+                    chown(path, Some(user), Some(user)).unwrap();
+                }
+                setresgid(user.into(), user.into(), user.into()).unwrap();
+                setresuid(user.into(), user.into(), user.into()).unwrap();
+            }
+            let limit = 4 << 20;
+            if let Err(why) = setrlimit(Resource::RLIMIT_MEMLOCK, limit, limit) {
+                return say(format!("cannot set the limit: {why}"));
+            }
+            mlockall(MlockAllFlags::MCL_FUTURE).unwrap();
+            let tx = base.join("quotes/tx").display().to_string();
+            let large = builder(&base).region(8 * MIB);
+            let error = refused(large, &base, &[&tx, "mlockall", "4194304", "RLIMIT_MEMLOCK"]);
+            assert_eq!(error.io_error().unwrap().kind(), std::io::ErrorKind::OutOfMemory);
+            works(builder(&base));
+        }
         "no rename without replacing: EINVAL"
         | "no rename without replacing: ENOSYS"
         | "no rename without replacing: EOPNOTSUPP" => {
@@ -373,6 +396,11 @@ fn a_limit_on_the_length_of_files() {
 #[test]
 fn a_limit_on_memory() {
     run_in_child("little memory");
+}
+
+#[test]
+fn a_limit_on_locked_memory() {
+    run_in_child("little locked memory");
 }
 
 #[test]

@@ -33,7 +33,9 @@ use std::os::unix::fs::MetadataExt;
 use std::ptr::NonNull;
 use std::{io, slice};
 
+use nix::errno::Errno;
 use nix::sys::mman::{MapFlags, MmapAdvise, ProtFlags, madvise, mmap, munmap};
+use nix::sys::resource::{Resource, getrlimit};
 use nix::sys::statfs::{HUGETLBFS_MAGIC, fstatfs};
 
 use super::forks::{ChildWords, Entry, Process};
@@ -138,7 +140,7 @@ impl Mapping {
         let flags = MapFlags::MAP_SHARED | populate;
         // SAFETY: without an address and without MAP_FIXED, the kernel chooses a free range, so no memory
         // in use is replaced. Nothing refers to the new range yet.
-        let start = unsafe { mmap(None, mapped, access, flags, file, 0) }?;
+        let start = unsafe { mmap(None, mapped, access, flags, file, 0) }.map_err(map_error)?;
         // SAFETY: the range is exactly the new mapping. The advice changes what a fork copies, and nothing
         // in this process.
         let prepared = unsafe { madvise(start, mapped.get(), MmapAdvise::MADV_DONTFORK) }
@@ -155,6 +157,19 @@ impl Mapping {
                 Err(error)
             }
         }
+    }
+}
+
+/// The error of `mmap`. `EAGAIN` says only that something is used up for the moment, so name it.
+fn map_error(error: Errno) -> io::Error {
+    match (error, getrlimit(Resource::RLIMIT_MEMLOCK)) {
+        (Errno::EAGAIN, Ok((limit, _))) => {
+            let message = format!(
+                "this process locks its memory (mlockall), and may lock only {limit} bytes (RLIMIT_MEMLOCK)"
+            );
+            io::Error::new(io::ErrorKind::OutOfMemory, message)
+        }
+        _ => error.into(),
     }
 }
 
