@@ -50,7 +50,7 @@ pub(crate) fn run(folder: &LinkFolder) -> Result<(), Failure> {
             Err(error) if error.is_not_found() && !folder.path().join(&name).exists() => {}
             Err(error) => {
                 any_broken = true;
-                Failure::new(format!("{name}: {error}")).report();
+                Failure::new(format!("{name}: {}", error.reason())).report();
             }
         }
     }

@@ -60,11 +60,11 @@ fn remove(name: &str, force: bool, folder: &LinkFolder) -> Result<(), Failure> {
     };
     match error.kind() {
         LinkErrorKind::InUse if !force => {
-            Err(Failure::new(format!("{error}: use --force to stop and remove it")))
+            Err(Failure::new(format!("{}: use --force to stop and remove it", error.reason())))
         }
-        LinkErrorKind::System if !force && Link::holders(folder.dir(), name).is_err() => {
-            Err(Failure::new(format!("{error}: use --force to remove the link even if it is in use")))
-        }
+        LinkErrorKind::System if !force && Link::holders(folder.dir(), name).is_err() => Err(Failure::new(
+            format!("{}: use --force to remove the link even if it is in use", error.reason()),
+        )),
         LinkErrorKind::InUse | LinkErrorKind::System if force => match folder.open(name) {
             Ok(link) => {
                 link.stop()?;
@@ -107,7 +107,7 @@ fn remove_all_dead(folder: &LinkFolder) -> Result<(), Failure> {
             }
             Err(error) => {
                 any_failed = true;
-                Failure::new(format!("{name}: {error}")).report();
+                Failure::new(format!("{name}: {}", error.reason())).report();
             }
         }
     }

@@ -111,6 +111,29 @@ fn members_receive_and_strangers_do_not() {
 }
 
 #[test]
+fn whoever_may_not_read_a_link_is_told_so() {
+    let place = match Place::new() {
+        Ok(place) => place,
+        Err(why) => {
+            assert!(std::env::var_os("TANGO_TEST_SKIP_NOTHING").is_none(), "{why}");
+            return eprintln!("skipped: {why}");
+        }
+    };
+    fs::set_permissions(place.folder.links(), Permissions::from_mode(0o755)).unwrap();
+    let mut send = place.tango(SENDER, &["send", "x", "--wait-for", "0"]);
+    let sender = Running(send.stdin(Stdio::piped()).spawn().unwrap());
+    wait_until("the link", || Link::open_in(place.folder.links(), "x").is_ok());
+    for arguments in [&["ls"][..], &["recv", "x"], &["rm", "x"], &["rm", "x", "--force"]] {
+        let (status, _, errors) = finish(Running(place.tango(STRANGER, arguments).spawn().unwrap()));
+        assert!(status == 1 && errors.lines().count() == 1, "{arguments:?}: {errors}");
+        // What a program would have to call is of no use here.
+        assert!(errors.contains("permission") || errors.contains("its mode"), "{arguments:?}: {errors}");
+        assert!(!errors.contains("LinkBuilder"), "{arguments:?}: {errors}");
+    }
+    drop(sender);
+}
+
+#[test]
 fn a_folder_that_the_group_cannot_enter_is_refused() {
     let folder = TestFolder::new();
     let group = nix::unistd::Gid::effective().to_string();
