@@ -10,7 +10,7 @@ use super::holders::Holders;
 use super::link::ShmLink;
 use super::lock;
 use super::name_watch::set_removed_here;
-use super::removal::{self, Dead};
+use super::removal::{self, Dead, Removed};
 use crate::error::{LinkError, LinkErrorKind};
 
 pub(crate) fn folder_of_links(explicit: Option<&Path>) -> PathBuf {
@@ -58,17 +58,34 @@ impl ShmLink {
     /// Removes this link, but not another one that has got its name since. A producer of this process goes on.
     pub(crate) fn remove(&self) -> Result<(), LinkError> {
         self.check_process()?;
+        with_base_lock(&self.base, || self.take_name())?.delete()
+    }
+
+    /// The caller holds the base lock.
+    fn take_name(&self) -> Result<Removed, LinkError> {
         let name = &self.folder.name;
-        with_base_lock(&self.base, || {
-            if !self.has_folder(&Folder::open(&self.base, name)?)? {
-                let message = format!("link {name} has been removed, and another one has its name now");
-                return Err(LinkError::new(LinkErrorKind::NotFound, message));
+        if !self.has_folder(&Folder::open(&self.base, name)?)? {
+            let message = format!("link {name} has been removed, and another one has its name now");
+            return Err(LinkError::new(LinkErrorKind::NotFound, message));
+        }
+        // Before the name is gone, which would end the link.
+        set_removed_here(self, true);
+        removal::remove(&self.base, name).inspect_err(|_| set_removed_here(self, false))
+    }
+
+    /// [`remove`](Self::remove), if the link has no producer.
+    fn remove_without_producer(&self) -> Result<(), LinkError> {
+        let removed = with_base_lock(&self.base, || {
+            // Under the base lock, where a later producer may have taken the link over meanwhile. From here on no
+            // process becomes its producer.
+            if !lock::keep_free(&self.tx).unwrap_or(false) {
+                return Ok(None);
             }
-            // Before the name is gone, which would end the link.
-            set_removed_here(self, true);
-            removal::remove(&self.base, name).inspect_err(|_| set_removed_here(self, false))
-        })?
-        .delete()
+            let removed = self.take_name();
+            let _ = lock::unlock(&self.tx);
+            removed.map(Some)
+        })?;
+        removed.map_or(Ok(()), Removed::delete)
     }
 }
 
@@ -79,7 +96,7 @@ impl Drop for ShmLink {
         // All producers that were made from this value have unlocked `tx` by now.
         if self.remove_on_drop && self.check_process().is_ok() && !lock::is_held(&self.tx) {
             // There is nobody to tell of an error. What is left counts as a dead link.
-            let _ = self.remove();
+            let _ = self.remove_without_producer();
         }
     }
 }

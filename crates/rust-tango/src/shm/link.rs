@@ -275,6 +275,11 @@ impl ShmLink {
             .map_err(|error| LinkError::system(format!("cannot examine {}", folder.path.display()), error))
     }
 
+    /// Whether the other value is a handle of this link, too.
+    pub(super) fn is_same_link(&self, other: &Self) -> bool {
+        self.name.is_of_same_link(&other.name)
+    }
+
     /// Whether the name of the link still leads to it. Makes a system call for each of its files.
     pub(crate) fn is_named(&self) -> bool {
         self.name.leads_here(&self.folder)
