@@ -251,7 +251,7 @@ pub enum LinkErrorKind {
 #[derive(Debug)]
 pub struct LinkError {
     kind: LinkErrorKind,
-    message: alloc::string::String,
+    message: Message,
     /// Which calls of this library can be used instead.
     advice: Option<&'static str>,
     observer_may_join: bool,
@@ -260,12 +260,52 @@ pub struct LinkError {
     source: Option<std::io::Error>,
 }
 
+/// The sentence of a [`LinkError`].
+#[cfg(feature = "alloc")]
+enum Message {
+    Text(alloc::string::String),
+    /// A sentence that takes long to find, and that many callers never show. It is found when it is shown.
+    #[cfg(feature = "shm")]
+    WhenShown(alloc::boxed::Box<dyn fmt::Display + Send + Sync>),
+}
+
+#[cfg(feature = "alloc")]
+impl fmt::Display for Message {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Text(text) => f.write_str(text),
+            #[cfg(feature = "shm")]
+            Self::WhenShown(message) => write!(f, "{message}"),
+        }
+    }
+}
+
+#[cfg(feature = "alloc")]
+impl fmt::Debug for Message {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:?}", alloc::format!("{self}"))
+    }
+}
+
 #[cfg(feature = "alloc")]
 impl LinkError {
     pub(crate) fn new(kind: LinkErrorKind, message: impl Into<alloc::string::String>) -> Self {
+        Self::with(kind, Message::Text(message.into()))
+    }
+
+    /// An error whose message is found when it is shown for the first time.
+    #[cfg(feature = "shm")]
+    pub(crate) fn when_shown(
+        kind: LinkErrorKind,
+        message: impl fmt::Display + Send + Sync + 'static,
+    ) -> Self {
+        Self::with(kind, Message::WhenShown(alloc::boxed::Box::new(message)))
+    }
+
+    fn with(kind: LinkErrorKind, message: Message) -> Self {
         Self {
             kind,
-            message: message.into(),
+            message,
             advice: None,
             observer_may_join: false,
             protocol: None,
@@ -318,11 +358,17 @@ impl LinkError {
     /// For programs that show the error to people who did not write them. [`Display`](fmt::Display) adds
     /// the advice.
     pub fn reason(&self) -> alloc::string::String {
+        #[cfg_attr(not(feature = "std"), allow(unused_mut))]
+        let mut reason = alloc::format!("{}", self.message);
         #[cfg(feature = "std")]
         if let Some(source) = &self.source {
-            return alloc::format!("{}: {source}", self.message);
+            reason += &alloc::format!(": {source}");
+            #[cfg(feature = "shm")]
+            if source.raw_os_error() == Some(nix::libc::EMFILE) {
+                reason += &limit_on_files();
+            }
         }
-        self.message.clone()
+        reason
     }
 
     /// Whether an observer can join the link where this reader was refused: it needs neither trust in other
@@ -341,13 +387,22 @@ impl LinkError {
 #[cfg(feature = "alloc")]
 impl fmt::Display for LinkError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.message)?;
-        #[cfg(feature = "std")]
-        if let Some(source) = &self.source {
-            write!(f, ": {source}")?;
-        }
+        f.write_str(&self.reason())?;
         self.advice.map_or(Ok(()), |advice| write!(f, "; {advice}"))
     }
+}
+
+/// What the limit on open files is, and what links need of it.
+#[cfg(feature = "shm")]
+fn limit_on_files() -> alloc::string::String {
+    use nix::sys::resource::{Resource, getrlimit};
+    let limit = getrlimit(Resource::RLIMIT_NOFILE);
+    let limit =
+        limit.map(|(limit, _)| alloc::format!("this process may have {limit} at a time: ulimit -n; "));
+    alloc::format!(
+        " ({}an open link needs up to 5, and its producer one more for each consumer slot)",
+        limit.unwrap_or_default()
+    )
 }
 
 #[cfg(feature = "alloc")]

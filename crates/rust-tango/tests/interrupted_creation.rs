@@ -82,7 +82,7 @@ fn kill_repeatedly(role: &'static str, rounds: usize) -> Left {
         std::thread::sleep(Duration::from_micros(random.below(700)));
         child.kill();
         let found = entries(folder.path());
-        if found.iter().any(|name| name.starts_with(".new-") || name.starts_with(".old-")) {
+        if found.iter().any(|name| name.starts_with(".tmp-")) {
             left.hidden += 1;
         } else if found.iter().any(|name| name == "quotes") {
             left.link += 1;

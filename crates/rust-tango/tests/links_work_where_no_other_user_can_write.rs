@@ -223,7 +223,8 @@ fn run_as_root(role: &'static str) {
         return skip("only root can mount filesystems and become other users");
     }
     in_time(move || {
-        let mut child = Child::start(role, &reachable_folder());
+        let folder = reachable_folder();
+        let mut child = Child::start(role, &folder);
         let said = child.hear();
         child.succeeds();
         if said != "done" {
@@ -240,7 +241,8 @@ fn run_in_a_namespace(options: &str, role: &str) -> Result<(), String> {
     if !tried.is_ok_and(|status| status.success()) {
         return Err(format!("cannot run '{through}'"));
     }
-    let mut child = Child::start_through(&through, role, &reachable_folder());
+    let folder = reachable_folder();
+    let mut child = Child::start_through(&through, role, &folder);
     assert_eq!(child.hear_or_end().as_deref(), Some("done"), "{role} by {through}");
     child.succeeds();
     Ok(())

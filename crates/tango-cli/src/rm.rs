@@ -1,5 +1,7 @@
 //! `tango rm`: removes links.
 
+use std::io::ErrorKind;
+
 use rust_tango::{Link, LinkErrorKind};
 
 use crate::failure::Failure;
@@ -19,8 +21,8 @@ needed only if a process holds one of its files, or if tango cannot check that.
 If a damaged link cannot be stopped, --force says so and removes it. Its
 producer then ends within about a second.
 
---dead prints the name of each link that it removes. It also removes the
-remains of links whose creation was interrupted.
+--dead prints the name of each link as soon as it is removed. It also removes
+the remains of links whose creation was interrupted.
 
 Observers do not count as users. An observer keeps the memory that it has open,
 and can still read what is left in a removed link.
@@ -84,20 +86,36 @@ fn remove(name: &str, force: bool, folder: &LinkFolder) -> Result<(), Failure> {
 
 fn remove_all_dead(folder: &LinkFolder) -> Result<(), Failure> {
     standard::check_output().map_err(Failure::output)?;
-    let (mut removed, mut failures) = (String::new(), Vec::new());
-    for (name, result) in Link::remove_all_dead(folder.dir())? {
-        match result {
-            Ok(()) => removed += &format!("removed {name}\n"),
+    Link::remove_leftovers(folder.dir())?;
+    let (mut any_removed, mut any_failed, mut written) = (false, false, Ok(()));
+    for name in folder.list()? {
+        match Link::remove_dead(folder.dir(), &name) {
+            // Printed at once: if the command is interrupted, the user knows what was removed. All links are
+            // removed even if their names cannot be printed.
+            Ok(()) => {
+                any_removed = true;
+                if written.is_ok() {
+                    written = standard::print(&format!("removed {name}\n")).map_err(Failure::output);
+                }
+            }
             // The link is in use, or another process has removed it first.
             Err(error) if matches!(error.kind(), LinkErrorKind::InUse | LinkErrorKind::NotFound) => {}
-            Err(error) => failures.push(Failure::new(format!("{name}: {error}"))),
+            // Another process does not release the lock of the folder. It would be the same for each of the
+            // others, after the same ten seconds.
+            Err(error) if error.io_error().is_some_and(|error| error.kind() == ErrorKind::TimedOut) => {
+                return Err(error.into());
+            }
+            Err(error) => {
+                any_failed = true;
+                Failure::new(format!("{name}: {error}")).report();
+            }
         }
     }
-    if removed.is_empty() && failures.is_empty() {
-        removed = format!("There are no dead links in {}.\n", folder.path().display());
+    if !any_removed && !any_failed {
+        let text = format!("There are no dead links in {}.\n", folder.path().display());
+        written = standard::print(&text).map_err(Failure::output);
     }
-    let written = standard::print(&removed).map_err(Failure::output);
-    report_all_but_last(failures.into_iter()).and(written)
+    if any_failed { Err(Failure::already_reported()) } else { written }
 }
 
 /// Reports every failure but the last, which is returned for the caller to report.

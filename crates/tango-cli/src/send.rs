@@ -8,7 +8,7 @@ use std::io::{BufRead, BufReader, Read};
 use std::num::NonZeroUsize;
 use std::process;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -19,7 +19,7 @@ use crate::content::{self, LONGEST_LINE};
 use crate::failure::Failure;
 use crate::folder::{LinkFolder, RemoveOnDrop};
 use crate::receivers::{Receivers, living};
-use crate::signals::TerminationSignals;
+use crate::signals::{self, TerminationSignals};
 use crate::{format, hints, options, standard};
 
 /// Time between two checks of the link and its receivers. The help text names it.
@@ -129,13 +129,14 @@ pub(crate) fn run(arguments: &Arguments, folder: &LinkFolder) -> Result<(), Fail
         )));
     }
     standard::check_input().map_err(Failure::input)?;
-    let signals = TerminationSignals::block().map_err(Failure::signals)?;
+    let (creator, signal_arrived) = end_on_signal(TerminationSignals::block().map_err(Failure::signals)?);
     let mut builder = folder.builder().depth(*depth).mtu(mtu.get()).consumers(consumers);
     if let Some(group) = arguments.group {
         builder = builder.consumer_group(group);
     }
     let created = builder.create(name)?;
     let link = RemoveOnDrop(created);
+    let _ = creator.send(link.0.clone());
     match link.0.check_trust() {
         Err(error) if *wait_for > 0 => return Err(error.into()),
         // Observers can come.
@@ -143,7 +144,7 @@ pub(crate) fn run(arguments: &Arguments, folder: &LinkFolder) -> Result<(), Fail
         Ok(()) => {}
     }
     let receivers = Arc::new(Mutex::new(Receivers::new(&link.0, name, *wait_for)));
-    watch(&link.0, &receivers, signals);
+    watch(&link.0, &receivers, signal_arrived);
     let tx = link.0.producer()?;
 
     wait_for_receivers(&link.0, folder, name, *wait_for);
@@ -170,17 +171,28 @@ fn lock(receivers: &Mutex<Receivers>) -> MutexGuard<'_, Receivers> {
     receivers.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Starts the two threads that end the process: on a signal, and when the link was stopped or no receiver
-/// is left.
-fn watch(link: &Link, receivers: &Arc<Mutex<Receivers>>, signals: TerminationSignals) {
-    // The signal thread stops the link, which the checking thread must not report as a failure.
+/// Starts the thread that ends the process on a signal, within [`signals::GRACE`]. It removes the link that
+/// comes through the channel. The flag is set when a signal has arrived.
+fn end_on_signal(signals: TerminationSignals) -> (mpsc::Sender<Link>, Arc<AtomicBool>) {
+    let (creator, created) = mpsc::channel();
     let signal_arrived = Arc::new(AtomicBool::new(false));
-    let (stopped_link, set_arrived) = (link.clone(), signal_arrived.clone());
+    let arrived = signal_arrived.clone();
     signals.on_arrival(move |signal| {
-        set_arrived.store(true, Ordering::SeqCst);
-        stop_and_remove(&stopped_link);
+        arrived.store(true, Ordering::SeqCst);
+        signals::try_within_grace(move || {
+            // The link may be in the making. There is none if that fails.
+            if let Ok(link) = created.recv() {
+                stop_and_remove(&link);
+            }
+        });
         process::exit(128 + signal);
     });
+    (creator, signal_arrived)
+}
+
+/// Starts the thread that ends the process when the link was stopped or no receiver is left. After a signal,
+/// it does not: the signal thread stops the link, which is not a failure.
+fn watch(link: &Link, receivers: &Arc<Mutex<Receivers>>, signal_arrived: Arc<AtomicBool>) {
     let (link, receivers) = (link.clone(), receivers.clone());
     thread::spawn(move || {
         loop {
@@ -209,7 +221,7 @@ fn stop_and_remove(link: &Link) {
     let _ = link.remove();
 }
 
-/// Blocks because one of the threads of [`watch`] reports the reason and ends the process.
+/// Blocks because one of the other threads reports the reason and ends the process.
 fn wait_for_exit() -> ! {
     loop {
         thread::park();

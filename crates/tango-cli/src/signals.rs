@@ -13,7 +13,7 @@
 use std::io;
 use std::mem::MaybeUninit;
 use std::ptr;
-use std::sync::OnceLock;
+use std::sync::{OnceLock, mpsc};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -27,8 +27,10 @@ const TERMINATION: [Signal; 3] = [Signal::SIGINT, Signal::SIGTERM, Signal::SIGHU
 const INTERRUPTION: Signal = Signal::SIGURG;
 /// Time between two interruptions: one alone can come just before the call that it should interrupt.
 const INTERRUPT_EVERY: Duration = Duration::from_millis(20);
-/// How long after a termination signal the command goes on to write what it has received.
-const GRACE: Duration = Duration::from_millis(500);
+/// How long after a termination signal the command goes on, to write what it has received and to clean up.
+/// Another process can hold a lock that removing a link needs. The links that are left then are dead ones,
+/// which the next creator replaces.
+pub(crate) const GRACE: Duration = Duration::from_millis(500);
 
 /// The signals that terminate this process: [`TERMINATION`] without those that it ignores. They are blocked,
 /// so that a thread receives them instead of their default action.
@@ -94,6 +96,16 @@ impl MainThread {
     fn interrupt(&self) -> bool {
         pthread_kill(self.0, INTERRUPTION).is_ok()
     }
+}
+
+/// Runs `work` in a thread of its own, and waits until it has ended, or for [`GRACE`].
+pub(crate) fn try_within_grace(work: impl FnOnce() + Send + 'static) {
+    let (done, is_done) = mpsc::channel::<()>();
+    thread::spawn(move || {
+        work();
+        drop(done);
+    });
+    let _ = is_done.recv_timeout(GRACE);
 }
 
 /// The first termination signal and its time, after [`TerminationSignals::interrupt_main_thread`].

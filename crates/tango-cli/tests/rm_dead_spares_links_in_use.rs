@@ -3,12 +3,16 @@
 mod common;
 
 use std::fs;
+use std::io::Read;
 use std::os::unix::fs::symlink;
+use std::process::Stdio;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 
 use common::{TestFolder, wait_until};
+use nix::fcntl::{FcntlArg, fcntl};
 use nix::sys::signal::Signal;
+use rust_tango::Link;
 
 /// Runs `tango rm --dead`, which must succeed, and returns its output.
 fn rm_dead(folder: &TestFolder) -> String {
@@ -133,4 +137,43 @@ fn rm_dead_can_race_with_starting_and_dying_senders() {
     receiver.await_output(10);
     live.finish().assert_ok();
     receiver.finish().assert_ok();
+}
+
+/// If the command is interrupted, or cannot go on, its output says what it has removed. Here it cannot print,
+/// because nobody reads its output.
+#[test]
+fn each_name_is_printed_when_its_link_has_been_removed() {
+    const LINKS: usize = 60;
+    let folder = TestFolder::new();
+    let name = |n: usize| format!("{n:03}-{}", "x".repeat(190));
+    for n in 0..LINKS {
+        drop(Link::builder().depth(2).mtu(8).dir(folder.links()).create(&name(n)).unwrap());
+    }
+    let (mut output, write_end) = std::io::pipe().unwrap();
+    // Holds 20 of the names.
+    fcntl(&write_end, FcntlArg::F_SETPIPE_SZ(4096)).unwrap();
+    let remover = folder.start_with("rm --dead", Stdio::null(), Some(write_end.into()));
+    wait_until("some links are removed", || folder.list().len() < LINKS - 15);
+    remover.signal(Signal::SIGINT);
+    assert_eq!(remover.wait().code(), -2);
+    let mut text = String::new();
+    output.read_to_string(&mut text).unwrap();
+    let printed = text.lines().filter(|line| line.starts_with("removed ")).count();
+    let removed = LINKS - folder.list().len();
+    // It was interrupted in front of the name of the last one, or while it removed the next.
+    assert!((printed..=printed + 1).contains(&removed), "{printed} of {removed}");
+}
+
+/// As if another process were stopped while it removes a link. The command waits once, and not for each link.
+#[test]
+fn a_locked_folder_is_reported_once() {
+    let folder = TestFolder::new();
+    for link in ["a", "b", "c"] {
+        folder.leave_dead_link(link);
+    }
+    let _live = folder.start_sender("live");
+    let lock = folder.lock_links();
+    folder.run("rm --dead").assert_failed(1, &[".lock", &format!("process {} has held", std::process::id())]);
+    drop(lock);
+    assert_eq!(rm_dead(&folder), "removed a\nremoved b\nremoved c\n");
 }

@@ -362,6 +362,12 @@ impl LinkBuilder {
     /// process that may write to a file of the link truncates it later, every process that touches the
     /// missing memory gets SIGBUS.
     ///
+    /// While this process has the producer of a link in shared memory, or has reserved it, one thread for all such
+    /// links, `tango-names`, checks once a second whether their names still lead to them. It ends a link that has
+    /// lost its name ([`LinkStatus::name_lost`](crate::LinkStatus)). All signals are blocked in the thread,
+    /// except those that a thread raises by a fault of its own. It has the scheduling policy and the cores of the
+    /// thread that made the first link.
+    ///
     /// # Errors
     ///
     /// - [`LinkErrorKind::Invalid`](crate::LinkErrorKind::Invalid) if the name or a setting is out of its
@@ -370,8 +376,8 @@ impl LinkBuilder {
     ///   message names them): a producer, consumers, or a process that stops it.
     /// - [`LinkErrorKind::Incompatible`](crate::LinkErrorKind::Incompatible) if something of that name
     ///   exists that is not a link.
-    /// - [`LinkErrorKind::System`](crate::LinkErrorKind::System) if there is no space, no permission, and
-    ///   so on; also if something of that name exists and another process, perhaps a stopped one, has been
+    /// - [`LinkErrorKind::System`](crate::LinkErrorKind::System) if there is no space, no permission, no
+    ///   thread, and so on; also if something of that name exists and another process, perhaps a stopped one, has been
     ///   removing or replacing links for ten seconds.
     ///
     /// After an error, nothing of a new link is left.

@@ -133,8 +133,8 @@ impl Link {
     ///
     /// [`LinkErrorKind::NotFound`] if there is no such link; [`LinkErrorKind::Incompatible`] if its folder
     /// contains anything that is not part of a link, and then nothing is removed; [`LinkErrorKind::System`]
-    /// if it may not be removed, or if another process, perhaps a stopped one, has been removing or
-    /// replacing links for ten seconds.
+    /// if it may not be removed, or if other processes, for example a stopped one, did not release the lock of
+    /// the folder within ten seconds.
     pub fn remove_named(folder: Option<&Path>, name: &str) -> Result<(), LinkError> {
         shm::remove(folder, name)
     }
@@ -163,6 +163,10 @@ impl Link {
     ///
     /// [`LinkErrorKind::InUse`], with the holders, if there are any; otherwise as [`Link::remove_named`].
     ///
+    /// The processes that hold the link are looked for when the message of that error is shown for the first
+    /// time, because that takes longer than the rest: up to a second on a machine with many open files. Roles
+    /// in the message are as of the call, process ids as of that moment.
+    ///
     /// # Examples
     ///
     /// ```
@@ -186,13 +190,15 @@ impl Link {
     /// [`Link::remove_dead`] for every link in a folder of links. Returns the names, sorted, and what
     /// became of each.
     ///
-    /// Also frees the space of links whose processes died while they created or removed them. Empty if
-    /// there is no such folder.
+    /// Also does what [`Link::remove_leftovers`] does. Empty if there is no such folder.
     ///
     /// # Errors
     ///
-    /// As [`Link::list`]; also [`LinkErrorKind::System`] if the folder cannot be locked (see
-    /// [`Link::remove_named`]).
+    /// As [`Link::list`]. Also [`LinkErrorKind::System`] if the folder cannot be locked (see
+    /// [`Link::remove_named`]); its [`io_error`](LinkError::io_error) is
+    /// [`TimedOut`](std::io::ErrorKind::TimedOut) then, and links that come before in the order of names may
+    /// have been removed. Every other error is about one link, is returned with its name, and does not keep
+    /// the others.
     ///
     /// # Examples
     ///
@@ -211,5 +217,33 @@ impl Link {
     #[allow(clippy::type_complexity)]
     pub fn remove_all_dead(folder: Option<&Path>) -> Result<Vec<(String, Result<(), LinkError>)>, LinkError> {
         shm::remove_all_dead(folder)
+    }
+
+    /// Frees the space of links whose processes died while they created or removed them. Links stay, dead
+    /// ones included.
+    ///
+    /// [`LinkBuilder::create`](crate::LinkBuilder::create) does the same for what this user has left in this
+    /// folder, so few programs need this call. It reads the whole folder, and also deletes what other users
+    /// have left, as far as this user may.
+    ///
+    /// # Errors
+    ///
+    /// [`LinkErrorKind::System`] if the folder cannot be opened, [`LinkErrorKind::Untrusted`] if the default
+    /// folder belongs to another user. What cannot be deleted stays, and is not an error.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use rust_tango::Link;
+    /// # let folder = std::env::temp_dir().join(format!("tango-leftovers-{}", std::process::id()));
+    ///
+    /// drop(Link::builder().dir(&folder).create("dead")?);
+    /// Link::remove_leftovers(Some(&folder))?;
+    /// assert_eq!(Link::list(Some(&folder))?, ["dead"]);
+    /// # std::fs::remove_dir_all(&folder).unwrap();
+    /// # Ok::<(), rust_tango::LinkError>(())
+    /// ```
+    pub fn remove_leftovers(folder: Option<&Path>) -> Result<(), LinkError> {
+        shm::remove_leftovers(folder)
     }
 }

@@ -372,6 +372,9 @@ impl Link {
     /// The fields are read one after the other while other threads and processes change them, so they need
     /// not fit together exactly.
     ///
+    /// In shared memory, a file is opened for each consumer that is found for the first time, and kept open as
+    /// long as the link, to ask whether it lives. A consumer counts as alive if its file cannot be opened.
+    ///
     /// # Examples
     ///
     /// ```

@@ -171,7 +171,7 @@ impl HeapLink {
 
     pub(super) fn status(&self) -> LinkStatus {
         let producer = self.producer_taken.load(Relaxed) != 0;
-        LinkStatus::of(&self.borrowed_parts(), producer, self.consumers.iter().map(|slot| (slot, true)))
+        LinkStatus::of(&self.borrowed_parts(), producer, self.consumers.iter(), |_| true)
     }
 }
 

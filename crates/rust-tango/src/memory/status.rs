@@ -99,15 +99,21 @@ pub struct ConsumerStatus {
 }
 
 impl LinkStatus {
-    /// Reads the status from the words of a link. `consumers` yields all slots, each with whether its owner
-    /// lives.
+    /// Reads the status from the words of a link. `consumers` yields all slots; `lives` tells whether the owner
+    /// of a slot lives, and is asked only for those in use.
     pub(crate) fn of<'s>(
         parts: &Parts<'_>,
         producer: bool,
-        consumers: impl Iterator<Item = (&'s ConsumerSlot, bool)>,
+        consumers: impl Iterator<Item = &'s ConsumerSlot>,
+        lives: impl Fn(usize) -> bool,
     ) -> Self {
         let (oldest, next) = parts.extent();
-        let consumers = consumers.enumerate().filter_map(|(slot, (words, alive))| {
+        let consumers = consumers.enumerate().filter_map(|(slot, words)| {
+            if !words.report().active {
+                return None;
+            }
+            // Asked before the report is read: a consumer that leaves in between is left out, and not dead.
+            let alive = lives(slot);
             let report = words.report();
             report.active.then(|| ConsumerStatus {
                 slot,

@@ -1,17 +1,19 @@
 //! What is done to links by name: list, ask for the holders, remove. And how a process removes a link that it
 //! has open.
 
+use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
 use super::base;
-use super::base_lock::with_base_lock;
+use super::base_lock::{is_timeout, with_base_lock};
 use super::folder::{self, Folder};
-use super::holders::Holders;
+use super::holders::{Held, Holders};
+use super::leftovers;
 use super::link::ShmLink;
 use super::lock;
 use super::name_watch::set_removed_here;
 use super::removal::{self, Dead, Removed};
-use crate::error::{LinkError, LinkErrorKind};
+use crate::error::LinkError;
 
 pub(crate) fn folder_of_links(explicit: Option<&Path>) -> PathBuf {
     base::base_dir(explicit)
@@ -22,70 +24,94 @@ pub(crate) fn list(explicit: Option<&Path>) -> Result<Vec<String>, LinkError> {
 }
 
 pub(crate) fn holders(explicit: Option<&Path>, name: &str) -> Result<Holders, LinkError> {
-    Holders::of(&Folder::open(&base::base_dir(explicit), name)?)
+    Ok(Held::of(&Folder::open(&base::base_dir(explicit), name)?)?.holders())
 }
 
 pub(crate) fn remove(explicit: Option<&Path>, name: &str) -> Result<(), LinkError> {
     let base = base::base_dir(explicit);
-    // Without a base folder there is no lock to take, and nothing to remove.
-    Folder::open(&base, name)?;
-    with_base_lock(&base, || removal::remove(&base, name))?.delete()
+    removed(&base, name, removal::remove)?.delete()
 }
 
 pub(crate) fn remove_dead(explicit: Option<&Path>, name: &str) -> Result<(), LinkError> {
     let base = base::base_dir(explicit);
-    Folder::open(&base, name)?;
-    with_base_lock(&base, || Dead::remove(&base, &Folder::open(&base, name)?))?.delete()
+    removed(&base, name, Dead::remove)?.delete()
 }
 
-/// Removes every link that no process holds, and what remains of processes that died while they created or
-/// removed a link. Returns what became of each link.
+/// Opens the link of this name and takes its name by `remove`, again if the name has got to another link in
+/// between.
+fn removed<T>(
+    base: &Path,
+    name: &str,
+    remove: impl Fn(&Path, &Folder) -> Result<T, LinkError>,
+) -> Result<T, LinkError> {
+    loop {
+        match remove(base, &Folder::open(base, name)?) {
+            Err(error) if error.is_not_found() => {}
+            result => return result,
+        }
+    }
+}
+
+/// Deletes what remains of processes that died while they created or removed a link.
+pub(crate) fn remove_leftovers(explicit: Option<&Path>) -> Result<(), LinkError> {
+    match base::open_base(&base::base_dir(explicit)) {
+        Err(error) if error.is_not_found() => {}
+        base => leftovers::clear_leftovers(&base?),
+    }
+    Ok(())
+}
+
+/// Removes every link that no process holds. Returns what became of each link.
 #[allow(clippy::type_complexity)]
 pub(crate) fn remove_all_dead(
     explicit: Option<&Path>,
 ) -> Result<Vec<(String, Result<(), LinkError>)>, LinkError> {
     let base = base::base_dir(explicit);
-    match base::open_base(&base) {
-        Err(error) if error.is_not_found() => return Ok(Vec::new()),
-        found => found?,
-    };
-    let names = with_base_lock(&base, || folder::list(&base))?;
+    lock::check_that_locks_exclude()
+        .map_err(|error| LinkError::system(format!("cannot lock {}", base.display()), error))?;
+    remove_leftovers(Some(&base))?;
     // One by one, because each needs some descriptors until it is deleted.
-    Ok(names.into_iter().map(|name| (name.clone(), remove_dead(Some(&base), &name))).collect())
+    let mut results = Vec::new();
+    for name in folder::list(&base)? {
+        match remove_dead(Some(&base), &name) {
+            // It would be the same for each of the others, after the same time.
+            Err(error) if is_timeout(&error) => return Err(error),
+            result => results.push((name, result)),
+        }
+    }
+    Ok(results)
 }
 
 impl ShmLink {
     /// Removes this link, but not another one that has got its name since. A producer of this process goes on.
     pub(crate) fn remove(&self) -> Result<(), LinkError> {
         self.check_process()?;
-        with_base_lock(&self.base, || self.take_name())?.delete()
-    }
-
-    /// The caller holds the base lock.
-    fn take_name(&self) -> Result<Removed, LinkError> {
-        let name = &self.folder.name;
-        if !self.has_folder(&Folder::open(&self.base, name)?)? {
-            let message = format!("link {name} has been removed, and another one has its name now");
-            return Err(LinkError::new(LinkErrorKind::NotFound, message));
-        }
-        // Before the name is gone, which would end the link.
-        set_removed_here(self, true);
-        removal::remove(&self.base, name).inspect_err(|_| set_removed_here(self, false))
+        let files = removal::files_of(&self.folder)?;
+        with_base_lock(&self.base, || self.take_name(files))?.delete()
     }
 
     /// [`remove`](Self::remove), if the link has no producer.
     fn remove_without_producer(&self) -> Result<(), LinkError> {
+        let files = removal::files_of(&self.folder)?;
         let removed = with_base_lock(&self.base, || {
-            // Under the base lock, where a later producer may have taken the link over meanwhile. From here on no
+            // Under the base lock, before which a later producer may have taken the link over. From here on no
             // process becomes its producer.
             if !lock::keep_free(&self.tx).unwrap_or(false) {
                 return Ok(None);
             }
-            let removed = self.take_name();
+            let removed = self.take_name(files);
             let _ = lock::unlock(&self.tx);
             removed.map(Some)
         })?;
         removed.map_or(Ok(()), Removed::delete)
+    }
+
+    /// The caller holds the base lock.
+    fn take_name(&self, files: Vec<OsString>) -> Result<Removed, LinkError> {
+        self.folder.check_has_name(&base::open_base(&self.base)?)?;
+        // Before the name is gone, which would end the link.
+        set_removed_here(self, true);
+        removal::take_name(&self.base, &self.folder, files).inspect_err(|_| set_removed_here(self, false))
     }
 }
 

@@ -16,9 +16,11 @@ use super::base;
 use super::base_lock::with_base_lock;
 use super::ends::{ProducerFiles, Reservation};
 use super::folder::{self, Folder};
-use super::holders::Holders;
+use super::holders::Held;
 use super::layout::{self, Kind, SMALL_FILE, hot_slot_name, rx_name};
+use super::leftovers::clear_own_leftovers;
 use super::link::ShmLink;
+use super::lock;
 use super::owned::Owned;
 use super::removal::Dead;
 use super::staging::{self, Staging};
@@ -38,6 +40,8 @@ pub(crate) enum Existing {
 
 /// Creates a link, or takes over the one that exists. `remove_on_drop`: whether the last owner of the result removes
 /// the link.
+///
+/// First deletes what remains of processes of this user that died while they created or removed a link.
 pub(crate) fn create(
     explicit: Option<&Path>,
     name: &str,
@@ -52,10 +56,11 @@ pub(crate) fn create(
     if let Some(group) = access.group() {
         base::check_others_may_enter(&base, group)?;
     }
+    clear_own_leftovers(&base::open_base(&base)?);
     let (mut link, files, is_new) = loop {
         match Folder::open(&base, name) {
             Err(error) if error.is_not_found() => {}
-            _ => match with_base_lock(&base, || claim_name(&base, name, geometry, access, existing))? {
+            old => match claim_name(&base, old?, geometry, access, existing)? {
                 Claimed::Free => {}
                 Claimed::Dead(dead) => dead.delete()?,
                 Claimed::TakenOver(link, files) => break (*link, files, false),
@@ -78,7 +83,7 @@ pub(crate) fn create(
 
 /// What has become of the link that had the wanted name.
 enum Claimed {
-    /// There was none.
+    /// Another process has removed it.
     Free,
     /// It has lost its name.
     Dead(Dead),
@@ -86,40 +91,61 @@ enum Claimed {
     TakenOver(Box<ShmLink>, ProducerFiles),
 }
 
-/// Takes over the link that has the name, or takes the name from it. The caller holds the base lock.
+/// Takes over the link that has the name, or takes the name from it.
 fn claim_name(
     base: &Path,
-    name: &str,
+    old: Folder,
     geometry: &Geometry,
     access: Access,
     existing: Existing,
 ) -> Result<Claimed, LinkError> {
-    let old = match Folder::open(base, name) {
-        Err(error) if error.is_not_found() => return Ok(Claimed::Free),
-        old => old?,
+    let claimed = || -> Result<Claimed, LinkError> {
+        if existing == Existing::Replace {
+            return Ok(Claimed::Dead(Dead::remove(base, &old)?));
+        }
+        let link = ShmLink::attach(base.to_path_buf(), old.try_clone()?)?;
+        if link.is_stopped() {
+            return Ok(Claimed::Dead(Dead::remove(base, &old)?)); // it has ended for good
+        }
+        let tx = take_over(base, &link, geometry, access)?;
+        let files = ProducerFiles::of(&link, tx)?;
+        Ok(Claimed::TakenOver(Box::new(link), files))
     };
-    if existing == Existing::Replace {
-        return Ok(Claimed::Dead(Dead::remove(base, &old)?));
+    match claimed() {
+        // A file of the link is missing because another process has removed the link since it was opened.
+        Err(error) if error.is_not_found() && !still_has_name(base, &old) => Ok(Claimed::Free),
+        claimed => claimed,
     }
-    let link = ShmLink::attach(base.to_path_buf(), old)?;
-    if link.is_stopped() {
-        return Ok(Claimed::Dead(Dead::remove(base, &link.folder)?)); // it has ended for good
-    }
-    let tx = take_over(&link, geometry, access)?;
-    let files = ProducerFiles::of(&link, tx)?;
-    Ok(Claimed::TakenOver(Box::new(link), files))
+}
+
+fn still_has_name(base: &Path, link: &Folder) -> bool {
+    base::open_base(base).is_ok_and(|parent| link.check_has_name(&parent).is_ok())
 }
 
 /// Takes the lock of the producer of an existing link, if the link is as asked.
-fn take_over(link: &ShmLink, geometry: &Geometry, access: Access) -> Result<Owned, LinkError> {
+fn take_over(base: &Path, link: &ShmLink, geometry: &Geometry, access: Access) -> Result<Owned, LinkError> {
     let path = link.folder.path.join("tx");
     let file = link.folder.open_file("tx", true)?;
     let found = file
         .metadata()
         .map_err(|error| LinkError::system(format!("cannot examine {}", path.display()), error))?;
+    let refused = || Ok::<_, LinkError>(Held::of(&link.folder)?.refuse(&link.folder.name));
+    let cannot = |error| LinkError::system(format!("cannot lock {}", path.display()), error);
+    lock::check_that_locks_exclude().map_err(cannot)?;
+    if lock::is_locked(&file).map_err(cannot)? {
+        return Err(refused()?);
+    }
+    // Under the base lock, a link that has its name is not being removed.
+    let is_ours = with_base_lock(base, || {
+        link.folder.check_has_name(&base::open_base(base)?)?;
+        lock::try_lock(&file).map_err(cannot)
+    })?;
+    if !is_ours {
+        return Err(refused()?);
+    }
     let (len, in_child) = (layout::producer_len(&link.geometry), layout::tx_in_child(&link.geometry));
     let Some(own) = Owned::take(file, len, &path.display().to_string(), in_child)? else {
-        return Err(Holders::of(&link.folder)?.refuse(&link.folder.name));
+        return Err(refused()?);
     };
     let mut differences = link.geometry.differences(geometry);
     let (mode, wanted) = (found.mode() & 0o777, access.of_file("tx"));
@@ -127,7 +153,7 @@ fn take_over(link: &ShmLink, geometry: &Geometry, access: Access) -> Result<Owne
         differences.push(format!("mode {mode:o} instead of {wanted:o}"));
     }
     // Without consumers, the group has no file.
-    if link.group != access.group() && !link.rx.is_empty() {
+    if link.group != access.group() && link.geometry.consumers > 0 {
         let name = |group: Option<u32>| group.map_or("none".to_owned(), |group| group.to_string());
         let (group, wanted) = (name(link.group), name(access.group()));
         differences.push(format!("consumer group {group} instead of {wanted}"));

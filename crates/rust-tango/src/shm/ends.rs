@@ -39,6 +39,7 @@ pub(super) struct ProducerFiles {
 impl ProducerFiles {
     /// All files of the producer that has the lock of `tx`.
     pub(super) fn of(link: &ShmLink, tx: Owned) -> Result<Self, LinkError> {
+        link.keep_consumer_files()?;
         let private = if link.group.is_none() { link.geometry.consumers } else { 0 };
         let hot_slots = (0..private).map(|slot| hot_slot_of(link, slot));
         let hot_slots = hot_slots.collect::<Result<_, _>>()?;
@@ -203,7 +204,7 @@ impl ProducerClaim for ShmProducer {
     }
 
     fn consumer_lives(&self, slot: usize) -> bool {
-        self.link.rx.get(slot).is_none_or(|(file, _)| lock::is_held(file))
+        self.link.consumer_lives(slot)
     }
 }
 

@@ -67,16 +67,18 @@ pub(super) fn describe(file: impl AsFd) -> String {
     }
 }
 
-/// Renames an entry of a folder. If the new name is in use, the answer is `EEXIST`, and nothing is replaced.
-pub(super) fn rename_new(parent: impl AsFd, from: &str, to: &str) -> nix::Result<()> {
+/// Moves an entry of a folder to a name in a folder of the same filesystem. If the new name is in use, the
+/// answer is `EEXIST`, and nothing is replaced.
+pub(super) fn rename_new(folder: impl AsFd, from: &str, to_folder: impl AsFd, to: &str) -> nix::Result<()> {
     let name = |name| CString::new(name).map_err(|_| Errno::EINVAL);
-    let (from, to, parent) = (name(from)?, name(to)?, parent.as_fd().as_raw_fd());
+    let (from, to) = (name(from)?, name(to)?);
+    let (folder, to_folder) = (folder.as_fd().as_raw_fd(), to_folder.as_fd().as_raw_fd());
     // Called by its number, because not every C library has a function for it.
     // SAFETY: both names end with a zero byte and live until the call returns, the kernel only reads them,
-    // and the descriptor is borrowed.
+    // and the descriptors are borrowed.
     let result = unsafe {
         let (from, to) = (from.as_ptr(), to.as_ptr());
-        libc::syscall(libc::SYS_renameat2, parent, from, parent, to, libc::RENAME_NOREPLACE)
+        libc::syscall(libc::SYS_renameat2, folder, from, to_folder, to, libc::RENAME_NOREPLACE)
     };
     Errno::result(result).map(drop)
 }

@@ -167,7 +167,7 @@ impl Folder {
         let (file, name) = (file.display(), &self.name);
         // The parent of the open folder is asked, which is the base folder even if that has been moved.
         let its_name = Path::new("..").join(name);
-        let own = fstat(&self.dir).map(|found| Identity::of(&found));
+        let own = Identity::of_file(&self.dir);
         if own.is_ok_and(|own| find(&self.dir, &its_name, own) == Found::Same) {
             let message = format!(
                 "link {name} is damaged: {file} is missing (something other than this library has deleted it); remove the link, and create it again"
@@ -180,34 +180,69 @@ impl Folder {
         )
     }
 
-    /// All files in the folder whose names are those of lockable files of a link, whatever their content,
-    /// open for reading. Entries that are not regular files are left out, because no process can hold them.
+    /// The names of all files in the folder that are those of lockable files of a link.
     ///
     /// # Errors
     ///
     /// `System`.
-    pub(crate) fn lockable_files(&self) -> Result<Vec<(String, File)>, LinkError> {
-        let cannot = |what: &Path, error: Errno| {
-            LinkError::system(format!("cannot tell whether {} is in use", what.display()), error)
-        };
-        let mut names = entries(&self.dir).map_err(|error| cannot(&self.path, error))?;
-        names.retain(|name| has_owner(name));
-        let mut files = Vec::with_capacity(names.len());
-        for name in names {
-            let found = fstatat(&self.dir, name.as_os_str(), AtFlags::AT_SYMLINK_NOFOLLOW);
-            let is_file = |kind: u32| kind & SFlag::S_IFMT.bits() == SFlag::S_IFREG.bits();
-            if !found.is_ok_and(|found| is_file(found.st_mode)) {
-                continue;
-            }
-            match openat(&self.dir, name.as_os_str(), OFlag::O_RDONLY | CAREFUL, Mode::empty()) {
-                // `has_owner` accepts ASCII only.
-                Ok(file) => files.push((name.to_string_lossy().into_owned(), File::from(file))),
-                Err(Errno::ENOENT | Errno::ELOOP | Errno::ENXIO) => {} // replaced meanwhile
-                Err(error) => return Err(cannot(&self.path.join(name), error)),
-            }
-        }
-        Ok(files)
+    pub(crate) fn lockable_files(&self) -> Result<Vec<String>, LinkError> {
+        let names = entries(&self.dir).map_err(|error| cannot_tell(&self.path, error))?;
+        // `has_owner` accepts ASCII only.
+        let names =
+            names.into_iter().filter(|name| has_owner(name)).filter_map(|name| name.into_string().ok());
+        Ok(names.collect())
     }
+
+    /// Opens a lockable file for reading, whatever its content. `None` if it is not a regular file, because
+    /// no process can hold that.
+    ///
+    /// # Errors
+    ///
+    /// `System`.
+    pub(crate) fn open_lockable(&self, name: &str) -> Result<Option<File>, LinkError> {
+        let careful = OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC | OFlag::O_NONBLOCK | OFlag::O_NOCTTY;
+        let found = fstatat(&self.dir, name, AtFlags::AT_SYMLINK_NOFOLLOW);
+        if !found.is_ok_and(|found| found.st_mode & SFlag::S_IFMT.bits() == SFlag::S_IFREG.bits()) {
+            return Ok(None);
+        }
+        match openat(&self.dir, name, OFlag::O_RDONLY | careful, Mode::empty()) {
+            Ok(file) => Ok(Some(File::from(file))),
+            Err(Errno::ENOENT | Errno::ELOOP | Errno::ENXIO) => Ok(None), // replaced meanwhile
+            Err(error) => Err(cannot_tell(&self.path.join(name), error)),
+        }
+    }
+
+    pub(super) fn try_clone(&self) -> Result<Self, LinkError> {
+        let dir = self
+            .dir
+            .try_clone()
+            .map_err(|error| LinkError::system(format!("cannot open {}", self.path.display()), error))?;
+        Ok(Self { dir, path: self.path.clone(), name: self.name.clone(), copies_up: self.copies_up })
+    }
+
+    /// Makes sure that the name still leads to this folder, which is below the open folder `parent`.
+    ///
+    /// # Errors
+    ///
+    /// `NotFound` if the link has been removed, or another one has its name; `System`.
+    pub(super) fn check_has_name(&self, parent: &OwnedFd) -> Result<(), LinkError> {
+        let cannot = |error| LinkError::system(format!("cannot examine {}", self.path.display()), error);
+        let there = match fstatat(parent, self.name.as_str(), AtFlags::AT_SYMLINK_NOFOLLOW) {
+            Err(Errno::ENOENT) => {
+                return Err(not_found(&self.name, self.path.parent().unwrap_or(&self.path)));
+            }
+            found => found.map_err(cannot)?,
+        };
+        if Identity::of(&there) == Identity::of_file(&self.dir).map_err(cannot)? {
+            return Ok(());
+        }
+        let message = format!("link {} has been removed, and another one has its name now", self.name);
+        Err(LinkError::new(LinkErrorKind::NotFound, message))
+    }
+}
+
+fn cannot_tell(what: &Path, error: Errno) -> LinkError {
+    LinkError::system(format!("cannot tell whether {} is in use", what.display()), error)
 }
 
 /// Device and inode, which tell a file or folder from another one that has its name.
@@ -220,6 +255,10 @@ pub(super) struct Identity {
 impl Identity {
     pub(super) fn of(found: &FileStat) -> Self {
         Self { device: found.st_dev, inode: found.st_ino }
+    }
+
+    pub(super) fn of_file(file: impl AsFd) -> nix::Result<Self> {
+        Ok(Self::of(&fstat(file)?))
     }
 }
 

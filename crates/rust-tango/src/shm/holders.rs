@@ -1,12 +1,17 @@
 //! Which processes hold a link: [`Holders`], for messages and for removing dead links.
 //!
-//! Whether a file is held is decided by its lock ([`lock`]). Which process holds it is read from `/proc`,
-//! as far as this process may read there. The process ids are a hint for people; nothing depends on them.
+//! Whether a file is held is decided by its lock ([`lock`]), which costs a few system calls ([`Held`]). Which
+//! process holds it is read from `/proc`, as far as this process may read there. That takes longer than
+//! everything else that is done to a link by name: it reads each descriptor of each process. So it is done
+//! only when a message about the holders is shown, or when the caller asks for them. The process ids are a
+//! hint for people; nothing depends on them.
 
 use std::fmt;
 use std::fs::{self, File};
+use std::io;
 use std::os::unix::fs::MetadataExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
 
 use super::folder::Folder;
 use super::lock;
@@ -76,31 +81,14 @@ impl Holders {
         self.0.iter()
     }
 
-    /// Asks whether the lock of each file is held.
-    pub(super) fn of(folder: &Folder) -> Result<Self, LinkError> {
-        let mut held = folder.lockable_files()?;
-        let is_damaged = is_without_tx(&held);
-        held.retain(|(_, file)| lock::is_held(file));
-        let mut holders = Self::holding(&held);
-        if is_damaged && lock::is_shared(&folder.dir).unwrap_or(true) {
-            holders.0.insert(0, Holder { party: Party::Producer, processes: Vec::new() });
-        }
-        Ok(holders)
-    }
-
-    fn holding(held: &[(String, File)]) -> Self {
-        let mut holders: Vec<Holder> = held
-            .iter()
-            .filter_map(|(name, _)| Some(Holder { party: Party::of(name)?, processes: Vec::new() }))
-            .collect();
-        holders.sort_by_key(|holder| holder.party.order());
-        let wanted = held.iter().filter_map(|(name, file)| Some((Party::of(name)?, file.metadata().ok()?)));
-        let wanted: Vec<_> = wanted.map(|(party, found)| (party, (found.dev(), found.ino()))).collect();
-        let files: Vec<_> = wanted.iter().map(|(_, file)| *file).collect();
+    /// The holders of these files, with their processes.
+    fn of(held: &Held) -> Self {
+        let mut holders: Vec<Holder> =
+            held.0.iter().map(|(party, _)| Holder { party: *party, processes: Vec::new() }).collect();
+        let files: Vec<_> = held.0.iter().map(|(_, file)| *file).collect();
         for (process, file) in locks_in_proc(&files, |name| Party::of(name).is_some()) {
-            let party = wanted.iter().find(|(_, wanted)| *wanted == file).map(|(party, _)| *party);
-            let holder = holders.iter_mut().find(|holder| Some(holder.party) == party);
-            if let Some(Holder { processes, .. }) = holder {
+            let index = files.iter().position(|held| *held == file);
+            if let Some(Holder { processes, .. }) = index.and_then(|index| holders.get_mut(index)) {
                 processes.push(process);
             }
         }
@@ -110,10 +98,70 @@ impl Holders {
         }
         Self(holders)
     }
+}
 
-    /// The error for a link that is in use.
-    pub(super) fn refuse(&self, name: &str) -> LinkError {
-        LinkError::new(LinkErrorKind::InUse, format!("link {name} is in use by {self}"))
+/// The files of a link that processes hold at one moment: roles, device and inode, in the order of
+/// [`Holders::iter`].
+#[derive(Debug, Default)]
+pub(super) struct Held(Vec<(Party, (u64, u64))>);
+
+impl Held {
+    /// Asks whether the lock of each file is held. Opens one file at a time.
+    ///
+    /// # Errors
+    ///
+    /// `System`.
+    pub(super) fn of(folder: &Folder) -> Result<Self, LinkError> {
+        let (mut held, mut has_tx) = (Self::default(), false);
+        for name in folder.lockable_files()? {
+            let Some(file) = folder.open_lockable(&name)? else { continue };
+            has_tx |= name == "tx";
+            if lock::is_held(&file) {
+                held.add(&name, &file);
+            }
+        }
+        // The producer, whose process cannot be found: it has no lock of a file that exists.
+        if !has_tx && lock::is_shared(&folder.dir).unwrap_or(true) {
+            held.0.insert(0, (Party::Producer, (0, 0)));
+        }
+        Ok(held)
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// Looks for the processes. Takes long: see the module.
+    pub(super) fn holders(&self) -> Holders {
+        Holders::of(self)
+    }
+
+    /// The error for a link that is in use. The processes are looked for when it is shown.
+    pub(super) fn refuse(self, name: &str) -> LinkError {
+        let message = InUse { name: name.to_owned(), held: self, holders: OnceLock::new() };
+        LinkError::when_shown(LinkErrorKind::InUse, message)
+    }
+
+    fn add(&mut self, name: &str, file: &File) {
+        // A file whose metadata cannot be read is held, too, by a process that cannot be found.
+        let found = file.metadata().map_or((0, 0), |found| (found.dev(), found.ino()));
+        if let Some(party) = Party::of(name) {
+            self.0.push((party, found));
+            self.0.sort_by_key(|(party, _)| party.order());
+        }
+    }
+}
+
+/// The message for a link that is in use.
+struct InUse {
+    name: String,
+    held: Held,
+    holders: OnceLock<Holders>,
+}
+
+impl fmt::Display for InUse {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "link {} is in use by {}", self.name, self.holders.get_or_init(|| self.held.holders()))
     }
 }
 
@@ -172,59 +220,78 @@ impl fmt::Display for Holders {
     }
 }
 
-/// Whether `tx` is missing, whose lock would prove that the producer lives.
-fn is_without_tx(files: &[(String, File)]) -> bool {
-    files.iter().all(|(name, _)| name != "tx")
+/// The files of a link that no process held a moment ago, open.
+#[derive(Debug)]
+pub(super) struct Unheld {
+    name: String,
+    path: PathBuf,
+    files: Vec<(String, File)>,
+}
+
+impl Unheld {
+    /// Asks whether a process holds the link. Takes no locks: the free places of a link in use must stay
+    /// open to others.
+    ///
+    /// # Errors
+    ///
+    /// `InUse`, naming the holders; `System`.
+    pub(super) fn of(folder: &Folder) -> Result<Self, LinkError> {
+        lock::check_that_locks_exclude().map_err(|error| cannot_lock(&folder.path, error))?;
+        let (mut held, mut files, mut has_tx) = (Held::default(), Vec::new(), false);
+        for name in folder.lockable_files()? {
+            let Some(file) = folder.open_lockable(&name)? else { continue };
+            has_tx |= name == "tx";
+            if lock::is_locked(&file).map_err(|error| cannot_lock(&folder.path.join(&name), error))? {
+                held.add(&name, &file);
+                files.clear(); // they are not needed any more, and a link can have hundreds of them
+            } else if held.is_empty() {
+                files.push((name, file));
+            }
+        }
+        // Without `tx`, the lock of the folder proves that the producer lives.
+        if !has_tx && lock::is_shared(&folder.dir).map_err(|error| cannot_lock(&folder.path, error))? {
+            let message =
+                format!("link {} is in use by its producer, although its file tx is missing", folder.name);
+            return Err(LinkError::new(LinkErrorKind::InUse, message));
+        }
+        if !held.is_empty() {
+            return Err(held.refuse(&folder.name));
+        }
+        Ok(Self { name: folder.name.clone(), path: folder.path.clone(), files })
+    }
+
+    /// Makes sure that no process holds the link now, and that it stays so.
+    ///
+    /// # Errors
+    ///
+    /// As [`of`](Self::of).
+    pub(super) fn keep(self) -> Result<Vacant, LinkError> {
+        let mut vacant = Vacant { files: Vec::with_capacity(self.files.len()) };
+        let mut held = Held::default();
+        for (name, file) in self.files {
+            if lock::keep_free(&file).map_err(|error| cannot_lock(&self.path.join(&name), error))? {
+                vacant.files.push(file);
+            } else {
+                held.add(&name, &file); // a process has joined in between
+            }
+        }
+        if held.is_empty() { Ok(vacant) } else { Err(held.refuse(&self.name)) }
+    }
+}
+
+fn cannot_lock(file: &Path, error: io::Error) -> LinkError {
+    LinkError::system(format!("cannot lock {}", file.display()), error)
 }
 
 /// A link that no process holds, and that no process can join until this is dropped.
 #[derive(Debug)]
 pub(super) struct Vacant {
-    files: Vec<(String, File)>,
-}
-
-impl Vacant {
-    /// Makes sure that no process holds the link, and that it stays so.
-    ///
-    /// # Errors
-    ///
-    /// `InUse`, naming the holders; `System`.
-    pub(super) fn keep(folder: &Folder) -> Result<Self, LinkError> {
-        let cannot = |name: &str, error| {
-            LinkError::system(format!("cannot lock {}", folder.path.join(name).display()), error)
-        };
-        // The first pass takes no locks: the free places of a link in use must stay open to others.
-        let (mut held, mut free) = (Vec::new(), Vec::new());
-        let files = folder.lockable_files()?;
-        if is_without_tx(&files) && lock::is_shared(&folder.dir).map_err(|error| cannot("", error))? {
-            let message =
-                format!("link {} is in use by its producer, although its file tx is missing", folder.name);
-            return Err(LinkError::new(LinkErrorKind::InUse, message));
-        }
-        for (name, file) in files {
-            let is_held = lock::is_locked(&file).map_err(|error| cannot(&name, error))?;
-            (if is_held { &mut held } else { &mut free }).push((name, file));
-        }
-        let mut vacant = Self { files: Vec::new() };
-        if held.is_empty() {
-            for (name, file) in free {
-                let is_free = lock::keep_free(&file).map_err(|error| cannot(&name, error))?;
-                (if is_free { &mut vacant.files } else { &mut held }).push((name, file));
-            }
-        }
-        if held.is_empty() {
-            return Ok(vacant);
-        }
-        // A process has joined in between. Release the locks before its id is looked up, which takes some
-        // time.
-        drop(vacant);
-        Err(Holders::holding(&held).refuse(&folder.name))
-    }
+    files: Vec<File>,
 }
 
 impl Drop for Vacant {
     fn drop(&mut self) {
-        for (_, file) in &self.files {
+        for file in &self.files {
             // Closing the file unlocks it too, but only after the exit or exec of a child that was forked
             // meanwhile.
             let _ = lock::unlock(file);
@@ -235,6 +302,13 @@ impl Drop for Vacant {
 /// The processes that hold the lock of this file (device and inode), as far as this process may see them.
 pub(super) fn that_lock(name: &str, file: (u64, u64)) -> Vec<u32> {
     locks_in_proc(&[file], |found| found == name).into_iter().map(|(process, _)| process).collect()
+}
+
+/// Whether this process is stopped, by a signal or a debugger.
+pub(super) fn is_stopped(process: u32) -> bool {
+    let status = fs::read_to_string(format!("/proc/{process}/status")).unwrap_or_default();
+    let state = status.lines().find_map(|line| line.strip_prefix("State:"));
+    state.is_some_and(|state| state.trim_start().starts_with(['T', 't']))
 }
 
 /// Which processes hold the lock of which of these files (device and inode), as far as this process may see
@@ -275,24 +349,28 @@ mod tests {
     use super::super::scratch::{Scratch, make_link};
     use super::*;
 
+    fn holders_of(folder: &Folder) -> Holders {
+        Held::of(folder).unwrap().holders()
+    }
+
     #[test]
     fn holders_are_named_with_their_processes() {
         let scratch = Scratch::new();
         let folder = make_link(scratch.path(), "quotes").unwrap();
-        assert!(Holders::of(&folder).unwrap().is_empty());
+        assert!(holders_of(&folder).is_empty());
         let own = |file: &str| {
             let file = folder.open_file(file, true).unwrap();
             assert!(lock::try_lock(&file).unwrap());
             file
         };
         let owned = [own("rx.0"), own("tx")];
-        let holders = Holders::of(&folder).unwrap();
+        let holders = holders_of(&folder);
         let me = std::process::id();
         let expected = [Party::Producer, Party::Consumer(0)];
         assert!(holders.iter().map(|holder| holder.party).eq(expected));
         // A child of another test may have a copy between fork and exec.
         assert!(holders.iter().all(|holder| holder.processes.contains(&me)), "{holders}");
-        let error = Vacant::keep(&folder).unwrap_err();
+        let error = Unheld::of(&folder).unwrap_err();
         assert_eq!(error.kind(), LinkErrorKind::InUse);
         let message = error.to_string();
         assert!(message.starts_with("link quotes is in use by its producer (tx, process"), "{message}");
@@ -300,7 +378,7 @@ mod tests {
         for file in &owned {
             lock::unlock(file).unwrap();
         }
-        assert_eq!(Holders::of(&folder).unwrap().to_string(), "nobody");
+        assert_eq!(holders_of(&folder).to_string(), "nobody");
     }
 
     #[test]
@@ -308,9 +386,9 @@ mod tests {
         let scratch = Scratch::new();
         let folder = make_link(scratch.path(), "quotes").unwrap();
         let (tx, rx) = (folder.open_file("tx", true).unwrap(), folder.open_file("rx.0", true).unwrap());
-        let vacant = Vacant::keep(&folder).unwrap();
+        let vacant = Unheld::of(&folder).unwrap().keep().unwrap();
         assert!(!lock::try_lock(&tx).unwrap() && !lock::try_lock(&rx).unwrap());
-        assert!(Holders::of(&folder).unwrap().is_empty(), "a process that removes the link is not a holder");
+        assert!(holders_of(&folder).is_empty(), "a process that removes the link is not a holder");
         drop(vacant);
         assert!(lock::try_lock(&tx).unwrap() && lock::try_lock(&rx).unwrap());
     }
@@ -322,10 +400,11 @@ mod tests {
         fs::create_dir(folder.path.join("rx.1")).unwrap();
         std::os::unix::fs::symlink("tx", folder.path.join("rx.2")).unwrap();
         fs::write(folder.path.join("notes"), "").unwrap();
-        let mut names: Vec<_> = folder.lockable_files().unwrap().into_iter().map(|(name, _)| name).collect();
+        let mut names = folder.lockable_files().unwrap();
+        names.retain(|name| folder.open_lockable(name).unwrap().is_some());
         names.sort();
         assert_eq!(names, ["ctl", "rx.0", "tx"]);
-        assert!(Holders::of(&folder).unwrap().is_empty());
+        assert!(holders_of(&folder).is_empty());
     }
 
     #[test]

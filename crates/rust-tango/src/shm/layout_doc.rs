@@ -257,7 +257,9 @@ fn files_and_structures() {
     let length = format!("1 to {} of the characters", super::folder::NAME_MAX);
     assert!(text.whole.contains(&length), "{length}");
     let hidden = [super::leftovers::NEW, super::leftovers::OLD].map(|name| format!("{name}-PID-RANDOM"));
-    assert_eq!(names[1..].concat(), [super::base_lock::LOCK_FILE, &hidden[0], &hidden[1]]);
+    let workspace = format!("{}UID", super::leftovers::WORKSPACE);
+    let [lock, space] = [super::base_lock::LOCK_FILE, super::base_lock::SPACE_FILE];
+    assert_eq!(names[1..].concat(), [lock, space, &workspace, &hidden[0], &hidden[1]]);
 }
 
 #[test]

@@ -8,8 +8,6 @@ use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 use std::time::Duration;
 
-use nix::sys::stat::fstat;
-
 use super::access::Access;
 use super::base;
 use super::folder::{self, Folder, Identity};
@@ -46,12 +44,20 @@ pub(crate) struct ShmLink {
     writable: OnceLock<Mapping>,
     ctl: File,
     pub(super) ctl_map: Mapping,
-    /// `rx.N` of each slot.
-    pub(super) rx: Vec<(File, Mapping)>,
+    rx: Vec<ConsumerFile>,
     /// The group whose members can be consumers.
     pub(super) group: Option<u32>,
     /// Whether the last owner of this value removes the link: see [`by_name`](super::by_name).
     pub(super) remove_on_drop: bool,
+}
+
+/// `rx.N` of one slot.
+#[derive(Debug)]
+struct ConsumerFile {
+    map: Mapping,
+    /// The file that is mapped, open to ask for its lock. A consumer never asks, so this is opened when the
+    /// first question comes: a link can have hundreds of slots.
+    file: OnceLock<File>,
 }
 
 impl ShmLink {
@@ -90,22 +96,29 @@ impl ShmLink {
         drop(header);
         let tx_map = mapped(&tx, "tx", layout::producer_len(&geometry), layout::tx_in_child(&geometry))?;
         let (ctl, ctl_map) = checked("ctl", Kind::Control, SMALL_FILE, layout::CTL_IN_CHILD)?;
-        let rx = (0..geometry.consumers)
-            .map(|slot| checked(&rx_name(slot), Kind::Consumer, SMALL_FILE, zeros))
-            .collect::<Result<Vec<_>, LinkError>>()?;
-        // Only checked here. The producer and the consumer that use a hot slot open it for writing.
-        let hot_slots = (0..geometry.consumers)
-            .map(|slot| Ok(checked(&hot_slot_name(slot), Kind::HotSlot, SMALL_FILE, zeros)?.0))
-            .collect::<Result<Vec<_>, LinkError>>()?;
-        let group = match rx.first().map(|(file, _)| file.metadata()) {
-            None => None,
-            Some(Ok(found)) => Access::group_of(found.mode(), found.gid()),
-            Some(Err(error)) => {
-                return Err(LinkError::system(format!("cannot examine {}", path(&rx_name(0))), error));
-            }
+        let identity = |opened: &File, file: &str| {
+            Identity::of_file(opened)
+                .map_err(|error| LinkError::system(format!("cannot examine {}", path(file)), error))
         };
-        let of_slots = rx.iter().zip(&hot_slots).flat_map(|((rx, _), hot_slot)| [rx, hot_slot]);
-        let name = Name::of(&folder, [&tx, &ctl].into_iter().chain(of_slots))
+        let mut files = vec![identity(&tx, "tx")?, identity(&ctl, "ctl")?];
+        let (mut rx, mut group) = (Vec::with_capacity(geometry.consumers), None);
+        // One file is open at a time: a link can have hundreds of slots.
+        for slot in 0..geometry.consumers {
+            let (rx_file, hot_slot_file) = (rx_name(slot), hot_slot_name(slot));
+            let (opened, map) = checked(&rx_file, Kind::Consumer, SMALL_FILE, zeros)?;
+            files.push(identity(&opened, &rx_file)?);
+            if slot == 0 {
+                let found = opened.metadata().map_err(|error| {
+                    LinkError::system(format!("cannot examine {}", path(&rx_file)), error)
+                })?;
+                group = Access::group_of(found.mode(), found.gid());
+            }
+            rx.push(ConsumerFile { map, file: OnceLock::new() });
+            // Only checked here. The producer and the consumer that use a hot slot open it for writing.
+            let (opened, _) = checked(&hot_slot_file, Kind::HotSlot, SMALL_FILE, zeros)?;
+            files.push(identity(&opened, &hot_slot_file)?);
+        }
+        let name = Name::of(&folder, files)
             .map_err(|error| LinkError::system(format!("cannot examine {}", folder.path.display()), error))?;
         let (writable, remove_on_drop) = (OnceLock::new(), false);
         Ok(Self {
@@ -141,7 +154,29 @@ impl ShmLink {
 
     /// The slots of all reliable consumers, for reading.
     pub(super) fn consumer_slots(&self) -> impl Iterator<Item = &ConsumerSlot> {
-        self.rx.iter().map(|(_, map)| layout::consumer_slot(map.words()))
+        self.rx.iter().map(|rx| layout::consumer_slot(rx.map.words()))
+    }
+
+    /// Opens `rx.N` of each slot, and keeps the files open. From then on, [`consumer_lives`](Self::consumer_lives)
+    /// has the kernel's answer, even if the link loses its name.
+    pub(super) fn keep_consumer_files(&self) -> Result<(), LinkError> {
+        (0..self.rx.len()).try_for_each(|slot| self.consumer_file(slot).map(drop))
+    }
+
+    /// Whether the consumer in this slot is alive. If that cannot be asked: true.
+    pub(super) fn consumer_lives(&self, slot: usize) -> bool {
+        slot >= self.rx.len() || self.consumer_file(slot).map_or(true, lock::is_held)
+    }
+
+    /// Opens the file that is mapped as `rx.N`, and no other that has got its name since. Keeps it open.
+    fn consumer_file(&self, slot: usize) -> Result<&File, LinkError> {
+        let rx = &self.rx[slot];
+        if let Some(file) = rx.file.get() {
+            return Ok(file);
+        }
+        let file = self.folder.open_file(&rx_name(slot), false)?;
+        self.check_is_file(&rx_name(slot), &file)?;
+        Ok(rx.file.get_or_init(|| file))
     }
 
     /// Makes readers that are created from now on load through a writable mapping.
@@ -153,15 +188,7 @@ impl ShmLink {
         let path = self.folder.path.join("tx").display().to_string();
         let file = self.folder.open_file("tx", true)?;
         // All checks, past and future, are about the file that was opened first.
-        let identity = |file: &File| {
-            let found =
-                fstat(file).map_err(|error| LinkError::system(format!("cannot examine {path}"), error))?;
-            Ok::<_, LinkError>(Identity::of(&found))
-        };
-        if identity(&file)? != identity(&self.tx)? {
-            let message = format!("{path} is another file than when the link was opened");
-            return Err(LinkError::new(LinkErrorKind::NotFound, message));
-        }
+        self.check_is_file("tx", &file)?;
         let len = layout::producer_len(&self.geometry);
         let map = Mapping::read_write(&file, len, layout::tx_in_child(&self.geometry)).map_err(|error| {
             LinkError::system(format!("cannot map {len} bytes of {path} for writing"), error)
@@ -169,6 +196,20 @@ impl ShmLink {
         // If another thread was faster, its mapping is as good.
         let _ = self.writable.set(map);
         Ok(())
+    }
+
+    /// Refuses a file that has this name in the folder of the link, but had not when the link was opened.
+    fn check_is_file(&self, name: &str, file: &File) -> Result<(), LinkError> {
+        let path = self.folder.path.join(name);
+        let is_same = self
+            .name
+            .is_file(name, file)
+            .map_err(|error| LinkError::system(format!("cannot examine {}", path.display()), error))?;
+        if is_same {
+            return Ok(());
+        }
+        let message = format!("{} is another file than when the link was opened", path.display());
+        Err(LinkError::new(LinkErrorKind::NotFound, message))
     }
 
     /// Refuses to go on in a child that was forked since the link was opened: it has private memory in
@@ -200,21 +241,16 @@ impl ShmLink {
 
     /// Checks that only this user and root can write to the files of the link.
     pub(super) fn check_writers(&self) -> Result<(), LinkError> {
-        let hot_slot =
-            (0..self.geometry.consumers).map(|slot| self.folder.open_file(&hot_slot_name(slot), false));
-        let hot_slot = hot_slot.collect::<Result<Vec<_>, LinkError>>()?;
-        let mut files = vec![&self.tx, &self.ctl];
-        files.extend(self.rx.iter().map(|(file, _)| file).chain(&hot_slot));
-        trust::check(&self.folder, &files).map_err(|error| {
+        let checked = trust::check(&self.folder, &[&self.tx, &self.ctl]).map_err(|error| {
             // If only a file is gone, opening it again says which, and that the link is damaged.
-            let missing = || self.files().find_map(|file| self.folder.open_file(&file, false).err());
+            let missing = || ["tx", "ctl"].iter().find_map(|file| self.folder.open_file(file, false).err());
             if error.is_not_found() { missing().unwrap_or(error) } else { error }
+        })?;
+        // Opened one at a time: a link can have hundreds of slots.
+        (0..self.geometry.consumers).try_for_each(|slot| {
+            checked.file(&self.folder.open_file(&rx_name(slot), false)?)?;
+            checked.file(&self.folder.open_file(&hot_slot_name(slot), false)?)
         })
-    }
-
-    /// The names of the files that are open.
-    fn files(&self) -> impl Iterator<Item = String> {
-        ["tx", "ctl"].into_iter().map(str::to_owned).chain((0..self.geometry.consumers).map(rx_name))
     }
 
     pub(crate) fn geometry(&self) -> Geometry {
@@ -268,13 +304,6 @@ impl ShmLink {
         Ok(())
     }
 
-    /// Whether this is the folder of this link.
-    pub(super) fn has_folder(&self, folder: &Folder) -> Result<bool, LinkError> {
-        self.name
-            .has_folder(folder)
-            .map_err(|error| LinkError::system(format!("cannot examine {}", folder.path.display()), error))
-    }
-
     /// Whether the other value is a handle of this link, too.
     pub(super) fn is_same_link(&self, other: &Self) -> bool {
         self.name.is_of_same_link(&other.name)
@@ -286,8 +315,8 @@ impl ShmLink {
     }
 
     pub(crate) fn status(&self) -> LinkStatus {
-        let alive = self.rx.iter().map(|(file, _)| lock::is_held(file));
-        LinkStatus::of(&self.parts(), lock::is_held(&self.tx), self.consumer_slots().zip(alive))
+        let lives = |slot| self.consumer_lives(slot);
+        LinkStatus::of(&self.parts(), lock::is_held(&self.tx), self.consumer_slots(), lives)
     }
 }
 

@@ -79,7 +79,7 @@ fn set(file: impl AsFd, kind: libc::c_int) -> io::Result<bool> {
 /// # Errors
 ///
 /// `Unsupported` if they do not exclude each other; those of `fcntl`.
-fn check_that_locks_exclude() -> io::Result<()> {
+pub(super) fn check_that_locks_exclude() -> io::Result<()> {
     static DO: StaticU64 = StaticU64::new(0);
     if cfg!(miri) || DO.load(Relaxed) != 0 {
         return Ok(());

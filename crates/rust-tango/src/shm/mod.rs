@@ -5,8 +5,9 @@
 //! ```text
 //! base/              $TANGO_DIR, or the folder given to the builder, or /dev/shm/tango-UID
 //!   .lock            locked while a link is replaced or removed; the content is not used
-//!   .new-1-8/        a link in the making; deleted by the next process if its creator has died
-//!   .old-1-7/        a removed link, until its files are deleted
+//!   .tmp-1000/       what user 1000 makes and removes just now; deleted when it is empty
+//!     .new-1-8/      a link in the making; deleted by the next creator if its own has died
+//!     .old-1-7/      a removed link, until its files are deleted
 //!   quotes/          what is in it             written by            mapped read-only by
 //!     tx             header, counters, ring    the producer          all other processes
 //!     rx.0           progress of one consumer  consumer in slot 0    all other processes
@@ -123,7 +124,9 @@ mod scratch;
 mod layout_doc;
 
 pub(crate) use access::Access;
-pub(crate) use by_name::{folder_of_links, holders, list, remove, remove_all_dead, remove_dead};
+pub(crate) use by_name::{
+    folder_of_links, holders, list, remove, remove_all_dead, remove_dead, remove_leftovers,
+};
 pub(crate) use create::{Existing, create};
 pub(crate) use ends::Reservation;
 #[cfg(feature = "async")]

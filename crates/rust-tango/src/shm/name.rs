@@ -36,18 +36,14 @@ pub(super) struct Name {
 
 impl Name {
     /// Remembers the folder of a link, and its files in the order `tx`, `ctl`, `rx.0`, `tx.0`, `rx.1`, ...
-    pub(super) fn of<'f>(folder: &Folder, files: impl Iterator<Item = &'f File>) -> nix::Result<Self> {
-        let files = files.map(|file| fstat(file).map(|found| Identity::of(&found)));
-        Ok(Self {
-            folder: Identity::of(&fstat(&folder.dir)?),
-            files: files.collect::<nix::Result<_>>()?,
-            view: View::of_this_thread(),
-        })
+    pub(super) fn of(folder: &Folder, files: Vec<Identity>) -> nix::Result<Self> {
+        Ok(Self { folder: Identity::of_file(&folder.dir)?, files, view: View::of_this_thread() })
     }
 
-    /// Whether this is the folder of the link.
-    pub(super) fn has_folder(&self, folder: &Folder) -> nix::Result<bool> {
-        Ok(Identity::of(&fstat(&folder.dir)?) == self.folder)
+    /// Whether this is the file of the link that had this name.
+    pub(super) fn is_file(&self, name: &str, file: &File) -> nix::Result<bool> {
+        let found = Identity::of_file(file)?;
+        Ok((0..self.files.len()).any(|index| self.files[index] == found && file_name(index) == name))
     }
 
     /// Whether both are of the same link.

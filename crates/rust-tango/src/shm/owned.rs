@@ -81,7 +81,7 @@ mod tests {
         let (before, after) = (folder.open_file("tx", true).unwrap(), folder.open_file("tx", true).unwrap());
         let take = |file| Owned::take(file, SMALL_FILE, "tx", ZEROS_IN_CHILD);
         drop(take(before).unwrap().unwrap());
-        remove(scratch.path(), "quotes").unwrap().delete().unwrap();
+        remove(scratch.path(), &folder).unwrap().delete().unwrap();
         let error = take(after).unwrap_err();
         assert!(error.is_not_found() && error.to_string().contains("tx does not exist any more"), "{error}");
     }

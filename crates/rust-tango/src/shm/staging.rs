@@ -1,11 +1,11 @@
 //! Creating a link: its files are made in a hidden folder, which then gets its name by one rename.
 //!
 //! ```text
-//!   Staging::new                    publish                  remove
-//! (nothing) ---> .new-PID-RANDOM --------------> NAME --------------> .old-PID-RANDOM ---> (nothing)
-//!                      |                                                 ^
-//!                      +-------------------------------------------------+
-//!                           clear_leftovers, if no file in it is locked
+//!   Staging::new                             publish          remove
+//! (nothing) ---> .tmp-UID/.new-PID-RANDOM ----------> NAME ----------> .tmp-UID/.old-PID-RANDOM ---> (nothing)
+//!                             |                                                   ^
+//!                             +---------------------------------------------------+
+//!                                  clear_leftovers, if no file in it is locked
 //! ```
 //!
 //! So no process ever opens half a link. Creating one needs no lock: if two processes want the same name,
@@ -26,10 +26,10 @@ use nix::unistd::{UnlinkatFlags, unlinkat};
 
 use super::access::Access;
 use super::base::{OWNER_ALONE, open_base, undo_umask};
-use super::base_lock::with_base_lock;
+use super::base_lock::with_space_lock;
 use super::filesystem::{rename_error, rename_new, reserve_error};
 use super::folder::{Folder, check_name, is_link_file, open_folder};
-use super::leftovers::{NEW, clear_leftovers, delete_files, exists, hidden_name};
+use super::leftovers::{NEW, Workspace, clear_leftovers, delete_files, exists, hidden_name};
 use super::{lock, space};
 use crate::error::LinkError;
 
@@ -40,7 +40,7 @@ use crate::error::LinkError;
 pub(super) struct Staging {
     base: PathBuf,
     name: String,
-    parent: OwnedFd,
+    workspace: Workspace,
     /// `None` once it is published.
     dir: Option<OwnedFd>,
     hidden: String,
@@ -53,24 +53,24 @@ impl Staging {
     /// Makes the hidden folder for the link `name` below `base`, which must exist.
     pub(super) fn new(base: &Path, name: &str, access: Access) -> Result<Self, LinkError> {
         check_name(name)?;
-        let parent = open_base(base)?;
         let cannot = |error: Errno| {
             LinkError::system(format!("cannot make a folder for a link in {}", base.display()), error)
         };
-        let (hidden, dir) = loop {
+        let (workspace, hidden, dir) = loop {
+            let workspace = Workspace::open(open_base(base)?).map_err(cannot)?;
             let hidden = hidden_name(NEW);
-            match mkdirat(&parent, hidden.as_str(), Mode::S_IRWXU) {
+            match mkdirat(workspace.dir(), hidden.as_str(), Mode::S_IRWXU) {
                 Ok(()) => {}
-                Err(Errno::EEXIST) => continue,
+                Err(Errno::EEXIST | Errno::ENOENT) => continue, // another process has deleted the workspace
                 Err(error) => return Err(cannot(error)),
             }
-            let opened = undo_umask(&parent, Path::new(&hidden), OWNER_ALONE)
-                .and_then(|()| open_folder(&parent, &hidden));
+            let opened = undo_umask(workspace.dir(), Path::new(&hidden), OWNER_ALONE)
+                .and_then(|()| open_folder(workspace.dir(), &hidden));
             match opened {
-                Ok(dir) => break (hidden, Some(dir)),
+                Ok(dir) => break (workspace, hidden, Some(dir)),
                 Err(Errno::ENOENT) => {} // deleted by another process
                 Err(error) => {
-                    let _ = unlinkat(&parent, hidden.as_str(), UnlinkatFlags::RemoveDir);
+                    let _ = unlinkat(workspace.dir(), hidden.as_str(), UnlinkatFlags::RemoveDir);
                     return Err(cannot(error));
                 }
             }
@@ -78,7 +78,7 @@ impl Staging {
         Ok(Self {
             base: base.to_path_buf(),
             name: name.to_owned(),
-            parent,
+            workspace,
             dir,
             hidden,
             files: RefCell::default(),
@@ -134,19 +134,19 @@ impl Staging {
         let path = self.base.join(&self.name);
         let what = format!("create {}", path.display());
         self.access.give(self.dir(), self.access.of_folder(), &what)?;
-        match rename_new(&self.parent, &self.hidden, &self.name) {
+        match rename_new(self.workspace.dir(), &self.hidden, self.workspace.base(), &self.name) {
             Ok(()) => {
                 self.dir = None;
                 Ok(true)
             }
             Err(Errno::EEXIST | Errno::ENOENT) => Ok(false),
-            Err(error) => Err(rename_error(format!("cannot {what}"), &self.parent, error)),
+            Err(error) => Err(rename_error(format!("cannot {what}"), self.workspace.base(), error)),
         }
     }
 
     /// Whether another process has deleted the folder because no file in it was locked.
     fn is_deleted(&self) -> bool {
-        !exists(&self.parent, &self.hidden)
+        !exists(self.workspace.dir(), &self.hidden)
     }
 
     #[cfg(all(test, not(miri)))]
@@ -162,9 +162,9 @@ impl Staging {
 impl Drop for Staging {
     fn drop(&mut self) {
         if let Some(dir) = &self.dir {
-            // Needs no new descriptor, because there may be none left. What fails here is left to
-            // `clear_leftovers`.
-            let _ = delete_files(&self.parent, &self.hidden, dir, &self.files.take());
+            // Needs no new descriptor, because there may be none left. What fails here is left to the next
+            // creator.
+            let _ = delete_files(self.workspace.dir(), &self.hidden, dir, &self.files.take());
         }
     }
 }
@@ -175,8 +175,6 @@ impl Drop for Staging {
 /// `None`: another process has created a link of that name meanwhile, or has deleted the folder before its
 /// first file was locked. Nothing of the new link is left, and the caller looks again at what exists.
 ///
-/// First deletes what remains of processes that died while they created or removed a link.
-///
 /// # Errors
 ///
 /// Those of `fill`; `System`. Nothing of the link is left.
@@ -186,20 +184,20 @@ pub(super) fn make<T>(
     access: Access,
     fill: impl Fn(&Staging) -> Result<T, LinkError>,
 ) -> Result<Option<T>, LinkError> {
-    clear_leftovers(&open_base(base)?);
     let attempt = || {
         let staging = Staging::new(base, name, access)?;
         match fill(&staging) {
             Ok(made) => Ok(staging.publish()?.then_some(made)),
-            Err(_) if staging.is_deleted() || exists(&staging.parent, name) => Ok(None),
+            Err(_) if staging.is_deleted() || exists(staging.workspace.base(), name) => Ok(None),
             Err(error) => Err(error),
         }
     };
     match attempt() {
-        // There may be space for one link, and two processes have tried at once. Under the lock, one tries
-        // at a time.
+        // Other users may have left something. And there may be space for one link, and two processes have
+        // tried at once. Under the lock, one tries at a time.
         Err(error) if error.io_error().is_some_and(|error| error.kind() == io::ErrorKind::StorageFull) => {
-            with_base_lock(base, || Ok(attempt())).unwrap_or(Err(error))
+            clear_leftovers(&open_base(base)?);
+            with_space_lock(base, || Ok(attempt())).unwrap_or(Err(error))
         }
         result => result,
     }
@@ -237,12 +235,12 @@ mod tests {
         assert_eq!(metadata.len(), 12_345);
         assert!(metadata.blocks() * 512 >= 12_345, "the space is reserved");
         assert_eq!(folder.open_file("ctl", false).unwrap_err().kind(), LinkErrorKind::Damaged);
-        let removed = remove(base, "quotes").unwrap();
+        let removed = remove(base, &folder).unwrap();
         assert_eq!((list(base).unwrap().len(), visible(base).len()), (0, 1));
         removed.delete().unwrap();
         assert!(visible(base).is_empty());
         assert!(folder.open_file("tx", false).unwrap_err().is_not_found());
-        assert!(remove(base, "quotes").unwrap_err().is_not_found());
+        assert!(remove(base, &folder).unwrap_err().is_not_found());
     }
 
     #[test]
@@ -289,7 +287,7 @@ mod tests {
     fn a_creator_whose_folder_is_deleted_starts_again() {
         let scratch = Scratch::new();
         let base = scratch.path();
-        let clear = || with_base_lock(base, || Ok(())).unwrap();
+        let clear = || clear_leftovers(&open_base(base).unwrap());
         let early = make(base, "quotes", OWNER, |staging| {
             clear();
             staging.create_file("tx", 8)
@@ -321,7 +319,7 @@ mod tests {
         std::thread::scope(|scope| {
             scope.spawn(|| {
                 while !is_done.load(Ordering::Relaxed) {
-                    with_base_lock(base, || Ok(())).unwrap();
+                    clear_leftovers(&open_base(base).unwrap());
                 }
             });
             // A few attempts may fail before the file is locked, which takes microseconds. Reserving takes

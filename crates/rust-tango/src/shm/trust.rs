@@ -50,14 +50,14 @@ const OTHERS_WRITE: u32 = 0o022;
 
 /// Checks that no user except this one and root can write to the link: see the module.
 ///
-/// `files` are the files that were opened from `folder`. The answer stays true until this user or root
-/// changes permissions.
+/// `files` are files that were opened from `folder`; the answer checks further ones ([`Checked::file`]). It
+/// stays true until this user or root changes permissions.
 ///
 /// # Errors
 ///
 /// `Untrusted`, with the path, what is wrong with it, and what mends it; `NotFound` if the folder has been
 /// removed or replaced since it was opened; `System`.
-pub(crate) fn check(folder: &Folder, files: &[&File]) -> Result<(), LinkError> {
+pub(crate) fn check<'a>(folder: &'a Folder, files: &[&File]) -> Result<Checked<'a>, LinkError> {
     let (trusted, path) = (Trusted::now(), &folder.path);
     let opened = fstat(&folder.dir).map_err(|error| cannot_examine(path, error))?;
     match fs::symlink_metadata(path) {
@@ -73,10 +73,26 @@ pub(crate) fn check(folder: &Folder, files: &[&File]) -> Result<(), LinkError> {
     for file in files {
         trusted.file(file, path)?;
     }
-    Ok(())
+    Ok(Checked { trusted, path })
+}
+
+/// A folder in which nobody but this user and root can write.
+#[derive(Debug)]
+pub(crate) struct Checked<'a> {
+    trusted: Trusted,
+    path: &'a Path,
+}
+
+impl Checked<'_> {
+    /// Checks one more file that was opened from the folder.
+    pub(crate) fn file(&self, file: &File) -> Result<(), LinkError> {
+        self.trusted.mappings(file, self.path)?;
+        self.trusted.file(file, self.path)
+    }
 }
 
 /// The users that this process trusts.
+#[derive(Debug)]
 struct Trusted {
     user: u32,
     /// Stands for every user that does not exist in this user namespace, so it identifies no user.
@@ -209,7 +225,7 @@ mod tests {
 
     impl Made {
         fn check(&self) -> Result<(), LinkError> {
-            check(&self.folder, &[&self.tx])
+            check(&self.folder, &[&self.tx]).map(drop)
         }
 
         /// Asserts that the link is refused and that the message names this path.
@@ -308,7 +324,7 @@ mod tests {
     #[test]
     fn a_removed_link_is_not_found() {
         let made = made();
-        remove(&made.base(), "quotes").unwrap().delete().unwrap();
+        remove(&made.base(), &made.folder).unwrap().delete().unwrap();
         assert!(made.check().unwrap_err().is_not_found());
         Staging::new(&made.base(), "quotes", OWNER).unwrap().publish().unwrap();
         assert!(made.check().unwrap_err().is_not_found());

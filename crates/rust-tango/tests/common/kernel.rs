@@ -41,6 +41,14 @@ pub(crate) fn forbid_in_all_threads(calls: &[libc::c_long]) -> Result<(), Errno>
     install(program, libc::SECCOMP_FILTER_FLAG_TSYNC)
 }
 
+/// From now on, `call` kills this process (SIGSYS).
+///
+/// # Errors
+/// The kernel refuses to install filters.
+pub(crate) fn forbid(call: libc::c_long) -> Result<(), Errno> {
+    install(filter(&[call], Answer::Kill, Answer::Allow), 0)
+}
+
 /// From now on, a system call outside of `allowed` kills this process (SIGSYS).
 ///
 /// # Errors

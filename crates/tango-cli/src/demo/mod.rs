@@ -120,12 +120,10 @@ fn depth(text: &str) -> Result<usize, String> {
 pub(crate) fn run(arguments: &Arguments, folder: &LinkFolder) -> Result<(), Failure> {
     standard::check_output().map_err(Failure::output)?;
     let mut demo = Demo { arguments, folder, processes: Processes::new(folder)?, progress: Progress::new() };
-    print(&demo.heading())?;
-    let latency_time = Duration::from_millis(500).min(arguments.duration / 4);
-    let stream = demo.throughput(arguments.duration - 2 * latency_time)?;
-    let one_way = demo.one_way(latency_time)?;
-    let round_trip = demo.round_trip(latency_time)?;
-    demo.report(&stream, &one_way, &round_trip)
+    let result = demo.run();
+    // A signal that arrives now ends the demonstration, too.
+    let ended = demo.processes.end();
+    result.and(ended)
 }
 
 struct Demo<'a> {
@@ -143,6 +141,16 @@ struct Stream {
 }
 
 impl Demo<'_> {
+    fn run(&mut self) -> Result<(), Failure> {
+        print(&self.heading())?;
+        let duration = self.arguments.duration;
+        let latency_time = Duration::from_millis(500).min(duration / 4);
+        let stream = self.throughput(duration - 2 * latency_time)?;
+        let one_way = self.one_way(latency_time)?;
+        let round_trip = self.round_trip(latency_time)?;
+        self.report(&stream, &one_way, &round_trip)
+    }
+
     fn throughput(&mut self, length: Duration) -> Result<Stream, Failure> {
         let name = self.processes.name_link("stream");
         let consumers = usize::from(self.arguments.consumers);

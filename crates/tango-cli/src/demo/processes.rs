@@ -1,8 +1,9 @@
-//! [`Processes`]: the child processes of the demonstration and the links that they create. Dropping it ends
-//! the processes and removes the links, whatever has happened.
+//! [`Processes`]: the child processes of the demonstration and the links that they create. Its end, or at the
+//! latest dropping it, ends the processes and removes the links, whatever has happened.
 
 use std::env;
 use std::io::{self, BufRead, BufReader, Write};
+use std::mem;
 use std::os::unix::process::CommandExt;
 use std::process::{self, Child, ChildStdin, Command, Stdio};
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
@@ -31,6 +32,8 @@ pub(crate) struct Processes {
     /// Kept for the threads that read the output of further processes.
     sender: Sender<Event>,
     events: Receiver<Event>,
+    /// The termination signal that has arrived.
+    signal: Option<i32>,
 }
 
 struct Process {
@@ -43,6 +46,16 @@ struct Process {
     result: Option<Counts>,
 }
 
+impl Process {
+    fn end(mut self) {
+        if !self.has_ended {
+            // It may have ended already. Its id is not reused before it was waited for.
+            let _ = self.child.kill();
+            let _ = self.child.wait();
+        }
+    }
+}
+
 enum Event {
     /// A line of output of the process with this index.
     Line(usize, String),
@@ -50,6 +63,8 @@ enum Event {
     End(usize),
     /// A termination signal has arrived.
     Signal(i32),
+    /// The links have been removed.
+    Removed,
 }
 
 impl Processes {
@@ -66,7 +81,8 @@ impl Processes {
             })
         });
         interrupting.map_err(Failure::signals)?;
-        Ok(Self { folder: folder.clone(), processes: Vec::new(), links: Vec::new(), sender, events })
+        let (processes, links) = (Vec::new(), Vec::new());
+        Ok(Self { folder: folder.clone(), processes, links, sender, events, signal: None })
     }
 
     /// A new name for a link, which is removed at the end.
@@ -152,6 +168,37 @@ impl Processes {
         self.processes[index].result.clone().unwrap_or_default()
     }
 
+    /// Ends the processes and removes the links. After a signal, which is the error, this takes no longer than
+    /// [`signals::GRACE`], even if another process holds a lock that is needed.
+    pub(crate) fn end(&mut self) -> Result<(), Failure> {
+        for process in self.processes.drain(..) {
+            process.end();
+        }
+        let (folder, links, sender) = (self.folder.clone(), mem::take(&mut self.links), self.sender.clone());
+        thread::spawn(move || {
+            for link in links {
+                // It fails for links that their producers have removed.
+                let _ = folder.remove(&link);
+            }
+            let _ = sender.send(Event::Removed);
+        });
+        let mut deadline = self.signal.map(|_| Instant::now() + signals::GRACE);
+        loop {
+            let patience =
+                deadline.map_or(TICK, |deadline| deadline.saturating_duration_since(Instant::now()));
+            match self.events.recv_timeout(patience) {
+                Ok(Event::Removed) => break,
+                Ok(Event::Signal(number)) => {
+                    self.signal = Some(number);
+                    deadline = Some(Instant::now() + signals::GRACE);
+                }
+                Err(RecvTimeoutError::Timeout) if deadline.is_some() => break,
+                _ => {}
+            }
+        }
+        self.signal.map_or(Ok(()), |number| Err(Failure::signal(number)))
+    }
+
     fn wait_until(
         &mut self,
         planned: Duration,
@@ -182,7 +229,11 @@ impl Processes {
 
     fn handle(&mut self, event: Event) -> Result<(), Failure> {
         match event {
-            Event::Signal(number) => Err(Failure::signal(number)),
+            Event::Signal(number) => {
+                self.signal = Some(number);
+                Err(Failure::signal(number))
+            }
+            Event::Removed => Ok(()),
             Event::Line(index, line) => {
                 let process = &mut self.processes[index];
                 match Line::parse(&line) {
@@ -212,16 +263,8 @@ impl Processes {
 
 impl Drop for Processes {
     fn drop(&mut self) {
-        for process in &mut self.processes {
-            if !process.has_ended {
-                // It may have ended already. Its id is not reused before it was waited for.
-                let _ = process.child.kill();
-                let _ = process.child.wait();
-            }
-        }
-        for link in &self.links {
-            // It fails for links that their producers have removed.
-            let _ = self.folder.remove(link);
+        if !self.links.is_empty() {
+            let _ = self.end();
         }
     }
 }

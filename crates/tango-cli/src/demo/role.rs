@@ -249,7 +249,7 @@ fn create(
     let link = RemoveOnDrop(folder.builder().depth(depth).mtu(size).consumers(consumers).create(name)?);
     let created = link.0.clone();
     signals.on_arrival(move |signal| {
-        let _ = created.remove();
+        signals::try_within_grace(move || _ = created.remove());
         process::exit(128 + signal);
     });
     let tx = link.0.producer()?;

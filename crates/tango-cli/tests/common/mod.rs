@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 use std::{env, process, thread};
 
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
+use nix::libc;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use rust_tango::{Link, LinkStatus};
@@ -38,6 +39,23 @@ impl TestFolder {
     /// The folder of links.
     pub(crate) fn links(&self) -> PathBuf {
         self.path.join("links")
+    }
+
+    /// Takes the lock of the folder of links, until the file is closed. Removing and replacing a link waits for
+    /// it meanwhile.
+    pub(crate) fn lock_links(&self) -> File {
+        fs::create_dir_all(self.links()).unwrap();
+        let path = self.links().join(".lock");
+        let file = File::options().write(true).create(true).truncate(false).open(path).unwrap();
+        let lock = libc::flock {
+            l_type: libc::F_WRLCK as libc::c_short,
+            l_whence: libc::SEEK_SET as libc::c_short,
+            l_start: 0,
+            l_len: 0,
+            l_pid: 0,
+        };
+        fcntl(&file, FcntlArg::F_OFD_SETLK(&lock)).unwrap();
+        file
     }
 
     /// The names of all links.
