@@ -11,6 +11,8 @@ use std::sync::Barrier;
 
 use common::process::{Child, TestFolder, role, say};
 use common::{assert_is, in_time, publish, publish_blocking};
+use nix::fcntl::{FcntlArg, fcntl};
+use nix::libc;
 use rust_tango::{Consumer, Link, LinkBuilder, LinkErrorKind, Party, Start, TangoError};
 
 const MTU: usize = 300;
@@ -209,6 +211,25 @@ fn the_error_for_a_link_in_use_names_its_holders() {
         assert!(Link::holders(Some(folder.path()), "quotes").unwrap_err().is_not_found());
         assert!(Link::remove_dead(Some(folder.path()), "quotes").unwrap_err().is_not_found());
     });
+}
+
+/// The lock of the producer may be in the way for a moment only. Here, it is a read lock, so nobody owns it.
+#[test]
+fn the_error_for_a_link_in_use_never_names_nobody() {
+    let folder = TestFolder::new();
+    drop(taken_over(folder.path()).producer().unwrap());
+    let tx = fs::File::open(folder.path().join("quotes/tx")).unwrap();
+    let whole = libc::flock {
+        l_type: libc::F_RDLCK as _,
+        l_whence: libc::SEEK_SET as _,
+        l_start: 0,
+        l_len: 0,
+        l_pid: 0,
+    };
+    fcntl(&tx, FcntlArg::F_OFD_SETLK(&whole)).unwrap();
+    let error = taken_over_error(folder.path());
+    assert_eq!(error.kind(), LinkErrorKind::InUse);
+    assert_eq!(error.to_string(), "link quotes is in use by its producer (tx)");
 }
 
 fn taken_over_error(folder: &Path) -> rust_tango::LinkError {

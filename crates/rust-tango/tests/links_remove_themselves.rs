@@ -126,6 +126,34 @@ fn a_later_producer_or_link_is_left_alone() {
     });
 }
 
+/// The maker has found that the link has no producer, and waits for the lock of the folder of links.
+#[test]
+fn a_producer_that_comes_while_the_maker_waits_is_left_alone() {
+    in_time(|| {
+        let folder = TestFolder::new();
+        let link = builder(folder.path()).create("quotes").unwrap();
+        drop(link.producer().unwrap());
+        // Removing a link makes the file that is locked.
+        Link::builder().dir(folder.path()).create("other").unwrap().remove().unwrap();
+        let lock = fs::File::options().write(true).open(folder.path().join(".lock")).unwrap();
+        let (mine, not_mine) = (nix::libc::F_WRLCK, nix::libc::F_UNLCK);
+        let set = |kind| {
+            let whole = nix::libc::flock { l_type: kind as _, l_whence: 0, l_start: 0, l_len: 0, l_pid: 0 };
+            nix::fcntl::fcntl(&lock, nix::fcntl::FcntlArg::F_OFD_SETLK(&whole)).unwrap();
+        };
+        set(mine);
+        let next = Link::open_in(folder.path(), "quotes").unwrap();
+        let dropping = std::thread::spawn(move || drop(link));
+        std::thread::sleep(std::time::Duration::from_millis(200));
+        let tx = next.producer().unwrap();
+        set(not_mine);
+        dropping.join().unwrap();
+        assert_eq!(names(&folder), ["quotes"]);
+        assert!(next.is_named());
+        drop(tx);
+    });
+}
+
 #[test]
 fn neither_a_forked_child_nor_a_killed_maker_removes_it() {
     in_time(|| {

@@ -11,7 +11,8 @@ use std::time::{Duration, Instant};
 
 use common::process::{Child, TestFolder, die_with_parent, is_told, role, say, skip};
 use common::{PATIENCE, in_time};
-use nix::mount::{MsFlags, mount};
+use nix::libc;
+use nix::mount::{MsFlags, mount, umount};
 use nix::sched::{CloneFlags, unshare};
 use nix::unistd::{Gid, Uid, setresgid, setresuid};
 use rust_tango::{Consumer, Link, LinkBuilder, LinkErrorKind, TangoError};
@@ -85,6 +86,12 @@ fn child() {
             setresgid(Gid::from_raw(nobody), Gid::from_raw(nobody), Gid::from_raw(nobody)).unwrap();
             setresuid(Uid::from_raw(nobody), Uid::from_raw(nobody), Uid::from_raw(nobody)).unwrap();
             die_with_parent(); // lost with the user
+        }
+        // No path and no open file can be examined.
+        "without the right to ask" => {
+            let calls = [libc::SYS_newfstatat, libc::SYS_fstat, libc::SYS_statx];
+            common::kernel::forbid_in_all_threads(&calls).unwrap();
+            assert!(link.is_named());
         }
         "that removes it" => {
             link.remove().unwrap();
@@ -257,6 +264,43 @@ fn a_process_that_sees_the_path_no_longer_keeps_its_link() {
             assert_ends(role, owner, &link, rx);
         }
     });
+}
+
+/// An error is no proof that the name is lost.
+#[test]
+fn a_process_that_may_not_ask_keeps_its_link() {
+    in_time(|| {
+        let folder = TestFolder::new();
+        let (mut owner, link, mut rx) = start("without the right to ask", &folder);
+        assert_eq!(owner.hear(), "ready");
+        std::thread::sleep(LONG);
+        let status = link.status();
+        assert!(status.producer && !status.stopped, "{status:?}");
+        link.stop().unwrap();
+        assert_eq!(owner.hear(), "stopped true name lost false");
+        owner.succeeds();
+        drain(&mut rx);
+    });
+}
+
+/// The mounts of a process may have changed, and only `/proc` would say so.
+#[test]
+fn a_link_is_named_where_proc_is_missing_and_the_path_leads_elsewhere() {
+    if !Uid::effective().is_root() {
+        return skip("only root may mount");
+    }
+    let test = "a_link_is_named_where_proc_is_missing_and_the_path_leads_elsewhere";
+    let Some(folder) = in_own_process(test) else { return };
+    private_mounts();
+    cover(Path::new("/proc"));
+    let base = folder.join("links");
+    let link = builder(&base).create("quotes").unwrap();
+    unshare(CloneFlags::CLONE_NEWNS).unwrap();
+    cover(&base);
+    assert!(link.is_named());
+    umount(&base).unwrap();
+    fs::remove_dir_all(link.path().unwrap()).unwrap();
+    assert!(!link.is_named());
 }
 
 /// Nobody who comes later gets through to the link.

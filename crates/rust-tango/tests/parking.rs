@@ -79,8 +79,9 @@ fn child() {
         }
         // Answers each fragment of `there` by one of `back`.
         "echo" => {
-            let mut rx = Link::open_in(&folder, "there").unwrap().consumer().unwrap().with_wait(AT_ONCE);
+            // The producer first: once the other process finds this consumer, it waits for an answer.
             let tx = Link::open_in(&folder, "back").unwrap().producer().unwrap().with_wait(AT_ONCE);
+            let mut rx = Link::open_in(&folder, "there").unwrap().consumer().unwrap().with_wait(AT_ONCE);
             say("ready");
             while let Some(fragment) = rx.wait().unwrap() {
                 tx.send(fragment.payload.as_slice()).unwrap();

@@ -51,7 +51,7 @@
 //! ```
 
 // Reading order: `heap` (links on the heap), `handle` (`Link`), `shared` (what only shared links have), `by_name`
-// (opening, listing, removing), `builder`.
+// (opening, listing, removing), `builder`, `create` (links in shared memory).
 mod heap;
 
 mod handle;
@@ -63,6 +63,9 @@ mod shared;
 mod by_name;
 
 mod builder;
+
+#[cfg(all(feature = "shm", target_os = "linux"))]
+mod create;
 
 pub use builder::LinkBuilder;
 pub use handle::Link;

@@ -1,6 +1,7 @@
 //! What is done to links by name: list, ask for the holders, remove. And how a process removes a link that it
 //! has open.
 
+use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
 use super::base;
@@ -11,7 +12,7 @@ use super::leftovers;
 use super::link::ShmLink;
 use super::lock;
 use super::name_watch::set_removed_here;
-use super::removal::{self, Dead};
+use super::removal::{self, Dead, Removed};
 use crate::error::LinkError;
 
 pub(crate) fn folder_of_links(explicit: Option<&Path>) -> PathBuf {
@@ -86,13 +87,31 @@ impl ShmLink {
     pub(crate) fn remove(&self) -> Result<(), LinkError> {
         self.check_process()?;
         let files = removal::files_of(&self.folder)?;
-        with_base_lock(&self.base, || {
-            self.folder.check_has_name(&base::open_base(&self.base)?)?;
-            // Before the name is gone, which would end the link.
-            set_removed_here(self, true);
-            removal::take_name(&self.base, &self.folder, files).inspect_err(|_| set_removed_here(self, false))
-        })?
-        .delete()
+        with_base_lock(&self.base, || self.take_name(files))?.delete()
+    }
+
+    /// [`remove`](Self::remove), if the link has no producer.
+    fn remove_without_producer(&self) -> Result<(), LinkError> {
+        let files = removal::files_of(&self.folder)?;
+        let removed = with_base_lock(&self.base, || {
+            // Under the base lock, before which a later producer may have taken the link over. From here on no
+            // process becomes its producer.
+            if !lock::keep_free(&self.tx).unwrap_or(false) {
+                return Ok(None);
+            }
+            let removed = self.take_name(files);
+            let _ = lock::unlock(&self.tx);
+            removed.map(Some)
+        })?;
+        removed.map_or(Ok(()), Removed::delete)
+    }
+
+    /// The caller holds the base lock.
+    fn take_name(&self, files: Vec<OsString>) -> Result<Removed, LinkError> {
+        self.folder.check_has_name(&base::open_base(&self.base)?)?;
+        // Before the name is gone, which would end the link.
+        set_removed_here(self, true);
+        removal::take_name(&self.base, &self.folder, files).inspect_err(|_| set_removed_here(self, false))
     }
 }
 
@@ -103,7 +122,7 @@ impl Drop for ShmLink {
         // All producers that were made from this value have unlocked `tx` by now.
         if self.remove_on_drop && self.check_process().is_ok() && !lock::is_held(&self.tx) {
             // There is nobody to tell of an error. What is left counts as a dead link.
-            let _ = self.remove();
+            let _ = self.remove_without_producer();
         }
     }
 }

@@ -129,7 +129,8 @@ fn take_over(base: &Path, link: &ShmLink, geometry: &Geometry, access: Access) -
     let found = file
         .metadata()
         .map_err(|error| LinkError::system(format!("cannot examine {}", path.display()), error))?;
-    let refused = || Ok::<_, LinkError>(Held::of(&link.folder)?.refuse(&link.folder.name));
+    let refused =
+        || Ok::<_, LinkError>(Held::of(&link.folder)?.with_producer(&link.tx).refuse(&link.folder.name));
     let cannot = |error| LinkError::system(format!("cannot lock {}", path.display()), error);
     lock::check_that_locks_exclude().map_err(cannot)?;
     if lock::is_locked(&file).map_err(cannot)? {

@@ -170,9 +170,10 @@ impl ShmLink {
 /// What the producer of a shared link keeps.
 #[derive(Debug)]
 struct ShmProducer {
+    /// Dropped first: once `tx` is unlocked, another process may remove the link, and that is no loss.
+    _watched: Watched,
     tx: Owned,
     hot_slots: Vec<Mapping>,
-    _watched: Watched,
     /// The files that it reads. Dropped last.
     link: Arc<ShmLink>,
 }
@@ -184,7 +185,7 @@ impl ShmProducer {
         // Some filesystems have no locks of folders. Nothing but the answer to a question about a damaged link
         // depends on this one.
         let _ = lock::share(&link.folder.dir);
-        Ok(Self { tx, hot_slots, _watched: watched, link: link.clone() })
+        Ok(Self { _watched: watched, tx, hot_slots, link: link.clone() })
     }
 }
 

@@ -131,6 +131,14 @@ impl Held {
         self.0.is_empty()
     }
 
+    /// Counts the producer in any case: the lock of `tx` was in the way a moment ago.
+    pub(super) fn with_producer(mut self, tx: &File) -> Self {
+        if self.0.iter().all(|(party, _)| *party != Party::Producer) {
+            self.add("tx", tx);
+        }
+        self
+    }
+
     /// Looks for the processes. Takes long: see the module.
     pub(super) fn holders(&self) -> Holders {
         Holders::of(self)

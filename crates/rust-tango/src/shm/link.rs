@@ -304,11 +304,9 @@ impl ShmLink {
         Ok(())
     }
 
-    /// Whether this is the folder of this link.
-    pub(super) fn has_folder(&self, folder: &Folder) -> Result<bool, LinkError> {
-        self.name
-            .has_folder(folder)
-            .map_err(|error| LinkError::system(format!("cannot examine {}", folder.path.display()), error))
+    /// Whether the other value is a handle of this link, too.
+    pub(super) fn is_same_link(&self, other: &Self) -> bool {
+        self.name.is_of_same_link(&other.name)
     }
 
     /// Whether the name of the link still leads to it. Makes a system call for each of its files.

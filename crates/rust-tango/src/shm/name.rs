@@ -6,7 +6,7 @@
 //!
 //! ```text
 //!   BASE/NAME ---------------> the open folder? ---> tx, ctl, rx.N, tx.N in it: the files that were opened?
-//!      |  no, and this process sees other mounts, or has another root, than when it opened the link
+//!      |  no, and this process may see other mounts, or have another root, than when it opened the link
 //!      `--> ../NAME, from the open folder on ---> the open folder?
 //! ```
 //!
@@ -46,9 +46,9 @@ impl Name {
         Ok((0..self.files.len()).any(|index| self.files[index] == found && file_name(index) == name))
     }
 
-    /// Whether this is the folder of the link.
-    pub(super) fn has_folder(&self, folder: &Folder) -> nix::Result<bool> {
-        Ok(Identity::of_file(&folder.dir)? == self.folder)
+    /// Whether both are of the same link.
+    pub(super) fn is_of_same_link(&self, other: &Self) -> bool {
+        self.folder == other.folder
     }
 
     /// Whether the name still leads to this folder, and the names in it to its files. Makes a system call for
@@ -56,13 +56,14 @@ impl Name {
     pub(super) fn leads_here(&self, folder: &Folder) -> bool {
         // The path is absolute.
         let mut found = find(&folder.dir, &folder.path, self.folder);
-        if found == Found::Other && View::of_this_thread() != self.view {
+        if found == Found::Other && !self.view.is_surely(&View::of_this_thread()) {
             found = find(&folder.dir, &Path::new("..").join(&folder.name), self.folder);
         }
         let is_there = match found {
             Found::Same => true,
             Found::Other => false,
-            Found::Unknown => fstat(&folder.dir).is_ok_and(|found| found.st_nlink > 0),
+            // An error says nothing, either.
+            Found::Unknown => fstat(&folder.dir).ok().is_none_or(|found| found.st_nlink > 0),
         };
         is_there
             && self
@@ -84,7 +85,7 @@ fn file_name(index: usize) -> String {
 }
 
 /// What decides where an absolute path leads a thread. `None`: the system does not say.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug)]
 struct View {
     root: Option<Identity>,
     mounts: Option<Identity>,
@@ -94,5 +95,11 @@ impl View {
     fn of_this_thread() -> Self {
         let at = |path| stat(path).ok().map(|found| Identity::of(&found));
         Self { root: at("/"), mounts: at("/proc/thread-self/ns/mnt") }
+    }
+
+    /// False if they differ, and where the system does not say (without `/proc`, for example).
+    fn is_surely(&self, other: &Self) -> bool {
+        let is_same = |own: Option<Identity>, other| own.is_some() && own == other;
+        is_same(self.root, other.root) && is_same(self.mounts, other.mounts)
     }
 }

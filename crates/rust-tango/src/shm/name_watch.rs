@@ -110,8 +110,7 @@ impl Drop for Watched {
 /// process goes on without a name.
 pub(super) fn set_removed_here(link: &ShmLink, is_removed: bool) {
     let mut state = List::of_this_process().lock();
-    let is_same = |entry: &&mut Entry| entry.link.has_folder(&link.folder).unwrap_or(false);
-    for entry in state.links.values_mut().filter(is_same) {
+    for entry in state.links.values_mut().filter(|entry| entry.link.is_same_link(link)) {
         entry.is_removed_here = is_removed;
     }
 }

@@ -18,7 +18,8 @@
 //! is used afterwards. A user that can rename entries in a folder above, such as a `/dev/shm` with mode
 //! 0777, decides which folder a name leads to. It can make a name lead nowhere, to a folder of its own,
 //! which is refused, or to another folder that only this user and root can write. It cannot change what is
-//! in such a folder, and it cannot put a file there. So it can hide a link, and it cannot write to one. For
+//! in such a folder, and it cannot put a file there. So it can hide a link, which ends it
+//! ([`name_watch`](super::name_watch)), and it cannot write to one. For
 //! the same reason it does not matter which user owns the folders above, such as the `/` of a user
 //! namespace, whose owner has no number there.
 //!

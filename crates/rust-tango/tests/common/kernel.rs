@@ -1,4 +1,5 @@
-//! Makes the kernel refuse system calls to this thread and the threads that it starts later (seccomp).
+//! Makes the kernel refuse system calls to this thread and the threads that it starts later, or to all threads of
+//! the process (seccomp).
 
 use nix::errno::Errno;
 use nix::libc;
@@ -28,7 +29,16 @@ impl Answer {
 /// # Errors
 /// The kernel refuses to install filters.
 pub(crate) fn forget(call: libc::c_long) -> Result<(), Errno> {
-    filter(&[call], Answer::Error(Errno::ENOSYS), Answer::Allow)
+    install(filter(&[call], Answer::Error(Errno::ENOSYS), Answer::Allow), 0)
+}
+
+/// From now on, `calls` are not permitted to any thread of this process.
+///
+/// # Errors
+/// The kernel refuses to install filters.
+pub(crate) fn forbid_in_all_threads(calls: &[libc::c_long]) -> Result<(), Errno> {
+    let program = filter(calls, Answer::Error(Errno::EPERM), Answer::Allow);
+    install(program, libc::SECCOMP_FILTER_FLAG_TSYNC)
 }
 
 /// From now on, `call` kills this process (SIGSYS).
@@ -36,7 +46,7 @@ pub(crate) fn forget(call: libc::c_long) -> Result<(), Errno> {
 /// # Errors
 /// The kernel refuses to install filters.
 pub(crate) fn forbid(call: libc::c_long) -> Result<(), Errno> {
-    filter(&[call], Answer::Kill, Answer::Allow)
+    install(filter(&[call], Answer::Kill, Answer::Allow), 0)
 }
 
 /// From now on, a system call outside of `allowed` kills this process (SIGSYS).
@@ -44,7 +54,7 @@ pub(crate) fn forbid(call: libc::c_long) -> Result<(), Errno> {
 /// # Errors
 /// The kernel refuses to install filters.
 pub(crate) fn allow_only(allowed: &[libc::c_long]) -> Result<(), Errno> {
-    filter(allowed, Answer::Allow, Answer::Kill)
+    install(filter(allowed, Answer::Allow, Answer::Kill), 0)
 }
 
 /// From now on, `call` fails with `error` if its argument `index` (from 0) is more than `most`.
@@ -57,7 +67,7 @@ pub(crate) fn fail_above(call: libc::c_long, index: u32, most: u32, error: Errno
     let (low, high) = if cfg!(target_endian = "little") { (0, 4) } else { (4, 0) };
     let load = libc::BPF_LD | libc::BPF_W | libc::BPF_ABS;
     let compare = |with: u32| libc::BPF_JMP | with | libc::BPF_K;
-    install(vec![
+    let program = vec![
         step(load, 0, 0, 0),
         step(compare(libc::BPF_JEQ), call as u32, 0, 4),
         step(load, argument + high, 0, 0),
@@ -66,7 +76,8 @@ pub(crate) fn fail_above(call: libc::c_long, index: u32, most: u32, error: Errno
         step(compare(libc::BPF_JGT), most, 1, 0),
         step(libc::BPF_RET | libc::BPF_K, Answer::Allow.code(), 0, 0),
         step(libc::BPF_RET | libc::BPF_K, Answer::Error(error).code(), 0, 0),
-    ])
+    ];
+    install(program, 0)
 }
 
 /// An instruction of a filter, and how many to skip after it if a comparison holds, and if it does not.
@@ -74,7 +85,7 @@ fn step(code: u32, value: u32, if_true: u8, if_false: u8) -> libc::sock_filter {
     libc::sock_filter { code: code as u16, jt: if_true, jf: if_false, k: value }
 }
 
-fn filter(calls: &[libc::c_long], for_these: Answer, for_others: Answer) -> Result<(), Errno> {
+fn filter(calls: &[libc::c_long], for_these: Answer, for_others: Answer) -> Vec<libc::sock_filter> {
     // Load the number of the call, which is the first field that a filter sees. Compare it with each of
     // `calls`.
     let mut program = vec![step(libc::BPF_LD | libc::BPF_W | libc::BPF_ABS, 0, 0, 0)];
@@ -85,17 +96,18 @@ fn filter(calls: &[libc::c_long], for_these: Answer, for_others: Answer) -> Resu
     for answer in [for_others, for_these] {
         program.push(step(libc::BPF_RET | libc::BPF_K, answer.code(), 0, 0));
     }
-    install(program)
+    program
 }
 
-fn install(mut program: Vec<libc::sock_filter>) -> Result<(), Errno> {
+fn install(mut program: Vec<libc::sock_filter>, flags: libc::c_ulong) -> Result<(), Errno> {
     let program = libc::sock_fprog { len: program.len() as u16, filter: program.as_mut_ptr() };
     // SAFETY: the first call takes numbers only. The second reads the program, which lives until it returns.
     let result = unsafe {
         match libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) {
-            0 => libc::prctl(libc::PR_SET_SECCOMP, libc::SECCOMP_MODE_FILTER, &raw const program),
-            failed => failed,
+            0 => libc::syscall(libc::SYS_seccomp, libc::SECCOMP_SET_MODE_FILTER, flags, &raw const program),
+            failed => failed.into(),
         }
     };
-    Errno::result(result).map(drop)
+    // A positive result names a thread that has a filter of its own.
+    if Errno::result(result)? == 0 { Ok(()) } else { Err(Errno::EBUSY) }
 }
