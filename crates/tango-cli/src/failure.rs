@@ -50,6 +50,11 @@ impl Failure {
         Self::new(format!("cannot handle signals: {error}"))
     }
 
+    /// A thread cannot be started: at a limit, for example.
+    pub(crate) fn thread(error: io::Error) -> Self {
+        Self::new(format!("cannot start a thread: {error}"))
+    }
+
     /// Reading standard input failed.
     pub(crate) fn input(error: io::Error) -> Self {
         Self::new(format!("cannot read standard input: {error}"))

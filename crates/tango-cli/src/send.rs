@@ -4,7 +4,7 @@
 //! the link was stopped and whether its receivers live. The latter two end the process themselves, because
 //! this one may be blocked in a read of standard input that no other thread can interrupt.
 
-use std::io::{BufRead, BufReader, Read};
+use std::io::{self, BufRead, BufReader, Read};
 use std::num::NonZeroUsize;
 use std::process;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -129,7 +129,8 @@ pub(crate) fn run(arguments: &Arguments, folder: &LinkFolder) -> Result<(), Fail
         )));
     }
     standard::check_input().map_err(Failure::input)?;
-    let (creator, signal_arrived) = end_on_signal(TerminationSignals::block().map_err(Failure::signals)?);
+    let (creator, signal_arrived) =
+        TerminationSignals::block().and_then(end_on_signal).map_err(Failure::signals)?;
     let mut builder = folder.builder().depth(*depth).mtu(mtu.get()).consumers(consumers);
     if let Some(group) = arguments.group {
         builder = builder.consumer_group(group);
@@ -144,7 +145,7 @@ pub(crate) fn run(arguments: &Arguments, folder: &LinkFolder) -> Result<(), Fail
         Ok(()) => {}
     }
     let receivers = Arc::new(Mutex::new(Receivers::new(&link.0, name, *wait_for)));
-    watch(&link.0, &receivers, signal_arrived);
+    watch(&link.0, &receivers, signal_arrived).map_err(Failure::thread)?;
     let tx = link.0.producer()?;
 
     wait_for_receivers(&link.0, folder, name, *wait_for);
@@ -173,7 +174,7 @@ fn lock(receivers: &Mutex<Receivers>) -> MutexGuard<'_, Receivers> {
 
 /// Starts the thread that ends the process on a signal, within [`signals::GRACE`]. It removes the link that
 /// comes through the channel. The flag is set when a signal has arrived.
-fn end_on_signal(signals: TerminationSignals) -> (mpsc::Sender<Link>, Arc<AtomicBool>) {
+fn end_on_signal(signals: TerminationSignals) -> io::Result<(mpsc::Sender<Link>, Arc<AtomicBool>)> {
     let (creator, created) = mpsc::channel();
     let signal_arrived = Arc::new(AtomicBool::new(false));
     let arrived = signal_arrived.clone();
@@ -186,15 +187,15 @@ fn end_on_signal(signals: TerminationSignals) -> (mpsc::Sender<Link>, Arc<Atomic
             }
         });
         process::exit(128 + signal);
-    });
-    (creator, signal_arrived)
+    })?;
+    Ok((creator, signal_arrived))
 }
 
 /// Starts the thread that ends the process when the link was stopped or no receiver is left. After a signal,
 /// it does not: the signal thread stops the link, which is not a failure.
-fn watch(link: &Link, receivers: &Arc<Mutex<Receivers>>, signal_arrived: Arc<AtomicBool>) {
+fn watch(link: &Link, receivers: &Arc<Mutex<Receivers>>, signal_arrived: Arc<AtomicBool>) -> io::Result<()> {
     let (link, receivers) = (link.clone(), receivers.clone());
-    thread::spawn(move || {
+    let watching = move || {
         loop {
             // On a failure, the lock is held until the process has ended, so that no other thread reports
             // one, too.
@@ -212,7 +213,8 @@ fn watch(link: &Link, receivers: &Arc<Mutex<Receivers>>, signal_arrived: Arc<Ato
             }
             thread::sleep(CHECK_INTERVAL);
         }
-    });
+    };
+    thread::Builder::new().spawn(watching).map(drop)
 }
 
 /// Ends the link early: receivers read what is left, and learn that data is missing.

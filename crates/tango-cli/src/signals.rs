@@ -54,12 +54,13 @@ impl TerminationSignals {
     }
 
     /// Runs `action` with the signal's number, in a thread of its own, when the first of the signals arrives.
-    pub(crate) fn on_arrival(self, action: impl FnOnce(i32) + Send + 'static) {
-        thread::spawn(move || {
+    pub(crate) fn on_arrival(self, action: impl FnOnce(i32) + Send + 'static) -> io::Result<()> {
+        let wait = move || {
             if let Ok(signal) = self.0.wait() {
                 action(signal as i32);
             }
-        });
+        };
+        thread::Builder::new().spawn(wait).map(drop)
     }
 
     /// From now on, the first of the signals is what [`arrived`] returns, and calls of this thread that
@@ -80,8 +81,7 @@ impl TerminationSignals {
             while main_thread.interrupt() {
                 thread::sleep(INTERRUPT_EVERY);
             }
-        });
-        Ok(())
+        })
     }
 }
 
@@ -98,13 +98,17 @@ impl MainThread {
     }
 }
 
-/// Runs `work` in a thread of its own, and waits until it has ended, or for [`GRACE`].
+/// Runs `work` in a thread of its own, and waits until it has ended, or for [`GRACE`]. Does nothing if there can
+/// be no thread.
 pub(crate) fn try_within_grace(work: impl FnOnce() + Send + 'static) {
     let (done, is_done) = mpsc::channel::<()>();
-    thread::spawn(move || {
+    let started = thread::Builder::new().spawn(move || {
         work();
         drop(done);
     });
+    if started.is_err() {
+        return;
+    }
     let _ = is_done.recv_timeout(GRACE);
 }
 

@@ -248,10 +248,12 @@ fn create(
     let Arguments { size, depth, consumers, .. } = *arguments;
     let link = RemoveOnDrop(folder.builder().depth(depth).mtu(size).consumers(consumers).create(name)?);
     let created = link.0.clone();
-    signals.on_arrival(move |signal| {
-        signals::try_within_grace(move || _ = created.remove());
-        process::exit(128 + signal);
-    });
+    signals
+        .on_arrival(move |signal| {
+            signals::try_within_grace(move || _ = created.remove());
+            process::exit(128 + signal);
+        })
+        .map_err(Failure::signals)?;
     let tx = link.0.producer()?;
     Ok((link, tx))
 }
