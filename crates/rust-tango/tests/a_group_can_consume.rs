@@ -14,19 +14,13 @@ use std::time::{Duration, Instant};
 
 use common::hostile::{CONSUMER, CONSUMER_WORDS, hostile_value};
 use common::process::{Child, TestFolder, is_told, role, say, skip};
+use common::users::{GROUP, HOSTILE, MEMBER, OWNER, STRANGER, become_user};
 use common::{Random, assert_is, assert_whole, in_time, payload, publish, sig};
 use nix::sys::stat::{Mode, umask};
-use nix::unistd::{Gid, Uid, setgid, setgroups, setuid};
+use nix::unistd::{Gid, Uid};
 use rust_tango::{Link, LinkBuilder, LinkErrorKind, Start, TangoError};
 
 const MTU: usize = 300;
-/// Users that need no entry anywhere. Each has a group of the same number.
-const OWNER: u32 = 61_001;
-const MEMBER: u32 = 61_002;
-const HOSTILE: u32 = 61_004;
-const STRANGER: u32 = 61_003;
-/// An additional group of all but `STRANGER`.
-const GROUP: u32 = 61_500;
 /// How many fragments a stream has. The ring has 8 slots.
 const STREAM: u64 = 5_000;
 
@@ -36,14 +30,6 @@ fn builder(folder: &Path) -> LinkBuilder {
 
 fn open(folder: &Path) -> Link {
     Link::open_in(folder.join("base"), "quotes").unwrap()
-}
-
-/// Becomes another user for the rest of this process.
-fn become_user(user: u32) {
-    let groups: &[Gid] = if user == STRANGER { &[] } else { &[Gid::from_raw(GROUP)] };
-    setgroups(groups).unwrap();
-    setgid(Gid::from_raw(user)).unwrap();
-    setuid(Uid::from_raw(user)).unwrap();
 }
 
 /// The roles of the child processes: `USER ACT`.

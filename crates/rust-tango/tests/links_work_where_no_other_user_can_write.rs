@@ -14,16 +14,14 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 
 use common::process::{Child, TestFolder, role, say, skip};
+use common::users::{OWNER, STRANGER, become_user};
 use common::{assert_is, in_time, publish};
 use nix::mount::{MsFlags, mount};
 use nix::sched::{CloneFlags, unshare};
-use nix::unistd::{Gid, Uid, setgid, setgroups, setresuid, setuid};
+use nix::unistd::{Uid, setresuid};
 use rust_tango::{Link, LinkBuilder, LinkErrorKind, Start};
 
 const MTU: usize = 300;
-/// Users that need no entry anywhere.
-const OWNER: u32 = 61_001;
-const STRANGER: u32 = 61_003;
 /// Starts a program as `OWNER` without any privilege, so that the namespaces it makes are those of a user.
 const AS_OWNER: &str = "setpriv --reuid 61001 --regid 61001 --clear-groups";
 
@@ -50,12 +48,6 @@ fn works(base: Option<&Path>) {
         assert_is(&rx.poll().unwrap().unwrap(), seq, MTU);
     }
     made.remove().unwrap();
-}
-
-fn become_user(user: u32) {
-    setgroups(&[]).unwrap();
-    setgid(Gid::from_raw(user)).unwrap();
-    setuid(Uid::from_raw(user)).unwrap();
 }
 
 /// Runs `act` as another user, and returns to being root.

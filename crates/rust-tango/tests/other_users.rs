@@ -11,18 +11,13 @@ use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
 use std::path::{Path, PathBuf};
 
 use common::process::{Child, TestFolder, role, say, skip};
+use common::users::{GROUP, MEMBER, OWNER, STRANGER, become_user};
 use common::{assert_is, in_time, publish};
 use nix::sys::stat::{Mode, umask};
-use nix::unistd::{Gid, Uid, setgid, setgroups, setuid};
+use nix::unistd::Uid;
 use rust_tango::{Link, LinkBuilder, LinkError, LinkErrorKind, Start};
 
 const MTU: usize = 300;
-/// Users that need no entry anywhere. Each has a group of the same number.
-const OWNER: u32 = 61_001;
-const MEMBER: u32 = 61_002;
-const STRANGER: u32 = 61_003;
-/// An additional group of `OWNER` and `MEMBER`.
-const GROUP: u32 = 61_500;
 
 fn builder(folder: &Path) -> LinkBuilder {
     Link::builder().depth(8).mtu(MTU).consumers(2).dir(folder.join("base"))
@@ -30,18 +25,6 @@ fn builder(folder: &Path) -> LinkBuilder {
 
 fn open(folder: &Path) -> Result<Link, LinkError> {
     Link::open_in(folder.join("base"), "quotes")
-}
-
-/// Becomes another user for the rest of this process.
-fn become_user(user: u32) {
-    if user == 0 {
-        return;
-    }
-    let groups: &[Gid] = if user == STRANGER { &[] } else { &[Gid::from_raw(GROUP)] };
-    setgroups(groups).unwrap();
-    setgid(Gid::from_raw(user)).unwrap();
-    setuid(Uid::from_raw(user)).unwrap();
-    assert!(setuid(Uid::from_raw(0)).is_err(), "root cannot be regained");
 }
 
 /// The roles of the child processes: `USER ACT`.

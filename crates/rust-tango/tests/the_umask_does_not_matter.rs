@@ -12,14 +12,13 @@ use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
 use std::path::Path;
 
 use common::process::{Child, TestFolder, role, say, skip};
+use common::users::{OWNER, become_user};
 use common::{assert_is, in_time, publish};
 use nix::sys::stat::{Mode, umask};
-use nix::unistd::{Gid, Uid, setgid, setgroups, setuid};
+use nix::unistd::Uid;
 use rust_tango::{Link, LinkBuilder};
 
 const MTU: usize = 300;
-/// A user that needs no entry anywhere.
-const USER: u32 = 61_001;
 /// What the lock file was made with in the past, before the umask.
 const OLD_LOCK_MODE: u32 = 0o622;
 
@@ -56,9 +55,7 @@ fn lives(base: &Path, files: u32) {
 #[test]
 fn child() {
     let Some((_, folder)) = role() else { return };
-    setgroups(&[]).unwrap();
-    setgid(Gid::from_raw(USER)).unwrap();
-    setuid(Uid::from_raw(USER)).unwrap();
+    become_user(OWNER);
     let modes = [0o600, 0o640, 0o604, 0o644];
     for mask in 0..=0o777 {
         umask(Mode::from_bits_truncate(mask));
@@ -95,7 +92,7 @@ fn every_umask_gives_the_same_permissions() {
     }
     in_time(|| {
         let folder = TestFolder::new();
-        chown(folder.path(), Some(USER), Some(USER)).unwrap();
+        chown(folder.path(), Some(OWNER), Some(OWNER)).unwrap();
         Child::start("any umask", &folder).succeeds();
     });
 }
