@@ -256,6 +256,12 @@ mod tests {
     }
 
     #[test]
+    fn display_names_what_a_log_needs() {
+        let meta = FragmentMetadata::in_slot(7, 5, 0xab, 2, 1);
+        assert_eq!(format!("{meta}"), "seq=7 sig=0xab size=5 ctl=0x0002 ts=1");
+    }
+
+    #[test]
     fn debug_says_where_the_payload_lies() {
         let meta = FragmentMetadata { reserved: 9, ..FragmentMetadata::in_slot(7, 5, 3, 2, 1) };
         assert_eq!(
