@@ -5,10 +5,8 @@
 //! for all observers.
 //!
 //! Two locks: first that of the list, and then that of one watcher. The thread of a watcher takes only its own.
-#![allow(unsafe_code)]
 
 use std::os::fd::{AsFd, BorrowedFd};
-use std::ptr;
 use std::task::Waker;
 
 use nix::sys::eventfd::{EfdFlags, EventFd};
@@ -17,48 +15,24 @@ use super::watched::{LinkId, Reader};
 use super::watcher::{Place, Reply, Takes, Watcher};
 use crate::consumer::{LinkMemory, Watch};
 use crate::error::LinkError;
-use crate::shm::Process;
-use crate::sync::{AcqRel, Acquire, Arc, AtomicPtr, Mutex, MutexGuard, PoisonError};
+use crate::shm::{PerProcess, Process};
+use crate::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-/// The watchers of one process.
-struct Watchers {
-    /// A forked child has none of the threads, and makes a list of its own.
-    process: Process,
-    list: Mutex<Vec<Arc<Watcher>>>,
-}
+/// The watchers of one process. A forked child has none of the threads.
+#[derive(Default)]
+struct Watchers(Mutex<Vec<Arc<Watcher>>>);
 
-/// The watchers of this process, or of the process from which this one was forked. Null at first.
-static WATCHERS: AtomicPtr<Watchers> = AtomicPtr::new(ptr::null_mut());
+static WATCHERS: PerProcess<Watchers> = PerProcess::new();
 
 impl Watchers {
-    /// The watchers of the calling process. There is no lock around the list itself, because another thread
-    /// could hold it while the process forks.
-    fn of_this_process() -> &'static Self {
-        let mut found = WATCHERS.load(Acquire);
-        loop {
-            // SAFETY: null, or a list that was leaked, so it is valid for ever, and only shared references to
-            // it exist.
-            if let Some(watchers) = unsafe { found.as_ref() }.filter(|watchers| watchers.process.is_this()) {
-                return watchers;
-            }
-            // The list of the parent stays: what the child has inherited refers to it.
-            let new = Box::leak(Box::new(Self { process: Process::this(), list: Mutex::default() }));
-            // If another thread is faster, its list is used, and this empty one is lost.
-            match WATCHERS.compare_exchange(found, new, AcqRel, Acquire) {
-                Ok(_) => return new,
-                Err(now) => found = now,
-            }
-        }
-    }
-
     fn lock(&self) -> MutexGuard<'_, Vec<Arc<Watcher>>> {
-        self.list.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 /// A reader for which a watcher waits, until this is dropped.
 pub(super) struct Registration {
-    watchers: &'static Watchers,
+    process: Process,
     watcher: Arc<Watcher>,
     place: Place,
     descriptor: Arc<EventFd>,
@@ -75,8 +49,7 @@ impl Registration {
             .map_err(|error| LinkError::system("cannot make an eventfd", error))?;
         let descriptor = Arc::new(descriptor);
         let (link, has_slot) = (LinkId::of(watch), watch.own.is_some());
-        let watchers = Watchers::of_this_process();
-        let mut list = watchers.lock();
+        let mut list = WATCHERS.get().lock();
         let of_link = list.iter().find(|watcher| has_slot && watcher.has_seats_of(link));
         let suitable = of_link.or_else(|| list.iter().find(|watcher| watcher.has_room(has_slot)));
         let watcher = match suitable {
@@ -89,7 +62,7 @@ impl Registration {
         };
         let place = watcher.add(watch, memory, Reader::new(descriptor.clone()));
         drop(list);
-        Ok(Self { watchers, watcher, place, descriptor })
+        Ok(Self { process: Process::this(), watcher, place, descriptor })
     }
 
     pub(super) fn descriptor(&self) -> BorrowedFd<'_> {
@@ -105,10 +78,10 @@ impl Registration {
 impl Drop for Registration {
     fn drop(&mut self) {
         // In a forked child, another thread of the parent may have held a lock during the fork.
-        if !self.watchers.process.is_this() {
+        if !self.process.is_this() {
             return;
         }
-        let mut list = self.watchers.lock();
+        let mut list = WATCHERS.get().lock();
         let removed = self.watcher.remove(self.place);
         if removed.is_last {
             // Nobody can register with it any more.

@@ -55,6 +55,38 @@ impl Process {
     }
 }
 
+/// A value that each process has of its own, made when it is first asked for, and then leaked.
+///
+/// A forked child gets a new one. That of its parent stays, because what the child has inherited refers to it. But
+/// the child leaves it alone: another thread of the parent may have held a lock in it during the fork. For the same
+/// reason there is no lock around the value itself.
+pub(crate) struct PerProcess<T: 'static>(AtomicPtr<(Process, T)>);
+
+impl<T: Default + Sync> PerProcess<T> {
+    pub(crate) const fn new() -> Self {
+        Self(AtomicPtr::new(ptr::null_mut()))
+    }
+
+    /// The value of the calling process.
+    pub(crate) fn get(&self) -> &'static T {
+        let mut found = self.0.load(Acquire);
+        loop {
+            // SAFETY: null, or a value that was leaked, so it is valid for ever, and only shared references to
+            // it exist.
+            match unsafe { found.as_ref() } {
+                Some((process, value)) if process.is_this() => return value,
+                _ => {}
+            }
+            // If another thread is faster, its value is used, and this one is lost.
+            let new = Box::leak(Box::new((Process::this(), T::default())));
+            match self.0.compare_exchange(found, new, AcqRel, Acquire) {
+                Ok(_) => return &new.1,
+                Err(now) => found = now,
+            }
+        }
+    }
+}
+
 /// The last mark that this process or an ancestor has taken.
 static LAST: StaticU64 = StaticU64::new(0);
 

@@ -130,6 +130,6 @@ pub(crate) use by_name::{
 pub(crate) use create::{Existing, create};
 pub(crate) use ends::Reservation;
 #[cfg(feature = "async")]
-pub(crate) use forks::Process;
+pub(crate) use forks::{PerProcess, Process};
 pub use holders::{Holder, Holders, Party};
 pub(crate) use link::ShmLink;

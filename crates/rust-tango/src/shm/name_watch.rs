@@ -16,19 +16,17 @@
 //!
 //! A forked child has neither the thread nor a use for the list, and the lock may be held there for ever. It
 //! leaves both alone and begins with a list of its own.
-#![allow(unsafe_code)]
 
 use std::collections::BTreeMap;
 use std::fs::File;
-use std::ptr;
 use std::thread::Builder;
 use std::time::Duration;
 
-use super::forks::Process;
+use super::forks::{PerProcess, Process};
 use super::link::ShmLink;
 use super::thread;
 use crate::error::LinkError;
-use crate::sync::{AcqRel, Acquire, Arc, AtomicPtr, Mutex, MutexGuard, PoisonError};
+use crate::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// The stack of the thread, in bytes. What runs there is small, and a program may have locked all its memory.
 const STACK: usize = 256 << 10;
@@ -37,11 +35,8 @@ const STACK: usize = 256 << 10;
 const INTERVAL: Duration = Duration::from_secs(1);
 
 /// The links of one process.
-#[derive(Debug)]
-struct List {
-    process: Process,
-    state: Mutex<State>,
-}
+#[derive(Debug, Default)]
+struct List(Mutex<State>);
 
 #[derive(Debug, Default)]
 struct State {
@@ -61,13 +56,12 @@ struct Entry {
     is_removed_here: bool,
 }
 
-/// The list of this process or of its parent, or null.
-static LIST: AtomicPtr<List> = AtomicPtr::new(ptr::null_mut());
+static LIST: PerProcess<List> = PerProcess::new();
 
 /// A link on the list. Dropping it takes the link from the list.
 #[derive(Debug)]
 pub(super) struct Watched {
-    list: &'static List,
+    process: Process,
     key: u64,
     /// Dropped last.
     _link: Arc<ShmLink>,
@@ -80,7 +74,7 @@ impl Watched {
     ///
     /// `System` if the thread cannot be started.
     pub(super) fn new(link: &Arc<ShmLink>, ctl: File) -> Result<Self, LinkError> {
-        let list = List::of_this_process();
+        let list = LIST.get();
         let mut state = list.lock();
         if !state.has_thread {
             // Not joined: it ends when it finds the list empty.
@@ -93,50 +87,31 @@ impl Watched {
         let key = state.newest;
         let entry = Entry { link: ShmLink::kept(link), ctl, is_removed_here: false };
         state.links.insert(key, entry);
-        Ok(Self { list, key, _link: link.clone() })
+        Ok(Self { process: Process::this(), key, _link: link.clone() })
     }
 }
 
 impl Drop for Watched {
     fn drop(&mut self) {
-        if !self.list.process.is_this() {
-            return;
+        if self.process.is_this() {
+            LIST.get().lock().links.remove(&self.key);
         }
-        self.list.lock().links.remove(&self.key);
     }
 }
 
 /// Says whether this process removes this link, or a handle of the same link: if so, its producer in this
 /// process goes on without a name.
 pub(super) fn set_removed_here(link: &ShmLink, is_removed: bool) {
-    let mut state = List::of_this_process().lock();
+    let mut state = LIST.get().lock();
     for entry in state.links.values_mut().filter(|entry| entry.link.is_same_link(link)) {
         entry.is_removed_here = is_removed;
     }
 }
 
 impl List {
-    fn of_this_process() -> &'static Self {
-        let mut found = LIST.load(Acquire);
-        loop {
-            // SAFETY: null, or a list that was leaked, so it is valid for ever, and only shared references to
-            // it exist.
-            match unsafe { found.as_ref() } {
-                Some(list) if list.process.is_this() => return list,
-                _ => {}
-            }
-            // Each process leaks one, and one more for each other thread that comes here at the same time.
-            let list = Box::leak(Box::new(Self { process: Process::this(), state: Mutex::default() }));
-            match LIST.compare_exchange(found, list, AcqRel, Acquire) {
-                Ok(_) => return list,
-                Err(now) => found = now,
-            }
-        }
-    }
-
     fn lock(&self) -> MutexGuard<'_, State> {
         // No panic under the lock can leave the state half changed.
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The body of the thread.
