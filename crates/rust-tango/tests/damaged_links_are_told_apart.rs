@@ -43,7 +43,7 @@ fn a_missing_file_is_named() {
         let message = error.to_string();
         assert!(message.starts_with("link quotes is damaged: "), "{message}");
         assert!(message.contains(&path.display().to_string()) && message.contains("remove"), "{message}");
-        // Who has opened the link before is told the same.
+        // A process that has opened the link before is told the same.
         let late = match file {
             "tx" => opened.producer().map(drop),
             "ctl" => opened.stop(),

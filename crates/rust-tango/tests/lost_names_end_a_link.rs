@@ -303,7 +303,7 @@ fn a_link_is_named_where_proc_is_missing_and_the_path_leads_elsewhere() {
     assert!(!link.is_named());
 }
 
-/// Nobody who comes later gets through to the link.
+/// A process that comes later cannot reach the link.
 #[test]
 fn a_mount_over_the_folder_ends_the_link() {
     if !Uid::effective().is_root() {

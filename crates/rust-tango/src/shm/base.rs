@@ -49,7 +49,7 @@ pub(crate) fn ensure_base(base: &Path) -> Result<(), LinkError> {
         let advice = if is_default { " (choose another one, for example with TANGO_DIR)" } else { "" };
         LinkError::system(format!("cannot make the folder {}{advice}", base.display()), error)
     })?;
-    open_base(base).map(drop)
+    open_base_as(base, is_default).map(drop)
 }
 
 /// Makes a folder, and missing folders above it if `with_parents`, with mode 0700 whatever the umask is.

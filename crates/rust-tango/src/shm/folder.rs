@@ -200,12 +200,11 @@ impl Folder {
     ///
     /// `System`.
     pub(crate) fn open_lockable(&self, name: &str) -> Result<Option<File>, LinkError> {
-        let careful = OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC | OFlag::O_NONBLOCK | OFlag::O_NOCTTY;
         let found = fstatat(&self.dir, name, AtFlags::AT_SYMLINK_NOFOLLOW);
         if !found.is_ok_and(|found| found.st_mode & SFlag::S_IFMT.bits() == SFlag::S_IFREG.bits()) {
             return Ok(None);
         }
-        match openat(&self.dir, name, OFlag::O_RDONLY | careful, Mode::empty()) {
+        match openat(&self.dir, name, OFlag::O_RDONLY | CAREFUL, Mode::empty()) {
             Ok(file) => Ok(Some(File::from(file))),
             Err(Errno::ENOENT | Errno::ELOOP | Errno::ENXIO) => Ok(None), // replaced meanwhile
             Err(error) => Err(cannot_tell(&self.path.join(name), error)),
