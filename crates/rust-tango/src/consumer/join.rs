@@ -72,7 +72,8 @@ impl<'a> Consumer<'a> {
         };
         let mut consumer = Self {
             next,
-            in_place_until: next,
+            in_place: 0,
+            in_slot: parts.in_slot(),
             parts,
             mode,
             pacing: Pacing {

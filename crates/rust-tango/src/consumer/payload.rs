@@ -101,6 +101,17 @@ impl<'c> Payload<'c> {
         }
     }
 
+    /// [`Self::lent`] for the fast path, without its comparison: three instructions less for each fragment.
+    ///
+    /// # Safety
+    /// `words` has at least `size` bytes.
+    #[inline(always)]
+    pub(crate) unsafe fn lent_whole(words: &'c [AtomicU64], size: u32, credit: Option<Credit<'c>>) -> Self {
+        // SAFETY: as the caller promises.
+        unsafe { core::hint::assert_unchecked(size as usize <= words.len() * WORD) };
+        Self::lent(words, size, credit)
+    }
+
     /// The first `size` bytes of a validated copy. A reliable consumer, too, may have copied a fragment,
     /// and then has a credit to return.
     #[inline]

@@ -3,6 +3,7 @@
 //! ```text
 //!   poll    peek_in_place: reads the line, and nothing else --> ready ----------------> take_in_place
 //!           | no
+//!           poll_elsewhere
 //!           find_next: hot slot, or checkpoint and line --> ready --> take: hot copy, in place, by copy
 //!                       |                                             | overwritten meanwhile
 //!                       '-- not there, or not joined --> find_next_slow: joins, reports losses, asks timing,
@@ -20,7 +21,6 @@ use crate::metrics::Counter;
 use crate::ring::hot_slot::Found;
 use crate::ring::line::{Line, LineState};
 use crate::ring::metadata::FragmentMetadata;
-use crate::ring::seq;
 use crate::sync::AtomicU64;
 use crate::waiting::kernel;
 use crate::waiting::wait::Wait;
@@ -63,9 +63,11 @@ use crate::waiting::wait::Wait;
 pub struct Consumer<'a> {
     /// The number of the next fragment to read.
     pub(crate) next: u64,
-    /// A fragment before this one may be taken after its line was read, without other checks: see
+    /// How many fragments from `next` on may be taken after their lines were read, without other checks: see
     /// [`Consumer::peek_in_place`].
-    pub(super) in_place_until: u64,
+    pub(super) in_place: u32,
+    /// The largest payload that travels in its slot, in bytes.
+    pub(super) in_slot: usize,
     pub(crate) parts: Parts<'a>,
     pub(crate) mode: Mode<'a>,
     pub(super) pacing: Pacing<'a>,
@@ -146,9 +148,20 @@ impl<'a> Consumer<'a> {
     /// ```
     #[inline(always)] // otherwise the result goes through memory, which takes as long as the rest
     pub fn poll(&mut self) -> Result<Option<Fragment<'_>>, TangoError> {
-        if let Some((line, meta)) = self.peek_in_place() {
-            return Ok(Some(self.take_in_place(line, meta)));
+        match self.peek_in_place() {
+            Some((line, meta)) => Ok(Some(self.take_in_place(line, meta))),
+            // Taken apart, so that the result of the fast path stays in registers.
+            None => match self.poll_elsewhere() {
+                Ok(Some(Fragment { meta, payload })) => Ok(Some(Fragment { meta, payload })),
+                Ok(None) => Ok(None),
+                Err(error) => Err(error),
+            },
         }
+    }
+
+    /// [`Self::poll`] without its fast path.
+    #[inline(never)] // so that the fast path needs few registers
+    fn poll_elsewhere(&mut self) -> Result<Option<Fragment<'_>>, TangoError> {
         match self.find_next()? {
             Next::Fragment(line, found_in) => self.take(line, found_in),
             Next::Nothing | Next::Closed => Ok(None),
@@ -160,38 +173,46 @@ impl<'a> Consumer<'a> {
     /// payload is in the slot. In a stream, almost all fragments take this path.
     #[inline(always)]
     fn peek_in_place(&self) -> Option<(Line<'a>, FragmentMetadata)> {
-        let n = self.next;
-        // A reader by copy does not take this path. For it, `in_place_until` is the `next` of an earlier
-        // moment. A broken producer may send it half the way around the numbers, where `next` reads as
-        // before that moment's. So the mode is checked, too.
-        if !seq::is_before(n, self.in_place_until) || !self.mode.is_in_place() {
+        if self.in_place == 0 {
             return None;
         }
+        let n = self.next;
         let line = self.parts.ring.line(n);
         if line.state(n) != LineState::Ready {
             return None;
         }
         let meta = line.metadata(n);
         // The same check as in `Parts::payload`.
-        let is_in_slot =
-            meta.chunk == FragmentMetadata::IN_SLOT && meta.size as usize <= self.parts.in_slot();
+        let is_in_slot = meta.chunk == FragmentMetadata::IN_SLOT && meta.size as usize <= self.in_slot;
         is_in_slot.then_some((line, meta))
     }
 
     /// Takes the fragment that `peek_in_place` has found.
     #[inline(always)]
+    #[allow(unsafe_code)]
     fn take_in_place(&mut self, line: Line<'a>, meta: FragmentMetadata) -> Fragment<'_> {
         let next = self.next.wrapping_add(1);
         self.next = next;
+        self.in_place -= 1;
         // The credit protects these words, as in `take_from_ring`.
-        Fragment { meta, payload: Payload::lent(line.room, meta.size, self.mode.credit(next)) }
+        // SAFETY: `peek_in_place` has compared the size with `in_slot`, which is `Parts::in_slot`, at most the room
+        // of a slot.
+        let payload = unsafe { Payload::lent_whole(line.room, meta.size, self.mode.credit(next)) };
+        Fragment { meta, payload }
+    }
+
+    /// Moves to `next`, wherever that is.
+    #[cold]
+    fn move_to(&mut self, next: u64) {
+        self.next = next;
+        self.update_fast_path();
     }
 
     /// Updates what [`Self::peek_in_place`] depends on.
     pub(super) fn update_fast_path(&mut self) {
         let is_open =
             self.ready && self.mode.is_in_place() && !self.pacing.is_in_hot_slot() && self.metrics.is_none();
-        self.in_place_until = if is_open { self.pacing.timing.checkpoint() } else { self.next };
+        self.in_place = if is_open { self.pacing.timing.until_checkpoint(self.next) } else { 0 };
     }
 
     /// Finds the next fragment.
@@ -325,6 +346,8 @@ impl<'a> Consumer<'a> {
         if let Some(metrics) = &self.metrics {
             metrics.fragments(next.wrapping_sub(self.next));
         }
+        let count = next.wrapping_sub(self.next);
+        self.in_place = self.in_place.saturating_sub(count.try_into().unwrap_or(u32::MAX));
         self.next = next;
     }
 
@@ -454,14 +477,19 @@ impl<'a> Consumer<'a> {
     }
 
     /// Joins again if the producer may have stopped waiting for this reader.
+    #[inline]
     fn check_evicted(&mut self) {
-        self.next = self.standing.check_evicted(self.next, &self.parts, &self.mode);
+        let next = self.standing.check_evicted(self.next, &self.parts, &self.mode);
+        if next != self.next {
+            self.move_to(next);
+        }
         self.ready &= !self.standing.has_missed();
     }
 
     /// Settles in the ring, now that its lines are prepared: see [`Standing::settle`].
     pub(super) fn settle(&mut self, exact: bool) {
-        self.next = self.standing.settle(self.next, exact, &self.parts, &self.mode);
+        let next = self.standing.settle(self.next, exact, &self.parts, &self.mode);
+        self.move_to(next);
         if self.mode.seat().is_some() {
             self.pacing.hot.close_private(self.next);
         }
@@ -482,7 +510,7 @@ impl<'a> Consumer<'a> {
             metrics.event();
         }
         let (next, error) = self.standing.overrun(self.next, &self.parts, &self.mode);
-        self.next = next;
+        self.move_to(next);
         error
     }
 
@@ -490,7 +518,7 @@ impl<'a> Consumer<'a> {
     #[cold]
     pub(super) fn corrupt(&mut self) -> TangoError {
         let seq = self.next;
-        self.next = seq.wrapping_add(1);
+        self.move_to(seq.wrapping_add(1));
         if let Some(seat) = self.mode.seat() {
             seat.release(self.next);
             seat.slot().count_lost(1);

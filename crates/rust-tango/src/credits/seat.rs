@@ -61,12 +61,17 @@ impl<'a> Seat<'a> {
     fn notify_producer(&self) {
         self.barrier.before_check();
         if self.producer.asleep() != self.seen.load(Relaxed) {
-            let mut seen = 0;
-            if self.producer.needs_notify(&mut seen) {
-                self.slot.eventcount().notify();
-            }
-            self.seen.store(seen, Relaxed);
+            self.notify_producer_if_asleep();
         }
+    }
+
+    #[cold]
+    fn notify_producer_if_asleep(&self) {
+        let mut seen = 0;
+        if self.producer.needs_notify(&mut seen) {
+            self.slot.eventcount().notify();
+        }
+        self.seen.store(seen, Relaxed);
     }
 
     /// Sleeps until the producer notifies, or for `longest`, unless `has_news` returns true. False: it

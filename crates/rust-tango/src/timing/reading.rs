@@ -13,8 +13,8 @@ use super::place::{PROMPT, PollPlace};
 use super::processor::{ON, Pays};
 use crate::ring::seq;
 
-/// A distance that no reader covers: "never".
-const NEVER: u64 = 1 << 62;
+/// So far apart are checkpoints at which nothing is to be done. It fits [`ReaderTiming::until_checkpoint`].
+const NEVER: u64 = 1 << 31;
 
 /// What the policy has to know of a link and its reader.
 #[derive(Debug, Clone, Copy)]
@@ -83,9 +83,11 @@ impl ReaderTiming {
         self.place.is_hot_slot()
     }
 
-    /// From this number on, [`Self::at_checkpoint`] is due, if the reader polls the ring.
-    pub(crate) fn checkpoint(&self) -> u64 {
-        self.checkpoint
+    /// How many fragments from `next` on come before the one at which [`Self::at_checkpoint`] is due, if the reader
+    /// polls the ring.
+    pub(crate) fn until_checkpoint(&self, next: u64) -> u32 {
+        let until = if self.is_checkpoint_due(next) { 0 } else { self.checkpoint.wrapping_sub(next) };
+        until.try_into().unwrap_or(u32::MAX)
     }
 
     /// Whether [`Self::at_checkpoint`] is due before fragment `next`.
