@@ -16,8 +16,8 @@
 //!
 //! It also retires no fragment from the floor on (see [`line`](crate::ring::line)).
 //!
-//! The producer reads the words above only when it reaches its limit. With each fragment, it reads two
-//! other words of each slot. They seldom change: does the consumer sleep, and what are its hints?
+//! The producer reads the words above only when it reaches its limit. With each fragment, it reads one
+//! other word of each slot, which seldom changes: does the consumer sleep?
 //!
 //! # Returning a credit
 //!
@@ -101,7 +101,7 @@ pub(crate) struct Watched<'a> {
     /// The `state` word of an owner that is proven dead, or was evicted. The producer ignores the slot
     /// while its `state` has this value. 0: none.
     ignored: Cell<u64>,
-    /// The owner's sleep word when the producer last read its signals: see
+    /// The owner's sleep word when the producer last read it: see
     /// [`Eventcount::asleep`](crate::waiting::eventcount::Eventcount::asleep).
     seen: Cell<u64>,
     /// The owner's hints at that time, as a word.
@@ -111,33 +111,37 @@ pub(crate) struct Watched<'a> {
 /// The slots of a link.
 #[derive(Debug)]
 pub(crate) struct Slots<'a> {
-    /// Apart from the rest, because most links have one consumer, and the producer reads its signals with
+    /// Apart from the rest, because most links have one consumer, and the producer reads its sleep word with
     /// every fragment.
     first: Option<Watched<'a>>,
     #[cfg(feature = "alloc")]
     rest: alloc::boxed::Box<[Watched<'a>]>,
+    /// The slots of `rest` again, to add up their sleep words without a loop over each. The last group is filled up with
+    /// the last slot.
+    #[cfg(feature = "alloc")]
+    groups: alloc::boxed::Box<[[&'a ConsumerSlot; GROUP]]>,
     /// The slot is that of an `Fctl`. It holds the producer back until its first consumer comes, so that no
     /// fragment is lost before that. (An empty slot of a `Link` holds nobody back.)
     is_awaited: bool,
 }
+
+/// How many slots [`Slots::asleep`] adds up at a time.
+/// With the first slot, a group has eight.
+#[cfg(feature = "alloc")]
+const GROUP: usize = 7;
 
 impl<'a> Watched<'a> {
     fn new(slot: &'a ConsumerSlot) -> Self {
         Self { slot, ignored: Cell::new(0), seen: Cell::new(0), hints: Cell::new(0) }
     }
 
-    /// The owner's hints when its signals were last read. 0 if the producer ignores the owner by now.
+    /// The owner's hints when they were last read. 0 if the producer ignores the owner by now.
     fn hints(&self) -> u64 {
         let ignored = self.ignored.get();
         let is_ignored = ignored != 0 && self.slot.demand().0 == ignored;
         if is_ignored { 0 } else { self.hints.get() }
     }
 
-    /// Whether the owner's signals differ from what they were when they were last read.
-    #[inline(always)]
-    fn has_changed(&self) -> bool {
-        (self.slot.eventcount().asleep() != self.seen.get()) | (self.slot.hints() != self.hints.get())
-    }
 }
 
 impl<'a> Slots<'a> {
@@ -147,6 +151,8 @@ impl<'a> Slots<'a> {
             first: slot.map(Watched::new),
             #[cfg(feature = "alloc")]
             rest: alloc::boxed::Box::default(),
+            #[cfg(feature = "alloc")]
+            groups: alloc::boxed::Box::default(),
             is_awaited: true,
         }
     }
@@ -155,7 +161,38 @@ impl<'a> Slots<'a> {
     #[cfg(feature = "alloc")]
     pub(crate) fn watching(slots: impl Iterator<Item = &'a ConsumerSlot>) -> Self {
         let mut slots = slots.map(Watched::new);
-        Self { first: slots.next(), rest: slots.collect(), is_awaited: false }
+        let first = slots.next();
+        let rest: alloc::boxed::Box<[Watched<'a>]> = slots.collect();
+        let groups = rest.chunks(GROUP).map(|chunk| {
+            core::array::from_fn(|at| chunk[at.min(chunk.len() - 1)].slot)
+        });
+        let groups = groups.collect();
+        Self { first, rest, groups, is_awaited: false }
+    }
+
+    /// The sleep words of all slots, added up. They only rise, so the sum changes with each of them.
+    ///
+    /// (A consumer that changes its words against the rules can hide the sleep of another one. That one then sleeps to
+    /// the end of its time slice.)
+    #[inline(always)]
+    fn asleep(&self) -> u64 {
+        let Some(first) = &self.first else { return 0 };
+        let sum = first.slot.asleep();
+        #[cfg(feature = "alloc")]
+        let sum = self.groups.iter().fold(sum, |sum, group| {
+            group.iter().fold(sum, |sum, slot| sum.wrapping_add(slot.asleep()))
+        });
+        sum
+    }
+
+    /// The same sum of the words as they were last read.
+    fn seen_asleep(&self) -> u64 {
+        let sum = self.first.as_ref().map_or(0, |first| first.seen.get());
+        #[cfg(feature = "alloc")]
+        let sum = self.rest.chunks(GROUP).fold(sum, |sum, chunk| {
+            (0..GROUP).fold(sum, |sum, at| sum.wrapping_add(chunk[at.min(chunk.len() - 1)].seen.get()))
+        });
+        sum
     }
 
     #[inline(always)]
@@ -188,6 +225,8 @@ pub(crate) struct Credits<'a> {
     held_by: Cell<Option<usize>>,
     /// How many consumers the last refresh counted.
     counted: Cell<usize>,
+    /// [`Slots::asleep`] when the words were last read.
+    seen: Cell<u64>,
 }
 
 impl<'a> Credits<'a> {
@@ -204,6 +243,7 @@ impl<'a> Credits<'a> {
             failures: Cell::new(0),
             held_by: Cell::new(None),
             counted: Cell::new(0),
+            seen: Cell::new(0),
         }
     }
 
@@ -299,31 +339,36 @@ impl<'a> Credits<'a> {
         self.held_by.get()
     }
 
-    /// Whether the signals of any slot have changed since they were last read: its owner fell asleep, woke
-    /// up, or stored other hints.
+    /// Whether the sleep word of any slot has changed since it was last read: its owner fell asleep, or woke up.
     #[inline(always)]
-    pub(crate) fn signals_changed(&self) -> bool {
-        let Some(first) = &self.slots.first else { return false };
-        self.slots.rest().iter().fold(first.has_changed(), |changed, watched| changed | watched.has_changed())
+    pub(crate) fn sleep_changed(&self) -> bool {
+        self.slots.asleep() != self.seen.get()
     }
 
-    /// Reads the signals of all slots. True: a consumer sleeps, and the producer has not notified it yet.
+    /// Reads the sleep words of all slots. True: a consumer sleeps, and the producer has not notified it yet.
     #[cold]
-    pub(crate) fn read_signals(&self) -> bool {
+    pub(crate) fn read_sleep(&self) -> bool {
         let mut needs_notify = false;
         for watched in self.slots.iter() {
-            watched.hints.set(watched.slot.hints());
             let mut seen = watched.seen.get();
             if watched.slot.eventcount().asleep() != seen {
                 needs_notify |= watched.slot.eventcount().needs_notify(&mut seen);
                 watched.seen.set(seen);
             }
         }
+        self.seen.set(self.slots.seen_asleep());
         needs_notify
     }
 
-    /// The hints of each slot's owner, in the order of the slots, as they were when its signals were last
-    /// read.
+    /// Reads the hints of all slots. True: some have changed since they were last read.
+    pub(crate) fn read_hints(&self) -> bool {
+        self.slots.iter().fold(false, |changed, watched| {
+            let hints = watched.slot.hints();
+            changed | (watched.hints.replace(hints) != hints)
+        })
+    }
+
+    /// The hints of each slot's owner, in the order of the slots, as they were last read.
     pub(crate) fn hints(&self) -> impl Iterator<Item = u64> {
         self.slots.iter().map(Watched::hints)
     }
@@ -418,8 +463,7 @@ mod tests {
         let (a, b, word) = (ConsumerSlot::new(), ConsumerSlot::new(), AtomicU64::new(0));
         let credits = Credits::new(Slots::watching([&a, &b].into_iter()), 0, &word, 8);
         let read = || {
-            let changed = credits.signals_changed();
-            credits.read_signals();
+            let changed = credits.read_hints();
             (changed, credits.hints().collect::<Vec<_>>())
         };
         for slot in [&a, &b] {

@@ -167,6 +167,12 @@ impl ConsumerSlot {
         self.signals.hints.store(hints, Relaxed);
     }
 
+    /// The owner's sleep word.
+    #[inline(always)]
+    pub(super) fn asleep(&self) -> u64 {
+        self.signals.eventcount.asleep()
+    }
+
     /// Leaves: the slot no longer holds the producer back. (The consumer of an `Fctl` never leaves its
     /// slot.)
     #[cfg(feature = "alloc")]

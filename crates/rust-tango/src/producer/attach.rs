@@ -19,6 +19,15 @@ use crate::waiting::wait::Wait;
 
 /// The producer retires the ring in steps of one part in this many, or of a batch if that is more.
 const RETIRE_PART: u64 = 32;
+/// In a ring of 64 slots or more, it retires at least and at most so many fragments at a time.
+const RETIRE_LEAST: u64 = 8;
+const RETIRE_MOST: u64 = 32;
+
+/// How many fragments more than needed are retired at once in a ring of `depth` slots.
+fn retire_ahead(depth: u64) -> u64 {
+    let part = depth / RETIRE_PART;
+    if depth < 8 * RETIRE_LEAST { part } else { part.clamp(RETIRE_LEAST, RETIRE_MOST) }
+}
 
 /// How a producer begins.
 pub(crate) struct Begin<'a> {
@@ -77,7 +86,9 @@ impl<'a> Producer<'a> {
             in_slot: parts.in_slot(),
             hot_slots,
             lines_ahead: LinesAhead::new(depth, parts.ring.bytes()),
-            retire_ahead: depth / RETIRE_PART,
+            is_plain: Cell::new(false),
+            hints_read_at: Cell::new(next),
+            retire_ahead: retire_ahead(depth),
             parts,
             oldest: Cell::new(oldest),
             placement,

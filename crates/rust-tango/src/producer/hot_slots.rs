@@ -82,6 +82,17 @@ impl<'a> HotSlots<'a> {
         self.shared.publish(meta, content);
     }
 
+    /// Whether fragments are only announced.
+    pub(super) fn only_announces(&self) -> bool {
+        self.mirror.get() == Mirror::Announce
+    }
+
+    /// Announces fragment `n`, while fragments are only announced.
+    #[inline(always)]
+    pub(super) fn announce_in_shared(&self, n: u64) {
+        self.shared.announce(n);
+    }
+
     /// Announces that fragment `n` and every fragment before it are in the ring.
     #[inline]
     pub(super) fn announce(&self, n: u64) {

@@ -2,6 +2,7 @@
 //!
 //! ```text
 //!   publish         stopped? -> credit? -> write payload -> commit line -> mirror -> next -> touch lines -> wake
+//!                   in a stream to one reader, "mirror" is an announcement, and "touch lines" a prefetch
 //!   larger          stopped? -> reserve (place, credit) -> write -----^
 //!   loan            stopped? -> reserve -> the caller writes, stopped? ^
 //!   publish_batch   stopped? -> credits? -> write all -> commit all -> announce the last -> next -> touch lines -> wake
@@ -76,8 +77,13 @@ pub struct Producer<'a> {
     pub(super) in_slot: usize,
     pub(super) hot_slots: HotSlots<'a>,
     pub(super) lines_ahead: LinesAhead,
+    /// A publish does nothing but the least: it mirrors into no hot slot, touches no lines except that it may prefetch
+    /// one, reports its progress nowhere, and needs no fence before it checks for sleepers.
+    pub(super) is_plain: Cell<bool>,
     /// How many fragments more than needed are retired at once.
     pub(super) retire_ahead: u64,
+    /// The fragment before which the hints of consumers were last read.
+    pub(super) hints_read_at: Cell<u64>,
     /// Every fragment before this one is retired: its line and its granules may be overwritten.
     pub(super) oldest: Cell<u64>,
     pub(super) placement: Placement,
@@ -103,6 +109,8 @@ pub(super) struct Reports<'a> {
     pub(super) metrics: Option<Counter<'a>>,
 }
 
+/// The producer reads the hints of consumers after so many fragments, when it retires lines next.
+const HINTS_EVERY: u64 = 24;
 /// In a small ring, a batch is cut into pieces of at most one part of the ring in this many.
 const BATCH_PART: u64 = 8;
 
@@ -151,21 +159,89 @@ impl<'a> Producer<'a> {
         ts: u32,
     ) -> Result<FragmentMetadata, TangoError> {
         self.check_stopped()?;
+        let n = self.next.get();
+        if payload.len() <= self.in_slot && seq::is_before(n, self.limit.get()) {
+            if let Some(meta) = self.publish_plain(n, payload, sig, ctl, ts) {
+                return Ok(meta);
+            }
+        }
+        // Taken apart, so that the result of the fast path stays in registers.
+        match self.publish_elsewhere(payload, sig, ctl, ts) {
+            Ok(FragmentMetadata { seq, sig, chunk, size, ctl, reserved, ts }) => {
+                Ok(FragmentMetadata { seq, sig, chunk, size, ctl, reserved, ts })
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    /// [`Self::publish`] without its fast path. The link was not stopped.
+    #[inline(never)]
+    fn publish_elsewhere(
+        &self,
+        payload: &[u8],
+        sig: u64,
+        ctl: u16,
+        ts: u32,
+    ) -> Result<FragmentMetadata, TangoError> {
         if payload.len() > self.in_slot {
-            return self.publish_in_region(payload, sig, ctl, ts);
+            let meta = self.put_in_region(payload, sig, ctl, ts)?;
+            self.wake_waiters();
+            return Ok(meta);
         }
         let n = self.next.get();
         if !seq::is_before(n, self.limit.get()) {
-            self.make_room(n, None, 1)?;
+            if self.backpressure.credits().allow(n, None) {
+                self.retire(n, None, 1);
+            } else {
+                self.make_room(n, None, 1)?;
+            }
+        }
+        if let Some(meta) = self.publish_plain(n, payload, sig, ctl, ts) {
+            return Ok(meta);
         }
         self.hot_slots.prefetch(payload.len());
-        let meta = FragmentMetadata::in_slot(n, payload.len(), sig, ctl, ts);
-        let (line, content) = (self.parts.ring.line(n), Content::of(payload));
+        Ok(self.publish_in_slot::<false>(n, Content::of(payload), payload.len(), sig, ctl, ts))
+    }
+
+    /// The fast path: publishes a payload that fits its slot as fragment `n`, which has a credit. `None`: this takes
+    /// more. It calls nothing, so that it needs few registers. The two sizes have a copy each.
+    #[inline(always)]
+    fn publish_plain(&self, n: u64, payload: &[u8], sig: u64, ctl: u16, ts: u32) -> Option<FragmentMetadata> {
+        if !self.is_plain.get() {
+            None
+        } else if let Some(block) = Content::block(payload) {
+            Some(self.publish_in_slot::<true>(n, block, words::BLOCK, sig, ctl, ts))
+        } else {
+            let near = Content::near(payload)?;
+            Some(self.publish_in_slot::<true>(n, near, payload.len(), sig, ctl, ts))
+        }
+    }
+
+    /// Publishes a payload of `len` bytes, which fits its slot, as fragment `n`, which has a credit. `PLAIN`: see
+    /// [`Self::is_plain`].
+    #[inline(always)]
+    fn publish_in_slot<const PLAIN: bool>(
+        &self,
+        n: u64,
+        content: Content<'_>,
+        len: usize,
+        sig: u64,
+        ctl: u16,
+        ts: u32,
+    ) -> FragmentMetadata {
+        let meta = FragmentMetadata::in_slot(n, len, sig, ctl, ts);
+        let line = self.parts.ring.line(n);
         let fits = line.write_payload(content);
         debug_assert!(fits, "`in_slot` is no more than a slot has room for");
-        self.commit_line(line, &meta, content, payload.len());
-        self.wake_waiters();
-        Ok(meta)
+        self.commit_line::<PLAIN>(line, &meta, content, len);
+        if PLAIN {
+            // The kernel's barrier makes this a fence where one is needed: see `Barrier`.
+            Barrier::Kernel.before_check();
+            self.wake_sleepers();
+        } else {
+            self.wake_waiters();
+        }
+        meta
     }
 
     /// An error if the link was stopped. Each call that publishes makes this check, and it is one load: the
@@ -175,20 +251,7 @@ impl<'a> Producer<'a> {
         if self.parts.is_stopped() { Err(TangoError::Closed) } else { Ok(()) }
     }
 
-    /// Publishes a payload that does not fit its slot.
-    #[inline]
-    fn publish_in_region(
-        &self,
-        payload: &[u8],
-        sig: u64,
-        ctl: u16,
-        ts: u32,
-    ) -> Result<FragmentMetadata, TangoError> {
-        let meta = self.put_in_region(payload, sig, ctl, ts)?;
-        self.wake_waiters();
-        Ok(meta)
-    }
-
+    /// Publishes a payload that does not fit its slot. Does not wake waiters.
     pub(super) fn put_in_region(
         &self,
         payload: &[u8],
@@ -257,26 +320,52 @@ impl<'a> Producer<'a> {
         if let Some(spot) = spot {
             self.placement.take(&spot, n, victim);
         }
-        self.commit_line(line, &meta, content, meta.place().size_in_slot());
+        self.commit_line::<false>(line, &meta, content, meta.place().size_in_slot());
         meta
     }
 
     /// Publishes a fragment whose payload is in place, with `len` bytes of it in the slot. Does not wake
-    /// waiters.
+    /// waiters. `PLAIN`: [`Self::is_plain`].
     #[inline(always)]
-    fn commit_line(&self, line: Line<'_>, meta: &FragmentMetadata, content: Content<'_>, len: usize) {
+    fn commit_line<const PLAIN: bool>(
+        &self,
+        line: Line<'_>,
+        meta: &FragmentMetadata,
+        content: Content<'_>,
+        len: usize,
+    ) {
         line.publish(meta);
-        self.hot_slots.mirror(meta, content);
-        self.advance(meta.seq, 1);
-        self.touch_lines(meta.seq, len);
+        if PLAIN {
+            self.hot_slots.announce_in_shared(meta.seq);
+            self.move_on(meta.seq);
+        } else {
+            self.hot_slots.mirror(meta, content);
+            self.advance(meta.seq, 1);
+            self.touch_lines(meta.seq, len);
+        }
+        if let Some(ahead) = self.lines_ahead.prefetched_after(meta.seq) {
+            let line = self.parts.ring.line(ahead);
+            if PLAIN {
+                line.for_first_cache_lines(len, cache::prefetch_for_writing);
+            } else {
+                line.for_cache_lines(len, cache::prefetch_for_writing);
+            }
+        }
     }
 
-    /// Moves on: `count` fragments up to `n` are published.
-    #[inline]
-    pub(super) fn advance(&self, n: u64, count: u64) {
+    /// Moves on: fragment `n` is published.
+    #[inline(always)]
+    fn move_on(&self, n: u64) {
         let next = n.wrapping_add(1);
         self.next.set(next);
         self.parts.head.next.store(next, Relaxed);
+    }
+
+    /// Moves on: `count` fragments up to `n` are published. Reports them.
+    #[inline]
+    pub(super) fn advance(&self, n: u64, count: u64) {
+        let next = n.wrapping_add(1);
+        self.move_on(n);
         if let Some(reports) = &self.reports {
             if let Some(fseq) = reports.fseq {
                 store_published(fseq, next);
@@ -311,17 +400,22 @@ impl<'a> Producer<'a> {
     #[inline]
     pub(super) fn wake_waiters(&self) {
         self.barrier.before_check();
-        if self.backpressure.credits().signals_changed() {
-            self.read_signals();
+        self.wake_sleepers();
+    }
+
+    /// [`Self::wake_waiters`] after the barrier.
+    #[inline(always)]
+    fn wake_sleepers(&self) {
+        if self.backpressure.credits().sleep_changed() {
+            self.notify_sleepers();
         }
     }
 
     #[cold]
-    fn read_signals(&self) {
-        if self.backpressure.credits().read_signals() {
+    fn notify_sleepers(&self) {
+        if self.backpressure.credits().read_sleep() {
             self.parts.head.eventcount.notify();
         }
-        self.apply_hints();
     }
 }
 
@@ -335,6 +429,13 @@ impl Producer<'_> {
         if !self.backpressure.credits().allow(n, victim) {
             self.await_credit(n, victim)?;
         }
+        self.retire(n, victim, count);
+        Ok(())
+    }
+
+    /// [`Self::make_room`] for a fragment that has a credit.
+    #[inline(always)] // most callers have no victim
+    fn retire(&self, n: u64, victim: Option<u64>, count: u64) {
         let (depth, credits) = (self.parts.ring.depth(), self.backpressure.credits());
         // A batch that overwrites much of a small ring is cut into pieces, so that observers find
         // something.
@@ -352,7 +453,13 @@ impl Producer<'_> {
             line::retire(&self.parts.head.oldest, dead);
         }
         self.set_limit();
-        Ok(())
+        // Hints are read here, and not with each fragment. This is soon enough: see `MAX_ANNOUNCED` in `timing::place`.
+        if n.wrapping_sub(self.hints_read_at.get()) >= HINTS_EVERY {
+            self.hints_read_at.set(n);
+            if credits.read_hints() {
+                self.apply_hints();
+            }
+        }
     }
 
     /// Sets the limit: every fragment before it has a credit, and its line is free.
@@ -394,12 +501,23 @@ impl Producer<'_> {
         }
     }
 
+    /// Updates [`Self::is_plain`], after something has changed that it depends on.
+    pub(super) fn update_plain(&self) {
+        let is_plain = self.hot_slots.only_announces()
+            && !self.lines_ahead.touches()
+            && self.reports.is_none()
+            && !self.barrier.fences();
+        self.is_plain.set(is_plain);
+    }
+
     /// Acts on the hints of the consumers, after consumers or their hints have changed.
     pub(super) fn apply_hints(&self) {
         let credits = self.backpressure.credits();
+        credits.read_hints();
         let hints = ConsumerHints::of(credits.hints(), credits.counted());
         self.lines_ahead.choose(&hints);
         self.hot_slots.choose(&hints, self.next.get());
+        self.update_plain();
         let (word, is_single) = (&self.parts.head.credit.single_consumer, u64::from(hints.single_consumer));
         if word.load(Relaxed) != is_single {
             word.store(is_single, Relaxed);

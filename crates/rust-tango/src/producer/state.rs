@@ -169,6 +169,7 @@ impl<'a> Producer<'a> {
     pub fn with_metrics(mut self, metrics: &'a Metrics) -> Self {
         let counter = metrics.producer().expect("another producer counts into these Metrics");
         self.reports.get_or_insert_default().metrics = Some(counter);
+        self.update_plain();
         self
     }
 
@@ -195,6 +196,7 @@ impl<'a> Producer<'a> {
     /// From now on, keeps these words of the borrowed API up to date with each publish.
     pub(crate) fn reporting_to(mut self, fseq: &'a AtomicU64, fctl: Option<&'a AtomicU64>) -> Self {
         self.reports = Some(Reports { fseq: Some(fseq), fctl, metrics: None });
+        self.update_plain();
         let next = self.next.get();
         self.advance(next.wrapping_sub(1), 0);
         self

@@ -124,8 +124,8 @@ pub(crate) enum LineState {
 pub(crate) enum Content<'p> {
     /// 64 bytes, by far the most frequent size. Needs no loop.
     Block(words::Block),
-    /// This many whole words that fit beside the metadata: numbers, small structures.
-    Few([u64; BESIDE_META], usize),
+    /// Whole words that fit beside the metadata: numbers, small structures. Needs no call.
+    Near(&'p [u8]),
     /// Any other size.
     Bytes(&'p [u8]),
     /// This many words of another slot, which the caller has written.
@@ -139,8 +139,8 @@ impl<'p> Content<'p> {
     #[inline]
     pub(crate) fn words(self) -> usize {
         match self {
-            Self::Block(_) => 64 / words::WORD,
-            Self::Few(_, words) => words,
+            Self::Block(_) => words::BLOCK / words::WORD,
+            Self::Near(words) => words.len() / words::WORD,
             Self::Bytes(payload) => payload.len().div_ceil(words::WORD),
             Self::Slot(_, words) => words,
             Self::Apart => 0,
@@ -149,13 +149,20 @@ impl<'p> Content<'p> {
 
     #[inline(always)]
     pub(crate) fn of(payload: &'p [u8]) -> Self {
-        if let Ok(block) = payload.try_into() {
-            Self::Block(words::Block::load(block))
-        } else if payload.len() <= NEAR && payload.len() % words::WORD == 0 {
-            Self::Few(words::full(payload), payload.len() / words::WORD)
-        } else {
-            Self::Bytes(payload)
-        }
+        Self::block(payload).or(Self::near(payload)).unwrap_or(Self::Bytes(payload))
+    }
+
+    /// [`Self::Block`], loaded here, if the payload has that size.
+    #[inline(always)]
+    pub(crate) fn block(payload: &[u8]) -> Option<Self> {
+        Some(Self::Block(words::Block::load(payload.try_into().ok()?)))
+    }
+
+    /// [`Self::Near`], if the payload is of that kind.
+    #[inline(always)]
+    pub(crate) fn near(payload: &'p [u8]) -> Option<Self> {
+        let is_near = payload.len() <= NEAR && payload.len() % words::WORD == 0;
+        is_near.then_some(Self::Near(payload))
     }
 }
 
@@ -179,6 +186,11 @@ impl Line<'_> {
     /// False: it does not fit. Producer only, after [`retire`].
     #[inline(always)]
     pub(crate) fn write_payload(&self, content: Content<'_>) -> bool {
+        if let (Content::Block(block), Some(room)) = (content, self.room.first_chunk()) {
+            block.store_far(room);
+            block.store_near(room);
+            return true;
+        }
         let fits = self.write_far(content);
         if fits {
             self.write_near(content);
@@ -192,7 +204,7 @@ impl Line<'_> {
     pub(crate) fn write_far(&self, content: Content<'_>) -> bool {
         match content {
             Content::Block(block) => self.room.first_chunk().map(|room| block.store_far(room)).is_some(),
-            Content::Few(_, words) => words <= self.room.len(),
+            Content::Near(words) => words.len() <= self.room.len() * words::WORD,
             Content::Bytes(payload) => match payload.split_first_chunk::<NEAR>() {
                 Some((_, [])) | None => payload.len() <= self.room.len() * words::WORD,
                 Some((_, rest)) => {
@@ -220,7 +232,7 @@ impl Line<'_> {
                     block.store_near(room);
                 }
             }
-            Content::Few(values, words) => words::store_few(self.room, values, words),
+            Content::Near(words) => words::store_each(self.room, words),
             Content::Bytes(payload) => match payload.first_chunk::<NEAR>() {
                 Some(first) => words::store_each(self.room, first),
                 None => _ = words::store_if_fits(self.room, payload),
@@ -233,13 +245,20 @@ impl Line<'_> {
         }
     }
 
+    /// [`Self::for_cache_lines`] for a payload that takes two lines at most.
+    #[inline(always)]
+    pub(crate) fn for_first_cache_lines(&self, len: usize, act: impl Fn(&AtomicU64)) {
+        act(&self.meta[0]);
+        if let Some(second) = self.room.get(BESIDE_META).filter(|_| len > NEAR) {
+            act(second);
+        }
+    }
+
     /// Calls `act` for each cache line of the slot that the metadata and a payload of `len` bytes take, and
     /// for nine lines at most.
     #[inline]
     pub(crate) fn for_cache_lines(&self, len: usize, act: impl Fn(&AtomicU64)) {
-        act(&self.meta[0]);
-        let Some(second) = self.room.get(BESIDE_META).filter(|_| len > NEAR) else { return };
-        act(second);
+        self.for_first_cache_lines(len, &act);
         let mut at = BESIDE_META + CACHE_LINE / words::WORD;
         while at * words::WORD < len && at < 64 {
             let Some(word) = self.room.get(at) else { return };

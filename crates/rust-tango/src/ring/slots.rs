@@ -68,6 +68,12 @@ impl<'a> Ring<'a> {
     #[inline]
     pub(crate) fn line(&self, n: u64) -> Line<'a> {
         let index = (n & self.mask) as usize;
+        #[cfg(not(loom))]
+        // SAFETY: `new` has checked that a slot has at least `SLOT` bytes. With this, the compiler knows that a
+        // payload of 64 bytes fits each slot.
+        unsafe {
+            core::hint::assert_unchecked(self.room >= SLOT / WORD - META_WORDS);
+        }
         // SAFETY: `new` borrowed `(mask + 1) << shift` words for 'a, and `index <= mask`. So the words of the
         // slot, `1 << shift` of them, are inside. `new` has checked that these are at least 16 (in models, at
         // least four). All references are shared.

@@ -19,8 +19,9 @@ pub(super) const PROMPT: u32 = 1;
 pub(crate) const MAX_PROMPT: u32 = 16;
 /// When this many fragments in a row were only announced, the reader leaves the hot slot, and does not poll
 /// it for the next `ANNOUNCED_PAUSE` fragments: changing to it costs more than it saves. (Either the reader
-/// is an observer beside consumers that poll the ring, or fragments come in batches of one.)
-pub(crate) const MAX_ANNOUNCED: u32 = 4;
+/// is an observer beside consumers that poll the ring, or fragments come in batches of one.) More than the producer
+/// publishes before it reads a hint: it does so at the next retirement after 24 fragments, and retires every 33.
+pub(crate) const MAX_ANNOUNCED: u32 = 64;
 pub(crate) const ANNOUNCED_PAUSE: u64 = 1024;
 /// A reader that has polled the ring for this many fragments takes its hint back that it polls the hot
 /// slot. Not earlier, because the producer has to fetch the word each time it changes.

@@ -40,6 +40,8 @@ pub(crate) struct LinesAhead {
     /// processor.
     ahead: u64,
     plan: Cell<Plan>,
+    /// How many fragments before their use all lines are prefetched, whatever the consumers do. 0: not at all.
+    always_ahead: u64,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -67,7 +69,7 @@ impl LinesAhead {
     /// For a ring of `depth` slots that take `bytes` bytes in all.
     pub(crate) fn new(depth: u64, bytes: usize) -> Self {
         let pays = Pays::here(depth, bytes).evicting;
-        Self { depth, ahead: if pays { depth / 32 } else { 0 }, plan: Cell::new(Plan::Nothing) }
+        Self { depth, ahead: if pays { depth / 32 } else { 0 }, plan: Cell::new(Plan::Nothing), always_ahead: 0 }
     }
 
     /// Chooses again, after consumers or their hints have changed.
@@ -82,6 +84,17 @@ impl LinesAhead {
         } else {
             Plan::Nothing
         });
+    }
+
+    /// Whether [`Self::after`] returns any lines.
+    pub(crate) fn touches(&self) -> bool {
+        self.plan.get() != Plan::Nothing
+    }
+
+    /// Which line to prefetch for writing after fragment `n` was published, whatever the consumers do.
+    #[inline(always)]
+    pub(crate) fn prefetched_after(&self, n: u64) -> Option<u64> {
+        (self.always_ahead != 0).then(|| n.wrapping_add(self.always_ahead))
     }
 
     /// Which lines to touch after fragment `n` was published. No consumer needs anything before `floor`.
@@ -130,7 +143,7 @@ mod tests {
 
     #[test]
     fn the_producer_evicts_lines_unless_a_single_consumer_does() {
-        let lines = LinesAhead { depth: 64, ahead: 2, plan: Cell::new(Plan::Nothing) };
+        let lines = LinesAhead { depth: 64, ahead: 2, plan: Cell::new(Plan::Nothing), always_ahead: 0 };
         let after = |hints: ConsumerHints, floor: u64| {
             lines.choose(&hints);
             lines.after(100, || floor)
@@ -152,7 +165,7 @@ mod tests {
         let hot_and_evicts = ConsumerHints { lines_are_evicted: true, ..hot };
         assert_eq!(after(hot_and_evicts, 39), Some(Lines { evict: None, prefetch: Some(102) }));
         let hot_beside_others = ConsumerHints { single_consumer: false, ..hot };
-        let elsewhere = LinesAhead { depth: 64, ahead: 0, plan: Cell::new(Plan::Nothing) };
+        let elsewhere = LinesAhead { depth: 64, ahead: 0, plan: Cell::new(Plan::Nothing), always_ahead: 0 };
         elsewhere.choose(&hot_beside_others);
         assert_eq!(elsewhere.after(100, || 0), None, "the other consumer polls the ring");
     }

@@ -280,8 +280,13 @@ impl Barrier {
         if kernel::register() { Self::Kernel } else { Self::Fence }
     }
 
+    /// Whether [`Self::before_check`] executes a fence. It does nothing otherwise.
+    pub(crate) fn fences(self) -> bool {
+        kernel::CAN_SLEEP && self == Self::Fence
+    }
+
     /// N2: between the store of the news (N1) and the check for sleeping waiters (N3).
-    #[inline]
+    #[inline(always)]
     pub(crate) fn before_check(self) {
         if !kernel::CAN_SLEEP {
             return;

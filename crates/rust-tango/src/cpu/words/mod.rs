@@ -86,20 +86,12 @@ pub(crate) fn store_each(to: &[AtomicU64], bytes: &[u8]) {
 
 /// The full words of `bytes`, followed by zeros.
 #[inline(always)]
+#[cfg(any(not(target_arch = "x86_64"), miri, loom, portable))]
 pub(crate) fn full<const WORDS: usize>(bytes: &[u8]) -> [u64; WORDS] {
     let mut chunks = bytes.chunks_exact(WORD);
     core::array::from_fn(|_| {
         chunks.next().and_then(|chunk| chunk.try_into().ok()).map_or(0, u64::from_ne_bytes)
     })
-}
-
-/// Stores the first `count` of `words`, as far as `to` has room. `WORDS` is small, so the compiler unrolls
-/// the loop.
-#[inline(always)]
-pub(crate) fn store_few<const WORDS: usize>(to: &[AtomicU64], words: [u64; WORDS], count: usize) {
-    for (to, value) in to.iter().zip(words).take(count) {
-        store_word(to, value);
-    }
 }
 
 /// Stores one word of a payload. (Under the model checker this also counts as a plain write.)
@@ -139,6 +131,9 @@ pub(crate) fn relay(from: &[AtomicU64], to: &[AtomicU64]) {
         store_word(to, from.load(Relaxed));
     }
 }
+
+/// Bytes of a [`Block`].
+pub(crate) const BLOCK: usize = 64;
 
 /// 64 bytes in registers, to be stored in one place or in two.
 #[derive(Clone, Copy)]
