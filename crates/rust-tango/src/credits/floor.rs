@@ -141,7 +141,6 @@ impl<'a> Watched<'a> {
         let is_ignored = ignored != 0 && self.slot.demand().0 == ignored;
         if is_ignored { 0 } else { self.hints.get() }
     }
-
 }
 
 impl<'a> Slots<'a> {
@@ -163,9 +162,8 @@ impl<'a> Slots<'a> {
         let mut slots = slots.map(Watched::new);
         let first = slots.next();
         let rest: alloc::boxed::Box<[Watched<'a>]> = slots.collect();
-        let groups = rest.chunks(GROUP).map(|chunk| {
-            core::array::from_fn(|at| chunk[at.min(chunk.len() - 1)].slot)
-        });
+        let groups =
+            rest.chunks(GROUP).map(|chunk| core::array::from_fn(|at| chunk[at.min(chunk.len() - 1)].slot));
         let groups = groups.collect();
         Self { first, rest, groups, is_awaited: false }
     }
@@ -179,9 +177,10 @@ impl<'a> Slots<'a> {
         let Some(first) = &self.first else { return 0 };
         let sum = first.slot.asleep();
         #[cfg(feature = "alloc")]
-        let sum = self.groups.iter().fold(sum, |sum, group| {
-            group.iter().fold(sum, |sum, slot| sum.wrapping_add(slot.asleep()))
-        });
+        let sum = self
+            .groups
+            .iter()
+            .fold(sum, |sum, group| group.iter().fold(sum, |sum, slot| sum.wrapping_add(slot.asleep())));
         sum
     }
 

@@ -69,7 +69,12 @@ impl LinesAhead {
     /// For a ring of `depth` slots that take `bytes` bytes in all.
     pub(crate) fn new(depth: u64, bytes: usize) -> Self {
         let pays = Pays::here(depth, bytes).evicting;
-        Self { depth, ahead: if pays { depth / 32 } else { 0 }, plan: Cell::new(Plan::Nothing), always_ahead: 0 }
+        Self {
+            depth,
+            ahead: if pays { depth / 32 } else { 0 },
+            plan: Cell::new(Plan::Nothing),
+            always_ahead: 0,
+        }
     }
 
     /// Chooses again, after consumers or their hints have changed.
