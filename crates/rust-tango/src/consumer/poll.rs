@@ -91,6 +91,16 @@ pub(crate) enum Next<'a> {
     Closed,
 }
 
+/// What a reader has seen in the hot slot on the way of the most frequent cases.
+enum Seen {
+    /// It was not asked, or has said nothing about the next fragment.
+    Nothing,
+    /// The next fragment is in the ring.
+    Overwritten,
+    /// The next fragment was there, and has to be taken.
+    Found(Option<Found>),
+}
+
 /// Where a fragment was found.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum FoundIn {
@@ -159,9 +169,48 @@ impl<'a> Consumer<'a> {
         }
     }
 
-    /// [`Self::poll`] without its fast path.
-    #[inline(never)] // so that the fast path needs few registers
+    /// [`Self::poll`] without its fast path: the way of a reader that waits in the hot slot.
+    #[inline(always)]
     fn poll_elsewhere(&mut self) -> Result<Option<Fragment<'_>>, TangoError> {
+        let mut seen = Seen::Nothing;
+        if self.pacing.is_in_hot_slot() && self.ready && !self.mode.returns_credit_of_copy() {
+            let n = self.next;
+            seen = match self.pacing.hot.state(n) {
+                LineState::Ready if !self.pacing.timing.may_leave_hot_slot() => {
+                    match self.pacing.hot.copy(n, self.parts.mtu) {
+                        Some(Found::Whole(meta)) => {
+                            self.pacing.timing.found_whole(n);
+                            // As in `consumed`. The fast path is closed as long as the reader is in the hot slot.
+                            if let Some(metrics) = &self.metrics {
+                                metrics.fragments(1);
+                            }
+                            self.next = n.wrapping_add(1);
+                            return Ok(Some(self.hot_copy(meta)));
+                        }
+                        found => Seen::Found(found),
+                    }
+                }
+                LineState::NotYet if self.pacing.timing.count_quick_poll(n) => return Ok(None),
+                LineState::Overwritten => Seen::Overwritten,
+                _ => Seen::Nothing,
+            };
+        }
+        match self.poll_slow(seen) {
+            Ok(Some(Fragment { meta, payload })) => Ok(Some(Fragment { meta, payload })),
+            Ok(None) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// [`Self::poll`] in all cases. `seen` is what the hot slot has said, which is not read again: the producer may be
+    /// writing it.
+    #[cold] // so that the two ways above need few registers
+    fn poll_slow(&mut self, seen: Seen) -> Result<Option<Fragment<'_>>, TangoError> {
+        match seen {
+            Seen::Nothing => {}
+            Seen::Overwritten => self.leave_hot_slot_now(),
+            Seen::Found(found) => return self.take_found(self.parts.ring.line(self.next), found),
+        }
         match self.find_next()? {
             Next::Fragment(line, found_in) => self.take(line, found_in),
             Next::Nothing | Next::Closed => Ok(None),
@@ -263,7 +312,17 @@ impl<'a> Consumer<'a> {
         if found_in == FoundIn::Ring {
             return self.take_from_ring(&line, line.metadata(self.next));
         }
-        match self.pacing.hot.copy(self.next, self.parts.mtu) {
+        let found = self.pacing.hot.copy(self.next, self.parts.mtu);
+        self.take_found(line, found)
+    }
+
+    /// Takes the next fragment, of which the hot slot has this, and the rest is in its `line`.
+    fn take_found(
+        &mut self,
+        line: Line<'a>,
+        found: Option<Found>,
+    ) -> Result<Option<Fragment<'_>>, TangoError> {
+        match found {
             Some(Found::Whole(meta)) => Ok(Some(self.take_hot_copy(meta))),
             Some(Found::Metadata(meta)) => {
                 self.pacing.timing.found_in_hot_slot();
@@ -291,10 +350,14 @@ impl<'a> Consumer<'a> {
         if self.mode.returns_credit_of_copy() {
             self.copied_up_to(next);
         }
-        Fragment {
-            meta,
-            payload: Payload::copied(self.pacing.hot.words(), meta.size, self.mode.credit(next)),
-        }
+        self.hot_copy(meta)
+    }
+
+    /// The fragment that was copied out of the hot slot. It is the one before `next`.
+    #[inline(always)]
+    fn hot_copy(&self, meta: FragmentMetadata) -> Fragment<'_> {
+        let credit = self.mode.credit(self.next);
+        Fragment { meta, payload: Payload::copied(self.pacing.hot.words(), meta.size, credit) }
     }
 
     /// Takes a fragment that is in the ring and has this metadata.

@@ -161,9 +161,10 @@ impl<'a> Producer<'a> {
         self.check_stopped()?;
         let n = self.next.get();
         if payload.len() <= self.in_slot && seq::is_before(n, self.limit.get()) {
-            if let Some(meta) = self.publish_plain(n, payload, sig, ctl, ts) {
-                return Ok(meta);
+            if !self.is_plain.get() || !self.publish_plain(n, payload, sig, ctl, ts) {
+                self.publish_mirrored(n, payload, sig, ctl, ts);
             }
+            return Ok(FragmentMetadata::in_slot(n, payload.len(), sig, ctl, ts));
         }
         // Taken apart, so that the result of the fast path stays in registers.
         match self.publish_elsewhere(payload, sig, ctl, ts) {
@@ -196,25 +197,31 @@ impl<'a> Producer<'a> {
                 self.make_room(n, None, 1)?;
             }
         }
-        if let Some(meta) = self.publish_plain(n, payload, sig, ctl, ts) {
-            return Ok(meta);
+        if !self.is_plain.get() || !self.publish_plain(n, payload, sig, ctl, ts) {
+            self.publish_mirrored(n, payload, sig, ctl, ts);
         }
-        self.hot_slots.prefetch(payload.len());
-        Ok(self.publish_in_slot::<false>(n, Content::of(payload), payload.len(), sig, ctl, ts))
+        Ok(FragmentMetadata::in_slot(n, payload.len(), sig, ctl, ts))
     }
 
-    /// The fast path: publishes a payload that fits its slot as fragment `n`, which has a credit. `None`: this takes
-    /// more. It calls nothing, so that it needs few registers. The two sizes have a copy each.
+    /// Publishes a payload that fits its slot as fragment `n`, which has a credit.
+    #[inline(never)]
+    fn publish_mirrored(&self, n: u64, payload: &[u8], sig: u64, ctl: u16, ts: u32) {
+        self.hot_slots.prefetch(payload.len());
+        self.publish_in_slot::<false>(n, Content::of(payload), payload.len(), sig, ctl, ts);
+    }
+
+    /// [`Self::publish_mirrored`] while [`Self::is_plain`]: the fast path. False: this takes more, and nothing was
+    /// done. It calls nothing, so that it needs few registers. The two sizes have a copy each.
     #[inline(always)]
-    fn publish_plain(&self, n: u64, payload: &[u8], sig: u64, ctl: u16, ts: u32) -> Option<FragmentMetadata> {
-        if !self.is_plain.get() {
-            None
-        } else if let Some(block) = Content::block(payload) {
-            Some(self.publish_in_slot::<true>(n, block, words::BLOCK, sig, ctl, ts))
+    fn publish_plain(&self, n: u64, payload: &[u8], sig: u64, ctl: u16, ts: u32) -> bool {
+        if let Some(block) = Content::block(payload) {
+            self.publish_in_slot::<true>(n, block, words::BLOCK, sig, ctl, ts);
+        } else if let Some(near) = Content::near(payload) {
+            self.publish_in_slot::<true>(n, near, payload.len(), sig, ctl, ts);
         } else {
-            let near = Content::near(payload)?;
-            Some(self.publish_in_slot::<true>(n, near, payload.len(), sig, ctl, ts))
+            return false;
         }
+        true
     }
 
     /// Publishes a payload of `len` bytes, which fits its slot, as fragment `n`, which has a credit. `PLAIN`: see
@@ -228,7 +235,7 @@ impl<'a> Producer<'a> {
         sig: u64,
         ctl: u16,
         ts: u32,
-    ) -> FragmentMetadata {
+    ) {
         let meta = FragmentMetadata::in_slot(n, len, sig, ctl, ts);
         let line = self.parts.ring.line(n);
         let fits = line.write_payload(content);
@@ -241,7 +248,6 @@ impl<'a> Producer<'a> {
         } else {
             self.wake_waiters();
         }
-        meta
     }
 
     /// An error if the link was stopped. Each call that publishes makes this check, and it is one load: the

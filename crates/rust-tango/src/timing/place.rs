@@ -105,6 +105,12 @@ impl PollPlace {
         self.prompt < MAX_PROMPT
     }
 
+    /// Whether [`Self::found_whole`] returns false for the next fragment if that is prompt.
+    #[inline(always)]
+    pub(super) fn may_leave(&self) -> bool {
+        self.prompt + 1 >= MAX_PROMPT
+    }
+
     /// Fragment `next` was only announced. True: leave the hot slot, for `ANNOUNCED_PAUSE` fragments.
     pub(super) fn found_announced(&mut self, next: u64) -> bool {
         self.announced += 1;

@@ -211,6 +211,12 @@ impl ReaderTiming {
         self.place.found_metadata();
     }
 
+    /// Whether [`Self::found_whole`] might return false for the next fragment.
+    #[inline(always)]
+    pub(crate) fn may_leave_hot_slot(&self) -> bool {
+        self.place.may_leave()
+    }
+
     /// The hot slot had all of fragment `n`. False: poll the ring from the next one on.
     #[inline(always)]
     pub(crate) fn found_whole(&mut self, n: u64) -> bool {
