@@ -130,10 +130,12 @@ pub use consumer::payload::{Fragment, Payload};
 pub use consumer::{Consumer, Start};
 pub use error::TangoError;
 pub use memory::cnc::{Cnc, CncState};
+pub use memory::hints::{Hints, HintsError};
 pub use metrics::{Metrics, MetricsSnapshot};
 pub use producer::{Loan, Producer};
 pub use ring::metadata::{Control, FragmentMetadata};
 pub use tcache::Tcache;
+pub use timing::distance::Pace;
 pub use waiting::wait::Wait;
 
 #[cfg(feature = "alloc")]

@@ -11,6 +11,7 @@ use crate::credits::seat::Seat;
 use crate::error::TangoError;
 use crate::memory::parts::Parts;
 use crate::producer::{Begin, Claim, Producer};
+use crate::timing::processor;
 
 /// On borrowed storage: [`MCache`], [`DCache`], [`Fseq`] and [`Fctl`].
 impl<'a> Producer<'a> {
@@ -283,6 +284,7 @@ impl<'a> Parts<'a> {
             stop: mcache.stop_word(),
             mtu: SIZE,
             observers: true,
+            hints: processor::hints(),
         })
     }
 }

@@ -69,6 +69,7 @@ impl<'a> Consumer<'a> {
             bytes: parts.ring.bytes(),
             payloads_fit_slots: parts.mtu <= parts.in_slot(),
             holds_credits: mode.seat().is_some(),
+            hints: parts.hints,
         };
         let mut consumer = Self {
             next,

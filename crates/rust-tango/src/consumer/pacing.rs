@@ -3,6 +3,7 @@
 use super::hot_reader::HotReader;
 use super::mode::Mode;
 use crate::cpu::cache;
+use crate::cpu::clock::Turns;
 use crate::memory::parts::Parts;
 use crate::ring::line::LineState;
 use crate::sync::Relaxed;
@@ -63,7 +64,9 @@ impl Pacing<'_> {
         }
         if let Some(last) = wait_for {
             let is_there = || ring.line(last).state(last) != LineState::NotYet;
-            self.timing.wait_for_distance(next, is_there, |next| head.hot_slot.newest(next));
+            let mut turns = Turns::begin();
+            let newest = |next| head.hot_slot.newest(next);
+            self.timing.wait_for_distance(next, is_there, newest, || turns.pause());
         }
     }
 

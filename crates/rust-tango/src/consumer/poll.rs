@@ -118,8 +118,8 @@ impl<'a> Consumer<'a> {
     /// A fragment that this call has returned counts as read, also if the caller then panics. Without a fragment, it
     /// sometimes asks the kernel whether the producer lives: every 50 milliseconds, and every 1024 empty polls.
     ///
-    /// In a stream of fast fragments, it may spin for some microseconds now and then, so that the producer
-    /// gets ahead. Both sides are faster that way.
+    /// A fragment that is there is returned at once, unless the consumer was made
+    /// [for throughput](Consumer::with_pace).
     ///
     /// # Errors
     ///

@@ -6,6 +6,7 @@ use super::poll::Consumer;
 use crate::memory::parts::Ending;
 use crate::metrics::Metrics;
 use crate::ring::line::LineState;
+use crate::timing::distance::Pace;
 
 impl<'a> Consumer<'a> {
     /// The sequence number of the next fragment to read.
@@ -60,6 +61,37 @@ impl<'a> Consumer<'a> {
         !self.standing.has_missed()
             && self.producer.ending(&self.parts) == Some(Ending::Closed)
             && self.plausible_state(self.parts.ring.line(self.next).state(self.next)) == LineState::NotYet
+    }
+
+    /// How this consumer trades latency for throughput in a stream of fast fragments. Default: [`Pace::Latency`].
+    ///
+    /// Both sides want the same cache lines, so the producer is slower while a consumer reads each fragment as soon as
+    /// it is there. With [`Pace::Throughput`], [`Consumer::poll`] and [`Consumer::wait`] sometimes wait until the producer
+    /// is some way ahead, for 10 microseconds at most. Fragments that are there wait, too.
+    ///
+    /// Measured with 64 bytes, one call for each fragment, two threads that do nothing else, in million a second:
+    ///
+    /// | | latency | throughput |
+    /// |---|---|---|
+    /// | AMD Zen 4, near cores | 23 | 68 |
+    /// | AMD Zen 4, far cores, fragments of 256 bytes | 7 | 28 |
+    /// | Intel Sapphire Rapids | 46 to 49 | 47 to 51 |
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use rust_tango::{Link, Pace};
+    ///
+    /// let link = Link::builder().depth(8).mtu(64).build()?;
+    /// let (tx, mut rx) = (link.producer()?, link.consumer()?.with_pace(Pace::Throughput));
+    /// tx.send(b"soon")?;
+    /// assert!(rx.poll()?.is_some());
+    /// # Ok::<(), rust_tango::LinkError>(())
+    /// ```
+    #[must_use]
+    pub fn with_pace(mut self, pace: Pace) -> Self {
+        self.pacing.timing.set_pace(pace);
+        self
     }
 
     /// Counts into `metrics` from now on: fragments consumed, and overruns.

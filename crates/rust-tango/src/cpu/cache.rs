@@ -2,7 +2,8 @@
 //!
 //! Most of the time between two cores is spent moving cache lines from one to the other. How long a move
 //! takes depends on the state in which each core left the line. Which hint pays on which processor is policy:
-//! see `timing::processor`. On other processors than x86-64 these functions do nothing.
+//! see `timing::processor`. On other processors than x86-64 these
+//! functions do nothing, except that 64-bit Arm has a prefetch for writing, too.
 #![allow(unsafe_code)]
 
 use crate::sync::{AtomicU64, Relaxed, StaticU64};
@@ -27,6 +28,7 @@ pub(crate) enum Maker {
 
 impl Processor {
     /// Of which nothing is known, and which is asked for nothing but prefetching.
+    #[cfg(any(test, not(target_arch = "x86_64"), miri, loom, portable))]
     pub(crate) const UNKNOWN: Self = Self { maker: Maker::Unknown, evicts: false, writes_back: false };
 
     /// The one that this program runs on.
@@ -122,7 +124,12 @@ pub(crate) fn prefetch_for_writing(word: &AtomicU64) {
     unsafe {
         core::arch::asm!("prefetchw [{}]", in(reg) word, options(nostack, preserves_flags, readonly));
     }
-    #[cfg(not(all(target_arch = "x86_64", not(miri), not(loom), not(portable))))]
+    #[cfg(all(target_arch = "aarch64", not(miri), not(loom), not(portable)))]
+    // SAFETY: as above.
+    unsafe {
+        core::arch::asm!("prfm pstl1keep, [{}]", in(reg) word, options(nostack, preserves_flags, readonly));
+    }
+    #[cfg(any(not(any(target_arch = "x86_64", target_arch = "aarch64")), miri, loom, portable))]
     let _ = word;
 }
 

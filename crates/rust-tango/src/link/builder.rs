@@ -4,6 +4,7 @@ use super::handle::Link;
 use crate::cpu::words::WORD;
 use crate::error::LinkError;
 use crate::memory::geometry::{Geometry, MAX_MTU, MAX_REGION};
+use crate::memory::hints::Hints;
 use crate::ring::line::META_WORDS;
 use crate::ring::region::GRANULE;
 use crate::ring::slots::SLOT;
@@ -24,6 +25,7 @@ pub(super) const OWNER_ONLY: u32 = 0o600;
 /// | [`observers`](Self::observers) | true | |
 /// | [`credits`](Self::credits) | `depth` | 1 to `depth` |
 /// | [`start`](Self::start) | 1 | any number |
+/// | [`hints`](Self::hints) | `$TANGO_HINTS`, else by the processor | |
 /// | `dir` | `$TANGO_DIR`, else `/dev/shm/tango-UID` | |
 /// | `mode` | 0o600 | 0o600, with 0o040 or 0o004 or both |
 /// | `consumer_group` | none | a group of this user |
@@ -57,6 +59,7 @@ pub struct LinkBuilder {
     observers: bool,
     credits: Option<u64>,
     start: u64,
+    pub(super) hints: Option<Hints>,
     #[cfg(all(feature = "shm", target_os = "linux"))]
     pub(super) dir: Option<std::path::PathBuf>,
     /// Of the files, without the kind of file.
@@ -80,6 +83,7 @@ impl LinkBuilder {
             observers: true,
             credits: None,
             start: 1,
+            hints: None,
             #[cfg(all(feature = "shm", target_os = "linux"))]
             dir: None,
             #[cfg(all(feature = "shm", target_os = "linux"))]
@@ -208,16 +212,35 @@ impl LinkBuilder {
         self
     }
 
+    /// What the ends that this handle and its clones make do for speed, for people who measure: see [`Hints`]. Default:
+    /// the environment variable `TANGO_HINTS`, otherwise what was measured to pay on this processor.
+    ///
+    /// A handle of a link that was opened by name takes the default.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use rust_tango::{Hints, Link};
+    /// let mut hints = Hints::NONE;
+    /// hints.hot_slot = true;
+    /// let link = Link::builder().hints(hints).build()?;
+    /// # Ok::<(), rust_tango::LinkError>(())
+    /// ```
+    pub fn hints(mut self, hints: Hints) -> Self {
+        self.hints = Some(hints);
+        self
+    }
+
     /// Makes a link on the heap, for threads of this process. All its memory is touched here. See
     /// [`LinkBuilder`] for an example.
     ///
     /// # Errors
     ///
-    /// [`LinkErrorKind::Invalid`](crate::LinkErrorKind::Invalid) if a setting is out of its range (the
-    /// message names it); [`LinkErrorKind::System`](crate::LinkErrorKind::System) if there is not enough
+    /// [`LinkErrorKind::Invalid`](crate::LinkErrorKind::Invalid) if a setting is out of its range, or `TANGO_HINTS` is
+    /// not valid (the message names it); [`LinkErrorKind::System`](crate::LinkErrorKind::System) if there is not enough
     /// memory.
     pub fn build(self) -> Result<Link, LinkError> {
-        Link::on_heap(self.geometry()?)
+        Link::on_heap(self.geometry()?, self.hints)
     }
 
     pub(super) fn geometry(&self) -> Result<Geometry, LinkError> {

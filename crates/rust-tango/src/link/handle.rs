@@ -6,11 +6,13 @@ use crate::consumer::payload::Scratch;
 use crate::consumer::{Consumer, Mode, Start};
 use crate::error::{LinkError, LinkErrorKind};
 use crate::memory::geometry::Geometry;
+use crate::memory::hints::Hints;
 use crate::memory::status::LinkStatus;
 use crate::producer::Producer;
 #[cfg(all(feature = "shm", target_os = "linux"))]
 use crate::shm::{Access, Existing, Reservation, ShmLink};
 use crate::sync::Arc;
+use crate::timing::processor;
 
 /// A link: one producer and any number of readers.
 ///
@@ -395,8 +397,9 @@ impl Link {
         }
     }
 
-    pub(super) fn on_heap(geometry: Geometry) -> Result<Self, LinkError> {
-        Ok(Self { memory: Memory::Heap(Arc::new(HeapLink::new(geometry)?)) })
+    pub(super) fn on_heap(geometry: Geometry, hints: Option<Hints>) -> Result<Self, LinkError> {
+        let hints = hints.map_or_else(processor::hints_of_process, Ok)?;
+        Ok(Self { memory: Memory::Heap(Arc::new(HeapLink::new(geometry, hints)?)) })
     }
 }
 
@@ -414,9 +417,10 @@ impl Link {
         access: Access,
         existing: Existing,
         remove_on_drop: bool,
+        hints: Option<Hints>,
     ) -> Result<Self, LinkError> {
         let (link, reservation) =
-            crate::shm::create(folder, name, geometry, access, existing, remove_on_drop)?;
+            crate::shm::create(folder, name, geometry, access, existing, remove_on_drop, hints)?;
         Ok(Self::shared(link, reservation))
     }
 }

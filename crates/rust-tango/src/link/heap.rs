@@ -18,6 +18,7 @@ use crate::credits::slot::ConsumerSlot;
 use crate::error::{LinkError, LinkErrorKind, TangoError};
 use crate::memory::geometry::Geometry;
 use crate::memory::head::Head;
+use crate::memory::hints::Hints;
 use crate::memory::parts::Parts;
 use crate::memory::status::LinkStatus;
 use crate::producer::{self, Begin, Claim, Producer, ProducerClaim};
@@ -43,6 +44,7 @@ pub(super) struct HeapLink {
     taken: Box<[AtomicU64]>,
     /// 1 while there is a producer, otherwise 0.
     producer_taken: AtomicU64,
+    hints: Hints,
 }
 
 impl core::fmt::Debug for HeapLink {
@@ -63,7 +65,7 @@ fn filled<T>(count: usize, value: impl Fn() -> T) -> Result<Box<[T]>, LinkError>
 }
 
 impl HeapLink {
-    pub(super) fn new(geometry: Geometry) -> Result<Self, LinkError> {
+    pub(super) fn new(geometry: Geometry, hints: Hints) -> Result<Self, LinkError> {
         const fn zero() -> AtomicU64 {
             AtomicU64::new(0)
         }
@@ -77,6 +79,7 @@ impl HeapLink {
             consumers: filled(geometry.consumers, ConsumerSlot::new)?,
             taken: filled(geometry.consumers, zero)?,
             producer_taken: zero(),
+            hints,
         };
         producer::prepare(&link.borrowed_parts(), geometry.start);
         Ok(link)
@@ -114,6 +117,7 @@ impl HeapLink {
             stop: &self.stop,
             mtu: self.geometry.mtu,
             observers: self.geometry.observers,
+            hints: self.hints,
         }
     }
 

@@ -5,14 +5,16 @@
 //! (The exception is `occupants`, which the ends on borrowed storage share.)
 //!
 //! Reading order: `cnc` (state and heartbeat), `head` (the producer's words outside the ring), `occupants`
-//! (which ends are attached to borrowed storage), `parts` (all memory of a link, as views), `geometry`
-//! (sizes), `status` (a report on a link).
+//! (which ends are attached to borrowed storage), `hints` (what a link does for speed), `parts` (all memory of a link,
+//! as views), `geometry` (sizes), `status` (a report on a link).
 
 pub(crate) mod cnc;
 
 pub(crate) mod head;
 
 pub(crate) mod occupants;
+
+pub(crate) mod hints;
 
 pub(crate) mod parts;
 

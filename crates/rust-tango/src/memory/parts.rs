@@ -3,6 +3,7 @@
 use crate::cpu::words::WORD;
 use crate::memory::cnc::CncState;
 use crate::memory::head::Head;
+use crate::memory::hints::Hints;
 use crate::ring::line::{self, Line};
 use crate::ring::metadata::{FragmentMetadata, Place};
 use crate::ring::region::Granules;
@@ -35,6 +36,7 @@ pub(crate) struct Parts<'a> {
     pub(crate) mtu: usize,
     /// Whether readers without credits may attach.
     pub(crate) observers: bool,
+    pub(crate) hints: Hints,
 }
 
 impl<'a> Parts<'a> {

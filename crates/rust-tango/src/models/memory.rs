@@ -23,6 +23,7 @@ use crate::ring::metadata::FragmentMetadata;
 use crate::ring::region::{GRANULE, Granules};
 use crate::ring::slots::Ring;
 use crate::sync::{AtomicU64, Relaxed, begin_execution, mutation};
+use crate::timing::processor;
 use crate::waiting::eventcount::Barrier;
 
 /// The shape of a model's link.
@@ -105,6 +106,7 @@ impl Memory {
             stop: &this.stop,
             mtu: PAYLOAD,
             observers: true,
+            hints: processor::hints(),
         }
     }
 

@@ -54,7 +54,7 @@ impl<'a> Producer<'a> {
         let depth = parts.ring.depth();
         let placement = Placement::new(parts.granules.count(), depth, ample);
         let head = parts.head;
-        let hot_slots = HotSlots::new(&head.hot_slot, private);
+        let hot_slots = HotSlots::new(&head.hot_slot, private, parts.hints);
         let barrier = Barrier::of_this_process();
         head.eventcount.take_over(barrier);
         let (oldest, next) = if !head.is_bound() {
@@ -85,7 +85,7 @@ impl<'a> Producer<'a> {
             limit: Cell::new(next),
             in_slot: parts.in_slot(),
             hot_slots,
-            lines_ahead: LinesAhead::new(depth, parts.ring.bytes()),
+            lines_ahead: LinesAhead::new(parts.hints, depth, parts.ring.bytes()),
             is_plain: Cell::new(false),
             hints_read_at: Cell::new(next),
             retire_ahead: retire_ahead(depth),

@@ -5,9 +5,10 @@
 //! ```
 
 use super::claim::Claim;
+use crate::cpu::clock::pause;
 use crate::credits::floor::{Credits, Slots};
 use crate::memory::head::Head;
-use crate::sync::{Cell, Own, Relaxed, pause};
+use crate::sync::{Cell, Own, Relaxed};
 use crate::timing;
 use crate::timing::idle::LIVENESS_INTERVAL;
 use crate::waiting::kernel;
@@ -141,7 +142,7 @@ impl<'a> Backpressure<'a> {
     /// refresh would name no consumer that holds the producer back.
     fn refresh(&self, n: u64, victim: Option<u64>) {
         loop {
-            pause(timing::spins_before_refresh(self.credits.failures()));
+            pause(timing::turns_before_refresh(self.credits.failures()));
             if !self.credits.refresh(n) || self.credits.allow(n, victim) {
                 return;
             }

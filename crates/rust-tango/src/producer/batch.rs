@@ -1,7 +1,7 @@
 //! Publishing several fragments at once.
 
 use super::publish::Producer;
-use crate::cpu::words;
+use crate::cpu::{cache, words};
 use crate::ring::line::Content;
 use crate::ring::metadata::FragmentMetadata;
 use crate::ring::seq;
@@ -130,6 +130,9 @@ impl Producer<'_> {
         for (at, payload) in payloads.iter().enumerate() {
             let Ok(block) = <&[u8; 64]>::try_from(*payload) else { return at };
             let n = first.wrapping_add(at as u64);
+            if let Some(ahead) = self.lines_ahead.prefetched_after(n) {
+                ring.line(ahead).for_first_cache_lines(words::BLOCK, cache::prefetch_for_writing);
+            }
             let line = ring.line(n);
             let fits = line.write_payload(Content::Block(words::Block::load(block)));
             debug_assert!(fits, "it has the size of the first, which fits");

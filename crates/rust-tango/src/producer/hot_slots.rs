@@ -1,6 +1,7 @@
 //! [`HotSlots`]: the hot slots that a producer writes. All readers can poll the shared one. In shared
 //! memory, each consumer slot has a private one, too. See [`hot_slot`](crate::ring::hot_slot).
 
+use crate::memory::hints::Hints;
 use crate::ring::hot_slot::HotSlot;
 use crate::ring::line::Content;
 use crate::ring::metadata::FragmentMetadata;
@@ -16,17 +17,24 @@ pub(super) struct HotSlots<'a> {
     #[cfg(feature = "alloc")]
     private: alloc::boxed::Box<[Option<&'a HotSlot>]>,
     mirror: Cell<Mirror>,
+    /// Fragments are mirrored for readers that poll the hot slot.
+    is_allowed: bool,
 }
 
 impl<'a> HotSlots<'a> {
-    pub(super) fn new(shared: &'a HotSlot, private: impl Iterator<Item = Option<&'a HotSlot>>) -> Self {
+    pub(super) fn new(
+        shared: &'a HotSlot,
+        private: impl Iterator<Item = Option<&'a HotSlot>>,
+        hints: Hints,
+    ) -> Self {
         #[cfg(not(feature = "alloc"))]
         let _ = private;
         Self {
             shared,
             #[cfg(feature = "alloc")]
             private: private.collect(),
-            mirror: Cell::new(Mirror::FIRST),
+            mirror: Cell::new(Mirror::first(hints)),
+            is_allowed: hints.hot_slot,
         }
     }
 
@@ -105,7 +113,7 @@ impl<'a> HotSlots<'a> {
     /// Chooses again, after consumers or their hints have changed. `next` is published next.
     pub(super) fn choose(&self, hints: &ConsumerHints, next: u64) {
         // Models choose by `Producer::mirrors_privately`.
-        if !cfg!(loom) {
+        if !cfg!(loom) && self.is_allowed {
             self.set(Mirror::choose(hints, |slot| self.private(slot).is_some()), next);
         }
     }

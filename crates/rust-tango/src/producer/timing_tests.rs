@@ -11,6 +11,7 @@ use crate::memory::parts::Parts;
 use crate::ring::region::Granules;
 use crate::sync::Relaxed;
 use crate::timing::hints::ReaderHints;
+use crate::timing::processor;
 use crate::timing::writing::{Lines, Mirror};
 use crate::waiting::eventcount::Barrier;
 use crate::{Consumer, Link};
@@ -36,6 +37,7 @@ fn nothing_is_mirrored_for_a_dead_consumer() {
         stop: ring.stop_word(),
         mtu: 64,
         observers: true,
+        hints: processor::hints(),
     };
     let claim = Claim::Owned(Box::new(FirstIsDead));
     let begin = Begin { credits: 64, ample: true, first: 1, claim };

@@ -26,6 +26,7 @@ use super::removal::Dead;
 use super::staging::{self, Staging};
 use crate::error::{LinkError, LinkErrorKind};
 use crate::memory::geometry::Geometry;
+use crate::memory::hints::Hints;
 use crate::producer;
 use crate::sync::Arc;
 
@@ -49,6 +50,7 @@ pub(crate) fn create(
     access: Access,
     existing: Existing,
     remove_on_drop: bool,
+    hints: Option<Hints>,
 ) -> Result<(Arc<ShmLink>, Reservation), LinkError> {
     folder::check_name(name)?;
     let base = base::base_dir(explicit);
@@ -72,6 +74,7 @@ pub(crate) fn create(
         }
     };
     link.remove_on_drop = remove_on_drop;
+    link.hints = hints.unwrap_or(link.hints);
     let link = Arc::new(link);
     let reservation = Reservation::new(&link, files).inspect_err(|_| {
         if is_new {

@@ -96,6 +96,7 @@ impl ShmLink {
         let mut parts = layout::parts(tx, kept.ctl_map.words(), &this.geometry);
         // If another user can write to the files, `Loan::as_mut_slice` must not lend them.
         parts.observers |= this.check_writers().is_err();
+        parts.hints = this.hints;
         let Geometry { credits, start, .. } = this.geometry;
         let claim = Claim::Owned(Box::new(claim));
         let begin = Begin { credits, ample: this.geometry.is_ample(), first: start, claim };

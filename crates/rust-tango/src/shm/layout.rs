@@ -28,6 +28,7 @@ use crate::credits::slot::ConsumerSlot;
 use crate::error::{LinkError, LinkErrorKind};
 use crate::memory::geometry::Geometry;
 use crate::memory::head::Head;
+use crate::memory::hints::Hints;
 use crate::memory::parts::Parts;
 use crate::ring::hot_slot::HotSlot;
 use crate::ring::region::Granules;
@@ -159,6 +160,7 @@ pub(super) fn parts<'a>(tx: &'a [AtomicU64], ctl: &'a [AtomicU64], geometry: &Ge
         stop: command(ctl),
         mtu: geometry.mtu,
         observers: geometry.observers,
+        hints: Hints::NONE, // the caller's
     }
 }
 

@@ -19,9 +19,11 @@ use super::{lock, trust};
 use crate::credits::slot::ConsumerSlot;
 use crate::error::{LinkError, LinkErrorKind};
 use crate::memory::geometry::Geometry;
+use crate::memory::hints::Hints;
 use crate::memory::parts::{NAME_LOST, Parts};
 use crate::memory::status::LinkStatus;
 use crate::sync::{Arc, Relaxed, Release, ordering};
+use crate::timing::processor;
 
 /// How long a process that stops a link waits for the lock of `ctl`.
 const STOP_PATIENCE: Duration = Duration::from_millis(100);
@@ -49,6 +51,7 @@ pub(crate) struct ShmLink {
     pub(super) group: Option<u32>,
     /// Whether the last owner of this value removes the link: see [`by_name`](super::by_name).
     pub(super) remove_on_drop: bool,
+    pub(super) hints: Hints,
 }
 
 /// `rx.N` of one slot.
@@ -134,6 +137,7 @@ impl ShmLink {
             rx,
             group,
             remove_on_drop,
+            hints: processor::hints_of_process()?,
         })
     }
 
@@ -149,7 +153,7 @@ impl ShmLink {
     /// The memory of the link, through the mappings that this process has for reading.
     pub(super) fn parts(&self) -> Parts<'_> {
         let tx = self.writable.get().unwrap_or(&self.tx_map);
-        layout::parts(tx.words(), self.ctl_map.words(), &self.geometry)
+        Parts { hints: self.hints, ..layout::parts(tx.words(), self.ctl_map.words(), &self.geometry) }
     }
 
     /// The slots of all reliable consumers, for reading.

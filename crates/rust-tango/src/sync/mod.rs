@@ -32,7 +32,7 @@ pub(crate) use own::Own;
 #[cfg(loom)]
 mod model;
 #[cfg(loom)]
-pub(crate) use model::{AtomicU32, AtomicU64, Lent, fence, kernel, ordering, pause, spin_loop};
+pub(crate) use model::{AtomicU32, AtomicU64, Lent, fence, kernel, ordering, spin_loop};
 #[cfg(all(loom, test))]
 pub(crate) use model::{begin_execution, mutation};
 
@@ -81,13 +81,4 @@ impl Own for AtomicU32 {
 #[inline(always)]
 pub(crate) const fn ordering(_name: &str, ordering: Ordering) -> Ordering {
     ordering
-}
-
-/// Spins for a moment to leave a cache line to the other side. No result depends on it.
-#[cfg(not(loom))]
-#[inline]
-pub(crate) fn pause(spins: u64) {
-    for _ in 0..spins {
-        spin_loop();
-    }
 }

@@ -184,9 +184,6 @@ pub(crate) fn spin_loop() {
     loom::thread::yield_now();
 }
 
-/// Does nothing: a pause would only add states to explore.
-pub(crate) fn pause(_spins: u64) {}
-
 /// The name of the step that this run removes, from `TANGO_MUTATION`. `None` if the variable is not set or is
 /// empty: then every model must pass.
 pub(crate) fn mutation() -> Option<&'static str> {

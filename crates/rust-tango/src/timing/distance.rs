@@ -2,12 +2,13 @@
 //!
 //! Both sides want the same cache lines. A reader that is close behind the producer takes each line away
 //! while the producer writes it. So in a long run, while fragments come fast, the reader sometimes waits
-//! until the producer is some way ahead.
+//! until the producer is some way ahead. It does so only with [`Pace::Throughput`], because a fragment that is there
+//! waits, too.
 //!
 //! - The reader stays half as many fragments behind as the run has so far, and at most `MAX_DISTANCE`.
 //! - It checks its distance every `STEP` fragments.
-//! - It waits for at most `PAUSE` spins, which take one or two microseconds (`bench/`: workloads
-//!   `throughput` and `working`).
+//! - It waits for at most `PAUSE` turns, one or two microseconds (`bench/`: workloads `throughput` and
+//!   `working`).
 //! - In a small ring, the largest distance and the step are a quarter of the ring, and the reader keeps a
 //!   distance only if the producer is near.
 //!
@@ -17,8 +18,18 @@
 //! sides never separate. If the producer is slow because it does other work, the reader soon finds nothing,
 //! and the run ends.
 
-use crate::sync::spin_loop;
+/// How a consumer trades latency for throughput: see [`Consumer::with_pace`](crate::Consumer::with_pace).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Pace {
+    /// A fragment that is there is handed out at once. This is the default.
+    #[default]
+    Latency,
+    /// In a stream of fast fragments, the consumer now and then waits in a call until the producer is some way ahead:
+    /// for 10 microseconds at most. The two sides then do not take cache lines away from each other.
+    Throughput,
+}
 
+/// In [turns](crate::cpu::clock), as all times here.
 const MAX_DISTANCE: u64 = 256;
 /// The largest distance if payloads may be larger than slots: they should not leave the caches before they
 /// are read.
@@ -26,10 +37,10 @@ const MAX_DISTANCE_OF_LARGE: u64 = 64;
 pub(super) const STEP: u64 = 64;
 const PAUSE: u64 = 48;
 const MAX_PAUSE: u64 = 384;
-/// After this many spins, the reader asks for the newest fragment. It asks again after `PROBE` more spins,
-/// then each time when the number of spins has doubled. It stops waiting if no fragment came between two
+/// After this many turns, the reader asks for the newest fragment. It asks again after `PROBE` more turns,
+/// then each time when the number of turns has doubled. It stops waiting if no fragment came between two
 /// questions.
-const SPINS_BEFORE_PROBE: u64 = 6;
+const TURNS_BEFORE_PROBE: u64 = 6;
 const PROBE: u64 = 12;
 
 /// The distance of one reader.
@@ -41,7 +52,7 @@ pub(super) struct Distance {
     step: u64,
     /// The largest distance, in fragments.
     most: u64,
-    /// The most spins in one wait.
+    /// The most turns of one wait.
     pause: u64,
     /// The fragment before which the distance was last checked, or from which on it counts.
     checked_at: u64,
@@ -97,29 +108,30 @@ impl Distance {
 
     /// Before fragment `next`, waits until `is_there` returns true. Sometimes asks for the newest fragment,
     /// and stops waiting if no fragments come. It does not ask often, because each question costs the
-    /// producer a round trip to the reader's core.
+    /// producer a round trip to the reader's core. `pause` pauses, and returns how many turns have passed.
     pub(super) fn wait(
         &mut self,
         next: u64,
         run: u64,
         is_there: impl Fn() -> bool,
         mut newest: impl FnMut(u64) -> u64,
+        mut pause: impl FnMut() -> u64,
     ) {
-        let (mut before, mut ask_at) = (None, SPINS_BEFORE_PROBE);
-        for spins in 0..self.pause {
+        let (mut before, mut ask_at, mut passed) = (None, TURNS_BEFORE_PROBE, 0);
+        while passed < self.pause {
             if is_there() {
                 return;
             }
-            if spins == ask_at {
+            if passed >= ask_at {
                 let now = Some(newest(next));
                 if now == before {
                     self.pause = PAUSE;
                     return;
                 }
-                ask_at = if before.is_none() { SPINS_BEFORE_PROBE + PROBE } else { 2 * ask_at };
+                ask_at = if before.is_none() { TURNS_BEFORE_PROBE + PROBE } else { 2 * ask_at };
                 before = now;
             }
-            spin_loop();
+            passed = pause();
         }
         if run >= 2 * self.step {
             self.pause = (2 * self.pause).min(MAX_PAUSE);
@@ -151,6 +163,15 @@ mod tests {
         }
     }
 
+    /// Each pause takes one turn.
+    fn turns() -> impl FnMut() -> u64 {
+        let mut passed = 0;
+        move || {
+            passed += 1;
+            passed
+        }
+    }
+
     #[test]
     fn pauses_grow_while_they_are_too_short_in_a_long_run() {
         let mut distance = Distance::new(0, 1024, true);
@@ -163,10 +184,11 @@ mod tests {
                 checks.set(checks.get() + 1);
                 checks.get() > there_after
             };
-            distance.wait(0, run, is_there, |_| {
+            let newest = |_| {
                 newest.set(newest.get() + u64::from(come));
                 newest.get()
-            });
+            };
+            distance.wait(0, run, is_there, newest, turns());
             (checks.get(), distance.pause)
         };
         assert_eq!(wait(long - 1, u32::MAX, true), (48, 48), "no run yet");
@@ -182,7 +204,7 @@ mod tests {
             left = left.saturating_sub(20);
             left
         };
-        distance.wait(0, long, || false, newest);
+        distance.wait(0, long, || false, newest, turns());
         assert_eq!(distance.pause, PAUSE, "the stream ends during the pause");
     }
 

@@ -1,5 +1,5 @@
 //! Policy about time, and about nothing else: which cache lines to prefetch, when a reader polls the hot
-//! slot, how far it stays behind the producer, how long it spins.
+//! slot, whether it stays behind the producer, how long it spins.
 //!
 //! Everything here is a plain struct. The producer and the consumer ask it ("which lines next?", "what now,
 //! after an empty poll?") and act on the answer. Nothing here owns shared memory, holds a reference to a
@@ -30,17 +30,15 @@ pub(crate) mod idle;
 
 pub(crate) mod place;
 
-mod distance;
+pub(crate) mod distance;
 
 pub(crate) mod cleaning;
 
 pub(crate) mod reading;
 
-use processor::ON;
-
-/// How often the producer spins before it reads the consumers' progress again, after `failures` reads in a
+/// How many [turns](crate::cpu::clock) the producer spins before it reads the consumers' progress again, after `failures` reads in a
 /// row that found no credit. The number doubles each time, up to about a microsecond. Otherwise a producer
 /// that spins on a full ring would take the consumer's cache line away with every turn.
-pub(crate) fn spins_before_refresh(failures: u32) -> u64 {
-    if ON { (1 << failures.min(6)) >> 1 } else { 0 }
+pub(crate) fn turns_before_refresh(failures: u32) -> u64 {
+    if cfg!(no_hints) { 0 } else { (1 << failures.min(6)) >> 1 }
 }

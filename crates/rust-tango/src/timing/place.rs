@@ -3,7 +3,6 @@
 //! A reader that waits for each fragment gets it sooner from the hot slot, which is always in the same two
 //! cache lines. In a stream, the reader is faster in the ring, where the producer can get ahead.
 
-use super::processor::ON;
 use crate::ring::seq;
 
 /// A reader changes to the hot slot after more than this many empty polls for one fragment.
@@ -31,6 +30,8 @@ pub(crate) const HINT_KEPT_FOR: u64 = 64;
 #[derive(Debug)]
 pub(super) struct PollPlace {
     in_hot_slot: bool,
+    /// See [`Hints::hot_slot`](super::processor::Hints).
+    is_allowed: bool,
     /// The fragment from which on the reader has polled the ring.
     in_ring_since: u64,
     /// The reader does not change to the hot slot before this fragment.
@@ -44,8 +45,16 @@ pub(super) struct PollPlace {
 }
 
 impl PollPlace {
-    pub(super) fn new(next: u64) -> Self {
-        Self { in_hot_slot: false, in_ring_since: next, not_before: next, steady: 0, prompt: 0, announced: 0 }
+    pub(super) fn new(next: u64, is_allowed: bool) -> Self {
+        Self {
+            in_hot_slot: false,
+            is_allowed,
+            in_ring_since: next,
+            not_before: next,
+            steady: 0,
+            prompt: 0,
+            announced: 0,
+        }
     }
 
     #[inline(always)]
@@ -71,7 +80,7 @@ impl PollPlace {
 
     /// Whether the reader may change to the hot slot before fragment `next`.
     pub(super) fn may_enter(&self, next: u64) -> bool {
-        ON && !seq::is_before(next, self.not_before)
+        self.is_allowed && !seq::is_before(next, self.not_before)
     }
 
     pub(super) fn enter(&mut self) {

@@ -1,24 +1,32 @@
-//! Which hints pay on which processor: a table of measurements.
+//! Which [`Hints`] pay on which processor: a table of measurements.
 //!
 //! | | AMD (Zen 4) | Intel (Sapphire Rapids) | unknown |
 //! |---|---|---|---|
-//! | prefetch for reading and for writing | yes | yes | yes, where there is an instruction |
+//! | prefetch lines for writing, some fragments before their use | no: no gain, and 24 instead of 31 million a second to a slow reader | 4 ahead: 18 to 55 million a second. 3 to 6 do; more than 8 costs with work between fragments | 4 ahead |
 //! | write back what was read | yes, if the producer is near | no: the producer alone falls from 109 to 34 million a second | no |
-//! | evict what was read | yes, if the producer is far | no | no |
-//! | stay behind the producer in a stream | yes | yes: 41 instead of 31 million a second, but bursts of 256 arrive 8 % later | yes |
+//! | evict what was read | yes, if the producer is far: 6 to 31 million a second to a slow reader, 6 to 43 through shared memory | no | no |
 //! | poll the hot slot | yes | yes: 340 instead of 430 ns for each of 100 thousand calls a second | yes |
 //!
 //! On AMD's processors, a writer that takes back a line that a reader has taken over unwritten pays a full round trip for
-//! each line, one after the other, while fetches of other lines overlap with other work. Writing lines back, or evicting
-//! them, brings a stream of 64 bytes from 27 to 140 million a second (`bench/`: workload `throughput`; Zen 4). It does not
-//! pay in small rings, which stay in the nearest caches, nor in large ones, whose lines leave the caches anyway before
-//! their next use (workload `deep`).
+//! each line, one after the other, while fetches of other lines overlap with other work. So the reader cleans lines. That
+//! does not pay in small rings, which stay in the nearest caches, nor in large ones, whose lines leave the caches anyway
+//! before their next use (`bench/`: workload `deep`).
+//!
+//! On Intel's processors, the writer waits for its own stores to reach each line. A prefetch for writing lets these waits
+//! overlap. A reader's own prefetchers take lines back that were fetched much earlier than they are written.
+//!
+//! Not in this table, because a program decides it: whether a reader stays behind the producer
+//! ([`Pace`](crate::Pace)).
 
 use crate::cpu::cache::{Maker, Processor, ticks_to_load};
+#[cfg(feature = "alloc")]
+use crate::error::LinkError;
+#[cfg(feature = "std")]
+use crate::error::LinkErrorKind;
+use crate::memory::hints::Hints;
+#[cfg(feature = "std")]
+use crate::memory::hints::HintsError;
 use crate::sync::AtomicU64;
-
-/// Whether there is a policy: see [`timing`](super).
-pub(crate) const ON: bool = !cfg!(no_hints);
 
 /// The sizes of rings whose lines are evicted: at least so many slots, and at most so many bytes of them.
 const EVICT_FROM_DEPTH: u64 = 256;
@@ -30,6 +38,40 @@ const WRITE_BACK_TO_BYTES: usize = 2 << 20;
 /// cores that share a cache need 80 to 200 ticks, with round trips of 30 to 110 ns in `bench/`; other cores need 340 ticks
 /// and more, with round trips of 430 ns.
 const NEAR_TICKS: u64 = 240;
+/// See the table.
+const PREFETCH: u8 = 4;
+
+/// What pays on the processor that this program runs on.
+pub(crate) fn hints() -> Hints {
+    // With `--cfg no_hints`, tests and models run without any.
+    if cfg!(no_hints) { Hints::NONE } else { hints_on(Processor::this()) }
+}
+
+/// The hints of links that set none: those of `TANGO_HINTS`, otherwise [`hints`].
+#[cfg(feature = "std")]
+pub(crate) fn hints_of_process() -> Result<Hints, LinkError> {
+    const NAME: &str = "TANGO_HINTS";
+    let Some(text) = std::env::var_os(NAME).filter(|text| !text.is_empty()) else { return Ok(hints()) };
+    let parsed = text.to_str().and_then(|text| text.parse().ok());
+    parsed.ok_or_else(|| {
+        let message = std::format!("{NAME} is {text:?}: {HintsError}");
+        LinkError::new(LinkErrorKind::Invalid, message)
+    })
+}
+
+#[cfg(all(feature = "alloc", not(feature = "std")))]
+pub(crate) fn hints_of_process() -> Result<Hints, LinkError> {
+    Ok(hints())
+}
+
+fn hints_on(processor: Processor) -> Hints {
+    match processor.maker {
+        Maker::Amd => Hints { prefetch: 0, write_back: true, evict: true, hot_slot: true },
+        Maker::Intel | Maker::Unknown => {
+            Hints { prefetch: PREFETCH, write_back: false, evict: false, hot_slot: true }
+        }
+    }
+}
 
 /// What pays for a ring.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -42,22 +84,16 @@ pub(super) struct Pays {
 
 impl Pays {
     /// For a ring of `depth` slots, `bytes` in all, on this processor.
-    pub(super) fn here(depth: u64, bytes: usize) -> Self {
-        let processor = if ON { Processor::this() } else { Processor::UNKNOWN };
-        Self::on(processor, depth, bytes)
+    pub(super) fn here(hints: Hints, depth: u64, bytes: usize) -> Self {
+        Self::on(Processor::this(), hints, depth, bytes)
     }
 
-    fn on(processor: Processor, depth: u64, bytes: usize) -> Self {
-        let Processor { maker, evicts, writes_back } = processor;
-        match maker {
-            Maker::Amd => Self {
-                evicting: evicts && depth >= EVICT_FROM_DEPTH && bytes <= EVICT_TO_BYTES,
-                writing_back: evicts
-                    && writes_back
-                    && depth >= WRITE_BACK_FROM_DEPTH
-                    && bytes <= WRITE_BACK_TO_BYTES,
-            },
-            Maker::Intel | Maker::Unknown => Self { evicting: false, writing_back: false },
+    fn on(processor: Processor, hints: Hints, depth: u64, bytes: usize) -> Self {
+        let evicting = hints.evict && processor.evicts;
+        let writing_back = hints.write_back && processor.writes_back;
+        Self {
+            evicting: evicting && depth >= EVICT_FROM_DEPTH && bytes <= EVICT_TO_BYTES,
+            writing_back: writing_back && depth >= WRITE_BACK_FROM_DEPTH && bytes <= WRITE_BACK_TO_BYTES,
         }
     }
 }
@@ -78,8 +114,8 @@ mod tests {
     fn what_pays_depends_on_the_processor_and_on_the_ring() {
         let amd = Processor { maker: Maker::Amd, evicts: true, writes_back: true };
         let pays = |processor, depth: u64| {
-            let Pays { evicting, writing_back } = Pays::on(processor, depth, depth as usize * 128);
-            (evicting, writing_back)
+            let pays = Pays::on(processor, hints_on(processor), depth, depth as usize * 128);
+            (pays.evicting, pays.writing_back)
         };
         for (depth, expected) in [
             (16, (false, false)),
@@ -95,6 +131,7 @@ mod tests {
             }
         }
         assert_eq!(pays(Processor { writes_back: false, ..amd }, 256), (true, false));
-        assert_eq!(pays(Processor { evicts: false, ..amd }, 256), (false, false));
+        assert_eq!(pays(Processor { evicts: false, ..amd }, 256), (false, true));
+        assert_eq!(hints_on(Processor::UNKNOWN).prefetch, PREFETCH);
     }
 }

@@ -6,11 +6,12 @@
 //! continues a run.
 
 use super::cleaning::{self, Clean, Cleaning, ProducerSignals};
-use super::distance::Distance;
+use super::distance::{self, Distance, Pace};
 use super::hints::ReaderHints;
 use super::idle::{ChecksDue, EmptyPolls};
 use super::place::{PROMPT, PollPlace};
-use super::processor::{ON, Pays};
+use super::processor::Pays;
+use crate::memory::hints::Hints;
 use crate::ring::seq;
 
 /// So far apart are checkpoints at which nothing is to be done. It fits [`ReaderTiming::until_checkpoint`].
@@ -25,6 +26,7 @@ pub(crate) struct Shape {
     pub(crate) payloads_fit_slots: bool,
     /// The producer waits for this reader.
     pub(crate) holds_credits: bool,
+    pub(crate) hints: Hints,
 }
 
 /// What the consumer should do, in the order of the fields.
@@ -49,6 +51,7 @@ pub(crate) struct ReaderTiming {
     checkpoint: u64,
     /// From one checkpoint to the next, or `NEVER`.
     checkpoint_step: u64,
+    pace: Pace,
     distance: Distance,
     cleaning: Cleaning,
     /// The hints that the producer has.
@@ -58,23 +61,34 @@ pub(crate) struct ReaderTiming {
 impl ReaderTiming {
     /// For a reader that begins with `next`.
     pub(crate) fn new(next: u64, shape: Shape) -> Self {
-        let Shape { depth, bytes, payloads_fit_slots, holds_credits } = shape;
+        let Shape { depth, bytes, payloads_fit_slots, holds_credits, hints } = shape;
         let distance = Distance::new(next, depth, payloads_fit_slots);
-        let pays = Pays::here(depth, bytes);
-        let may_write_back = holds_credits && pays.writing_back;
+        let pays = Pays::here(hints, depth, bytes);
+        let (may_evict, may_write_back) =
+            (holds_credits && pays.evicting, holds_credits && pays.writing_back);
         // In other small rings there is no room for a distance, and lines are neither written back nor
         // evicted.
-        let has_checkpoints = ON && (!distance.is_small() || may_write_back);
-        let checkpoint_step = if has_checkpoints { cleaning::STEP.min(depth / 8) } else { NEVER };
+        let checkpoint_step = if may_evict || may_write_back {
+            cleaning::STEP.min(depth / 8)
+        } else if hints != Hints::NONE && !distance.is_small() {
+            distance::STEP
+        } else {
+            NEVER
+        };
         Self {
-            place: PollPlace::new(next),
+            place: PollPlace::new(next, hints.hot_slot),
             idle: EmptyPolls::new(next),
             checkpoint: next.wrapping_add(checkpoint_step),
             checkpoint_step,
             distance,
-            cleaning: Cleaning::new(next, holds_credits && pays.evicting, may_write_back),
+            pace: Pace::Latency,
+            cleaning: Cleaning::new(next, may_evict, may_write_back),
             hints: ReaderHints::default(),
         }
+    }
+
+    pub(crate) fn set_pace(&mut self, pace: Pace) {
+        self.pace = pace;
     }
 
     /// Whether the reader polls the hot slot, and not the ring.
@@ -145,7 +159,9 @@ impl ReaderTiming {
         if self.distance.is_due(next) {
             advice.hints = self.review(next, signals, is_near);
             let cleaning = &self.cleaning;
-            if self.distance.keeps_distance(cleaning.producer_is_near(), cleaning.producer_had_to_wait()) {
+            if self.pace == Pace::Throughput
+                && self.distance.keeps_distance(cleaning.producer_is_near(), cleaning.producer_had_to_wait())
+            {
                 advice.wait_for = Some(self.distance.target(next, self.run(next)));
             }
         }
@@ -179,15 +195,17 @@ impl ReaderTiming {
     }
 
     /// Before fragment `next`, waits until `is_there` says that another fragment is there, or until waiting
-    /// does not pay any more. `newest` returns the number of the newest fragment near the given one.
+    /// does not pay any more. `newest` returns the number of the newest fragment near the given one. `pause` pauses, and
+    /// returns how many turns have passed.
     pub(crate) fn wait_for_distance(
         &mut self,
         next: u64,
         is_there: impl Fn() -> bool,
         newest: impl FnMut(u64) -> u64,
+        pause: impl FnMut() -> u64,
     ) {
         let run = self.run(next);
-        self.distance.wait(next, run, is_there, newest);
+        self.distance.wait(next, run, is_there, newest, pause);
     }
 
     /// The reader polls the hot slot from now on. Returns hints for the producer if they have changed.

@@ -2,7 +2,8 @@
 //! prefetches before it uses them.
 
 use super::hints::ConsumerHints;
-use super::processor::{ON, Pays};
+use super::processor::Pays;
+use crate::memory::hints::Hints;
 use crate::ring::seq;
 use crate::sync::Cell;
 
@@ -20,12 +21,14 @@ pub(crate) enum Mirror {
 
 impl Mirror {
     /// Before the producer knows anything about the readers.
-    pub(crate) const FIRST: Self = if ON { Self::Shared } else { Self::Announce };
+    pub(crate) fn first(hints: Hints) -> Self {
+        if hints.hot_slot { Self::Shared } else { Self::Announce }
+    }
 
     /// `has_private` says whether the consumer of a slot has a private hot slot.
     pub(crate) fn choose(hints: &ConsumerHints, has_private: impl Fn(usize) -> bool) -> Self {
         match hints.single_hot_reader {
-            _ if !ON || !hints.hot_slot_is_read => Self::Announce,
+            _ if !hints.hot_slot_is_read => Self::Announce,
             Some(slot) if has_private(slot) => Self::PrivateFirst(slot),
             _ => Self::Shared,
         }
@@ -67,14 +70,11 @@ pub(crate) struct Lines {
 
 impl LinesAhead {
     /// For a ring of `depth` slots that take `bytes` bytes in all.
-    pub(crate) fn new(depth: u64, bytes: usize) -> Self {
-        let pays = Pays::here(depth, bytes).evicting;
-        Self {
-            depth,
-            ahead: if pays { depth / 32 } else { 0 },
-            plan: Cell::new(Plan::Nothing),
-            always_ahead: 0,
-        }
+    pub(crate) fn new(hints: Hints, depth: u64, bytes: usize) -> Self {
+        let ahead = if Pays::here(hints, depth, bytes).evicting { depth / 32 } else { 0 };
+        // Not so far that it is a line that was written lately.
+        let always_ahead = u64::from(hints.prefetch).min(depth / 2);
+        Self { depth, ahead, plan: Cell::new(Plan::Nothing), always_ahead }
     }
 
     /// Chooses again, after consumers or their hints have changed.
@@ -84,7 +84,7 @@ impl LinesAhead {
             Plan::EvictAndPrefetch
         } else if pays && hints.lines_are_evicted {
             Plan::Prefetch
-        } else if ON && hints.single_consumer && hints.single_hot_reader.is_some() {
+        } else if hints.single_consumer && hints.single_hot_reader.is_some() && self.always_ahead == 0 {
             Plan::PrefetchNext
         } else {
             Plan::Nothing
