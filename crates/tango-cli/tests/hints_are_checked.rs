@@ -1,0 +1,20 @@
+//! `TANGO_HINTS` sets what links do for speed. A word that is not known is an error that names it, and no link is made.
+
+mod common;
+
+use common::TestFolder;
+
+#[test]
+fn unknown_hints_are_an_error() {
+    let folder = TestFolder::new();
+    let send = |hints: &str| {
+        folder.start_in_shell(&format!("TANGO_HINTS='{hints}' exec \"$0\" send quotes")).finish()
+    };
+    for hints in ["fast", "prefetch=0", "none,evict"] {
+        send(hints).assert_failed(1, &["TANGO_HINTS", hints, "hot-slot"]);
+        assert_eq!(folder.list(), Vec::<String>::new(), "{hints}");
+    }
+    for hints in ["", "none", "prefetch=4,hot-slot"] {
+        send(hints).assert_ok();
+    }
+}
