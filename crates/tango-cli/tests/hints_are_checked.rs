@@ -11,7 +11,7 @@ fn unknown_hints_are_an_error() {
         folder.start_in_shell(&format!("TANGO_HINTS='{hints}' exec \"$0\" send quotes")).finish()
     };
     for hints in ["fast", "prefetch=0", "none,evict"] {
-        send(hints).assert_failed(1, &["TANGO_HINTS", hints, "hot-slot"]);
+        send(hints).assert_failed(2, &["TANGO_HINTS", hints, "hot-slot"]);
         assert_eq!(folder.list(), Vec::<String>::new(), "{hints}");
     }
     for hints in ["", "none", "prefetch=4,hot-slot"] {
