@@ -462,9 +462,6 @@ impl<'a> Consumer<'a> {
     /// Settles in the ring, now that its lines are prepared: see [`Standing::settle`].
     pub(super) fn settle(&mut self, exact: bool) {
         self.next = self.standing.settle(self.next, exact, &self.parts, &self.mode);
-        if self.mode.seat().is_some() {
-            self.pacing.hot.close_private(self.next);
-        }
     }
 
     #[cold]

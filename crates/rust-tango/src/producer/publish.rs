@@ -11,7 +11,7 @@
 
 use super::backpressure::{Backpressure, Refused};
 use super::claim::Claim;
-use super::hot_slots::HotSlots;
+use super::hot_writer::HotWriter;
 use super::placement::{Placement, Spot};
 use crate::cpu::{cache, words};
 use crate::error::TangoError;
@@ -74,7 +74,7 @@ pub struct Producer<'a> {
     pub(super) parts: Parts<'a>,
     /// The largest payload that travels in its slot, in bytes.
     pub(super) in_slot: usize,
-    pub(super) hot_slots: HotSlots<'a>,
+    pub(super) hot_slot: HotWriter<'a>,
     pub(super) lines_ahead: LinesAhead,
     /// How many fragments more than needed are retired at once.
     pub(super) retire_ahead: u64,
@@ -158,7 +158,7 @@ impl<'a> Producer<'a> {
         if !seq::is_before(n, self.limit.get()) {
             self.make_room(n, None, 1)?;
         }
-        self.hot_slots.prefetch(payload.len());
+        self.hot_slot.prefetch(payload.len());
         let meta = FragmentMetadata::in_slot(n, payload.len(), sig, ctl, ts);
         let (line, content) = (self.parts.ring.line(n), Content::of(payload));
         let fits = line.write_payload(content);
@@ -266,7 +266,7 @@ impl<'a> Producer<'a> {
     #[inline(always)]
     fn commit_line(&self, line: Line<'_>, meta: &FragmentMetadata, content: Content<'_>, len: usize) {
         line.publish(meta);
-        self.hot_slots.mirror(meta, content);
+        self.hot_slot.mirror(meta, content);
         self.advance(meta.seq, 1);
         self.touch_lines(meta.seq, len);
     }
@@ -399,7 +399,7 @@ impl Producer<'_> {
         let credits = self.backpressure.credits();
         let hints = ConsumerHints::of(credits.hints(), credits.counted());
         self.lines_ahead.choose(&hints);
-        self.hot_slots.choose(&hints, self.next.get());
+        self.hot_slot.choose(&hints);
         let (word, is_single) = (&self.parts.head.credit.single_consumer, u64::from(hints.single_consumer));
         if word.load(Relaxed) != is_single {
             word.store(is_single, Relaxed);
