@@ -12,11 +12,12 @@ use rust_tango::Link;
 use crate::byte;
 
 pub(crate) const NAME: &str = "quotes";
-/// Where the words beside the ring, the ring, and a consumer's words (or those that it alone is shown) are, in words.
-const HEAD: u64 = 512;
+/// Where the words beside the ring, the hot slot, the ring, and a consumer's words are, in words.
+const HEAD: u64 = 16;
+const HOT_SLOT: u64 = 512;
 const RING: u64 = 1024;
 const CONSUMER: u64 = 16;
-const FILES: [&str; 6] = ["tx", "rx.0", "rx.1", "ctl", "tx.0", "tx.1"];
+const FILES: [&str; 4] = ["tx", "rx.0", "rx.1", "ctl"];
 /// The longest that a file is made: there are many of them.
 const LONGEST: u64 = 1 << 20;
 
@@ -85,10 +86,9 @@ impl Files {
             0..=2 => store(tx, RING + at / 4 % self.depth * 16 + at % 4, value(input)),
             // Payloads.
             3 => store(tx, RING + at * 4, value(input)),
-            4 | 5 => store(tx, HEAD + at % 96, value(input)),
+            4 | 5 => store(tx, HEAD + at % 80, value(input)),
             6 => store(&self.files[1 + at as usize % 2], CONSUMER + at / 2 % 48, value(input)),
-            // What is shown to one consumer.
-            7 => store(&self.files[4 + at as usize % 2], CONSUMER + at / 2 % 16, value(input)),
+            7 => store(tx, HOT_SLOT + at % 16, value(input)),
             _ => store(&self.files[3], CONSUMER, at % 2),
         }
     }

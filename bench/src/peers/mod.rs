@@ -24,7 +24,6 @@ use self::ringfire::RingfireParked;
 use self::rings::{Bbqueue, Heapless, Ringbuf, Rtrb};
 use self::shaq::{Shaq, ShaqParked};
 use self::stream::{Pipe, UnixSocket};
-use self::tango::TangoWritable;
 use self::values::{CrossbeamTry, FlumeTry, KanalTry, SyncChannelTry};
 use crate::channel::{ProcessVisitor, Visitor};
 
@@ -54,7 +53,6 @@ pub(crate) fn visit_threads<const N: usize, const D: usize>(visitor: &mut impl V
 /// Visits every channel between processes, in the order of the rows. Peers are compared with the first of ours.
 pub(crate) fn visit_processes<const N: usize, const D: usize>(visitor: &mut impl ProcessVisitor<N, D>) {
     visitor.visit::<Tango>();
-    visitor.visit::<TangoWritable>();
     visitor.visit::<Ringfire>();
     visitor.visit::<Shaq>();
     visitor.visit::<Iceoryx2>();

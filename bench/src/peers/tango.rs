@@ -18,11 +18,6 @@ const WAIT: Wait = Wait::Park;
 const NAME: &str = "link";
 
 peer!(Tango, About { batch: Some(BATCH), ..ABOUT });
-peer!(
-    /// Readers map the producer's memory writable (`Link::map_writable`).
-    TangoWritable,
-    About { variant: Some("mapped writable"), batch: Some(BATCH), ..ABOUT }
-);
 peer!(TangoObserver, About { variant: Some("observers"), role: Role::Extra, ..ABOUT });
 peer!(
     /// The consumer waits with the library's own call.
@@ -96,21 +91,6 @@ impl<const N: usize, const D: usize> ProcessChannel<N, D> for Tango {
 
     fn attach(folder: &Path) -> Self::Receiver {
         Reader(consumer(&open(folder)))
-    }
-}
-
-impl<const N: usize, const D: usize> ProcessChannel<N, D> for TangoWritable {
-    type Sender = Writer;
-    type Receiver = Reader;
-
-    fn create(folder: &Path, readers: usize) -> Self::Sender {
-        <Tango as ProcessChannel<N, D>>::create(folder, readers)
-    }
-
-    fn attach(folder: &Path) -> Self::Receiver {
-        let link = open(folder);
-        link.map_writable().expect("the folder is ours");
-        Reader(consumer(&link))
     }
 }
 

@@ -219,7 +219,6 @@ fn a_child_opens_the_link_again() {
             link.observer().map(|_| ()).unwrap_err(),
             link.evictable_consumer(Start::Next).map(|_| ()).unwrap_err(),
             link.stop().unwrap_err(),
-            link.map_writable().unwrap_err(),
             link.remove().unwrap_err(),
         ] {
             assert_eq!(error.kind(), LinkErrorKind::Invalid);
@@ -400,9 +399,9 @@ fn a_handle_that_was_only_opened_finds_the_link_stopped() {
     in_child("an unused handle", || assert!(link.status().stopped));
 }
 
-/// At number 0, the zeros in place of its hot slot would look like a fragment.
+/// At number 0, zeros in place of the hot slot would look like a fragment.
 #[test]
-fn a_consumer_that_reads_its_own_hot_slot() {
+fn a_consumer_that_reads_the_hot_slot() {
     let folder = TestFolder::new();
     for start in [0, 1, u64::MAX, 0_u64.wrapping_sub(5)] {
         let link = builder(&folder).start(start).create("quotes").unwrap();

@@ -60,7 +60,7 @@ impl Drop for Mapped {
 /// Overwrites words for a while. With `everything`, also the state of the producer, the stop word and the
 /// headers.
 fn overwrite_at_random(path: &Path, seed: u64, everything: bool) {
-    let files = ["tx", "rx.0", "rx.1", "ctl", "tx.0", "tx.1"].map(|file| Mapped::new(&path.join(file)));
+    let files = ["tx", "rx.0", "rx.1", "ctl"].map(|file| Mapped::new(&path.join(file)));
     let mut random = Random::new(seed);
     let begin = Instant::now();
     while begin.elapsed() < OVERWRITING {
@@ -79,9 +79,9 @@ fn overwrite_at_random(path: &Path, seed: u64, everything: bool) {
                     files[0].0[word as usize].store(n, Relaxed);
                     continue;
                 }
-                6 => (4 + random.below(2), HOT_SLOT + random.below(HOT_SLOT_WORDS)),
+                6 => (0, HOT_SLOT + random.below(HOT_SLOT_WORDS)),
                 7 => (0, HEAD + random.below(16)),
-                _ => (random.below(6), [0, 1, 2, 3, 4, 5, 6, 16][random.below(8) as usize]),
+                _ => (random.below(4), [0, 1, 2, 3, 4, 5, 6, 16][random.below(8) as usize]),
             };
             // The stop word ends everything at once, so it is written rarely.
             if file != 3 || random.below(1000) == 0 {

@@ -8,7 +8,7 @@ use std::fs::{self, OpenOptions, Permissions};
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 
-use common::hostile::{MTU, dead_link, overwrite};
+use common::hostile::{HEAD, HEAD_WORDS, HOT_SLOT, HOT_SLOT_WORDS, MTU, dead_link, overwrite};
 use common::process::TestFolder;
 use common::{Random, publish};
 use rust_tango::{Link, LinkErrorKind, Start, TangoError};
@@ -23,7 +23,7 @@ fn other_users_can_neither_read_nor_write_them() {
     assert_eq!(mode(path.clone()), 0o700);
     let mut files: Vec<_> = fs::read_dir(&path).unwrap().map(|file| file.unwrap().file_name()).collect();
     files.sort();
-    assert_eq!(files, ["ctl", "rx.0", "rx.1", "tx", "tx.0", "tx.1"]);
+    assert_eq!(files, ["ctl", "rx.0", "rx.1", "tx"]);
     for file in files {
         assert_eq!(mode(path.join(file)), 0o600);
     }
@@ -42,7 +42,7 @@ fn a_folder_that_others_can_write_is_not_trusted() {
         (&path, 0o770, 0o700),
         (&path, 0o702, 0o700),
         (&path.join("tx"), 0o660, 0o600),
-        (&path.join("tx.1"), 0o620, 0o600),
+        (&path.join("rx.1"), 0o620, 0o600),
     ] {
         set(changed, open);
         let link = Link::open_in(folder.path(), "quotes").unwrap();
@@ -73,9 +73,9 @@ fn things_that_are_not_links_are_not_opened() {
 /// The magic number, the version and each size in each header, one at a time.
 #[test]
 fn damaged_headers_are_incompatible() {
-    let bad: [(&str, usize, &[u64]); 14] = [
+    let bad: [(&str, usize, &[u64]); 12] = [
         ("tx", 0, &[0, 1, u64::MAX]),                                            // magic
-        ("tx", 1, &[0, 1, 2, 3, 4, 5, 6, 7, 9, u64::MAX]),                       // version
+        ("tx", 1, &[0, 1, 2, 3, 4, 5, 6, 7, 8, 10, u64::MAX]),                   // version
         ("tx", 2, &[0, 1, 3, 9, 1 << 20, 1 << 28, 1 << 40, 1 << 63, u64::MAX]),  // depth
         ("tx", 3, &[1 << 20, 1 << 32, 1 << 63, u64::MAX]),                       // mtu
         ("tx", 4, &[0, 64, 100, 1 << 20, 1 << 40, u64::MAX]),                    // slot
@@ -83,11 +83,9 @@ fn damaged_headers_are_incompatible() {
         ("tx", 6, &[257, 1 << 32, u64::MAX]),                                    // consumers
         ("tx", 8, &[0, 9, u64::MAX]),                                            // credits
         ("ctl", 0, &[0, u64::MAX]),
-        ("ctl", 1, &[0, 1, 2, 3, 4, 5, 6, 7, 9]),
+        ("ctl", 1, &[0, 1, 2, 3, 4, 5, 6, 7, 8, 10]),
         ("rx.1", 0, &[0, u64::MAX]),
-        ("rx.0", 1, &[0, 1, 2, 3, 4, 5, 6, 7, 9]),
-        ("tx.1", 0, &[0, u64::MAX]),
-        ("tx.0", 1, &[0, 1, 2, 3, 4, 5, 6, 7, 9]),
+        ("rx.0", 1, &[0, 1, 2, 3, 4, 5, 6, 7, 8, 10]),
     ];
     for (file, word, values) in bad {
         for value in values {
@@ -100,9 +98,44 @@ fn damaged_headers_are_incompatible() {
     }
 }
 
+/// A link of layout version 8 had a file `tx.N` for each slot. It is not opened, but a dead one is replaced and removed.
+#[test]
+fn a_link_of_the_previous_layout_is_replaced_and_removed() {
+    let (folder, path) = dead_link(true);
+    let make_older = || {
+        fs::write(path.join("tx.0"), [0; 4096]).unwrap();
+        fs::write(path.join("tx.1"), [0; 4096]).unwrap();
+        for file in ["tx", "ctl", "rx.0", "rx.1", "tx.0", "tx.1"] {
+            overwrite(&path.join(file), 8, &8_u64.to_ne_bytes());
+        }
+        let error = Link::open_in(folder.path(), "quotes").unwrap_err();
+        assert_eq!(error.kind(), LinkErrorKind::Incompatible);
+        assert!(error.to_string().contains("layout version 8"), "{error}");
+        assert!(Link::holders(Some(folder.path()), "quotes").unwrap().is_empty());
+    };
+    let builder = || Link::builder().depth(8).mtu(MTU).slot(128).consumers(2).dir(folder.path());
+    make_older();
+    assert_eq!(builder().create_or_take_over("quotes").unwrap_err().kind(), LinkErrorKind::Incompatible);
+    drop(builder().create("quotes").unwrap());
+    assert!(!path.join("tx.0").exists());
+    Link::open_in(folder.path(), "quotes").unwrap();
+    make_older();
+    Link::remove_dead(Some(folder.path()), "quotes").unwrap();
+    drop(builder().create("quotes").unwrap());
+    make_older();
+    Link::remove_named(Some(folder.path()), "quotes").unwrap();
+    assert!(!path.exists());
+    // One that is still in use.
+    let tx = builder().create("quotes").unwrap().producer().unwrap();
+    fs::write(path.join("tx.0"), [0; 4096]).unwrap();
+    assert_eq!(builder().create("quotes").unwrap_err().kind(), LinkErrorKind::InUse);
+    drop(tx);
+    drop(builder().create("quotes").unwrap());
+}
+
 #[test]
 fn truncated_files_are_incompatible() {
-    for file in ["tx", "ctl", "rx.0", "tx.0"] {
+    for file in ["tx", "ctl", "rx.0"] {
         let (folder, path) = dead_link(true);
         let full = fs::metadata(path.join(file)).unwrap().len();
         for len in [full - 1, full / 2, 100, 8, 0] {
@@ -120,7 +153,10 @@ fn the_maker_can_produce_on_damaged_files_and_a_later_producer_is_refused() {
     type Damage = fn(&Path);
     let damages: [Damage; 4] = [
         |file| fs::remove_file(file).unwrap(),
-        |file| OpenOptions::new().write(true).open(file).unwrap().set_len(100).unwrap(),
+        |file| {
+            fs::remove_file(file).unwrap();
+            fs::create_dir(file).unwrap();
+        },
         |file| {
             fs::rename(file, file.with_extension("old")).unwrap();
             symlink(file.with_extension("old"), file).unwrap();
@@ -131,13 +167,13 @@ fn the_maker_can_produce_on_damaged_files_and_a_later_producer_is_refused() {
         let folder = TestFolder::new();
         let link =
             Link::builder().depth(8).mtu(MTU).consumers(2).dir(folder.path()).create("quotes").unwrap();
-        damage(&folder.path().join("quotes/tx.1"));
+        damage(&folder.path().join("quotes/ctl"));
         let tx = link.producer().unwrap();
         publish(&tx, MTU).unwrap();
         drop(tx);
         for _ in 0..2 {
             let refused = link.producer().unwrap_err();
-            assert!(refused.to_string().contains(if which == 3 { "tx" } else { "tx.1" }), "{refused}");
+            assert!(refused.to_string().contains(if which == 3 { "tx" } else { "ctl" }), "{refused}");
         }
         if which < 3 {
             let holders = Link::holders(Some(folder.path()), "quotes").unwrap();
@@ -154,14 +190,12 @@ fn any_bytes_in_the_rings_are_survived() {
     for _ in 0..300 {
         let (folder, path) = dead_link(true);
         for _ in 0..1 + random.below(20) {
-            let (file, offset) = match random.below(4) {
-                0 => ("tx", 4096 + random.below(64) * 8), // the head
-                1 => ("tx", 8192 + random.below(8) * 128 + random.below(4) * 8), // metadata of a slot
-                2 => ("tx", 8192 + random.below(500) * 8),
-                _ => (
-                    ["rx.0", "rx.1", "tx.0", "tx.1", "ctl"][random.below(5) as usize],
-                    128 + random.below(32) * 8,
-                ),
+            let (file, offset) = match random.below(5) {
+                0 => ("tx", (HEAD + random.below(HEAD_WORDS)) * 8),
+                1 => ("tx", (HOT_SLOT + random.below(HOT_SLOT_WORDS)) * 8),
+                2 => ("tx", 8192 + random.below(8) * 128 + random.below(4) * 8), // metadata of a slot
+                3 => ("tx", 8192 + random.below(500) * 8),
+                _ => (["rx.0", "rx.1", "ctl"][random.below(3) as usize], 128 + random.below(32) * 8),
             };
             let value = match random.below(4) {
                 0 => random.next(),

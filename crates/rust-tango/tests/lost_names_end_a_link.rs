@@ -160,9 +160,9 @@ fn whatever_takes_the_name_ends_the_link() {
         ("tx is deleted", |_, link| fs::remove_file(link.join("tx")).unwrap()),
         ("ctl is deleted", |_, link| fs::remove_file(link.join("ctl")).unwrap()),
         ("rx.1 is deleted", |_, link| fs::remove_file(link.join("rx.1")).unwrap()),
-        ("tx.0 is replaced", |_, link| {
-            fs::copy(link.join("tx.0"), link.join("tx.1.new")).unwrap();
-            fs::rename(link.join("tx.1.new"), link.join("tx.0")).unwrap();
+        ("rx.0 is replaced", |_, link| {
+            fs::copy(link.join("rx.0"), link.join("rx.0.new")).unwrap();
+            fs::rename(link.join("rx.0.new"), link.join("rx.0")).unwrap();
         }),
         ("the folder is renamed", |base, link| fs::rename(link, base.join("other")).unwrap()),
         ("the base folder is renamed", |base, _| fs::rename(base, base.with_extension("old")).unwrap()),

@@ -207,10 +207,10 @@ fn a_party_relies_on_the_barrier_only_if_it_has_registered() {
                 "ready" => {}
                 why => return skip(why),
             }
-            // The word `relies` in the producer's eventcount: `Head` begins at 4096, and the eventcount is
+            // The word `relies` in the producer's eventcount: `Head` begins at 128, and the eventcount is
             // its second pair of lines.
             let tx = std::fs::read(folder.path().join("there/tx")).unwrap();
-            let word = u64::from_ne_bytes(tx[4096 + 128 + 8..][..8].try_into().unwrap());
+            let word = u64::from_ne_bytes(tx[128 + 128 + 8..][..8].try_into().unwrap());
             assert_eq!(word != 0, relies, "{role}");
         }
     });

@@ -90,9 +90,9 @@ fn child() {
             // With a little more room each time: it fails at one file after the other until all of them fit.
             let failed = (0..40).take_while(|count| {
                 fs::remove_file(base.join(format!("other-{count}"))).unwrap();
-                let made = builder(&base).consumers(8).create("quotes").is_ok();
+                let made = builder(&base).consumers(16).create("quotes").is_ok();
                 if !made {
-                    refused(builder(&base).consumers(8), &base, &["quotes", "No space left on device"]);
+                    refused(builder(&base).consumers(16), &base, &["quotes", "No space left on device"]);
                 }
                 !made
             });
@@ -141,8 +141,8 @@ fn child() {
             }
         }
         "no inodes" => {
-            mounted("tmpfs", &base, MsFlags::empty(), "size=1m,nr_inodes=8");
-            // The base folder, the folder for links in the making, the link's folder, and four files. The lock
+            mounted("tmpfs", &base, MsFlags::empty(), "size=1m,nr_inodes=7");
+            // The base folder, the folder for links in the making, the link's folder, and three files. The lock
             // for removing is one more.
             works(builder(&base));
             refused(builder(&base).consumers(2), &base, &["quotes/", "No space left on device"]);

@@ -118,44 +118,11 @@ fn all_readers_in_shared_memory() {
         let folder = common::process::TestFolder::new();
         let link = builder().dir(folder.path()).create("quotes").unwrap();
         exchange_with_all_kinds(&link);
-        // A consumer that is the only one has a private hot slot.
         exchange(&link, &mut [link.consumer().unwrap()]);
         exchange(&link, &mut [link.evictable_consumer(Start::Next).unwrap()]);
         exchange(&link, &mut [link.consumer().unwrap(), link.observer().unwrap()]);
         exchange_with_all_kinds(&link);
     });
-}
-
-/// The next owner of a consumer slot sees neither the private hot slot of the previous owner, nor what is
-/// stored there in the meantime.
-#[cfg(all(feature = "shm", target_os = "linux", not(miri)))]
-#[test]
-fn a_new_owner_of_a_slot_sees_nothing_of_the_previous_one() {
-    use common::hostile::{HOT_SLOT, store};
-    let folder = common::process::TestFolder::new();
-    let link = builder().consumers(1).dir(folder.path()).create("quotes").unwrap();
-    let tx = link.producer().unwrap();
-    let file = folder.path().join("quotes").join("tx.0");
-    for round in 0..20 {
-        let n = tx.next_seq();
-        match round % 3 {
-            // As the previous owner has left it, which has read the fragment before `n` there.
-            0 => {}
-            // Fragment `n`, with an invalid location, or with eight bytes that nobody has published.
-            1 => store(&file, HOT_SLOT + 2, 88 << 32 | 7),
-            _ => store(&file, HOT_SLOT + 2, 8 << 32 | u64::from(u32::MAX)),
-        }
-        if round % 3 != 0 {
-            store(&file, HOT_SLOT, n);
-        }
-        let mut rx = link.consumer().unwrap();
-        for _ in 0..3 {
-            wait(&mut rx);
-            let n = tx.next_seq();
-            tx.publish(&payload(n, MTU), sig(n), 0, 0).unwrap();
-            get(&mut rx, round);
-        }
-    }
 }
 
 /// A consumer may ask for any earlier number, beside a consumer that waits. It starts with the oldest
@@ -274,7 +241,7 @@ fn is_change_of_producer(error: &TangoError) -> bool {
 #[cfg(all(feature = "shm", target_os = "linux", not(miri), not(no_hints)))]
 #[test]
 fn no_payload_is_longer_than_the_link_allows() {
-    use common::hostile::{HEAD, HEAD_WORDS, store};
+    use common::hostile::{HOT_SLOT, store};
     let folder = common::process::TestFolder::new();
     let link = Link::builder().depth(8).mtu(16).consumers(1).dir(folder.path()).create("small").unwrap();
     let tx = link.producer().unwrap();
@@ -282,12 +249,11 @@ fn no_payload_is_longer_than_the_link_allows() {
     for mut rx in [link.observer().unwrap(), link.consumer().unwrap()] {
         wait(&mut rx);
         let n = rx.next_seq();
-        let hot_slot = HEAD + HEAD_WORDS - 16;
-        store(&file, hot_slot + 2, 88 << 32 | u64::from(u32::MAX));
-        store(&file, hot_slot + 15, n);
-        store(&file, hot_slot, n);
+        store(&file, HOT_SLOT + 2, 88 << 32 | u64::from(u32::MAX));
+        store(&file, HOT_SLOT + 15, n);
+        store(&file, HOT_SLOT, n);
         assert_eq!(rx.poll().unwrap_err(), TangoError::Corrupt { seq: n });
-        store(&file, hot_slot, n.wrapping_sub(1));
+        store(&file, HOT_SLOT, n.wrapping_sub(1));
     }
     drop(tx);
 }
@@ -297,7 +263,7 @@ fn no_payload_is_longer_than_the_link_allows() {
 #[cfg(all(feature = "shm", target_os = "linux", not(miri), not(no_hints)))]
 #[test]
 fn a_reader_checks_the_ring_before_it_sleeps() {
-    use common::hostile::{HEAD, HEAD_WORDS, HOT_SLOT, store};
+    use common::hostile::{HOT_SLOT, store};
     use std::time::{Duration, Instant};
     let folder = common::process::TestFolder::new();
     let link = Link::builder().depth(8).mtu(16).consumers(1).dir(folder.path()).create("stopped").unwrap();
@@ -307,8 +273,7 @@ fn a_reader_checks_the_ring_before_it_sleeps() {
         wait(&mut rx);
         let n = rx.next_seq();
         tx.publish(b"the last", round, 0, 0).unwrap();
-        store(&link_folder.join("tx"), HEAD + HEAD_WORDS - 16, n.wrapping_sub(1));
-        store(&link_folder.join("tx.0"), HOT_SLOT, n.wrapping_sub(1));
+        store(&link_folder.join("tx"), HOT_SLOT, n.wrapping_sub(1));
         assert!(rx.poll().unwrap().is_none(), "it must poll the hot slot");
         let begin = Instant::now();
         let fragment = rx.wait_timeout(common::PATIENCE).unwrap().expect("it is in the ring");

@@ -129,7 +129,7 @@ impl<'a> Producer<'a> {
         let credits = fctl.map_or(depth, |fctl| fctl.credits().min(depth));
         let slots = Slots::awaiting(fctl.map(Fctl::slot));
         let begin = Begin { credits, ample: true, first: fseq.current(), claim };
-        let producer = Self::attach(parts, slots, core::iter::empty(), begin);
+        let producer = Self::attach(parts, slots, begin);
         let oldest = producer.oldest();
         Ok(producer.reporting_to(fseq.word(), fctl.map(|fctl| fctl.producer_word(oldest))))
     }
@@ -171,7 +171,7 @@ impl<'a> Consumer<'a> {
         let parts = Parts::of_storage(mcache, dcache)?;
         mcache.bind(dcache.identity(), None, None, |_| Ok(()))?;
         let mode = Mode::Observing(Scratch::boxed(SIZE));
-        Ok(Self::attach(parts, mode, None, Start::At(initial_seq), Attachment::None))
+        Ok(Self::attach(parts, mode, Start::At(initial_seq), Attachment::None))
     }
 
     /// [`Consumer::new`] with a buffer of the caller in place of an allocation.
@@ -223,7 +223,7 @@ impl<'a> Consumer<'a> {
         }
         mcache.bind(dcache.identity(), None, None, |_| Ok(()))?;
         let mode = Mode::Observing(Scratch::Borrowed(scratch));
-        Ok(Self::attach(parts, mode, None, Start::At(initial_seq), Attachment::None))
+        Ok(Self::attach(parts, mode, Start::At(initial_seq), Attachment::None))
     }
 
     /// The reliable consumer of `fctl`, on borrowed storage. See [`Producer::with_flow_control`] for an
@@ -264,7 +264,7 @@ impl<'a> Consumer<'a> {
             occupants.enter_consumer().map(|()| Attachment::Borrowed(occupants))
         })?;
         let seat = Seat::new(fctl.slot(), &mcache.head().eventcount);
-        Ok(Self::attach(parts, Mode::Reliable(seat), None, Start::At(initial_seq), attachment))
+        Ok(Self::attach(parts, Mode::Reliable(seat), Start::At(initial_seq), attachment))
     }
 }
 
@@ -281,6 +281,7 @@ impl<'a> Parts<'a> {
             ring: mcache.ring(),
             granules: dcache.granules(),
             head: mcache.head(),
+            hot_slot: mcache.hot_slot(),
             stop: mcache.stop_word(),
             mtu: SIZE,
             observers: true,

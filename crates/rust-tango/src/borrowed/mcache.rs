@@ -6,6 +6,7 @@ use crate::cpu::words::WORD;
 use crate::error::TangoError;
 use crate::memory::head::Head;
 use crate::memory::occupants::Occupants;
+use crate::ring::hot_slot::HotSlot;
 #[cfg(all(loom, test))]
 use crate::ring::line::META_WORDS;
 use crate::ring::slots::{Ring, SLOT};
@@ -39,6 +40,7 @@ struct Slot([AtomicU64; SLOT_WORDS]);
 pub struct MCache<const DEPTH: usize> {
     slots: [Slot; DEPTH],
     head: Head,
+    hot_slot: Padded<HotSlot>,
     stop: Padded<AtomicU64>,
     occupants: Occupants,
     own: Identity,
@@ -70,6 +72,7 @@ impl<const DEPTH: usize> MCache<DEPTH> {
         Self {
             slots: [const { Slot([const { AtomicU64::new(0) }; SLOT_WORDS]) }; DEPTH],
             head: Head::new(),
+            hot_slot: Padded::new(HotSlot::new()),
             stop: Padded::new(AtomicU64::new(0)),
             occupants: Occupants::new(),
             own: Identity::new(),
@@ -139,6 +142,7 @@ impl<const DEPTH: usize> MCache<DEPTH> {
     #[cfg(all(loom, test))]
     pub(crate) fn touch(&self, payload: usize) {
         self.head.touch();
+        self.hot_slot.touch();
         self.stop.touch();
         self.occupants.touch();
         self.slots.iter().for_each(|slot| slot.0[..META_WORDS + payload].iter().for_each(AtomicU64::touch));
@@ -150,6 +154,10 @@ impl<const DEPTH: usize> MCache<DEPTH> {
         let words: &[AtomicU64] =
             unsafe { core::slice::from_raw_parts(self.slots.as_ptr().cast(), DEPTH * SLOT_WORDS) };
         Ring::new(words, SLOT)
+    }
+
+    pub(crate) fn hot_slot(&self) -> &HotSlot {
+        &self.hot_slot
     }
 
     pub(crate) fn head(&self) -> &Head {

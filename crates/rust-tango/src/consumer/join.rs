@@ -7,7 +7,6 @@ use super::poll::Consumer;
 use super::producer_watch::ProducerWatch;
 use super::standing::Standing;
 use crate::memory::parts::Parts;
-use crate::ring::hot_slot::HotSlot;
 use crate::sync::Relaxed;
 use crate::timing::reading::{ReaderTiming, Shape};
 use crate::waiting::wait::Wait;
@@ -43,15 +42,8 @@ pub enum Start {
 
 impl<'a> Consumer<'a> {
     /// A consumer that reads `parts` from `start` on. If `mode` has a slot, the caller has made sure that
-    /// the slot has no other owner. Otherwise the scratch buffer has room for one fragment. `private` is
-    /// the private hot slot of the consumer's slot.
-    pub(crate) fn attach(
-        parts: Parts<'a>,
-        mode: Mode<'a>,
-        private: Option<&'a HotSlot>,
-        start: Start,
-        attachment: Attachment<'a>,
-    ) -> Self {
+    /// the slot has no other owner. Otherwise the scratch buffer has room for one fragment.
+    pub(crate) fn attach(parts: Parts<'a>, mode: Mode<'a>, start: Start, attachment: Attachment<'a>) -> Self {
         let (oldest, upcoming) = parts.extent();
         let next = match start {
             Start::Next => upcoming,
@@ -77,10 +69,7 @@ impl<'a> Consumer<'a> {
             in_slot: parts.in_slot(),
             parts,
             mode,
-            pacing: Pacing {
-                timing: ReaderTiming::new(next, shape),
-                hot: HotReader::new(&parts.head.hot_slot, private),
-            },
+            pacing: Pacing { timing: ReaderTiming::new(next, shape), hot: HotReader::new(parts.hot_slot) },
             ready: false,
             standing: Standing::new(next, evictions),
             producer: ProducerWatch::new(&parts),

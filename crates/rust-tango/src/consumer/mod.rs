@@ -19,7 +19,7 @@
 //! - `losses`: where reading continues after a loss
 //! - `standing`: whether the reader has joined, and what it has missed
 //! - `producer_watch`: whether the producer lives
-//! - `hot_reader`: the hot slots that the consumer polls
+//! - `hot_reader`: the hot slot that the consumer polls, and copies of what it had
 //! - `pacing`: what it does on the advice of `timing`
 //!
 //! These use it:

@@ -12,7 +12,7 @@ use crate::timing::hints::ReaderHints;
 use crate::timing::processor;
 use crate::timing::reading::{Advice, ReaderTiming};
 
-/// The policy of one consumer, and the hot slots that it polls.
+/// The policy of one consumer, and the hot slot that it polls.
 #[derive(Debug)]
 pub(super) struct Pacing<'a> {
     pub(super) timing: ReaderTiming,
@@ -28,10 +28,6 @@ impl Pacing<'_> {
 
     /// After an empty poll for `next` that was not quick.
     pub(super) fn after_empty_poll(&mut self, next: u64, parts: &Parts<'_>, mode: &Mode<'_>) {
-        if self.is_in_hot_slot() {
-            // The producer may have acted on this consumer's hint meanwhile.
-            self.hot.choose(next);
-        }
         let (signals, is_near) = (|| producer_signals(parts), || processor::is_near(&parts.head.next));
         let advice = self.timing.after_empty_poll(next, signals, is_near);
         self.apply(advice, next, parts, mode);
@@ -46,7 +42,7 @@ impl Pacing<'_> {
 
     fn apply(&mut self, advice: Advice, next: u64, parts: &Parts<'_>, mode: &Mode<'_>) {
         let Advice { hints, clean, enter_hot_slot, wait_for } = advice;
-        let (ring, head) = (parts.ring, parts.head);
+        let ring = parts.ring;
         hint(hints, mode);
         if let Some(Clean { first, count, write_back }) = clean {
             // Most fragments have the size of the last one. (This is a hint, whatever the lines hold by
@@ -60,20 +56,19 @@ impl Pacing<'_> {
             }
         }
         if enter_hot_slot && self.hot.is_used() {
-            self.enter_hot_slot(next, mode);
+            self.enter_hot_slot(mode);
         }
         if let Some(last) = wait_for {
             let is_there = || ring.line(last).state(last) != LineState::NotYet;
             let mut turns = Turns::begin();
-            let newest = |next| head.hot_slot.newest(next);
+            let newest = |next| parts.hot_slot.newest(next);
             self.timing.wait_for_distance(next, is_there, newest, || turns.pause());
         }
     }
 
-    /// Polls the hot slot from fragment `next` on.
-    pub(super) fn enter_hot_slot(&mut self, next: u64, mode: &Mode<'_>) {
+    /// Polls the hot slot from now on.
+    pub(super) fn enter_hot_slot(&mut self, mode: &Mode<'_>) {
         let hints = self.timing.enter_hot_slot();
-        self.hot.choose(next);
         hint(hints, mode);
     }
 }

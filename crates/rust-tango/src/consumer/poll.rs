@@ -553,9 +553,6 @@ impl<'a> Consumer<'a> {
     pub(super) fn settle(&mut self, exact: bool) {
         let next = self.standing.settle(self.next, exact, &self.parts, &self.mode);
         self.move_to(next);
-        if self.mode.seat().is_some() {
-            self.pacing.hot.close_private(self.next);
-        }
     }
 
     #[cold]

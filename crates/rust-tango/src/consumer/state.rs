@@ -154,7 +154,7 @@ impl Consumer<'_> {
     /// Polls the hot slot from now on, as if this reader had waited.
     #[cfg(loom)]
     pub(crate) fn in_hot_slot(mut self) -> Self {
-        self.pacing.enter_hot_slot(self.next, &self.mode);
+        self.pacing.enter_hot_slot(&self.mode);
         self.update_fast_path();
         self
     }
@@ -162,11 +162,7 @@ impl Consumer<'_> {
     /// Where this reader polls.
     #[cfg(loom)]
     pub(crate) fn polls(&self) -> &'static str {
-        match (self.pacing.is_in_hot_slot(), self.pacing.hot.is_private()) {
-            (true, true) => "private",
-            (true, false) => "shared",
-            (false, _) => "ring",
-        }
+        if self.pacing.is_in_hot_slot() { "hot slot" } else { "ring" }
     }
 
     /// The address of the hot slot that this reader polls.

@@ -310,7 +310,7 @@ impl Link {
     #[cfg(all(loom, test))]
     pub(crate) fn uses_hot_slot(&self) {
         match &self.memory {
-            Memory::Heap(link) => link.head.hot_slot.is_used_from_now_on(true),
+            Memory::Heap(link) => link.hot_slot.is_used_from_now_on(true),
         }
     }
 

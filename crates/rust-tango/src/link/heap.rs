@@ -22,6 +22,7 @@ use crate::memory::hints::Hints;
 use crate::memory::parts::Parts;
 use crate::memory::status::LinkStatus;
 use crate::producer::{self, Begin, Claim, Producer, ProducerClaim};
+use crate::ring::hot_slot::HotSlot;
 use crate::ring::region::{GRANULE, Granules};
 use crate::ring::slots::{Ring, SLOT};
 use crate::sync::{AcqRel, Acquire, Arc, AtomicU64, Padded, Relaxed, Release, ordering};
@@ -36,6 +37,7 @@ struct Granule([AtomicU64; GRANULE / WORD]);
 pub(super) struct HeapLink {
     pub(super) geometry: Geometry,
     pub(super) head: Head,
+    pub(super) hot_slot: Padded<HotSlot>,
     stop: Padded<AtomicU64>,
     ring: Box<[RingBlock]>,
     region: Box<[Granule]>,
@@ -73,6 +75,7 @@ impl HeapLink {
         let link = Self {
             geometry,
             head: Head::new(),
+            hot_slot: Padded::new(HotSlot::new()),
             stop: Padded::new(zero()),
             ring: filled(blocks, || RingBlock([const { zero() }; SLOT / WORD]))?,
             region: filled(geometry.region / GRANULE, || Granule([const { zero() }; GRANULE / WORD]))?,
@@ -90,6 +93,7 @@ impl HeapLink {
     #[cfg(all(loom, test))]
     pub(super) fn touch(&self, payload: usize) {
         self.head.touch();
+        self.hot_slot.touch();
         self.consumers.iter().for_each(ConsumerSlot::touch);
         for word in self.taken.iter().chain([&self.stop, &self.producer_taken]) {
             word.touch();
@@ -114,6 +118,7 @@ impl HeapLink {
             ring: Ring::new(ring, self.geometry.slot),
             granules: Granules::new(region),
             head: &self.head,
+            hot_slot: &self.hot_slot,
             stop: &self.stop,
             mtu: self.geometry.mtu,
             observers: self.geometry.observers,
@@ -143,7 +148,7 @@ impl HeapLink {
         let Geometry { credits, start, .. } = this.geometry;
         let slots = Slots::watching(Self::kept(this).consumers.iter());
         let begin = Begin { credits, ample: this.geometry.is_ample(), first: start, claim };
-        Ok(Producer::attach(Self::parts(this), slots, core::iter::empty(), begin))
+        Ok(Producer::attach(Self::parts(this), slots, begin))
     }
 
     /// A consumer with a slot.
@@ -158,12 +163,12 @@ impl HeapLink {
         let claim = Attachment::Owned(Box::new(HeapConsumer { link: this.clone(), slot: Some(slot) }));
         let kept = Self::kept(this);
         let mode = mode(Seat::new(&kept.consumers[slot], &kept.head.eventcount));
-        Ok(Consumer::attach(Self::parts(this), mode, None, start, claim))
+        Ok(Consumer::attach(Self::parts(this), mode, start, claim))
     }
 
     pub(super) fn observer(this: &Arc<Self>, mode: Mode<'static>, start: Start) -> Consumer<'static> {
         let claim = Attachment::Owned(Box::new(HeapConsumer { link: this.clone(), slot: None }));
-        Consumer::attach(Self::parts(this), mode, None, start, claim)
+        Consumer::attach(Self::parts(this), mode, start, claim)
     }
 
     pub(super) fn stop(&self) {

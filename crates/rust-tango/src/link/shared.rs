@@ -1,4 +1,4 @@
-//! What only links in shared memory have: a name, a folder, and a way to map their memory writable.
+//! What only links in shared memory have: a name and a folder.
 
 use std::path::Path;
 
@@ -9,46 +9,6 @@ use crate::error::LinkErrorKind;
 
 /// Links in shared memory.
 impl Link {
-    /// Makes readers map the memory of the producer writable, which is faster on AMD processors.
-    ///
-    /// It concerns the readers that this handle and its clones create from now on. They still only load
-    /// from that memory. Existing readers keep their mappings. On the heap, nothing happens.
-    ///
-    /// On an AMD processor, a load through a writable mapping takes over a cache line that another core has
-    /// written. A load through a read-only mapping leaves the line shared, and the producer waits when it
-    /// writes there again. Measured on a Zen 4: the round trip of a bare word takes 1.4 to 1.8 times as
-    /// long through a read-only mapping, and the round trip of a fragment 1.1 to 1.6 times, to an observer
-    /// or to one of several consumers that wait. A consumer that is the only one to wait gains next to
-    /// nothing, because it reads a hot slot that it maps writable anyway; nor does a reader of a stream.
-    /// There is an effect only if the files are in memory (tmpfs, hugetlbfs), which is the default.
-    ///
-    /// The price: the page tables no longer prevent a stray store in the reader's process (in foreign code,
-    /// for example) from damaging the link for every process. Call this only in processes that you trust as
-    /// much as the producer's.
-    ///
-    /// # Errors
-    ///
-    /// [`LinkErrorKind::System`] if this user cannot write to the file of the producer,
-    /// [`LinkErrorKind::NotFound`] if the link was removed or its file replaced since it was opened,
-    /// [`LinkErrorKind::Invalid`] in a forked child (see [`Link`]). Readers then map the memory read-only,
-    /// as before.
-    ///
-    /// # Examples
-    ///
-    /// ```no_run
-    /// # use rust_tango::Link;
-    /// let link = Link::open("quotes")?;
-    /// link.map_writable()?;
-    /// let mut observer = link.observer()?;
-    /// # Ok::<(), rust_tango::LinkError>(())
-    /// ```
-    pub fn map_writable(&self) -> Result<(), LinkError> {
-        match &self.memory {
-            Memory::Heap(_) => Ok(()),
-            Memory::Shared(link, _) => link.map_writable(),
-        }
-    }
-
     /// Whether a reliable consumer of this user can join: the check that [`Link::consumer`] makes before it
     /// looks for a slot.
     ///

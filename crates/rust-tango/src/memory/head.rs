@@ -1,12 +1,11 @@
-//! [`Head`]: the words that a producer keeps outside its ring.
+//! [`Head`]: the words that a producer keeps outside its ring and its hot slot.
 
 use crate::memory::cnc::{Cnc, CncState};
-use crate::ring::hot_slot::HotSlot;
 use crate::sync::{AtomicU64, Padded};
 use crate::waiting::eventcount::Eventcount;
 
-/// The words of a link's producer outside the ring. Only the producer writes them. Zeroed memory is a link to
-/// which no producer has attached yet.
+/// The words of a link's producer outside the ring, except the hot slot. Only the producer writes them. Zeroed
+/// memory is a link to which no producer has attached yet.
 #[repr(C)]
 #[derive(Debug)]
 pub(crate) struct Head {
@@ -23,8 +22,6 @@ pub(crate) struct Head {
     /// The number of the next fragment. Written with every fragment. A hint for readers: it may lag behind
     /// the ring by up to a batch.
     pub(crate) next: Padded<AtomicU64>,
-    /// The shared hot slot: mirrors the newest fragment for readers that wait. Written with every fragment.
-    pub(crate) hot_slot: Padded<HotSlot>,
 }
 
 /// The history of the producers of a link.
@@ -90,18 +87,16 @@ impl Head {
             eventcount: Padded::new(Eventcount::new()),
             oldest: Padded::new(zero()),
             next: Padded::new(zero()),
-            hot_slot: Padded::new(HotSlot::new()),
         }
     }
 
     /// Makes the words exist for the model checker.
     #[cfg(all(loom, test))]
     pub(crate) fn touch(&self) {
-        let Self { lifecycle, credit, oldest, next, eventcount, hot_slot } = self;
+        let Self { lifecycle, credit, oldest, next, eventcount } = self;
         let Lifecycle { cnc, start, incarnation, takeovers, taken_over_at, evicted, reaped } = &**lifecycle;
         cnc.touch();
         eventcount.touch();
-        hot_slot.touch();
         let Credit { floor, stalls, held_by, single_consumer } = &**credit;
         for word in [start, incarnation, takeovers, taken_over_at, evicted, reaped] {
             word.touch();

@@ -18,6 +18,7 @@ use core::str::FromStr;
 /// | `write-back` | a single consumer writes lines back that it has read, if the producer's core is near |
 /// | `evict` | a single consumer evicts lines that it has read, if the producer's core is far. The producer evicts lines for several consumers |
 /// | `hot-slot` | readers that wait poll the hot slot, and the producer mirrors fragments there |
+/// | `hot-page` | readers of links in shared memory map the page of the hot slot writable. They only load from it |
 ///
 /// `write-back` and `evict` do nothing on processors without these instructions.
 ///
@@ -44,17 +45,20 @@ pub struct Hints {
     pub evict: bool,
     /// Readers that wait poll the hot slot.
     pub hot_slot: bool,
+    /// Readers of links in shared memory map the page of the hot slot writable, from which they only load.
+    pub hot_page: bool,
 }
 
 impl Hints {
     /// Nothing: readers poll the ring, and no cache instruction is executed.
-    pub const NONE: Self = Self { prefetch: 0, write_back: false, evict: false, hot_slot: false };
+    pub const NONE: Self =
+        Self { prefetch: 0, write_back: false, evict: false, hot_slot: false, hot_page: false };
 }
 
 /// In the form that [`FromStr`] reads.
 impl fmt::Display for Hints {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { prefetch, write_back, evict, hot_slot } = *self;
+        let Self { prefetch, write_back, evict, hot_slot, hot_page } = *self;
         if *self == Self::NONE {
             return f.write_str("none");
         }
@@ -63,7 +67,9 @@ impl fmt::Display for Hints {
             write!(f, "prefetch={prefetch}")?;
             comma = ",";
         }
-        for (is_on, word) in [(write_back, "write-back"), (evict, "evict"), (hot_slot, "hot-slot")] {
+        for (is_on, word) in
+            [(write_back, "write-back"), (evict, "evict"), (hot_slot, "hot-slot"), (hot_page, "hot-page")]
+        {
             if is_on {
                 write!(f, "{comma}{word}")?;
                 comma = ",";
@@ -79,7 +85,7 @@ pub struct HintsError;
 
 impl fmt::Display for HintsError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("expected `none`, or words of prefetch=N (N from 1 to 64), write-back, evict, hot-slot, separated by commas")
+        f.write_str("expected `none`, or words of prefetch=N (N from 1 to 64), write-back, evict, hot-slot, hot-page, separated by commas")
     }
 }
 
@@ -99,6 +105,7 @@ impl FromStr for Hints {
                 "write-back" => hints.write_back = true,
                 "evict" => hints.evict = true,
                 "hot-slot" => hints.hot_slot = true,
+                "hot-page" => hints.hot_page = true,
                 word => {
                     let ahead = word.strip_prefix("prefetch=").and_then(|ahead| ahead.parse().ok());
                     hints.prefetch = ahead.filter(|ahead| (1..=64).contains(ahead)).ok_or(HintsError)?;
@@ -117,7 +124,8 @@ mod tests {
     fn hints_are_written_as_they_are_read() {
         use std::string::ToString;
 
-        for text in ["none", "hot-slot", "prefetch=64,evict", "prefetch=1,write-back,evict,hot-slot"] {
+        for text in ["none", "hot-slot", "prefetch=64,evict", "prefetch=1,write-back,evict,hot-slot,hot-page"]
+        {
             assert_eq!(text.parse::<Hints>().unwrap().to_string(), text);
         }
         assert_eq!("evict, hot-slot".parse::<Hints>(), "hot-slot,evict".parse());

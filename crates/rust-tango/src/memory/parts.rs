@@ -4,6 +4,7 @@ use crate::cpu::words::WORD;
 use crate::memory::cnc::CncState;
 use crate::memory::head::Head;
 use crate::memory::hints::Hints;
+use crate::ring::hot_slot::HotSlot;
 use crate::ring::line::{self, Line};
 use crate::ring::metadata::{FragmentMetadata, Place};
 use crate::ring::region::Granules;
@@ -30,6 +31,8 @@ pub(crate) struct Parts<'a> {
     pub(crate) ring: Ring<'a>,
     pub(crate) granules: Granules<'a>,
     pub(crate) head: &'a Head,
+    /// Mirrors the newest fragment for readers that wait. Written with every fragment.
+    pub(crate) hot_slot: &'a HotSlot,
     /// Not zero: the link was stopped, or has lost its name. It has ended for good.
     pub(crate) stop: &'a AtomicU64,
     /// The largest payload, in bytes.

@@ -1,7 +1,7 @@
 //! A reader that polls a hot slot reads what it would read in the ring: every fragment, whole, in order.
 
 use super::memory::{
-    Memory, Model, PAYLOAD, Shape, payload, publish_all, read, read_across_producers, whole, whole_of,
+    Memory, Model, PAYLOAD, Shape, payload, publish_all, read_across_producers, whole, whole_of,
 };
 use crate::consumer::Start;
 use crate::{Fragment, Link, Producer, TangoError};
@@ -32,18 +32,8 @@ fn all_arrive(
     put: impl Fn(&mut Producer<'_>) + Send + Sync + 'static,
     check: impl Fn(&Fragment<'_>, u64) + Send + Sync + Copy + 'static,
 ) {
-    all_arrive_by(Model::bounded(3, least).must_see(must_see), || memory(SHAPE), put, check);
-}
-
-/// The same in this memory.
-fn all_arrive_by(
-    model: Model,
-    memory: impl Fn() -> Arc<Memory> + Send + Sync + 'static,
-    put: impl Fn(&mut Producer<'_>) + Send + Sync + 'static,
-    check: impl Fn(&Fragment<'_>, u64) + Send + Sync + Copy + 'static,
-) {
-    model.check(move |seen| {
-        let memory = memory();
+    Model::bounded(3, least).must_see(must_see).check(move |seen| {
+        let memory = memory(SHAPE);
         let mut producer = memory.producer();
         let mut consumer = memory.consumer(0, Start::Next).in_hot_slot();
         let reader = thread::spawn({
@@ -100,20 +90,24 @@ fn all_arrive_before_a_batch() {
     all_arrive(660, EITHER, put, is_of);
 }
 
+/// Publishes the next fragment, with a short payload.
+fn publish_short(producer: &Producer<'_>) {
+    let payload = &payload(producer.next_seq())[..SHORT];
+    assert!(producer.publish(payload, 0, 0, 0).is_ok());
+}
+
+fn is_short_of(fragment: &Fragment<'_>, n: u64) {
+    assert_eq!((fragment.meta.seq, fragment.payload.as_slice()), (n, &payload(n)[..SHORT]));
+}
+
 /// The payload words beside the metadata are not those of the previous fragment.
 #[test]
 fn all_arrive_before_a_short_batch() {
     let put = |producer: &mut Producer<'_>| {
-        for n in FIRST..FIRST + 2 {
-            let payload = &payload(n)[..SHORT];
-            if n == FIRST {
-                assert!(producer.publish(payload, 0, 0, 0).is_ok());
-            } else {
-                assert_eq!(producer.publish_batch(&[payload], 0, 0), 1);
-            }
-        }
+        publish_short(producer);
+        assert_eq!(producer.publish_batch(&[&payload(FIRST + 1)[..SHORT]], 0, 0), 1);
     };
-    all_arrive(704, EITHER, put, |fragment, n| assert_eq!(fragment.payload.as_slice(), &payload(n)[..SHORT]));
+    all_arrive(704, EITHER, put, is_short_of);
 }
 
 #[test]
@@ -134,155 +128,46 @@ fn all_arrive_after_a_loan() {
     all_arrive(70514, EITHER, put, |fragment, n| assert_eq!(whole(fragment), n));
 }
 
-/// Two fragments. If `first`, the first is mirrored into the consumer's private hot slot. Otherwise the
-/// second is.
-fn all_arrive_in_two_hot_slots(least: usize, first: bool, must_see: &'static [&'static str]) {
-    let model = Model::bounded(2, least).must_see(must_see);
-    model.check(move |seen| {
-        let memory = memory_with_private(Shape { depth: 4, ..SHAPE });
-        let producer = memory.producer();
-        let mut consumer = memory.consumer(0, Start::Next).in_hot_slot();
-        let reader = thread::spawn({
-            let seen = seen.clone();
-            move || {
-                for n in FIRST..FIRST + 2 {
-                    read(&mut consumer, n);
-                    seen.note(consumer.polls());
-                }
-            }
-        });
-        for offset in 0..2 {
-            producer.mirrors_privately((offset == 0) == first);
-            publish_all(&producer, 1);
-        }
-        reader.join().unwrap();
-    });
-}
-
+/// The producer mirrors the first fragment, and only announces the second. They are short, so the reader would not
+/// learn from the far cache line that the hot slot does not have the second.
 #[test]
-fn all_arrive_while_the_hot_slot_changes() {
-    all_arrive_in_two_hot_slots(48043, true, &["shared", "private"]);
-}
-
-#[test]
-fn all_arrive_while_the_hot_slot_changes_back() {
-    all_arrive_in_two_hot_slots(46111, false, &["shared", "private"]);
-}
-
-/// A consumer has read a fragment in its private hot slot. `change` then ends the mirroring there. The
-/// consumer finds the next fragment.
-fn the_next_is_found_after(change: impl Fn(&Arc<Memory>, Producer<'static>) -> Producer<'static>) {
-    let memory = memory_with_private(Shape { depth: 4, ..SHAPE });
-    let mut producer = memory.producer();
-    producer.mirrors_privately(true);
-    let mut consumer = memory.consumer(0, Start::Next);
-    publish_all(&producer, 1);
-    consumer = consumer.in_hot_slot();
-    assert_eq!(consumer.polls(), "private");
-    is_of(&consumer.poll().unwrap().unwrap(), FIRST);
-    assert_eq!(consumer.polls(), "private");
-    producer = change(&memory, producer);
-    publish_all(&producer, 1);
-    loop {
-        match consumer.poll() {
-            Err(TangoError::ProducerReplaced { .. }) => {}
-            found => {
-                return is_of(&found.unwrap().expect("no poll is empty"), FIRST + 1);
-            }
-        }
-    }
-}
-
-#[test]
-fn the_fragment_after_a_private_one_is_found() {
-    Model::exhaustive(1).check(|_| {
-        the_next_is_found_after(|_, producer| {
-            producer.mirrors_privately(false);
-            producer
-        });
-    });
-}
-
-#[test]
-fn the_fragment_after_a_private_one_and_a_crash_is_found() {
-    Model::exhaustive(1).check(|_| {
-        the_next_is_found_after(|memory, producer| {
-            memory.panics(producer);
-            memory.producer()
-        });
-    });
-}
-
-/// A link whose slot 0 has a private hot slot.
-fn memory_with_private(shape: Shape) -> Arc<Memory> {
-    let memory = Memory::new(shape);
-    memory.has_private_hot_slot();
-    memory
-}
-
-/// Batches are announced in a private hot slot, too.
-#[test]
-fn all_arrive_after_a_batch_in_a_private_hot_slot() {
+fn all_arrive_while_mirroring_stops() {
     let put = |producer: &mut Producer<'_>| {
-        producer.mirrors_privately(true);
-        announce(producer);
+        publish_short(producer);
+        producer.mirrors(false);
+        publish_short(producer);
     };
-    all_arrive_by(Model::bounded(2, 7152).must_see(EITHER), || memory_with_private(SHAPE), put, is_of);
+    all_arrive(704, EITHER, put, is_short_of);
 }
 
-/// A slot changes hands while fragments are mirrored into its private hot slot. (The model does not require
-/// that all fragments arrive. Two threads store `seq` here, and the model checker may hide the producer's
-/// last store from the reader forever.)
+/// The other way round.
 #[test]
-fn the_next_owner_reads_what_is_published() {
-    let model = Model::bounded(1, 113419).must_see(&["shared", "private", "ring"]);
-    model.check(|seen| {
-        let memory = memory_with_private(Shape { depth: 4, ..SHAPE });
-        let producer = memory.producer();
-        producer.mirrors_privately(true);
-        drop(memory.consumer(0, Start::Next));
-        let reader = thread::spawn({
-            let (seen, memory) = (seen.clone(), memory.clone());
-            move || {
-                let mut consumer = memory.consumer(0, Start::Oldest).in_hot_slot();
-                for _ in 0..3 {
-                    let n = consumer.next_seq();
-                    let found = consumer.poll().expect("nothing is lost").map(|fragment| whole(&fragment));
-                    if let Some(found) = found {
-                        assert_eq!(found, n);
-                        seen.note(consumer.polls());
-                    }
-                }
-            }
-        });
-        publish_all(&producer, 2);
-        reader.join().unwrap();
-    });
+fn all_arrive_while_mirroring_begins() {
+    let put = |producer: &mut Producer<'_>| {
+        producer.mirrors(false);
+        publish_all(producer, 1);
+        producer.mirrors(true);
+    };
+    all_arrive(6569, EITHER, put, |fragment, n| assert_eq!(whole(fragment), n));
 }
 
-/// The next owner of a slot does not read what was mirrored for the previous owner.
+/// No fragment is mirrored.
 #[test]
-fn fragments_mirrored_for_the_previous_owner_are_not_read() {
-    Model::exhaustive(1).check(|_| {
-        let memory = memory_with_private(SHAPE);
-        let producer = memory.producer();
-        memory.leaves_in_private(FIRST);
-        let mut consumer = memory.consumer(0, Start::Next).in_hot_slot();
-        assert!(consumer.poll().unwrap().is_none());
-        producer.mirrors_privately(true);
-        publish_all(&producer, 1);
-        is_of(&consumer.in_hot_slot().poll().unwrap().unwrap(), FIRST);
-    });
+fn all_arrive_by_announcements() {
+    let put = |producer: &mut Producer<'_>| producer.mirrors(false);
+    all_arrive(63, &["ring"], put, |fragment, n| assert_eq!(whole(fragment), n));
 }
 
-/// An observer accepts no mixture of two fragments of these sizes, in the hot slot or in the ring.
-fn polled_by_an_observer(least: usize, sizes: [usize; 2]) {
+/// An observer accepts no mixture of two fragments of these sizes, in the hot slot or in the ring. `mirrored`: which of
+/// the two the producer mirrors.
+fn polled_by_an_observer(least: usize, sizes: [usize; 2], mirrored: [bool; 2]) {
     let model = Model::exhaustive(least).must_see(&["0", "1", "nothing"]);
     model.check(move |seen| {
         let memory = memory(Shape { slots: 0, ..SHAPE });
         let producer = memory.producer();
         let publish = |offset: usize| {
             let n = FIRST + offset as u64;
+            producer.mirrors(mirrored[offset]);
             producer
                 .publish(&payload(n)[..sizes[offset]], n, n as u16, n as u32)
                 .expect("no consumer holds it back")
@@ -314,22 +199,32 @@ fn polled_by_an_observer(least: usize, sizes: [usize; 2]) {
 
 #[test]
 fn an_observer_polls() {
-    polled_by_an_observer(112049, [PAYLOAD, PAYLOAD]);
+    polled_by_an_observer(112049, [PAYLOAD, PAYLOAD], [true; 2]);
 }
 
 #[test]
 fn an_observer_polls_short_ones() {
-    polled_by_an_observer(18476, [SHORT, SHORT]);
+    polled_by_an_observer(18476, [SHORT, SHORT], [true; 2]);
 }
 
 #[test]
 fn an_observer_polls_a_short_one_after_a_long_one() {
-    polled_by_an_observer(18476, [PAYLOAD, SHORT]);
+    polled_by_an_observer(18476, [PAYLOAD, SHORT], [true; 2]);
 }
 
 #[test]
 fn an_observer_polls_a_long_one_after_a_short_one() {
-    polled_by_an_observer(24045, [SHORT, PAYLOAD]);
+    polled_by_an_observer(24045, [SHORT, PAYLOAD], [true; 2]);
+}
+
+#[test]
+fn an_observer_polls_while_mirroring_stops() {
+    polled_by_an_observer(82, [SHORT, SHORT], [true, false]);
+}
+
+#[test]
+fn an_observer_polls_while_mirroring_begins() {
+    polled_by_an_observer(10747, [PAYLOAD, PAYLOAD], [false, true]);
 }
 
 /// The same while the producer dies, and another one attaches and publishes.
@@ -357,15 +252,14 @@ fn an_observer_polls_during_a_takeover() {
     });
 }
 
-/// The same for a consumer into whose private hot slot the dead producer mirrored fragments.
+/// The same for a consumer.
 #[test]
 fn a_consumer_polls_during_a_takeover() {
-    let model = Model::bounded(2, 62180).must_see(&["shared", "private", "ring"]);
+    let model = Model::bounded(2, 58315).must_see(&["hot slot", "ring"]);
     model.check(|seen| {
-        let memory = memory_with_private(Shape { depth: 4, ..SHAPE });
+        let memory = memory(Shape { depth: 4, ..SHAPE });
         let producer = memory.producer();
         let mut consumer = memory.consumer(0, Start::Next);
-        producer.mirrors_privately(true);
         publish_all(&producer, 1);
         let reader = thread::spawn({
             let seen = seen.clone();

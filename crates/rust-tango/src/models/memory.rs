@@ -18,8 +18,7 @@ use crate::memory::head::Head;
 use crate::memory::parts::Parts;
 use crate::producer::{Begin, Claim, Producer, ProducerClaim};
 use crate::ring::hot_slot::HotSlot;
-use crate::ring::line::{Content, META_WORDS};
-use crate::ring::metadata::FragmentMetadata;
+use crate::ring::line::META_WORDS;
 use crate::ring::region::{GRANULE, Granules};
 use crate::ring::slots::Ring;
 use crate::sync::{AtomicU64, Relaxed, begin_execution, mutation};
@@ -52,12 +51,11 @@ pub(super) const PAYLOAD: usize = 2 * WORD;
 pub(super) struct Memory {
     shape: Shape,
     head: Head,
+    hot_slot: HotSlot,
     stop: AtomicU64,
     ring: Vec<AtomicU64>,
     region: Vec<AtomicU64>,
     slots: Vec<ConsumerSlot>,
-    /// The private hot slot of slot 0.
-    private: HotSlot,
     /// 1 + the slot whose owner has died without leaving. 0: no consumer is dead. This stands for what the
     /// kernel says. Every thread sees the newest value, and the value orders nothing.
     dead_slot: AtomicU64,
@@ -72,19 +70,19 @@ impl Memory {
         let memory = Self {
             shape,
             head: Head::new(),
+            hot_slot: HotSlot::new(),
             stop: AtomicU64::new(0),
             ring: words(shape.depth * slot),
             region: words(shape.granules * GRANULE / WORD),
             slots: (0..shape.slots).map(|_| ConsumerSlot::new()).collect(),
-            private: HotSlot::new(),
             dead_slot: AtomicU64::new(0),
             dead_producer: AtomicU64::new(0),
         };
         memory.dead_slot.touch();
         memory.dead_producer.touch();
         memory.head.touch();
+        memory.hot_slot.touch();
         memory.stop.touch();
-        memory.private.touch();
         memory.slots.iter().for_each(ConsumerSlot::touch);
         // Only the words that payloads use: each word costs the model checker time.
         let used = META_WORDS + if shape.granules == 0 { PAYLOAD / WORD } else { 0 };
@@ -103,6 +101,7 @@ impl Memory {
             ring: Ring::new(&this.ring, this.ring.len() / this.shape.depth * WORD),
             granules: Granules::new(&this.region),
             head: &this.head,
+            hot_slot: &this.hot_slot,
             stop: &this.stop,
             mtu: PAYLOAD,
             observers: true,
@@ -112,25 +111,12 @@ impl Memory {
 
     /// Whether producers use the hot slot from now on. They do not, unless a model says so.
     pub(super) fn uses_hot_slot(&self, is_used: bool) {
-        self.head.hot_slot.is_used_from_now_on(is_used);
-    }
-
-    /// Producers use the shared hot slot, and the private one of slot 0.
-    pub(super) fn has_private_hot_slot(&self) {
-        self.uses_hot_slot(true);
-        self.private.is_used_from_now_on(true);
-        self.private.close(self.shape.first);
-    }
-
-    /// Leaves an unpublished fragment `n` in the private hot slot of slot 0.
-    pub(super) fn leaves_in_private(&self, n: u64) {
-        let meta = FragmentMetadata::in_slot(n, PAYLOAD, 0, 0, 0);
-        self.private.publish(&meta, Content::of(&payload(n.wrapping_add(1))));
+        self.hot_slot.is_used_from_now_on(is_used);
     }
 
     /// The producer is suspended while it mirrors fragment `n`, which is in the ring.
     pub(super) fn stops_while_mirroring(&self, n: u64) {
-        self.head.hot_slot.is_left_behind(n, &payload(n));
+        self.hot_slot.is_left_behind(n, &payload(n));
     }
 
     /// The producer is killed while it mirrors fragment `n`, which is in the ring.
@@ -139,65 +125,41 @@ impl Memory {
         self.panics(producer);
     }
 
-    fn slots(self: &Arc<Self>) -> impl Iterator<Item = (&'static ConsumerSlot, Option<&'static HotSlot>)> {
+    fn slots(self: &Arc<Self>) -> impl Iterator<Item = &'static ConsumerSlot> {
         // SAFETY: as in `parts`.
         let this: &'static Self = unsafe { &*Arc::as_ptr(self) };
-        let private = [Some(&this.private)].into_iter().chain(core::iter::repeat(None));
-        this.slots.iter().zip(private)
+        this.slots.iter()
     }
 
     /// The producer. The caller has made sure that there is no other.
     pub(super) fn producer(self: &Arc<Self>) -> Producer<'static> {
         let claim = Claim::Owned(Box::new(KeepsMemory(self.clone())));
-        let slots = Slots::watching(self.slots().map(|(slot, _)| slot));
-        let private = self.slots().map(|(_, private)| private);
+        let slots = Slots::watching(self.slots());
         let begin = Begin { credits: self.shape.depth as u64, ample: false, first: self.shape.first, claim };
-        Producer::attach(self.parts(), slots, private, begin)
+        Producer::attach(self.parts(), slots, begin)
     }
 
     /// The reliable consumer of a slot. The caller has made sure that there is no other.
     pub(super) fn consumer(self: &Arc<Self>, slot: usize, start: Start) -> Consumer<'static> {
         let mode = Mode::Reliable(self.seat(slot));
-        Consumer::attach(
-            self.parts(),
-            mode,
-            self.private(slot),
-            start,
-            Attachment::Owned(Box::new(KeepsMemory(self.clone()))),
-        )
+        Consumer::attach(self.parts(), mode, start, Attachment::Owned(Box::new(KeepsMemory(self.clone()))))
     }
 
     /// The evictable consumer of a slot. The caller has made sure that there is no other.
     pub(super) fn evictable(self: &Arc<Self>, slot: usize, start: Start) -> Consumer<'static> {
         let mode = Mode::Evictable(self.seat(slot), Scratch::boxed(PAYLOAD));
-        Consumer::attach(
-            self.parts(),
-            mode,
-            self.private(slot),
-            start,
-            Attachment::Owned(Box::new(KeepsMemory(self.clone()))),
-        )
+        Consumer::attach(self.parts(), mode, start, Attachment::Owned(Box::new(KeepsMemory(self.clone()))))
     }
 
     /// A slot as its owner uses it. The caller keeps the memory for longer.
     pub(super) fn seat(self: &Arc<Self>, slot: usize) -> Seat<'static> {
-        let (slot, _) = self.slots().nth(slot).expect("the shape has fewer slots");
+        let slot = self.slots().nth(slot).expect("the shape has fewer slots");
         Seat::new(slot, &self.parts().head.eventcount)
-    }
-
-    fn private(self: &Arc<Self>, slot: usize) -> Option<&'static HotSlot> {
-        self.slots().nth(slot).and_then(|(_, private)| private)
     }
 
     pub(super) fn observer(self: &Arc<Self>, start: Start) -> Consumer<'static> {
         let mode = Mode::Observing(Scratch::boxed(PAYLOAD));
-        Consumer::attach(
-            self.parts(),
-            mode,
-            None,
-            start,
-            Attachment::Owned(Box::new(KeepsMemory(self.clone()))),
-        )
+        Consumer::attach(self.parts(), mode, start, Attachment::Owned(Box::new(KeepsMemory(self.clone()))))
     }
 
     /// The producer dies in a panic. It publishes nothing more, and its state word says that it died.

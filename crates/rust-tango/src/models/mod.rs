@@ -5,7 +5,7 @@
 //! included. These programs use the library's real types. Under `cfg(loom)`, `sync` provides other atomics,
 //! cells and fences, `words` copies with its portable loop, and `payload` tracks what it hands out.
 //! Everything else is the shipped code, with smaller sizes and counts, with one exception: models choose
-//! the hot slots into which fragments are mirrored.
+//! whether fragments are mirrored into the hot slot.
 //!
 //! `.ci/models` runs all models. `.ci/models --mutations` shows that they notice mistakes.
 //!
@@ -14,7 +14,7 @@
 //! | file | what must not happen |
 //! |---|---|
 //! | `fragments` | A fragment has words of another one, when a reliable consumer reads it in order or an observer accepts it. In slots and in granules, around the wrap of the numbers. |
-//! | `hot_slot` | A reader that polls a hot slot gets another fragment, a mixture, or nothing: after a batch, a loan, a takeover, on a fresh link. |
+//! | `hot_slot` | A reader that polls a hot slot gets another fragment, a mixture, or nothing: after a batch, a loan, a takeover, on a fresh link, while the producer stops mirroring or begins to. |
 //! | `credits` | Something is overwritten that a reliable consumer still needs: one consumer, two, one that joins, leaves or dies, or that takes a slot over on the same thread or another. A loss by eviction is not reported. A consumer that stops while it joins holds the producer back. |
 //! | `batches` | The same with several fragments at once, with fragments that are skipped by their tag, and with payloads that are written in place. |
 //! | `endings` | A closed, stopped or dead link ends before its last fragment. A producer that has seen that its link is stopped publishes. The next producer does not begin exactly after its predecessor, or is reported with another number. |

@@ -2,14 +2,13 @@
 
 use super::backpressure::Backpressure;
 use super::claim::Claim;
-use super::hot_slots::HotSlots;
+use super::hot_writer::HotWriter;
 use super::placement::Placement;
 use super::publish::Producer;
 use super::state::is_panicking;
 use crate::credits::floor::Slots;
 use crate::memory::cnc::CncState;
 use crate::memory::parts::Parts;
-use crate::ring::hot_slot::HotSlot;
 use crate::ring::line::{self, LineState};
 use crate::ring::seq;
 use crate::sync::{Cell, Own, Relaxed, Release, ordering};
@@ -43,18 +42,12 @@ pub(crate) struct Begin<'a> {
 
 impl<'a> Producer<'a> {
     /// Begins to publish into `parts`. On a link that has been used, it continues after the newest fragment
-    /// in the lines. `private` are the private hot slots of the consumer slots, in the order of the slots.
-    pub(crate) fn attach(
-        parts: Parts<'a>,
-        slots: Slots<'a>,
-        private: impl Iterator<Item = Option<&'a HotSlot>>,
-        begin: Begin<'a>,
-    ) -> Self {
+    /// in the lines.
+    pub(crate) fn attach(parts: Parts<'a>, slots: Slots<'a>, begin: Begin<'a>) -> Self {
         let Begin { credits, ample, first, claim } = begin;
         let depth = parts.ring.depth();
         let placement = Placement::new(parts.granules.count(), depth, ample);
         let head = parts.head;
-        let hot_slots = HotSlots::new(&head.hot_slot, private, parts.hints);
         let barrier = Barrier::of_this_process();
         head.eventcount.take_over(barrier);
         let (oldest, next) = if !head.is_bound() {
@@ -63,10 +56,9 @@ impl<'a> Producer<'a> {
             (first, first)
         } else {
             let (oldest, next) = survey(&parts);
-            // Before any reader can see the takeover. A reader that polls a hot slot for the predecessor's
+            // Before any reader can see the takeover. A reader that polls the hot slot for the predecessor's
             // last fragment then takes it from the ring.
-            head.hot_slot.begin(next);
-            hot_slots.close_private(next);
+            parts.hot_slot.begin(next);
             placement.rebuild(&parts.ring, oldest, next);
             take_over(&parts, next);
             (oldest, next)
@@ -84,7 +76,7 @@ impl<'a> Producer<'a> {
             next: Cell::new(next),
             limit: Cell::new(next),
             in_slot: parts.in_slot(),
-            hot_slots,
+            hot_slot: HotWriter::new(parts.hot_slot, parts.hints.hot_slot),
             lines_ahead: LinesAhead::new(parts.hints, depth, parts.ring.bytes()),
             is_plain: Cell::new(false),
             hints_read_at: Cell::new(next),
@@ -129,7 +121,7 @@ pub(crate) fn prepare(parts: &Parts<'_>, first: u64) {
         let n = first.wrapping_add(offset);
         parts.ring.line(n).prepare(n);
     }
-    parts.head.hot_slot.begin(first);
+    parts.hot_slot.begin(first);
     parts.head.lifecycle.start.store(first, Relaxed);
     parts.head.next.store(first, Relaxed);
     parts.head.oldest.store(first, Relaxed);

@@ -109,7 +109,7 @@ impl Producer<'_> {
             ring.line(n).commit(n);
         }
         if count != 0 {
-            self.hot_slots.announce(n.wrapping_sub(1));
+            self.hot_slot.announce(n.wrapping_sub(1));
             self.advance(n.wrapping_sub(1), count);
         }
         if self.lines_ahead.touches_after_batch() {

@@ -10,7 +10,7 @@
 //!
 //! - `claim`: the right to be the producer
 //! - `placement`: where large payloads go
-//! - `hot_slots`: into which hot slots fragments are mirrored
+//! - `hot_writer`: whether fragments are mirrored into the hot slot, or announced there
 //! - `backpressure`: what the producer does without credits
 //!
 //! These use it:
@@ -25,7 +25,7 @@ mod claim;
 
 mod placement;
 
-mod hot_slots;
+mod hot_writer;
 
 mod backpressure;
 

@@ -12,7 +12,7 @@
 
 use super::backpressure::{Backpressure, Refused};
 use super::claim::Claim;
-use super::hot_slots::HotSlots;
+use super::hot_writer::HotWriter;
 use super::placement::{Placement, Spot};
 use crate::cpu::{cache, words};
 use crate::error::TangoError;
@@ -75,7 +75,7 @@ pub struct Producer<'a> {
     pub(super) parts: Parts<'a>,
     /// The largest payload that travels in its slot, in bytes.
     pub(super) in_slot: usize,
-    pub(super) hot_slots: HotSlots<'a>,
+    pub(super) hot_slot: HotWriter<'a>,
     pub(super) lines_ahead: LinesAhead,
     /// A publish does nothing but the least: it mirrors into no hot slot, touches no lines except that it may prefetch
     /// one, reports its progress nowhere, and needs no fence before it checks for sleepers.
@@ -206,7 +206,7 @@ impl<'a> Producer<'a> {
     /// Publishes a payload that fits its slot as fragment `n`, which has a credit.
     #[inline(never)]
     fn publish_mirrored(&self, n: u64, payload: &[u8], sig: u64, ctl: u16, ts: u32) {
-        self.hot_slots.prefetch(payload.len());
+        self.hot_slot.prefetch(payload.len());
         self.publish_in_slot::<false>(n, Content::of(payload), payload.len(), sig, ctl, ts);
     }
 
@@ -342,10 +342,10 @@ impl<'a> Producer<'a> {
     ) {
         line.publish(meta);
         if PLAIN {
-            self.hot_slots.announce_in_shared(meta.seq);
+            self.hot_slot.announce_only(meta.seq);
             self.move_on(meta.seq);
         } else {
-            self.hot_slots.mirror(meta, content);
+            self.hot_slot.mirror(meta, content);
             self.advance(meta.seq, 1);
             self.touch_lines(meta.seq, len);
         }
@@ -509,7 +509,7 @@ impl Producer<'_> {
 
     /// Updates [`Self::is_plain`], after something has changed that it depends on.
     pub(super) fn update_plain(&self) {
-        let is_plain = self.hot_slots.only_announces()
+        let is_plain = !self.hot_slot.mirrors()
             && !self.lines_ahead.touches()
             && self.reports.is_none()
             && !self.barrier.fences();
@@ -522,7 +522,7 @@ impl Producer<'_> {
         credits.read_hints();
         let hints = ConsumerHints::of(credits.hints(), credits.counted());
         self.lines_ahead.choose(&hints);
-        self.hot_slots.choose(&hints, self.next.get());
+        self.hot_slot.choose(&hints);
         self.update_plain();
         let (word, is_single) = (&self.parts.head.credit.single_consumer, u64::from(hints.single_consumer));
         if word.load(Relaxed) != is_single {

@@ -225,11 +225,9 @@ impl Producer<'_> {
         self
     }
 
-    /// From now on, mirrors into the private hot slot of slot 0 first, or only into the shared one.
-    pub(crate) fn mirrors_privately(&self, privately: bool) {
-        use crate::timing::writing::Mirror;
-        let mirror = if privately { Mirror::PrivateFirst(0) } else { Mirror::Shared };
-        self.hot_slots.set(mirror, self.next.get());
+    /// From now on, mirrors fragments into the hot slot, or announces them.
+    pub(crate) fn mirrors(&self, mirrors: bool) {
+        self.hot_slot.mirrors_from_now_on(mirrors);
     }
 }
 

@@ -12,7 +12,7 @@ use crate::ring::region::Granules;
 use crate::sync::Relaxed;
 use crate::timing::hints::ReaderHints;
 use crate::timing::processor;
-use crate::timing::writing::{Lines, Mirror};
+use crate::timing::writing::Lines;
 use crate::waiting::eventcount::Barrier;
 use crate::{Consumer, Link};
 
@@ -34,6 +34,7 @@ fn nothing_is_mirrored_for_a_dead_consumer() {
         ring: ring.ring(),
         granules: Granules::new(&[]),
         head: ring.head(),
+        hot_slot: ring.hot_slot(),
         stop: ring.stop_word(),
         mtu: 64,
         observers: true,
@@ -41,7 +42,7 @@ fn nothing_is_mirrored_for_a_dead_consumer() {
     };
     let claim = Claim::Owned(Box::new(FirstIsDead));
     let begin = Begin { credits: 64, ample: true, first: 1, claim };
-    let tx = Producer::attach(parts, Slots::watching(slots.iter()), core::iter::empty(), begin);
+    let tx = Producer::attach(parts, Slots::watching(slots.iter()), begin);
     for slot in &slots {
         slot.claim(1, false, Barrier::Fence);
         slot.settle(1, &ring.head().credit.floor, usize::MAX);
@@ -51,9 +52,9 @@ fn nothing_is_mirrored_for_a_dead_consumer() {
         tx.publish(&[], 0, 0, 0).unwrap();
         slots.iter().for_each(|slot| slot.release(n + 1));
     }
-    assert_eq!(tx.hot_slots.mirror_mode(), Mirror::Shared);
+    assert!(tx.hot_slot.mirrors());
     assert_eq!(tx.consumers(), 1);
-    assert_eq!(tx.hot_slots.mirror_mode(), Mirror::Announce);
+    assert!(!tx.hot_slot.mirrors());
 }
 
 #[test]

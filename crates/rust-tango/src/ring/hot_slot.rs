@@ -36,7 +36,12 @@
 //!
 //! M3. `seq = n` with Release.
 //!
-//! To announce `n` ([`HotSlot::announce`]), it stores a place that no payload has, relaxed, and then M3.
+//! # How the producer announces `n`
+//!
+//! It does not mirror any more, so the hot slot's place is one that no payload has: [`ELSEWHERE`]. The producer
+//! has stored it, relaxed, when it stopped mirroring ([`HotSlot::stop_mirroring`]) or attached
+//! ([`HotSlot::begin`]). The fragment is already in the ring. An announcement ([`HotSlot::announce`]) is M3 and
+//! nothing else.
 //!
 //! # How a reader reads `n`
 //!
@@ -53,25 +58,6 @@
 //!     far line were copied, a relaxed load of `begun` returns `n`, too. If the copy is rejected, or if the
 //!     place is that of an announcement, take `n` from the ring.
 //!
-//! # Private hot slots
-//!
-//! All readers of a link can poll the *shared* hot slot, beside the ring. In shared memory, each slot of a
-//! reliable consumer has a *private* one, too. It lies in a page that the producer and that consumer both map
-//! writable. On AMD's processors, a load through a read-only mapping leaves the cache line shared, and the
-//! producer's next store to it has to wait (`bench/`: `round-trip`).
-//!
-//! - If exactly one consumer hints that it polls the hot slot, the producer mirrors fragments into that
-//!   consumer's private hot slot first, and then into the shared one.
-//! - Otherwise the private hot slot is *closed* ([`HotSlot::close`]). Its `seq` is then a mark that tells
-//!   every reader that its fragment is in the ring. No reader starts to poll a closed hot slot
-//!   ([`HotSlot::is_open`]).
-//!
-//! The consumer stores only one thing there. It closes the hot slot when it has taken its consumer slot,
-//! before it polls. So it does not read what the producer mirrored for the previous owner. If the producer
-//! mirrors a fragment at the same moment, either store to `seq` may win. That fragment is in the ring and in
-//! the shared hot slot in any case. A stray store by another part of the consumer's process misleads that
-//! consumer and no other.
-//!
 //! # Why it is right
 //!
 //! *What a reader accepts is fragment `n`.* The producer stores `seq = n` with Release after the words of `n`
@@ -86,25 +72,22 @@
 //!      ring before it came here, so every later producer starts after `m`. The copy is rejected.
 //! - *The word is in the far line.* The same holds for `begun` (M1). A reader that copied from the far line
 //!   loads `begun`, because the size in the near line tells it that `n` has a far part.
-//! - *The word is the place, and `m` was announced.* An announcement changes no other word, and its place
-//!   says that the fragment is in the ring. The same holds for a producer that attaches and announces a
-//!   number that was here before.
+//! - *The word is the place, and is that of announcements.* The producer has stopped mirroring after `n`. That
+//!   changes no other word, and this place says that `n` is in the ring, which is so. The same holds for a
+//!   producer that attaches and announces a number that was here before.
 //!
-//! In a private hot slot the reader, too, stores `seq`: the mark of a closed hot slot. It does so before all
-//! its polls. So whatever it finds was stored after the mark, and the mark lies between no two values of this
-//! proof.
+//! *What was announced is not taken from here.* The producer stored the place of announcements before it
+//! announced `n`, and it announces with Release. So a reader that has loaded `n` and executed the acquire fence
+//! (R1) sees that place, or a newer one. A newer one is that of a fragment that was mirrored later, and then the
+//! copy is rejected, as above. An announcement needs no store of the place, because an announcement changes no
+//! word but `seq`: the place stays until the producer mirrors again.
 //!
 //! *What a reader rejects is in the ring.* All stores into the ring for `n` come before `seq = n`, which is a
 //! Release store.
 //!
 //! *No fragment is missed.*
 //!
-//! - Every publish and every batch ends with a store of `seq`, into every hot slot that is open, whatever the
-//!   size of the payload.
-//! - Before the producer stops mirroring into a private hot slot, it closes it. It does so before it mirrors
-//!   the next fragment anywhere. A producer that attaches closes all private hot slots, because its
-//!   predecessor may have used them. A reader that polls a closed hot slot learns that its fragment is in the
-//!   ring.
+//! - Every publish and every batch ends with a store of `seq`, whatever the size of the payload.
 //! - A producer that dies before its store of `seq` leaves a fragment in the ring that is not here. The next
 //!   producer stores `seq` when it attaches ([`HotSlot::begin`]). A reader that finds that the link has ended
 //!   checks the ring once more.
@@ -121,6 +104,14 @@
 //! Credits do not protect the hot slot: the next fragment overwrites it, whether or not it was read. So
 //! readers copy, and payloads here have at most [`ROOM`] words. A reader that returns a credit for `n`
 //! returns it for the line in the ring.
+//!
+//! # A page of its own
+//!
+//! In shared memory the hot slot lies alone in a page. On AMD's processors, a load through a read-only mapping
+//! leaves the cache line shared, and the producer's next store to it has to wait (`bench/`: `round-trip`). So
+//! readers of the same user map this page writable there, and still only load from it. No other user can, and
+//! all other words of the link are mapped read-only. A stray store into this page can mislead readers that poll
+//! the hot slot.
 
 use crate::cpu::cache;
 use crate::cpu::words::{self, WORD};
@@ -133,15 +124,12 @@ use crate::sync::{Acquire, AtomicU64, Relaxed, Release, fence, ordering};
 
 /// While fragment `m` is being mirrored, `seq` is `m - UNDER_WAY`: a number that no reader waits for.
 const UNDER_WAY: u64 = 1 << 62;
-/// In a closed hot slot, `seq` is this far before the next fragment. No reader waits for that number either,
-/// and [`HotSlot::state`] takes it for the mark of a fragment under way that is later than all others.
-const CLOSED: u64 = 3 << 60;
 
 /// Words of payload in both lines, and in the far line. (Models have one in each line.)
 const ROOM: usize = if cfg!(loom) { 2 } else { 11 };
 const FAR: usize = ROOM - BESIDE_META;
 
-/// The place in an announcement: the payload is elsewhere. Its size is longer than any payload.
+/// The place while fragments are announced: the payload is elsewhere. Its size is longer than any payload.
 const ELSEWHERE: Place = Place { chunk: FragmentMetadata::IN_SLOT, size: u32::MAX };
 
 /// Mirrors the newest fragment: see the head of this file. The producer writes it with every fragment.
@@ -212,28 +200,8 @@ impl HotSlot {
     /// A producer attaches, and will publish `next`. Announces `next - 1`, so that a reader that waits for it
     /// or for an older fragment takes that from the ring.
     pub(crate) fn begin(&self, next: u64) {
-        self.store_elsewhere(next.wrapping_sub(1));
-    }
-
-    /// Closes the hot slot until the next [`Self::publish`]. A reader that polls it for `next`, or for a
-    /// fragment less than 2^60 away from it, learns that the fragment is in the ring.
-    ///
-    /// Producer only. In a private hot slot also its consumer, before it polls.
-    pub(crate) fn close(&self, next: u64) {
-        if self.is_used() {
-            self.meta[0].store(Self::closed_mark(next), Relaxed);
-        }
-    }
-
-    /// The `seq` word after [`Self::close`].
-    pub(crate) const fn closed_mark(next: u64) -> u64 {
-        next.wrapping_sub(CLOSED)
-    }
-
-    /// Whether the hot slot is open to a reader that waits for `next`. (It may be closed at the next moment.
-    /// Polling it then says so.)
-    pub(crate) fn is_open(&self, next: u64) -> bool {
-        self.is_used() && self.state(next) != LineState::Overwritten
+        self.store_elsewhere();
+        self.line().commit(next.wrapping_sub(1));
     }
 
     /// Mirrors fragment `meta.seq`, which is already in the ring (M1 to M3). Producer only.
@@ -274,18 +242,27 @@ impl HotSlot {
         self.line().write_near(content);
     }
 
-    /// Announces fragment `n`: it and all before it are in the ring. Producer only.
+    /// Before the next fragment is announced, if the last one was mirrored. Producer only.
     #[inline]
-    pub(crate) fn announce(&self, n: u64) {
+    pub(crate) fn stop_mirroring(&self) {
         if self.is_used() {
-            self.store_elsewhere(n);
+            self.store_elsewhere();
         }
     }
 
     #[inline]
-    fn store_elsewhere(&self, n: u64) {
+    fn store_elsewhere(&self) {
+        // Ordered by the Release store of `seq` in the next announcement.
         self.meta[2].store(ELSEWHERE.pack(), Relaxed);
-        self.line().commit(n);
+    }
+
+    /// Announces fragment `n`: it and all before it are in the ring. Producer only, after
+    /// [`Self::stop_mirroring`] or [`Self::begin`], and until the next [`Self::publish`].
+    #[inline]
+    pub(crate) fn announce(&self, n: u64) {
+        if self.is_used() {
+            self.line().commit(n);
+        }
     }
 
     /// The number of the newest fragment here, for a reader that is near fragment `near`. It is only a hint:
@@ -299,8 +276,7 @@ impl HotSlot {
     /// What the hot slot says about fragment `n` (R1).
     ///
     /// - `Ready`: `n` is in the ring, and it may be here.
-    /// - `Overwritten`: a later fragment is here or under way, or the hot slot is closed. `n` is in the ring,
-    ///   or was.
+    /// - `Overwritten`: a later fragment is here or under way. `n` is in the ring, or was.
     /// - `NotYet`: `n` is not here yet.
     ///
     /// Prefetches the far line together with the near one. To fetch one after the other would take two round
@@ -420,6 +396,9 @@ mod tests {
             assert!(hot_slot.copy(first, 300, &mut copied).is_none());
             assert_eq!(hot_slot.state(first), LineState::Overwritten);
             // Announced only.
+            hot_slot.stop_mirroring();
+            assert_eq!(hot_slot.state(second), LineState::Ready);
+            assert!(matches!(hot_slot.copy(second, 300, &mut copied), Some(Found::Elsewhere)));
             let third = second.wrapping_add(1);
             hot_slot.announce(third);
             assert_eq!(hot_slot.state(third), LineState::Ready);

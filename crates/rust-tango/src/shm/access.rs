@@ -3,7 +3,7 @@
 //! | | by default | with `mode` 0o640 | for a group |
 //! |---|---|---|---|
 //! | folder | 0700 | 0750 | 0750 |
-//! | `tx`, `ctl`, `tx.N` | 0600 | 0640 | 0640 |
+//! | `tx`, `ctl` | 0600 | 0640 | 0640 |
 //! | `rx.N` | 0600 | 0640 | 0660 |
 //!
 //! A member of the group can be a consumer, because that needs to write to one `rx.N`. Nothing that a

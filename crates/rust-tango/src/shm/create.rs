@@ -17,7 +17,7 @@ use super::base_lock::with_base_lock;
 use super::ends::{ProducerFiles, Reservation};
 use super::folder::{self, Folder};
 use super::holders::Held;
-use super::layout::{self, Kind, SMALL_FILE, hot_slot_name, rx_name};
+use super::layout::{self, Kind, SMALL_FILE, rx_name};
 use super::leftovers::clear_own_leftovers;
 use super::link::ShmLink;
 use super::lock;
@@ -196,8 +196,6 @@ fn fill(
     for slot in 0..geometry.consumers {
         let rx = make(&rx_name(slot), SMALL_FILE, layout::ZEROS_IN_CHILD)?;
         layout::write_header(rx.map.words(), Kind::Consumer, &[slot as u64]);
-        let hot_slot = make(&hot_slot_name(slot), SMALL_FILE, layout::hot_slot_in_child(geometry))?;
-        layout::write_header(hot_slot.map.words(), Kind::HotSlot, &[slot as u64]);
     }
     // Before other processes see the link: an error here (too many open files, for example) leaves nothing
     // behind.

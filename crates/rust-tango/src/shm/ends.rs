@@ -2,8 +2,8 @@
 //!
 //! | | writes, and so keeps locked | reads |
 //! |---|---|---|
-//! | producer | `tx`; every `tx.N`, without a lock of its own; `ctl`, if the name of the link is lost | `ctl`, every `rx.N` |
-//! | consumer in slot N | `rx.N`; one word of `tx.N`, without a lock of its own | `tx`, `ctl` |
+//! | producer | `tx`; `ctl`, if the name of the link is lost | `ctl`, every `rx.N` |
+//! | consumer in slot N | `rx.N` | `tx`, `ctl` |
 //! | observer | nothing | `tx`, `ctl` |
 //!
 //! The producer also keeps a read lock of the link's folder. It proves that the producer lives where `tx` was
@@ -12,12 +12,11 @@
 
 use std::fs::File;
 
-use super::layout::{self, Kind, SMALL_FILE, hot_slot_name, rx_name};
+use super::layout::{self, Kind, SMALL_FILE, rx_name};
 use super::link::{Reading, ShmLink};
 use super::lock;
-use super::map::Mapping;
 use super::name_watch::Watched;
-use super::owned::{Owned, map_for_writing};
+use super::owned::Owned;
 use crate::consumer::payload::Scratch;
 use crate::consumer::{Attachment, Consumer, ConsumerClaim, Mode, Start};
 use crate::credits::floor::Slots;
@@ -31,8 +30,6 @@ use crate::sync::{Arc, Mutex, PoisonError};
 #[derive(Debug)]
 pub(super) struct ProducerFiles {
     tx: Owned,
-    /// `tx.N` of each slot. Empty if the link is for a group: its members may not write to these files.
-    hot_slots: Vec<Mapping>,
     ctl: File,
 }
 
@@ -40,10 +37,7 @@ impl ProducerFiles {
     /// All files of the producer that has the lock of `tx`.
     pub(super) fn of(link: &ShmLink, tx: Owned) -> Result<Self, LinkError> {
         link.keep_consumer_files()?;
-        let private = if link.group.is_none() { link.geometry.consumers } else { 0 };
-        let hot_slots = (0..private).map(|slot| hot_slot_of(link, slot));
-        let hot_slots = hot_slots.collect::<Result<_, _>>()?;
-        Ok(Self { tx, hot_slots, ctl: link.folder.open_file("ctl", true)? })
+        Ok(Self { tx, ctl: link.folder.open_file("ctl", true)? })
     }
 }
 
@@ -57,14 +51,6 @@ impl Reservation {
     pub(super) fn new(link: &Arc<ShmLink>, files: ProducerFiles) -> Result<Self, LinkError> {
         Ok(Self(Mutex::new(Some(ShmProducer::new(link, files)?))))
     }
-}
-
-/// Maps the hot slot of one consumer, for that consumer or for the producer.
-fn hot_slot_of(link: &ShmLink, slot: usize) -> Result<Mapping, LinkError> {
-    let name = hot_slot_name(slot);
-    let path = link.folder.path.join(&name).display().to_string();
-    let file = link.folder.open_file(&name, true)?;
-    map_for_writing(&file, SMALL_FILE, &path, layout::hot_slot_in_child(&link.geometry))
 }
 
 impl ShmLink {
@@ -86,12 +72,8 @@ impl ShmLink {
             }
         };
         let kept = Self::kept(this);
-        // SAFETY: the mappings are in the claim, which the producer drops last.
-        let (tx, hot_slots) = unsafe {
-            let hot_slots: Vec<_> = claim.hot_slots.iter().map(|map| map.words_for()).collect();
-            (claim.tx.map.words_for(), hot_slots)
-        };
-        let hot_slots = hot_slots.into_iter().map(|words| Some(layout::hot_slot(words)));
+        // SAFETY: the mapping is in the claim, which the producer drops last.
+        let tx = unsafe { claim.tx.map.words_for() };
         let slots = Slots::watching(kept.consumer_slots());
         let mut parts = layout::parts(tx, kept.ctl_map.words(), &this.geometry);
         // If another user can write to the files, `Loan::as_mut_slice` must not lend them.
@@ -100,7 +82,7 @@ impl ShmLink {
         let Geometry { credits, start, .. } = this.geometry;
         let claim = Claim::Owned(Box::new(claim));
         let begin = Begin { credits, ample: this.geometry.is_ample(), first: start, claim };
-        Ok(Producer::attach(parts, slots, hot_slots, begin))
+        Ok(Producer::attach(parts, slots, begin))
     }
 
     pub(crate) fn consumer(this: &Arc<Self>, start: Start) -> Result<Consumer<'static>, LinkError> {
@@ -134,25 +116,12 @@ impl ShmLink {
             let file = this.folder.open_file(&name, true)?;
             let Some(own) = Owned::take(file, SMALL_FILE, &path, layout::ZEROS_IN_CHILD)? else { continue };
             layout::check_header(own.map.words(), Kind::Consumer, &path)?;
-            let hot_slot = if this.group.is_none() { Some(hot_slot_of(this, slot)?) } else { None };
-            if let Some(hot_slot) = &hot_slot {
-                // Only consumers check this header again. A producer can take over whatever was left behind.
-                let path = this.folder.path.join(hot_slot_name(slot)).display().to_string();
-                layout::check_header(hot_slot.words(), Kind::HotSlot, &path)?;
-            }
-            // SAFETY: both mappings move into the claim, which the consumer drops last.
-            let (rx, tx) = unsafe { (own.map.words_for(), hot_slot.as_ref().map(|map| map.words_for())) };
-            let parts = Self::kept(this).parts();
+            // SAFETY: the mapping moves into the claim, which the consumer drops last.
+            let rx = unsafe { own.map.words_for() };
+            let parts = Self::kept(this).reader_parts();
             let seat = Seat::new(layout::consumer_slot(rx), &parts.head.eventcount);
-            let private = tx.map(layout::hot_slot);
-            let claim = ShmConsumer { _files: Some((own, hot_slot)), link: this.clone() };
-            return Ok(Consumer::attach(
-                parts,
-                mode(seat),
-                private,
-                start,
-                Attachment::Owned(Box::new(claim)),
-            ));
+            let claim = ShmConsumer { _rx: Some(own), link: this.clone() };
+            return Ok(Consumer::attach(parts, mode(seat), start, Attachment::Owned(Box::new(claim))));
         }
         Err(TangoError::ConsumerTaken.into())
     }
@@ -163,8 +132,9 @@ impl ShmLink {
         start: Start,
     ) -> Result<Consumer<'static>, LinkError> {
         this.check_process()?;
-        let claim = ShmConsumer { _files: None, link: this.clone() };
-        Ok(Consumer::attach(Self::kept(this).parts(), mode, None, start, Attachment::Owned(Box::new(claim))))
+        let claim = ShmConsumer { _rx: None, link: this.clone() };
+        let parts = Self::kept(this).reader_parts();
+        Ok(Consumer::attach(parts, mode, start, Attachment::Owned(Box::new(claim))))
     }
 }
 
@@ -174,19 +144,18 @@ struct ShmProducer {
     /// Dropped first: once `tx` is unlocked, another process may remove the link, and that is no loss.
     _watched: Watched,
     tx: Owned,
-    hot_slots: Vec<Mapping>,
     /// The files that it reads. Dropped last.
     link: Arc<ShmLink>,
 }
 
 impl ShmProducer {
     fn new(link: &Arc<ShmLink>, files: ProducerFiles) -> Result<Self, LinkError> {
-        let ProducerFiles { tx, hot_slots, ctl } = files;
+        let ProducerFiles { tx, ctl } = files;
         let watched = Watched::new(link, ctl)?;
         // Some filesystems have no locks of folders. Nothing but the answer to a question about a damaged link
         // depends on this one.
         let _ = lock::share(&link.folder.dir);
-        Ok(Self { _watched: watched, tx, hot_slots, link: link.clone() })
+        Ok(Self { _watched: watched, tx, link: link.clone() })
     }
 }
 
@@ -211,8 +180,8 @@ impl ProducerClaim for ShmProducer {
 
 /// What a reader of a shared link keeps.
 struct ShmConsumer {
-    /// `rx.N`, and `tx.N` unless the link is for a group. `None`: an observer.
-    _files: Option<(Owned, Option<Mapping>)>,
+    /// `rx.N`. `None`: an observer.
+    _rx: Option<Owned>,
     /// The files that it reads.
     link: Arc<ShmLink>,
 }
@@ -243,87 +212,47 @@ impl crate::consumer::LinkMemory for ShmLink {
     }
 }
 
-#[cfg(all(test, not(miri)))]
+/// Readers change to the hot slot by policy.
+#[cfg(all(test, not(miri), not(no_hints)))]
 mod tests {
     use super::super::scratch::Scratch;
     use super::*;
-    use crate::error::LinkErrorKind;
 
-    #[test]
-    fn a_file_that_replaces_a_hot_slot_is_not_used() {
-        let scratch = Scratch::new();
-        let made = crate::Link::builder().depth(8).mtu(8).dir(scratch.path()).create("quotes").unwrap();
-        let link = crate::Link::open_in(scratch.path(), "quotes").unwrap();
-        let path = scratch.path().join("quotes/tx.0");
-        std::fs::remove_file(&path).unwrap();
-        std::fs::write(&path, vec![0; SMALL_FILE]).unwrap();
-        let error = link.consumer().unwrap_err();
-        assert!(error.kind() == LinkErrorKind::Incompatible && error.to_string().contains("tx.0"), "{error}");
-        drop(made);
+    /// Polls in vain for some time, publishes a fragment, and takes it. Returns whether it was a copy from the hot
+    /// slot.
+    fn is_from_hot_slot(tx: &Producer<'_>, rx: &mut Consumer<'_>) -> bool {
+        (0..10).for_each(|_| assert!(rx.poll().unwrap().is_none()));
+        let n = tx.publish(&[7; 24], 0, 0, 0).unwrap().seq;
+        let ring = rx.parts.ring.line(n).room.as_ptr().addr();
+        let copies = !rx.is_reliable();
+        assert_eq!(rx.hot_slot_address(), std::ptr::from_ref(rx.parts.hot_slot).addr());
+        let fragment = rx.poll().unwrap().unwrap();
+        assert_eq!((fragment.meta.seq, fragment.payload.as_slice()), (n, &[7; 24][..]));
+        let taken_from = fragment.payload.as_slice().as_ptr().addr();
+        copies || taken_from != ring
     }
 
-    /// Readers change to hot slots by policy.
-    #[cfg(not(no_hints))]
-    mod by_policy {
-        use super::*;
-
-        /// Polls in vain for some time, publishes a fragment, and takes it. Returns the address of the hot slot
-        /// that had the fragment, or `None` if it was taken from the ring.
-        fn taken_from(tx: &Producer<'_>, rx: &mut Consumer<'_>) -> Option<usize> {
-            (0..10).for_each(|_| assert!(rx.poll().unwrap().is_none()));
-            let n = tx.publish(&[7; 24], 0, 0, 0).unwrap().seq;
-            let (hot_slot, ring) = (rx.hot_slot_address(), rx.parts.ring.line(n).room.as_ptr().addr());
-            let fragment = rx.poll().unwrap().unwrap();
-            assert_eq!((fragment.meta.seq, fragment.payload.as_slice()), (n, &[7; 24][..]));
-            (fragment.payload.as_slice().as_ptr().addr() != ring).then_some(hot_slot)
-        }
-
-        /// The hot slot that a consumer reads once it has settled on one.
-        fn settled(tx: &Producer<'_>, rx: &mut Consumer<'_>, mut other: Option<&mut Consumer<'_>>) -> usize {
+    #[test]
+    fn each_waiting_reader_reads_the_hot_slot() {
+        let scratch = Scratch::new();
+        let builder = crate::Link::builder().depth(1024).mtu(24).consumers(2).dir(scratch.path());
+        let link = builder.create("quotes").unwrap();
+        let tx = link.producer().unwrap();
+        let (mut first, mut second) = (link.consumer().unwrap(), link.consumer().unwrap());
+        let settled = |tx: &Producer<'_>, rx: &mut Consumer<'_>, other: &mut Consumer<'_>| {
             let mut turn = || {
-                let hot_slot = taken_from(tx, rx);
-                other.iter_mut().for_each(|other| assert!(other.poll().unwrap().is_some()));
-                hot_slot
+                let found = is_from_hot_slot(tx, rx);
+                assert!(other.poll().unwrap().is_some());
+                found
             };
-            let hot_slots: Vec<_> = (0..20).map(|_| turn()).collect();
-            assert!(hot_slots[10..].iter().all(|at| at.is_some() && *at == hot_slots[10]), "{hot_slots:?}");
-            hot_slots[10].unwrap()
-        }
-
-        fn drain(rx: &mut Consumer<'_>) {
-            while rx.poll().unwrap().is_some() {}
-        }
-
-        #[test]
-        fn a_single_waiting_consumer_reads_its_private_hot_slot() {
-            let scratch = Scratch::new();
-            let builder = crate::Link::builder().depth(1024).mtu(24).consumers(2).dir(scratch.path());
-            let link = builder.create("quotes").unwrap();
-            let tx = link.producer().unwrap();
-            let mut first = link.consumer().unwrap();
-            let shared = std::ptr::from_ref(&first.parts.head.hot_slot).addr();
-            let first_own = settled(&tx, &mut first, None);
-            assert_ne!(first_own, shared);
-            // Also next to readers that do not wait, and before the producer refreshes its credits.
-            let mut second = link.consumer().unwrap();
-            let mut observer = link.observer().unwrap();
-            assert_eq!(settled(&tx, &mut first, Some(&mut second)), first_own);
-            drain(&mut observer);
-            assert_eq!(settled(&tx, &mut observer, None), shared, "other readers find the fragment as well");
-            // Two consumers that wait both read the shared one.
-            drain(&mut first);
-            drain(&mut second);
-            assert_eq!(settled(&tx, &mut second, None), shared);
-            drain(&mut first);
-            assert_eq!(settled(&tx, &mut first, None), shared);
-            drop(first);
-            drain(&mut second);
-            let second_own = settled(&tx, &mut second, None);
-            assert!(second_own != shared && second_own != first_own);
-            // The next producer uses the shared one at first.
-            drop(tx);
-            let tx = link.producer().unwrap();
-            assert_eq!(settled(&tx, &mut second, None), second_own);
-        }
+            let found: Vec<_> = (0..20).map(|_| turn()).collect();
+            assert!(found[10..].iter().all(|found| *found), "{found:?}");
+        };
+        settled(&tx, &mut first, &mut second);
+        settled(&tx, &mut second, &mut first);
+        // The next producer mirrors, too.
+        drop(tx);
+        let tx = link.producer().unwrap();
+        settled(&tx, &mut first, &mut second);
     }
 }

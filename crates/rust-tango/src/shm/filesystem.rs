@@ -20,8 +20,9 @@ use crate::error::LinkError;
 /// Local filesystems on which all mappings of a file are the same memory: ext2 to ext4, tmpfs, hugetlbfs,
 /// ramfs, XFS, Btrfs, F2FS, ZFS.
 const COHERENT: [u32; 8] =
-    [0xef53, 0x0102_1994, 0x9584_58f6, 0x8584_58f6, 0x5846_5342, 0x9123_683e, 0xf2f5_2010, 0x2fc1_2fc1];
+    [0xef53, TMPFS, 0x9584_58f6, 0x8584_58f6, 0x5846_5342, 0x9123_683e, 0xf2f5_2010, 0x2fc1_2fc1];
 const OVERLAY: u32 = 0x794c_7630;
+const TMPFS: u32 = 0x0102_1994;
 
 /// What to do if a filesystem is not suitable.
 pub(super) const USE_ANOTHER: &str =
@@ -48,6 +49,12 @@ impl Mappings {
             _ => Self::Unknown,
         })
     }
+}
+
+/// Whether the memory of a file consists of pages of the usual size, and nothing is written back to a disk. (On
+/// a disk, the kernel maps a page read-only until the first store.)
+pub(super) fn is_tmpfs(file: impl AsFd) -> bool {
+    fstatfs(file).is_ok_and(|found| found.filesystem_type().0 as u32 == TMPFS)
 }
 
 /// The kind of the filesystem that an open file or folder is on, for messages: "the filesystem (nfs4)".

@@ -318,7 +318,7 @@ pub(super) fn entries(folder: impl AsFd) -> nix::Result<Vec<OsString>> {
     Ok(names)
 }
 
-/// Whether files of a link have such names: `tx`, `ctl`, `rx.N`, `tx.N`.
+/// Whether files of a link have such names: `tx`, `ctl`, `rx.N`, and `tx.N` in layout versions before 9.
 pub(super) fn is_link_file(name: &OsStr) -> bool {
     has_owner(name) || is_of_slot(name, b"tx.")
 }

@@ -3,12 +3,11 @@
 //! ```text
 //!   file   offset
 //!   tx     0       header: magic, version, geometry        written once, when the link is created
-//!          4096    Head (6 x 128 bytes)
+//!          128     Head (5 x 128 bytes)
+//!          4096    HotSlot (128 bytes), alone in its page
 //!          8192    ring: `depth` slots; then the region
 //!   rx.N   0       header: magic, version, N
 //!          128     ConsumerSlot (3 x 128 bytes)
-//!   tx.N   0       header: magic, version, N
-//!          128     HotSlot (128 bytes)
 //!   ctl    0       header: magic, version
 //!          128     command word: not 0 when the link is stopped
 //! ```
@@ -38,7 +37,7 @@ use crate::sync::{AtomicU64, Relaxed};
 /// "tango", below the byte for the kind of file.
 const MAGIC: u64 = u64::from_be_bytes(*b"\0\0\0tango");
 /// Raised with each change of the layout or of the protocol.
-pub(super) const VERSION: u64 = 8;
+pub(super) const VERSION: u64 = 9;
 
 /// The kinds of files. The number is part of the magic.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -49,29 +48,29 @@ pub(super) enum Kind {
     Consumer = 2,
     /// `ctl`
     Control = 3,
-    /// `tx.N`
-    HotSlot = 4,
 }
 
-pub(super) const HEAD: usize = 4096;
-pub(super) const RING: usize = 8192;
+pub(super) const HEAD: usize = 128;
+/// The start of the page that readers may map writable, and that has nothing but the hot slot.
+pub(super) const HOT_SLOT: usize = 4096;
+/// Bytes of that page.
+pub(super) const HOT_PAGE: usize = 4096;
+pub(super) const RING: usize = HOT_SLOT + HOT_PAGE;
 pub(super) const CONSUMER_SLOT: usize = 128;
 pub(super) const COMMAND: usize = 128;
-pub(super) const HOT_SLOT: usize = 128;
 /// Bytes of a header.
 pub(super) const HEADER: usize = 128;
-/// Bytes of the files `rx.N`, `tx.N` and `ctl`.
+/// Bytes of the files `rx.N` and `ctl`.
 pub(super) const SMALL_FILE: usize = 4096;
 
 const _: () = {
     // All offsets are multiples of this.
     const ALIGNMENT: usize = 128;
-    assert!(HEAD + size_of::<Head>() <= RING);
+    assert!(HEAD + size_of::<Head>() <= HOT_SLOT && size_of::<HotSlot>() <= HOT_PAGE);
     assert!(CONSUMER_SLOT + size_of::<ConsumerSlot>() <= SMALL_FILE);
-    assert!(HOT_SLOT + size_of::<HotSlot>() <= SMALL_FILE);
-    assert!(CONSUMER_SLOT >= HEADER && COMMAND >= HEADER && HOT_SLOT >= HEADER);
-    assert!(HEAD % ALIGNMENT == 0 && RING % ALIGNMENT == 0);
-    assert!(CONSUMER_SLOT % ALIGNMENT == 0 && HOT_SLOT % ALIGNMENT == 0);
+    assert!(HEAD >= HEADER && CONSUMER_SLOT >= HEADER && COMMAND >= HEADER);
+    assert!(HEAD % ALIGNMENT == 0 && RING % ALIGNMENT == 0 && CONSUMER_SLOT % ALIGNMENT == 0);
+    assert!(HOT_SLOT % HOT_PAGE == 0);
     assert!(align_of::<Head>() <= ALIGNMENT && align_of::<ConsumerSlot>() <= ALIGNMENT);
     assert!(align_of::<HotSlot>() <= ALIGNMENT);
 };
@@ -79,11 +78,6 @@ const _: () = {
 /// Name of the file with the progress of the consumer in this slot.
 pub(super) fn rx_name(slot: usize) -> String {
     format!("rx.{slot}")
-}
-
-/// Name of the file with the hot slot of the consumer in this slot.
-pub(super) fn hot_slot_name(slot: usize) -> String {
-    format!("tx.{slot}")
 }
 
 /// Bytes of the file `tx`.
@@ -157,6 +151,7 @@ pub(super) fn parts<'a>(tx: &'a [AtomicU64], ctl: &'a [AtomicU64], geometry: &Ge
         granules: Granules::new(&region[..geometry.region / WORD]),
         // SAFETY: `Head` is made of atomics, all in cells with their padding.
         head: unsafe { at(tx, HEAD) },
+        hot_slot: hot_slot(&tx[HOT_SLOT / WORD..]),
         stop: command(ctl),
         mtu: geometry.mtu,
         observers: geometry.observers,
@@ -170,10 +165,10 @@ pub(super) fn consumer_slot(rx: &[AtomicU64]) -> &ConsumerSlot {
     unsafe { at(rx, CONSUMER_SLOT) }
 }
 
-/// The hot slot of one consumer, in a file `tx.N`.
-pub(super) fn hot_slot(tx: &[AtomicU64]) -> &HotSlot {
+/// The hot slot at the start of its page.
+pub(super) fn hot_slot(page: &[AtomicU64]) -> &HotSlot {
     // SAFETY: `HotSlot` is made of atomics, without padding.
-    unsafe { at(tx, HOT_SLOT) }
+    unsafe { at(page, 0) }
 }
 
 /// The command word in the file `ctl`.
@@ -196,17 +191,21 @@ unsafe fn at<T>(file: &[AtomicU64], offset: usize) -> &T {
     unsafe { &*value }
 }
 
-/// What a forked child finds in `tx`: no fragment in any line, and a closed hot slot.
+/// What a forked child finds in `tx`: no fragment in any line, and none in the hot slot.
 ///
 /// Not even fragment 0 is in the ring, which is what zeros would say.
 pub(super) fn tx_in_child(geometry: &Geometry) -> ChildWords {
-    let hot_slot = HEAD + core::mem::offset_of!(Head, hot_slot);
-    [Some((RING / WORD, u64::MAX)), Some((hot_slot / WORD, HotSlot::closed_mark(geometry.start)))]
+    [Some((RING / WORD, u64::MAX)), Some((HOT_SLOT / WORD, seq_in_child(geometry)))]
 }
 
-/// What a forked child finds in `tx.N`: a closed hot slot.
-pub(super) fn hot_slot_in_child(geometry: &Geometry) -> ChildWords {
-    [Some((HOT_SLOT / WORD, HotSlot::closed_mark(geometry.start))), None]
+/// What a forked child finds in the page of the hot slot.
+pub(super) fn hot_page_in_child(geometry: &Geometry) -> ChildWords {
+    [Some((0, seq_in_child(geometry))), None]
+}
+
+/// The number in the hot slot of a link into which nothing was published: no reader waits for it.
+fn seq_in_child(geometry: &Geometry) -> u64 {
+    geometry.start.wrapping_sub(1)
 }
 
 /// What a forked child finds in `ctl`: the link is stopped.

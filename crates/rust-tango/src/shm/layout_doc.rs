@@ -150,8 +150,7 @@ fn headers() {
     assert!(text.whole.contains(&format!("**layout version {version}**")));
     let rows: Vec<[String; 4]> = text.table("Headers", "offset | bytes | field | content");
     assert!(rows[1][3].ends_with(&format!("version: {version}")), "{rows:?}");
-    let files =
-        [("tx", Kind::Producer), ("rx.N", Kind::Consumer), ("ctl", Kind::Control), ("tx.N", Kind::HotSlot)];
+    let files = [("tx", Kind::Producer), ("rx.N", Kind::Consumer), ("ctl", Kind::Control)];
     let magics = files.map(|(file, kind)| row([file.to_owned(), format!("{:#018x}", layout::magic(kind))]));
     assert_eq!(text.table::<2>("Headers", "file | magic"), magics);
     // What is written where.
@@ -181,7 +180,7 @@ fn headers() {
     ];
     assert_eq!(text.offsets("Header of tx"), sizes.map(|(value, field)| find(value, field)));
     layout::write_header(map.words(), Kind::Consumer, &[77]);
-    assert_eq!(text.offsets("Header of rx.N and tx.N"), [find(77, "number")]);
+    assert_eq!(text.offsets("Header of rx.N"), [find(77, "number")]);
 }
 
 #[test]
@@ -221,19 +220,16 @@ fn files_and_structures() {
         [
             row(["tx".to_owned(), format!("{} + depth × slot + region", layout::RING)]),
             row(["rx.N".to_owned(), small.to_string()]),
-            row(["tx.N".to_owned(), small.to_string()]),
             row(["ctl".to_owned(), small.to_string()]),
         ]
     );
     let Geometry { depth, slot, region, .. } = GEOMETRY;
     assert_eq!(layout::producer_len(&GEOMETRY), layout::RING + depth * slot + region);
-    assert_eq!(
-        (layout::rx_name(7), layout::hot_slot_name(7)),
-        ("rx.N".replace('N', "7"), "tx.N".replace('N', "7"))
-    );
+    assert_eq!(layout::rx_name(7), "rx.N".replace('N', "7"));
     let structures = [
         row(["header", "every file", "0", &layout::HEADER.to_string()]),
         row(["words of the producer", "tx", &layout::HEAD.to_string(), &size_of::<Head>().to_string()]),
+        row(["hot slot", "tx", &layout::HOT_SLOT.to_string(), &size_of::<HotSlot>().to_string()]),
         row(["ring", "tx", &layout::RING.to_string(), "depth × slot"]),
         row(["region", "tx", &format!("{} + depth × slot", layout::RING), "region"]),
         row([
@@ -241,12 +237,6 @@ fn files_and_structures() {
             "rx.N",
             &layout::CONSUMER_SLOT.to_string(),
             &size_of::<ConsumerSlot>().to_string(),
-        ]),
-        row([
-            "hot slot of a consumer",
-            "tx.N",
-            &layout::HOT_SLOT.to_string(),
-            &size_of::<HotSlot>().to_string(),
         ]),
         row(["command word", "ctl", &layout::COMMAND.to_string(), "8"]),
     ];
@@ -341,7 +331,26 @@ fn slots_of_the_ring() {
 }
 
 #[test]
-fn words_of_a_consumer_and_its_hot_slot() {
+fn hot_slot() {
+    let Some(text) = Text::read() else { return };
+    let scratch = Scratch::new();
+    let (tx, ctl) = (
+        numbered(&scratch, "tx", layout::producer_len(&GEOMETRY)),
+        numbered(&scratch, "ctl", layout::SMALL_FILE),
+    );
+    let expected = fields(layout::parts(tx.words(), ctl.words(), &GEOMETRY).hot_slot, &[]);
+    assert_eq!(text.offsets("The hot slot, in tx"), expected);
+    let [_, room, _] = expected.try_into().unwrap();
+    let (size, near) = (format!("`size` is at most {}", room[1]), format!("first {NEAR} bytes of `room`"));
+    assert!(text.whole.contains(&size) && text.whole.contains(&near), "{size}, {near}");
+    assert!(text.whole.contains(&format!("more than {NEAR} bytes, `begun`")));
+    // Where the page begins that readers may map writable, and how long it is.
+    let page = format!("the {} bytes from {} on", layout::HOT_PAGE, layout::HOT_SLOT);
+    assert!(text.whole.contains(&page), "{page}");
+}
+
+#[test]
+fn words_of_a_consumer() {
     let Some(text) = Text::read() else { return };
     let scratch = Scratch::new();
     let rx = numbered(&scratch, "rx.0", layout::SMALL_FILE);
@@ -350,13 +359,6 @@ fn words_of_a_consumer_and_its_hot_slot() {
     let bit = |flag: u64| flag.trailing_zeros();
     let state = format!("bit {}: attached; bit {}: evictable;", bit(ACTIVE), bit(EVICTABLE));
     assert!(text.whole.contains(&state), "{state}");
-    let tx = numbered(&scratch, "tx.0", layout::SMALL_FILE);
-    let expected = fields(layout::hot_slot(tx.words()), &[]);
-    assert_eq!(text.offsets("Hot slots"), expected);
-    let [_, room, _] = expected.try_into().unwrap();
-    let (size, near) = (format!("`size` is at most {}", room[1]), format!("first {NEAR} bytes of `room`"));
-    assert!(text.whole.contains(&size) && text.whole.contains(&near), "{size}, {near}");
-    assert!(text.whole.contains(&format!("more than {NEAR} bytes, `begun`")));
 }
 
 /// Each table of the text is compared by one of the tests above, or has no numbers of the layout.

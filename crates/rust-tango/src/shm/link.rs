@@ -8,14 +8,16 @@ use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 use std::time::Duration;
 
+use nix::unistd::Uid;
+
 use super::access::Access;
 use super::base;
 use super::folder::{self, Folder, Identity};
 use super::forks::ChildWords;
-use super::layout::{self, Kind, SMALL_FILE, hot_slot_name, rx_name};
+use super::layout::{self, HOT_PAGE, HOT_SLOT, Kind, SMALL_FILE, rx_name};
 use super::map::Mapping;
 use super::name::Name;
-use super::{lock, trust};
+use super::{filesystem, lock, trust};
 use crate::credits::slot::ConsumerSlot;
 use crate::error::{LinkError, LinkErrorKind};
 use crate::memory::geometry::Geometry;
@@ -31,8 +33,7 @@ const STOP_PATIENCE: Duration = Duration::from_millis(100);
 /// A link in shared memory. All its files are mapped read-only.
 ///
 /// The producer and the consumers of this process have further mappings, writable, of the files that they
-/// own. Readers have a writable mapping of `tx` if [`map_writable`](Self::map_writable) was called before
-/// they were made.
+/// own. Readers may have one of the page of the hot slot: see [`hot_slot`](crate::ring::hot_slot).
 #[derive(Debug)]
 pub(crate) struct ShmLink {
     pub(super) folder: Folder,
@@ -42,8 +43,9 @@ pub(crate) struct ShmLink {
     /// Has an open file description of its own, to ask whether the lock is held.
     pub(super) tx: File,
     pub(super) tx_map: Mapping,
-    /// `tx`, mapped writable. Once set, new readers load through it instead of `tx_map`.
-    writable: OnceLock<Mapping>,
+    /// The page of the hot slot, mapped writable for the readers of this process, which only load from it. Set when
+    /// the first of them is made. `None`: they use `tx_map`.
+    hot_page: OnceLock<Option<Mapping>>,
     ctl: File,
     pub(super) ctl_map: Mapping,
     rx: Vec<ConsumerFile>,
@@ -107,7 +109,7 @@ impl ShmLink {
         let (mut rx, mut group) = (Vec::with_capacity(geometry.consumers), None);
         // One file is open at a time: a link can have hundreds of slots.
         for slot in 0..geometry.consumers {
-            let (rx_file, hot_slot_file) = (rx_name(slot), hot_slot_name(slot));
+            let rx_file = rx_name(slot);
             let (opened, map) = checked(&rx_file, Kind::Consumer, SMALL_FILE, zeros)?;
             files.push(identity(&opened, &rx_file)?);
             if slot == 0 {
@@ -117,13 +119,10 @@ impl ShmLink {
                 group = Access::group_of(found.mode(), found.gid());
             }
             rx.push(ConsumerFile { map, file: OnceLock::new() });
-            // Only checked here. The producer and the consumer that use a hot slot open it for writing.
-            let (opened, _) = checked(&hot_slot_file, Kind::HotSlot, SMALL_FILE, zeros)?;
-            files.push(identity(&opened, &hot_slot_file)?);
         }
         let name = Name::of(&folder, files)
             .map_err(|error| LinkError::system(format!("cannot examine {}", folder.path.display()), error))?;
-        let (writable, remove_on_drop) = (OnceLock::new(), false);
+        let (hot_page, remove_on_drop) = (OnceLock::new(), false);
         Ok(Self {
             folder,
             base,
@@ -131,7 +130,7 @@ impl ShmLink {
             geometry,
             tx,
             tx_map,
-            writable,
+            hot_page,
             ctl,
             ctl_map,
             rx,
@@ -152,8 +151,33 @@ impl ShmLink {
 
     /// The memory of the link, through the mappings that this process has for reading.
     pub(super) fn parts(&self) -> Parts<'_> {
-        let tx = self.writable.get().unwrap_or(&self.tx_map);
-        Parts { hints: self.hints, ..layout::parts(tx.words(), self.ctl_map.words(), &self.geometry) }
+        Parts {
+            hints: self.hints,
+            ..layout::parts(self.tx_map.words(), self.ctl_map.words(), &self.geometry)
+        }
+    }
+
+    /// The same for a reader, which may poll the hot slot.
+    pub(super) fn reader_parts(&self) -> Parts<'_> {
+        let parts = self.parts();
+        match self.hot_page.get_or_init(|| self.map_hot_page()) {
+            Some(page) => Parts { hot_slot: layout::hot_slot(page.words()), ..parts },
+            None => parts,
+        }
+    }
+
+    /// Maps the page of the hot slot writable, if that makes readers faster and this user owns the file. `None` as
+    /// well if the system refuses: only speed differs.
+    fn map_hot_page(&self) -> Option<Mapping> {
+        // Not on an overlay, where opening a file for writing can replace it by a copy.
+        if !self.hints.hot_page || !filesystem::is_tmpfs(&self.tx) {
+            return None;
+        }
+        let owner = self.tx.metadata().ok()?.uid();
+        let file = (owner == Uid::effective().as_raw()).then(|| self.folder.open_file("tx", true).ok())??;
+        // All checks, past and future, are about the file that was opened first.
+        self.check_is_file("tx", &file).ok()?;
+        Mapping::part_read_write(&file, HOT_SLOT, HOT_PAGE, layout::hot_page_in_child(&self.geometry)).ok()
     }
 
     /// The slots of all reliable consumers, for reading.
@@ -181,25 +205,6 @@ impl ShmLink {
         let file = self.folder.open_file(&rx_name(slot), false)?;
         self.check_is_file(&rx_name(slot), &file)?;
         Ok(rx.file.get_or_init(|| file))
-    }
-
-    /// Makes readers that are created from now on load through a writable mapping.
-    pub(crate) fn map_writable(&self) -> Result<(), LinkError> {
-        self.check_process()?;
-        if self.writable.get().is_some() {
-            return Ok(());
-        }
-        let path = self.folder.path.join("tx").display().to_string();
-        let file = self.folder.open_file("tx", true)?;
-        // All checks, past and future, are about the file that was opened first.
-        self.check_is_file("tx", &file)?;
-        let len = layout::producer_len(&self.geometry);
-        let map = Mapping::read_write(&file, len, layout::tx_in_child(&self.geometry)).map_err(|error| {
-            LinkError::system(format!("cannot map {len} bytes of {path} for writing"), error)
-        })?;
-        // If another thread was faster, its mapping is as good.
-        let _ = self.writable.set(map);
-        Ok(())
     }
 
     /// Refuses a file that has this name in the folder of the link, but had not when the link was opened.
@@ -251,10 +256,8 @@ impl ShmLink {
             if error.is_not_found() { missing().unwrap_or(error) } else { error }
         })?;
         // Opened one at a time: a link can have hundreds of slots.
-        (0..self.geometry.consumers).try_for_each(|slot| {
-            checked.file(&self.folder.open_file(&rx_name(slot), false)?)?;
-            checked.file(&self.folder.open_file(&hot_slot_name(slot), false)?)
-        })
+        (0..self.geometry.consumers)
+            .try_for_each(|slot| checked.file(&self.folder.open_file(&rx_name(slot), false)?))
     }
 
     pub(crate) fn geometry(&self) -> Geometry {
@@ -336,17 +339,29 @@ pub(crate) enum Reading {
 mod tests {
     use super::super::scratch::Scratch;
     use super::*;
+    use crate::ring::hot_slot::HotSlot;
+
+    fn is_in(map: &Mapping, hot_slot: &HotSlot) -> bool {
+        map.words().as_ptr_range().contains(&std::ptr::from_ref(hot_slot).cast())
+    }
 
     #[test]
-    fn readers_load_through_the_writable_mapping_once_there_is_one() {
+    fn readers_load_the_hot_slot_and_nothing_else_through_a_page_of_their_own() {
         let scratch = Scratch::new();
-        let _made = crate::Link::builder().depth(8).mtu(8).dir(scratch.path()).create("quotes").unwrap();
+        let made = crate::Link::builder().depth(8).mtu(8).dir(scratch.path()).create("quotes").unwrap();
         let link = ShmLink::open(Some(scratch.path()), "quotes").unwrap();
-        let is_in = |map: &Mapping, head: *const u8| map.words().as_ptr_range().contains(&head.cast());
-        let head = || std::ptr::from_ref(link.parts().head).cast();
-        assert!(is_in(&link.tx_map, head()));
-        link.map_writable().unwrap();
-        assert!(is_in(link.writable.get().unwrap(), head()) && !is_in(&link.tx_map, head()));
+        let (parts, all) = (link.reader_parts(), link.tx_map.words().as_ptr_range());
+        assert!(all.contains(&std::ptr::from_ref(parts.head).cast()));
+        assert!(all.contains(&parts.ring.line(0).meta.as_ptr()));
+        assert_eq!(link.hot_page.get().unwrap().is_some(), link.hints.hot_page);
+        if let Some(page) = link.hot_page.get().unwrap() {
+            assert_eq!(page.words().len() * 8, HOT_PAGE);
+            assert!(is_in(page, parts.hot_slot) && is_in(&link.tx_map, link.parts().hot_slot));
+        }
+        // It is the same memory.
+        let tx = made.producer().unwrap();
+        let n = tx.publish(b"newest", 0, 0, 0).unwrap().seq;
+        assert!([parts.hot_slot, link.parts().hot_slot].iter().all(|found| found.newest(n) == n));
     }
 
     #[test]
@@ -357,8 +372,20 @@ mod tests {
         let tx = scratch.path().join("quotes/tx");
         std::fs::copy(&tx, tx.with_extension("copy")).unwrap();
         std::fs::rename(tx.with_extension("copy"), &tx).unwrap();
-        let error = link.map_writable().unwrap_err();
-        assert!(error.is_not_found() && error.to_string().contains("another file"), "{error}");
+        assert!(is_in(&link.tx_map, link.reader_parts().hot_slot));
+    }
+
+    #[test]
+    fn a_user_that_does_not_own_the_file_does_not_map_it_writable() {
+        if !Uid::effective().is_root() {
+            eprintln!("skipped: only root can give files away");
+            return;
+        }
+        let scratch = Scratch::new();
+        let _made = crate::Link::builder().depth(8).mtu(8).dir(scratch.path()).create("quotes").unwrap();
+        let link = ShmLink::open(Some(scratch.path()), "quotes").unwrap();
+        std::os::unix::fs::chown(scratch.path().join("quotes/tx"), Some(1), None).unwrap();
+        assert!(is_in(&link.tx_map, link.reader_parts().hot_slot));
     }
 
     /// A process that may only read the link can take such a lock.

@@ -3,6 +3,7 @@
 //! ```text
 //! file      |<------------------- its length ------------------->|
 //! mapping   |<---- words(): len bytes as AtomicU64 ---->| (rest of a huge page, never touched)
+//! part             |<- words() of one page ->|
 //! ```
 //!
 //! Invariants: a `Mapping` covers at least one word. The file was long enough when it was mapped. The
@@ -12,11 +13,13 @@
 //! | file | writer, through [`Mapping::read_write`] |
 //! |---|---|
 //! | `tx`, `rx.N` | the process that holds the lock of the file |
-//! | `tx.N` | the process that holds the lock of `tx`, and the process that holds the lock of `rx.N` |
 //! | `ctl` | any process that ends the link; each value that they store ends it |
 //!
-//! Every process reads, and only with `Relaxed` loads, because its mapping is [`Mapping::read_only`] unless
-//! the caller asked otherwise. The standard library allows no more on read-only memory than a relaxed load
+//! Readers of the same user may map the page of the hot slot in `tx` writable ([`Mapping::part_read_write`]), and
+//! only load from it.
+//!
+//! Every process reads, and only with `Relaxed` loads, because its mapping is [`Mapping::read_only`] in most
+//! cases. The standard library allows no more on read-only memory than a relaxed load
 //! of at most one word; any other access may be compiled to an instruction that writes. Fences, which touch
 //! no memory, provide the order. (The assembly in `cpu` writes to no memory that it reads, either.)
 //!
@@ -45,11 +48,11 @@ const WORD: usize = 8;
 /// True of the standard atomics, not of those of the model checker.
 const _: () = assert!(size_of::<AtomicU64>() == WORD && align_of::<AtomicU64>() == WORD);
 
-/// The first `len` bytes of a file, shared with every process that maps them.
+/// The first `len` bytes of a file, or a part of it, shared with every process that maps them.
 #[derive(Debug)]
 pub(crate) struct Mapping {
     /// Start of the mapping, page-aligned. Valid for reads until `drop`, and for writes if made by
-    /// `read_write`.
+    /// `read_write` or `part_read_write`.
     start: NonNull<AtomicU64>,
     /// How many words there are at `start`, at least 1.
     words: usize,
@@ -77,7 +80,7 @@ impl Mapping {
     /// `InvalidInput`: `len` is zero or not a multiple of 8. `UnexpectedEof`: the file is shorter than
     /// `len`. Otherwise the error of the system call that failed.
     pub(crate) fn read_only(file: &File, len: usize, in_child: ChildWords) -> io::Result<Self> {
-        Self::new(file, len, ProtFlags::PROT_READ, in_child)
+        Self::new(file, 0, len, ProtFlags::PROT_READ, in_child)
     }
 
     /// Maps the first `len` bytes for loads and stores. The file must be open for both.
@@ -86,7 +89,21 @@ impl Mapping {
     ///
     /// As [`read_only`](Self::read_only).
     pub(crate) fn read_write(file: &File, len: usize, in_child: ChildWords) -> io::Result<Self> {
-        Self::new(file, len, ProtFlags::PROT_READ | ProtFlags::PROT_WRITE, in_child)
+        Self::part_read_write(file, 0, len, in_child)
+    }
+
+    /// The same for `len` bytes from `offset` on, which is a multiple of the page size.
+    ///
+    /// # Errors
+    ///
+    /// As [`read_only`](Self::read_only).
+    pub(crate) fn part_read_write(
+        file: &File,
+        offset: usize,
+        len: usize,
+        in_child: ChildWords,
+    ) -> io::Result<Self> {
+        Self::new(file, offset, len, ProtFlags::PROT_READ | ProtFlags::PROT_WRITE, in_child)
     }
 
     /// The mapped bytes as words. The first word lies at the start of a page.
@@ -119,7 +136,13 @@ impl Mapping {
         self.process.is_this()
     }
 
-    fn new(file: &File, len: usize, access: ProtFlags, in_child: ChildWords) -> io::Result<Self> {
+    fn new(
+        file: &File,
+        offset: usize,
+        len: usize,
+        access: ProtFlags,
+        in_child: ChildWords,
+    ) -> io::Result<Self> {
         let mapped = match NonZeroUsize::new(mapped_len(file, len)?) {
             Some(mapped) if len % WORD == 0 => mapped,
             _ => {
@@ -129,8 +152,9 @@ impl Mapping {
         };
         let metadata = file.metadata()?;
         let size = metadata.len();
-        if size < mapped.get() as u64 {
-            let message = format!("the file has {size} bytes, but {mapped} are needed");
+        let needed = offset.saturating_add(mapped.get()) as u64;
+        if size < needed {
+            let message = format!("the file has {size} bytes, but {needed} are needed");
             return Err(io::Error::new(io::ErrorKind::UnexpectedEof, message));
         }
         // Populating the mapping now saves page faults later. A sparse file is not populated: filling the
@@ -140,7 +164,7 @@ impl Mapping {
         let flags = MapFlags::MAP_SHARED | populate;
         // SAFETY: without an address and without MAP_FIXED, the kernel chooses a free range, so no memory
         // in use is replaced. Nothing refers to the new range yet.
-        let start = unsafe { mmap(None, mapped, access, flags, file, 0) }.map_err(map_error)?;
+        let start = unsafe { mmap(None, mapped, access, flags, file, offset as _) }.map_err(map_error)?;
         // SAFETY: the range is exactly the new mapping. The advice changes what a fork copies, and nothing
         // in this process.
         let prepared = unsafe { madvise(start, mapped.get(), MmapAdvise::MADV_DONTFORK) }

@@ -9,24 +9,21 @@
 //!     .new-1-8/      a link in the making; deleted by the next creator if its own has died
 //!     .old-1-7/      a removed link, until its files are deleted
 //!   quotes/          what is in it             written by            mapped read-only by
-//!     tx             header, counters, ring    the producer          all other processes
+//!     tx             header, counters, hot     the producer          all other processes (see below)
+//!                    slot, ring
 //!     rx.0           progress of one consumer  consumer in slot 0    all other processes
-//!     tx.0           hot slot of that one      the producer          - (consumer in slot 0 maps it writable)
-//!     rx.1, tx.1     the same for slot 1
+//!     rx.1           the same for slot 1
 //!     ctl            command word              any that ends the     all other processes
 //!                                              link
 //! ```
 //!
 //! # What this layer promises
 //!
-//! - **One writing process per file.** Only the process that holds the lock of a file may write it (for
-//!   `tx.N`: the lock of `tx`). All other processes map the file read-only, so a stray store is a
-//!   segmentation fault. Three exceptions:
-//!   - Unless the link is for a group, the consumer in slot N maps `tx.N` writable, because that is faster on AMD processors. It stores one
-//!     word there when it takes its slot. Any other store from its process can mislead only that consumer
-//!     ([`hot_slot`](crate::ring::hot_slot)).
-//!   - A process that calls [`Link::map_writable`](crate::Link::map_writable) maps `tx` writable for its
-//!     readers, which only load from it.
+//! - **One writing process per file.** Only the process that holds the lock of a file may write it. All other
+//!   processes map the file read-only, so a stray store is a segmentation fault. Two exceptions:
+//!   - On AMD processors, readers of the user who owns `tx` map one page of it writable, because that is faster:
+//!     the page of the hot slot, which has nothing else. They only load from it. Any other store from their
+//!     process into that page can mislead readers that poll the hot slot ([`hot_slot`](crate::ring::hot_slot)).
 //!   - A process that stops the link stores into `ctl` even if another process keeps the lock of `ctl`, and so
 //!     does the producer of a link that has lost its name. Each value that they store ends the link.
 //! - **A link is complete or absent.** One rename gives the folder its name, and one rename takes it away.

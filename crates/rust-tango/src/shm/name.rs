@@ -5,7 +5,7 @@
 //! open and mapped then works as before, but no other process can find the link, or join it:
 //!
 //! ```text
-//!   BASE/NAME ---------------> the open folder? ---> tx, ctl, rx.N, tx.N in it: the files that were opened?
+//!   BASE/NAME ---------------> the open folder? ---> tx, ctl, rx.N in it: the files that were opened?
 //!      |  no, and this process may see other mounts, or have another root, than when it opened the link
 //!      `--> ../NAME, from the open folder on ---> the open folder?
 //! ```
@@ -23,19 +23,19 @@ use std::path::Path;
 use nix::sys::stat::{fstat, stat};
 
 use super::folder::{Folder, Found, Identity, find};
-use super::layout::{hot_slot_name, rx_name};
+use super::layout::rx_name;
 
 /// What the name of a link led to when the link was opened.
 #[derive(Debug)]
 pub(super) struct Name {
     folder: Identity,
-    /// `tx`, `ctl`, and then `rx.N` and `tx.N` of each slot.
+    /// `tx`, `ctl`, and then `rx.N` of each slot.
     files: Vec<Identity>,
     view: View,
 }
 
 impl Name {
-    /// Remembers the folder of a link, and its files in the order `tx`, `ctl`, `rx.0`, `tx.0`, `rx.1`, ...
+    /// Remembers the folder of a link, and its files in the order `tx`, `ctl`, `rx.0`, `rx.1`, ...
     pub(super) fn of(folder: &Folder, files: Vec<Identity>) -> nix::Result<Self> {
         Ok(Self { folder: Identity::of_file(&folder.dir)?, files, view: View::of_this_thread() })
     }
@@ -79,8 +79,7 @@ fn file_name(index: usize) -> String {
     match index {
         0 => "tx".to_owned(),
         1 => "ctl".to_owned(),
-        _ if index % 2 == 0 => rx_name((index - 2) / 2),
-        _ => hot_slot_name((index - 2) / 2),
+        _ => rx_name(index - 2),
     }
 }
 

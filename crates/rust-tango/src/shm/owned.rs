@@ -54,12 +54,7 @@ impl Drop for Owned {
 
 /// Maps a file that will be written, and fills its holes first: a store into a hole of a full filesystem
 /// would end the process.
-pub(super) fn map_for_writing(
-    file: &File,
-    len: usize,
-    path: &str,
-    in_child: ChildWords,
-) -> Result<Mapping, LinkError> {
+fn map_for_writing(file: &File, len: usize, path: &str, in_child: ChildWords) -> Result<Mapping, LinkError> {
     space::reserve_holes(file, len)
         .map_err(|error| LinkError::system(format!("cannot reserve {len} bytes for {path}"), error))?;
     Mapping::read_write(file, len, in_child)

@@ -52,7 +52,7 @@ impl Drop for Scratch {
 pub(super) fn make_link(base: &Path, name: &str) -> Option<Folder> {
     let made = staging::make(base, name, OWNER, |staging| {
         let make = |file| staging.create_file(file, 4096);
-        let files = ["tx", "ctl", "rx.0", "tx.0"].into_iter().map(make).collect::<Result<Vec<_>, _>>()?;
+        let files = ["tx", "ctl", "rx.0"].into_iter().map(make).collect::<Result<Vec<_>, _>>()?;
         Ok((staging.open()?, files))
     });
     made.unwrap().map(|(folder, _)| folder)

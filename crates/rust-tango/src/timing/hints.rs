@@ -27,8 +27,6 @@ pub(crate) struct ConsumerHints {
     /// A reader may poll the hot slot. (Observers cannot store hints. If there is no consumer, the producer
     /// assumes that observers poll it.)
     pub(crate) hot_slot_is_read: bool,
-    /// The slot of the consumer that polls the hot slot, if exactly one does.
-    pub(crate) single_hot_reader: Option<usize>,
     /// A consumer evicts the lines that it has read.
     pub(crate) lines_are_evicted: bool,
     /// There is exactly one consumer.
@@ -38,20 +36,13 @@ pub(crate) struct ConsumerHints {
 impl ConsumerHints {
     /// From the word of each slot, in the order of the slots, and the number of consumers.
     pub(crate) fn of(words: impl Iterator<Item = u64>, consumers: usize) -> Self {
-        let (mut hot_readers, mut last, mut lines_are_evicted) = (0, 0, false);
-        for (slot, word) in words.enumerate() {
+        let (mut hot_slot_is_read, mut lines_are_evicted) = (consumers == 0, false);
+        for word in words {
             let ReaderHints { reads_hot_slot, evicts } = ReaderHints::unpack(word);
-            if reads_hot_slot {
-                (hot_readers, last) = (hot_readers + 1, slot);
-            }
+            hot_slot_is_read |= reads_hot_slot;
             lines_are_evicted |= evicts;
         }
-        Self {
-            hot_slot_is_read: hot_readers != 0 || consumers == 0,
-            single_hot_reader: (hot_readers == 1).then_some(last),
-            lines_are_evicted,
-            single_consumer: consumers == 1,
-        }
+        Self { hot_slot_is_read, lines_are_evicted, single_consumer: consumers == 1 }
     }
 }
 
@@ -68,16 +59,15 @@ mod tests {
     }
 
     #[test]
-    fn a_hot_reader_is_named_only_if_it_is_the_only_one() {
+    fn the_hints_of_all_consumers_are_taken_together() {
         let hot = ReaderHints { reads_hot_slot: true, evicts: false }.pack();
         let evicts = ReaderHints { reads_hot_slot: false, evicts: true }.pack();
         let none = ConsumerHints::of([0, 0].into_iter(), 2);
-        assert_eq!((none.hot_slot_is_read, none.single_hot_reader), (false, None));
-        let one = ConsumerHints::of([0, hot | evicts].into_iter(), 2);
-        assert_eq!((one.hot_slot_is_read, one.single_hot_reader), (true, Some(1)));
-        assert!(one.lines_are_evicted && !one.single_consumer);
-        let two = ConsumerHints::of([hot, hot].into_iter(), 2);
-        assert_eq!((two.hot_slot_is_read, two.single_hot_reader), (true, None));
+        assert!(!none.hot_slot_is_read && !none.lines_are_evicted && !none.single_consumer);
+        let one = ConsumerHints::of([0, hot].into_iter(), 2);
+        assert!(one.hot_slot_is_read && !one.lines_are_evicted);
+        let both = ConsumerHints::of([hot, evicts].into_iter(), 2);
+        assert!(both.hot_slot_is_read && both.lines_are_evicted);
         let observers = ConsumerHints::of([0].into_iter(), 0);
         assert!(observers.hot_slot_is_read && !observers.single_consumer, "there may be observers");
         assert!(ConsumerHints::of([0].into_iter(), 1).single_consumer);

@@ -1,4 +1,4 @@
-//! The producer's policy: into which hot slots it mirrors a fragment, and which cache lines it evicts or
+//! The producer's policy: whether it mirrors fragments into the hot slot, and which cache lines it evicts or
 //! prefetches before it uses them.
 
 use super::hints::ConsumerHints;
@@ -7,32 +7,10 @@ use crate::memory::hints::Hints;
 use crate::ring::seq;
 use crate::sync::Cell;
 
-/// Into which hot slots the producer mirrors each fragment.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Mirror {
-    /// Into none, because no reader polls one, as in a stream. The producer announces the fragment in the
-    /// shared hot slot, which takes fewer stores.
-    Announce,
-    /// Into the shared one.
-    Shared,
-    /// Into the private one of the consumer in this slot, then into the shared one.
-    PrivateFirst(usize),
-}
-
-impl Mirror {
-    /// Before the producer knows anything about the readers.
-    pub(crate) fn first(hints: Hints) -> Self {
-        if hints.hot_slot { Self::Shared } else { Self::Announce }
-    }
-
-    /// `has_private` says whether the consumer of a slot has a private hot slot.
-    pub(crate) fn choose(hints: &ConsumerHints, has_private: impl Fn(usize) -> bool) -> Self {
-        match hints.single_hot_reader {
-            _ if !hints.hot_slot_is_read => Self::Announce,
-            Some(slot) if has_private(slot) => Self::PrivateFirst(slot),
-            _ => Self::Shared,
-        }
-    }
+/// Whether the producer mirrors each fragment into the hot slot. If no reader polls it, as in a stream, the
+/// producer only announces the fragment there, which takes one store.
+pub(crate) fn mirrors(hints: &ConsumerHints) -> bool {
+    hints.hot_slot_is_read
 }
 
 /// Which lines the producer evicts, and later prefetches for writing, before it uses them.
@@ -84,7 +62,7 @@ impl LinesAhead {
             Plan::EvictAndPrefetch
         } else if pays && hints.lines_are_evicted {
             Plan::Prefetch
-        } else if hints.single_consumer && hints.single_hot_reader.is_some() && self.always_ahead == 0 {
+        } else if hints.single_consumer && hints.hot_slot_is_read && self.always_ahead == 0 {
             Plan::PrefetchNext
         } else {
             Plan::Nothing
@@ -139,12 +117,8 @@ impl LinesAhead {
 mod tests {
     use super::*;
 
-    const SINGLE: ConsumerHints = ConsumerHints {
-        hot_slot_is_read: false,
-        single_hot_reader: None,
-        lines_are_evicted: false,
-        single_consumer: true,
-    };
+    const SINGLE: ConsumerHints =
+        ConsumerHints { hot_slot_is_read: false, lines_are_evicted: false, single_consumer: true };
 
     #[test]
     fn the_producer_evicts_lines_unless_a_single_consumer_does() {
@@ -164,7 +138,7 @@ mod tests {
         assert_eq!(after(SINGLE, 39), None);
         let evicts = ConsumerHints { lines_are_evicted: true, ..SINGLE };
         assert_eq!(after(evicts, 39), Some(Lines { evict: None, prefetch: Some(102) }));
-        let hot = ConsumerHints { hot_slot_is_read: true, single_hot_reader: Some(0), ..SINGLE };
+        let hot = ConsumerHints { hot_slot_is_read: true, ..SINGLE };
         assert_eq!(after(hot, 0), Some(Lines { evict: None, prefetch: Some(101) }));
         assert!(!lines.touches_after_batch());
         let hot_and_evicts = ConsumerHints { lines_are_evicted: true, ..hot };
@@ -177,11 +151,7 @@ mod tests {
 
     #[test]
     fn fragments_are_mirrored_for_readers_that_poll_the_hot_slot() {
-        let hot = ConsumerHints { hot_slot_is_read: true, single_hot_reader: Some(1), ..SINGLE };
-        assert_eq!(Mirror::choose(&SINGLE, |_| true), Mirror::Announce);
-        assert_eq!(Mirror::choose(&hot, |slot| slot == 1), Mirror::PrivateFirst(1));
-        assert_eq!(Mirror::choose(&hot, |_| false), Mirror::Shared);
-        let two = ConsumerHints { single_hot_reader: None, ..hot };
-        assert_eq!(Mirror::choose(&two, |_| true), Mirror::Shared);
+        assert!(!mirrors(&SINGLE));
+        assert!(mirrors(&ConsumerHints { hot_slot_is_read: true, ..SINGLE }));
     }
 }

@@ -12,17 +12,16 @@ use super::{Random, publish};
 pub(crate) const MTU: usize = 300;
 pub(crate) const DEPTH: u64 = 8;
 pub(crate) const NAME: &str = "quotes";
-/// Where the head and the ring begin in `tx`, in words, and their sizes.
-pub(crate) const HEAD: u64 = 512;
-pub(crate) const HEAD_WORDS: u64 = 96;
+/// Where the head, the hot slot and the ring begin in `tx`, in words, and their sizes.
+pub(crate) const HEAD: u64 = 16;
+pub(crate) const HEAD_WORDS: u64 = 80;
+pub(crate) const HOT_SLOT: u64 = 512;
+pub(crate) const HOT_SLOT_WORDS: u64 = 16;
 pub(crate) const RING: u64 = 1024;
 pub(crate) const SLOT_WORDS: u64 = 16;
 /// Where a consumer's words begin in `rx.N`, and how many there are.
 pub(crate) const CONSUMER: u64 = 16;
 pub(crate) const CONSUMER_WORDS: u64 = 48;
-/// Where the private hot slot of a consumer begins in `tx.N`, and how many words it has.
-pub(crate) const HOT_SLOT: u64 = 16;
-pub(crate) const HOT_SLOT_WORDS: u64 = 16;
 
 pub(crate) fn builder(folder: &Path) -> LinkBuilder {
     Link::builder().depth(DEPTH as usize).mtu(MTU).slot(128).consumers(2).dir(folder)

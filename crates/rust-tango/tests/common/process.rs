@@ -30,6 +30,19 @@ pub(crate) fn skip(why: &str) {
     let _ = writeln!(std::io::stderr(), "skipped: {why}");
 }
 
+/// Whether readers of this user map the page of the hot slot writable: on AMD's processors, where it pays.
+pub(crate) fn maps_hot_slot_writable() -> bool {
+    let is_amd = || std::fs::read_to_string("/proc/cpuinfo").unwrap().contains("AuthenticAMD");
+    cfg!(all(target_arch = "x86_64", not(no_hints), not(portable))) && is_amd()
+}
+
+/// Whether this process has a writable mapping of a file of a link.
+pub(crate) fn maps_writable(file: &str) -> bool {
+    let maps = std::fs::read_to_string("/proc/self/maps").unwrap();
+    let is_writable = |line: &str| line.split(' ').nth(1).is_some_and(|access| access.contains('w'));
+    maps.lines().any(|line| line.ends_with(file) && is_writable(line))
+}
+
 /// A private folder in memory that is deleted when this is dropped.
 pub(crate) struct TestFolder(PathBuf);
 
