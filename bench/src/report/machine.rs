@@ -66,7 +66,8 @@ fn caches(core: usize) -> Vec<String> {
         .collect()
 }
 
-fn commit() -> String {
+/// The commit of these benchmarks, and whether it has changes.
+pub(crate) fn commit() -> String {
     let folder = env!("CARGO_MANIFEST_DIR");
     let git = |arguments: &[&str]| output("git", &[&["-C", folder], arguments].concat());
     let Some(commit) = git(&["rev-parse", "--short=12", "HEAD"]) else { return "unknown".into() };

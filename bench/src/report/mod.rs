@@ -8,6 +8,6 @@ mod goals;
 
 mod page;
 
-pub(crate) use self::machine::describe;
+pub(crate) use self::machine::{commit, describe};
 pub(crate) use self::page::{table, text};
 pub(crate) use self::tables::{Report, Table};

@@ -1,8 +1,6 @@
 //! The texts of a run: tables for a terminal, the page with plots, a short page for the repository, and the table for
 //! its README. What they say is in the templates.
 
-use std::fmt::Write as _;
-
 use minijinja::syntax::SyntaxConfig;
 use minijinja::value::Serde;
 use minijinja::{Environment, Error};
@@ -10,7 +8,7 @@ use serde_json::{Value, json};
 
 use super::goals::goals;
 use super::tables::{Report, Table};
-use crate::figures::{Spread, quantile_index};
+use crate::figures::{Spread, columns, figure, quantile_index};
 
 const TEMPLATES: [(&str, &str); 8] = [
     ("macros.txt", include_str!("templates/macros.txt")),
@@ -50,36 +48,10 @@ fn render(template: &str, tables: &[Table], mut context: Value) -> Result<String
     }
     environment.add_filter("figure", figure);
     environment.add_filter("fixed", |value: f64, digits: usize| format!("{value:.digits$}"));
-    environment.add_filter("columns", columns);
+    environment.add_filter("columns", |lines: &str| columns(lines));
     context["tables"] = json!(tables);
     context["percentiles"] = json!([0.5, 0.9, 0.99, 0.999, 1.0].map(quantile_index));
     environment.get_template(template)?.render(Serde(context))
-}
-
-/// A figure with about three digits.
-fn figure(value: f64) -> String {
-    match value {
-        value if value < 10.0 => format!("{value:.2}"),
-        value if value < 100.0 => format!("{value:.1}"),
-        value => format!("{value:.0}"),
-    }
-}
-
-/// Aligns the cells between the bars of these lines: the first and the last to the left, the others to the right.
-fn columns(lines: &str) -> String {
-    let lines: Vec<Vec<&str>> = lines.lines().map(|line| line.split('|').collect()).collect();
-    let columns = lines.first().map_or(0, Vec::len);
-    let width = |column: usize| lines.iter().map(|line| line[column].chars().count()).max().unwrap_or(0);
-    let widths: Vec<usize> = (0..columns).map(width).collect();
-    let mut text = String::new();
-    for line in lines {
-        let cells = line.iter().zip(&widths).enumerate().map(|(column, (cell, &width))| {
-            let to_the_left = column == 0 || column + 1 == columns;
-            if to_the_left { format!("{cell:<width$}") } else { format!("{cell:>width$}") }
-        });
-        let _ = writeln!(text, "  {}", cells.collect::<Vec<_>>().join("  ").trim_end());
-    }
-    text
 }
 
 #[cfg(test)]
@@ -115,15 +87,5 @@ mod tests {
             assert!(super::table(table).expect("table.txt").contains(&table.title));
             assert!(short.contains(&table.key.replace('-', " ")), "{} is missing", table.key);
         }
-    }
-
-    #[test]
-    fn cells_are_aligned_in_columns() {
-        assert_eq!(columns("|a|\nname|10|note"), "         a\n  name  10  note\n");
-    }
-
-    #[test]
-    fn figures_have_about_three_digits() {
-        assert_eq!([figure(1.234), figure(12.34), figure(123.4)], ["1.23", "12.3", "123"]);
     }
 }

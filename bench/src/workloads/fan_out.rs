@@ -7,7 +7,9 @@ use super::throughput::produce_unread;
 use crate::channel::{DEPTH, FanOut, Lossy, Peer, ProcessChannel, Role};
 use crate::cores::Cores;
 use crate::exchange;
-use crate::peers::{Disruptor, Iceoryx2, Ringfire, RingfireLossy, RtrbForEach, Tango, TangoObserver};
+#[cfg(feature = "peers")]
+use crate::peers::{Disruptor, Iceoryx2, Ringfire, RingfireLossy, RtrbForEach};
+use crate::peers::{Tango, TangoObserver};
 use crate::plan::{Load, Setting};
 use crate::process;
 use crate::rounds::{Child, Run};
@@ -25,11 +27,17 @@ pub(super) fn all() -> Vec<TableSpec> {
 fn reliable(readers: usize) -> TableSpec {
     let mut rows = rows_for(readers);
     rows = threads::<Tango>(rows);
-    rows = threads::<Disruptor>(rows);
-    rows = threads::<RtrbForEach>(rows);
+    #[cfg(feature = "peers")]
+    {
+        rows = threads::<Disruptor>(rows);
+        rows = threads::<RtrbForEach>(rows);
+    }
     rows = processes::<Tango>(rows);
-    rows = processes::<Ringfire>(rows);
-    rows = processes::<Iceoryx2>(rows);
+    #[cfg(feature = "peers")]
+    {
+        rows = processes::<Ringfire>(rows);
+        rows = processes::<Iceoryx2>(rows);
+    }
     table("fan-out", "reliable reader", readers, rows)
 }
 
@@ -39,14 +47,20 @@ fn observing(readers: usize) -> TableSpec {
     rows = rows.extra(NONE_ATTACHED, produce_unread::<64, DEPTH>);
     rows.rows[1].load.readers = 0;
     let on_heap: Run = |plan| exchange::observed::<TangoObserver, 64, DEPTH>(None, plan);
-    let in_shared_memory: Run = |plan| {
-        let there = process::channel_folder("there");
-        exchange::observed::<RingfireLossy, 64, DEPTH>(Some(there.path()), plan)
-    };
     rows = with::<TangoObserver>(rows, Setting::Threads, on_heap, None);
-    rows = with::<RingfireLossy>(rows, Setting::Threads, in_shared_memory, None);
+    #[cfg(feature = "peers")]
+    {
+        let in_shared_memory: Run = |plan| {
+            let there = process::channel_folder("there");
+            exchange::observed::<RingfireLossy, 64, DEPTH>(Some(there.path()), plan)
+        };
+        rows = with::<RingfireLossy>(rows, Setting::Threads, in_shared_memory, None);
+    }
     rows = observers::<TangoObserver>(rows);
-    rows = observers::<RingfireLossy>(rows);
+    #[cfg(feature = "peers")]
+    {
+        rows = observers::<RingfireLossy>(rows);
+    }
     table("fan-out-observers", "observer", readers, rows)
 }
 

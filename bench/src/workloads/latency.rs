@@ -4,10 +4,9 @@
 use super::spec::{OneWay, RoundTrip, Rows, TableSpec, Unit, bytes, rate};
 use crate::channel::DEPTH;
 use crate::message::steps_of_work;
-use crate::peers::{
-    CrossbeamBlocking, FlumeBlocking, KanalBlocking, SyncChannelBlocking, TangoWaiting,
-    visit_parked_processes,
-};
+#[cfg(feature = "peers")]
+use crate::peers::{CrossbeamBlocking, FlumeBlocking, KanalBlocking, SyncChannelBlocking};
+use crate::peers::{TangoWaiting, visit_parked_processes};
 use crate::plan::Load;
 use crate::raw;
 
@@ -74,11 +73,15 @@ fn on_schedule(workload: &'static str, key: String, title: String, (burst, every
 pub(super) fn parked() -> Vec<TableSpec> {
     let mut rows = Rows::<OneWay, 64, DEPTH>::scheduled(1, PARKED)
         .limit("raw: a futex", raw::futex_on_schedule)
-        .thread::<TangoWaiting>()
-        .thread::<CrossbeamBlocking>()
-        .thread::<KanalBlocking>()
-        .thread::<FlumeBlocking>()
-        .thread::<SyncChannelBlocking>();
+        .thread::<TangoWaiting>();
+    #[cfg(feature = "peers")]
+    {
+        rows = rows
+            .thread::<CrossbeamBlocking>()
+            .thread::<KanalBlocking>()
+            .thread::<FlumeBlocking>()
+            .thread::<SyncChannelBlocking>();
+    }
     visit_parked_processes(&mut rows);
     let title = format!("Waking a reader that waits, 64 bytes, one message every {} µs", PARKED / 1000);
     vec![TableSpec::new("parked", "parked", title, Unit::Latency, 1e9 / PARKED as f64, rows.rows)]

@@ -9,6 +9,7 @@ mod latency;
 
 mod fan_out;
 
+#[cfg(feature = "peers")]
 mod published;
 
 mod setup;
@@ -20,7 +21,7 @@ use crate::plan::RowId;
 use crate::process::Task;
 
 /// Groups of tables, in the order of the report.
-const GROUPS: [fn() -> Vec<TableSpec>; 13] = [
+const GROUPS: &[fn() -> Vec<TableSpec>] = &[
     throughput::by_size,
     throughput::working,
     throughput::slow_consumer,
@@ -31,6 +32,7 @@ const GROUPS: [fn() -> Vec<TableSpec>; 13] = [
     latency::parked,
     fan_out::all,
     throughput::deep,
+    #[cfg(feature = "peers")]
     published::all,
     setup::attach,
     setup::memory,

@@ -5,7 +5,9 @@ use std::time::Instant;
 use super::spec::{Rows, TableSpec, Unit, Way, bytes, row_name};
 use crate::channel::{Channel, DEPTH, Lossy, ProcessChannel, Role};
 use crate::cores::Span;
-use crate::peers::{RingfireLossy, TangoObserver};
+#[cfg(feature = "peers")]
+use crate::peers::RingfireLossy;
+use crate::peers::TangoObserver;
 use crate::plan::{Plan, Sample, Setting};
 use crate::process;
 use crate::rounds::{Child, Run};
@@ -21,7 +23,10 @@ pub(super) fn attach() -> Vec<TableSpec> {
     let make = Rows::<Make, 64, DEPTH>::fixed(CALLS).all().rows;
     let mut join = Rows::<Join, 64, DEPTH>::fixed(CALLS).all_processes();
     join = observer::<TangoObserver>(join);
-    join = observer::<RingfireLossy>(join);
+    #[cfg(feature = "peers")]
+    {
+        join = observer::<RingfireLossy>(join);
+    }
     let table = |key, title, rows| TableSpec::new("attach", key, title, Unit::Microseconds, 0.0, rows);
     vec![
         table("attach-make", "Making a channel, 64 bytes, ring of 1024", make),
