@@ -75,7 +75,7 @@ pub(crate) struct Arguments {
     pub(crate) report: Option<PathBuf>,
 
     /// Print the table of figures for the README of the repository, from the reports in docs/benchmark
-    #[arg(long)]
+    #[arg(long, conflicts_with_all = ["from", "report", "json", "html"])]
     pub(crate) readme: bool,
 
     /// Measure nothing; take the figures for --html and --report from FILE, written by --json

@@ -46,6 +46,11 @@ impl Cores {
         }
     }
 
+    /// How many hardware threads this process may use.
+    pub(crate) fn count() -> usize {
+        available().map_or(1, |cores| cores.len())
+    }
+
     /// Whether these are hardware threads of one physical core.
     pub(crate) fn are_siblings(self) -> bool {
         siblings(self.producer) == siblings(self.consumer)

@@ -29,7 +29,7 @@ mod peers;
 
 mod exchange;
 
-mod raw;
+mod bare;
 
 mod memory;
 
@@ -62,6 +62,9 @@ const QUICK: Duration = Duration::from_secs(75);
 
 /// Milliseconds of a measurement when two commits are compared.
 const COMPARED_WINDOW: f64 = 40.0;
+
+/// The folder of the reports that are committed.
+const REPORTS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/benchmark");
 
 /// How the program ends after a wrong argument.
 const BAD_ARGUMENT: u8 = 2;
@@ -111,6 +114,10 @@ fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
         write(arguments, &read(file)?)?;
         return Ok(ExitCode::SUCCESS);
     }
+    if arguments.readme {
+        println!("{}", report::of_the_readme(Path::new(REPORTS))?);
+        return Ok(ExitCode::SUCCESS);
+    }
     clean_up_when_interrupted()?;
     let cores = arguments.cores()?;
     let tables = arguments.tables()?;
@@ -122,6 +129,9 @@ fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
         return compare(arguments, commit, cores, tables);
     }
     let report = measure(arguments, cores, &tables)?;
+    if let Some(complaint) = report.disturbed() {
+        return Err(Failure::other(complaint));
+    }
     write(arguments, &report)?;
     let wrong: Vec<String> = report.tables.iter().flat_map(Table::wrong).collect();
     if wrong.is_empty() {
@@ -234,7 +244,19 @@ fn measure(arguments: &Arguments, cores: Cores, specs: &[TableSpec]) -> Result<R
 
     let seconds = start.elapsed().as_secs_f64();
     let command = std::env::args().skip(1).fold("bench".to_owned(), |command, next| command + " " + &next);
-    let report = Report { facts, command, effort, seconds, warnings, quantiles: quantiles(), tables };
+    let hardware_threads = Cores::count();
+    let quantiles = quantiles();
+    let report = Report {
+        family: report::family(),
+        facts,
+        hardware_threads,
+        command,
+        effort,
+        seconds,
+        warnings,
+        quantiles,
+        tables,
+    };
     if !effort.smoke {
         println!("\n{}", report::text("ending.txt", &report)?);
     }
@@ -251,14 +273,13 @@ fn write(arguments: &Arguments, report: &Report) -> Result<(), Failure> {
     if let Some(file) = &arguments.html {
         std::fs::write(file, report::text("page.html", report)?)?;
     }
-    if arguments.readme {
-        println!("{}", report::text("readme.md", report)?);
-    }
     if let Some(folder) = &arguments.report {
-        std::fs::create_dir_all(folder)?;
+        let folder = folder.join(&report.family);
+        std::fs::create_dir_all(&folder)?;
         json(&folder.join("report.json"))?;
         std::fs::write(folder.join("index.html"), report::text("page.html", report)?)?;
         std::fs::write(folder.join("README.md"), report::text("report.md", report)?)?;
+        eprintln!("the report is in {}", folder.display());
     }
     Ok(())
 }

@@ -11,12 +11,12 @@ use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
 
+use crate::bare;
 use crate::channel::Role;
 use crate::cores::{Cores, stolen};
 use crate::figures::Spread;
 use crate::plan::{Load, Plan, RowId, Sample, Setting};
 use crate::process::Task;
-use crate::raw;
 
 /// A measurement counts if its threads had their cores for at least this part of it.
 const MIN_ON_CORE: f64 = 0.98;
@@ -143,11 +143,11 @@ pub(crate) struct Round {
 #[derive(Clone, Copy, Debug, Default, Serialize, Deserialize)]
 pub(crate) struct Disturbances {
     /// Rounds that were discarded.
-    discarded: usize,
+    pub(crate) discarded: usize,
     /// Measurements that were repeated.
     pub(crate) repeated: u32,
     /// Measurements during which the hypervisor took time away.
-    stolen: u32,
+    pub(crate) stolen: u32,
     /// Kept rounds that were disturbed, and are used because there were not enough others.
     pub(crate) disturbed: usize,
 }
@@ -176,7 +176,7 @@ impl Disturbances {
         let mut attempt = 0;
         loop {
             attempt += 1;
-            let distance = raw::distance(cores);
+            let distance = bare::distance(cores);
             let stolen_before = stolen(cores);
             let sample = run(&row.plan(cores, *count));
             let stolen_ticks = stolen(cores) - stolen_before;
@@ -262,7 +262,7 @@ fn one_round(rows: &[RowSpec], cores: Cores) -> Rounds {
         let lap = row.lap.min(SMOKE_LAP);
         (row.run)(&Plan { warm: lap + lap / 8, ..row.plan(cores, count) })
     };
-    Rounds::one(rows.iter().map(sample).collect(), raw::distance(cores))
+    Rounds::one(rows.iter().map(sample).collect(), bare::distance(cores))
 }
 
 /// The number of messages that fill a window at the speed of this sample, which had `count`.

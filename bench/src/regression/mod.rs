@@ -1,9 +1,9 @@
 //! A regression run: two commits on one machine, in alternation. `--against COMMIT` builds the library of that commit
-//! with these benchmarks ([`other`]), starts both programs ([`side`]), and measures each row with one and then with
+//! with these benchmarks, and that of this one ([`programs`]), starts both programs ([`side`]), and measures each row with one and then with
 //! the other, so that both find the same machine. What it finds is a ratio for each row, with the interval in which
 //! its true median lies ([`verdict`]).
 
-mod other;
+mod programs;
 
 mod side;
 
@@ -11,14 +11,13 @@ mod verdict;
 
 use std::time::{Duration, Instant};
 
-use self::other::Other;
+use self::programs::Version;
 use self::side::Side;
 use self::verdict::{Line, Pair};
 use crate::cores::Cores;
 use crate::failure::Failure;
 use crate::figures::{figure, quantile_index};
 use crate::plan::Sample;
-use crate::report::commit;
 use crate::rounds::{Disturbances, Effort, MAX_DISTANCE_RATIO, Measured, RowSpec};
 use crate::workloads::{TableSpec, Unit};
 
@@ -92,13 +91,15 @@ struct Compared<'a> {
 
 /// Builds the other commit, measures both in turns, and prints what was found.
 pub(crate) fn compare(request: &Request<'_>, tables: &[TableSpec]) -> Result<Outcome, Failure> {
-    let other = Other::find(request.commit, request.with_changes)?;
-    let program = other.build()?;
-    let this = std::env::current_exe()?;
-    let names = [commit(), other.name];
-    let mut sides = [Side::start(&this, &names[0])?, Side::start(&program, &names[1])?];
+    if cfg!(debug_assertions) {
+        return Err(Failure::usage("--against compares optimised programs: cargo run --release"));
+    }
+    let other = Version::other(request.commit)?;
+    let this = Version::this(request.with_changes)?;
+    let programs = [other.build()?, this.build()?];
+    let mut sides = [Side::start(&programs[1], &this.name)?, Side::start(&programs[0], &other.name)?];
 
-    println!("this    {}\nother   {}\n", names[0], names[1]);
+    println!("this    {}\nother   {}\n", this.name, other.name);
     let (start, cores) = (Instant::now(), request.cores);
     let effort = Effort { rounds: MAX_ROUNDS, window_ms: request.window_ms, patience: 1.0, smoke: false };
     let mut rows = Vec::new();

@@ -43,7 +43,7 @@ fn reliable(readers: usize) -> TableSpec {
 
 fn observing(readers: usize) -> TableSpec {
     let none_reads = format!("tango, {readers} attached, none reads");
-    let mut rows = rows_for(readers).limit(&none_reads, produce_unread::<64, DEPTH>);
+    let mut rows = rows_for(readers).bare(&none_reads, produce_unread::<64, DEPTH>);
     rows = rows.extra(NONE_ATTACHED, produce_unread::<64, DEPTH>);
     rows.rows[1].load.readers = 0;
     let on_heap: Run = |plan| exchange::observed::<TangoObserver, 64, DEPTH>(None, plan);
@@ -90,7 +90,7 @@ fn with<P: Peer>(rows: FanOutRows, setting: Setting, run: Run, child: Child) -> 
 /// With more threads than cores, readers yield, and a note says so.
 fn table(workload: &'static str, reader: &str, readers: usize, mut rows: FanOutRows) -> TableSpec {
     if Cores::choose(&[]).is_ok_and(|cores| cores.of_readers(readers).1) {
-        let alone = |name: &str, role| role == Role::Limit || name == NONE_ATTACHED;
+        let alone = |name: &str, role| role == Role::Bare || name == NONE_ATTACHED;
         for row in rows.rows.iter_mut().filter(|row| !alone(&row.name, row.role)) {
             row.note = Some("more threads than cores".to_owned());
         }

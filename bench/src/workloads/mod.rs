@@ -1,5 +1,5 @@
-//! What is measured: the tables, and their rows. The rows of a table are the peers, ours, and the limits of the
-//! hardware.
+//! What is measured: the tables, and their rows. The rows of a table are the peers, ours, and what the
+//! hardware does without a channel.
 
 mod spec;
 
@@ -14,8 +14,10 @@ mod published;
 
 mod setup;
 
+pub(crate) use self::latency::{FUTEX, WORD, WORD_EACH_WAY};
+pub(crate) use self::setup::{TOUCH, TOUCH_SHARED};
 pub(crate) use self::spec::{TableSpec, Unit};
-pub(crate) use self::throughput::COPY;
+pub(crate) use self::throughput::{COPY, ITSELF, WORK};
 
 use crate::plan::RowId;
 use crate::process::Task;

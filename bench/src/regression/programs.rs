@@ -1,8 +1,10 @@
-//! The other commit: its library, with these benchmarks, in a git worktree in the target folder. The benchmarks are
-//! copied there, so both sides are measured in the same way, whatever the harness of that commit was like. Peers are
-//! compiled once for both.
+//! The two programs: the library of each commit, with these benchmarks. Both are built in one place, a git worktree in the
+//! target folder, one after the other. The names of symbols depend on the path, and what the compiler inlines, on the
+//! names: the same source in two places differed by a third. The benchmarks are copied there, so both sides are measured
+//! in the same way, whatever the harness of that commit was like. A program that was built before is used again.
 
 use std::fs;
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
@@ -12,31 +14,25 @@ use crate::failure::Failure;
 const BENCH: &str = env!("CARGO_MANIFEST_DIR");
 /// The name of the package, and of its program, in quotes as in the manifest.
 const PACKAGE: &str = "name = \"tango-bench\"";
-/// Its name in the worktree, so that the two programs lie side by side.
+/// Its name in the worktree, so that it does not replace this program.
 const PROGRAM: &str = "tango-bench-against";
+/// The folders of the repository that a program is made of, beside the benchmarks.
+const LIBRARY: &str = "crates/rust-tango";
 
-pub(super) struct Other {
+/// A commit whose library is measured.
+pub(super) struct Version {
     /// All digits of the commit.
     hash: String,
     /// The first digits, and the subject.
     pub(super) name: String,
+    /// Whether the library has changes that are not committed.
+    changed: bool,
 }
 
-impl Other {
-    /// Finds the commit, and checks that this side is a commit, too.
-    pub(super) fn find(commit: &str, with_changes: bool) -> Result<Self, Failure> {
-        if cfg!(debug_assertions) {
-            return Err(Failure::usage("--against compares optimised programs: cargo run --release"));
-        }
-        let reference = format!("{commit}^{{commit}}");
-        let hash = git(BENCH, &["rev-parse", "--verify", "--quiet", "--end-of-options", &reference])
-            .map_err(|_| {
-                Failure::usage(format!(
-                    "--against {commit}: no commit of this repository has that name (see git log)"
-                ))
-            })?;
-        let library =
-            ["status", "--porcelain", "--untracked-files=no", "--", "../crates/rust-tango", "../Cargo.toml"];
+impl Version {
+    /// This commit, with its changes if they are asked for.
+    pub(super) fn this(with_changes: bool) -> Result<Self, Failure> {
+        let library = ["status", "--porcelain", "--", "../crates/rust-tango", "../Cargo.toml"];
         let changes = git(BENCH, &library)?;
         if !changes.is_empty() && !with_changes {
             let files: Vec<&str> = changes.lines().filter_map(|line| line.get(3..)).collect();
@@ -46,17 +42,40 @@ impl Other {
                 files.join(", ")
             )));
         }
-        let name = git(BENCH, &["log", "-1", "--format=%h %s", "--abbrev=12", &hash])?;
-        Ok(Self { hash, name })
+        let this = Self::of("HEAD")?;
+        if changes.is_empty() {
+            return Ok(this);
+        }
+        Ok(Self { changed: true, name: format!("{}, with changes", this.name), ..this })
     }
 
-    /// Builds the program, and returns where it is.
+    /// The commit that is compared with.
+    pub(super) fn other(commit: &str) -> Result<Self, Failure> {
+        Self::of(commit).map_err(|_| {
+            Failure::usage(format!(
+                "--against {commit}: no commit of this repository has that name (see git log)"
+            ))
+        })
+    }
+
+    fn of(commit: &str) -> Result<Self, Failure> {
+        let reference = format!("{commit}^{{commit}}");
+        let hash = git(BENCH, &["rev-parse", "--verify", "--quiet", "--end-of-options", &reference])?;
+        let name = git(BENCH, &["log", "-1", "--format=%h %s", "--abbrev=12", &hash])?;
+        Ok(Self { hash, name, changed: false })
+    }
+
+    /// Builds the program, unless it was built before, and returns where it is.
     pub(super) fn build(&self) -> Result<PathBuf, Failure> {
         let this = std::env::current_exe()?;
-        let release = this.parent().ok_or_else(|| Failure::other("this program lies in no folder"))?;
-        let target = release
-            .parent()
-            .ok_or_else(|| Failure::other("the folder of this program lies in no target folder"))?;
+        let complaint = || Failure::other("this program lies in no target folder");
+        let release = this.parent().ok_or_else(complaint)?;
+        let target = release.parent().ok_or_else(complaint)?;
+        let programs = target.join("against-programs");
+        let program = programs.join(format!("{}-{:016x}", &self.hash, digest(Path::new(BENCH))?));
+        if program.exists() && !self.changed {
+            return Ok(program);
+        }
         let worktree = target.join("against");
         self.check_out(&worktree)?;
         let bench = worktree.join("bench");
@@ -69,16 +88,19 @@ impl Other {
             .arg("--target-dir")
             .arg(target)
             .args(if cfg!(feature = "peers") { None } else { Some("--no-default-features") })
+            .env("CARGO_INCREMENTAL", "0")
             .status()
             .map_err(|error| Failure::other(format!("cargo does not start: {error}")))?;
         if !built.success() {
             return Err(Failure::other(format!(
-                "{} does not build with these benchmarks (the compiler's errors are above). They use its library as \
-                 of this commit; compare with a commit whose API has not changed, or run that commit's own bench/",
+                "{} does not build with these benchmarks (the compiler's errors are above). They use the library as it \
+                 is in this commit; compare with a commit whose API has not changed",
                 self.name
             )));
         }
-        Ok(release.join(PROGRAM))
+        fs::create_dir_all(&programs)?;
+        fs::copy(release.join(PROGRAM), &program)?;
+        Ok(program)
     }
 
     /// Makes the worktree, or moves it to this commit.
@@ -86,19 +108,38 @@ impl Other {
         let path =
             worktree.to_str().ok_or_else(|| Failure::other("the name of the target folder is not UTF-8"))?;
         if worktree.join(".git").exists() {
-            // Files that are as they should be keep their time, so that they are not compiled again.
-            let is_there = git(path, &["rev-parse", "HEAD"])? == self.hash;
-            let changes = git(path, &["status", "--porcelain", "--", "crates", "Cargo.toml"])?;
-            if !is_there || !changes.is_empty() {
-                git(path, &["checkout", "--quiet", "--force", "--detach", &self.hash])?;
-                git(path, &["clean", "--quiet", "-fd", "--", "crates"])?;
-            }
+            git(path, &["checkout", "--quiet", "--force", "--detach", &self.hash])?;
+            git(path, &["clean", "--quiet", "-fd", "--", "crates"])?;
         } else {
             // A target folder that was removed with its worktree is still registered; hence twice.
             git(BENCH, &["worktree", "add", "--quiet", "--force", "--force", "--detach", path, &self.hash])?;
         }
+        if self.changed {
+            let (from, to) = (Path::new(BENCH).join("..").join(LIBRARY), worktree.join(LIBRARY));
+            remove_others(&from, &to)?;
+            copy(&from, &to)?;
+            fs::copy(Path::new(BENCH).join("../Cargo.toml"), worktree.join("Cargo.toml"))?;
+        }
         Ok(())
     }
+}
+
+/// A number for these benchmarks, so that programs with other ones are not used again.
+fn digest(bench: &Path) -> std::io::Result<u64> {
+    fn add(path: &Path, hasher: &mut DefaultHasher) -> std::io::Result<()> {
+        if !path.is_dir() {
+            path.hash(hasher);
+            fs::read(path)?.hash(hasher);
+            return Ok(());
+        }
+        let mut entries: Vec<_> = fs::read_dir(path)?.flatten().map(|entry| entry.path()).collect();
+        entries.sort();
+        entries.iter().try_for_each(|entry| add(entry, hasher))
+    }
+    let mut hasher = DefaultHasher::new();
+    cfg!(feature = "peers").hash(&mut hasher);
+    ["Cargo.toml", "Cargo.lock", "src"].iter().try_for_each(|name| add(&bench.join(name), &mut hasher))?;
+    Ok(hasher.finish())
 }
 
 /// Replaces the benchmarks of the worktree by these, under the other name. Files that have not changed keep their time,
