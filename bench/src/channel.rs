@@ -27,8 +27,8 @@ pub(crate) enum Role {
     Peer,
     /// The published crate of the same name. Its wrong payloads are counted and are not an error.
     Published,
-    /// What the hardware does without a channel.
-    Limit,
+    /// What the hardware does without a channel. The others of a table are measured by its first such row.
+    Bare,
     /// For information only; compared with nothing.
     Extra,
 }

@@ -12,6 +12,8 @@ use nix::time::{ClockId, clock_gettime};
 use nix::unistd::Pid;
 use serde::{Deserialize, Serialize};
 
+use crate::failure::Failure;
+
 /// The two cores that threads are pinned to.
 #[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 pub(crate) struct Cores {
@@ -21,7 +23,7 @@ pub(crate) struct Cores {
 
 impl Cores {
     /// The cores asked for, or the first two available ones on different physical cores.
-    pub(crate) fn choose(asked: &[usize]) -> io::Result<Self> {
+    pub(crate) fn choose(asked: &[usize]) -> Result<Self, Failure> {
         let available = available()?;
         let (producer, consumer) = match (asked, available.as_slice()) {
             (&[producer, consumer], _) => (producer, consumer),
@@ -29,12 +31,24 @@ impl Cores {
                 let apart = rest.iter().find(|&&core| siblings(core) != siblings(first));
                 (first, *apart.or(rest.first()).unwrap_or(&first))
             }
-            _ => return Err(io::Error::other("two cores are needed, for example --cores 2,3")),
+            _ => {
+                let asked = in_words(asked, ",");
+                return Err(Failure::usage(format!("--cores {asked}: two are needed, as in --cores P,C")));
+            }
         };
         match [producer, consumer].iter().find(|core| !available.contains(core)) {
-            Some(core) => Err(io::Error::other(format!("core {core} is not available: {available:?} are"))),
+            Some(core) => Err(Failure::usage(format!(
+                "--cores {}: core {core} is not available; choose two of these: {}",
+                in_words(asked, ","),
+                in_words(&available, ", ")
+            ))),
             None => Ok(Self { producer, consumer }),
         }
+    }
+
+    /// How many hardware threads this process may use.
+    pub(crate) fn count() -> usize {
+        available().map_or(1, |cores| cores.len())
     }
 
     /// Whether these are hardware threads of one physical core.
@@ -51,6 +65,10 @@ impl Cores {
         let shared = readers > cores.len() || self.producer == self.consumer;
         (cores.iter().copied().cycle().take(readers).collect(), shared)
     }
+}
+
+fn in_words(cores: &[usize], separator: &str) -> String {
+    cores.iter().map(ToString::to_string).collect::<Vec<_>>().join(separator)
 }
 
 /// The cores of this process before any thread was pinned.

@@ -10,7 +10,7 @@ use std::thread::{self, ScopedJoinHandle};
 
 use crate::channel::{Channel, DEPTH, FanOut, Lossy, Observed, Observer, Peer, Receiver, Sender};
 use crate::cores::{SharedCore, Span, Stopwatch, now, pause, pin, spawn};
-use crate::message::{Batch, Jitter, Source, batch_size, is_correct, number_of, work};
+use crate::message::{Batch, Jitter, Message, Source, batch_size, is_correct, number_of, work};
 use crate::plan::{Load, Plan, Sample};
 
 /// Nanoseconds from the end of the warm-up to the first message that is due.
@@ -283,6 +283,59 @@ pub(crate) fn wait_until(due: u64) {
 #[inline(always)]
 pub(crate) fn since(due: u64) -> u32 {
     u32::try_from(now().saturating_sub(due)).unwrap_or(u32::MAX)
+}
+
+/// The time that a benchmark of messages of `N` bytes takes itself: the loops below without a channel between them, one
+/// after the other. In a measurement they run at the same time, so this is more than they add to a figure.
+pub(crate) fn itself<const N: usize>(plan: &Plan) -> Sample {
+    pin(plan.cores.producer);
+    let mut source = Source::<N>::new();
+    let mut shelf = Shelf::<N>::new();
+    let fits = shelf.messages.len() as u64;
+    let shelves = plan.count.div_ceil(fits);
+    send(&mut Nowhere, &mut source, 0..plan.warm, 0);
+    let mut wrong = receive(&mut shelf, 0..fits, 0);
+    let watch = Stopwatch::start();
+    send(&mut Nowhere, &mut source, 0..shelves * fits, 0);
+    for _ in 0..shelves {
+        shelf.next = 0;
+        wrong += receive(&mut shelf, 0..fits, 0);
+    }
+    Sample::window(shelves * fits, watch.stop(), wrong)
+}
+
+/// Takes every message, and does nothing with it.
+struct Nowhere;
+
+impl<const N: usize> Sender<N> for Nowhere {
+    #[inline(always)]
+    fn try_send(&mut self, message: &Message<N>) -> bool {
+        black_box(message);
+        true
+    }
+}
+
+/// Hands out messages that are there, in a cache.
+struct Shelf<const N: usize> {
+    messages: Vec<Message<N>>,
+    next: usize,
+}
+
+impl<const N: usize> Shelf<N> {
+    fn new() -> Self {
+        let mut source = Source::new();
+        let fits = ((16 << 10) / N).max(2) as u64;
+        Self { messages: (0..fits).map(|number| *source.message(number)).collect(), next: 0 }
+    }
+}
+
+impl<const N: usize> Receiver<N> for Shelf<N> {
+    #[inline(always)]
+    fn try_receive<R>(&mut self, mut read: impl FnMut(&[u8]) -> R) -> Option<R> {
+        let message = self.messages.get(self.next)?;
+        self.next += 1;
+        Some(read(&message.0))
+    }
 }
 
 // The loops are functions of their own, so that the warm-up and the window run the same instructions.

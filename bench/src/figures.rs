@@ -1,4 +1,6 @@
-//! Medians with their range, and quantiles.
+//! Medians with their range, quantiles, and how they are written.
+
+use std::fmt::Write as _;
 
 use hdrhistogram::Histogram;
 use serde::{Deserialize, Serialize};
@@ -52,6 +54,32 @@ pub(crate) fn quantiles_of(latencies: &[u32]) -> Vec<u64> {
     quantiles().into_iter().map(|quantile| histogram.value_at_quantile(quantile)).collect()
 }
 
+/// A figure with about three digits.
+pub(crate) fn figure(value: f64) -> String {
+    match value {
+        value if value < 10.0 => format!("{value:.2}"),
+        value if value < 100.0 => format!("{value:.1}"),
+        value => format!("{value:.0}"),
+    }
+}
+
+/// Aligns the cells between the bars of these lines: the first and the last to the left, the others to the right.
+pub(crate) fn columns(lines: &str) -> String {
+    let lines: Vec<Vec<&str>> = lines.lines().map(|line| line.split('|').collect()).collect();
+    let columns = lines.first().map_or(0, Vec::len);
+    let width = |column: usize| lines.iter().map(|line| line[column].chars().count()).max().unwrap_or(0);
+    let widths: Vec<usize> = (0..columns).map(width).collect();
+    let mut text = String::new();
+    for line in lines {
+        let cells = line.iter().zip(&widths).enumerate().map(|(column, (cell, &width))| {
+            let to_the_left = column == 0 || column + 1 == columns;
+            if to_the_left { format!("{cell:<width$}") } else { format!("{cell:>width$}") }
+        });
+        let _ = writeln!(text, "  {}", cells.collect::<Vec<_>>().join("  ").trim_end());
+    }
+    text
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -80,5 +108,15 @@ mod tests {
         for quantile in [0.5, 0.9, 0.99, 0.999, 0.9999, 1.0] {
             quantile_index(quantile);
         }
+    }
+
+    #[test]
+    fn cells_are_aligned_in_columns() {
+        assert_eq!(columns("|a|\nname|10|note"), "         a\n  name  10  note\n");
+    }
+
+    #[test]
+    fn figures_have_about_three_digits() {
+        assert_eq!([figure(1.234), figure(12.34), figure(123.4)], ["1.23", "12.3", "123"]);
     }
 }

@@ -3,13 +3,17 @@
 //!
 //! It also lists the layers: a file imports only from the layers below its own.
 
+#![cfg_attr(not(feature = "peers"), allow(dead_code))]
+
 use std::fmt::Write as _;
 use std::io::{ErrorKind, Write as _};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use clap::Parser;
+
+mod failure;
 
 mod message;
 
@@ -25,7 +29,7 @@ mod peers;
 
 mod exchange;
 
-mod raw;
+mod bare;
 
 mod memory;
 
@@ -37,8 +41,15 @@ mod workloads;
 
 mod report;
 
+mod regression;
+
+mod arguments;
+
+use crate::arguments::Arguments;
 use crate::cores::{Cores, SharedCore, pin, run_unpinned};
+use crate::failure::Failure;
 use crate::figures::quantiles;
+use crate::regression::{Outcome, Request};
 use crate::report::{Report, Table};
 use crate::rounds::{Effort, interleave};
 use crate::workloads::TableSpec;
@@ -49,88 +60,39 @@ const STACK: usize = 1 << 30;
 /// After this time, a quick run measures each remaining table in one round.
 const QUICK: Duration = Duration::from_secs(75);
 
-/// Measure rust-tango side by side with its peers, and with what the hardware does without a channel
-#[derive(Parser)]
-#[command(version, after_help = include_str!("examples.txt"))]
-struct Arguments {
-    /// Use shorter windows and fewer rounds: under two minutes, less certain
-    #[arg(long)]
-    quick: bool,
+/// Milliseconds of a measurement when two commits are compared.
+const COMPARED_WINDOW: f64 = 40.0;
 
-    /// Check the content of a few messages for each row, and measure nothing
-    #[arg(long, conflicts_with_all = ["quick", "rounds", "window", "report"])]
-    smoke: bool,
+/// The folder of the reports that are committed.
+const REPORTS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/benchmark");
 
-    /// Measure each table in N rounds [default: 7, with --quick 3]
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
-    rounds: Option<u16>,
-
-    /// Make each measurement MS milliseconds long [default: 100, with --quick 8]
-    #[arg(long, value_name = "MS", value_parser = clap::value_parser!(u16).range(1..))]
-    window: Option<u16>,
-
-    /// Measure only this workload (see --list); may be given several times
-    #[arg(long, value_name = "NAME")]
-    workload: Vec<String>,
-
-    /// Measure only tables whose key contains KEY; may be given several times
-    #[arg(long, value_name = "KEY")]
-    only: Vec<String>,
-
-    /// Measure only rows whose name contains NAME, and limits; may be given several times
-    #[arg(long, value_name = "NAME")]
-    peer: Vec<String>,
-
-    /// List workloads, tables and rows, and measure nothing
-    #[arg(long)]
-    list: bool,
-
-    /// Run the producer on core P and the consumer on core C, for example 2,3 [default: the first two that differ]
-    #[arg(long, value_name = "P,C", value_delimiter = ',')]
-    cores: Vec<usize>,
-
-    /// Measure even if both threads share one core, although figures then say little
-    #[arg(long)]
-    shared_core: bool,
-
-    /// Write all figures to FILE
-    #[arg(long, value_name = "FILE")]
-    json: Option<PathBuf>,
-
-    /// Write a page with plots to FILE
-    #[arg(long, value_name = "FILE")]
-    html: Option<PathBuf>,
-
-    /// Write README.md (short), index.html (with plots) and report.json (all figures) to FOLDER
-    #[arg(long, value_name = "FOLDER")]
-    report: Option<PathBuf>,
-
-    /// Print the table for the README of the repository
-    #[arg(long)]
-    readme: bool,
-
-    /// Measure nothing; take the figures for --html, --report and --readme from FILE, written by --json
-    #[arg(long, value_name = "FILE")]
-    from: Option<PathBuf>,
-}
-
-type Failure = Box<dyn std::error::Error>;
+/// How the program ends after a wrong argument.
+const BAD_ARGUMENT: u8 = 2;
+/// How it ends if something is slower than in the other commit.
+const SLOWER: u8 = 3;
 
 fn main() -> ExitCode {
     end_with_the_first_panic();
     let run = || {
         let mut arguments = std::env::args().skip(1);
-        if arguments.next().as_deref() == Some(process::CHILD) {
+        let first = arguments.next().unwrap_or_default();
+        if first == process::CHILD {
             process::run_child(&arguments.next().unwrap_or_default(), workloads::child);
             return ExitCode::SUCCESS;
         }
-        let result = run(&Arguments::parse());
+        let result = if first == regression::SERVE { serve() } else { run(&Arguments::parse()) };
         process::remove_run_folder();
-        if let Err(error) = result {
-            eprintln!("error: {error}");
-            return ExitCode::FAILURE;
+        match result {
+            Ok(code) => code,
+            Err(Failure::Usage(text)) => {
+                eprintln!("error: {text}");
+                ExitCode::from(BAD_ARGUMENT)
+            }
+            Err(Failure::Other(error)) => {
+                eprintln!("error: {error}");
+                ExitCode::FAILURE
+            }
         }
-        ExitCode::SUCCESS
     };
     let thread = std::thread::Builder::new().stack_size(STACK).spawn(run);
     thread.expect("a thread can be started").join().expect("a panic ends the process")
@@ -146,41 +108,81 @@ fn end_with_the_first_panic() {
     }));
 }
 
-fn run(arguments: &Arguments) -> Result<(), Failure> {
+fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
+    arguments.check_places()?;
     if let Some(file) = &arguments.from {
-        let report: Report = serde_json::from_str(&std::fs::read_to_string(file)?)?;
-        return write(arguments, &report);
+        write(arguments, &read(file)?)?;
+        return Ok(ExitCode::SUCCESS);
     }
-    ctrlc::set_handler(|| {
-        process::remove_run_folder();
-        std::process::exit(130);
-    })?;
-    let cores = Cores::choose(&arguments.cores)?;
-    let tables = chosen(arguments)?;
+    if arguments.readme {
+        println!("{}", report::of_the_readme(Path::new(REPORTS))?);
+        return Ok(ExitCode::SUCCESS);
+    }
+    clean_up_when_interrupted()?;
+    let cores = arguments.cores()?;
+    let tables = arguments.tables()?;
     if arguments.list {
-        return list(&tables);
+        list(&tables)?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    if let Some(commit) = &arguments.against {
+        return compare(arguments, commit, cores, tables);
     }
     let report = measure(arguments, cores, &tables)?;
+    if let Some(complaint) = report.disturbed() {
+        return Err(Failure::other(complaint));
+    }
     write(arguments, &report)?;
     let wrong: Vec<String> = report.tables.iter().flat_map(Table::wrong).collect();
-    if wrong.is_empty() { Ok(()) } else { Err(format!("wrong payloads from {}", wrong.join(", ")).into()) }
+    if wrong.is_empty() {
+        Ok(ExitCode::SUCCESS)
+    } else {
+        Err(Failure::other(format!("wrong payloads from {}", wrong.join(", "))))
+    }
 }
 
-/// The tables and rows that the arguments ask for.
-fn chosen(arguments: &Arguments) -> Result<Vec<TableSpec>, Failure> {
-    let tables = workloads::all();
-    let names = workloads::names(&tables);
-    if let Some(unknown) = arguments.workload.iter().find(|name| !names.contains(&name.as_str())) {
-        return Err(format!("no workload is called {unknown}; there are {}", names.join(", ")).into());
-    }
-    let wanted = |table: &TableSpec| {
-        let Arguments { workload, only, .. } = arguments;
-        (workload.is_empty() || workload.iter().any(|name| name == table.workload))
-            && (only.is_empty() || only.iter().any(|key| table.key.contains(key.as_str())))
+/// Measures for another program.
+fn serve() -> Result<ExitCode, Failure> {
+    clean_up_when_interrupted()?;
+    regression::serve();
+    Ok(ExitCode::SUCCESS)
+}
+
+fn clean_up_when_interrupted() -> Result<(), Failure> {
+    Ok(ctrlc::set_handler(|| {
+        process::remove_run_folder();
+        std::process::exit(130);
+    })?)
+}
+
+/// Compares this library with that of another commit.
+fn compare(
+    arguments: &Arguments,
+    commit: &str,
+    cores: Cores,
+    tables: Vec<TableSpec>,
+) -> Result<ExitCode, Failure> {
+    let all = !arguments.only.is_empty() || !arguments.workload.is_empty();
+    let request = Request {
+        commit,
+        with_changes: arguments.with_changes,
+        cores,
+        window_ms: arguments.window.map_or(COMPARED_WINDOW, f64::from),
+        rounds: arguments.rounds.map(usize::from),
     };
-    let tables = tables.into_iter().filter(wanted);
-    let chosen: Vec<TableSpec> = tables.filter_map(|table| table.with_peers(&arguments.peer)).collect();
-    if chosen.is_empty() { Err("no table is left; --list names them".into()) } else { Ok(chosen) }
+    match regression::compare(&request, &regression::key_rows(tables, all))? {
+        Outcome::NothingSlower => Ok(ExitCode::SUCCESS),
+        Outcome::Slower => Ok(ExitCode::from(SLOWER)),
+    }
+}
+
+/// A report that was written by `--json`.
+fn read(file: &Path) -> Result<Report, Failure> {
+    let complaint = |error: &dyn std::fmt::Display| {
+        Failure::usage(format!("--from {}: {error}; name a file that --json has written", file.display()))
+    };
+    let text = std::fs::read_to_string(file).map_err(|error| complaint(&error))?;
+    serde_json::from_str(&text).map_err(|error| complaint(&error))
 }
 
 fn list(tables: &[TableSpec]) -> Result<(), Failure> {
@@ -208,11 +210,6 @@ fn measure(arguments: &Arguments, cores: Cores, specs: &[TableSpec]) -> Result<R
     let (facts, mut warnings) = report::describe(cores);
     let one_core = cores.producer == cores.consumer;
     if one_core {
-        if !arguments.shared_core && !effort.smoke {
-            return Err("both threads would share one core, and figures would say little: \
-                        choose two cores with --cores, or continue with --shared-core"
-                .into());
-        }
         warnings.push("both threads share one core: figures say little".into());
     } else if cores.are_siblings() {
         warnings.push("the two cores are two threads of one physical core".into());
@@ -247,7 +244,19 @@ fn measure(arguments: &Arguments, cores: Cores, specs: &[TableSpec]) -> Result<R
 
     let seconds = start.elapsed().as_secs_f64();
     let command = std::env::args().skip(1).fold("bench".to_owned(), |command, next| command + " " + &next);
-    let report = Report { facts, command, effort, seconds, warnings, quantiles: quantiles(), tables };
+    let hardware_threads = Cores::count();
+    let quantiles = quantiles();
+    let report = Report {
+        family: report::family(),
+        facts,
+        hardware_threads,
+        command,
+        effort,
+        seconds,
+        warnings,
+        quantiles,
+        tables,
+    };
     if !effort.smoke {
         println!("\n{}", report::text("ending.txt", &report)?);
     }
@@ -264,14 +273,13 @@ fn write(arguments: &Arguments, report: &Report) -> Result<(), Failure> {
     if let Some(file) = &arguments.html {
         std::fs::write(file, report::text("page.html", report)?)?;
     }
-    if arguments.readme {
-        println!("{}", report::text("readme.md", report)?);
-    }
     if let Some(folder) = &arguments.report {
-        std::fs::create_dir_all(folder)?;
+        let folder = folder.join(&report.family);
+        std::fs::create_dir_all(&folder)?;
         json(&folder.join("report.json"))?;
         std::fs::write(folder.join("index.html"), report::text("page.html", report)?)?;
         std::fs::write(folder.join("README.md"), report::text("report.md", report)?)?;
+        eprintln!("the report is in {}", folder.display());
     }
     Ok(())
 }

@@ -16,6 +16,7 @@ use crate::channel::{Channel, Lossy, Peer, ProcessChannel, Sender};
 use crate::cores::{SharedCore, Span, is_unpinned, run_unpinned};
 use crate::exchange::{answer, call, consume, observe, produce};
 use crate::memory;
+#[cfg(feature = "peers")]
 use crate::peers::remove_segments;
 use crate::plan::{Plan, RowId, Sample};
 
@@ -43,6 +44,9 @@ pub(crate) fn remove_run_folder() {
     let Ok(mut run) = RUN_FOLDER.lock() else { return };
     let folder = run.take();
     std::mem::forget(run);
+    #[cfg(not(feature = "peers"))]
+    drop(folder);
+    #[cfg(feature = "peers")]
     if let Some(name) = folder.as_ref().and_then(|folder| folder.path().file_name()?.to_str()) {
         remove_segments(name);
     }

@@ -11,19 +11,19 @@ use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
 
+use crate::bare;
 use crate::channel::Role;
 use crate::cores::{Cores, stolen};
 use crate::figures::Spread;
 use crate::plan::{Load, Plan, RowId, Sample, Setting};
 use crate::process::Task;
-use crate::raw;
 
 /// A measurement counts if its threads had their cores for at least this part of it.
 const MIN_ON_CORE: f64 = 0.98;
 /// Attempts for a measurement that lost time, including the first.
 const MAX_ATTEMPTS: u32 = 3;
 /// The distance between the cores may vary by this factor within a round.
-const MAX_DISTANCE_RATIO: f64 = 1.5;
+pub(crate) const MAX_DISTANCE_RATIO: f64 = 1.5;
 /// Each round starts this many rows further on, so that no row always follows the same one.
 const ROTATION: usize = 5;
 /// Most messages of a warm-up, unless the ring is larger.
@@ -78,15 +78,20 @@ impl RowSpec {
         self.lap.max(1_000)
     }
 
-    /// The number of messages that take about a window.
-    fn first_count(&self, cores: Cores, effort: Effort) -> u64 {
+    /// The number of messages that take about a window, if `run` measures this row.
+    pub(crate) fn first_count(
+        &self,
+        cores: Cores,
+        effort: Effort,
+        run: &mut dyn FnMut(&Plan) -> Sample,
+    ) -> u64 {
         match self.count {
             Count::Fixed(count) => count,
             Count::Due => (effort.window() / self.load.every as f64).ceil() as u64 * self.load.burst,
             Count::Fitting => {
                 let mut count = self.min_count();
                 loop {
-                    let sample = (self.run)(&self.plan(cores, count));
+                    let sample = run(&self.plan(cores, count));
                     if sample.nanos >= effort.window() / 20.0 || count > MAX_COUNT {
                         return adjusted(count, &sample, effort.window()).max(self.min_count());
                     }
@@ -138,13 +143,62 @@ pub(crate) struct Round {
 #[derive(Clone, Copy, Debug, Default, Serialize, Deserialize)]
 pub(crate) struct Disturbances {
     /// Rounds that were discarded.
-    discarded: usize,
+    pub(crate) discarded: usize,
     /// Measurements that were repeated.
-    repeated: u32,
+    pub(crate) repeated: u32,
     /// Measurements during which the hypervisor took time away.
-    stolen: u32,
+    pub(crate) stolen: u32,
     /// Kept rounds that were disturbed, and are used because there were not enough others.
     pub(crate) disturbed: usize,
+}
+
+/// A measurement of a row.
+pub(crate) struct Measured {
+    pub(crate) sample: Sample,
+    /// The distance between the cores before it.
+    pub(crate) distance: f64,
+    /// How much it was disturbed in the last attempt; 0 if it was not.
+    pub(crate) trouble: f64,
+}
+
+impl Disturbances {
+    /// Measures a row by `run`, several times if it lost time.
+    pub(crate) fn measure(
+        &mut self,
+        row: &RowSpec,
+        cores: Cores,
+        effort: Effort,
+        count: &mut u64,
+        deadline: Instant,
+        run: &mut dyn FnMut(&Plan) -> Sample,
+    ) -> Measured {
+        let window = effort.window();
+        let mut attempt = 0;
+        loop {
+            attempt += 1;
+            let distance = bare::distance(cores);
+            let stolen_before = stolen(cores);
+            let sample = run(&row.plan(cores, *count));
+            let stolen_ticks = stolen(cores) - stolen_before;
+            self.stolen += u32::from(stolen_ticks > 0);
+            let mut clean = stolen_ticks == 0 && sample.on_core >= MIN_ON_CORE;
+            if let Count::Fitting = row.count {
+                // If the cores have moved, the next window needs another number of messages.
+                if !(0.5..2.0).contains(&(sample.nanos / window)) {
+                    *count = adjusted(*count, &sample, window).max(row.min_count());
+                }
+                clean &= sample.nanos > window / 4.0;
+            }
+            if clean {
+                return Measured { sample, distance, trouble: 0.0 };
+            }
+            if attempt == MAX_ATTEMPTS || Instant::now() >= deadline {
+                let trouble = 1.0 + stolen_ticks as f64 + (1.0 - sample.on_core) * 100.0;
+                return Measured { sample, distance, trouble };
+            }
+            self.repeated += 1;
+        }
+    }
 }
 
 /// Lets the rows take turns until enough rounds count, or until it takes too long.
@@ -153,7 +207,8 @@ pub(crate) fn interleave(rows: &[RowSpec], cores: Cores, effort: Effort) -> Roun
         return one_round(rows, cores);
     }
     let started = Instant::now();
-    let mut counts: Vec<u64> = rows.iter().map(|row| row.first_count(cores, effort)).collect();
+    let mut counts: Vec<u64> =
+        rows.iter().map(|row| row.first_count(cores, effort, &mut { row.run })).collect();
     // A machine that is never quiet must not make this endless. Anything outside of the windows, such as starting a
     // process, takes about as long as it just did.
     let expected = effort.rounds as f64 * rows.len() as f64 * effort.window_ms / 1e3;
@@ -171,8 +226,9 @@ pub(crate) fn interleave(rows: &[RowSpec], cores: Cores, effort: Effort) -> Roun
         let mut samples = vec![None; rows.len()];
         let (mut distances, mut trouble) = (Vec::new(), 0.0);
         for turn in order {
-            let (sample, distance, lost) =
-                rounds.measure(&rows[turn], cores, effort, &mut counts[turn], deadline);
+            let (row, count) = (&rows[turn], &mut counts[turn]);
+            let Measured { sample, distance, trouble: lost } =
+                rounds.disturbances.measure(row, cores, effort, count, deadline, &mut { row.run });
             samples[turn] = Some(sample);
             distances.push(distance);
             trouble += lost;
@@ -206,7 +262,7 @@ fn one_round(rows: &[RowSpec], cores: Cores) -> Rounds {
         let lap = row.lap.min(SMOKE_LAP);
         (row.run)(&Plan { warm: lap + lap / 8, ..row.plan(cores, count) })
     };
-    Rounds::one(rows.iter().map(sample).collect(), raw::distance(cores))
+    Rounds::one(rows.iter().map(sample).collect(), bare::distance(cores))
 }
 
 /// The number of messages that fill a window at the speed of this sample, which had `count`.
@@ -218,44 +274,6 @@ impl Rounds {
     /// A single round without disturbances.
     pub(crate) fn one(samples: Vec<Sample>, distance: f64) -> Self {
         Self { kept: vec![Round { samples, distance, trouble: 0.0 }], ..Self::default() }
-    }
-
-    /// Measures a row, several times if it lost time. Returns a sample, the distance between the cores, and how much the
-    /// sample was disturbed.
-    fn measure(
-        &mut self,
-        row: &RowSpec,
-        cores: Cores,
-        effort: Effort,
-        count: &mut u64,
-        deadline: Instant,
-    ) -> (Sample, f64, f64) {
-        let window = effort.window();
-        let mut attempt = 0;
-        loop {
-            attempt += 1;
-            let distance = raw::distance(cores);
-            let stolen_before = stolen(cores);
-            let sample = (row.run)(&row.plan(cores, *count));
-            let stolen_ticks = stolen(cores) - stolen_before;
-            self.disturbances.stolen += u32::from(stolen_ticks > 0);
-            let mut clean = stolen_ticks == 0 && sample.on_core >= MIN_ON_CORE;
-            if let Count::Fitting = row.count {
-                // If the cores have moved, the next window needs another number of messages.
-                if !(0.5..2.0).contains(&(sample.nanos / window)) {
-                    *count = adjusted(*count, &sample, window).max(row.min_count());
-                }
-                clean &= sample.nanos > window / 4.0;
-            }
-            if clean {
-                return (sample, distance, 0.0);
-            }
-            if attempt == MAX_ATTEMPTS || Instant::now() >= deadline {
-                let trouble = 1.0 + stolen_ticks as f64 + (1.0 - sample.on_core) * 100.0;
-                return (sample, distance, trouble);
-            }
-            self.disturbances.repeated += 1;
-        }
     }
 
     /// The figure of row `a` divided by that of row `b`, within each round.

@@ -1,35 +1,53 @@
 //! The channels under test, grouped by kind. To add one, declare it with `peer!`, implement `Pair` or `Channel` (between
 //! threads) or `ProcessChannel` and its halves, and add it to a function below. Every workload then has rows for it.
 
+#[cfg(feature = "peers")]
 mod disruptor;
+#[cfg(feature = "peers")]
 mod iceoryx2;
+#[cfg(feature = "peers")]
 mod published;
+#[cfg(feature = "peers")]
 mod ringfire;
+#[cfg(feature = "peers")]
 mod rings;
+#[cfg(feature = "peers")]
 mod shaq;
 mod stream;
 mod tango;
+#[cfg(feature = "peers")]
 mod values;
 
-pub(crate) use self::disruptor::Disruptor;
-pub(crate) use self::iceoryx2::{Iceoryx2, remove_segments};
-pub(crate) use self::published::Published;
-pub(crate) use self::ringfire::{Ringfire, RingfireLossy};
-pub(crate) use self::rings::RtrbForEach;
-pub(crate) use self::tango::{Tango, TangoLoan, TangoMade, TangoObserver, TangoWaiting, unread};
-pub(crate) use self::values::{CrossbeamBlocking, FlumeBlocking, KanalBlocking, SyncChannelBlocking};
+#[cfg(feature = "peers")]
+mod others {
+    pub(crate) use super::disruptor::Disruptor;
+    pub(crate) use super::iceoryx2::{Iceoryx2, Iceoryx2Event, remove_segments};
+    pub(crate) use super::published::Published;
+    pub(crate) use super::ringfire::{Ringfire, RingfireLossy, RingfireParked};
+    pub(crate) use super::rings::{Bbqueue, Heapless, Ringbuf, Rtrb, RtrbForEach};
+    pub(crate) use super::shaq::{Shaq, ShaqParked};
+    pub(crate) use super::values::{
+        CrossbeamBlocking, CrossbeamTry, FlumeBlocking, FlumeTry, KanalBlocking, KanalTry,
+        SyncChannelBlocking, SyncChannelTry,
+    };
+}
 
-use self::iceoryx2::Iceoryx2Event;
-use self::ringfire::RingfireParked;
-use self::rings::{Bbqueue, Heapless, Ringbuf, Rtrb};
-use self::shaq::{Shaq, ShaqParked};
+#[cfg(feature = "peers")]
+pub(crate) use self::others::*;
+pub(crate) use self::tango::{Tango, TangoLoan, TangoMade, TangoObserver, TangoWaiting, unread};
+
 use self::stream::{Pipe, UnixSocket};
-use self::values::{CrossbeamTry, FlumeTry, KanalTry, SyncChannelTry};
 use crate::channel::{ProcessVisitor, Visitor};
 
 /// Visits every channel between threads, in the order of the rows.
 pub(crate) fn visit_threads<const N: usize, const D: usize>(visitor: &mut impl Visitor<N, D>) {
     visitor.visit::<Tango>();
+    #[cfg(feature = "peers")]
+    visit_other_threads(visitor);
+}
+
+#[cfg(feature = "peers")]
+fn visit_other_threads<const N: usize, const D: usize>(visitor: &mut impl Visitor<N, D>) {
     visitor.visit::<Rtrb>();
     visitor.visit::<Ringbuf>();
     visitor.visit::<Disruptor>();
@@ -53,9 +71,12 @@ pub(crate) fn visit_threads<const N: usize, const D: usize>(visitor: &mut impl V
 /// Visits every channel between processes, in the order of the rows. Peers are compared with the first of ours.
 pub(crate) fn visit_processes<const N: usize, const D: usize>(visitor: &mut impl ProcessVisitor<N, D>) {
     visitor.visit::<Tango>();
-    visitor.visit::<Ringfire>();
-    visitor.visit::<Shaq>();
-    visitor.visit::<Iceoryx2>();
+    #[cfg(feature = "peers")]
+    {
+        visitor.visit::<Ringfire>();
+        visitor.visit::<Shaq>();
+        visitor.visit::<Iceoryx2>();
+    }
     visitor.visit::<UnixSocket>();
     visitor.visit::<Pipe>();
 }
@@ -65,9 +86,12 @@ pub(crate) fn visit_parked_processes<const N: usize, const D: usize>(
     visitor: &mut impl ProcessVisitor<N, D>,
 ) {
     visitor.visit::<TangoWaiting>();
-    visitor.visit::<RingfireParked>();
-    visitor.visit::<ShaqParked>();
-    visitor.visit::<Iceoryx2Event>();
+    #[cfg(feature = "peers")]
+    {
+        visitor.visit::<RingfireParked>();
+        visitor.visit::<ShaqParked>();
+        visitor.visit::<Iceoryx2Event>();
+    }
     visitor.visit::<UnixSocket>();
     visitor.visit::<Pipe>();
 }

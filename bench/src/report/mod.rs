@@ -6,8 +6,11 @@ mod tables;
 
 mod goals;
 
+mod headline;
+
 mod page;
 
-pub(crate) use self::machine::describe;
+pub(crate) use self::headline::of_the_readme;
+pub(crate) use self::machine::{describe, family};
 pub(crate) use self::page::{table, text};
 pub(crate) use self::tables::{Report, Table};

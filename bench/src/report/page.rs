@@ -1,7 +1,7 @@
-//! The texts of a run: tables for a terminal, the page with plots, a short page for the repository, and the table for
-//! its README. What they say is in the templates.
+//! The texts of a run: tables for a terminal, the page with plots, and a short page for the repository. What they say is
+//! in the templates.
 
-use std::fmt::Write as _;
+use std::collections::BTreeMap;
 
 use minijinja::syntax::SyntaxConfig;
 use minijinja::value::Serde;
@@ -9,10 +9,11 @@ use minijinja::{Environment, Error};
 use serde_json::{Value, json};
 
 use super::goals::goals;
+use super::headline::headline;
 use super::tables::{Report, Table};
-use crate::figures::{Spread, quantile_index};
+use crate::figures::{Spread, columns, figure, quantile_index};
 
-const TEMPLATES: [(&str, &str); 8] = [
+const TEMPLATES: [(&str, &str); 7] = [
     ("macros.txt", include_str!("templates/macros.txt")),
     ("table.txt", include_str!("templates/table.txt")),
     ("ending.txt", include_str!("templates/ending.txt")),
@@ -20,7 +21,6 @@ const TEMPLATES: [(&str, &str); 8] = [
     ("page.css", include_str!("templates/page.css")),
     ("page.js", include_str!("templates/page.js")),
     ("report.md", include_str!("templates/report.md")),
-    ("readme.md", include_str!("templates/readme.md")),
 ];
 
 /// A table for a terminal.
@@ -28,13 +28,14 @@ pub(crate) fn table(table: &Table) -> Result<String, Error> {
     render("table.txt", std::slice::from_ref(table), json!({}))
 }
 
-/// A text about all tables: `ending.txt` for a terminal, `page.html` (one file with plots), `report.md` (short enough
-/// to be read in a diff) or `readme.md` (the table for the README of the repository).
+/// A text about all tables: `ending.txt` for a terminal, `page.html` (one file with plots), or `report.md` (short enough
+/// to be read in a diff).
 pub(crate) fn text(template: &str, report: &Report) -> Result<String, Error> {
     let distances: Vec<f64> = report.tables.iter().map(|table| table.distance.median).collect();
     let more = json!({
         "report": report,
         "goals": goals(report),
+        "headline": headline(report),
         "minutes": format!("{:.0}", report.seconds / 60.0),
         "distance": format!("{:.0}", Spread::of(&distances).median),
     });
@@ -48,38 +49,17 @@ fn render(template: &str, tables: &[Table], mut context: Value) -> Result<String
     for (name, text) in TEMPLATES {
         environment.add_template(name, text)?;
     }
+    let exceeded: BTreeMap<&str, String> =
+        tables.iter().filter_map(|table| Some((table.key.as_str(), table.exceeded()?))).collect();
     environment.add_filter("figure", figure);
     environment.add_filter("fixed", |value: f64, digits: usize| format!("{value:.digits$}"));
-    environment.add_filter("columns", columns);
+    environment.add_filter("columns", |lines: &str| columns(lines));
     context["tables"] = json!(tables);
-    context["percentiles"] = json!([0.5, 0.9, 0.99, 0.999, 1.0].map(quantile_index));
+    context["exceeded"] = json!(exceeded);
+    // Where each is among the latencies of a row, and the part of the messages beyond it.
+    let percentiles = [0.5, 0.9, 0.99, 0.999, 0.9999, 1.0];
+    context["percentiles"] = json!(percentiles.map(|quantile| (quantile_index(quantile), 1.0 - quantile)));
     environment.get_template(template)?.render(Serde(context))
-}
-
-/// A figure with about three digits.
-fn figure(value: f64) -> String {
-    match value {
-        value if value < 10.0 => format!("{value:.2}"),
-        value if value < 100.0 => format!("{value:.1}"),
-        value => format!("{value:.0}"),
-    }
-}
-
-/// Aligns the cells between the bars of these lines: the first and the last to the left, the others to the right.
-fn columns(lines: &str) -> String {
-    let lines: Vec<Vec<&str>> = lines.lines().map(|line| line.split('|').collect()).collect();
-    let columns = lines.first().map_or(0, Vec::len);
-    let width = |column: usize| lines.iter().map(|line| line[column].chars().count()).max().unwrap_or(0);
-    let widths: Vec<usize> = (0..columns).map(width).collect();
-    let mut text = String::new();
-    for line in lines {
-        let cells = line.iter().zip(&widths).enumerate().map(|(column, (cell, &width))| {
-            let to_the_left = column == 0 || column + 1 == columns;
-            if to_the_left { format!("{cell:<width$}") } else { format!("{cell:>width$}") }
-        });
-        let _ = writeln!(text, "  {}", cells.collect::<Vec<_>>().join("  ").trim_end());
-    }
-    text
 }
 
 #[cfg(test)]
@@ -100,6 +80,8 @@ mod tests {
         };
         let report = Report {
             facts: vec![("commit".into(), "0".into())],
+            family: "family".into(),
+            hardware_threads: 2,
             command: "bench".into(),
             effort: Effort { rounds: 1, window_ms: 1.0, patience: 1.0, smoke: false },
             seconds: 1.0,
@@ -107,7 +89,7 @@ mod tests {
             quantiles: quantiles(),
             tables: workloads::all().iter().map(measured).collect(),
         };
-        for template in ["ending.txt", "page.html", "readme.md"] {
+        for template in ["ending.txt", "page.html"] {
             assert!(!text(template, &report).expect(template).is_empty());
         }
         let short = text("report.md", &report).expect("report.md");
@@ -115,15 +97,5 @@ mod tests {
             assert!(super::table(table).expect("table.txt").contains(&table.title));
             assert!(short.contains(&table.key.replace('-', " ")), "{} is missing", table.key);
         }
-    }
-
-    #[test]
-    fn cells_are_aligned_in_columns() {
-        assert_eq!(columns("|a|\nname|10|note"), "         a\n  name  10  note\n");
-    }
-
-    #[test]
-    fn figures_have_about_three_digits() {
-        assert_eq!([figure(1.234), figure(12.34), figure(123.4)], ["1.23", "12.3", "123"]);
     }
 }

@@ -7,7 +7,9 @@ use super::throughput::produce_unread;
 use crate::channel::{DEPTH, FanOut, Lossy, Peer, ProcessChannel, Role};
 use crate::cores::Cores;
 use crate::exchange;
-use crate::peers::{Disruptor, Iceoryx2, Ringfire, RingfireLossy, RtrbForEach, Tango, TangoObserver};
+#[cfg(feature = "peers")]
+use crate::peers::{Disruptor, Iceoryx2, Ringfire, RingfireLossy, RtrbForEach};
+use crate::peers::{Tango, TangoObserver};
 use crate::plan::{Load, Setting};
 use crate::process;
 use crate::rounds::{Child, Run};
@@ -25,28 +27,40 @@ pub(super) fn all() -> Vec<TableSpec> {
 fn reliable(readers: usize) -> TableSpec {
     let mut rows = rows_for(readers);
     rows = threads::<Tango>(rows);
-    rows = threads::<Disruptor>(rows);
-    rows = threads::<RtrbForEach>(rows);
+    #[cfg(feature = "peers")]
+    {
+        rows = threads::<Disruptor>(rows);
+        rows = threads::<RtrbForEach>(rows);
+    }
     rows = processes::<Tango>(rows);
-    rows = processes::<Ringfire>(rows);
-    rows = processes::<Iceoryx2>(rows);
+    #[cfg(feature = "peers")]
+    {
+        rows = processes::<Ringfire>(rows);
+        rows = processes::<Iceoryx2>(rows);
+    }
     table("fan-out", "reliable reader", readers, rows)
 }
 
 fn observing(readers: usize) -> TableSpec {
     let none_reads = format!("tango, {readers} attached, none reads");
-    let mut rows = rows_for(readers).limit(&none_reads, produce_unread::<64, DEPTH>);
+    let mut rows = rows_for(readers).bare(&none_reads, produce_unread::<64, DEPTH>);
     rows = rows.extra(NONE_ATTACHED, produce_unread::<64, DEPTH>);
     rows.rows[1].load.readers = 0;
     let on_heap: Run = |plan| exchange::observed::<TangoObserver, 64, DEPTH>(None, plan);
-    let in_shared_memory: Run = |plan| {
-        let there = process::channel_folder("there");
-        exchange::observed::<RingfireLossy, 64, DEPTH>(Some(there.path()), plan)
-    };
     rows = with::<TangoObserver>(rows, Setting::Threads, on_heap, None);
-    rows = with::<RingfireLossy>(rows, Setting::Threads, in_shared_memory, None);
+    #[cfg(feature = "peers")]
+    {
+        let in_shared_memory: Run = |plan| {
+            let there = process::channel_folder("there");
+            exchange::observed::<RingfireLossy, 64, DEPTH>(Some(there.path()), plan)
+        };
+        rows = with::<RingfireLossy>(rows, Setting::Threads, in_shared_memory, None);
+    }
     rows = observers::<TangoObserver>(rows);
-    rows = observers::<RingfireLossy>(rows);
+    #[cfg(feature = "peers")]
+    {
+        rows = observers::<RingfireLossy>(rows);
+    }
     table("fan-out-observers", "observer", readers, rows)
 }
 
@@ -76,7 +90,7 @@ fn with<P: Peer>(rows: FanOutRows, setting: Setting, run: Run, child: Child) -> 
 /// With more threads than cores, readers yield, and a note says so.
 fn table(workload: &'static str, reader: &str, readers: usize, mut rows: FanOutRows) -> TableSpec {
     if Cores::choose(&[]).is_ok_and(|cores| cores.of_readers(readers).1) {
-        let alone = |name: &str, role| role == Role::Limit || name == NONE_ATTACHED;
+        let alone = |name: &str, role| role == Role::Bare || name == NONE_ATTACHED;
         for row in rows.rows.iter_mut().filter(|row| !alone(&row.name, row.role)) {
             row.note = Some("more threads than cores".to_owned());
         }

@@ -1,5 +1,5 @@
-//! What is measured: the tables, and their rows. The rows of a table are the peers, ours, and the limits of the
-//! hardware.
+//! What is measured: the tables, and their rows. The rows of a table are the peers, ours, and what the
+//! hardware does without a channel.
 
 mod spec;
 
@@ -9,18 +9,21 @@ mod latency;
 
 mod fan_out;
 
+#[cfg(feature = "peers")]
 mod published;
 
 mod setup;
 
+pub(crate) use self::latency::{FUTEX, WORD, WORD_EACH_WAY};
+pub(crate) use self::setup::{TOUCH, TOUCH_SHARED};
 pub(crate) use self::spec::{TableSpec, Unit};
-pub(crate) use self::throughput::COPY;
+pub(crate) use self::throughput::{COPY, ITSELF, WORK};
 
 use crate::plan::RowId;
 use crate::process::Task;
 
 /// Groups of tables, in the order of the report.
-const GROUPS: [fn() -> Vec<TableSpec>; 13] = [
+const GROUPS: &[fn() -> Vec<TableSpec>] = &[
     throughput::by_size,
     throughput::working,
     throughput::slow_consumer,
@@ -31,6 +34,7 @@ const GROUPS: [fn() -> Vec<TableSpec>; 13] = [
     latency::parked,
     fan_out::all,
     throughput::deep,
+    #[cfg(feature = "peers")]
     published::all,
     setup::attach,
     setup::memory,

@@ -3,13 +3,23 @@
 use std::time::Instant;
 
 use super::spec::{Rows, TableSpec, Unit, Way, bytes, row_name};
+use crate::bare;
 use crate::channel::{Channel, DEPTH, Lossy, ProcessChannel, Role};
 use crate::cores::Span;
-use crate::peers::{RingfireLossy, TangoObserver};
+#[cfg(feature = "peers")]
+use crate::peers::RingfireLossy;
+use crate::peers::TangoObserver;
 use crate::plan::{Plan, Sample, Setting};
 use crate::process;
 use crate::rounds::{Child, Run};
 
+/// The row with the time that memory of the size of our ring takes.
+pub(crate) const TOUCH: &str = "bare: touching as much memory as our ring";
+/// The same for a file in shared memory.
+pub(crate) const TOUCH_SHARED: &str = "bare: touching as much shared memory as our ring";
+
+/// Bytes of our ring: a message of 64 bytes has a slot of 128.
+const RING: usize = 128 * DEPTH;
 /// Calls in a sample.
 const CALLS: u64 = 16;
 
@@ -18,10 +28,22 @@ struct Join;
 struct Memory;
 
 pub(super) fn attach() -> Vec<TableSpec> {
-    let make = Rows::<Make, 64, DEPTH>::fixed(CALLS).all().rows;
+    let make = Rows::<Make, 64, DEPTH>::fixed(CALLS)
+        .bare(TOUCH, |plan| calls(plan, || time(|| bare::touch(RING)).1))
+        .extra(TOUCH_SHARED, |plan| {
+            calls(plan, || {
+                let there = process::channel_folder("there");
+                time(|| bare::touch_shared(there.path(), RING)).1
+            })
+        })
+        .all()
+        .rows;
     let mut join = Rows::<Join, 64, DEPTH>::fixed(CALLS).all_processes();
     join = observer::<TangoObserver>(join);
-    join = observer::<RingfireLossy>(join);
+    #[cfg(feature = "peers")]
+    {
+        join = observer::<RingfireLossy>(join);
+    }
     let table = |key, title, rows| TableSpec::new("attach", key, title, Unit::Microseconds, 0.0, rows);
     vec![
         table("attach-make", "Making a channel, 64 bytes, ring of 1024", make),

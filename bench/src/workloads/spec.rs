@@ -65,7 +65,7 @@ impl TableSpec {
         }
     }
 
-    /// Keeps the rows whose names contain one of `peers`, and the limits. Returns `None` if only limits are left.
+    /// Keeps the rows whose names contain one of `peers`, and bare rows. Returns `None` if only those are left.
     pub(crate) fn with_peers(mut self, peers: &[String]) -> Option<Self> {
         if peers.is_empty() {
             return Some(self);
@@ -74,7 +74,7 @@ impl TableSpec {
         if !self.rows.iter().any(wanted) {
             return None;
         }
-        self.rows.retain(|row| wanted(row) || row.role == Role::Limit);
+        self.rows.retain(|row| wanted(row) || row.role == Role::Bare);
         Some(self)
     }
 }
@@ -159,8 +159,8 @@ impl<W: Way<N, D>, const N: usize, const D: usize> Rows<W, N, D> {
         self
     }
 
-    pub(super) fn limit(self, name: &str, run: Run) -> Self {
-        self.with(name, Setting::Threads, Role::Limit, (run, None))
+    pub(super) fn bare(self, name: &str, run: Run) -> Self {
+        self.with(name, Setting::Threads, Role::Bare, (run, None))
     }
 
     /// A row that is compared with nothing.
@@ -244,10 +244,10 @@ mod tests {
     }
 
     #[test]
-    fn peers_are_chosen_by_name_and_limits_stay() {
+    fn peers_are_chosen_by_name_and_bare_rows_stay() {
         let table = || {
-            let raw: Run = |_| unreachable!("nothing is measured");
-            let rows = Rows::<OneWay, 8, DEPTH>::new().limit("raw", raw).all().rows;
+            let run: Run = |_| unreachable!("nothing is measured");
+            let rows = Rows::<OneWay, 8, DEPTH>::new().bare("bare", run).all().rows;
             TableSpec::new("x", "x", "", Unit::RoundTrip, 0.0, rows)
         };
         let all = table().rows.len();

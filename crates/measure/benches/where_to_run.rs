@@ -8,6 +8,7 @@ The benchmarks are in bench/, a workspace of their own. From the root of the rep
   cargo run --release --manifest-path bench/Cargo.toml                               everything, 15 to 22 minutes
   cargo run --release --manifest-path bench/Cargo.toml -- --workload round-trip      one workload (--list names all)
   cargo run --release --manifest-path bench/Cargo.toml -- --report docs/benchmark    write the report
+  cargo run --release --manifest-path bench/Cargo.toml -- --against COMMIT           compare the library with that of another commit
 
 They need two physical cores that nothing else uses. bench/README.md explains each row.
 ";

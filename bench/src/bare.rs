@@ -1,9 +1,11 @@
-//! What the hardware and the kernel do without a channel: the limits that channels are compared with.
+//! What the hardware and the kernel do without a channel, for comparison. A channel may exceed such a row: it has other
+//! hints for the caches, for example. The report then says so.
 
 use std::cell::UnsafeCell;
 use std::fs::File;
 use std::hint::black_box;
 use std::ops::Range;
+use std::path::Path;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering, fence};
 
 use memmap2::{Mmap, MmapMut};
@@ -57,7 +59,7 @@ impl Mapped {
     fn new() -> Self {
         let file = memfd_create(c"tango-bench", MFdFlags::empty()).expect("there is memory for a page");
         let file = File::from(file);
-        file.set_len(4096).expect("there is memory for a page");
+        file.set_len(PAGE as u64).expect("there is memory for a page");
         // SAFETY: the file is known to this function only, so nobody truncates it.
         let maps = unsafe { MmapMut::map_mut(&file).and_then(|map| Ok((map, Mmap::map(&file)?))) };
         let (writable, read_only) = maps.expect("the file is there");
@@ -219,8 +221,9 @@ struct Slots<const N: usize>(Vec<UnsafeCell<Message<N>>>);
 #[allow(unsafe_code)]
 unsafe impl<const N: usize> Sync for Slots<N> {}
 
-/// The limit for any channel that copies each message once: one thread copies them into a ring, the other checks
-/// them there, and the two exchange their progress only eight times a lap.
+/// What a channel does at least that copies each message once: one thread copies them into a ring, the other checks
+/// them there, and the two exchange their progress only eight times a lap. The producer does `producer_work` before
+/// each.
 #[allow(unsafe_code)]
 pub(crate) fn copy_across<const N: usize>(plan: &Plan, slots: usize) -> Sample {
     assert!(slots.is_power_of_two() && slots >= 8);
@@ -234,8 +237,10 @@ pub(crate) fn copy_across<const N: usize>(plan: &Plan, slots: usize) -> Sample {
         pin(plan.cores.producer);
         let watch = Stopwatch::start();
         let mut source = Source::new();
+        let mut state = 1;
         let mut limit = slots as u64;
         for number in 0..total {
+            state = work(state, plan.load.producer_work);
             while number == limit {
                 // Pairs with the store in `check`, after the last read of these slots.
                 limit = read.0.load(Ordering::Acquire) + slots as u64;
@@ -250,6 +255,7 @@ pub(crate) fn copy_across<const N: usize>(plan: &Plan, slots: usize) -> Sample {
                 written.0.store(number + 1, Ordering::Release);
             }
         }
+        black_box(state);
         watch.stop()
     };
     let check = |numbers: Range<u64>, limit: &mut u64| {
@@ -281,6 +287,29 @@ pub(crate) fn copy_across<const N: usize>(plan: &Plan, slots: usize) -> Sample {
         Sample::window(plan.count, watch.stop(), wrong)
     };
     both(write, check_all, true)
+}
+
+/// A page of memory.
+const PAGE: usize = 4096;
+
+/// Memory of this many bytes, each page of which has been touched.
+pub(crate) fn touch(bytes: usize) -> Vec<u8> {
+    let mut memory = vec![0; bytes];
+    memory.iter_mut().step_by(PAGE).for_each(|byte| *black_box(byte) = 1);
+    memory
+}
+
+/// The same in a new file in this folder, mapped.
+#[allow(unsafe_code)]
+pub(crate) fn touch_shared(folder: &Path, bytes: usize) -> MmapMut {
+    let mut options = File::options();
+    let file = options.read(true).write(true).create_new(true).open(folder.join("memory"));
+    let file = file.expect("a file in shared memory");
+    file.set_len(bytes as u64).expect("there is memory for it");
+    // SAFETY: the folder is private to this run, and nothing else in it touches the file.
+    let mut memory = unsafe { MmapMut::map_mut(&file) }.expect("the file is there");
+    memory.iter_mut().step_by(PAGE).for_each(|byte| *black_box(byte) = 1);
+    memory
 }
 
 /// Only the producer. `each` gets the source of the messages, the state of the work, and the number of the message.
