@@ -24,6 +24,7 @@
 //!
 //! These use it:
 //!
+//! - `slow_path`: when there is no fragment, or something has to be reported
 //! - `join`: how a consumer begins
 //! - `filter`: reading only the fragments with certain tags
 //! - `state`: questions, settings, and the end
@@ -46,6 +47,8 @@ mod hot_reader;
 mod pacing;
 
 mod poll;
+
+mod slow_path;
 
 mod filter;
 

@@ -86,126 +86,13 @@
 //! change. It finds out in one of two ways: the producer laps it, or it reads that the count of evictions
 //! has changed. Then it claims its slot again, which raises the epoch, and joins.
 
-use crate::credits::slot::ConsumerSlot;
 #[cfg(any(feature = "std", loom))]
 use crate::credits::slot::{ACTIVE, EVICTABLE};
+use crate::credits::watched::{Slots, Watched};
 use crate::ring::seq;
 use crate::sync::{Acquire, AtomicU64, Cell, Release, SeqCst, fence, ordering};
 #[cfg(any(feature = "std", loom))]
 use crate::waiting::eventcount::Eventcount;
-
-/// A slot as the producer sees it.
-#[derive(Debug)]
-pub(crate) struct Watched<'a> {
-    slot: &'a ConsumerSlot,
-    /// The `state` word of an owner that is proven dead, or was evicted. The producer ignores the slot
-    /// while its `state` has this value. 0: none.
-    ignored: Cell<u64>,
-    /// The owner's sleep word when the producer last read it: see
-    /// [`Eventcount::asleep`](crate::waiting::eventcount::Eventcount::asleep).
-    seen: Cell<u64>,
-    /// The owner's hints at that time, as a word.
-    hints: Cell<u64>,
-}
-
-/// The slots of a link.
-#[derive(Debug)]
-pub(crate) struct Slots<'a> {
-    /// Apart from the rest, because most links have one consumer, and the producer reads its sleep word with
-    /// every fragment.
-    first: Option<Watched<'a>>,
-    #[cfg(feature = "alloc")]
-    rest: alloc::boxed::Box<[Watched<'a>]>,
-    /// The slots of `rest` again, to add up their sleep words without a loop over each. The last group is filled up with
-    /// the last slot.
-    #[cfg(feature = "alloc")]
-    groups: alloc::boxed::Box<[[&'a ConsumerSlot; GROUP]]>,
-    /// The slot is that of an `Fctl`. It holds the producer back until its first consumer comes, so that no
-    /// fragment is lost before that. (An empty slot of a `Link` holds nobody back.)
-    is_awaited: bool,
-}
-
-/// How many slots [`Slots::asleep`] adds up at a time.
-/// With the first slot, a group has eight.
-#[cfg(feature = "alloc")]
-const GROUP: usize = 7;
-
-impl<'a> Watched<'a> {
-    fn new(slot: &'a ConsumerSlot) -> Self {
-        Self { slot, ignored: Cell::new(0), seen: Cell::new(0), hints: Cell::new(0) }
-    }
-
-    /// The owner's hints when they were last read. 0 if the producer ignores the owner by now.
-    fn hints(&self) -> u64 {
-        let ignored = self.ignored.get();
-        let is_ignored = ignored != 0 && self.slot.demand().0 == ignored;
-        if is_ignored { 0 } else { self.hints.get() }
-    }
-}
-
-impl<'a> Slots<'a> {
-    /// The slot of an `Fctl`. `None`: there is no flow control.
-    pub(crate) fn awaiting(slot: Option<&'a ConsumerSlot>) -> Self {
-        Self {
-            first: slot.map(Watched::new),
-            #[cfg(feature = "alloc")]
-            rest: alloc::boxed::Box::default(),
-            #[cfg(feature = "alloc")]
-            groups: alloc::boxed::Box::default(),
-            is_awaited: true,
-        }
-    }
-
-    /// The slots of a `Link`.
-    #[cfg(feature = "alloc")]
-    pub(crate) fn watching(slots: impl Iterator<Item = &'a ConsumerSlot>) -> Self {
-        let mut slots = slots.map(Watched::new);
-        let first = slots.next();
-        let rest: alloc::boxed::Box<[Watched<'a>]> = slots.collect();
-        let groups =
-            rest.chunks(GROUP).map(|chunk| core::array::from_fn(|at| chunk[at.min(chunk.len() - 1)].slot));
-        let groups = groups.collect();
-        Self { first, rest, groups, is_awaited: false }
-    }
-
-    /// The sleep words of all slots, added up. They only rise, so the sum changes with each of them.
-    ///
-    /// (A consumer that changes its words against the rules can hide the sleep of another one. That one then sleeps to
-    /// the end of its time slice.)
-    #[inline(always)]
-    fn asleep(&self) -> u64 {
-        let Some(first) = &self.first else { return 0 };
-        let sum = first.slot.asleep();
-        #[cfg(feature = "alloc")]
-        let sum = self
-            .groups
-            .iter()
-            .fold(sum, |sum, group| group.iter().fold(sum, |sum, slot| sum.wrapping_add(slot.asleep())));
-        sum
-    }
-
-    /// The same sum of the words as they were last read.
-    fn seen_asleep(&self) -> u64 {
-        let sum = self.first.as_ref().map_or(0, |first| first.seen.get());
-        #[cfg(feature = "alloc")]
-        let sum = self.rest.chunks(GROUP).fold(sum, |sum, chunk| {
-            (0..GROUP).fold(sum, |sum, at| sum.wrapping_add(chunk[at.min(chunk.len() - 1)].seen.get()))
-        });
-        sum
-    }
-
-    #[inline(always)]
-    fn rest(&self) -> &[Watched<'a>] {
-        #[cfg(feature = "alloc")]
-        return &self.rest;
-        #[cfg(not(feature = "alloc"))]
-        &[]
-    }
-
-    fn iter(&self) -> impl Iterator<Item = &Watched<'a>> {
-        self.first.iter().chain(self.rest())
-    }
-}
 
 /// The producer's side of flow control.
 #[derive(Debug)]
@@ -433,6 +320,7 @@ impl<'a> Credits<'a> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::credits::slot::ConsumerSlot;
     use crate::waiting::eventcount::Barrier;
 
     #[test]

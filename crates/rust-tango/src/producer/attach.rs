@@ -6,7 +6,7 @@ use super::hot_writer::HotWriter;
 use super::placement::Placement;
 use super::publish::Producer;
 use super::state::is_panicking;
-use crate::credits::floor::Slots;
+use crate::credits::watched::Slots;
 use crate::memory::cnc::CncState;
 use crate::memory::parts::Parts;
 use crate::ring::line::{self, LineState};

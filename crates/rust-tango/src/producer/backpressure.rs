@@ -6,7 +6,8 @@
 
 use super::claim::Claim;
 use crate::cpu::clock::pause;
-use crate::credits::floor::{Credits, Slots};
+use crate::credits::floor::Credits;
+use crate::credits::watched::Slots;
 use crate::memory::head::Head;
 use crate::sync::{Cell, Own, Relaxed};
 use crate::timing;

@@ -2,9 +2,9 @@
 //!
 //! A [`Producer`] keeps private what it knows: the number of the next fragment, how far it may go, and
 //! where payloads lie. For each fragment it only writes shared memory, by the steps of
-//! [`line`](crate::ring::line), and reads two words of each consumer slot, which seldom change: does the
-//! consumer sleep, and what are its hints? When its credits run out, it reads how far the consumers are. It
-//! does not know where the memory comes from.
+//! [`line`](crate::ring::line), and reads one word of each consumer slot, which seldom changes: does the consumer
+//! sleep? Now and then, it reads the consumers' hints. When its credits run out, it reads how far the consumers are.
+//! It does not know where the memory comes from.
 //!
 //! Reading order. `publish` has the path of a fragment, from top to bottom. It uses:
 //!
@@ -15,6 +15,7 @@
 //!
 //! These use it:
 //!
+//! - `room`: credits, retiring what is overwritten, and hints
 //! - `batch`: several fragments at once
 //! - `state`: questions, settings, and the end
 //! - `attach`: how a producer begins
@@ -30,6 +31,8 @@ mod hot_writer;
 mod backpressure;
 
 mod publish;
+
+mod room;
 
 mod batch;
 

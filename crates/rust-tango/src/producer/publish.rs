@@ -10,7 +10,7 @@
 //!
 //! In names here, to *put* a fragment is to publish it without waking waiters.
 
-use super::backpressure::{Backpressure, Refused};
+use super::backpressure::Backpressure;
 use super::claim::Claim;
 use super::hot_writer::HotWriter;
 use super::placement::{Placement, Spot};
@@ -18,12 +18,11 @@ use crate::cpu::{cache, words};
 use crate::error::TangoError;
 use crate::memory::parts::Parts;
 use crate::metrics::Counter;
-use crate::ring::line::{self, Content, Line};
+use crate::ring::line::{Content, Line};
 use crate::ring::metadata::FragmentMetadata;
 use crate::ring::region::granules;
 use crate::ring::seq;
 use crate::sync::{AtomicU64, Cell, Relaxed, Release, ordering};
-use crate::timing::hints::ConsumerHints;
 use crate::timing::writing::{Lines, LinesAhead};
 use crate::waiting::eventcount::Barrier;
 use crate::waiting::wait::Wait;
@@ -108,11 +107,6 @@ pub(super) struct Reports<'a> {
     pub(super) fctl: Option<&'a AtomicU64>,
     pub(super) metrics: Option<Counter<'a>>,
 }
-
-/// The producer reads the hints of consumers after so many fragments, when it retires lines next.
-const HINTS_EVERY: u64 = 24;
-/// In a small ring, a batch is cut into pieces of at most one part of the ring in this many.
-const BATCH_PART: u64 = 8;
 
 /// A fragment that is not published yet: its number and place, and the newest fragment that it has retired.
 #[derive(Debug)]
@@ -287,7 +281,7 @@ impl<'a> Producer<'a> {
     /// Where a payload of `size` bytes goes as fragment `n`, if not into its slot. Also the newest fragment
     /// that it then overwrites, apart from the previous one of its line.
     #[inline(always)]
-    fn place(&self, n: u64, size: usize) -> (Option<Spot>, Option<u64>) {
+    pub(super) fn place(&self, n: u64, size: usize) -> (Option<Spot>, Option<u64>) {
         if size <= self.in_slot {
             return (None, None);
         }
@@ -421,112 +415,6 @@ impl<'a> Producer<'a> {
     fn notify_sleepers(&self) {
         if self.backpressure.credits().read_sleep() {
             self.parts.head.eventcount.notify();
-        }
-    }
-}
-
-/// Making room for fragments.
-impl Producer<'_> {
-    /// Makes sure that fragment `n` has a credit, and that what it overwrites is retired: the previous
-    /// fragment of its line, and every fragment up to `victim`. Does the same for `count` fragments from
-    /// `n` on, as far as there are credits.
-    #[inline(never)]
-    pub(super) fn make_room(&self, n: u64, victim: Option<u64>, count: u64) -> Result<(), TangoError> {
-        if !self.backpressure.credits().allow(n, victim) {
-            self.await_credit(n, victim)?;
-        }
-        self.retire(n, victim, count);
-        Ok(())
-    }
-
-    /// [`Self::make_room`] for a fragment that has a credit.
-    #[inline(always)] // most callers have no victim
-    fn retire(&self, n: u64, victim: Option<u64>, count: u64) {
-        let (depth, credits) = (self.parts.ring.depth(), self.backpressure.credits());
-        // A batch that overwrites much of a small ring is cut into pieces, so that observers find
-        // something.
-        let most = (depth / BATCH_PART).max(1);
-        let count = count.min(credits.limit().wrapping_sub(n)).min(most);
-        let by_line = n.wrapping_sub(depth).wrapping_add(1);
-        // Retire for the next few fragments at once, but nothing that a consumer may still need.
-        let ahead = by_line.wrapping_add(self.retire_ahead.max(count - 1));
-        let mut dead = seq::earlier(ahead, credits.floor());
-        if let Some(victim) = victim {
-            dead = seq::later(dead, victim.wrapping_add(1));
-        }
-        if seq::is_before(self.oldest.get(), dead) {
-            self.oldest.set(dead);
-            line::retire(&self.parts.head.oldest, dead);
-        }
-        self.set_limit();
-        // Hints are read here, and not with each fragment. This is soon enough: see `MAX_ANNOUNCED` in `timing::place`.
-        if n.wrapping_sub(self.hints_read_at.get()) >= HINTS_EVERY {
-            self.hints_read_at.set(n);
-            if credits.read_hints() {
-                self.apply_hints();
-            }
-        }
-    }
-
-    /// Sets the limit: every fragment before it has a credit, and its line is free.
-    pub(super) fn set_limit(&self) {
-        let by_lines = self.oldest.get().wrapping_add(self.parts.ring.depth());
-        self.limit.set(seq::earlier(self.backpressure.credits().limit(), by_lines));
-    }
-
-    #[cold]
-    fn await_credit(&self, n: u64, victim: Option<u64>) -> Result<(), TangoError> {
-        let obtained = self.backpressure.obtain(n, victim, &self.claim);
-        self.set_limit();
-        self.apply_hints();
-        obtained.map_err(|Refused { held_by, is_new }| {
-            if is_new {
-                if let Some(metrics) = self.reports.as_ref().and_then(|reports| reports.metrics.as_ref()) {
-                    metrics.event();
-                }
-            }
-            TangoError::NoCredits { held_by: held_by.filter(|_| self.claim.may_have_consumers()) }
-        })
-    }
-
-    /// Reads the consumers' progress. Returns whether a payload of `size` bytes could be published now.
-    #[cfg(feature = "std")]
-    pub(super) fn has_credit(&self, size: usize) -> bool {
-        let n = self.next.get();
-        let (_, victim) = self.place(n, size);
-        let allowed = self.backpressure.has_credit(n, victim);
-        self.set_limit();
-        self.apply_hints();
-        allowed
-    }
-
-    /// Stops counting consumers that are proven dead.
-    pub(super) fn reap_dead(&self) {
-        if self.backpressure.reap_dead(&self.claim) {
-            self.apply_hints();
-        }
-    }
-
-    /// Updates [`Self::is_plain`], after something has changed that it depends on.
-    pub(super) fn update_plain(&self) {
-        let is_plain = !self.hot_slot.mirrors()
-            && !self.lines_ahead.touches()
-            && self.reports.is_none()
-            && !self.barrier.fences();
-        self.is_plain.set(is_plain);
-    }
-
-    /// Acts on the hints of the consumers, after consumers or their hints have changed.
-    pub(super) fn apply_hints(&self) {
-        let credits = self.backpressure.credits();
-        credits.read_hints();
-        let hints = ConsumerHints::of(credits.hints(), credits.counted());
-        self.lines_ahead.choose(&hints);
-        self.hot_slot.choose(&hints);
-        self.update_plain();
-        let (word, is_single) = (&self.parts.head.credit.single_consumer, u64::from(hints.single_consumer));
-        if word.load(Relaxed) != is_single {
-            word.store(is_single, Relaxed);
         }
     }
 }

@@ -5,8 +5,8 @@ use std::vec;
 
 use super::{Begin, Claim, Producer, ProducerClaim};
 use crate::borrowed::mcache::MCache;
-use crate::credits::floor::Slots;
 use crate::credits::slot::ConsumerSlot;
+use crate::credits::watched::Slots;
 use crate::memory::parts::Parts;
 use crate::ring::region::Granules;
 use crate::sync::Relaxed;

@@ -1,0 +1,172 @@
+//! What a consumer does when there is no fragment, or when something has to be reported before it. See
+//! [`poll`](super::poll).
+
+use super::poll::{Consumer, Next};
+use crate::error::TangoError;
+use crate::memory::parts::Ending;
+use crate::ring::line::LineState;
+use crate::waiting::kernel;
+
+/// The slow path: there is no fragment, or something has to be reported before it.
+impl<'a> Consumer<'a> {
+    #[cold]
+    pub(super) fn find_next_slow(&mut self, state: LineState) -> Result<Next<'a>, TangoError> {
+        if !self.ready {
+            if !self.standing.has_joined() {
+                if !self.parts.head.is_bound() {
+                    self.count_slow_poll();
+                    if self.producer.knows_of_death() {
+                        return Err(TangoError::ProducerGone);
+                    }
+                    return Ok(if self.parts.is_stopped() { Next::Closed } else { Next::Nothing });
+                }
+                self.settle(true);
+                return self.find_next();
+            }
+            // Check this after the line was read. The producer that published the fragment in it had then
+            // already attached.
+            self.producer.check_replaced(&self.parts)?;
+            if self.standing.has_missed() {
+                return Err(self.report_missed());
+            }
+            self.ready = state == LineState::Ready;
+            self.update_fast_path();
+        }
+        match self.plausible_state(state) {
+            LineState::Overwritten => Err(self.overrun()),
+            LineState::Ready => Ok(Next::Fragment(self.parts.ring.line(self.next), self.polled())),
+            LineState::NotYet => {
+                self.standing.caught_up(self.next, &self.mode);
+                self.pacing.after_empty_poll(self.next, &self.parts, &self.mode);
+                self.update_fast_path();
+                self.count_slow_poll();
+                self.check_evicted();
+                if self.standing.has_missed() {
+                    return Err(self.report_missed());
+                }
+                self.producer.check_replaced(&self.parts)?;
+                match self.producer.ending(&self.parts) {
+                    None => Ok(Next::Nothing),
+                    Some(ending) => self.recheck_after_end(ending),
+                }
+            }
+        }
+    }
+
+    /// The link has ended. Checks the line once more, because everything that was published before the end
+    /// is visible now.
+    pub(super) fn recheck_after_end(&mut self, ending: Ending) -> Result<Next<'a>, TangoError> {
+        let line = self.parts.ring.line(self.next);
+        // The producer may have died before it mirrored its last fragment.
+        self.leave_hot_slot();
+        match (self.plausible_state(line.state(self.next)), ending) {
+            (LineState::Ready, _) => self.find_next(),
+            (LineState::Overwritten, _) => Err(self.overrun()),
+            (LineState::NotYet, Ending::Closed) => {
+                // A new producer may have attached, and closed the link, since that was last checked.
+                self.producer.check_replaced(&self.parts)?;
+                Ok(Next::Closed)
+            }
+            (LineState::NotYet, Ending::Died) => {
+                // Report the next producer before its first fragment.
+                self.ready = false;
+                self.update_fast_path();
+                Err(TangoError::ProducerGone)
+            }
+        }
+    }
+
+    #[cold]
+    pub(super) fn at_checkpoint(&mut self) {
+        self.pacing.at_checkpoint(self.next, &self.parts, &self.mode);
+        self.update_fast_path();
+    }
+
+    /// Polls the ring from now on.
+    #[inline(always)]
+    pub(super) fn leave_hot_slot(&mut self) {
+        if self.pacing.is_in_hot_slot() {
+            self.leave_hot_slot_now();
+        }
+    }
+
+    #[cold]
+    pub(super) fn leave_hot_slot_now(&mut self) {
+        self.pacing.timing.leave_hot_slot(self.next);
+        self.update_fast_path();
+    }
+
+    #[cold]
+    pub(super) fn found_announced(&mut self) {
+        if self.pacing.timing.found_announced(self.next) {
+            self.leave_hot_slot_now();
+        }
+    }
+
+    /// See [`Losses::plausible_state`](super::losses::Losses::plausible_state).
+    pub(super) fn plausible_state(&self, state: LineState) -> LineState {
+        self.standing.losses().plausible_state(state, self.next, &self.parts)
+    }
+
+    /// Counts an empty poll that was not quick, and makes the checks that are due.
+    fn count_slow_poll(&mut self) {
+        let due = self.pacing.timing.count_slow_poll(kernel::milliseconds);
+        if due.liveness {
+            self.check_producer_lives();
+        }
+        if due.ring && self.parts.ring.line(self.next).state(self.next) != LineState::NotYet {
+            self.leave_hot_slot_now();
+        }
+    }
+
+    pub(crate) fn check_producer_lives(&mut self) {
+        self.producer.check_producer_lives(&self.parts, &self.attachment);
+    }
+
+    /// Joins again if the producer may have stopped waiting for this reader.
+    #[inline]
+    pub(super) fn check_evicted(&mut self) {
+        let next = self.standing.check_evicted(self.next, &self.parts, &self.mode);
+        if next != self.next {
+            self.move_to(next);
+        }
+        self.ready &= !self.standing.has_missed();
+    }
+
+    /// Settles in the ring, now that its lines are prepared: see [`Standing::settle`].
+    pub(super) fn settle(&mut self, exact: bool) {
+        let next = self.standing.settle(self.next, exact, &self.parts, &self.mode);
+        self.move_to(next);
+    }
+
+    #[cold]
+    fn report_missed(&mut self) -> TangoError {
+        if let Some(metrics) = &self.metrics {
+            metrics.event();
+        }
+        self.standing.report_missed(self.next, &self.mode)
+    }
+
+    /// The next fragment is gone. Continues after the gap.
+    #[cold]
+    pub(super) fn overrun(&mut self) -> TangoError {
+        if let Some(metrics) = &self.metrics {
+            metrics.event();
+        }
+        let (next, error) = self.standing.overrun(self.next, &self.parts, &self.mode);
+        self.move_to(next);
+        error
+    }
+
+    /// Skips the next fragment, whose metadata is wrong.
+    #[cold]
+    pub(super) fn corrupt(&mut self) -> TangoError {
+        let seq = self.next;
+        self.move_to(seq.wrapping_add(1));
+        if let Some(seat) = self.mode.seat() {
+            seat.release(self.next);
+            seat.slot().count_lost(1);
+        }
+        TangoError::Corrupt { seq }
+    }
+}
