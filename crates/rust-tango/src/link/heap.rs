@@ -81,6 +81,8 @@ impl HeapLink {
             taken: filled(geometry.consumers, zero)?,
             producer_taken: zero(),
         };
+        link.head.eventcount.set_private();
+        link.consumers.iter().for_each(ConsumerSlot::set_private);
         producer::prepare(&link.borrowed_parts(), geometry.start);
         Ok(link)
     }

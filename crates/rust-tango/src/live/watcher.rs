@@ -141,6 +141,7 @@ impl Watcher {
             ends: false,
         };
         let (state, control) = (Mutex::new(state), Eventcount::new());
+        control.set_private();
         let this = Arc::new(Self { takes, state, control, thread: Mutex::new(None) });
         let watcher = this.clone();
         let thread = thread::spawn(Builder::new().name("tango-watcher".into()), move || watcher.run())
