@@ -9,7 +9,7 @@ use crate::memory::geometry::Geometry;
 use crate::memory::status::LinkStatus;
 use crate::producer::Producer;
 #[cfg(all(feature = "shm", target_os = "linux"))]
-use crate::shm::{Access, Existing, Reservation, ShmLink};
+use crate::shm::{Reservation, Settings, ShmLink};
 use crate::sync::Arc;
 
 /// A link: one producer and any number of readers.
@@ -395,8 +395,8 @@ impl Link {
         }
     }
 
-    pub(super) fn on_heap(geometry: Geometry) -> Result<Self, LinkError> {
-        Ok(Self { memory: Memory::Heap(Arc::new(HeapLink::new(geometry)?)) })
+    pub(super) fn on_heap(geometry: Geometry, prefault: bool) -> Result<Self, LinkError> {
+        Ok(Self { memory: Memory::Heap(Arc::new(HeapLink::new(geometry, prefault)?)) })
     }
 }
 
@@ -411,12 +411,9 @@ impl Link {
         name: &str,
         folder: Option<&std::path::Path>,
         geometry: &Geometry,
-        access: Access,
-        existing: Existing,
-        remove_on_drop: bool,
+        settings: Settings,
     ) -> Result<Self, LinkError> {
-        let (link, reservation) =
-            crate::shm::create(folder, name, geometry, access, existing, remove_on_drop)?;
+        let (link, reservation) = crate::shm::create(folder, name, geometry, settings)?;
         Ok(Self::shared(link, reservation))
     }
 }
