@@ -115,7 +115,7 @@ fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
         return Ok(ExitCode::SUCCESS);
     }
     if arguments.readme {
-        println!("{}", report::of_the_readme(Path::new(REPORTS))?);
+        print(&(report::of_the_readme(Path::new(REPORTS))? + "\n"))?;
         return Ok(ExitCode::SUCCESS);
     }
     clean_up_when_interrupted()?;
@@ -191,6 +191,10 @@ fn list(tables: &[TableSpec]) -> Result<(), Failure> {
         writeln!(text, "{}  --workload {}  --only {}", table.title, table.workload, table.key)?;
         table.rows.iter().try_for_each(|row| writeln!(text, "    {}", row.name))?;
     }
+    print(&text)
+}
+
+fn print(text: &str) -> Result<(), Failure> {
     match std::io::stdout().write_all(text.as_bytes()) {
         // The reader of a pipe may have read enough.
         Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(()),

@@ -162,7 +162,7 @@ impl Table {
     pub(crate) fn exceeded(&self) -> Option<String> {
         let bare = self.bare()?;
         let better = |row: &&Row| row.wrong == 0 && row.times_bare.is_some_and(|times| times.median < 1.0);
-        let is_channel = |row: &&Row| row.role != Role::Bare && !row.name.starts_with("bare: ");
+        let is_channel = |row: &&Row| matches!(row.role, Role::Tango | Role::Peer);
         let mut rows: Vec<&Row> = self.rows.iter().filter(is_channel).filter(better).collect();
         rows.sort_by(|a, b| a.times().total_cmp(&b.times()));
         let named: Vec<String> =

@@ -56,10 +56,11 @@ impl ProducerWatch {
         Err(TangoError::ProducerReplaced { first: lifecycle.taken_over_at.load(Relaxed) })
     }
 
-    /// Whether [`Self::check_replaced`] would return an error.
+    /// Whether a reader that finds the producer with this incarnation, after so many takeovers, has something to
+    /// report: that the producer is dead, or replaced.
     #[cfg(any(feature = "std", loom))]
-    pub(super) fn is_replaced(&self, parts: &Parts<'_>) -> bool {
-        seq::is_before(self.takeovers, parts.head.lifecycle.takeovers.load(Relaxed))
+    pub(super) fn is_news(&self, incarnation: u64, takeovers: u64) -> bool {
+        self.dead == Some(incarnation) || seq::is_before(self.takeovers, takeovers)
     }
 
     /// Whether no more fragments will come, unless a new producer opens the link again. A reader that calls

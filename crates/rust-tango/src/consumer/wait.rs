@@ -17,7 +17,9 @@ use crate::memory::parts::Parts;
 use crate::ring::line::LineState;
 use crate::ring::metadata::FragmentMetadata;
 #[cfg(all(feature = "async", target_os = "linux"))]
-use crate::sync::{Arc, Relaxed};
+use crate::sync::Arc;
+#[cfg(any(feature = "std", loom))]
+use crate::sync::Relaxed;
 #[cfg(all(feature = "async", target_os = "linux"))]
 use crate::waiting::eventcount::Eventcount;
 use crate::waiting::wait::{Due, Wait, Waiting};
@@ -303,20 +305,56 @@ impl<'a> Watch<'a> {
     pub(crate) fn signs(&self) -> [u64; 5] {
         let Parts { head, stop, .. } = &self.parts;
         let lifecycle = &head.lifecycle;
-        let [incarnation, takeovers] =
-            [&lifecycle.incarnation, &lifecycle.takeovers].map(|w| w.load(Relaxed));
+        let (incarnation, takeovers) =
+            (lifecycle.incarnation.load(Relaxed), lifecycle.takeovers.load(Relaxed));
         [head.next.load(Relaxed), stop.load(Relaxed), lifecycle.cnc.state() as u64, incarnation, takeovers]
     }
 
     /// Whether the reader would find more than nothing. (Evictions do not count: an evicted reader finds
     /// out when it reads.)
     pub(crate) fn has_news(&self) -> bool {
+        self.has_fragment() || self.is_ended_by(&self.end())
+    }
+
+    /// Whether the reader would find a fragment, or that it is lost. Of one that has not joined: whether it can.
+    pub(crate) fn has_fragment(&self) -> bool {
         if !self.joined {
-            return self.parts.head.is_bound() || self.parts.is_stopped();
+            return self.parts.head.is_bound();
         }
         let state = self.parts.ring.line(self.next).state(self.next);
         self.losses.plausible_state(state, self.next, &self.parts) != LineState::NotYet
-            || self.producer.ending(&self.parts).is_some()
-            || self.producer.is_replaced(&self.parts)
     }
+
+    /// What all readers of the link can learn of its end, and of its producer's.
+    pub(crate) fn end(&self) -> LinkEnd {
+        let ending = self.parts.ending();
+        let lifecycle = &self.parts.head.lifecycle;
+        // After the state: see `ProducerWatch::ending`.
+        let incarnation = lifecycle.incarnation.load(Relaxed);
+        let is_stopped = self.parts.is_stopped();
+        LinkEnd {
+            is_ended: ending.is_some(),
+            is_stopped,
+            incarnation,
+            takeovers: lifecycle.takeovers.load(Relaxed),
+        }
+    }
+
+    /// Whether this reader has to be told of such an end.
+    pub(crate) fn is_ended_by(&self, end: &LinkEnd) -> bool {
+        if !self.joined {
+            return end.is_stopped;
+        }
+        end.is_ended || self.producer.is_news(end.incarnation, end.takeovers)
+    }
+}
+
+/// What [`Watch::end`] has read.
+#[cfg(any(feature = "std", loom))]
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct LinkEnd {
+    is_ended: bool,
+    is_stopped: bool,
+    incarnation: u64,
+    takeovers: u64,
 }

@@ -77,6 +77,12 @@ impl ConsumerSlot {
         }
     }
 
+    /// See [`Eventcount::set_private`].
+    #[cfg(feature = "alloc")]
+    pub(crate) fn set_private(&self) {
+        self.signals.eventcount.set_private();
+    }
+
     /// The owner dies while it sleeps, so its sleep word stays odd.
     #[cfg(all(loom, test))]
     pub(crate) fn dies_asleep(&self) {

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use super::builder::{LinkBuilder, OWNER_ONLY};
 use super::handle::Link;
 use crate::error::{LinkError, LinkErrorKind};
-use crate::shm::{Access, Existing};
+use crate::shm::{Access, Existing, Settings};
 
 /// The permissions that the files of a link may have in addition to [`OWNER_ONLY`].
 const OTHERS_READ: u32 = 0o044;
@@ -218,7 +218,7 @@ impl LinkBuilder {
 
     fn in_shared_memory(self, name: &str, existing: Existing) -> Result<Link, LinkError> {
         let geometry = self.geometry()?;
-        let Self { mode, consumer_group: group, remove_on_drop, hints, .. } = self;
+        let Self { mode, consumer_group: group, remove_on_drop, hints, prefault, .. } = self;
         if mode & OWNER_ONLY != OWNER_ONLY || mode & !(OWNER_ONLY | OTHERS_READ) != 0 {
             let message = format!(
                 "{mode:#o} is not a valid mode for a link: use 0o600, and add 0o040 (group) or 0o004 (every user) to let others read; only the owner may write"
@@ -230,6 +230,7 @@ impl LinkBuilder {
             return Err(LinkError::new(LinkErrorKind::Invalid, message));
         }
         let access = Access::new(mode, group);
-        Link::in_shared_memory(name, self.dir.as_deref(), &geometry, access, existing, remove_on_drop, hints)
+        let settings = Settings { access, existing, remove_on_drop, prefault, hints };
+        Link::in_shared_memory(name, self.dir.as_deref(), &geometry, settings)
     }
 }

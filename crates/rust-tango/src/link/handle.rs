@@ -10,7 +10,7 @@ use crate::memory::hints::Hints;
 use crate::memory::status::LinkStatus;
 use crate::producer::Producer;
 #[cfg(all(feature = "shm", target_os = "linux"))]
-use crate::shm::{Access, Existing, Reservation, ShmLink};
+use crate::shm::{Reservation, Settings, ShmLink};
 use crate::sync::Arc;
 use crate::timing::processor;
 
@@ -397,9 +397,13 @@ impl Link {
         }
     }
 
-    pub(super) fn on_heap(geometry: Geometry, hints: Option<Hints>) -> Result<Self, LinkError> {
+    pub(super) fn on_heap(
+        geometry: Geometry,
+        hints: Option<Hints>,
+        prefault: bool,
+    ) -> Result<Self, LinkError> {
         let hints = hints.map_or_else(processor::hints_of_process, Ok)?;
-        Ok(Self { memory: Memory::Heap(Arc::new(HeapLink::new(geometry, hints)?)) })
+        Ok(Self { memory: Memory::Heap(Arc::new(HeapLink::new(geometry, hints, prefault)?)) })
     }
 }
 
@@ -414,13 +418,9 @@ impl Link {
         name: &str,
         folder: Option<&std::path::Path>,
         geometry: &Geometry,
-        access: Access,
-        existing: Existing,
-        remove_on_drop: bool,
-        hints: Option<Hints>,
+        settings: Settings,
     ) -> Result<Self, LinkError> {
-        let (link, reservation) =
-            crate::shm::create(folder, name, geometry, access, existing, remove_on_drop, hints)?;
+        let (link, reservation) = crate::shm::create(folder, name, geometry, settings)?;
         Ok(Self::shared(link, reservation))
     }
 }

@@ -23,15 +23,66 @@ use crate::memory::parts::Parts;
 use crate::memory::status::LinkStatus;
 use crate::producer::{self, Begin, Claim, Producer, ProducerClaim};
 use crate::ring::hot_slot::HotSlot;
-use crate::ring::region::{GRANULE, Granules};
-use crate::ring::slots::{Ring, SLOT};
+use crate::ring::region::Granules;
+use crate::ring::slots::Ring;
 use crate::sync::{AcqRel, Acquire, Arc, AtomicU64, Padded, Relaxed, Release, ordering};
 
-#[repr(C, align(128))]
-struct RingBlock([AtomicU64; SLOT / WORD]);
+/// Words that are zero at first, beginning at a multiple of [`ALIGNMENT`]. The allocator gets most of them from the
+/// system, which makes a page of them when it is first touched.
+struct ZeroedWords {
+    memory: Box<[AtomicU64]>,
+    /// The words of `memory` that are used.
+    used: core::ops::Range<usize>,
+}
 
-#[repr(C, align(64))]
-struct Granule([AtomicU64; GRANULE / WORD]);
+/// In bytes.
+const ALIGNMENT: usize = 128;
+/// No page is smaller, in bytes.
+const PAGE: usize = 4096;
+
+impl ZeroedWords {
+    fn new(count: usize) -> Result<Self, LinkError> {
+        // The allocator would write the zeros itself if it were asked for this alignment.
+        let all = count.saturating_add(ALIGNMENT / WORD);
+        let memory = zeroed(all)?;
+        let begin = if cfg!(loom) { 0 } else { memory.as_ptr().addr().wrapping_neg() % ALIGNMENT / WORD };
+        Ok(Self { memory, used: begin..begin + count })
+    }
+
+    fn words(&self) -> &[AtomicU64] {
+        &self.memory[self.used.clone()]
+    }
+
+    /// Makes all pages exist.
+    fn touch(&self) {
+        self.memory.iter().step_by(PAGE / WORD).for_each(|word| word.store(0, Relaxed));
+    }
+}
+
+/// `count` words, at least one, none of which is written here.
+#[cfg(not(loom))]
+fn zeroed(count: usize) -> Result<Box<[AtomicU64]>, LinkError> {
+    let layout = core::alloc::Layout::array::<AtomicU64>(count).map_err(|_| no_memory::<AtomicU64>(count))?;
+    // SAFETY: the layout is that of at least one word, so its size is not 0.
+    let start = unsafe { alloc::alloc::alloc_zeroed(layout) };
+    if start.is_null() {
+        return Err(no_memory::<AtomicU64>(count));
+    }
+    let words = core::ptr::slice_from_raw_parts_mut(start.cast(), count);
+    // SAFETY: just allocated, by the allocator of `Box` and with the layout of this slice. Zero bytes are valid atomics.
+    Ok(unsafe { Box::from_raw(words) })
+}
+
+/// A zero of the model checker is not made of zero bytes.
+#[cfg(loom)]
+fn zeroed(count: usize) -> Result<Box<[AtomicU64]>, LinkError> {
+    filled(count, || AtomicU64::new(0))
+}
+
+fn no_memory<T>(count: usize) -> LinkError {
+    let bytes = count.saturating_mul(size_of::<T>());
+    LinkError::new(LinkErrorKind::System, format!("cannot allocate {bytes} bytes for a link"))
+}
 
 /// The memory of a link on the heap.
 pub(super) struct HeapLink {
@@ -39,8 +90,8 @@ pub(super) struct HeapLink {
     pub(super) head: Head,
     pub(super) hot_slot: Padded<HotSlot>,
     stop: Padded<AtomicU64>,
-    ring: Box<[RingBlock]>,
-    region: Box<[Granule]>,
+    ring: ZeroedWords,
+    region: ZeroedWords,
     consumers: Box<[ConsumerSlot]>,
     /// For each slot: 1 while a consumer has it, otherwise 0.
     taken: Box<[AtomicU64]>,
@@ -55,36 +106,38 @@ impl core::fmt::Debug for HeapLink {
     }
 }
 
-/// `count` values, written one by one, so that all their memory is touched.
 fn filled<T>(count: usize, value: impl Fn() -> T) -> Result<Box<[T]>, LinkError> {
     let mut values = Vec::new();
-    values.try_reserve_exact(count).map_err(|_| {
-        let bytes = count.saturating_mul(size_of::<T>());
-        LinkError::new(LinkErrorKind::System, format!("cannot allocate {bytes} bytes for a link"))
-    })?;
+    values.try_reserve_exact(count).map_err(|_| no_memory::<T>(count))?;
     values.resize_with(count, value);
     Ok(values.into_boxed_slice())
 }
 
 impl HeapLink {
-    pub(super) fn new(geometry: Geometry, hints: Hints) -> Result<Self, LinkError> {
+    /// `prefault`: see `LinkBuilder::prefault`.
+    pub(super) fn new(geometry: Geometry, hints: Hints, prefault: bool) -> Result<Self, LinkError> {
         const fn zero() -> AtomicU64 {
             AtomicU64::new(0)
         }
-        let blocks = geometry.depth * geometry.slot / SLOT;
         let link = Self {
             geometry,
             head: Head::new(),
             hot_slot: Padded::new(HotSlot::new()),
             stop: Padded::new(zero()),
-            ring: filled(blocks, || RingBlock([const { zero() }; SLOT / WORD]))?,
-            region: filled(geometry.region / GRANULE, || Granule([const { zero() }; GRANULE / WORD]))?,
+            ring: ZeroedWords::new(geometry.depth * geometry.slot / WORD)?,
+            region: ZeroedWords::new(geometry.region / WORD)?,
             consumers: filled(geometry.consumers, ConsumerSlot::new)?,
             taken: filled(geometry.consumers, zero)?,
             producer_taken: zero(),
             hints,
         };
-        producer::prepare(&link.borrowed_parts(), geometry.start);
+        link.head.eventcount.set_private();
+        link.consumers.iter().for_each(ConsumerSlot::set_private);
+        if prefault {
+            link.ring.touch();
+            link.region.touch();
+        }
+        producer::prepare_zeroed(&link.borrowed_parts(), geometry.start);
         Ok(link)
     }
 
@@ -99,24 +152,14 @@ impl HeapLink {
             word.touch();
         }
         let used = crate::ring::line::META_WORDS + payload;
-        self.ring.iter().for_each(|block| block.0[..used].iter().for_each(AtomicU64::touch));
+        let slots = self.ring.words().chunks(self.geometry.slot / WORD);
+        slots.for_each(|slot| slot[..used].iter().for_each(AtomicU64::touch));
     }
 
     fn borrowed_parts(&self) -> Parts<'_> {
-        // SAFETY: both are arrays of atomics without padding (their size is their alignment), borrowed from
-        // `self` like the result.
-        let (ring, region) = unsafe {
-            (
-                core::slice::from_raw_parts(self.ring.as_ptr().cast(), self.ring.len() * (SLOT / WORD)),
-                core::slice::from_raw_parts(
-                    self.region.as_ptr().cast(),
-                    self.region.len() * (GRANULE / WORD),
-                ),
-            )
-        };
         Parts {
-            ring: Ring::new(ring, self.geometry.slot),
-            granules: Granules::new(region),
+            ring: Ring::new(self.ring.words(), self.geometry.slot),
+            granules: Granules::new(self.region.words()),
             head: &self.head,
             hot_slot: &self.hot_slot,
             stop: &self.stop,
@@ -231,6 +274,48 @@ impl Drop for HeapConsumer {
         if let Some(slot) = self.slot {
             // Pairs with the Acquire load of the next consumer in this slot.
             self.link.taken[slot].store(0, ordering("link.leave", Release));
+        }
+    }
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use crate::consumer::Start;
+    use crate::error::TangoError;
+    use crate::link::Link;
+    use crate::ring::line::LineState;
+
+    /// A link that begins with 1 has zeros for markers, and others have markers. Nobody can tell the difference.
+    #[test]
+    fn a_ring_of_zeros_is_empty() {
+        for (depth, start) in [(2, 1), (8, 1), (8, 2), (8, 0), (8, u64::MAX)] {
+            let link = Link::builder().depth(depth).mtu(8).start(start).build().unwrap();
+            let before = start.wrapping_sub(1);
+            let mut observer = link.observer_from(Start::At(before)).unwrap();
+            let mut consumer = link.consumer_from(Start::At(before)).unwrap();
+            let ring = observer.parts.ring;
+            for n in (0..depth as u64).map(|offset| start.wrapping_add(offset)) {
+                assert_eq!(ring.line(n).state(n), LineState::NotYet);
+            }
+            // The second one looks for what the first has published.
+            for _ in 0..2 {
+                assert_eq!(link.producer().unwrap().next_seq(), start);
+            }
+            let lost = Err(TangoError::Overrun { lost: 1, next: start });
+            assert_eq!(observer.poll().map(drop), lost, "an observer, depth {depth}, start {start}");
+            let tx = link.producer().unwrap();
+            for n in 0..3 * depth as u64 {
+                tx.publish(&n.to_ne_bytes(), 0, 0, 0).unwrap();
+                if n == 0 && consumer.poll().is_err() {
+                    // It was told of the fragment before the first.
+                    assert_eq!(consumer.next_seq(), start);
+                    assert_eq!(consumer.poll().unwrap().unwrap().meta.seq, start);
+                }
+                for rx in [&mut observer, &mut consumer].into_iter().skip(usize::from(n == 0)) {
+                    while rx.poll().unwrap().is_some() {}
+                }
+            }
+            assert_eq!(consumer.next_seq(), start.wrapping_add(3 * depth as u64));
         }
     }
 }

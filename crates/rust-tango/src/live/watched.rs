@@ -13,7 +13,6 @@
 //!
 //! The lock of the watcher protects everything here.
 
-use std::collections::BTreeMap;
 use std::task::Waker;
 use std::time::Instant;
 
@@ -135,7 +134,9 @@ pub(super) struct Pending {
 }
 
 pub(super) struct WatchedLink {
-    readers: BTreeMap<u64, Reader>,
+    /// Each at its id; `None`: that id is free. (A map would be slower to go over, which is done in each slice.)
+    readers: Vec<Option<Reader>>,
+    free: Vec<usize>,
     /// The sleep of the watcher for the readers with a slot.
     pub(super) sleep: SharedSleep<'static>,
     /// How many readers have a slot.
@@ -160,7 +161,8 @@ pub(super) struct WatchedLink {
 impl WatchedLink {
     pub(super) fn new(watch: &Watch<'static>, memory: Option<Arc<dyn LinkMemory>>) -> Self {
         Self {
-            readers: BTreeMap::new(),
+            readers: Vec::new(),
+            free: Vec::new(),
             sleep: SharedSleep::new(watch.notifier()),
             seats: 0,
             asleep: 0,
@@ -173,21 +175,33 @@ impl WatchedLink {
         }
     }
 
-    pub(super) fn add(&mut self, id: u64, reader: Reader, has_slot: bool) {
+    /// Adds a reader. Returns its id.
+    pub(super) fn add(&mut self, reader: Reader, has_slot: bool) -> usize {
         self.seats += usize::from(has_slot);
-        self.readers.insert(id, reader);
+        let id = self.free.pop().unwrap_or(self.readers.len());
+        match self.readers.get_mut(id) {
+            Some(place) => *place = Some(reader),
+            None => self.readers.push(Some(reader)),
+        }
+        id
     }
 
     /// Removes a reader. Returns the task that waited, to be dropped without the lock.
-    pub(super) fn remove(&mut self, id: u64, has_slot: bool) -> Option<Waker> {
+    pub(super) fn remove(&mut self, id: usize, has_slot: bool) -> Option<Waker> {
         self.seats -= usize::from(has_slot);
         let request = self.take(id, None);
-        self.readers.remove(&id);
+        if self.readers.get_mut(id).and_then(Option::take).is_some() {
+            self.free.push(id);
+        }
         request.and_then(|request| request.task)
     }
 
     pub(super) fn is_empty(&self) -> bool {
-        self.readers.is_empty()
+        self.readers.len() == self.free.len()
+    }
+
+    fn reader(&mut self, id: usize) -> Option<&mut Reader> {
+        self.readers.get_mut(id)?.as_mut()
     }
 
     pub(super) fn into_memory(self) -> Option<Arc<dyn LinkMemory>> {
@@ -203,11 +217,11 @@ impl WatchedLink {
     /// dead, so the reader has to check first whether it lives.
     pub(super) fn request(
         &mut self,
-        id: u64,
+        id: usize,
         watch: Watch<'static>,
         task: &mut Option<Waker>,
     ) -> Option<Pending> {
-        let reader = self.readers.get_mut(&id)?;
+        let reader = self.reader(id)?;
         if std::mem::take(&mut reader.seems_dead) {
             return None;
         }
@@ -233,7 +247,7 @@ impl WatchedLink {
                 waits
             }
         };
-        let reader = self.readers.get_mut(&id)?;
+        let reader = self.reader(id)?;
         reader.set_readable(task.is_some());
         reader.requests = serial;
         reader.request = Some(Request { watch, task: task.take(), waits, serial });
@@ -241,8 +255,8 @@ impl WatchedLink {
     }
 
     /// Takes the pending request of a reader back; with `serial`, only that one.
-    fn take(&mut self, id: u64, serial: Option<u64>) -> Option<Request> {
-        let reader = self.readers.get_mut(&id)?;
+    fn take(&mut self, id: usize, serial: Option<u64>) -> Option<Request> {
+        let reader = self.reader(id)?;
         let request =
             reader.request.take_if(|request| serial.is_none_or(|serial| request.serial == serial))?;
         match request.waits {
@@ -256,30 +270,36 @@ impl WatchedLink {
     }
 
     /// Cancels a request if it is still pending. Returns its task, to be dropped without the lock.
-    pub(super) fn cancel(&mut self, id: u64, serial: u64) -> Option<Waker> {
+    pub(super) fn cancel(&mut self, id: usize, serial: u64) -> Option<Waker> {
         let request = self.take(id, Some(serial))?;
-        self.readers.get_mut(&id)?.set_readable(true);
+        self.reader(id)?.set_readable(true);
         request.task
     }
 
     /// The sleep that a reader has announced could not be ordered, so the watcher naps instead. Returns when
     /// the first nap ends.
-    pub(super) fn nap_instead(&mut self, id: u64, now: Instant) -> Option<Instant> {
-        let reader = self.readers.get_mut(&id)?;
+    pub(super) fn nap_instead(&mut self, id: usize, now: Instant) -> Option<Instant> {
+        let reader = self.reader(id)?;
         let request = reader.request.take_if(|request| matches!(request.waits, Waits::Asleep(..)))?;
         if let Waits::Asleep(own, _) = request.waits {
             own.wake_up();
             self.asleep -= 1;
         }
         let (waits, due) = self.begin_nap(now);
-        self.readers.get_mut(&id)?.request = Some(Request { waits, ..request });
+        self.reader(id)?.request = Some(Request { waits, ..request });
         Some(due)
     }
 
     /// [`nap_instead`](Self::nap_instead) of all readers.
     pub(super) fn all_nap_instead(&mut self, now: Instant) -> Option<Instant> {
-        let ids: Vec<_> = self.readers.keys().copied().collect();
-        ids.into_iter().filter_map(|id| self.nap_instead(id, now)).min()
+        (0..self.readers.len()).filter_map(|id| self.nap_instead(id, now)).min()
+    }
+
+    /// Whether nothing shows that a reader of the link has news: none of those that the watcher sleeps for, and none
+    /// that it naps for. False also if this cannot be said of all of them together.
+    pub(super) fn rests(&self) -> bool {
+        let has_signs = self.napping != 0 && self.resting != Some(self.watch.signs());
+        !has_signs && !self.sleep.is_due() && self.watch.is_stopped() == self.stopped
     }
 
     /// Checks the requests for which the watcher sleeps: if the producer has notified, if the link was stopped,
@@ -293,7 +313,9 @@ impl WatchedLink {
         let waits = self.asleep != 0;
         let notifier = self.sleep.notifier();
         let mut round = self.sleep.round();
-        for reader in self.readers.values_mut().filter(|_| waits) {
+        let end = self.watch.end();
+        for reader in &mut self.readers {
+            let Some(reader) = reader else { continue };
             let Some(Request { watch, waits: Waits::Asleep(own, announced), .. }) = &mut reader.request
             else {
                 continue;
@@ -302,7 +324,7 @@ impl WatchedLink {
                 round.break_off();
                 break;
             }
-            if round.check(notifier, own, announced, || watch.has_news()) {
+            if round.check(notifier, own, announced, || watch.has_fragment() || watch.is_ended_by(&end)) {
                 self.asleep -= 1;
                 reader.answer(todo);
             }
@@ -329,7 +351,9 @@ impl WatchedLink {
 
     fn check_each_napper(&mut self, now: Instant, todo: &mut Todo) {
         self.nap_due = None;
-        for reader in self.readers.values_mut() {
+        let end = self.watch.end();
+        for reader in &mut self.readers {
+            let Some(reader) = reader else { continue };
             let Some(Request { watch, waits: Waits::Napping(naps, due), .. }) = &mut reader.request else {
                 continue;
             };
@@ -339,7 +363,7 @@ impl WatchedLink {
                     self.nap_due = Some(now);
                     return;
                 }
-                if watch.has_news() {
+                if watch.has_fragment() || watch.is_ended_by(&end) {
                     self.napping -= 1;
                     reader.answer(todo);
                     continue;
@@ -368,7 +392,7 @@ impl WatchedLink {
 
     /// Answers all requests, because the producer seems dead.
     pub(super) fn producer_seems_dead(&mut self, todo: &mut Todo) {
-        for reader in self.readers.values_mut() {
+        for reader in self.readers.iter_mut().flatten() {
             let Some(request) = &reader.request else { continue };
             match request.waits {
                 Waits::Asleep(own, _) => {

@@ -7,6 +7,9 @@
 //!   unlocked   sleep on the producers' eventcounts and on `control`
 //! ```
 //!
+//! Most naps end with nothing but that they are over. Then the watcher looks once at each link, and sleeps on the
+//! words that it has already chosen ([`State::rests`]).
+//!
 //! One lock protects the state. No thread holds it while it sleeps in the kernel, calls a waker, asks for a
 //! lock of a file, or frees memory.
 //!
@@ -75,11 +78,12 @@ struct State {
     dead: Vec<LinkId>,
     /// Memory of links without readers, on whose words the watcher may still sleep.
     unused: Vec<Arc<dyn LinkMemory>>,
-    next_id: u64,
     /// When the next request is due for which the watcher naps.
     nap_due: Option<Instant>,
     /// When the current slice ends.
     slice_ends: Option<Instant>,
+    /// No other thread has had the lock since the watcher chose on what to sleep.
+    is_settled: bool,
     /// The watcher sleeps, or is about to.
     sleeps: bool,
     /// It sleeps, can be woken by `control`, and nobody has done so yet.
@@ -94,7 +98,7 @@ struct State {
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Place {
     link: LinkId,
-    id: u64,
+    id: usize,
     has_slot: bool,
 }
 
@@ -128,15 +132,16 @@ impl Watcher {
             links: BTreeMap::new(),
             dead: Vec::new(),
             unused: Vec::new(),
-            next_id: 0,
             nap_due: None,
             slice_ends: None,
+            is_settled: false,
             sleeps: false,
             listens: false,
             calls_wakers: false,
             ends: false,
         };
         let (state, control) = (Mutex::new(state), Eventcount::new());
+        control.set_private();
         let this = Arc::new(Self { takes, state, control, thread: Mutex::new(None) });
         let watcher = this.clone();
         let thread = thread::spawn(Builder::new().name("tango-watcher".into()), move || watcher.run())
@@ -145,9 +150,17 @@ impl Watcher {
         Ok(this)
     }
 
-    fn lock(&self) -> MutexGuard<'_, State> {
+    /// The state, for the thread of the watcher.
+    fn lock_here(&self) -> MutexGuard<'_, State> {
         // No panic under the lock can leave the state half changed.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The state, for other threads.
+    fn lock(&self) -> MutexGuard<'_, State> {
+        let mut state = self.lock_here();
+        state.is_settled = false;
+        state
     }
 
     /// Whether this watcher waits for readers with a slot of this link.
@@ -176,11 +189,9 @@ impl Watcher {
         reader: Reader,
     ) -> Place {
         let mut state = self.lock();
-        let place = Place { link: LinkId::of(watch), id: state.next_id, has_slot: watch.own.is_some() };
-        state.next_id += 1;
-        let link = state.links.entry(place.link).or_insert_with(|| WatchedLink::new(watch, memory));
-        link.add(place.id, reader, place.has_slot);
-        place
+        let (link, has_slot) = (LinkId::of(watch), watch.own.is_some());
+        let readers = state.links.entry(link).or_insert_with(|| WatchedLink::new(watch, memory));
+        Place { link, id: readers.add(reader, has_slot), has_slot }
     }
 
     /// Requests an answer when `watch` has news: wakes `task`, or, with `None`, makes the descriptor
@@ -288,48 +299,52 @@ impl Watcher {
     /// The body of the thread.
     fn run(&self) {
         let mut words = Vec::new();
-        let mut state = self.lock();
+        let mut state = self.lock_here();
         loop {
             (state.sleeps, state.listens) = (false, false);
-            let todo = state.check(Instant::now());
-            if todo.is_empty() && state.ends {
-                return;
+            let now = Instant::now();
+            if !state.rests(now) {
+                state.is_settled = false;
+                let todo = state.check(now);
+                if !todo.is_empty() {
+                    state = self.act(state, todo);
+                    continue;
+                }
+                if state.ends {
+                    return;
+                }
+                state.settle(now, &mut words);
             }
-            if todo.is_empty() {
-                state = self.sleep(state, &mut words);
-                continue;
-            }
-            state.calls_wakers = !todo.tasks.is_empty();
-            drop(state);
-            let done = Done::of(todo);
-            state = self.lock();
-            state.calls_wakers = false;
-            if !done.is_ordered {
-                state.nap_instead();
-            }
-            state.dead = done.dead;
+            state = self.sleep(state, now, &words);
         }
+    }
+
+    /// Does what is to be done without the lock.
+    fn act<'s>(&'s self, mut state: MutexGuard<'s, State>, todo: Todo) -> MutexGuard<'s, State> {
+        state.calls_wakers = !todo.tasks.is_empty();
+        drop(state);
+        let done = Done::of(todo);
+        state = self.lock_here();
+        state.calls_wakers = false;
+        if !done.is_ordered {
+            state.nap_instead();
+        }
+        state.dead = done.dead;
+        state
     }
 
     /// Sleeps until there is something to do.
     fn sleep<'s>(
         &'s self,
         mut state: MutexGuard<'s, State>,
-        words: &mut Vec<(&'static Eventcount, u32)>,
+        now: Instant,
+        words: &[(&'static Eventcount, u32)],
     ) -> MutexGuard<'s, State> {
-        let now = Instant::now();
-        words.clear();
-        let links = state.links.values().filter(|link| link.sleep.listens());
-        words.extend(links.map(|link| (link.sleep.notifier(), link.sleep.count())));
-        if words.is_empty() && !state.links.values().any(WatchedLink::has_requests) {
-            (state.slice_ends, state.nap_due) = (None, None);
-        } else {
-            state.slice_ends.get_or_insert(now + SLICE);
-        }
-        let until = [state.slice_ends, state.nap_due].into_iter().flatten().min();
-        let longest = until.map(|until| until.saturating_duration_since(now));
-        let alone =
-            words.first().copied().filter(|_| self.takes == Takes::OneLink && state.nap_due.is_none());
+        let longest = state.next_due().map(|due| due.saturating_duration_since(now));
+        let alone = match words {
+            [alone, ..] if self.takes == Takes::OneLink && state.nap_due.is_none() => Some(*alone),
+            _ => None,
+        };
         (state.sleeps, state.listens) = (true, alone.is_none());
         let control = (&self.control, self.control.count());
         drop(state);
@@ -343,16 +358,68 @@ impl Watcher {
                 control.0.sleep_while(control.1, longest.unwrap_or(SLICE).min(LONGEST_NAP));
             }
         }
-        self.lock()
+        self.lock_here()
     }
 }
 
 impl State {
     /// The watcher naps until `due` at the latest. True: it has to be woken for that.
     fn naps_until(&mut self, due: Instant) -> bool {
-        let until = [self.slice_ends, self.nap_due].into_iter().flatten().min();
+        let until = self.next_due();
         self.nap_due = Some(self.nap_due.map_or(due, |nap_due| nap_due.min(due)));
         until.is_none_or(|until| due < until)
+    }
+
+    /// When the watcher has to be awake next: at the end of a nap, or of the slice.
+    fn next_due(&self) -> Option<Instant> {
+        match (self.slice_ends, self.nap_due) {
+            (Some(slice), Some(nap)) => Some(if nap < slice { nap } else { slice }),
+            (due, None) | (None, due) => due,
+        }
+    }
+
+    /// Whether nothing is due but the naps, and they have nothing to show. The next one is due later then, and the
+    /// watcher goes on sleeping on the words that it has chosen.
+    ///
+    /// Plain loops, because the code is cold after each nap: in a debug build, they take a quarter of the instructions
+    /// that a complete check takes.
+    fn rests(&mut self, now: Instant) -> bool {
+        let slice_is_due = match self.slice_ends {
+            Some(ends) => ends <= now + EARLY,
+            None => false,
+        };
+        if !self.is_settled || slice_is_due {
+            return false;
+        }
+        for link in self.links.values() {
+            if !link.rests() {
+                return false;
+            }
+        }
+        if let Some(due) = self.nap_due {
+            if due <= now {
+                self.nap_due = Some(now + LONGEST_NAP);
+            }
+        }
+        true
+    }
+
+    /// Nothing is left to do: chooses the `words` on which the watcher sleeps, and how long a slice lasts.
+    fn settle(&mut self, now: Instant, words: &mut Vec<(&'static Eventcount, u32)>) {
+        words.clear();
+        let mut has_requests = false;
+        for link in self.links.values() {
+            has_requests |= link.has_requests();
+            if link.sleep.listens() {
+                words.push((link.sleep.notifier(), link.sleep.count()));
+            }
+        }
+        if words.is_empty() && !has_requests {
+            (self.slice_ends, self.nap_due) = (None, None);
+        } else {
+            self.slice_ends.get_or_insert(now + SLICE);
+        }
+        self.is_settled = true;
     }
 
     /// Checks everything that is due.

@@ -121,6 +121,23 @@ pub(crate) fn prepare(parts: &Parts<'_>, first: u64) {
         let n = first.wrapping_add(offset);
         parts.ring.line(n).prepare(n);
     }
+    open(parts, first);
+}
+
+/// [`prepare`] in zeroed memory. If the first fragment is 1, zeros are as good as markers in all lines but line 0 (see
+/// [`line`](crate::ring::line)), so these lines are not touched.
+#[cfg(feature = "alloc")]
+pub(crate) fn prepare_zeroed(parts: &Parts<'_>, first: u64) {
+    if first != 1 {
+        return prepare(parts, first);
+    }
+    let depth = parts.ring.depth();
+    parts.ring.line(depth).prepare(depth);
+    open(parts, first);
+}
+
+/// Lets readers in. The lines have their markers.
+fn open(parts: &Parts<'_>, first: u64) {
     parts.hot_slot.begin(first);
     parts.head.lifecycle.start.store(first, Relaxed);
     parts.head.next.store(first, Relaxed);
@@ -134,8 +151,13 @@ pub(crate) fn prepare(parts: &Parts<'_>, first: u64) {
 /// The oldest intact fragment, and the next number, of a link that has been used. Derived from its lines
 /// and from `oldest`. Only while there is no other producer.
 fn survey(parts: &Parts<'_>) -> (u64, u64) {
-    let depth = parts.ring.depth();
-    let mut newest = parts.head.lifecycle.start.load(Relaxed).wrapping_sub(1);
+    let (depth, lifecycle) = (parts.ring.depth(), &parts.head.lifecycle);
+    let start = lifecycle.start.load(Relaxed);
+    if lifecycle.incarnation.own() == 0 {
+        // There was no producer, and the ring need not be touched to see that.
+        return (start, start);
+    }
+    let mut newest = start.wrapping_sub(1);
     for index in 0..depth {
         newest = seq::later(newest, parts.ring.line(index).proven(index, depth));
     }

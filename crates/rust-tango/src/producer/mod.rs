@@ -46,7 +46,7 @@ mod wait;
 
 pub(crate) use attach::Begin;
 #[cfg(feature = "alloc")]
-pub(crate) use attach::prepare;
+pub(crate) use attach::prepare_zeroed;
 pub(crate) use claim::Claim;
 #[cfg(feature = "alloc")]
 pub(crate) use claim::ProducerClaim;

@@ -17,6 +17,10 @@
 //! A reader that waits for `n` reads a marker for `n` as "not there yet". As `depth >= 2`, a marker is never
 //! mistaken for a fragment: `n - 1` belongs to another line.
 //!
+//! If the first fragment of a link is 1, zeros are as good as markers, so a ring in zeroed memory need not be touched:
+//! a reader that waits for an `n` after 0 reads 0 as "not there yet". The exception is line 0, which would seem to hold
+//! fragment 0, so that line has its marker.
+//!
 //! The producer also keeps one word outside the ring:
 //!
 //! - `oldest`: every fragment before it is *dead*, that is, its line and its granules may be overwritten. The
@@ -74,7 +78,7 @@
 //! starts with `oldest` as its floor.
 //!
 //! *An empty ring holds no fragments.* Before any reader reads, the lines hold the markers of the first
-//! `depth` numbers, whatever the first number is.
+//! `depth` numbers, whatever the first number is, or zeros that say the same.
 //!
 //! # Why the stores are in this order
 //!

@@ -21,6 +21,7 @@ use super::layout::{self, Kind, SMALL_FILE, rx_name};
 use super::leftovers::clear_own_leftovers;
 use super::link::ShmLink;
 use super::lock;
+use super::map::Pages;
 use super::owned::Owned;
 use super::removal::Dead;
 use super::staging::{self, Staging};
@@ -39,19 +40,30 @@ pub(crate) enum Existing {
     TakeOver,
 }
 
-/// Creates a link, or takes over the one that exists. `remove_on_drop`: whether the last owner of the result removes
-/// the link.
+/// How a link is created.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Settings {
+    pub(crate) access: Access,
+    pub(crate) existing: Existing,
+    /// The last owner of the result removes the link.
+    pub(crate) remove_on_drop: bool,
+    /// Each process maps all pages at once.
+    pub(crate) prefault: bool,
+    /// Those of this process's ends. `None`: by default.
+    pub(crate) hints: Option<Hints>,
+}
+
+/// Creates a link, or takes over the one that exists.
 ///
 /// First deletes what remains of processes of this user that died while they created or removed a link.
 pub(crate) fn create(
     explicit: Option<&Path>,
     name: &str,
     geometry: &Geometry,
-    access: Access,
-    existing: Existing,
-    remove_on_drop: bool,
-    hints: Option<Hints>,
+    settings: Settings,
 ) -> Result<(Arc<ShmLink>, Reservation), LinkError> {
+    let Settings { access, existing, remove_on_drop, prefault, hints } = settings;
+    let pages = if prefault { Pages::AtOnce } else { Pages::WhenTouched };
     folder::check_name(name)?;
     let base = base::base_dir(explicit);
     base::ensure_base(&base)?;
@@ -68,7 +80,7 @@ pub(crate) fn create(
                 Claimed::TakenOver(link, files) => break (*link, files, false),
             },
         }
-        let made = staging::make(&base, name, access, |staging| fill(staging, &base, name, geometry))?;
+        let made = staging::make(&base, name, access, |staging| fill(staging, &base, name, geometry, pages))?;
         if let Some((link, files)) = made {
             break (link, files, true);
         }
@@ -148,7 +160,8 @@ fn take_over(base: &Path, link: &ShmLink, geometry: &Geometry, access: Access) -
         return Err(refused()?);
     }
     let (len, in_child) = (layout::producer_len(&link.geometry), layout::tx_in_child(&link.geometry));
-    let Some(own) = Owned::take(file, len, &path.display().to_string(), in_child)? else {
+    let own = Owned::take(file, len, &path.display().to_string(), link.pages, in_child)?;
+    let Some(own) = own else {
         return Err(refused()?);
     };
     let mut differences = link.geometry.differences(geometry);
@@ -180,21 +193,23 @@ fn fill(
     base: &Path,
     name: &str,
     geometry: &Geometry,
+    pages: Pages,
 ) -> Result<(ShmLink, ProducerFiles), LinkError> {
-    let make = |file: &str, len: usize, in_child| {
+    let make = |file: &str, len: usize, pages, in_child| {
         let path = base.join(name).join(file).display().to_string();
         let made = staging.create_file(file, len as u64)?;
-        Owned::take(made, len, &path, in_child)?.ok_or_else(|| {
+        Owned::take(made, len, &path, pages, in_child)?.ok_or_else(|| {
             LinkError::new(LinkErrorKind::InUse, format!("another process has taken the lock of {path}"))
         })
     };
-    let tx = make("tx", layout::producer_len(geometry), layout::tx_in_child(geometry))?;
-    layout::write_header(tx.map.words(), Kind::Producer, &layout::geometry_fields(geometry));
-    let ctl = make("ctl", SMALL_FILE, layout::CTL_IN_CHILD)?;
+    let small = |file: &str, in_child| make(file, SMALL_FILE, Pages::AtOnce, in_child);
+    let tx = make("tx", layout::producer_len(geometry), pages, layout::tx_in_child(geometry))?;
+    layout::write_header(tx.map.words(), Kind::Producer, &layout::producer_fields(geometry, pages));
+    let ctl = small("ctl", layout::CTL_IN_CHILD)?;
     layout::write_header(ctl.map.words(), Kind::Control, &[]);
-    producer::prepare(&layout::parts(tx.map.words(), ctl.map.words(), geometry), geometry.start);
+    producer::prepare_zeroed(&layout::parts(tx.map.words(), ctl.map.words(), geometry), geometry.start);
     for slot in 0..geometry.consumers {
-        let rx = make(&rx_name(slot), SMALL_FILE, layout::ZEROS_IN_CHILD)?;
+        let rx = small(&rx_name(slot), layout::ZEROS_IN_CHILD)?;
         layout::write_header(rx.map.words(), Kind::Consumer, &[slot as u64]);
     }
     // Before other processes see the link: an error here (too many open files, for example) leaves nothing

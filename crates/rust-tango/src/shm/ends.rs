@@ -15,6 +15,7 @@ use std::fs::File;
 use super::layout::{self, Kind, SMALL_FILE, rx_name};
 use super::link::{Reading, ShmLink};
 use super::lock;
+use super::map::Pages;
 use super::name_watch::Watched;
 use super::owned::Owned;
 use crate::consumer::payload::Scratch;
@@ -67,7 +68,8 @@ impl ShmLink {
                 let path = this.folder.path.join("tx").display().to_string();
                 let (len, in_child) =
                     (layout::producer_len(&this.geometry), layout::tx_in_child(&this.geometry));
-                let tx = Owned::take(file, len, &path, in_child)?.ok_or(TangoError::ProducerTaken)?;
+                let tx = Owned::take(file, len, &path, this.pages, in_child)?;
+                let tx = tx.ok_or(TangoError::ProducerTaken)?;
                 ShmProducer::new(this, ProducerFiles::of(this, tx)?)?
             }
         };
@@ -114,7 +116,8 @@ impl ShmLink {
             let name = rx_name(slot);
             let path = this.folder.path.join(&name).display().to_string();
             let file = this.folder.open_file(&name, true)?;
-            let Some(own) = Owned::take(file, SMALL_FILE, &path, layout::ZEROS_IN_CHILD)? else { continue };
+            let in_child = layout::ZEROS_IN_CHILD;
+            let Some(own) = Owned::take(file, SMALL_FILE, &path, Pages::AtOnce, in_child)? else { continue };
             layout::check_header(own.map.words(), Kind::Consumer, &path)?;
             // SAFETY: the mapping moves into the claim, which the consumer drops last.
             let rx = unsafe { own.map.words_for() };

@@ -10,7 +10,7 @@
 //! name in it. Nothing here changes a link.
 
 use std::ffi::{OsStr, OsString};
-use std::fs::File;
+use std::fs::{File, Metadata};
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
@@ -123,6 +123,11 @@ impl Folder {
     /// `NotFound` if the link was removed; `Damaged` if the link is there, but not this file; `Incompatible`
     /// if it is not a regular file; `Untrusted` if it is a symbolic link or has a second name; `System`.
     pub(crate) fn open_file(&self, file: &str, write: bool) -> Result<File, LinkError> {
+        self.open_and_examine(file, write).map(|(opened, _)| opened)
+    }
+
+    /// [`open_file`](Self::open_file). Also returns what the system says of the file.
+    pub(super) fn open_and_examine(&self, file: &str, write: bool) -> Result<(File, Metadata), LinkError> {
         let path = self.path.join(file);
         let refused = |kind, what| Err(LinkError::new(kind, format!("{} {what}", path.display())));
         let access = if write { OFlag::O_RDWR } else { OFlag::O_RDONLY };
@@ -153,7 +158,7 @@ impl Folder {
             .map_err(|error| LinkError::system(format!("cannot examine {}", path.display()), error))?;
         match metadata.nlink() {
             _ if !metadata.is_file() => refused(LinkErrorKind::Incompatible, "is not a regular file"),
-            1 => Ok(opened),
+            1 => Ok((opened, metadata)),
             0 => Err(self.missing(&path)),
             _ => refused(LinkErrorKind::Untrusted, "has a second name (a hard link)"),
         }
@@ -254,6 +259,15 @@ pub(super) struct Identity {
 impl Identity {
     pub(super) fn of(found: &FileStat) -> Self {
         Self { device: found.st_dev, inode: found.st_ino }
+    }
+
+    pub(super) fn of_metadata(found: &Metadata) -> Self {
+        Self { device: found.dev(), inode: found.ino() }
+    }
+
+    /// Whether both are on the same filesystem.
+    pub(super) fn is_beside(&self, other: &Self) -> bool {
+        self.device == other.device
     }
 
     pub(super) fn of_file(file: impl AsFd) -> nix::Result<Self> {

@@ -21,7 +21,12 @@
 //! have changed it.
 #![allow(unsafe_code)]
 
+use std::fs::File;
+use std::io;
+use std::os::unix::fs::FileExt;
+
 use super::forks::ChildWords;
+use super::map::Pages;
 use crate::cpu::words::WORD;
 use crate::credits::slot::ConsumerSlot;
 use crate::error::{LinkError, LinkErrorKind};
@@ -37,7 +42,7 @@ use crate::sync::{AtomicU64, Relaxed};
 /// "tango", below the byte for the kind of file.
 const MAGIC: u64 = u64::from_be_bytes(*b"\0\0\0tango");
 /// Raised with each change of the layout or of the protocol.
-pub(super) const VERSION: u64 = 9;
+pub(super) const VERSION: u64 = 10;
 
 /// The kinds of files. The number is part of the magic.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -98,6 +103,18 @@ pub(super) fn write_header(file: &[AtomicU64], kind: Kind, fields: &[u64]) {
     file[0].store(magic(kind), Relaxed);
 }
 
+/// Reads the header of a file, without a mapping of it.
+///
+/// # Errors
+///
+/// `UnexpectedEof`: the file is shorter than a header.
+pub(super) fn read_header(file: &File) -> io::Result<[AtomicU64; HEADER / WORD]> {
+    let mut bytes = [0; HEADER];
+    file.read_exact_at(&mut bytes, 0)?;
+    let mut words = bytes.chunks_exact(WORD).map(|word| word.try_into().map_or(0, u64::from_ne_bytes));
+    Ok(std::array::from_fn(|_| AtomicU64::new(words.next().unwrap_or_default())))
+}
+
 /// Checks magic and version. `what` names the file in errors.
 pub(super) fn check_header(file: &[AtomicU64], kind: Kind, what: &str) -> Result<(), LinkError> {
     let wrong = |why| Err(LinkError::new(LinkErrorKind::Incompatible, format!("{what} {why}")));
@@ -113,9 +130,16 @@ pub(super) fn check_header(file: &[AtomicU64], kind: Kind, what: &str) -> Result
 }
 
 /// The fields of the header of `tx`, behind magic and version.
-pub(super) fn geometry_fields(geometry: &Geometry) -> [u64; 8] {
+pub(super) fn producer_fields(geometry: &Geometry, pages: Pages) -> [u64; 9] {
     let Geometry { depth, mtu, slot, region, consumers, observers, credits, start } = *geometry;
-    [depth as u64, mtu as u64, slot as u64, region as u64, consumers as u64, observers.into(), credits, start]
+    let [depth, mtu, slot, region, consumers] = [depth, mtu, slot, region, consumers].map(|size| size as u64);
+    let prefault = u64::from(pages == Pages::AtOnce);
+    [depth, mtu, slot, region, consumers, observers.into(), credits, start, prefault]
+}
+
+/// When the pages of `tx` are to be mapped, from its header.
+pub(super) fn read_pages(header: &[AtomicU64]) -> Pages {
+    if header[10].load(Relaxed) == 0 { Pages::WhenTouched } else { Pages::AtOnce }
 }
 
 /// Reads the geometry from a header of `tx` that has passed [`check_header`]. `file_len` is the real size

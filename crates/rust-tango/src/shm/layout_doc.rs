@@ -4,13 +4,13 @@
 //! own offset, so a field tells by its value where it lies.
 
 use std::fmt::Debug;
-use std::fs;
+use std::fs::{self, File};
 use std::mem::offset_of;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 
 use super::layout::{self, Kind};
-use super::map::Mapping;
+use super::map::{Mapping, Pages};
 use super::scratch::Scratch;
 use crate::credits::slot::{ACTIVE, ConsumerSlot, EVICTABLE};
 use crate::memory::cnc::CncState;
@@ -96,7 +96,13 @@ fn numbered(scratch: &Scratch, name: &str, len: usize) -> Mapping {
     let file = scratch.file(name, len as u64);
     let bytes: Vec<u8> = (0..len as u32).step_by(4).flat_map(u32::to_ne_bytes).collect();
     file.write_all_at(&bytes, 0).unwrap();
-    Mapping::read_only(&file, len, layout::ZEROS_IN_CHILD).unwrap()
+    let found = file.metadata().unwrap();
+    Mapping::read_only(&file, &found, len, Pages::AtOnce, layout::ZEROS_IN_CHILD).unwrap()
+}
+
+fn writable(file: &File, len: usize) -> Mapping {
+    let found = file.metadata().unwrap();
+    Mapping::read_write(file, &found, len, Pages::AtOnce, layout::ZEROS_IN_CHILD).unwrap()
 }
 
 /// Where the fields of a structure lie that was read from a [`numbered`] file. An array is one row.
@@ -155,19 +161,22 @@ fn headers() {
     assert_eq!(text.table::<2>("Headers", "file | magic"), magics);
     // What is written where.
     let scratch = Scratch::new();
-    let map = Mapping::read_write(&scratch.file("tx", 4096), 4096, layout::ZEROS_IN_CHILD).unwrap();
+    let map = writable(&scratch.file("tx", 4096), 4096);
     let find = |value: u64, field: &str| {
         let mut all = map.words().iter().enumerate();
         let found = all.find(|(_, word)| word.load(crate::sync::Relaxed) == value);
         at(found.unwrap_or_else(|| panic!("no {field}")).0 * 8, 8, field)
     };
-    layout::write_header(map.words(), Kind::Producer, &layout::geometry_fields(&GEOMETRY));
+    let write = |geometry: &Geometry, pages| {
+        layout::write_header(map.words(), Kind::Producer, &layout::producer_fields(geometry, pages));
+    };
+    // Two fields can be 1, so each is looked for while the other is 0.
+    write(&Geometry { observers: false, ..GEOMETRY }, Pages::AtOnce);
+    let prefault = find(1, "prefault");
+    write(&GEOMETRY, Pages::WhenTouched);
     let common = [find(layout::magic(Kind::Producer), "magic"), find(version, "version")];
-    // The depth of that geometry is the version, so the depth is looked for with another.
-    let deeper = Geometry { depth: 16, ..GEOMETRY };
-    layout::write_header(map.words(), Kind::Producer, &layout::geometry_fields(&deeper));
     assert_eq!(text.offsets("Headers"), common);
-    let Geometry { depth, mtu, slot, region, consumers, observers, credits, start } = deeper;
+    let Geometry { depth, mtu, slot, region, consumers, observers, credits, start } = GEOMETRY;
     let sizes = [
         (depth as u64, "depth"),
         (mtu as u64, "mtu"),
@@ -178,7 +187,8 @@ fn headers() {
         (credits, "credits"),
         (start, "start"),
     ];
-    assert_eq!(text.offsets("Header of tx"), sizes.map(|(value, field)| find(value, field)));
+    let sizes = sizes.map(|(value, field)| find(value, field));
+    assert_eq!(text.offsets("Header of tx"), [&sizes[..], &[prefault]].concat());
     layout::write_header(map.words(), Kind::Consumer, &[77]);
     assert_eq!(text.offsets("Header of rx.N"), [find(77, "number")]);
 }
@@ -290,12 +300,8 @@ fn slots_of_the_ring() {
     let (place, control) = FragmentMetadata { seq, sig, chunk, size, ctl, reserved, ts }.pack();
     // A publish stores the words in this order.
     let scratch = Scratch::new();
-    let tx = Mapping::read_write(
-        &scratch.file("tx", layout::producer_len(&GEOMETRY) as u64),
-        layout::producer_len(&GEOMETRY),
-        layout::ZEROS_IN_CHILD,
-    )
-    .unwrap();
+    let len = layout::producer_len(&GEOMETRY);
+    let tx = writable(&scratch.file("tx", len as u64), len);
     let line = layout::parts(tx.words(), tx.words(), &GEOMETRY).ring.line(0);
     line.publish(&FragmentMetadata { seq, sig, chunk, size, ctl, reserved, ts });
     let stored: Vec<u64> = line.meta.iter().map(|word| word.load(crate::sync::Relaxed)).collect();

@@ -1,7 +1,7 @@
 //! [`ShmLink`]: a link in shared memory, opened and checked.
 #![allow(unsafe_code)]
 
-use std::fs::File;
+use std::fs::{File, Metadata};
 use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
@@ -15,7 +15,7 @@ use super::base;
 use super::folder::{self, Folder, Identity};
 use super::forks::ChildWords;
 use super::layout::{self, HOT_PAGE, HOT_SLOT, Kind, SMALL_FILE, rx_name};
-use super::map::Mapping;
+use super::map::{Mapping, Pages};
 use super::name::Name;
 use super::{filesystem, lock, trust};
 use crate::credits::slot::ConsumerSlot;
@@ -40,6 +40,8 @@ pub(crate) struct ShmLink {
     pub(super) base: PathBuf,
     name: Name,
     pub(super) geometry: Geometry,
+    /// When the pages of `tx` are mapped.
+    pub(super) pages: Pages,
     /// Has an open file description of its own, to ask whether the lock is held.
     pub(super) tx: File,
     pub(super) tx_map: Mapping,
@@ -76,46 +78,41 @@ impl ShmLink {
     /// Checks the headers of all files of a link and maps the files read-only.
     pub(super) fn attach(base: PathBuf, folder: Folder) -> Result<Self, LinkError> {
         let path = |file: &str| folder.path.join(file).display().to_string();
-        let mapped = |opened: &File, file: &str, len: usize, in_child: ChildWords| {
-            Mapping::read_only(opened, len, in_child).map_err(|error| match error.kind() {
-                io::ErrorKind::UnexpectedEof => LinkError::new(
-                    LinkErrorKind::Incompatible,
-                    format!("{} is not a file of a link: it is too short", path(file)),
-                ),
-                _ => LinkError::system(format!("cannot map {len} bytes of {}", path(file)), error),
-            })
+        let cannot_read = |file: &str, what: String, error: io::Error| match error.kind() {
+            io::ErrorKind::UnexpectedEof => LinkError::new(
+                LinkErrorKind::Incompatible,
+                format!("{} is not a file of a link: it is too short", path(file)),
+            ),
+            _ => LinkError::system(format!("cannot {what} of {}", path(file)), error),
         };
-        let checked = |file: &str, kind: Kind, len: usize, in_child: ChildWords| {
-            let opened = folder.open_file(file, false)?;
-            let mapping = mapped(&opened, file, len, in_child)?;
+        let mapped = |opened: &File, found: &Metadata, file: &str, (len, pages), in_child: ChildWords| {
+            Mapping::read_only(opened, found, len, pages, in_child)
+                .map_err(|error| cannot_read(file, format!("map {len} bytes"), error))
+        };
+        let checked_and_mapped = |file: &str, kind: Kind, in_child: ChildWords| {
+            let (opened, found) = folder.open_and_examine(file, false)?;
+            let mapping = mapped(&opened, &found, file, (SMALL_FILE, Pages::AtOnce), in_child)?;
             layout::check_header(mapping.words(), kind, &path(file))?;
-            Ok::<_, LinkError>((opened, mapping))
+            Ok::<_, LinkError>((opened, found, mapping))
         };
-        let zeros = layout::ZEROS_IN_CHILD;
-        let (tx, header) = checked("tx", Kind::Producer, layout::HEADER, zeros)?;
-        let file_len = tx
-            .metadata()
-            .map_err(|error| LinkError::system(format!("cannot examine {}", path("tx")), error))?
-            .len();
-        let geometry = layout::read_geometry(header.words(), file_len, &path("tx"))?;
-        drop(header);
-        let tx_map = mapped(&tx, "tx", layout::producer_len(&geometry), layout::tx_in_child(&geometry))?;
-        let (ctl, ctl_map) = checked("ctl", Kind::Control, SMALL_FILE, layout::CTL_IN_CHILD)?;
-        let identity = |opened: &File, file: &str| {
-            Identity::of_file(opened)
-                .map_err(|error| LinkError::system(format!("cannot examine {}", path(file)), error))
-        };
-        let mut files = vec![identity(&tx, "tx")?, identity(&ctl, "ctl")?];
+        // Read and not mapped, because the length of the rest is not known yet.
+        let (tx, tx_found) = folder.open_and_examine("tx", false)?;
+        let header = layout::read_header(&tx)
+            .map_err(|error| cannot_read("tx", "read the header".to_owned(), error))?;
+        layout::check_header(&header, Kind::Producer, &path("tx"))?;
+        let geometry = layout::read_geometry(&header, tx_found.len(), &path("tx"))?;
+        let pages = layout::read_pages(&header);
+        let (len, in_child) = (layout::producer_len(&geometry), layout::tx_in_child(&geometry));
+        let tx_map = mapped(&tx, &tx_found, "tx", (len, pages), in_child)?;
+        let (ctl, ctl_found, ctl_map) = checked_and_mapped("ctl", Kind::Control, layout::CTL_IN_CHILD)?;
+        let mut files = vec![Identity::of_metadata(&tx_found), Identity::of_metadata(&ctl_found)];
         let (mut rx, mut group) = (Vec::with_capacity(geometry.consumers), None);
         // One file is open at a time: a link can have hundreds of slots.
         for slot in 0..geometry.consumers {
             let rx_file = rx_name(slot);
-            let (opened, map) = checked(&rx_file, Kind::Consumer, SMALL_FILE, zeros)?;
-            files.push(identity(&opened, &rx_file)?);
+            let (_, found, map) = checked_and_mapped(&rx_file, Kind::Consumer, layout::ZEROS_IN_CHILD)?;
+            files.push(Identity::of_metadata(&found));
             if slot == 0 {
-                let found = opened.metadata().map_err(|error| {
-                    LinkError::system(format!("cannot examine {}", path(&rx_file)), error)
-                })?;
                 group = Access::group_of(found.mode(), found.gid());
             }
             rx.push(ConsumerFile { map, file: OnceLock::new() });
@@ -128,6 +125,7 @@ impl ShmLink {
             base,
             name,
             geometry,
+            pages,
             tx,
             tx_map,
             hot_page,
@@ -174,10 +172,12 @@ impl ShmLink {
             return None;
         }
         let owner = self.tx.metadata().ok()?.uid();
-        let file = (owner == Uid::effective().as_raw()).then(|| self.folder.open_file("tx", true).ok())??;
+        let is_own = owner == Uid::effective().as_raw();
+        let (file, found) = is_own.then(|| self.folder.open_and_examine("tx", true).ok())??;
         // All checks, past and future, are about the file that was opened first.
         self.check_is_file("tx", &file).ok()?;
-        Mapping::part_read_write(&file, HOT_SLOT, HOT_PAGE, layout::hot_page_in_child(&self.geometry)).ok()
+        let in_child = layout::hot_page_in_child(&self.geometry);
+        Mapping::part_read_write(&file, &found, HOT_SLOT..HOT_SLOT + HOT_PAGE, in_child).ok()
     }
 
     /// The slots of all reliable consumers, for reading.
@@ -255,9 +255,14 @@ impl ShmLink {
             let missing = || ["tx", "ctl"].iter().find_map(|file| self.folder.open_file(file, false).err());
             if error.is_not_found() { missing().unwrap_or(error) } else { error }
         })?;
-        // Opened one at a time: a link can have hundreds of slots.
-        (0..self.geometry.consumers)
-            .try_for_each(|slot| checked.file(&self.folder.open_file(&rx_name(slot), false)?))
+        (0..self.geometry.consumers).try_for_each(|slot| {
+            let name = rx_name(slot);
+            // The file that was opened under this name, asked by its name, or else whatever has the name now.
+            match self.name.identity(&name).is_some_and(|file| checked.named(&name, file)) {
+                true => Ok(()),
+                false => checked.file(&self.folder.open_file(&name, false)?),
+            }
+        })
     }
 
     pub(crate) fn geometry(&self) -> Geometry {
@@ -303,7 +308,8 @@ impl ShmLink {
 
     /// Stores a command that is not 0, and wakes all that wait.
     fn end(&self, ctl: &File, command: u64) -> io::Result<()> {
-        let map = Mapping::read_write(ctl, SMALL_FILE, layout::CTL_IN_CHILD)?;
+        let found = ctl.metadata()?;
+        let map = Mapping::read_write(ctl, &found, SMALL_FILE, Pages::AtOnce, layout::CTL_IN_CHILD)?;
         // Pairs with the acquire fence in `Parts::ending`.
         layout::command(map.words()).store(command, ordering("link.stop", Release));
         self.parts().head.eventcount.wake_all();

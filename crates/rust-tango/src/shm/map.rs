@@ -30,8 +30,9 @@
 // returns. Neither can be written in safe code.
 #![allow(unsafe_code)]
 
-use std::fs::File;
+use std::fs::{File, Metadata};
 use std::num::NonZeroUsize;
+use std::ops::Range;
 use std::os::unix::fs::MetadataExt;
 use std::ptr::NonNull;
 use std::{io, slice};
@@ -47,6 +48,16 @@ use crate::sync::AtomicU64;
 const WORD: usize = 8;
 /// True of the standard atomics, not of those of the model checker.
 const _: () = assert!(size_of::<AtomicU64>() == WORD && align_of::<AtomicU64>() == WORD);
+
+/// When the pages of a file are mapped.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Pages {
+    /// Before the call returns, so that the first access costs no page fault. For single pages, where that is cheaper
+    /// than a fault, and for all of `tx` if its maker wishes it ([`LinkBuilder::prefault`](crate::LinkBuilder::prefault)).
+    AtOnce,
+    /// When they are touched.
+    WhenTouched,
+}
 
 /// The first `len` bytes of a file, or a part of it, shared with every process that maps them.
 #[derive(Debug)]
@@ -70,17 +81,21 @@ unsafe impl Send for Mapping {}
 unsafe impl Sync for Mapping {}
 
 impl Mapping {
-    /// Maps the first `len` bytes for loads only, and only `Relaxed` ones (see the module). `in_child`: the
-    /// words that are not zero in a forked child.
-    ///
-    /// The pages are mapped before the call returns, so the first access costs no page fault.
+    /// Maps the first `len` bytes for loads only, and only `Relaxed` ones (see the module). `found` is what the
+    /// system says of the file. `in_child`: the words that are not zero in a forked child.
     ///
     /// # Errors
     ///
     /// `InvalidInput`: `len` is zero or not a multiple of 8. `UnexpectedEof`: the file is shorter than
     /// `len`. Otherwise the error of the system call that failed.
-    pub(crate) fn read_only(file: &File, len: usize, in_child: ChildWords) -> io::Result<Self> {
-        Self::new(file, 0, len, ProtFlags::PROT_READ, in_child)
+    pub(crate) fn read_only(
+        file: &File,
+        found: &Metadata,
+        len: usize,
+        pages: Pages,
+        in_child: ChildWords,
+    ) -> io::Result<Self> {
+        Self::new((file, found), 0..len, ProtFlags::PROT_READ, pages, in_child)
     }
 
     /// Maps the first `len` bytes for loads and stores. The file must be open for both.
@@ -88,22 +103,29 @@ impl Mapping {
     /// # Errors
     ///
     /// As [`read_only`](Self::read_only).
-    pub(crate) fn read_write(file: &File, len: usize, in_child: ChildWords) -> io::Result<Self> {
-        Self::part_read_write(file, 0, len, in_child)
+    pub(crate) fn read_write(
+        file: &File,
+        found: &Metadata,
+        len: usize,
+        pages: Pages,
+        in_child: ChildWords,
+    ) -> io::Result<Self> {
+        Self::new((file, found), 0..len, ProtFlags::PROT_READ | ProtFlags::PROT_WRITE, pages, in_child)
     }
 
-    /// The same for `len` bytes from `offset` on, which is a multiple of the page size.
+    /// The same for a few pages of the file, which begin at a multiple of the page size.
     ///
     /// # Errors
     ///
     /// As [`read_only`](Self::read_only).
     pub(crate) fn part_read_write(
         file: &File,
-        offset: usize,
-        len: usize,
+        found: &Metadata,
+        part: Range<usize>,
         in_child: ChildWords,
     ) -> io::Result<Self> {
-        Self::new(file, offset, len, ProtFlags::PROT_READ | ProtFlags::PROT_WRITE, in_child)
+        let access = ProtFlags::PROT_READ | ProtFlags::PROT_WRITE;
+        Self::new((file, found), part, access, Pages::AtOnce, in_child)
     }
 
     /// The mapped bytes as words. The first word lies at the start of a page.
@@ -137,30 +159,34 @@ impl Mapping {
     }
 
     fn new(
-        file: &File,
-        offset: usize,
-        len: usize,
+        (file, found): (&File, &Metadata),
+        part: Range<usize>,
         access: ProtFlags,
+        pages: Pages,
         in_child: ChildWords,
     ) -> io::Result<Self> {
-        let mapped = match NonZeroUsize::new(mapped_len(file, len)?) {
+        let (offset, len) = (part.start, part.len());
+        // No huge page is smaller than this.
+        let may_be_huge = found.blksize() > 4096;
+        let mapped = if may_be_huge { mapped_len(file, len)? } else { len };
+        let mapped = match NonZeroUsize::new(mapped) {
             Some(mapped) if len % WORD == 0 => mapped,
             _ => {
                 let message = format!("cannot map {len} bytes: the length must be a positive multiple of 8");
                 return Err(io::Error::new(io::ErrorKind::InvalidInput, message));
             }
         };
-        let metadata = file.metadata()?;
-        let size = metadata.len();
+        let size = found.len();
         let needed = offset.saturating_add(mapped.get()) as u64;
         if size < needed {
             let message = format!("the file has {size} bytes, but {needed} are needed");
             return Err(io::Error::new(io::ErrorKind::UnexpectedEof, message));
         }
-        // Populating the mapping now saves page faults later. A sparse file is not populated: filling the
-        // holes that another process left would cost memory without bound.
-        let whole = metadata.blocks().saturating_mul(512) >= size;
-        let populate = if whole { MapFlags::MAP_POPULATE } else { MapFlags::empty() };
+        // A sparse file is not populated: filling the holes that another process left would cost memory without
+        // bound.
+        let whole = found.blocks().saturating_mul(512) >= size;
+        let populate =
+            if whole && pages == Pages::AtOnce { MapFlags::MAP_POPULATE } else { MapFlags::empty() };
         let flags = MapFlags::MAP_SHARED | populate;
         // SAFETY: without an address and without MAP_FIXED, the kernel chooses a free range, so no memory
         // in use is replaced. Nothing refers to the new range yet.
@@ -232,13 +258,21 @@ mod tests {
 
     const NONE: ChildWords = [None; 2];
 
+    fn read_only(file: &File, len: usize) -> io::Result<Mapping> {
+        Mapping::read_only(file, &file.metadata()?, len, Pages::WhenTouched, NONE)
+    }
+
+    fn read_write(file: &File, len: usize) -> io::Result<Mapping> {
+        Mapping::read_write(file, &file.metadata()?, len, Pages::AtOnce, NONE)
+    }
+
     #[test]
     fn two_mappings_see_each_others_stores() {
         let scratch = Scratch::new();
         let file = scratch.file("tx", 3 * 4096);
-        let writer = Mapping::read_write(&file, 3 * 4096, NONE).unwrap();
-        let other = Mapping::read_write(&file, 3 * 4096, NONE).unwrap();
-        let reader = Mapping::read_only(&scratch.open("tx", false), 3 * 4096, NONE).unwrap();
+        let writer = read_write(&file, 3 * 4096).unwrap();
+        let other = read_write(&file, 3 * 4096).unwrap();
+        let reader = read_only(&scratch.open("tx", false), 3 * 4096).unwrap();
         drop(file);
         writer.words()[0].store(7, Relaxed);
         other.words()[3 * 512 - 1].store(8, Relaxed);
@@ -252,7 +286,7 @@ mod tests {
     #[test]
     fn a_part_of_the_file_can_be_mapped() {
         let scratch = Scratch::new();
-        let mapping = Mapping::read_only(&scratch.file("tx", 4096), 64, NONE).unwrap();
+        let mapping = read_only(&scratch.file("tx", 4096), 64).unwrap();
         assert_eq!(mapping.words().len(), 8);
     }
 
@@ -260,7 +294,7 @@ mod tests {
     fn lengths_are_checked() {
         let scratch = Scratch::new();
         let file = scratch.file("tx", 4096);
-        let kind = |len| Mapping::read_only(&file, len, NONE).unwrap_err().kind();
+        let kind = |len| read_only(&file, len).unwrap_err().kind();
         assert_eq!(kind(4104), io::ErrorKind::UnexpectedEof);
         assert_eq!(kind(1 << 40), io::ErrorKind::UnexpectedEof);
         assert_eq!(kind(0), io::ErrorKind::InvalidInput);
@@ -272,16 +306,13 @@ mod tests {
         let scratch = Scratch::new();
         drop(scratch.file("tx", 4096));
         let file = scratch.open("tx", false);
-        assert_eq!(
-            Mapping::read_write(&file, 4096, NONE).unwrap_err().kind(),
-            io::ErrorKind::PermissionDenied
-        );
+        assert_eq!(read_write(&file, 4096).unwrap_err().kind(), io::ErrorKind::PermissionDenied);
     }
 
     #[test]
     fn a_fork_does_not_inherit_it() {
         let scratch = Scratch::new();
-        let mapping = Mapping::read_only(&scratch.file("tx", 4096), 4096, NONE).unwrap();
+        let mapping = read_only(&scratch.file("tx", 4096), 4096).unwrap();
         let start = format!("{:x}-", mapping.words().as_ptr().addr());
         let regions = std::fs::read_to_string("/proc/self/smaps").unwrap();
         let mut lines = regions.lines().skip_while(|line| !line.starts_with(&start));

@@ -124,7 +124,7 @@ pub(crate) use access::Access;
 pub(crate) use by_name::{
     folder_of_links, holders, list, remove, remove_all_dead, remove_dead, remove_leftovers,
 };
-pub(crate) use create::{Existing, create};
+pub(crate) use create::{Existing, Settings, create};
 pub(crate) use ends::Reservation;
 #[cfg(feature = "async")]
 pub(crate) use forks::{PerProcess, Process};

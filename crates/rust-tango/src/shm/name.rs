@@ -46,6 +46,11 @@ impl Name {
         Ok((0..self.files.len()).any(|index| self.files[index] == found && file_name(index) == name))
     }
 
+    /// The file of the link that had this name.
+    pub(super) fn identity(&self, name: &str) -> Option<Identity> {
+        (0..self.files.len()).find(|index| file_name(*index) == name).map(|index| self.files[index])
+    }
+
     /// Whether both are of the same link.
     pub(super) fn is_of_same_link(&self, other: &Self) -> bool {
         self.folder == other.folder

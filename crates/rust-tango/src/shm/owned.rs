@@ -1,10 +1,10 @@
 //! [`Owned`]: a file of which this process is the only writer, locked and mapped.
 
-use std::fs::File;
+use std::fs::{File, Metadata};
 use std::os::unix::fs::MetadataExt;
 
 use super::forks::ChildWords;
-use super::map::Mapping;
+use super::map::{Mapping, Pages};
 use super::{lock, space};
 use crate::error::{LinkError, LinkErrorKind};
 
@@ -28,16 +28,19 @@ impl Owned {
         file: File,
         len: usize,
         path: &str,
+        pages: Pages,
         in_child: ChildWords,
     ) -> Result<Option<Self>, LinkError> {
         if !lock::try_lock(&file).map_err(|error| LinkError::system(format!("cannot lock {path}"), error))? {
             return Ok(None);
         }
-        if file.metadata().is_ok_and(|found| found.nlink() == 0) {
+        let found =
+            file.metadata().map_err(|error| LinkError::system(format!("cannot examine {path}"), error))?;
+        if found.nlink() == 0 {
             let message = format!("{path} does not exist any more");
             return Err(LinkError::new(LinkErrorKind::NotFound, message));
         }
-        let map = map_for_writing(&file, len, path, in_child)?;
+        let map = map_for_writing(&file, &found, len, path, pages, in_child)?;
         Ok(Some(Self { map, file }))
     }
 }
@@ -54,10 +57,17 @@ impl Drop for Owned {
 
 /// Maps a file that will be written, and fills its holes first: a store into a hole of a full filesystem
 /// would end the process.
-fn map_for_writing(file: &File, len: usize, path: &str, in_child: ChildWords) -> Result<Mapping, LinkError> {
-    space::reserve_holes(file, len)
+fn map_for_writing(
+    file: &File,
+    found: &Metadata,
+    len: usize,
+    path: &str,
+    pages: Pages,
+    in_child: ChildWords,
+) -> Result<Mapping, LinkError> {
+    space::reserve_holes(file, found, len)
         .map_err(|error| LinkError::system(format!("cannot reserve {len} bytes for {path}"), error))?;
-    Mapping::read_write(file, len, in_child)
+    Mapping::read_write(file, found, len, pages, in_child)
         .map_err(|error| LinkError::system(format!("cannot map {len} bytes of {path}"), error))
 }
 
@@ -74,7 +84,7 @@ mod tests {
         let scratch = Scratch::new();
         let folder = make_link(scratch.path(), "quotes").unwrap();
         let (before, after) = (folder.open_file("tx", true).unwrap(), folder.open_file("tx", true).unwrap());
-        let take = |file| Owned::take(file, SMALL_FILE, "tx", ZEROS_IN_CHILD);
+        let take = |file| Owned::take(file, SMALL_FILE, "tx", Pages::AtOnce, ZEROS_IN_CHILD);
         drop(take(before).unwrap().unwrap());
         remove(scratch.path(), &folder).unwrap().delete().unwrap();
         let error = take(after).unwrap_err();

@@ -4,7 +4,7 @@
 //! of a link is therefore reserved completely when it is created, and again before a process maps it for
 //! writing, in case another process has punched holes meanwhile. A lack of space is then an error.
 
-use std::fs::File;
+use std::fs::{File, Metadata};
 use std::io;
 use std::os::unix::fs::MetadataExt;
 
@@ -45,9 +45,8 @@ pub(super) fn reserve(file: &File, len: u64) -> io::Result<()> {
 }
 
 /// Reserves the space for the first `len` bytes of an existing file if it has holes. A file that is too
-/// short stays as it is; mapping it returns the error.
-pub(super) fn reserve_holes(file: &File, len: usize) -> io::Result<()> {
-    let metadata = file.metadata()?;
-    let is_whole = metadata.blocks().saturating_mul(512) >= metadata.len();
-    if is_whole || metadata.len() < len as u64 { Ok(()) } else { reserve(file, len as u64) }
+/// short stays as it is; mapping it returns the error. `found` is what the system says of the file.
+pub(super) fn reserve_holes(file: &File, found: &Metadata, len: usize) -> io::Result<()> {
+    let is_whole = found.blocks().saturating_mul(512) >= found.len();
+    if is_whole || found.len() < len as u64 { Ok(()) } else { reserve(file, len as u64) }
 }

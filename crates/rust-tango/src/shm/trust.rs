@@ -15,7 +15,8 @@
 //! # Why it is enough to check the link
 //!
 //! What is checked are the open folder and the open files, not what their paths lead to, and they are what
-//! is used afterwards. A user that can rename entries in a folder above, such as a `/dev/shm` with mode
+//! is used afterwards. (A file of a slot is asked by its name in the open folder, and has to be the one that was opened.)
+//! A user that can rename entries in a folder above, such as a `/dev/shm` with mode
 //! 0777, decides which folder a name leads to. It can make a name lead nowhere, to a folder of its own,
 //! which is refused, or to another folder that only this user and root can write. It cannot change what is
 //! in such a folder, and it cannot put a file there. So it can hide a link, which ends it
@@ -36,16 +37,19 @@
 use std::fmt::Display;
 use std::fs::{self, File};
 use std::io;
-use std::os::fd::AsRawFd;
+use std::os::fd::{AsFd, AsRawFd};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
-use nix::sys::stat::fstat;
+use nix::fcntl::AtFlags;
+use nix::sys::stat::{FileStat, SFlag, fstat, fstatat};
 use nix::unistd::Uid;
 
+use super::base::read_small;
 use super::filesystem::{Mappings, USE_ANOTHER, describe};
-use super::folder::Folder;
+use super::folder::{Folder, Identity};
 use crate::error::{LinkError, LinkErrorKind};
+use crate::sync::{Relaxed, StaticU64};
 
 const OTHERS_WRITE: u32 = 0o022;
 
@@ -66,29 +70,49 @@ pub(crate) fn check<'a>(folder: &'a Folder, files: &[&File]) -> Result<Checked<'
         Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(cannot_examine(path, error)),
         _ => return Err(gone(path)),
     }
+    let mut beside = None;
     // First what keeps out readers by copy, too.
     for file in files {
-        trusted.mappings(file, path)?;
+        let (found, mappings) = (examine(file, path)?, mappings_of(file, path)?);
+        trusted.mappings(found.st_uid, mappings, file, || path_of(file, path))?;
+        beside.get_or_insert((Identity::of(&found), mappings));
     }
     trusted.writers(path, opened.st_uid, opened.st_mode)?;
     for file in files {
-        trusted.file(file, path)?;
+        trusted.file(&examine(file, path)?, path, || path_of(file, path))?;
     }
-    Ok(Checked { trusted, path })
+    Ok(Checked { trusted, folder, beside })
 }
 
 /// A folder in which nobody but this user and root can write.
 #[derive(Debug)]
 pub(crate) struct Checked<'a> {
     trusted: Trusted,
-    path: &'a Path,
+    folder: &'a Folder,
+    /// One of the files that were checked, and what is known of the mappings on its filesystem.
+    beside: Option<(Identity, Mappings)>,
 }
 
 impl Checked<'_> {
     /// Checks one more file that was opened from the folder.
     pub(crate) fn file(&self, file: &File) -> Result<(), LinkError> {
-        self.trusted.mappings(file, self.path)?;
-        self.trusted.file(file, self.path)
+        let path = &self.folder.path;
+        let found = examine(file, path)?;
+        let name = || path_of(file, path);
+        self.trusted.mappings(found.st_uid, mappings_of(file, path)?, file, name)?;
+        self.trusted.file(&found, path, name)
+    }
+
+    /// Whether the name in the folder still leads to the file with this identity, and that file is as [`file`](Self::file)
+    /// wishes. One system call. False also if that cannot be said without opening the file.
+    pub(crate) fn named(&self, name: &str, wanted: Identity) -> bool {
+        let Some((beside, mappings)) = self.beside else { return false };
+        let Ok(found) = fstatat(&self.folder.dir, name, AtFlags::AT_SYMLINK_NOFOLLOW) else { return false };
+        let (dir, path) = (&self.folder.dir, || self.folder.path.join(name));
+        let is_same = Identity::of(&found) == wanted && wanted.is_beside(&beside);
+        is_same
+            && self.trusted.mappings(found.st_uid, mappings, dir, path).is_ok()
+            && self.trusted.file(&found, &self.folder.path, path).is_ok()
     }
 }
 
@@ -102,45 +126,56 @@ struct Trusted {
 
 impl Trusted {
     fn now() -> Self {
-        let overflow = fs::read_to_string("/proc/sys/kernel/overflowuid");
-        let overflow = overflow.ok().and_then(|id| id.trim().parse().ok()).unwrap_or(65534);
-        Self { user: Uid::effective().as_raw(), overflow }
+        Self { user: Uid::effective().as_raw(), overflow: overflow() }
     }
 
-    fn file(&self, file: &File, folder: &Path) -> Result<(), LinkError> {
-        let path = &path_of(file).unwrap_or_else(|| folder.join("?"));
-        let found = file.metadata().map_err(|error| cannot_examine(path, error))?;
-        if !found.is_file() {
-            return Err(untrusted(path, "is not a regular file"));
+    fn file(&self, found: &FileStat, folder: &Path, path: impl Fn() -> PathBuf) -> Result<(), LinkError> {
+        if found.st_mode & SFlag::S_IFMT.bits() != SFlag::S_IFREG.bits() {
+            return Err(untrusted(&path(), "is not a regular file"));
         }
-        if found.nlink() == 0 {
+        if found.st_nlink == 0 {
             return Err(gone(folder)); // removed since its path was checked
         }
-        if found.nlink() != 1 {
-            return Err(untrusted(path, format_args!("has {} names instead of one", found.nlink())));
+        if found.st_nlink != 1 {
+            return Err(untrusted(&path(), format_args!("has {} names instead of one", found.st_nlink)));
         }
-        self.writers(path, found.uid(), found.mode())
+        self.writers_of(path, found.st_uid, found.st_mode)
     }
 
-    /// Refuses a file of which this process may not map the memory that others map.
-    fn mappings(&self, file: &File, folder: &Path) -> Result<(), LinkError> {
-        let path = &path_of(file).unwrap_or_else(|| folder.join("?"));
-        let found = file.metadata().map_err(|error| cannot_examine(path, error))?;
+    /// Refuses a file of this owner of which this process may not map the memory that others map. `on`: something on
+    /// its filesystem.
+    fn mappings(
+        &self,
+        owner: u32,
+        mappings: Mappings,
+        on: impl AsFd,
+        path: impl Fn() -> PathBuf,
+    ) -> Result<(), LinkError> {
         // `Folder` opens files for writing first where that matters. Other users may not.
-        let may_write = self.user == 0 || self.user == found.uid();
-        let fault = match Mappings::of(file).map_err(|error| cannot_examine(path, error))? {
+        let may_write = self.user == 0 || self.user == owner;
+        let fault = match mappings {
             Mappings::Coherent => return Ok(()),
             Mappings::CoherentOnceWritable if may_write => return Ok(()),
             Mappings::CoherentOnceWritable => "on which only users that may write to a file are sure to map",
             Mappings::Unknown => "which is not known to give all processes that map a file",
         };
-        let (path, filesystem) = (path.display(), describe(file));
+        let (path, filesystem) = (path(), describe(on));
+        let path = path.display();
         let message = format!("{path} is on {filesystem}, {fault} the same memory: {USE_ANOTHER}");
         Err(LinkError::new(LinkErrorKind::Untrusted, message))
     }
 
     /// Refuses a folder or file of another user, or one that other users can write.
     fn writers(&self, path: &Path, owner: u32, mode: u32) -> Result<(), LinkError> {
+        self.writers_of(|| path.to_owned(), owner, mode)
+    }
+
+    fn writers_of(&self, path: impl Fn() -> PathBuf, owner: u32, mode: u32) -> Result<(), LinkError> {
+        let may_be_this_user = owner == 0 || owner == self.user;
+        if may_be_this_user && owner != self.overflow && mode & OTHERS_WRITE == 0 {
+            return Ok(());
+        }
+        let path = &path();
         if owner == self.overflow {
             return Err(untrusted(
                 path,
@@ -158,17 +193,14 @@ impl Trusted {
                 ),
             ));
         }
-        if mode & OTHERS_WRITE != 0 {
-            return Err(untrusted(
-                path,
-                format_args!(
-                    "can be written by others, not only by its owner (mode {:o}): run chmod go-w {}",
-                    mode & 0o7777,
-                    path.display()
-                ),
-            ));
-        }
-        Ok(())
+        Err(untrusted(
+            path,
+            format_args!(
+                "can be written by others, not only by its owner (mode {:o}): run chmod go-w {}",
+                mode & 0o7777,
+                path.display()
+            ),
+        ))
     }
 }
 
@@ -189,9 +221,33 @@ fn cannot_examine(path: &Path, error: impl Into<io::Error>) -> LinkError {
     LinkError::system(format!("cannot examine {}", path.display()), error)
 }
 
-/// The path of an open file for messages, if the kernel knows it.
-fn path_of(file: &File) -> Option<PathBuf> {
-    fs::read_link(format!("/proc/self/fd/{}", file.as_raw_fd())).ok()
+fn examine(file: &File, folder: &Path) -> Result<FileStat, LinkError> {
+    fstat(file).map_err(|error| cannot_examine(&path_of(file, folder), error))
+}
+
+fn mappings_of(file: &File, folder: &Path) -> Result<Mappings, LinkError> {
+    Mappings::of(file).map_err(|error| cannot_examine(&path_of(file, folder), error))
+}
+
+/// The path of an open file in this folder, for messages: as far as the kernel knows it.
+fn path_of(file: &File, folder: &Path) -> PathBuf {
+    fs::read_link(format!("/proc/self/fd/{}", file.as_raw_fd())).unwrap_or_else(|_| folder.join("?"))
+}
+
+/// The user that stands for every user that does not exist in a user namespace. Read once: it is a setting of the
+/// kernel, the same for all namespaces.
+fn overflow() -> u32 {
+    static READ: StaticU64 = StaticU64::new(0);
+    // One more than the number, which has 32 bits.
+    match READ.load(Relaxed).checked_sub(1) {
+        Some(known) => known as u32,
+        None => {
+            let read = read_small("/proc/sys/kernel/overflowuid");
+            let overflow = read.and_then(|id| id.trim().parse().ok()).unwrap_or(65534);
+            READ.store(u64::from(overflow) + 1, Relaxed);
+            overflow
+        }
+    }
 }
 
 #[cfg(all(test, not(miri)))]

