@@ -20,13 +20,13 @@ mod values;
 
 #[cfg(feature = "peers")]
 mod others {
-    pub(crate) use super::disruptor::Disruptor;
-    pub(crate) use super::iceoryx2::{Iceoryx2, Iceoryx2Event, remove_segments};
-    pub(crate) use super::published::Published;
-    pub(crate) use super::ringfire::{Ringfire, RingfireLossy, RingfireParked};
-    pub(crate) use super::rings::{Bbqueue, Heapless, Ringbuf, Rtrb, RtrbForEach};
-    pub(crate) use super::shaq::{Shaq, ShaqParked};
-    pub(crate) use super::values::{
+    pub(crate) use crate::peers::disruptor::Disruptor;
+    pub(crate) use crate::peers::iceoryx2::{Iceoryx2, Iceoryx2Event, remove_segments};
+    pub(crate) use crate::peers::published::Published;
+    pub(crate) use crate::peers::ringfire::{Ringfire, RingfireLossy, RingfireParked};
+    pub(crate) use crate::peers::rings::{Bbqueue, Heapless, Ringbuf, Rtrb, RtrbForEach};
+    pub(crate) use crate::peers::shaq::{Shaq, ShaqParked};
+    pub(crate) use crate::peers::values::{
         CrossbeamBlocking, CrossbeamTry, FlumeBlocking, FlumeTry, KanalBlocking, KanalTry,
         SyncChannelBlocking, SyncChannelTry,
     };

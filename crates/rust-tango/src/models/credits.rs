@@ -372,7 +372,7 @@ fn a_new_owner_is_not_mistaken_for_the_previous_one() {
 /// consumer finds out, and the producer waits for it again.
 #[test]
 fn a_consumer_is_evicted_while_it_joins() {
-    let model = Model::bounded(2, 633).must_see(&["evicted", "not evicted"]);
+    let model = Model::bounded(2, 608).must_see(&["evicted", "not evicted"]);
     model.check(|seen| {
         let memory = Memory::new(shape(1));
         let producer = memory.producer().with_patience(Duration::ZERO);
