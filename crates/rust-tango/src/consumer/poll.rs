@@ -203,7 +203,7 @@ impl<'a> Consumer<'a> {
 
     /// [`Self::poll`] in all cases. `seen` is what the hot slot has said, which is not read again: the producer may be
     /// writing it.
-    #[cold] // so that the two ways above need few registers
+    #[inline(never)] // so that the two ways above need few registers
     fn poll_slow(&mut self, seen: Seen) -> Result<Option<Fragment<'_>>, TangoError> {
         match seen {
             Seen::Nothing => {}
