@@ -9,9 +9,9 @@ use crate::consumer::{Attachment, Consumer, Mode, Start};
 use crate::credits::seat::Seat;
 use crate::credits::watched::Slots;
 use crate::error::TangoError;
+use crate::memory::hints::Hints;
 use crate::memory::parts::Parts;
 use crate::producer::{Begin, Claim, Producer};
-use crate::timing::processor;
 
 /// On borrowed storage: [`MCache`], [`DCache`], [`Fseq`] and [`Fctl`].
 impl<'a> Producer<'a> {
@@ -285,7 +285,7 @@ impl<'a> Parts<'a> {
             stop: mcache.stop_word(),
             mtu: SIZE,
             observers: true,
-            hints: processor::hints(),
+            hints: Hints::of_this_processor(),
         })
     }
 }

@@ -15,6 +15,7 @@ use crate::credits::watched::Slots;
 use crate::error::TangoError;
 use crate::memory::cnc::CncState;
 use crate::memory::head::Head;
+use crate::memory::hints::Hints;
 use crate::memory::parts::Parts;
 use crate::producer::{Begin, Claim, Producer, ProducerClaim};
 use crate::ring::hot_slot::HotSlot;
@@ -22,7 +23,6 @@ use crate::ring::line::META_WORDS;
 use crate::ring::region::{GRANULE, Granules};
 use crate::ring::slots::Ring;
 use crate::sync::{AtomicU64, Relaxed, begin_execution, mutation};
-use crate::timing::processor;
 use crate::waiting::eventcount::Barrier;
 
 /// The shape of a model's link.
@@ -105,7 +105,7 @@ impl Memory {
             stop: &this.stop,
             mtu: PAYLOAD,
             observers: true,
-            hints: processor::hints(),
+            hints: Hints::of_this_processor(),
         }
     }
 

@@ -228,6 +228,7 @@ impl Producer<'_> {
     /// From now on, mirrors fragments into the hot slot, or announces them.
     pub(crate) fn mirrors(&self, mirrors: bool) {
         self.hot_slot.mirrors_from_now_on(mirrors);
+        self.update_plain();
     }
 }
 

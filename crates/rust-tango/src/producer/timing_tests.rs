@@ -7,11 +7,11 @@ use super::{Begin, Claim, Producer, ProducerClaim};
 use crate::borrowed::mcache::MCache;
 use crate::credits::slot::ConsumerSlot;
 use crate::credits::watched::Slots;
+use crate::memory::hints::Hints;
 use crate::memory::parts::Parts;
 use crate::ring::region::Granules;
 use crate::sync::Relaxed;
 use crate::timing::hints::ReaderHints;
-use crate::timing::processor;
 use crate::timing::writing::Lines;
 use crate::waiting::eventcount::Barrier;
 use crate::{Consumer, Link};
@@ -38,7 +38,7 @@ fn nothing_is_mirrored_for_a_dead_consumer() {
         stop: ring.stop_word(),
         mtu: 64,
         observers: true,
-        hints: processor::hints(),
+        hints: Hints::of_this_processor(),
     };
     let claim = Claim::Owned(Box::new(FirstIsDead));
     let begin = Begin { credits: 64, ample: true, first: 1, claim };

@@ -42,17 +42,32 @@ const NEAR_TICKS: u64 = 240;
 /// See the table.
 const PREFETCH: u8 = 4;
 
-/// What pays on the processor that this program runs on.
-pub(crate) fn hints() -> Hints {
-    // With `--cfg no_hints`, tests and models run without any.
-    if cfg!(no_hints) { Hints::NONE } else { hints_on(Processor::this()) }
+impl Hints {
+    /// What was measured to pay on the processor that this program runs on.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use rust_tango::{Hints, Link};
+    ///
+    /// let mut hints = Hints::of_this_processor();
+    /// hints.hot_slot = false;
+    /// let link = Link::builder().hints(hints).build()?;
+    /// # Ok::<(), rust_tango::LinkError>(())
+    /// ```
+    pub fn of_this_processor() -> Self {
+        // With `--cfg no_hints`, tests and models run without any.
+        if cfg!(no_hints) { Self::NONE } else { hints_on(Processor::this()) }
+    }
 }
 
-/// The hints of links that set none: those of `TANGO_HINTS`, otherwise [`hints`].
+/// The hints of links that set none: those of `TANGO_HINTS`, otherwise [`Hints::of_this_processor`].
 #[cfg(feature = "std")]
 pub(crate) fn hints_of_process() -> Result<Hints, LinkError> {
     const NAME: &str = "TANGO_HINTS";
-    let Some(text) = std::env::var_os(NAME).filter(|text| !text.is_empty()) else { return Ok(hints()) };
+    let Some(text) = std::env::var_os(NAME).filter(|text| !text.is_empty()) else {
+        return Ok(Hints::of_this_processor());
+    };
     let parsed = text.to_str().and_then(|text| text.parse().ok());
     parsed.ok_or_else(|| {
         let message = std::format!("{NAME} is {text:?}: {HintsError}");
@@ -62,7 +77,7 @@ pub(crate) fn hints_of_process() -> Result<Hints, LinkError> {
 
 #[cfg(all(feature = "alloc", not(feature = "std")))]
 pub(crate) fn hints_of_process() -> Result<Hints, LinkError> {
-    Ok(hints())
+    Ok(Hints::of_this_processor())
 }
 
 fn hints_on(processor: Processor) -> Hints {
