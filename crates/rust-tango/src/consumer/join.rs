@@ -65,7 +65,7 @@ impl<'a> Consumer<'a> {
         };
         let mut consumer = Self {
             next,
-            in_place: 0,
+            unchecked: 0,
             in_slot: parts.in_slot(),
             parts,
             mode,

@@ -64,7 +64,7 @@ pub struct Consumer<'a> {
     pub(crate) next: u64,
     /// How many fragments from `next` on may be taken after their lines were read, without other checks: see
     /// [`Consumer::peek_in_place`].
-    pub(super) in_place: u32,
+    pub(super) unchecked: u32,
     /// The largest payload that travels in its slot, in bytes.
     pub(super) in_slot: usize,
     pub(crate) parts: Parts<'a>,
@@ -92,7 +92,7 @@ pub(crate) enum Next<'a> {
 
 /// What a reader has seen in the hot slot on the way of the most frequent cases.
 enum Seen {
-    /// It was not asked, or has said nothing about the next fragment.
+    /// Nothing that has to be acted on. The hot slot is asked again, if the reader polls it.
     Nothing,
     /// The next fragment is in the ring.
     Overwritten,
@@ -201,8 +201,8 @@ impl<'a> Consumer<'a> {
         }
     }
 
-    /// [`Self::poll`] in all cases. `seen` is what the hot slot has said, which is not read again: the producer may be
-    /// writing it.
+    /// [`Self::poll`] in all cases. `seen` is what the hot slot has said. Where that is enough, the hot slot is not read
+    /// again: the producer may be writing it.
     #[inline(never)] // so that the two ways above need few registers
     fn poll_slow(&mut self, seen: Seen) -> Result<Option<Fragment<'_>>, TangoError> {
         match seen {
@@ -221,7 +221,7 @@ impl<'a> Consumer<'a> {
     /// payload is in the slot. In a stream, almost all fragments take this path.
     #[inline(always)]
     fn peek_in_place(&self) -> Option<(Line<'a>, FragmentMetadata)> {
-        if self.in_place == 0 {
+        if self.unchecked == 0 {
             return None;
         }
         let n = self.next;
@@ -241,7 +241,7 @@ impl<'a> Consumer<'a> {
     fn take_in_place(&mut self, line: Line<'a>, meta: FragmentMetadata) -> Fragment<'_> {
         let next = self.next.wrapping_add(1);
         self.next = next;
-        self.in_place -= 1;
+        self.unchecked -= 1;
         // The credit protects these words, as in `take_from_ring`.
         // SAFETY: `peek_in_place` has compared the size with `in_slot`, which is `Parts::in_slot`, at most the room
         // of a slot.
@@ -260,7 +260,7 @@ impl<'a> Consumer<'a> {
     pub(super) fn update_fast_path(&mut self) {
         let is_open =
             self.ready && self.mode.is_in_place() && !self.pacing.is_in_hot_slot() && self.metrics.is_none();
-        self.in_place = if is_open { self.pacing.timing.until_checkpoint(self.next) } else { 0 };
+        self.unchecked = if is_open { self.pacing.timing.until_checkpoint(self.next) } else { 0 };
     }
 
     /// Finds the next fragment.
@@ -409,7 +409,7 @@ impl<'a> Consumer<'a> {
             metrics.fragments(next.wrapping_sub(self.next));
         }
         let count = next.wrapping_sub(self.next);
-        self.in_place = self.in_place.saturating_sub(count.try_into().unwrap_or(u32::MAX));
+        self.unchecked = self.unchecked.saturating_sub(count.try_into().unwrap_or(u32::MAX));
         self.next = next;
     }
 

@@ -111,7 +111,7 @@ pub(crate) struct Credits<'a> {
     held_by: Cell<Option<usize>>,
     /// How many consumers the last refresh counted.
     counted: Cell<usize>,
-    /// [`Slots::asleep`] when the words were last read.
+    /// [`Slots::asleep`] before the words were last read.
     seen: Cell<u64>,
 }
 
@@ -225,15 +225,23 @@ impl<'a> Credits<'a> {
         self.held_by.get()
     }
 
-    /// Whether the sleep word of any slot has changed since it was last read: its owner fell asleep, or woke up.
+    /// The sum of the sleep words: see [`Slots::asleep`].
     #[inline(always)]
-    pub(crate) fn sleep_changed(&self) -> bool {
-        self.slots.asleep() != self.seen.get()
+    pub(crate) fn asleep(&self) -> u64 {
+        self.slots.asleep()
     }
 
-    /// Reads the sleep words of all slots. True: a consumer sleeps, and the producer has not notified it yet.
+    /// Whether a sleep word has changed since `read_sleep`, now that their sum is `asleep`: an owner fell asleep, or
+    /// woke up.
+    #[inline(always)]
+    pub(crate) fn sleep_changed(&self, asleep: u64) -> bool {
+        asleep != self.seen.get()
+    }
+
+    /// Reads the sleep words of all slots, after their sum was `asleep`. True: a consumer sleeps, and the producer has
+    /// not notified it yet. (A word that has changed since then is read once more, after the next publish.)
     #[cold]
-    pub(crate) fn read_sleep(&self) -> bool {
+    pub(crate) fn read_sleep(&self, asleep: u64) -> bool {
         let mut needs_notify = false;
         for watched in self.slots.iter() {
             let mut seen = watched.seen.get();
@@ -242,7 +250,7 @@ impl<'a> Credits<'a> {
                 watched.seen.set(seen);
             }
         }
-        self.seen.set(self.slots.seen_asleep());
+        self.seen.set(asleep);
         needs_notify
     }
 
@@ -342,6 +350,30 @@ mod tests {
             !credits.refresh(15),
             "the consumer of an Fctl counts, even if its demand is before the floor"
         );
+    }
+
+    /// However many slots there are, each sleep is seen once.
+    #[cfg(feature = "alloc")]
+    #[test]
+    fn the_sleep_of_each_consumer_is_seen() {
+        let word = AtomicU64::new(0);
+        for count in [0, 1, 2, 8, 9, 15, 16] {
+            let slots: Vec<_> = (0..count).map(|_| ConsumerSlot::new()).collect();
+            let credits = Credits::new(Slots::watching(slots.iter()), 0, &word, 8);
+            let read = || {
+                let asleep = credits.asleep();
+                credits.sleep_changed(asleep).then(|| credits.read_sleep(asleep))
+            };
+            assert_eq!(read(), None);
+            for slot in &slots {
+                slot.fall_asleep();
+                assert_eq!((read(), read()), (Some(true), None), "{count} slots");
+            }
+            for slot in &slots {
+                slot.claim(0, false, Barrier::Fence); // wakes up
+                assert_eq!((read(), read()), (Some(false), None), "{count} slots");
+            }
+        }
     }
 
     #[cfg(feature = "alloc")]

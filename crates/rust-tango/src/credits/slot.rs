@@ -20,8 +20,8 @@ const EPOCH: u64 = 4;
 pub(crate) struct ConsumerSlot {
     progress: Padded<Progress>,
     counts: Padded<Counts>,
-    /// The producer reads these with every fragment. So they are on another cache line than what the
-    /// consumer writes with every fragment.
+    /// The producer reads the sleep word with every fragment, and the hints now and then. So they are on another cache
+    /// line than what the consumer writes with every fragment.
     signals: Padded<Signals>,
 }
 
@@ -86,6 +86,12 @@ impl ConsumerSlot {
     /// The owner dies while it sleeps, so its sleep word stays odd.
     #[cfg(all(loom, test))]
     pub(crate) fn dies_asleep(&self) {
+        self.fall_asleep();
+    }
+
+    /// As if the owner slept.
+    #[cfg(test)]
+    pub(super) fn fall_asleep(&self) {
         self.signals.eventcount.fall_asleep();
     }
 

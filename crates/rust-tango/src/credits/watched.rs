@@ -34,8 +34,7 @@ pub(crate) struct Slots<'a> {
     pub(super) is_awaited: bool,
 }
 
-/// How many slots [`Slots::asleep`] adds up at a time.
-/// With the first slot, a group has eight.
+/// How many slots [`Slots::asleep`] adds up at a time. With the first slot, these are eight.
 #[cfg(feature = "alloc")]
 const GROUP: usize = 7;
 
@@ -77,7 +76,8 @@ impl<'a> Slots<'a> {
         Self { first, rest, groups, is_awaited: false }
     }
 
-    /// The sleep words of all slots, added up. They only rise, so the sum changes with each of them.
+    /// The sleep words of all slots, added up. They only rise, and no load returns an older value than the last one. So
+    /// equal sums mean equal words. (The last slot of a group that is not full counts several times.)
     ///
     /// (A consumer that changes its words against the rules can hide the sleep of another one. That one then sleeps to
     /// the end of its time slice.)
@@ -90,16 +90,6 @@ impl<'a> Slots<'a> {
             .groups
             .iter()
             .fold(sum, |sum, group| group.iter().fold(sum, |sum, slot| sum.wrapping_add(slot.asleep())));
-        sum
-    }
-
-    /// The same sum of the words as they were last read.
-    pub(super) fn seen_asleep(&self) -> u64 {
-        let sum = self.first.as_ref().map_or(0, |first| first.seen.get());
-        #[cfg(feature = "alloc")]
-        let sum = self.rest.chunks(GROUP).fold(sum, |sum, chunk| {
-            (0..GROUP).fold(sum, |sum, at| sum.wrapping_add(chunk[at.min(chunk.len() - 1)].seen.get()))
-        });
         sum
     }
 

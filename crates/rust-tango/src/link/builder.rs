@@ -4,7 +4,7 @@ use super::handle::Link;
 use crate::cpu::words::WORD;
 use crate::error::LinkError;
 use crate::memory::geometry::{Geometry, MAX_MTU, MAX_REGION};
-use crate::memory::hints::Hints;
+use crate::memory::hints::{Hints, MAX_PREFETCH};
 use crate::ring::line::META_WORDS;
 use crate::ring::region::GRANULE;
 use crate::ring::slots::SLOT;
@@ -230,7 +230,7 @@ impl LinkBuilder {
     /// # Ok::<(), rust_tango::LinkError>(())
     /// ```
     pub fn hints(mut self, hints: Hints) -> Self {
-        self.hints = Some(hints);
+        self.hints = Some(Hints { prefetch: hints.prefetch.min(MAX_PREFETCH), ..hints });
         self
     }
 

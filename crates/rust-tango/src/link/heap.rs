@@ -55,7 +55,8 @@ impl ZeroedWords {
 
     /// Makes all pages exist.
     fn touch(&self) {
-        self.memory.iter().step_by(PAGE / WORD).for_each(|word| word.store(0, Relaxed));
+        let last = self.memory.last(); // the memory need not begin with a page
+        self.memory.iter().step_by(PAGE / WORD).chain(last).for_each(|word| word.store(0, Relaxed));
     }
 }
 

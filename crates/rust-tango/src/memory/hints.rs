@@ -3,6 +3,9 @@
 use core::fmt;
 use core::str::FromStr;
 
+/// The largest [`Hints::prefetch`].
+pub(crate) const MAX_PREFETCH: u8 = 64;
+
 /// What a link does for speed, and for nothing else: what it asks of the caches, and whether waiting readers poll the
 /// hot slot. No result depends on it.
 ///
@@ -36,7 +39,8 @@ use core::str::FromStr;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Hints {
-    /// How many fragments before their use the producer prefetches lines for writing: 0 (not at all) to 64.
+    /// How many fragments before their use the producer prefetches lines for writing: 0 (not at all) to 64. A link takes
+    /// more for 64.
     pub prefetch: u8,
     /// A single consumer writes back what it has read, if the producer is near.
     pub write_back: bool,
@@ -50,7 +54,8 @@ pub struct Hints {
 }
 
 impl Hints {
-    /// Nothing: readers poll the ring, and no cache instruction is executed.
+    /// Nothing: readers poll the ring, and no cache instruction is executed except the prefetches of
+    /// [`Consumer::poll_batch`](crate::Consumer::poll_batch).
     pub const NONE: Self =
         Self { prefetch: 0, write_back: false, evict: false, hot_slot: false, hot_page: false };
 }
@@ -108,7 +113,8 @@ impl FromStr for Hints {
                 "hot-page" => hints.hot_page = true,
                 word => {
                     let ahead = word.strip_prefix("prefetch=").and_then(|ahead| ahead.parse().ok());
-                    hints.prefetch = ahead.filter(|ahead| (1..=64).contains(ahead)).ok_or(HintsError)?;
+                    hints.prefetch =
+                        ahead.filter(|ahead| (1..=MAX_PREFETCH).contains(ahead)).ok_or(HintsError)?;
                 }
             }
         }

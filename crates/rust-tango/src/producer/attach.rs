@@ -5,6 +5,7 @@ use super::claim::Claim;
 use super::hot_writer::HotWriter;
 use super::placement::Placement;
 use super::publish::Producer;
+use super::room::retire_ahead;
 use super::state::is_panicking;
 use crate::credits::watched::Slots;
 use crate::memory::cnc::CncState;
@@ -15,18 +16,6 @@ use crate::sync::{Cell, Own, Relaxed, Release, ordering};
 use crate::timing::writing::LinesAhead;
 use crate::waiting::eventcount::Barrier;
 use crate::waiting::wait::Wait;
-
-/// The producer retires the ring in steps of one part in this many, or of a batch if that is more.
-const RETIRE_PART: u64 = 32;
-/// In a ring of 64 slots or more, it retires at least and at most so many fragments at a time.
-const RETIRE_LEAST: u64 = 8;
-const RETIRE_MOST: u64 = 32;
-
-/// How many fragments more than needed are retired at once in a ring of `depth` slots.
-fn retire_ahead(depth: u64) -> u64 {
-    let part = depth / RETIRE_PART;
-    if depth < 8 * RETIRE_LEAST { part } else { part.clamp(RETIRE_LEAST, RETIRE_MOST) }
-}
 
 /// How a producer begins.
 pub(crate) struct Begin<'a> {

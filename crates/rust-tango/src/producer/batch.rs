@@ -97,6 +97,9 @@ impl Producer<'_> {
             if payload.len() > self.in_slot {
                 break;
             }
+            if let Some(ahead) = self.lines_ahead.prefetched_after(n) {
+                ring.line(ahead).for_cache_lines(payload.len(), cache::prefetch_for_writing);
+            }
             let line = ring.line(n);
             let fits = line.write_payload(Content::of(payload));
             debug_assert!(fits, "as in `publish`");

@@ -71,6 +71,7 @@ impl<'a> HotWriter<'a> {
     /// Announces fragment `n`. Only while fragments are not mirrored.
     #[inline(always)]
     pub(super) fn announce_only(&self, n: u64) {
+        debug_assert!(!self.mirrors.get());
         self.hot_slot.announce(n);
     }
 

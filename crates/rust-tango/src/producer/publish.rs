@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!   publish         stopped? -> credit? -> write payload -> commit line -> mirror -> next -> touch lines -> wake
-//!                   in a stream to one reader, "mirror" is an announcement, and "touch lines" a prefetch
+//!                   on the fast path, "mirror" is an announcement, and "touch lines" a prefetch at most
 //!   larger          stopped? -> reserve (place, credit) -> write -----^
 //!   loan            stopped? -> reserve -> the caller writes, stopped? ^
 //!   publish_batch   stopped? -> credits? -> write all -> commit all -> announce the last -> next -> touch lines -> wake
@@ -156,7 +156,7 @@ impl<'a> Producer<'a> {
         let n = self.next.get();
         if payload.len() <= self.in_slot && seq::is_before(n, self.limit.get()) {
             if !self.is_plain.get() || !self.publish_plain(n, payload, sig, ctl, ts) {
-                self.publish_mirrored(n, payload, sig, ctl, ts);
+                self.publish_in_full(n, payload, sig, ctl, ts);
             }
             return Ok(FragmentMetadata::in_slot(n, payload.len(), sig, ctl, ts));
         }
@@ -192,19 +192,19 @@ impl<'a> Producer<'a> {
             }
         }
         if !self.is_plain.get() || !self.publish_plain(n, payload, sig, ctl, ts) {
-            self.publish_mirrored(n, payload, sig, ctl, ts);
+            self.publish_in_full(n, payload, sig, ctl, ts);
         }
         Ok(FragmentMetadata::in_slot(n, payload.len(), sig, ctl, ts))
     }
 
-    /// Publishes a payload that fits its slot as fragment `n`, which has a credit.
+    /// Publishes a payload that fits its slot as fragment `n`, which has a credit, with everything that may be due.
     #[inline(never)]
-    fn publish_mirrored(&self, n: u64, payload: &[u8], sig: u64, ctl: u16, ts: u32) {
+    fn publish_in_full(&self, n: u64, payload: &[u8], sig: u64, ctl: u16, ts: u32) {
         self.hot_slot.prefetch(payload.len());
         self.publish_in_slot::<false>(n, Content::of(payload), payload.len(), sig, ctl, ts);
     }
 
-    /// [`Self::publish_mirrored`] while [`Self::is_plain`]: the fast path. False: this takes more, and nothing was
+    /// [`Self::publish_in_full`] while [`Self::is_plain`]: the fast path. False: this takes more, and nothing was
     /// done. It calls nothing, so that it needs few registers. The two sizes have a copy each.
     #[inline(always)]
     fn publish_plain(&self, n: u64, payload: &[u8], sig: u64, ctl: u16, ts: u32) -> bool {
@@ -406,14 +406,16 @@ impl<'a> Producer<'a> {
     /// [`Self::wake_waiters`] after the barrier.
     #[inline(always)]
     fn wake_sleepers(&self) {
-        if self.backpressure.credits().sleep_changed() {
-            self.notify_sleepers();
+        let credits = self.backpressure.credits();
+        let asleep = credits.asleep();
+        if credits.sleep_changed(asleep) {
+            self.notify_sleepers(asleep);
         }
     }
 
     #[cold]
-    fn notify_sleepers(&self) {
-        if self.backpressure.credits().read_sleep() {
+    fn notify_sleepers(&self, asleep: u64) {
+        if self.backpressure.credits().read_sleep(asleep) {
             self.parts.head.eventcount.notify();
         }
     }

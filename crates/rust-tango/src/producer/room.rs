@@ -14,6 +14,18 @@ const HINTS_EVERY: u64 = 24;
 /// In a small ring, a batch is cut into pieces of at most one part of the ring in this many.
 const BATCH_PART: u64 = 8;
 
+/// The producer retires the ring in steps of one part in this many, or of a batch if that is more.
+const RETIRE_PART: u64 = 32;
+/// In a ring of 64 slots or more, it retires at least and at most so many fragments at a time.
+const RETIRE_LEAST: u64 = 8;
+const RETIRE_MOST: u64 = 32;
+
+/// How many fragments more than needed are retired at once in a ring of `depth` slots.
+pub(super) fn retire_ahead(depth: u64) -> u64 {
+    let part = depth / RETIRE_PART;
+    if depth < 8 * RETIRE_LEAST { part } else { part.clamp(RETIRE_LEAST, RETIRE_MOST) }
+}
+
 /// Making room for fragments.
 impl Producer<'_> {
     /// Makes sure that fragment `n` has a credit, and that what it overwrites is retired: the previous
@@ -57,10 +69,13 @@ impl Producer<'_> {
         }
     }
 
-    /// Sets the limit: every fragment before it has a credit, and its line is free.
+    /// Sets the limit: every fragment before it has a credit, and its line is free. It is never far, so that hints are
+    /// read.
     pub(super) fn set_limit(&self) {
         let by_lines = self.oldest.get().wrapping_add(self.parts.ring.depth());
-        self.limit.set(seq::earlier(self.backpressure.credits().limit(), by_lines));
+        let by_credits = self.backpressure.credits().limit();
+        let by_hints = self.next.get().wrapping_add(RETIRE_MOST + 1);
+        self.limit.set(seq::earlier(seq::earlier(by_credits, by_lines), by_hints));
     }
 
     #[cold]

@@ -37,6 +37,7 @@ impl<'a> Ring<'a> {
         // Models also use slots without room for a payload, so that small payloads go to the region.
         assert!(slot.is_power_of_two() && (slot >= SLOT || cfg!(loom)));
         let per_slot = slot / WORD;
+        assert!(per_slot >= META_WORDS);
         let depth = words.len() / per_slot;
         assert!(depth >= 2 && depth.is_power_of_two() && depth * per_slot == words.len());
         Self {

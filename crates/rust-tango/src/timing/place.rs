@@ -19,7 +19,8 @@ pub(crate) const MAX_PROMPT: u32 = 16;
 /// When this many fragments in a row were only announced, the reader leaves the hot slot, and does not poll
 /// it for the next `ANNOUNCED_PAUSE` fragments: changing to it costs more than it saves. (Either the reader
 /// is an observer beside consumers that poll the ring, or fragments come in batches of one.) More than the producer
-/// publishes before it reads a hint: it does so at the next retirement after 24 fragments, and retires every 33.
+/// publishes before it reads a hint: it does so when it reaches its limit for the next time after 24 fragments, and the
+/// limit is at most 33 fragments away.
 pub(crate) const MAX_ANNOUNCED: u32 = 64;
 pub(crate) const ANNOUNCED_PAUSE: u64 = 1024;
 /// A reader that has polled the ring for this many fragments takes its hint back that it polls the hot
@@ -30,7 +31,7 @@ pub(crate) const HINT_KEPT_FOR: u64 = 64;
 #[derive(Debug)]
 pub(super) struct PollPlace {
     in_hot_slot: bool,
-    /// See [`Hints::hot_slot`](super::processor::Hints).
+    /// See [`Hints::hot_slot`](crate::Hints).
     is_allowed: bool,
     /// The fragment from which on the reader has polled the ring.
     in_ring_since: u64,

@@ -17,8 +17,8 @@ pub(crate) fn mirrors(hints: &ConsumerHints) -> bool {
 #[derive(Debug)]
 pub(crate) struct LinesAhead {
     depth: u64,
-    /// How many fragments before their use lines are prefetched. 0: evicting does not pay on this
-    /// processor.
+    /// How many fragments before their use lines that were evicted are prefetched. 0: lines are not evicted, because
+    /// of the hints or of the size of the ring.
     ahead: u64,
     plan: Cell<Plan>,
     /// How many fragments before their use all lines are prefetched, whatever the consumers do. 0: not at all.

@@ -5,7 +5,7 @@
 //!
 //! | word | meaning | read by |
 //! |---|---|---|
-//! | `asleep` | odd while the owner sleeps or is about to; changes with each sleep | notifiers |
+//! | `asleep` | odd while the owner sleeps or is about to; only rises, with each sleep and after it | notifiers |
 //! | `relies_on_kernel` | 1: the owner, as notifier, has no fence; its process is registered for the kernel's barrier. 0: it fences each time | waiters |
 //! | `count` | changes when the owner has news for a waiter | waiters, which sleep on it |
 //! | `is_private` | 1: only threads of one process use this memory, which makes sleeping and waking cheaper. Never changes | both |
@@ -44,6 +44,9 @@
 //! 2. So the waiter does not fall asleep in W5, or N4 wakes it.
 //!
 //! # Why not one system call for each fragment
+//!
+//! A producer adds the words of all its consumers up, and looks at each word only if the sum has changed. The words only
+//! rise, so an unchanged sum means that none has changed.
 //!
 //! The notifier remembers the value of `asleep` for which it has last notified. Only a new sleep has a new
 //! value. So many fragments that arrive while a waiter wakes up cost one system call.
@@ -144,7 +147,7 @@ impl Eventcount {
     }
 
     /// W2 by an owner that dies in its sleep.
-    #[cfg(all(loom, test))]
+    #[cfg(test)]
     pub(crate) fn fall_asleep(&self) {
         self.asleep.store(self.asleep.own() | 1, Release);
     }

@@ -72,8 +72,8 @@ pub enum Wait {
     /// **Wake-ups.** With the feature `shm` on Linux, a producer wakes sleeping consumers, and a consumer
     /// wakes a producer that waits for its credits, across threads and processes.
     ///
-    /// **Cost to the side that is awake.** For each fragment a load and a comparison; a producer needs two
-    /// loads for each slot that the link was made with. A system call only if the other side sleeps. No fence
+    /// **Cost to the side that is awake.** For each fragment a load and a comparison; a producer needs a
+    /// load for each slot that the link was made with, rounded up to 1, 8, 15 and so on. A system call only if the other side sleeps. No fence
     /// if the kernel has `membarrier(2)` (Linux 4.16). On other kernels, each call that publishes or returns
     /// credits needs one full fence, which then takes most of the time of a publish. A batch is one call, so
     /// publish in batches there.
