@@ -5,10 +5,11 @@
 
 mod common;
 
+use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use common::kernel::forget;
+use common::kernel::{forbid, forget};
 use common::process::{Child, TestFolder, processor_time, role, say, skip};
 use common::waiting::{self, AT_ONCE, MTU, exchange_between_sleeping_threads, is_asleep, read, until};
 use common::{Random, assert_is, in_time, publish, publish_blocking};
@@ -75,6 +76,14 @@ fn child() {
             let mut rx = Link::open_in(&folder, "there").unwrap().consumer().unwrap().with_wait(AT_ONCE);
             say("ready");
             say(nix::unistd::gettid());
+            read(&mut rx, 1);
+        }
+        "wait, and call no barrier" => {
+            let mut rx = Link::open_in(&folder, "there").unwrap().consumer().unwrap().with_wait(AT_ONCE);
+            if let Err(error) = forbid(libc::SYS_membarrier) {
+                return say(format!("no filter: {error}"));
+            }
+            say("ready");
             read(&mut rx, 1);
         }
         // Answers each fragment of `there` by one of `back`.
@@ -213,6 +222,25 @@ fn a_party_relies_on_the_barrier_only_if_it_has_registered() {
             let word = u64::from_ne_bytes(tx[128 + 128 + 8..][..8].try_into().unwrap());
             assert_eq!(word != 0, relies, "{role}");
         }
+    });
+}
+
+/// Beside a producer that relies on membarrier. Here, the call kills the reader.
+#[test]
+fn a_reader_calls_the_barrier_before_it_sleeps() {
+    in_time(|| {
+        if !has_barrier() {
+            return skip("this kernel has no membarrier");
+        }
+        let folder = TestFolder::new();
+        let link = builder(folder.path()).create("there").unwrap();
+        let _tx = link.producer().unwrap();
+        let mut child = Child::start("wait, and call no barrier", &folder);
+        match child.hear().as_str() {
+            "ready" => {}
+            why => return skip(why),
+        }
+        assert_eq!(child.ends().signal(), Some(libc::SIGSYS));
     });
 }
 

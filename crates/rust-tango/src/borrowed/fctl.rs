@@ -87,3 +87,26 @@ impl Fctl {
         &self.identity
     }
 }
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use crate::{Consumer, DCache, Fctl, Fseq, MCache, Producer};
+
+    #[test]
+    fn credits_count_from_where_the_producer_begins_until_a_consumer_comes() {
+        let (mcache, dcache) = (MCache::<8>::new(), DCache::<8, 64>::new());
+        let (fseq, fctl) = (Fseq::new(100), Fctl::new(5));
+        let tx = Producer::with_flow_control(&mcache, &dcache, &fseq, &fctl);
+        assert_eq!(fctl.available(), 5);
+        for left in (0..5).rev() {
+            tx.publish(b"kept", 0, 0, 0).unwrap();
+            assert_eq!(fctl.available(), left);
+        }
+        assert!(tx.publish(b"no credit", 0, 0, 0).is_err());
+        let mut rx = Consumer::with_flow_control(&mcache, &dcache, &fctl, 100);
+        for read in 1..=5 {
+            drop(rx.poll().unwrap().unwrap());
+            assert_eq!(fctl.available(), read);
+        }
+    }
+}

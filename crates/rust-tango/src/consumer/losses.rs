@@ -78,3 +78,63 @@ impl Losses {
         if is_invented { LineState::NotYet } else { LineState::Overwritten }
     }
 }
+
+#[cfg(all(test, not(loom), feature = "alloc"))]
+mod tests {
+    use super::*;
+    use crate::{Consumer, Link};
+
+    fn lapped(test: impl FnOnce(&Consumer<'_>, u64, u64)) {
+        let link = Link::builder().depth(64).mtu(64).start(1).build().unwrap();
+        let tx = link.producer().unwrap();
+        (0..200).for_each(|_| tx.send(b"over it").unwrap());
+        let rx = link.observer().unwrap();
+        let (oldest, next) = rx.parts.extent();
+        assert!(next == 201 && next - oldest > 32);
+        test(&rx, oldest, next);
+    }
+
+    #[test]
+    fn overruns_in_a_row_skip_more_and_more() {
+        lapped(|rx, oldest, next| {
+            let middle = oldest + (next - oldest) / 2;
+            let mut losses = Losses::new(1);
+            let mut overrun = |n: u64| {
+                let target = losses.resume_after(n, &rx.parts);
+                losses.resumed(target, target - n);
+                target
+            };
+            assert_eq!(overrun(1), oldest);
+            assert_eq!(overrun(oldest - 32), oldest, "half a ring later is not soon");
+            assert_eq!(overrun(oldest - 31), middle);
+            assert_eq!(overrun(middle - 1), next);
+            assert_eq!(overrun(next - 3), next);
+            assert_eq!(overrun(1), oldest);
+            assert_eq!(overrun(oldest + 1), middle);
+            assert_eq!(overrun(1), oldest);
+        });
+    }
+
+    #[test]
+    fn what_is_invented_is_not_there_yet() {
+        lapped(|rx, _, next| {
+            let streak = |streak| Losses { streak, ..Losses::new(1) };
+            let state = |losses: &Losses, n| losses.plausible_state(LineState::Overwritten, n, &rx.parts);
+            for few in [0, 1] {
+                assert_eq!(state(&streak(few), next + 3), LineState::Overwritten);
+            }
+            assert_eq!(state(&streak(2), next - 1), LineState::Overwritten);
+            assert_eq!(state(&streak(2), next), LineState::NotYet);
+            let mut losses = Losses::new(1);
+            losses.resumed(5, u64::MAX);
+            assert_eq!(state(&losses, 3), LineState::Overwritten, "every number, but not past it");
+            losses.resumed(5, 1);
+            assert_eq!(state(&losses, 3), LineState::NotYet);
+            assert_eq!(losses.resume_after(1, &rx.parts), next);
+            assert_eq!(losses.streak, WENT_AROUND);
+            for state in [LineState::Ready, LineState::NotYet] {
+                assert_eq!(losses.plausible_state(state, 3, &rx.parts), state);
+            }
+        });
+    }
+}

@@ -79,5 +79,7 @@ pub(crate) use wait::Watch;
 
 #[cfg(all(test, not(loom), feature = "alloc"))]
 mod poll_tests;
+#[cfg(all(test, not(loom), feature = "alloc"))]
+mod state_tests;
 #[cfg(all(test, not(loom), not(no_hints), feature = "alloc"))]
 mod timing_tests;

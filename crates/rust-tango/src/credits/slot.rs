@@ -244,3 +244,45 @@ impl ConsumerSlot {
         (state, (state & ACTIVE != 0).then(|| self.progress.next.load(Relaxed)))
     }
 }
+
+#[cfg(all(test, not(loom), feature = "alloc"))]
+mod tests {
+    use super::*;
+
+    /// The producer may evict a consumer only if that consumer itself reads by copy.
+    #[test]
+    fn an_owner_inherits_nothing_but_the_epoch() {
+        let slot = ConsumerSlot::new();
+        let mut before = slot.demand().0;
+        for evictable in [false, true, true, false, false] {
+            slot.claim(9, evictable, Barrier::Fence);
+            let (state, demand) = slot.demand();
+            assert_eq!(state & (ACTIVE | EVICTABLE), if evictable { ACTIVE | EVICTABLE } else { ACTIVE });
+            assert_eq!((state / EPOCH, demand), (before / EPOCH + 1, Some(9)));
+            let report = slot.report();
+            assert_eq!(
+                (report.active, report.evictable, report.consumed, report.lost),
+                (true, evictable, 0, 0)
+            );
+            slot.hint(7);
+            slot.count_lost(4);
+            slot.leave();
+            let (left, demand) = slot.demand();
+            assert_eq!((left, demand, slot.hints()), (state & !ACTIVE, None, 0));
+            before = left;
+        }
+    }
+    /// A report may read one word of an older owner and one of a newer, and then the difference is negative.
+    #[test]
+    fn the_count_of_consumed_fragments_is_never_negative() {
+        let slot = ConsumerSlot::new();
+        slot.claim(9, false, Barrier::Fence);
+        for (next, consumed) in [(9, 0), (10, 1), (300, 291), (8, 0), (1_u64.wrapping_sub(1 << 60), 0)] {
+            slot.release(next);
+            assert_eq!((slot.report().next, slot.report().consumed), (next, consumed));
+        }
+        slot.release(300);
+        slot.count_from(299);
+        assert_eq!(slot.report().consumed, 1);
+    }
+}

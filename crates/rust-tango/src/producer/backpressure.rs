@@ -229,3 +229,75 @@ impl<'a> Backpressure<'a> {
         self.waited_for_evictable(n).map(|waited| self.patience.saturating_sub(waited))
     }
 }
+
+#[cfg(all(test, not(loom), feature = "std"))]
+mod tests {
+    use super::*;
+    use crate::{Link, Producer, Start, TangoError};
+
+    const LONG: Duration = Duration::from_secs(20);
+
+    fn publish(tx: &Producer<'_>) -> Result<(), TangoError> {
+        tx.publish(b"held", 0, 0, 0).map(drop)
+    }
+
+    /// As if the consumer that holds the producer back had done so for twice the patience.
+    fn let_time_pass(tx: &Producer<'_>) -> usize {
+        let held = tx.backpressure.held.get().unwrap();
+        let since = held.since.checked_sub(2 * LONG).unwrap();
+        tx.backpressure.held.set(Some(Held { since, ..held }));
+        held.slot
+    }
+
+    /// The time counts for each consumer alone.
+    #[test]
+    fn a_consumer_does_not_pay_for_the_time_of_another() {
+        let link = Link::builder().depth(2).mtu(64).consumers(2).build().unwrap();
+        let tx = link.producer().unwrap().with_patience(LONG);
+        let [mut one, mut other] = [(), ()].map(|()| link.evictable_consumer(Start::Next).unwrap());
+        let n = tx.next_seq().wrapping_add(2);
+        (0..2).for_each(|_| publish(&tx).unwrap());
+        assert!(publish(&tx).is_err());
+        assert!(tx.backpressure.patience_left(n).is_some_and(|left| LONG / 2 < left && left <= LONG));
+        assert_eq!(let_time_pass(&tx), 0);
+        assert_eq!(tx.backpressure.patience_left(n), Some(Duration::ZERO));
+        drop(one.poll().unwrap().unwrap());
+        assert!(publish(&tx).is_err(), "the other holds it back, and has just begun");
+        assert_eq!(let_time_pass(&tx), 1);
+        publish(&tx).unwrap();
+        assert!(matches!(other.poll(), Err(TangoError::Evicted { .. })));
+        assert!(one.poll().unwrap().is_some());
+    }
+
+    /// Its successor in the same slot has all the time again.
+    #[test]
+    fn a_consumer_does_not_pay_for_the_time_of_its_predecessor() {
+        let link = Link::builder().depth(2).mtu(64).consumers(1).build().unwrap();
+        let tx = link.producer().unwrap().with_patience(LONG);
+        let first = link.evictable_consumer(Start::Next).unwrap();
+        (0..2).for_each(|_| publish(&tx).unwrap());
+        assert!(publish(&tx).is_err());
+        let_time_pass(&tx);
+        drop(first);
+        let mut second = link.evictable_consumer(Start::Oldest).unwrap();
+        assert!(publish(&tx).is_err());
+        drop(second.poll().unwrap().unwrap());
+        publish(&tx).unwrap();
+        assert_eq!(tx.backpressure.held.get().map(|held| held.slot), None, "nothing is held back");
+    }
+
+    #[test]
+    fn a_reliable_consumer_is_waited_for() {
+        let link = Link::builder().depth(2).mtu(64).consumers(1).build().unwrap();
+        let tx = link.producer().unwrap().with_patience(Duration::ZERO);
+        let rx = link.consumer().unwrap();
+        let n = tx.next_seq().wrapping_add(2);
+        (0..2).for_each(|_| publish(&tx).unwrap());
+        assert!(publish(&tx).is_err() && !tx.backpressure.has_credit(n, None));
+        assert_eq!((tx.backpressure.patience_left(n), tx.held_by()), (None, Some(0)));
+        drop(rx);
+        assert!(tx.backpressure.has_credit(n, None));
+        assert_eq!(tx.held_by(), None);
+        publish(&tx).unwrap();
+    }
+}

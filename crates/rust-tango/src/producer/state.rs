@@ -256,3 +256,33 @@ impl core::fmt::Debug for Producer<'_> {
             .finish_non_exhaustive()
     }
 }
+
+#[cfg(all(test, not(loom), feature = "alloc"))]
+mod tests {
+    use crate::Link;
+
+    #[test]
+    fn consumers_are_counted_and_each_has_to_drain_the_link() {
+        let link = Link::builder().depth(8).mtu(64).consumers(3).build().unwrap();
+        let tx = link.producer().unwrap();
+        assert!(tx.consumers() == 0 && tx.is_drained());
+        let (_observer, mut one) = (link.observer().unwrap(), link.consumer().unwrap());
+        let mut other = link.consumer().unwrap();
+        assert_eq!((tx.consumers(), tx.attached().count()), (2, 2));
+        assert!(tx.attached().eq([0, 1].map(|slot| (slot, tx.next_seq()))));
+        for _ in 0..3 {
+            tx.publish(b"for both", 0, 0, 0).unwrap();
+            assert!(!tx.is_drained());
+            drop(one.poll().unwrap().unwrap());
+            assert!(!tx.is_drained());
+            drop(other.poll().unwrap().unwrap());
+            assert!(tx.is_drained());
+        }
+        drop(one);
+        assert!(tx.attached().eq([(1, tx.next_seq())]));
+        tx.publish(b"for one", 0, 0, 0).unwrap();
+        assert!(!tx.is_drained());
+        drop(other);
+        assert!(tx.consumers() == 0 && tx.is_drained());
+    }
+}

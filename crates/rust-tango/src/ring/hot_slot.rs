@@ -402,6 +402,9 @@ mod tests {
             let third = second.wrapping_add(1);
             hot_slot.announce(third);
             assert_eq!(hot_slot.state(third), LineState::Ready);
+            for near in [first, third, third.wrapping_add(5)] {
+                assert_eq!(hot_slot.newest(near), third);
+            }
             assert!(matches!(hot_slot.copy(third, 300, &mut copied), Some(Found::Elsewhere)));
             // The producer dies while it mirrors a fragment, and the next producer starts after that one.
             let fourth = third.wrapping_add(1);
@@ -410,6 +413,7 @@ mod tests {
             assert_eq!(hot_slot.state(fourth), LineState::NotYet);
             assert_eq!(hot_slot.state(fourth.wrapping_add(1)), LineState::NotYet);
             assert_eq!(hot_slot.newest(third), third);
+            assert_eq!(hot_slot.newest(fourth.wrapping_add(5)), third);
             hot_slot.begin(fourth.wrapping_add(1));
             assert_eq!(hot_slot.state(fourth), LineState::Ready);
             assert!(matches!(hot_slot.copy(fourth, 300, &mut copied), Some(Found::Elsewhere)));

@@ -283,6 +283,16 @@ mod tests {
         assert!(control.continues() && control.more() && control.error());
     }
 
+    #[test]
+    fn a_control_bit_that_is_set_already_stays_set() {
+        for control in [Control::new(5), Control::from_bits(u16::MAX)] {
+            assert_eq!(control.with_continues().with_continues(), control.with_continues());
+            assert_eq!(control.with_more().with_more(), control.with_more());
+            assert_eq!(control.with_error().with_error(), control.with_error());
+        }
+        assert_eq!(Control::from_bits(0xabcd).bits(), 0xabcd);
+    }
+
     proptest::proptest! {
         #![proptest_config(proptest::prelude::ProptestConfig::with_cases(if cfg!(miri) { 8 } else { 256 }))]
 

@@ -87,3 +87,25 @@ impl<'a> Ring<'a> {
         }
     }
 }
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_fragment_of_a_lap_has_a_slot_of_its_own() {
+        let memory: [AtomicU64; 128] = core::array::from_fn(|_| AtomicU64::new(0));
+        for (slot, words) in [(128, 32), (128, 128), (256, 64), (256, 128)] {
+            let ring = Ring::new(&memory[..words], slot);
+            let depth = words * WORD / slot;
+            assert_eq!((ring.depth(), ring.bytes()), (depth as u64, words * WORD));
+            assert_eq!(ring.room(), slot - META_WORDS * WORD);
+            for n in 0..2 * depth {
+                let line = ring.line((n as u64).wrapping_sub(depth as u64));
+                let expected = &memory[n % depth * slot / WORD..];
+                assert!(core::ptr::eq(&line.meta[0], &expected[0]));
+                assert!(core::ptr::eq(line.room, &expected[META_WORDS..slot / WORD]));
+            }
+        }
+    }
+}

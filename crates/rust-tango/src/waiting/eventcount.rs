@@ -320,6 +320,67 @@ mod tests {
     use super::*;
     use std::time::Instant;
 
+    #[test]
+    fn a_new_owner_is_awake_under_a_new_value_and_by_its_own_rule() {
+        for (barrier, relies_on_kernel) in [(Barrier::Kernel, true), (Barrier::Fence, false)] {
+            let (own, other) = (Eventcount::new(), Eventcount::new());
+            for asleep in [0, 1, 2, 7, u64::MAX - 1, u64::MAX] {
+                own.asleep.store(asleep, Relaxed);
+                own.take_over(barrier);
+                assert!(own.asleep() % 2 == 0 && own.asleep() != asleep, "{asleep} to {}", own.asleep());
+                assert_eq!(other.announce(&own).relies_on_kernel, relies_on_kernel);
+            }
+        }
+    }
+
+    #[test]
+    fn each_announcement_has_a_value_of_its_own_and_the_count_of_its_notifier() {
+        let (own, other) = (Eventcount::new(), Eventcount::new());
+        let mut seen = own.asleep();
+        for round in 0..4 {
+            assert_eq!(own.announce(&other).count, round);
+            assert!(own.asleep() % 2 == 1 && own.asleep() > seen);
+            let before = seen;
+            assert!(own.needs_notify(&mut seen));
+            assert!(seen == own.asleep() && seen != before);
+            own.wake_up();
+            assert!(!own.needs_notify(&mut seen));
+            assert_eq!(seen, own.asleep());
+            other.notify();
+        }
+    }
+
+    #[test]
+    #[cfg(feature = "async")]
+    fn one_that_relies_on_the_kernel_is_enough_to_call_its_barrier() {
+        let announced = |relies_on_kernel| Announced { count: 3, relies_on_kernel };
+        for (one, others, together) in [
+            (false, None, false),
+            (true, None, true),
+            (false, Some(announced(false)), false),
+            (false, Some(announced(true)), true),
+            (true, Some(announced(false)), true),
+        ] {
+            let announced = announced(one).together(others);
+            assert_eq!((announced.count, announced.relies_on_kernel), (3, together));
+        }
+    }
+
+    #[test]
+    fn a_waiter_that_finds_news_does_not_sleep() {
+        let (own, other) = (Eventcount::new(), Eventcount::new());
+        let (mut checked, begin) = (0, Instant::now());
+        // Many times, because one sleep by mistake may be short.
+        for _ in 0..1000 {
+            own.sleep_on(&other, Duration::MAX, || {
+                checked += 1;
+                true
+            });
+        }
+        let slept = begin.elapsed();
+        assert!(checked == 1000 && slept < SLICE * 100, "{checked} checks, {slept:?}");
+    }
+
     /// Even if `longest` is unbounded and nobody notifies, so that the waiter can check whether the other
     /// side lives. (The bound is far above a slice, because a machine may be busy, and far below a sleep
     /// without slices.)

@@ -241,3 +241,56 @@ mod modelled {
         kernel::wake(word);
     }
 }
+
+#[cfg(all(test, not(any(loom, miri)), feature = "async", target_os = "linux"))]
+mod tests {
+    use super::Reach;
+    use super::linux::{can_sleep_on_all, milliseconds, sleep_on_all};
+    use crate::sync::AtomicU32;
+    use nix::time::{ClockId, clock_gettime};
+    use std::time::{Duration, Instant};
+
+    /// The clock is that of the system, only coarser.
+    #[test]
+    fn milliseconds_are_those_of_the_clock_that_never_goes_back() {
+        let exact = || {
+            let now = clock_gettime(ClockId::CLOCK_MONOTONIC).unwrap();
+            u64::try_from(now.tv_sec()).unwrap() * 1000 + u64::try_from(now.tv_nsec()).unwrap() / 1_000_000
+        };
+        let begin = exact();
+        while exact() < begin + 50 {
+            let (before, coarse, after) = (exact(), milliseconds(), exact());
+            assert!(before.saturating_sub(20) <= coarse && coarse <= after, "{before}, {coarse}, {after}");
+        }
+    }
+
+    /// The end of the sleep is computed, and nanoseconds carry over into seconds.
+    #[test]
+    fn a_sleep_on_several_words_ends_when_its_time_is_over() {
+        let words = [AtomicU32::new(1), AtomicU32::new(2)];
+        let all = |counts: [u32; 2]| {
+            words.iter().zip(counts).map(|(word, count)| (word, count, Reach::ThisProcess))
+        };
+        if !sleep_on_all(all([1, 2]), Some(Duration::ZERO)) {
+            return; // an old kernel
+        }
+        // From wherever in a second this begins, some of them carry over.
+        for longest in [0, 1, 200, 400, 600, 800, 999, 1001].map(Duration::from_millis) {
+            let begin = Instant::now();
+            assert!(sleep_on_all(all([1, 2]), Some(longest)), "{longest:?}");
+            let slept = begin.elapsed();
+            assert!(longest <= slept && slept < longest + Duration::from_secs(30), "{longest:?}: {slept:?}");
+        }
+        assert!(sleep_on_all(all([1, 1]), None), "a word has changed, so it did not sleep");
+    }
+
+    /// What is asked of the kernel once is what it answers each time.
+    #[test]
+    fn the_kernel_is_asked_what_it_can() {
+        let word = AtomicU32::new(0);
+        let all = || [(&word, 1, Reach::AnyProcess)].into_iter();
+        for _ in 0..2 {
+            assert_eq!(can_sleep_on_all(), sleep_on_all(all(), Some(Duration::ZERO)));
+        }
+    }
+}

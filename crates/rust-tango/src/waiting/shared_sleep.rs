@@ -133,3 +133,71 @@ impl Round {
         self.is_complete = false;
     }
 }
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_first_waiter_wakes_the_sleeper_and_listening_ends_when_nobody_waits() {
+        let (notifier, waiter) = (Eventcount::new(), Eventcount::new());
+        let mut sleep = SharedSleep::new(&notifier);
+        assert!(!sleep.listens() && !sleep.is_due() && sleep.count() == 0);
+        assert!(sleep.join(&waiter).1, "the sleeper does not listen yet");
+        assert!(sleep.listens());
+        assert!(!sleep.join(&waiter).1);
+        assert!(sleep.end(sleep.round(), true).is_none());
+        assert!(sleep.listens());
+        assert!(sleep.end(sleep.round(), false).is_none());
+        assert!(!sleep.listens());
+        assert!(sleep.end(sleep.round(), true).is_none());
+        assert!(!sleep.listens(), "a round alone does not make the sleeper listen");
+        assert!(sleep.join(&waiter).1);
+    }
+
+    #[test]
+    fn a_round_is_due_after_each_notification_and_again_while_it_is_not_complete() {
+        let (notifier, waiter) = (Eventcount::new(), Eventcount::new());
+        let mut sleep = SharedSleep::new(&notifier);
+        for count in 1..4 {
+            notifier.notify();
+            assert!(sleep.is_due());
+            let mut round = sleep.round();
+            round.break_off();
+            sleep.end(round, true);
+            assert!(sleep.is_due() && sleep.count() == count);
+            sleep.end(sleep.round(), true);
+            assert!(!sleep.is_due() && sleep.count() == count);
+        }
+        // The notifier notifies during the round. The next announcement is at a count that the round did not
+        // begin with, so another round has to check it.
+        let mut announced = sleep.join(&waiter).0;
+        notifier.notify();
+        let mut round = sleep.round();
+        assert!(!round.check(&notifier, &waiter, &mut announced, || false));
+        assert!(sleep.end(round, true).is_some());
+        assert!(sleep.is_due() && sleep.count() == 4);
+    }
+
+    #[test]
+    fn a_waiter_without_news_announces_again_after_a_notification_and_only_then() {
+        let (notifier, waiter) = (Eventcount::new(), Eventcount::new());
+        let mut sleep = SharedSleep::new(&notifier);
+        let mut announced = sleep.join(&waiter).0;
+        let first = waiter.asleep();
+        let mut round = sleep.round();
+        assert!(!round.check(&notifier, &waiter, &mut announced, || false));
+        assert!(sleep.end(round, true).is_none() && !sleep.is_due());
+        assert_eq!(waiter.asleep(), first);
+        notifier.notify();
+        let mut round = sleep.round();
+        assert!(!round.check(&notifier, &waiter, &mut announced, || false));
+        assert!(waiter.asleep() != first && waiter.asleep() % 2 == 1);
+        assert_eq!((announced.count, sleep.end(round, true).unwrap().count), (1, 1));
+        assert!(sleep.is_due(), "what was announced has to be checked");
+        let mut round = sleep.round();
+        assert!(round.check(&notifier, &waiter, &mut announced, || true));
+        assert_eq!(waiter.asleep() % 2, 0);
+        assert!(sleep.end(round, false).is_none() && !sleep.is_due());
+    }
+}

@@ -308,4 +308,89 @@ mod tests {
         }
         assert!(!waiting.spins);
     }
+    #[test]
+    fn one_that_spins_makes_its_checks_after_every_1024th_poll() {
+        let mut waiting = Waiting::new(Wait::Spin);
+        for poll in 1..=3 * POLLS_PER_CHECK {
+            let due = if poll % 1024 == 0 { Due::Question } else { Due::Look };
+            assert_eq!(waiting.pause(), due, "poll {poll}");
+        }
+    }
+
+    #[test]
+    fn one_that_yields_never_sleeps() {
+        let mut waiting = Waiting::new(Wait::Yield);
+        let polls = || waiting.pause();
+        assert_eq!(std::iter::repeat_with(polls).take(2048).filter(|due| *due == Due::Question).count(), 2);
+    }
+
+    #[test]
+    fn one_that_parks_spins_first_and_sleeps_when_its_time_is_up() {
+        let mut waiting = Waiting::new(Wait::ParkAfter(Duration::ZERO));
+        while waiting.spins {
+            assert_ne!(waiting.pause(), Due::Sleep);
+        }
+        let due: Vec<_> = (0..2 * POLLS_PER_CHECK).map(|_| waiting.pause()).collect();
+        assert!(due[1..].iter().all(|due| *due == Due::Sleep));
+        let mut waiting = Waiting::new(Wait::ParkAfter(Duration::MAX));
+        assert!((0..2 * POLLS_PER_CHECK).all(|_| waiting.pause() != Due::Sleep), "its time is not up");
+        let (mut waiting, begin) = (Waiting::new(Wait::Park), Instant::now());
+        while waiting.pause() != Due::Sleep {}
+        assert!(begin.elapsed() >= PARK_AFTER);
+    }
+
+    #[test]
+    fn a_deadline_is_checked_rarely_while_spinning_and_each_time_after_that() {
+        for wait in [Wait::Spin, Wait::Yield, Wait::Park] {
+            let mut over = Waiting::until(wait, Some(Duration::ZERO));
+            let mut not_yet = Waiting::until(wait, Some(Duration::from_secs(3600)));
+            let mut never = Waiting::until(wait, None);
+            assert_eq!(never.longest_sleep(), Duration::MAX);
+            assert_eq!(over.longest_sleep(), Duration::ZERO);
+            let longest = not_yet.longest_sleep();
+            assert!(Duration::from_secs(1800) < longest && longest <= Duration::from_secs(3600));
+            for poll in 1..=256 {
+                for waiting in [&mut over, &mut not_yet, &mut never] {
+                    waiting.pause();
+                }
+                let is_checked = poll % 16 == 0 || (wait != Wait::Spin && !over.spins);
+                assert_eq!(over.is_over(), is_checked, "{wait:?}, poll {poll}");
+                assert!(!not_yet.is_over() && !never.is_over());
+            }
+        }
+    }
+
+    #[test]
+    fn naps_grow_up_to_the_longest_and_a_check_is_due_once_in_a_slice() {
+        let mut naps = Naps::new();
+        let (mut before, mut since_check, mut checks) = (Duration::ZERO, Duration::ZERO, 0);
+        assert_eq!(naps.next(), NAPS[0]);
+        while checks < 5 {
+            let nap = naps.next();
+            assert!(
+                nap == before * 3 / 2 || nap == NAPS[1] || before == Duration::ZERO,
+                "{before:?}, {nap:?}"
+            );
+            assert!(before <= nap && nap <= NAPS[1]);
+            (before, since_check) = (nap, since_check + nap);
+            let is_due = naps.passed();
+            assert_eq!(is_due, since_check + naps.next() > SLICE, "{since_check:?}");
+            assert!(since_check <= SLICE);
+            if is_due {
+                (since_check, checks) = (Duration::ZERO, checks + 1);
+            }
+        }
+        assert_eq!(before, NAPS[1]);
+    }
+
+    #[test]
+    fn a_nap_takes_its_time_and_ends_at_the_deadline() {
+        let (mut waiting, begin) = (Waiting::new(Wait::Park), Instant::now());
+        assert!(!waiting.nap(), "a slice has not passed");
+        assert!(begin.elapsed() >= NAPS[0]);
+        let mut over = Waiting::until(Wait::Park, Some(Duration::ZERO));
+        over.naps.next = Duration::from_secs(3600);
+        assert!(over.nap());
+        assert!(begin.elapsed() < Duration::from_secs(3600));
+    }
 }
