@@ -349,8 +349,13 @@ fn thousands_of_idle_readers_take_next_to_no_processor_time() {
 }
 
 /// Nothing wakes the other readers of the link when one is dropped: no waker is called, and nothing is lost.
+/// The tests of this process that share its one thread, and that it may not share with others. (The rest run in processes
+/// of their own.)
+static THREAD: std::sync::Mutex<()> = std::sync::Mutex::new(());
+
 #[test]
 fn dropping_readers_wakes_no_other_reader() {
+    let _thread = THREAD.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
     in_time(|| {
         let link = Link::builder().depth(8).mtu(MTU).consumers(256).build().unwrap();
         let tx = link.producer().unwrap();
@@ -415,6 +420,7 @@ fn a_forked_child_has_async_readers_of_its_own() {
 /// The thread calls a waker that blocks. Nobody waits for it who drops readers, even the last one.
 #[test]
 fn readers_are_dropped_while_a_waker_blocks() {
+    let _thread = THREAD.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
     struct Blocks(std::sync::Mutex<()>, Count);
     impl Wake for Blocks {
         fn wake(self: Arc<Self>) {
