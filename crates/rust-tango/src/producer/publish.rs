@@ -155,9 +155,7 @@ impl<'a> Producer<'a> {
         self.check_stopped()?;
         let n = self.next.get();
         if payload.len() <= self.in_slot && seq::is_before(n, self.limit.get()) {
-            if !self.is_plain.get() || !self.publish_plain(n, payload, sig, ctl, ts) {
-                self.publish_in_full(n, payload, sig, ctl, ts);
-            }
+            self.publish_with_credit(n, payload, sig, ctl, ts);
             return Ok(FragmentMetadata::in_slot(n, payload.len(), sig, ctl, ts));
         }
         // Taken apart, so that the result of the fast path stays in registers.
@@ -191,27 +189,42 @@ impl<'a> Producer<'a> {
                 self.make_room(n, None, 1)?;
             }
         }
-        if !self.is_plain.get() || !self.publish_plain(n, payload, sig, ctl, ts) {
-            self.publish_in_full(n, payload, sig, ctl, ts);
-        }
+        self.publish_with_credit(n, payload, sig, ctl, ts);
         Ok(FragmentMetadata::in_slot(n, payload.len(), sig, ctl, ts))
     }
 
-    /// Publishes a payload that fits its slot as fragment `n`, which has a credit, with everything that may be due.
+    /// Publishes a payload that fits its slot as fragment `n`, which has a credit.
+    #[inline(always)]
+    fn publish_with_credit(&self, n: u64, payload: &[u8], sig: u64, ctl: u16, ts: u32) {
+        let is_published = if self.is_plain.get() {
+            self.publish_small::<true>(n, payload, sig, ctl, ts)
+        } else {
+            self.publish_small::<false>(n, payload, sig, ctl, ts)
+        };
+        if !is_published {
+            self.publish_by_copying(n, payload, sig, ctl, ts);
+        }
+    }
+
+    /// [`Self::publish_with_credit`] for a payload of any size.
     #[inline(never)]
-    fn publish_in_full(&self, n: u64, payload: &[u8], sig: u64, ctl: u16, ts: u32) {
+    fn publish_by_copying(&self, n: u64, payload: &[u8], sig: u64, ctl: u16, ts: u32) {
         self.hot_slot.prefetch(payload.len());
         self.publish_in_slot::<false>(n, Content::of(payload), payload.len(), sig, ctl, ts);
     }
 
-    /// [`Self::publish_in_full`] while [`Self::is_plain`]: the fast path. False: this takes more, and nothing was
-    /// done. It calls nothing, so that it needs few registers. The two sizes have a copy each.
+    /// [`Self::publish_with_credit`] for the two sizes that need no call to copy them, so that it needs few registers.
+    /// Each has a copy of the rest. False: the payload has another size, and nothing was done. `PLAIN`:
+    /// [`Self::is_plain`].
     #[inline(always)]
-    fn publish_plain(&self, n: u64, payload: &[u8], sig: u64, ctl: u16, ts: u32) -> bool {
+    fn publish_small<const PLAIN: bool>(&self, n: u64, payload: &[u8], sig: u64, ctl: u16, ts: u32) -> bool {
+        if !PLAIN {
+            self.hot_slot.prefetch(payload.len());
+        }
         if let Some(block) = Content::block(payload) {
-            self.publish_in_slot::<true>(n, block, words::BLOCK, sig, ctl, ts);
+            self.publish_in_slot::<PLAIN>(n, block, words::BLOCK, sig, ctl, ts);
         } else if let Some(near) = Content::near(payload) {
-            self.publish_in_slot::<true>(n, near, payload.len(), sig, ctl, ts);
+            self.publish_in_slot::<PLAIN>(n, near, payload.len(), sig, ctl, ts);
         } else {
             return false;
         }
