@@ -90,7 +90,7 @@ impl ConsumerSlot {
     }
 
     /// As if the owner slept.
-    #[cfg(test)]
+    #[cfg(all(test, any(loom, feature = "alloc")))]
     pub(super) fn fall_asleep(&self) {
         self.signals.eventcount.fall_asleep();
     }

@@ -147,7 +147,7 @@ impl Eventcount {
     }
 
     /// W2 by an owner that dies in its sleep.
-    #[cfg(test)]
+    #[cfg(all(test, any(loom, feature = "alloc")))]
     pub(crate) fn fall_asleep(&self) {
         self.asleep.store(self.asleep.own() | 1, Release);
     }
