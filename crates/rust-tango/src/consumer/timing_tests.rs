@@ -100,7 +100,9 @@ fn a_reader_takes_its_hint_back_some_time_after_it_left_the_hot_slot() {
 /// The hints of a consumer reach the producer before the consumer gives the hot slot up, whatever the depth.
 #[test]
 fn the_producer_mirrors_for_a_consumer_that_polls_the_hot_slot() {
-    for depth in [8, 64, 1024, 1 << 16] {
+    // Under Miri, a large ring takes minutes.
+    let depths: &[usize] = if cfg!(miri) { &[8, 64] } else { &[8, 64, 1024, 1 << 16] };
+    for depth in depths.iter().copied() {
         let link = Link::builder().depth(depth).mtu(64).build().unwrap();
         let (tx, mut rx) = (link.producer().unwrap(), link.consumer().unwrap());
         for _ in 0..200 {
@@ -108,7 +110,7 @@ fn the_producer_mirrors_for_a_consumer_that_polls_the_hot_slot() {
             assert!(rx.poll().unwrap().is_some());
         }
         let mut is_in_ring = Vec::new();
-        for at in 0..200 {
+        for at in 0..100 {
             assert!(waits_in_hot_slot(&mut rx), "depth {depth}, fragment {at}");
             tx.send(b"awaited").unwrap();
             let in_the_ring = rx.parts.ring.line(rx.next).room.as_ptr().addr();
