@@ -183,7 +183,7 @@ fn pair(
 fn lines_of(compared: &Compared<'_>) -> Vec<Line> {
     let Compared { table, row, pairs, .. } = compared;
     let name = format!("{}: {}", table.key, row.name);
-    let in_unit = |nanos: f64| format!("{} {}", figure(table.in_unit(nanos)), unit(table.unit));
+    let in_unit = |nanos: f64| format!("{} {}", figure(table.in_unit(nanos)), table.unit.symbol());
     let mut lines = vec![Line::new(name.clone(), pairs, |sample| sample.figure, in_unit)];
     for (quantile, title) in [(0.999, "99.9 %"), (0.99, "99 %")] {
         let enough = |pair: &Pair| pair.this.messages as f64 * (1.0 - quantile) >= MIN_BEYOND;
@@ -195,16 +195,6 @@ fn lines_of(compared: &Compared<'_>) -> Vec<Line> {
         }
     }
     lines
-}
-
-fn unit(unit: Unit) -> &'static str {
-    match unit {
-        Unit::MillionPerSecond => "M/s",
-        Unit::GibibytesPerSecond => "GiB/s",
-        Unit::RoundTrip | Unit::Latency => "ns",
-        Unit::Microseconds => "µs",
-        Unit::Kibibytes => "KiB",
-    }
 }
 
 #[cfg(test)]

@@ -241,7 +241,6 @@ fn ratio(ours: &Row, other: &Row, at: At) -> Spread {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::workloads;
 
     #[test]
     fn a_goal_is_reached_by_the_median_of_the_rounds() {
@@ -269,7 +268,7 @@ mod tests {
     #[test]
     #[cfg(feature = "peers")]
     fn goals_name_rows_that_are_measured() {
-        let tables = workloads::all();
+        let tables = crate::workloads::all();
         for Wanted { what, table, ours, either, bound, .. } in wanted(2) {
             let rows = &tables.iter().find(|spec| spec.key == table).expect("a table").rows;
             let has = |name: &str| rows.iter().any(|row| row.name == name);

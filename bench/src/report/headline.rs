@@ -11,7 +11,6 @@ use crate::channel::Role;
 use crate::failure::Failure;
 use crate::figures::figure;
 use crate::plan::Setting;
-use crate::workloads::Unit;
 
 /// What is said, in which table, and by which row of ours.
 const HEADLINE: [(&str, &str, &str); 8] = [
@@ -50,7 +49,7 @@ pub(super) fn headline(report: &Report) -> Vec<Line> {
         let iceoryx2 = peers(table, ours.setting, ours.batch)
             .find(|peer| peer.name.starts_with("iceoryx2"))
             .map_or_else(String::new, |peer| format!("{} x", figure(ratio(peer))));
-        let ours = format!("{} {}", figure(ours.value.median), unit(table.unit));
+        let ours = format!("{} {}", figure(ours.value.median), table.unit.symbol());
         Some(Line { what, ours, best, iceoryx2, disturbed: table.disturbances.disturbed > 0 })
     };
     HEADLINE.into_iter().filter_map(line).collect()
@@ -68,16 +67,6 @@ fn ratio(peer: &Row) -> f64 {
 /// The name of a peer without its version and the way in which it is used.
 fn short(name: &str) -> &str {
     name.split([' ', ',']).next().unwrap_or(name)
-}
-
-fn unit(unit: Unit) -> &'static str {
-    match unit {
-        Unit::MillionPerSecond => "M/s",
-        Unit::GibibytesPerSecond => "GiB/s",
-        Unit::RoundTrip | Unit::Latency => "ns",
-        Unit::Microseconds => "µs",
-        Unit::Kibibytes => "KiB",
-    }
 }
 
 /// The table of the README: a column for each report in this folder.

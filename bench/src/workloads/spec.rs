@@ -29,6 +29,19 @@ pub(crate) enum Unit {
     Kibibytes,
 }
 
+impl Unit {
+    /// As it stands behind a figure.
+    pub(crate) fn symbol(self) -> &'static str {
+        match self {
+            Self::MillionPerSecond => "M/s",
+            Self::GibibytesPerSecond => "GiB/s",
+            Self::RoundTrip | Self::Latency => "ns",
+            Self::Microseconds => "µs",
+            Self::Kibibytes => "KiB",
+        }
+    }
+}
+
 /// One table to be measured.
 pub(crate) struct TableSpec {
     /// The name for `--workload`, which several tables share.

@@ -159,12 +159,7 @@ impl<'a> Consumer<'a> {
     pub fn poll(&mut self) -> Result<Option<Fragment<'_>>, TangoError> {
         match self.peek_in_place() {
             Some((line, meta)) => Ok(Some(self.take_in_place(line, meta))),
-            // Taken apart, so that the result of the fast path stays in registers.
-            None => match self.poll_elsewhere() {
-                Ok(Some(Fragment { meta, payload })) => Ok(Some(Fragment { meta, payload })),
-                Ok(None) => Ok(None),
-                Err(error) => Err(error),
-            },
+            None => self.poll_elsewhere(),
         }
     }
 
@@ -194,6 +189,7 @@ impl<'a> Consumer<'a> {
                 _ => Seen::Nothing,
             };
         }
+        // Taken apart, so that the results of the two ways above stay in registers.
         match self.poll_slow(seen) {
             Ok(Some(Fragment { meta, payload })) => Ok(Some(Fragment { meta, payload })),
             Ok(None) => Ok(None),
