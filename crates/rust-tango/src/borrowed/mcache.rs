@@ -9,10 +9,10 @@ use crate::memory::occupants::Occupants;
 use crate::ring::hot_slot::HotSlot;
 #[cfg(all(loom, test))]
 use crate::ring::line::META_WORDS;
-use crate::ring::slots::{Ring, SLOT};
+use crate::ring::slots::{ROOMY, Ring};
 use crate::sync::{Acquire, AtomicU64, Padded, Release, ordering};
 
-const SLOT_WORDS: usize = SLOT / WORD;
+const SLOT_WORDS: usize = ROOMY / WORD;
 
 #[repr(C, align(128))]
 struct Slot([AtomicU64; SLOT_WORDS]);
@@ -153,7 +153,7 @@ impl<const DEPTH: usize> MCache<DEPTH> {
         // atomics without padding (the size of a slot is its alignment). The slice borrows `self`.
         let words: &[AtomicU64] =
             unsafe { core::slice::from_raw_parts(self.slots.as_ptr().cast(), DEPTH * SLOT_WORDS) };
-        Ring::new(words, SLOT)
+        Ring::new(words, ROOMY)
     }
 
     pub(crate) fn hot_slot(&self) -> &HotSlot {

@@ -7,7 +7,7 @@ use crate::memory::geometry::{Geometry, MAX_MTU, MAX_REGION};
 use crate::memory::hints::{Hints, MAX_PREFETCH};
 use crate::ring::line::META_WORDS;
 use crate::ring::region::GRANULE;
-use crate::ring::slots::SLOT;
+use crate::ring::slots::{ROOMY, SMALLEST};
 
 /// The permissions that the files of a link always have.
 #[cfg(all(feature = "shm", target_os = "linux"))]
@@ -19,7 +19,7 @@ pub(super) const OWNER_ONLY: u32 = 0o600;
 /// |---|---|---|
 /// | [`depth`](Self::depth) | 1024 | a power of two from 2 to 2^28 |
 /// | [`mtu`](Self::mtu) | 256 bytes | 0 to 2 GiB |
-/// | [`slot`](Self::slot) | smallest that fits the MTU, if at most 512 bytes; else 128 | a power of two from 128 bytes to 1 MiB |
+/// | [`slot`](Self::slot) | smallest that fits the MTU, if at most 512 bytes; else 128 | a multiple of 64 bytes, up to 1 MiB |
 /// | [`region`](Self::region) | see there; 0 if every payload fits a slot | `mtu` to just under 256 GiB |
 /// | [`consumers`](Self::consumers) | 1 | 0 to 256 |
 /// | [`observers`](Self::observers) | true | |
@@ -120,11 +120,16 @@ impl LinkBuilder {
         self
     }
 
-    /// The size of a slot of the ring, in bytes: a power of two from 128 to 1 MiB.
+    /// The size of a slot of the ring, in bytes: a multiple of 64, up to 1 MiB.
     ///
     /// A slot has 32 bytes of metadata. A payload that fits the rest travels in the slot, which is faster.
     /// Each of the `depth` slots takes this much memory. Default: the smallest slot that fits the MTU, if
     /// that is at most 512 bytes and no [`region`](Self::region) is requested, otherwise 128.
+    ///
+    /// A larger slot pays if most messages are long. Measured on Intel Sapphire Rapids between two threads, in a ring of
+    /// 1024: payloads of 512 bytes are 1.27 times as fast in slots of 576 bytes as in the region, those of 1024 bytes 1.2
+    /// times; those of 2048 bytes are slower (0.9). Payloads of 64 bytes are slower in large slots: 0.9 in a ring of 1024
+    /// with slots of 1088 bytes, 0.3 in a ring of 16384.
     ///
     /// # Examples
     ///
@@ -275,7 +280,7 @@ impl LinkBuilder {
         let mut geometry = Geometry {
             depth: self.depth,
             mtu: self.mtu,
-            slot: self.slot.unwrap_or(if self.region.is_some() { SLOT } else { default_slot(self.mtu) }),
+            slot: self.slot.unwrap_or(if self.region.is_some() { ROOMY } else { default_slot(self.mtu) }),
             region: 0,
             consumers: self.consumers,
             observers: self.observers,
@@ -303,8 +308,8 @@ impl LinkBuilder {
 /// See [`LinkBuilder::slot`].
 fn default_slot(mtu: usize) -> usize {
     const LARGEST: usize = 512;
-    let slot = mtu.saturating_add(META_WORDS * WORD).max(SLOT);
-    if slot <= LARGEST { slot.next_power_of_two() } else { SLOT }
+    let need = mtu.saturating_add(META_WORDS * WORD);
+    if need <= LARGEST { need.next_multiple_of(SMALLEST) } else { ROOMY }
 }
 
 /// See [`LinkBuilder::region`].

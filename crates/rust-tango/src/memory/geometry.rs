@@ -6,7 +6,7 @@ use crate::cpu::words::WORD;
 use crate::error::{LinkError, LinkErrorKind};
 use crate::ring::line::META_WORDS;
 use crate::ring::region::GRANULE;
-use crate::ring::slots::SLOT;
+use crate::ring::slots::SMALLEST;
 
 /// The sizes of a link. They are fixed when the link is made, so no thread or process changes them later.
 ///
@@ -20,7 +20,7 @@ use crate::ring::slots::SLOT;
 ///
 /// let geometry = Link::builder().depth(1024).mtu(300).consumers(2).build()?.geometry();
 /// assert_eq!((geometry.depth, geometry.mtu, geometry.consumers), (1024, 300, 2));
-/// assert_eq!(geometry.slot, 512); // 32 bytes of metadata and a payload of up to 480 bytes
+/// assert_eq!(geometry.slot, 384); // 32 bytes of metadata and a payload of up to 352 bytes
 /// assert_eq!(geometry.region, 0); // every payload fits its slot
 /// # Ok::<(), rust_tango::LinkError>(())
 /// ```
@@ -30,8 +30,7 @@ pub struct Geometry {
     pub depth: usize,
     /// The largest payload of one fragment, in bytes: 0 to 2^31.
     pub mtu: usize,
-    /// Size of a slot, in bytes: 32 of metadata, the rest for a small payload. A power of two from 128 to
-    /// 2^20.
+    /// Size of a slot, in bytes: 32 of metadata, the rest for a small payload. A multiple of 64, up to 2^20.
     pub slot: usize,
     /// Size of the region for payloads that do not fit a slot, in bytes. A multiple of 64. 0 if all payloads
     /// fit.
@@ -71,8 +70,10 @@ impl Geometry {
         if mtu > MAX_MTU {
             return wrong(format!("an MTU of {mtu} bytes is over the limit of {MAX_MTU} bytes"));
         }
-        if !slot.is_power_of_two() || !(SLOT..=MAX_SLOT).contains(&slot) {
-            return wrong(format!("a slot of {slot} bytes is not a power of two from {SLOT} to {MAX_SLOT}"));
+        if slot % SMALLEST != 0 || !(SMALLEST..=MAX_SLOT).contains(&slot) {
+            return wrong(format!(
+                "a slot of {slot} bytes is not a multiple of {SMALLEST} from {SMALLEST} to {MAX_SLOT}"
+            ));
         }
         if consumers > MAX_CONSUMERS {
             return wrong(format!("{consumers} consumer slots are over the limit of {MAX_CONSUMERS}"));

@@ -5,19 +5,22 @@ use crate::cpu::words::WORD;
 use crate::ring::line::{Line, META_WORDS};
 use crate::sync::AtomicU64;
 
-/// Size of the smallest slot, in bytes, and its alignment.
-pub(crate) const SLOT: usize = 128;
+/// Size of the smallest slot, in bytes: one cache line. The size of each slot is a multiple of it, so that no two slots
+/// share a line.
+pub(crate) const SMALLEST: usize = 64;
+/// The default size of a slot of a link whose payloads do not all fit their slots, in bytes: small ones do.
+pub(crate) const ROOMY: usize = 128;
 
 /// The slots of a link, as a view of memory that something else owns.
 #[derive(Clone, Copy)]
 pub(crate) struct Ring<'a> {
-    /// `depth << shift` words. A pointer and not a slice, so that finding a line needs no bounds check.
+    /// `depth * stride` words. A pointer and not a slice, so that finding a line needs no bounds check.
     words: core::ptr::NonNull<AtomicU64>,
     /// `depth - 1`. The depth is a power of two.
     mask: u64,
-    /// log2 of the words per slot, at least 4.
-    shift: u32,
-    /// Words per slot after the metadata: `(1 << shift) - META_WORDS`.
+    /// Words per slot.
+    stride: usize,
+    /// Words per slot after the metadata: `stride - META_WORDS`.
     room: usize,
     memory: core::marker::PhantomData<&'a [AtomicU64]>,
 }
@@ -31,20 +34,20 @@ impl<'a> Ring<'a> {
     /// A ring of slots of `slot` bytes over `words`.
     ///
     /// # Panics
-    /// If `slot` is not a power of two of at least 128, or `words` is not a power of two of such slots, at
-    /// least two. Callers have checked the geometry.
+    /// If `slot` is not a multiple of 64, or `words` is not a power of two of such slots, at least two. Callers have
+    /// checked the geometry.
     pub(crate) fn new(words: &'a [AtomicU64], slot: usize) -> Self {
         // Models also use slots without room for a payload, so that small payloads go to the region.
-        assert!(slot.is_power_of_two() && (slot >= SLOT || cfg!(loom)));
-        let per_slot = slot / WORD;
-        assert!(per_slot >= META_WORDS);
-        let depth = words.len() / per_slot;
-        assert!(depth >= 2 && depth.is_power_of_two() && depth * per_slot == words.len());
+        assert!(slot % SMALLEST == 0 || (cfg!(loom) && slot % WORD == 0));
+        let stride = slot / WORD;
+        assert!(stride >= META_WORDS);
+        let depth = words.len() / stride;
+        assert!(depth >= 2 && depth.is_power_of_two() && depth * stride == words.len());
         Self {
             words: core::ptr::NonNull::from(words).cast(),
             mask: depth as u64 - 1,
-            shift: per_slot.trailing_zeros(),
-            room: per_slot - META_WORDS,
+            stride,
+            room: stride - META_WORDS,
             memory: core::marker::PhantomData,
         }
     }
@@ -56,7 +59,7 @@ impl<'a> Ring<'a> {
 
     /// The size of all slots together, in bytes.
     pub(crate) fn bytes(&self) -> usize {
-        (self.depth() as usize * WORD) << self.shift
+        self.depth() as usize * self.stride * WORD
     }
 
     /// The largest payload that fits a slot, in bytes.
@@ -70,16 +73,16 @@ impl<'a> Ring<'a> {
     pub(crate) fn line(&self, n: u64) -> Line<'a> {
         let index = (n & self.mask) as usize;
         #[cfg(not(loom))]
-        // SAFETY: `new` has checked that a slot has at least `SLOT` bytes. With this, the compiler knows that a
-        // payload of 64 bytes fits each slot.
+        // SAFETY: `new` has checked that a slot has at least `SMALLEST` bytes. With this, the compiler knows that a
+        // payload of 32 bytes fits each slot.
         unsafe {
-            core::hint::assert_unchecked(self.room >= SLOT / WORD - META_WORDS);
+            core::hint::assert_unchecked(self.room >= SMALLEST / WORD - META_WORDS);
         }
-        // SAFETY: `new` borrowed `(mask + 1) << shift` words for 'a, and `index <= mask`. So the words of the
-        // slot, `1 << shift` of them, are inside. `new` has checked that these are at least 16 (in models, at
-        // least four). All references are shared.
+        // SAFETY: `new` borrowed `(mask + 1) * stride` words for 'a, and `index <= mask`. So the words of the slot,
+        // `stride` of them, are inside. `new` has checked that these are at least eight (in models, at least four). All
+        // references are shared.
         unsafe {
-            let slot = self.words.add(index << self.shift);
+            let slot = self.words.add(index * self.stride);
             Line {
                 meta: slot.cast().as_ref(),
                 room: core::slice::from_raw_parts(slot.add(META_WORDS).as_ptr(), self.room),
@@ -95,7 +98,7 @@ mod tests {
     #[test]
     fn each_fragment_of_a_lap_has_a_slot_of_its_own() {
         let memory: [AtomicU64; 128] = core::array::from_fn(|_| AtomicU64::new(0));
-        for (slot, words) in [(128, 32), (128, 128), (256, 64), (256, 128)] {
+        for (slot, words) in [(64, 16), (64, 128), (128, 32), (128, 128), (192, 48), (192, 96), (256, 128)] {
             let ring = Ring::new(&memory[..words], slot);
             let depth = words * WORD / slot;
             assert_eq!((ring.depth(), ring.bytes()), (depth as u64, words * WORD));

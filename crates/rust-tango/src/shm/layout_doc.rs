@@ -20,7 +20,7 @@ use crate::ring::hot_slot::HotSlot;
 use crate::ring::line::{META_WORDS, NEAR};
 use crate::ring::metadata::{Control, FragmentMetadata};
 use crate::ring::region::GRANULE;
-use crate::ring::slots::SLOT;
+use crate::ring::slots::SMALLEST;
 
 /// The text, and its tables.
 struct Text {
@@ -199,7 +199,7 @@ fn limits() {
     let limits = [
         ("depth", 2, geometry::MAX_DEPTH.to_string()),
         ("mtu", 0, geometry::MAX_MTU.to_string()),
-        ("slot", SLOT, geometry::MAX_SLOT.to_string()),
+        ("slot", SMALLEST, geometry::MAX_SLOT.to_string()),
         ("region", 0, geometry::MAX_REGION.to_string()),
         ("consumers", 0, geometry::MAX_CONSUMERS.to_string()),
         ("credits", 1, "depth".to_owned()),
@@ -210,7 +210,7 @@ fn limits() {
     let base = Geometry { mtu: 0, region: 0, credits: 1, ..GEOMETRY };
     let check = |geometry: Geometry| geometry.check().is_ok();
     assert!(check(Geometry { depth: 2, ..base }) && !check(Geometry { depth: 1, ..base }));
-    assert!(check(Geometry { slot: SLOT, ..base }) && !check(Geometry { slot: SLOT / 2, ..base }));
+    assert!(check(Geometry { slot: SMALLEST, ..base }) && !check(Geometry { slot: SMALLEST / 2, ..base }));
     assert!(!check(Geometry { credits: 0, ..base }) && !check(Geometry { credits: 9, ..base }));
     let in_slot = base.slot - META_WORDS * 8;
     assert!(check(Geometry { mtu: in_slot, ..base }) && !check(Geometry { mtu: in_slot + 1, ..base }));
