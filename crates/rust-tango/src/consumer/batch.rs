@@ -128,11 +128,14 @@ impl<'a> Consumer<'a> {
                 break;
             }
             let place = line.place();
-            if parts.payload(&line, place).is_none() {
-                gathered.stopped_by = Some(Self::corrupt);
-                break;
+            if !place.is_in_slot(self.in_slot) {
+                if parts.payload(&line, place).is_none() {
+                    gathered.stopped_by = Some(Self::corrupt);
+                    break;
+                }
+            } else {
+                line.for_cache_lines_after_first(place.size as usize, cache::prefetch);
             }
-            line.for_cache_lines(place.size_in_slot(), cache::prefetch);
             gathered.len += 1;
         }
         gathered
@@ -252,7 +255,11 @@ impl<'b> Iterator for BatchIter<'b> {
                 let line = parts.ring.line(n);
                 let meta = line.metadata(n);
                 // Checked when the batch was made, and again here, because the place is read again.
-                let words = parts.payload(&line, meta.place())?;
+                let words = if meta.chunk == FragmentMetadata::IN_SLOT {
+                    line.room
+                } else {
+                    parts.payload(&line, meta.place())?
+                };
                 Fragment { meta, payload: Payload::lent(words, meta.size, None) }
             }
             Source::Copies(words) => {

@@ -227,8 +227,7 @@ impl<'a> Consumer<'a> {
         }
         let meta = line.metadata(n);
         // The same check as in `Parts::payload`.
-        let is_in_slot = meta.chunk == FragmentMetadata::IN_SLOT && meta.size as usize <= self.in_slot;
-        is_in_slot.then_some((line, meta))
+        meta.place().is_in_slot(self.in_slot).then_some((line, meta))
     }
 
     /// Takes the fragment that `peek_in_place` has found.

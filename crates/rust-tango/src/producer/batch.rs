@@ -2,7 +2,7 @@
 
 use super::publish::Producer;
 use crate::cpu::{cache, words};
-use crate::ring::line::Content;
+use crate::ring::line::{Content, Line, NEAR};
 use crate::ring::metadata::FragmentMetadata;
 use crate::ring::seq;
 
@@ -91,9 +91,9 @@ impl Producer<'_> {
         }
         let room = self.limit.get().wrapping_sub(first).min(most) as usize;
         let ring = self.parts.ring;
-        let blocks = self.write_blocks(first, &payloads[..room], sig, ctl, ts);
-        let mut n = first.wrapping_add(blocks as u64);
-        for payload in &payloads[blocks..room] {
+        let like_first = self.write_like_first(first, &payloads[..room], sig, ctl, ts);
+        let mut n = first.wrapping_add(like_first as u64);
+        for payload in &payloads[like_first..room] {
             if payload.len() > self.in_slot {
                 break;
             }
@@ -123,24 +123,81 @@ impl Producer<'_> {
         count as usize
     }
 
-    /// Writes payloads from the start of `payloads`, for `first` and the fragments after it, as long as
-    /// they have 64 bytes. Returns how many. This is by far the most frequent size, so it has a loop of its
-    /// own, without calls. The caller knows that the first payload fits its slot, so each of these does.
+    /// Writes payloads from the start of `payloads`, for `first` and the fragments after it, as long as each is of the
+    /// same kind as the first: 64 bytes, or few words. Returns how many. These are the most frequent sizes, so each has a
+    /// loop of its own, without calls. The caller knows that the first payload fits its slot.
     #[inline]
-    fn write_blocks(&self, first: u64, payloads: &[&[u8]], sig: u64, ctl: u16, ts: u32) -> usize {
+    fn write_like_first(&self, first: u64, payloads: &[&[u8]], sig: u64, ctl: u16, ts: u32) -> usize {
+        let in_slot = self.in_slot;
+        let len = payloads.first().map_or(0, |payload| payload.len());
+        if len == words::BLOCK {
+            self.write_each(first, payloads, sig, ctl, ts, |line, payload| {
+                let block = <&[u8; words::BLOCK]>::try_from(payload);
+                block.is_ok_and(|block| line.write_payload(Content::Block(words::Block::load(block))))
+            })
+        } else if len <= NEAR && len % words::WORD == 0 {
+            self.write_each(first, payloads, sig, ctl, ts, |line, payload| {
+                payload.len() <= in_slot
+                    && Content::near(payload).is_some_and(|near| line.write_payload(near))
+            })
+        } else {
+            0
+        }
+    }
+
+    /// Writes payloads as long as `write` does.
+    #[inline(always)]
+    fn write_each(
+        &self,
+        first: u64,
+        payloads: &[&[u8]],
+        sig: u64,
+        ctl: u16,
+        ts: u32,
+        write: impl Fn(Line<'_>, &[u8]) -> bool,
+    ) -> usize {
         // A copy, because a copy stays in registers.
         let ring = self.parts.ring;
         for (at, payload) in payloads.iter().enumerate() {
-            let Ok(block) = <&[u8; 64]>::try_from(*payload) else { return at };
             let n = first.wrapping_add(at as u64);
             if let Some(ahead) = self.lines_ahead.prefetched_after(n) {
-                ring.line(ahead).for_first_cache_lines(words::BLOCK, cache::prefetch_for_writing);
+                ring.line(ahead).for_first_cache_lines(payload.len(), cache::prefetch_for_writing);
             }
             let line = ring.line(n);
-            let fits = line.write_payload(Content::Block(words::Block::load(block)));
-            debug_assert!(fits, "it has the size of the first, which fits");
-            line.write_metadata(&FragmentMetadata::in_slot(n, 64, sig, ctl, ts));
+            if !write(line, payload) {
+                return at;
+            }
+            line.write_metadata(&FragmentMetadata::in_slot(n, payload.len(), sig, ctl, ts));
         }
         payloads.len()
+    }
+}
+
+#[cfg(all(test, not(loom), feature = "alloc"))]
+mod tests {
+    use crate::Link;
+    use std::vec::Vec;
+
+    /// Payloads of each kind in every order, also over the MTU, in slots of several sizes.
+    #[test]
+    fn a_batch_is_published_up_to_the_first_payload_over_the_mtu() {
+        let bytes: Vec<u8> = (0..=255).cycle().take(1024).collect();
+        for mtu in [0, 7, 8, 20, 24, 31, 32, 33, 63, 64, 65, 96, 97, 160, 480, 481] {
+            let link = Link::builder().depth(64).mtu(mtu).build().unwrap();
+            let (tx, mut rx) = (link.producer().unwrap(), link.consumer().unwrap());
+            let lens = [mtu, mtu + 1, 0, 5, 8, 24, 32, 64, 100];
+            for (a, b, c) in
+                lens.iter().flat_map(|a| lens.iter().flat_map(move |b| lens.map(|c| (*a, *b, c))))
+            {
+                let batch = [a, a, b, b, c].map(|len| &bytes[len % 7..len % 7 + len]);
+                let fitting = batch.iter().take_while(|payload| payload.len() <= mtu).count();
+                assert_eq!(tx.publish_batch(&batch, 9, 3), fitting, "MTU {mtu}: {a}, {b}, {c}");
+                let read = rx.poll_batch(8).unwrap();
+                let found: Vec<_> =
+                    read.iter().map(|fragment| fragment.payload.as_slice().to_vec()).collect();
+                assert_eq!(found, batch[..fitting], "MTU {mtu}: {a}, {b}, {c}");
+                assert!(read.iter().all(|fragment| (fragment.meta.sig, fragment.meta.ctl) == (9, 3)));
+            }
+        }
     }
 }

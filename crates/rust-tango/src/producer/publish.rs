@@ -209,8 +209,12 @@ impl<'a> Producer<'a> {
     /// [`Self::publish_with_credit`] for a payload of any size.
     #[inline(never)]
     fn publish_by_copying(&self, n: u64, payload: &[u8], sig: u64, ctl: u16, ts: u32) {
-        self.hot_slot.prefetch(payload.len());
-        self.publish_in_slot::<false>(n, Content::of(payload), payload.len(), sig, ctl, ts);
+        if self.is_plain.get() {
+            self.publish_in_slot::<true>(n, Content::Bytes(payload), payload.len(), sig, ctl, ts);
+        } else {
+            self.hot_slot.prefetch(payload.len());
+            self.publish_in_slot::<false>(n, Content::Bytes(payload), payload.len(), sig, ctl, ts);
+        }
     }
 
     /// [`Self::publish_with_credit`] for the two sizes that need no call to copy them, so that it needs few registers.
@@ -358,7 +362,7 @@ impl<'a> Producer<'a> {
         }
         if let Some(ahead) = self.lines_ahead.prefetched_after(meta.seq) {
             let line = self.parts.ring.line(ahead);
-            if PLAIN {
+            if PLAIN && matches!(content, Content::Block(_) | Content::Near(_)) {
                 line.for_first_cache_lines(len, cache::prefetch_for_writing);
             } else {
                 line.for_cache_lines(len, cache::prefetch_for_writing);

@@ -262,8 +262,14 @@ impl Line<'_> {
     /// for nine lines at most.
     #[inline]
     pub(crate) fn for_cache_lines(&self, len: usize, act: impl Fn(&AtomicU64)) {
-        self.for_first_cache_lines(len, &act);
-        let mut at = BESIDE_META + CACHE_LINE / words::WORD;
+        act(&self.meta[0]);
+        self.for_cache_lines_after_first(len, act);
+    }
+
+    /// [`Self::for_cache_lines`] without the line that has the metadata.
+    #[inline]
+    pub(crate) fn for_cache_lines_after_first(&self, len: usize, act: impl Fn(&AtomicU64)) {
+        let mut at = BESIDE_META;
         while at * words::WORD < len && at < 64 {
             let Some(word) = self.room.get(at) else { return };
             act(word);

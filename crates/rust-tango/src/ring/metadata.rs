@@ -109,6 +109,12 @@ impl Place {
         Self { chunk: word as u32, size: (word >> 32) as u32 }
     }
 
+    /// Whether the payload is in its slot, and takes at most `most` bytes there.
+    #[inline(always)]
+    pub(crate) const fn is_in_slot(self, most: usize) -> bool {
+        self.chunk == FragmentMetadata::IN_SLOT && self.size as usize <= most
+    }
+
     /// How many bytes of payload are in the slot: all, or 0 if the payload is in the region.
     #[inline]
     pub(crate) const fn size_in_slot(self) -> usize {
