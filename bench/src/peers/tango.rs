@@ -168,7 +168,7 @@ sender!(
     Writer,
     |tx, message| match tx.0.publish(&message.0, 0, 0, 0) {
         Ok(_) => true,
-        Err(TangoError::NoCredits { .. }) => false,
+        Err(TangoError::NoCredits) => false,
         Err(error) => panic!("rust-tango: {error}"),
     },
     |tx, messages| {
@@ -189,7 +189,7 @@ sender!(Lender, |tx, message| match tx.0.loan(N) {
         loan.commit(0, 0, 0).unwrap();
         true
     }
-    Err(TangoError::NoCredits { .. }) => false,
+    Err(TangoError::NoCredits) => false,
     Err(error) => panic!("rust-tango: {error}"),
 });
 

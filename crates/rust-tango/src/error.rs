@@ -62,11 +62,9 @@ pub enum TangoError {
     // Publishing.
     /// A reliable consumer still needs what this fragment would overwrite, in the ring or in the payload
     /// region. Nothing was published. Try again later.
-    NoCredits {
-        /// The slot of the consumer that is farthest behind. `None` if no consumer is in the way: an
-        /// [`Fctl`](crate::Fctl) was made with 0 credits, or has no consumer now.
-        held_by: Option<usize>,
-    },
+    ///
+    /// [`Producer::held_by`](crate::Producer::held_by) names the slot of the consumer.
+    NoCredits,
     /// The payload is longer than the MTU of the link. Nothing was published.
     ///
     /// [`Producer::send_message`](crate::Producer::send_message) splits a longer message into fragments.
@@ -149,10 +147,7 @@ pub enum TangoError {
 impl fmt::Display for TangoError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match *self {
-            Self::NoCredits { held_by: Some(slot) } => {
-                write!(f, "no credits: the consumer in slot {slot} has not finished with the oldest fragments")
-            }
-            Self::NoCredits { held_by: None } => f.write_str("no credits, and no consumer that could return any"),
+            Self::NoCredits => f.write_str("no credits: a consumer has not finished with the oldest fragments"),
             Self::TooLarge { size, max } => write!(
                 f,
                 "a payload of {size} bytes is over the MTU of {max} bytes: send it as a message of several fragments, or make the link with a larger MTU"

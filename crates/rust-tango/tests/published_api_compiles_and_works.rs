@@ -2,9 +2,11 @@
 //! by call.
 #![cfg(feature = "std")]
 
+use std::fmt::{Debug, Display};
+
 use rust_tango::{
-    ChannelBuilder, Cnc, CncState, Consumer, DCache, Fctl, Fseq, MCache, Metrics, OwnedFragment, Producer,
-    TangoError, Tcache,
+    ChannelBuilder, Cnc, CncState, Consumer, ConsumerIter, DCache, Fctl, Fragment, FragmentMetadata, Fseq,
+    MCache, Metrics, MetricsSnapshot, OwnedFragment, Producer, TangoError, Tcache,
 };
 
 #[test]
@@ -83,7 +85,7 @@ fn blocking_batches_waiting_and_iteration() {
     let payloads: Vec<Vec<u8>> = (1..=10).map(|n| vec![n; n as usize]).collect();
     let slices: Vec<&[u8]> = payloads.iter().map(Vec::as_slice).collect();
     assert_eq!(producer.publish_batch(&slices, 5, 6), 8, "then the ring is full");
-    assert_eq!(producer.publish(b"x", 0, 0, 0), Err(TangoError::NoCredits { held_by: Some(0) }));
+    assert_eq!((producer.publish(b"x", 0, 0, 0), producer.held_by()), (Err(TangoError::NoCredits), Some(0)));
     let batch = consumer.poll_batch(5).unwrap();
     assert_eq!((batch.len(), batch.is_empty()), (5, false));
     for (fragment, n) in batch.iter().zip(1_u8..) {
@@ -183,4 +185,145 @@ fn everything_can_be_made_in_a_const() {
     assert_eq!((cnc.state(), cnc.heartbeat()), (CncState::Run, 5));
     let seen = Tcache::<4>::new();
     assert!(seen.check_and_insert(9) && !seen.check_and_insert(9));
+}
+
+/// Errors without numbers are matched by their names alone.
+#[test]
+fn errors_are_matched_as_there() {
+    let (mcache, dcache, fseq, fctl) =
+        (MCache::<4>::new(), DCache::<4, 64>::new(), Fseq::new(1), Fctl::new(2));
+    let producer = Producer::with_flow_control(&mcache, &dcache, &fseq, &fctl);
+    let mut consumer = Consumer::with_flow_control(&mcache, &dcache, &fctl, 1);
+    let (mut published, mut refused, mut consumed) = (0, 0, 0);
+    for round in 0..10 {
+        match producer.publish(b"tick", round, 0, 0) {
+            Ok(meta) => published = meta.seq,
+            Err(TangoError::NoCredits) => refused += 1,
+            Err(other) => panic!("{other}"),
+        }
+        if round % 2 == 0 {
+            continue;
+        }
+        match consumer.poll() {
+            Ok(Some(_)) => consumed += 1,
+            Ok(None) => {}
+            Err(TangoError::Overrun { .. }) => panic!("the producer waits for this consumer"),
+            Err(other) => panic!("{other}"),
+        }
+    }
+    assert_eq!((published, refused, consumed), (6, 4, 5));
+    assert!(matches!(producer.publish(b"", 0, 0, 0), Ok(_) | Err(TangoError::NoCredits)));
+}
+
+/// What a producer may still publish, and what the consumer has not read, add up.
+#[test]
+fn credits_are_neither_lost_nor_made() {
+    let (mcache, dcache, fseq, fctl) =
+        (MCache::<8>::new(), DCache::<8, 64>::new(), Fseq::new(1), Fctl::new(5));
+    let producer = Producer::with_flow_control(&mcache, &dcache, &fseq, &fctl);
+    let mut consumer = Consumer::with_flow_control(&mcache, &dcache, &fctl, 1);
+    for step in 0..200_u64 {
+        if step % 7 < 4 {
+            let _ = producer.publish(b"x", step, 0, 0);
+        } else if let Some(fragment) = consumer.poll().unwrap() {
+            drop(fragment);
+        }
+        let in_flight = producer.next_seq() - consumer.next_seq();
+        assert_eq!(fctl.available() + in_flight, 5, "step {step}");
+    }
+}
+
+#[test]
+fn ends_move_into_scoped_threads_or_are_made_there() {
+    let (mcache, dcache, fseq, fctl) =
+        (MCache::<8>::new(), DCache::<8, 64>::new(), Fseq::new(1), Fctl::new(8));
+    let consumer = Consumer::with_flow_control(&mcache, &dcache, &fctl, 1);
+    std::thread::scope(|scope| {
+        let reader = scope.spawn(|| {
+            let mut consumer = consumer;
+            let mut tags = Vec::new();
+            while tags.len() < 20 {
+                match consumer.poll() {
+                    Ok(Some(fragment)) => tags.push(fragment.meta.sig),
+                    Ok(None) => std::thread::yield_now(),
+                    Err(error) => panic!("{error}"),
+                }
+            }
+            tags
+        });
+        scope.spawn(|| {
+            let producer = Producer::with_flow_control(&mcache, &dcache, &fseq, &fctl);
+            for n in 0..20 {
+                producer.publish_blocking(b"tick", n, 0, n as u32).unwrap();
+            }
+        });
+        assert!(reader.join().unwrap().into_iter().eq(0..20));
+    });
+}
+
+#[test]
+fn iteration_ends_when_the_ring_is_stopped() {
+    let (mcache, dcache, fseq, ..) = ChannelBuilder::<8, 8, 64>::default().build();
+    let producer = Producer::new(&mcache, &dcache, &fseq);
+    let consumer = Consumer::new(&mcache, &dcache, 1);
+    producer.publish(b"a", 1, 0, 0).unwrap();
+    producer.publish(b"b", 2, 0, 0).unwrap();
+    mcache.stop();
+    let mut seen = 0;
+    let fragments: ConsumerIter<'_> = consumer.into_iter();
+    for fragment in fragments {
+        let fragment = fragment.unwrap();
+        seen += fragment.meta.sig;
+        assert_eq!(fragment.payload.len(), 1);
+    }
+    assert_eq!(seen, 3);
+}
+
+#[test]
+fn the_types_have_the_same_traits() {
+    fn has<T: Default + Debug>() {}
+    has::<MCache<4>>();
+    has::<DCache<4, 8>>();
+    has::<Metrics>();
+    has::<Cnc>();
+    has::<Tcache<4>>();
+    has::<ChannelBuilder<4, 4, 8>>();
+    fn is_plain<T: Copy + Eq + Debug>() {}
+    is_plain::<FragmentMetadata>();
+    is_plain::<MetricsSnapshot>();
+    is_plain::<CncState>();
+    is_plain::<TangoError>();
+    fn is_shown<T: Display>() {}
+    is_shown::<FragmentMetadata>();
+    is_shown::<MetricsSnapshot>();
+    is_shown::<CncState>();
+    fn is_error<T: std::error::Error>() {}
+    is_error::<TangoError>();
+    fn prints<T: Debug>() {}
+    prints::<Fseq>();
+    prints::<Fctl>();
+    prints::<Producer<'_>>();
+    prints::<Consumer<'_>>();
+    prints::<ConsumerIter<'_>>();
+    prints::<Fragment<'_>>();
+    fn is_shared<T: Send + Sync>() {}
+    is_shared::<(MCache<4>, DCache<4, 8>, Fseq, Fctl, Metrics, Cnc)>();
+    fn is_sent<T: Send>() {}
+    is_sent::<(Producer<'_>, Consumer<'_>)>();
+}
+
+#[test]
+fn metadata_has_the_same_fields_and_size() {
+    let FragmentMetadata { seq, sig, chunk, size, ctl, reserved, ts } = FragmentMetadata::default();
+    assert_eq!((seq, sig, chunk, size, ctl, reserved, ts), (0, 0, 0, 0, 0, 0, 0));
+    let meta = FragmentMetadata { seq: 1, sig: 2, chunk: 3, size: 4, ctl: 5, reserved: 6, ts: 7 };
+    assert_eq!(size_of_val(&meta), 32);
+    let snapshot = MetricsSnapshot::default();
+    assert_eq!((snapshot.published, snapshot.consumed, snapshot.lag()), (0, 0, 0));
+    let seen = Tcache::<4>::new();
+    assert!(seen.is_empty() && seen.check_and_insert(1));
+    assert_eq!(seen.len(), 1);
+    let cnc = Cnc::new();
+    cnc.set_state(CncState::Halt);
+    assert_eq!(format!("{} {} {}", CncState::Boot, CncState::Run, cnc.state()), "Boot Run Halt");
 }

@@ -30,7 +30,7 @@ fn reliable_from(start: u64) {
         for _ in 0..5 {
             publish(&tx, MTU).unwrap();
         }
-        assert_eq!(publish(&tx, MTU), Err(TangoError::NoCredits { held_by: Some(0) }));
+        assert_eq!((publish(&tx, MTU), tx.held_by()), (Err(TangoError::NoCredits), Some(0)));
         assert_eq!(fctl.available(), 0);
         assert_eq!((metrics.snapshot().lag(), metrics.snapshot().backpressure_events), (5, round + 1));
         for _ in 0..5 {

@@ -70,7 +70,7 @@ fn produce(folder: &Path, id: u32, make: Option<u64>, mut random: Random) {
             let mut loan = loop {
                 match tx.loan(bytes.len()) {
                     Ok(loan) => break loan,
-                    Err(TangoError::NoCredits { .. }) => std::thread::yield_now(),
+                    Err(TangoError::NoCredits) => std::thread::yield_now(),
                     Err(error) => panic!("{error}"),
                 }
             };

@@ -297,10 +297,7 @@ fn a_held_fragment_does_not_change() {
         for other in 0..7 {
             tx.publish(&bytes(100 + other, 64), 0, 0, 0).unwrap();
         }
-        assert!(
-            matches!(tx.publish(b"", 0, 0, 0), Err(TangoError::NoCredits { .. })),
-            "the fragment is held"
-        );
+        assert!(matches!(tx.publish(b"", 0, 0, 0), Err(TangoError::NoCredits)), "the fragment is held");
         assert_eq!((fragment.meta.sig, fragment.payload.as_slice()), (round, &bytes(round, 64)[..]));
         drop(fragment);
         while rx.poll().unwrap().is_some() {}

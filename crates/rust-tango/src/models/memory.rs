@@ -253,7 +253,7 @@ pub(super) fn publish(producer: &Producer<'_>) -> bool {
             assert_eq!(meta.seq, n);
             true
         }
-        Err(TangoError::NoCredits { .. }) => false,
+        Err(TangoError::NoCredits) => false,
         Err(error) => panic!("{error}"),
     }
 }

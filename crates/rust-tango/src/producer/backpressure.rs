@@ -53,8 +53,6 @@ struct Held {
 /// There is no credit.
 #[derive(Debug)]
 pub(super) struct Refused {
-    /// The slot of the consumer that holds the producer back.
-    pub(super) held_by: Option<usize>,
     /// This fragment was not refused before.
     pub(super) is_new: bool,
 }
@@ -103,18 +101,17 @@ impl<'a> Backpressure<'a> {
             self.clear_stall();
             return Ok(());
         }
-        let held_by = self.credits.held_by();
         let is_new = self.stalled.replace(Some(n)) != Some(n);
         if is_new {
             let stalls = &self.head.credit.stalls;
             stalls.store(stalls.own().wrapping_add(1), Relaxed);
         }
-        let value = held_by.map_or(0, |slot| slot as u64 + 1);
+        let value = self.credits.held_by().map_or(0, |slot| slot as u64 + 1);
         let word = &self.head.credit.held_by;
         if word.load(Relaxed) != value {
             word.store(value, Relaxed);
         }
-        Err(Refused { held_by, is_new })
+        Err(Refused { is_new })
     }
 
     /// Whether the clock says that it is time to check whether the consumers live.

@@ -60,7 +60,7 @@ use crate::waiting::wait::Wait;
 /// let (tx, mut rx) = (link.producer()?, link.consumer()?);
 /// tx.publish(b"bid 101.25", 7, 0, 0)?; // never blocks
 /// tx.publish(b"bid 101.50", 7, 0, 0)?;
-/// assert_eq!(tx.publish(b"bid 101.75", 7, 0, 0), Err(TangoError::NoCredits { held_by: Some(0) }));
+/// assert_eq!((tx.publish(b"bid 101.75", 7, 0, 0), tx.held_by()), (Err(TangoError::NoCredits), Some(0)));
 /// drop(rx.poll()?); // the consumer returns the credit of the first
 /// tx.publish(b"bid 101.75", 7, 0, 0)?;
 /// # Ok::<(), rust_tango::LinkError>(())

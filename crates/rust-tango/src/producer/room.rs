@@ -83,13 +83,13 @@ impl Producer<'_> {
         let obtained = self.backpressure.obtain(n, victim, &self.claim);
         self.set_limit();
         self.apply_hints();
-        obtained.map_err(|Refused { held_by, is_new }| {
+        obtained.map_err(|Refused { is_new }| {
             if is_new {
                 if let Some(metrics) = self.reports.as_ref().and_then(|reports| reports.metrics.as_ref()) {
                     metrics.event();
                 }
             }
-            TangoError::NoCredits { held_by: held_by.filter(|_| self.claim.may_have_consumers()) }
+            TangoError::NoCredits
         })
     }
 

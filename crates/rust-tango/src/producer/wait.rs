@@ -40,7 +40,7 @@ impl Producer<'_> {
         ts: u32,
     ) -> Result<FragmentMetadata, TangoError> {
         match self.publish(payload, sig, ctl, ts) {
-            Err(TangoError::NoCredits { .. }) => self.publish_waiting(payload, sig, ctl, ts),
+            Err(TangoError::NoCredits) => self.publish_waiting(payload, sig, ctl, ts),
             done => done,
         }
     }
@@ -88,8 +88,8 @@ impl Producer<'_> {
     ///
     /// # Errors
     ///
-    /// - [`TangoError::NoCredits`]: there was no credit until the time was up. It names the slot of the
-    ///   consumer that holds the producer back.
+    /// - [`TangoError::NoCredits`]: there was no credit until the time was up. [`Producer::held_by`] names
+    ///   the slot of the consumer that holds the producer back.
     /// - For the others see [`Producer::publish_blocking`].
     ///
     /// In each case nothing was published.
@@ -105,7 +105,7 @@ impl Producer<'_> {
     /// tx.send(b"one")?;
     /// tx.send(b"two")?;
     /// let late = tx.publish_timeout(b"three", 0, 0, 0, Duration::from_millis(5));
-    /// assert_eq!(late, Err(TangoError::NoCredits { held_by: Some(0) }));
+    /// assert_eq!((late, tx.held_by()), (Err(TangoError::NoCredits), Some(0)));
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     #[cfg(feature = "std")]
@@ -118,7 +118,7 @@ impl Producer<'_> {
         timeout: Duration,
     ) -> Result<FragmentMetadata, TangoError> {
         match self.publish(payload, sig, ctl, ts) {
-            Err(TangoError::NoCredits { .. }) => {
+            Err(TangoError::NoCredits) => {
                 self.publish_until_over(payload, sig, ctl, ts, Waiting::until(self.wait, Some(timeout)))
             }
             done => done,
@@ -154,7 +154,7 @@ impl Producer<'_> {
                 Due::Sleep => self.sleep_for_credit(payload.len(), &mut waiting),
             }
             match self.publish(payload, sig, ctl, ts) {
-                Err(TangoError::NoCredits { .. }) if !waiting.is_over() => {}
+                Err(TangoError::NoCredits) if !waiting.is_over() => {}
                 done => return done,
             }
         }

@@ -71,7 +71,7 @@ pub(crate) fn publish_by_loan(tx: &mut Producer<'_>, seq: u64, bytes: &[u8], ran
     let mut loan = loop {
         match tx.loan(room) {
             Ok(loan) => break loan,
-            Err(TangoError::NoCredits { .. }) => std::thread::yield_now(),
+            Err(TangoError::NoCredits) => std::thread::yield_now(),
             Err(error) => panic!("{error}"),
         }
     };
