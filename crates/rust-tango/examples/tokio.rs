@@ -79,7 +79,7 @@ async fn watches(rx: AsyncConsumer) -> Result<u64, BoxedError> {
             check(fragment.payload.as_slice(), count)?;
             count += 1;
         }
-        if guard.get_inner().get_ref().is_closed() {
+        if guard.get_inner().is_closed() {
             return complete(count);
         }
         // `poll` has found nothing, so the descriptor is not readable before there is a fragment.

@@ -46,8 +46,8 @@
 //! | to | see |
 //! |---|---|
 //! | make or open a link | [`link`], [`borrowed`] |
-//! | publish | [`Producer`]; in place: [`Loan`]; messages of any length: [`Producer::send_message`] |
-//! | read | [`Consumer`], [`Fragment`], [`Batch`], [`Assembler`] |
+//! | publish | [`Producer`], [`Meta`]; in place: [`Loan`]; messages of any length: [`Producer::send_message`] |
+//! | read | [`Consumer`], [`Fragment`], [`Received`], [`Batch`], [`Assembler`] |
 //! | know what `sig`, `ctl` and `ts` are | [`FragmentMetadata`], [`Control`], [`timestamp`] |
 //! | await fragments | `AsyncConsumer` (feature `async`) |
 //! | count, supervise, filter duplicates | [`Metrics`], [`Cnc`], [`Tcache`] |
@@ -127,12 +127,12 @@ mod models;
 pub use borrowed::{DCache, Fctl, Fseq, MCache};
 pub use consumer::batch::{Batch, BatchIter};
 pub use consumer::payload::{Fragment, Payload};
-pub use consumer::{Consumer, Start};
-pub use error::TangoError;
+pub use consumer::{Consumer, Received, Start};
+pub use error::{RecvError, TangoError, TrySendError};
 pub use memory::cnc::{Cnc, CncState};
 pub use memory::hints::{Hints, HintsError};
 pub use metrics::{Metrics, MetricsSnapshot};
-pub use producer::{Loan, Producer};
+pub use producer::{Loan, Meta, Producer};
 pub use ring::metadata::{Control, FragmentMetadata};
 pub use tcache::Tcache;
 pub use timing::distance::Pace;

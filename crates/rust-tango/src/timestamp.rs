@@ -27,6 +27,24 @@ pub const fn compress(ns: u64) -> u32 {
     ns as u32
 }
 
+/// The time of the system's clock, in nanoseconds since 1970. All processes of a machine read the same clock.
+///
+/// Setting the clock makes the time jump. The result is 0 before 1970, and right until the year 2554.
+///
+/// # Examples
+///
+/// ```
+/// use rust_tango::timestamp::{compress, expand, now};
+///
+/// let sent = now();
+/// assert_eq!(expand(compress(sent), sent + 350_000), sent);
+/// ```
+#[cfg(feature = "std")]
+pub fn now() -> u64 {
+    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+    since.map_or(0, |since| since.as_nanos() as u64)
+}
+
 /// The time in nanoseconds whose low 32 bits are `ts` and that is nearest to `near`. The [module](self) has
 /// an example.
 ///

@@ -235,7 +235,7 @@ fn readers_come_and_go(folder: &Path) {
                     }
                     let at = random.below(readers.len() as u64) as usize;
                     let rx = &mut readers[at];
-                    if rx.get_ref().is_closed() {
+                    if rx.is_closed() {
                         return;
                     }
                     match random.below(4) {

@@ -169,7 +169,7 @@ async fn read_with_interruptions(mut rx: AsyncConsumer, seed: u64, count: u64) {
         }
     }
     assert!(rx.recv().await.unwrap().is_none());
-    assert!(rx.get_ref().is_closed() && rx.poll().unwrap().is_none());
+    assert!(rx.is_closed() && rx.poll().unwrap().is_none());
 }
 
 #[test]
@@ -214,7 +214,7 @@ async fn read_by_descriptor(mut rx: AsyncFd<AsyncConsumer>) -> u64 {
             assert_is(&fragment, seq, MTU);
             seq += 1;
         }
-        if guard.get_inner().get_ref().is_closed() {
+        if guard.get_inner().is_closed() {
             return seq - 1;
         }
         guard.clear_ready();
@@ -243,7 +243,7 @@ fn the_descriptor_is_readable_when_there_is_something_to_read() {
         assert!(rx.poll().unwrap().is_none());
         assert!(is_readable(&rx, patience), "a fragment");
         assert_is(&rx.poll().unwrap().unwrap(), 1, MTU);
-        assert!(rx.poll().unwrap().is_none() && !rx.get_ref().is_closed());
+        assert!(rx.poll().unwrap().is_none() && !rx.is_closed());
         assert!(!is_readable(&rx, moment), "nothing");
         assert!(rx.poll().unwrap().is_none());
         assert!(!is_readable(&rx, moment), "still nothing");
@@ -269,7 +269,7 @@ fn the_descriptor_is_readable_when_there_is_something_to_read() {
         assert!(rx.poll().unwrap().is_none());
         drop(tx);
         assert!(is_readable(&rx, patience), "the end");
-        assert!(rx.poll().unwrap().is_none() && rx.get_ref().is_closed());
+        assert!(rx.poll().unwrap().is_none() && rx.is_closed());
         assert!(is_readable(&rx, Duration::ZERO), "and stays readable");
     });
 }

@@ -249,7 +249,7 @@ fn an_async_reader_in_the_child_finds_the_link_closed() {
     assert!(rx.poll().unwrap().is_none());
     in_child("an awaited reader", || {
         assert!(rx.poll().unwrap().is_none());
-        assert!(rx.get_ref().is_closed());
+        assert!(rx.is_closed());
         drop(rx);
     });
 }

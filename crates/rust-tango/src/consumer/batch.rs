@@ -1,10 +1,11 @@
 //! [`Batch`]: several fragments under one credit.
 
+use super::handle::Consumer;
 use super::mode::Mode;
 #[cfg(feature = "alloc")]
 use super::payload::OwnedFragment;
 use super::payload::{Credit, Fragment, Payload};
-use super::poll::{Consumer, Next};
+use super::poll::{Next, Reader};
 use crate::cpu::cache;
 use crate::cpu::words::{self, WORD};
 use crate::error::TangoError;
@@ -86,6 +87,12 @@ impl<'a> Consumer<'a> {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn poll_batch(&mut self, max: usize) -> Result<Batch<'_>, TangoError> {
+        self.reader_mut().poll_batch(max)
+    }
+}
+
+impl<'a> Reader<'a> {
+    fn poll_batch(&mut self, max: usize) -> Result<Batch<'_>, TangoError> {
         let found = if max == 0 { Next::Nothing } else { self.find_next()? };
         if let Next::Nothing | Next::Closed = found {
             return Ok(Batch { source: Source::Copies(&[]), len: 0, _credit: None });
@@ -182,7 +189,7 @@ struct Gathered<'a> {
     /// Words of the copies.
     words: usize,
     /// The error that ended the batch, if one did. It is returned if it belongs to the first fragment.
-    stopped_by: Option<fn(&mut Consumer<'a>) -> TangoError>,
+    stopped_by: Option<fn(&mut Reader<'a>) -> TangoError>,
 }
 
 impl Batch<'_> {
@@ -308,7 +315,7 @@ mod tests {
         ];
         (1..=5_u64).for_each(|n| tx.send(&n.to_ne_bytes()).unwrap());
         for mut rx in readers {
-            rx.parts.ring.line(3).meta[2].store(u64::MAX, Relaxed);
+            rx.reader().parts.ring.line(3).meta[2].store(u64::MAX, Relaxed);
             let mut seen = Vec::new();
             for _ in 0..8 {
                 match rx.poll_batch(8) {

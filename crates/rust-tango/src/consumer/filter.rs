@@ -1,7 +1,8 @@
 //! Reading only the fragments with certain tags.
 
+use super::handle::Consumer;
 use super::payload::Fragment;
-use super::poll::{Consumer, Next};
+use super::poll::{Next, Reader};
 use crate::error::TangoError;
 
 impl Consumer<'_> {
@@ -32,10 +33,13 @@ impl Consumer<'_> {
     /// assert_eq!(trade.payload.as_slice(), b"sold 101.25");
     /// # Ok::<(), rust_tango::LinkError>(())
     /// ```
-    pub fn poll_if(
-        &mut self,
-        mut accept: impl FnMut(u64) -> bool,
-    ) -> Result<Option<Fragment<'_>>, TangoError> {
+    pub fn poll_if(&mut self, accept: impl FnMut(u64) -> bool) -> Result<Option<Fragment<'_>>, TangoError> {
+        self.reader_mut().poll_if(accept)
+    }
+}
+
+impl Reader<'_> {
+    fn poll_if(&mut self, mut accept: impl FnMut(u64) -> bool) -> Result<Option<Fragment<'_>>, TangoError> {
         for _ in 0..self.parts.ring.depth() {
             let Next::Fragment(line, found_in) = self.find_next()? else { return Ok(None) };
             let sig = line.sig();

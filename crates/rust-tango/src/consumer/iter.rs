@@ -1,7 +1,7 @@
 //! [`ConsumerIter`]: iteration over a consumer.
 
+use super::handle::Consumer;
 use super::payload::OwnedFragment;
-use super::poll::Consumer;
 use crate::error::TangoError;
 
 /// Iterates over what a consumer reads, until the link is closed and drained. Waits like

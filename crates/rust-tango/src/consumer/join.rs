@@ -1,9 +1,10 @@
 //! How a consumer begins.
 
+use super::handle::Consumer;
 use super::hot_reader::HotReader;
 use super::mode::{Attachment, Mode};
 use super::pacing::Pacing;
-use super::poll::Consumer;
+use super::poll::Reader;
 use super::producer_watch::ProducerWatch;
 use super::standing::Standing;
 use crate::memory::parts::Parts;
@@ -44,6 +45,12 @@ impl<'a> Consumer<'a> {
     /// A consumer that reads `parts` from `start` on. If `mode` has a slot, the caller has made sure that
     /// the slot has no other owner. Otherwise the scratch buffer has room for one fragment.
     pub(crate) fn attach(parts: Parts<'a>, mode: Mode<'a>, start: Start, attachment: Attachment<'a>) -> Self {
+        Self::of(Reader::attach(parts, mode, start, attachment))
+    }
+}
+
+impl<'a> Reader<'a> {
+    fn attach(parts: Parts<'a>, mode: Mode<'a>, start: Start, attachment: Attachment<'a>) -> Self {
         let (oldest, upcoming) = parts.extent();
         let next = match start {
             Start::Next => upcoming,
@@ -63,7 +70,7 @@ impl<'a> Consumer<'a> {
             holds_credits: mode.seat().is_some(),
             hints: parts.hints,
         };
-        let mut consumer = Self {
+        let mut reader = Self {
             next,
             unchecked: 0,
             in_slot: parts.in_slot(),
@@ -77,11 +84,11 @@ impl<'a> Consumer<'a> {
             metrics: None,
             attachment,
         };
-        if consumer.parts.head.is_bound() {
-            consumer.settle(matches!(start, Start::At(_)));
-            consumer.ready = !consumer.standing.has_missed();
-            consumer.update_fast_path();
+        if reader.parts.head.is_bound() {
+            reader.settle(matches!(start, Start::At(_)));
+            reader.ready = !reader.standing.has_missed();
+            reader.update_fast_path();
         }
-        consumer
+        reader
     }
 }

@@ -89,7 +89,7 @@ mod tests {
         let tx = link.producer().unwrap();
         (0..200).for_each(|_| tx.send(b"over it").unwrap());
         let rx = link.observer().unwrap();
-        let (oldest, next) = rx.parts.extent();
+        let (oldest, next) = rx.reader().parts.extent();
         assert!(next == 201 && next - oldest > 32);
         test(&rx, oldest, next);
     }
@@ -100,7 +100,7 @@ mod tests {
             let middle = oldest + (next - oldest) / 2;
             let mut losses = Losses::new(1);
             let mut overrun = |n: u64| {
-                let target = losses.resume_after(n, &rx.parts);
+                let target = losses.resume_after(n, &rx.reader().parts);
                 losses.resumed(target, target - n);
                 target
             };
@@ -119,7 +119,8 @@ mod tests {
     fn what_is_invented_is_not_there_yet() {
         lapped(|rx, _, next| {
             let streak = |streak| Losses { streak, ..Losses::new(1) };
-            let state = |losses: &Losses, n| losses.plausible_state(LineState::Overwritten, n, &rx.parts);
+            let state =
+                |losses: &Losses, n| losses.plausible_state(LineState::Overwritten, n, &rx.reader().parts);
             for few in [0, 1] {
                 assert_eq!(state(&streak(few), next + 3), LineState::Overwritten);
             }
@@ -130,10 +131,10 @@ mod tests {
             assert_eq!(state(&losses, 3), LineState::Overwritten, "every number, but not past it");
             losses.resumed(5, 1);
             assert_eq!(state(&losses, 3), LineState::NotYet);
-            assert_eq!(losses.resume_after(1, &rx.parts), next);
+            assert_eq!(losses.resume_after(1, &rx.reader().parts), next);
             assert_eq!(losses.streak, WENT_AROUND);
             for state in [LineState::Ready, LineState::NotYet] {
-                assert_eq!(losses.plausible_state(state, 3, &rx.parts), state);
+                assert_eq!(losses.plausible_state(state, 3, &rx.reader().parts), state);
             }
         });
     }

@@ -1,7 +1,7 @@
 //! The reading end of a link.
 //!
-//! A [`Consumer`] does not know where the memory comes from. It reads in one of three modes, which is
-//! chosen when it is made:
+//! A [`Consumer`] does not know where the memory comes from. What reads is the `poll::Reader` inside it, in one of
+//! three modes, which is chosen when it is made:
 //!
 //! - *reliable*: it reads every fragment. It holds credits, so the producer waits for it. It hands out
 //!   slices of the ring itself. (If it has waited for a small fragment, it may hand out a copy: see
@@ -25,10 +25,13 @@
 //! These use it:
 //!
 //! - `slow_path`: when there is no fragment, or something has to be reported
+//! - `cell`: one fragment at a time through a shared reference
+//! - `handle`: [`Consumer`], which is a reader in such a cell
 //! - `join`: how a consumer begins
 //! - `filter`: reading only the fragments with certain tags
 //! - `state`: questions, settings, and the end
 //! - `wait`: calls that block
+//! - `recv`: calls that read through a shared reference
 //! - `batch`: several fragments at once
 //! - `iter`: iteration
 
@@ -50,6 +53,10 @@ mod poll;
 
 mod slow_path;
 
+mod cell;
+
+mod handle;
+
 mod filter;
 
 mod state;
@@ -58,11 +65,15 @@ mod join;
 
 mod wait;
 
+mod recv;
+
 pub(crate) mod batch;
 
 #[cfg(feature = "alloc")]
 mod iter;
 
+pub use cell::Received;
+pub use handle::Consumer;
 #[cfg(feature = "alloc")]
 pub use iter::ConsumerIter;
 pub use join::Start;
@@ -71,9 +82,8 @@ pub(crate) use mode::ConsumerClaim;
 #[cfg(all(feature = "async", target_os = "linux"))]
 pub(crate) use mode::LinkMemory;
 pub(crate) use mode::{Attachment, Mode};
-pub use poll::Consumer;
 #[cfg(all(feature = "async", target_os = "linux"))]
-pub(crate) use poll::{FoundIn, Next};
+pub(crate) use poll::{FoundIn, Next, Reader};
 #[cfg(all(feature = "async", target_os = "linux"))]
 pub(crate) use wait::Watch;
 

@@ -1,4 +1,4 @@
-//! [`Consumer`], and the path of a fragment through it.
+//! [`Reader`], and the path of a fragment through it.
 //!
 //! ```text
 //!   poll    peek_in_place: reads the line, and nothing else --> ready ----------------> take_in_place
@@ -24,46 +24,12 @@ use crate::ring::metadata::FragmentMetadata;
 use crate::sync::AtomicU64;
 use crate::waiting::wait::Wait;
 
-/// Reads the fragments of a link, in order.
-///
-/// [`Link::consumer`], [`Link::observer`] and [`Link::evictable_consumer`] make one.
-///
-/// A fragment is borrowed from its consumer, so it has to be dropped before the next one is read:
-///
-/// ```compile_fail,E0499
-/// # use rust_tango::*;
-/// # let (mcache, dcache) = (MCache::<8>::new(), DCache::<8, 64>::new());
-/// let mut consumer = Consumer::new(&mcache, &dcache, 1);
-/// let first = consumer.poll().unwrap();
-/// let second = consumer.poll().unwrap(); // `first` still borrows `consumer`
-/// drop(first);
-/// ```
-///
-/// The bytes cannot outlive the fragment, because dropping it returns the credit:
-///
-/// ```compile_fail,E0597
-/// # use rust_tango::*;
-/// # let (mcache, dcache) = (MCache::<8>::new(), DCache::<8, 64>::new());
-/// let mut consumer = Consumer::new(&mcache, &dcache, 1);
-/// let bytes = {
-///     let fragment = consumer.poll().unwrap().unwrap();
-///     fragment.payload.as_slice() // borrowed from `fragment`, which ends here
-/// };
-/// println!("{bytes:?}");
-/// ```
-///
-/// # Examples
-///
-/// See [`Consumer::poll`], [`Consumer::wait`] and [`Consumer::poll_batch`].
-///
-/// [`Link::consumer`]: crate::Link::consumer
-/// [`Link::observer`]: crate::Link::observer
-/// [`Link::evictable_consumer`]: crate::Link::evictable_consumer
-pub struct Consumer<'a> {
+/// Reads the fragments of a link, in order. What a [`Consumer`](super::handle::Consumer) has inside.
+pub(crate) struct Reader<'a> {
     /// The number of the next fragment to read.
     pub(crate) next: u64,
     /// How many fragments from `next` on may be taken after their lines were read, without other checks: see
-    /// [`Consumer::peek_in_place`].
+    /// [`Reader::peek_in_place`].
     pub(super) unchecked: u32,
     /// The largest payload that travels in its slot, in bytes.
     pub(super) in_slot: usize,
@@ -108,55 +74,10 @@ pub(crate) enum FoundIn {
 }
 
 /// The path of a fragment.
-impl<'a> Consumer<'a> {
-    /// The next fragment, if it is there. Never blocks.
-    ///
-    /// `Ok(None)`: there is nothing yet, or the link is closed ([`Consumer::is_closed`]). Fragments may
-    /// arrive at any moment, so the answer may be out of date when it arrives.
-    ///
-    /// A fragment that this call has returned counts as read, also if the caller then panics. Without a fragment, it
-    /// sometimes asks the kernel whether the producer lives: every 50 milliseconds, and every 1024 empty polls.
-    ///
-    /// A fragment that is there is returned at once, unless the consumer was made
-    /// [for throughput](Consumer::with_pace).
-    ///
-    /// # Errors
-    ///
-    /// After each of these, call again. If fragments were lost, reading continues after the gap:
-    ///
-    /// - [`TangoError::Overrun`]: the producer has lapped this reader.
-    /// - [`TangoError::Evicted`]: this evictable consumer was too slow, and fragments were lost by that.
-    /// - [`TangoError::Corrupt`]: the metadata of a fragment points outside the link. It was skipped.
-    /// - [`TangoError::ProducerReplaced`]: a new producer has taken over from one that died. Reported once.
-    ///
-    /// This one is returned by every call until a new producer attaches:
-    ///
-    /// - [`TangoError::ProducerGone`]: the producer has died, and everything that it published was read. A reader
-    ///   learns of it within 0.2 seconds, or at its next poll if it polls less often. (Directly after it has spun,
-    ///   and without the feature `shm` on Linux, up to eight polls later.)
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// use rust_tango::{Consumer, TangoError};
-    ///
-    /// /// Reads until the link is closed. A producer that died is an error.
-    /// fn run(rx: &mut Consumer<'_>) -> Result<(), TangoError> {
-    ///     loop {
-    ///         if let Some(fragment) = rx.poll()? {
-    ///             println!("{}: {} bytes", fragment.meta.seq, fragment.payload.len());
-    ///         } else if rx.is_closed() {
-    ///             return Ok(());
-    ///         }
-    ///     }
-    /// }
-    /// # let link = rust_tango::Link::builder().build().unwrap();
-    /// # let mut rx = link.consumer().unwrap();
-    /// # link.producer().unwrap().send(b"one").unwrap();
-    /// # run(&mut rx).unwrap();
-    /// ```
+impl<'a> Reader<'a> {
+    /// See [`Consumer::poll`](super::handle::Consumer::poll).
     #[inline(always)] // otherwise the result goes through memory, which takes as long as the rest
-    pub fn poll(&mut self) -> Result<Option<Fragment<'_>>, TangoError> {
+    pub(crate) fn poll(&mut self) -> Result<Option<Fragment<'_>>, TangoError> {
         match self.peek_in_place() {
             Some((line, meta)) => Ok(Some(self.take_in_place(line, meta))),
             None => self.poll_elsewhere(),
@@ -216,7 +137,7 @@ impl<'a> Consumer<'a> {
     /// reader is ready, reads in place, polls the ring, has no metrics, and is not at a checkpoint; and the
     /// payload is in the slot. In a stream, almost all fragments take this path.
     #[inline(always)]
-    fn peek_in_place(&self) -> Option<(Line<'a>, FragmentMetadata)> {
+    pub(super) fn peek_in_place(&self) -> Option<(Line<'a>, FragmentMetadata)> {
         if self.unchecked == 0 {
             return None;
         }
@@ -233,7 +154,7 @@ impl<'a> Consumer<'a> {
     /// Takes the fragment that `peek_in_place` has found.
     #[inline(always)]
     #[allow(unsafe_code)]
-    fn take_in_place(&mut self, line: Line<'a>, meta: FragmentMetadata) -> Fragment<'_> {
+    pub(super) fn take_in_place(&mut self, line: Line<'a>, meta: FragmentMetadata) -> Fragment<'_> {
         let next = self.next.wrapping_add(1);
         self.next = next;
         self.unchecked -= 1;

@@ -1,7 +1,7 @@
 //! A consumer on a link whose producer does not follow the protocol, and at the end of one whose producer
 //! does.
 
-use crate::error::TangoError;
+use crate::error::{RecvError, TangoError};
 use crate::metrics::Metrics;
 use crate::ring::metadata::FragmentMetadata;
 use crate::sync::Relaxed;
@@ -14,10 +14,10 @@ fn a_reader_by_copy_never_gets_a_slice_of_the_ring() {
     let link = Link::builder().depth(8).mtu(64).consumers(1).build().unwrap();
     let _tx = link.producer().unwrap();
     for mut rx in [link.observer().unwrap(), link.evictable_consumer(Start::Next).unwrap()] {
-        rx.next = rx.next.wrapping_add((1 << 63) + 10);
-        let line = rx.parts.ring.line(rx.next);
-        rx.parts.head.oldest.store(rx.next, Relaxed);
-        line.publish(&FragmentMetadata::in_slot(rx.next, 8, 0, 0, 0));
+        rx.reader_mut().next = rx.reader().next.wrapping_add((1 << 63) + 10);
+        let line = rx.reader().parts.ring.line(rx.reader().next);
+        rx.reader().parts.head.oldest.store(rx.reader().next, Relaxed);
+        line.publish(&FragmentMetadata::in_slot(rx.reader().next, 8, 0, 0, 0));
         let in_the_ring = line.room.as_ptr_range();
         let fragment = rx.poll().unwrap().unwrap();
         assert_eq!(fragment.payload.len(), 8);
@@ -35,9 +35,9 @@ fn a_reader_that_is_sent_around_all_numbers_stops() {
         tx.send(b"there").unwrap();
     }
     let mut rx = link.consumer_from(Start::Oldest).unwrap();
-    rx.parts.head.next.store(1, Relaxed);
-    rx.parts.head.credit.floor.store((1 << 63) + 1, Relaxed);
-    rx.parts.ring.line(5).publish(&FragmentMetadata::in_slot(5 + (1 << 62), 8, 0, 0, 0));
+    rx.reader().parts.head.next.store(1, Relaxed);
+    rx.reader().parts.head.credit.floor.store((1 << 63) + 1, Relaxed);
+    rx.reader().parts.ring.line(5).publish(&FragmentMetadata::in_slot(5 + (1 << 62), 8, 0, 0, 0));
     let (mut fragments, mut overruns) = (0, 0);
     loop {
         match rx.poll() {
@@ -65,7 +65,7 @@ fn a_takeover_is_reported_before_the_link_reads_as_closed() {
     }));
     assert!(died.is_err());
     drop(link.producer().unwrap());
-    let reported = rx.recheck_after_end(Ending::Closed).map(|_| ()).unwrap_err();
+    let reported = rx.reader_mut().recheck_after_end(Ending::Closed).map(|_| ()).unwrap_err();
     assert!(matches!(reported, TangoError::ProducerReplaced { .. }), "{reported}");
     assert!(matches!(rx.poll(), Ok(None)));
     assert!(rx.is_closed());
@@ -77,11 +77,14 @@ fn a_size_over_the_mtu_is_corrupt_also_on_the_fast_path() {
     let (tx, mut rx) = (link.producer().unwrap(), link.consumer().unwrap());
     tx.send(b"good").unwrap();
     assert!(rx.poll().unwrap().is_some());
-    assert_ne!(rx.unchecked, 0, "the fast path is closed");
+    assert_ne!(rx.reader().unchecked, 0, "the fast path is closed");
     // Over the MTU, although the slot has room for it.
-    let line = rx.parts.ring.line(rx.next);
-    line.publish(&FragmentMetadata::in_slot(rx.next, 41, 0, 0, 0));
-    assert_eq!(rx.poll().unwrap_err(), TangoError::Corrupt { seq: rx.next.wrapping_sub(1) });
+    let line = rx.reader().parts.ring.line(rx.reader().next);
+    line.publish(&FragmentMetadata::in_slot(rx.reader().next, 41, 0, 0, 0));
+    assert_eq!(rx.poll().unwrap_err(), TangoError::Corrupt { seq: rx.reader().next.wrapping_sub(1) });
+    let line = rx.reader().parts.ring.line(rx.reader().next);
+    line.publish(&FragmentMetadata::in_slot(rx.reader().next, 41, 0, 0, 0));
+    assert_eq!(rx.recv().unwrap_err(), RecvError::Corrupt { seq: rx.reader().next.wrapping_sub(1) });
 }
 
 #[test]

@@ -1,14 +1,14 @@
 //! What a consumer does when there is no fragment, or when something has to be reported before it. See
 //! [`poll`](super::poll).
 
-use super::poll::{Consumer, Next};
+use super::poll::{Next, Reader};
 use crate::error::TangoError;
 use crate::memory::parts::Ending;
 use crate::ring::line::LineState;
 use crate::waiting::kernel;
 
 /// The slow path: there is no fragment, or something has to be reported before it.
-impl<'a> Consumer<'a> {
+impl<'a> Reader<'a> {
     #[cold]
     pub(super) fn find_next_slow(&mut self, state: LineState) -> Result<Next<'a>, TangoError> {
         if !self.ready {

@@ -1,8 +1,9 @@
 //! What a consumer says of itself, how it is set, and what happens when it is dropped.
 
+use super::handle::Consumer;
 #[cfg(feature = "alloc")]
 use super::mode::Attachment;
-use super::poll::Consumer;
+use super::poll::Reader;
 use crate::memory::parts::Ending;
 use crate::metrics::Metrics;
 use crate::ring::line::LineState;
@@ -25,7 +26,7 @@ impl<'a> Consumer<'a> {
     /// # Ok::<(), rust_tango::LinkError>(())
     /// ```
     pub fn next_seq(&self) -> u64 {
-        self.next
+        self.reader().next
     }
 
     /// Whether the producer waits for this consumer. True for reliable consumers, and for evictable ones,
@@ -42,7 +43,7 @@ impl<'a> Consumer<'a> {
     /// # Ok::<(), rust_tango::LinkError>(())
     /// ```
     pub fn is_reliable(&self) -> bool {
-        self.mode.seat().is_some()
+        self.reader().mode.seat().is_some()
     }
 
     /// Whether nothing more will come: the link was stopped, or its producer was dropped, and this consumer
@@ -55,12 +56,7 @@ impl<'a> Consumer<'a> {
     ///
     /// See [`Consumer::poll`].
     pub fn is_closed(&self) -> bool {
-        if !self.standing.has_joined() && !self.parts.head.is_bound() {
-            return self.parts.is_stopped();
-        }
-        !self.standing.has_missed()
-            && self.producer.ending(&self.parts) == Some(Ending::Closed)
-            && self.plausible_state(self.parts.ring.line(self.next).state(self.next)) == LineState::NotYet
+        self.reader().is_closed()
     }
 
     /// How this consumer trades latency for throughput in a stream of fast fragments. Default: [`Pace::Latency`].
@@ -90,7 +86,7 @@ impl<'a> Consumer<'a> {
     /// ```
     #[must_use]
     pub fn with_pace(mut self, pace: Pace) -> Self {
-        self.pacing.timing.set_pace(pace);
+        self.reader_mut().pacing.timing.set_pace(pace);
         self
     }
 
@@ -115,13 +111,26 @@ impl<'a> Consumer<'a> {
     /// ```
     #[must_use]
     pub fn with_metrics(mut self, metrics: &'a Metrics) -> Self {
-        self.metrics = Some(metrics.consumer().expect("seven consumers count into these Metrics already"));
-        self.update_fast_path();
+        let reader = self.reader_mut();
+        reader.metrics = Some(metrics.consumer().expect("seven consumers count into these Metrics already"));
+        reader.update_fast_path();
         self
     }
 }
 
-impl Drop for Consumer<'_> {
+impl Reader<'_> {
+    /// See [`Consumer::is_closed`].
+    pub(crate) fn is_closed(&self) -> bool {
+        if !self.standing.has_joined() && !self.parts.head.is_bound() {
+            return self.parts.is_stopped();
+        }
+        !self.standing.has_missed()
+            && self.producer.ending(&self.parts) == Some(Ending::Closed)
+            && self.plausible_state(self.parts.ring.line(self.next).state(self.next)) == LineState::NotYet
+    }
+}
+
+impl Drop for Reader<'_> {
     fn drop(&mut self) {
         // The consumer of an `Fctl` does not leave its slot, so the producer waits for the next consumer.
         #[cfg(feature = "alloc")]
@@ -135,9 +144,15 @@ impl Drop for Consumer<'_> {
 
 impl core::fmt::Debug for Consumer<'_> {
     fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        self.reader().fmt(f)
+    }
+}
+
+impl core::fmt::Debug for Reader<'_> {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
         f.debug_struct("Consumer")
             .field("next_seq", &self.next)
-            .field("reliable", &self.is_reliable())
+            .field("reliable", &self.mode.seat().is_some())
             .finish_non_exhaustive()
     }
 }
@@ -148,26 +163,27 @@ impl Consumer<'_> {
     /// Whether this reader knows that a producer is dead.
     #[cfg(loom)]
     pub(crate) fn knows_of_death(&self) -> bool {
-        self.producer.knows_of_death()
+        self.reader().producer.knows_of_death()
     }
 
     /// Polls the hot slot from now on, as if this reader had waited.
     #[cfg(loom)]
     pub(crate) fn in_hot_slot(mut self) -> Self {
-        self.pacing.enter_hot_slot(&self.mode);
-        self.update_fast_path();
+        let reader = self.reader_mut();
+        reader.pacing.enter_hot_slot(&reader.mode);
+        reader.update_fast_path();
         self
     }
 
     /// Where this reader polls.
     #[cfg(loom)]
     pub(crate) fn polls(&self) -> &'static str {
-        if self.pacing.is_in_hot_slot() { "hot slot" } else { "ring" }
+        if self.reader().pacing.is_in_hot_slot() { "hot slot" } else { "ring" }
     }
 
     /// The address of the hot slot that this reader polls.
     #[cfg(all(not(loom), not(miri), not(no_hints), feature = "shm", target_os = "linux"))]
     pub(crate) fn hot_slot_address(&self) -> usize {
-        self.pacing.hot.address()
+        self.reader().pacing.hot.address()
     }
 }

@@ -42,13 +42,13 @@ fn a_reader_that_came_before_the_producer_joins_when_there_is_one() {
     assert!(!idle.is_closed() && !reading.is_closed());
     assert!(reading.poll().unwrap().is_none() && !reading.is_closed());
     #[cfg(feature = "std")]
-    assert!(!reading.watch().has_news());
+    assert!(!reading.reader().watch().has_news());
     let tx = Producer::new(&mcache, &dcache, &fseq);
     #[cfg(feature = "std")]
-    assert!(reading.watch().has_news(), "it has to join");
+    assert!(reading.reader().watch().has_news(), "it has to join");
     assert!(reading.poll().unwrap().is_none());
     #[cfg(feature = "std")]
-    assert!(!reading.watch().has_news());
+    assert!(!reading.reader().watch().has_news());
     assert!(!idle.is_closed() && !reading.is_closed());
     drop(tx);
     assert!(idle.is_closed() && reading.is_closed());
@@ -122,29 +122,29 @@ fn an_iterator_reports_a_death_once_and_ends() {
 fn a_reader_that_sleeps_has_news_when_there_is_anything_to_report() {
     let link = Link::builder().depth(8).mtu(64).consumers(4).build().unwrap();
     let mut rx = link.consumer().unwrap();
-    assert!(!rx.watch().has_news());
+    assert!(!rx.reader().watch().has_news());
     let tx = link.producer().unwrap();
     assert!(rx.poll().unwrap().is_none());
-    assert!(!rx.watch().has_news());
+    assert!(!rx.reader().watch().has_news());
     tx.send(b"news").unwrap();
-    assert!(rx.watch().has_news());
+    assert!(rx.reader().watch().has_news());
     drop(rx.poll().unwrap().unwrap());
-    assert!(!rx.watch().has_news());
+    assert!(!rx.reader().watch().has_news());
     die(tx);
-    assert!(rx.watch().has_news(), "the producer is gone");
+    assert!(rx.reader().watch().has_news(), "the producer is gone");
     let tx = link.producer().unwrap();
-    assert!(rx.watch().has_news(), "the producer was replaced");
+    assert!(rx.reader().watch().has_news(), "the producer was replaced");
     assert!(matches!(rx.poll(), Err(TangoError::ProducerReplaced { .. })));
-    assert!(!rx.watch().has_news());
+    assert!(!rx.reader().watch().has_news());
     drop(tx);
-    assert!(rx.watch().has_news(), "the link is closed");
+    assert!(rx.reader().watch().has_news(), "the link is closed");
     assert!(rx.poll().unwrap().is_none() && rx.is_closed());
 
     let vacant = Link::builder().depth(8).mtu(64).consumers(1).build().unwrap();
     let rx = vacant.consumer().unwrap();
-    assert!(!rx.watch().has_news());
+    assert!(!rx.reader().watch().has_news());
     vacant.stop().unwrap();
-    assert!(rx.watch().has_news(), "the link is stopped");
+    assert!(rx.reader().watch().has_news(), "the link is stopped");
 }
 
 /// Whoever waits for a reader without a slot compares them.
@@ -153,7 +153,7 @@ fn a_reader_that_sleeps_has_news_when_there_is_anything_to_report() {
 fn the_signs_of_a_link_change_with_all_that_happens() {
     let link = Link::builder().depth(8).mtu(64).build().unwrap();
     let rx = link.observer().unwrap();
-    let watch = rx.watch();
+    let watch = rx.reader().watch();
     let mut before = watch.signs();
     let mut changes = |what| {
         let after = watch.signs();

@@ -20,7 +20,7 @@ fn link() -> (Producer<'static>, Consumer<'static>) {
 /// Whether it polls the hot slot after many empty polls.
 fn waits_in_hot_slot(rx: &mut Consumer<'_>) -> bool {
     (0..POLLS).for_each(|_| assert!(rx.poll().unwrap().is_none()));
-    rx.pacing.timing.is_in_hot_slot()
+    rx.reader().pacing.timing.is_in_hot_slot()
 }
 
 #[test]
@@ -52,11 +52,11 @@ fn a_fragment_that_is_only_in_the_ring_is_found() {
     tx.send(b"whole").unwrap();
     assert!(rx.poll().unwrap().is_some());
     assert!(waits_in_hot_slot(&mut rx));
-    let meta = FragmentMetadata::in_slot(rx.next, 0, 7, 0, 0);
-    rx.parts.ring.line(rx.next).publish(&meta);
+    let meta = FragmentMetadata::in_slot(rx.reader().next, 0, 7, 0, 0);
+    rx.reader().parts.ring.line(rx.reader().next).publish(&meta);
     // Only the last polls under Miri, which is slow.
     let skipped = if cfg!(miri) { POLLS_PER_RING_CHECK - 1024 } else { 0 };
-    rx.pacing.timing.skip_polls(skipped);
+    rx.reader_mut().pacing.timing.skip_polls(skipped);
     let polls = POLLS_PER_RING_CHECK + 1 - skipped;
     let found = (0..polls).find_map(|_| rx.poll().unwrap().map(|found| found.meta.sig));
     assert_eq!(found, Some(7));
@@ -69,7 +69,7 @@ fn a_reader_that_waits_a_little_for_each_polls_the_hot_slot_soon() {
         (0..polls).for_each(|_| assert!(rx.poll().unwrap().is_none()));
         tx.send(b"one by one").unwrap();
         assert!(rx.poll().unwrap().is_some());
-        rx.pacing.timing.is_in_hot_slot()
+        rx.reader().pacing.timing.is_in_hot_slot()
     };
     assert!((0..100).all(|_| !one(STEADY_WAITED - 1)));
     let unsteady = |at: u32| if at % STEADY == 0 { 0 } else { STEADY_WAITED };
@@ -83,14 +83,14 @@ fn a_reader_that_waits_a_little_for_each_polls_the_hot_slot_soon() {
 fn a_reader_takes_its_hint_back_some_time_after_it_left_the_hot_slot() {
     let (tx, mut rx) = link();
     assert!(waits_in_hot_slot(&mut rx));
-    assert!(rx.pacing.timing.hints().reads_hot_slot);
+    assert!(rx.reader().pacing.timing.hints().reads_hot_slot);
     let mut read = |fragments: u64| {
         for _ in 0..fragments {
             tx.send(b"one by one").unwrap();
             assert!(rx.poll().unwrap().is_some());
         }
         assert!(rx.poll().unwrap().is_none());
-        (rx.pacing.timing.is_in_hot_slot(), rx.pacing.timing.hints().reads_hot_slot)
+        (rx.reader().pacing.timing.is_in_hot_slot(), rx.reader().pacing.timing.hints().reads_hot_slot)
     };
     assert_eq!(read(1), (true, true));
     assert_eq!(read(u64::from(MAX_PROMPT)), (false, true));
@@ -113,7 +113,7 @@ fn the_producer_mirrors_for_a_consumer_that_polls_the_hot_slot() {
         for at in 0..100 {
             assert!(waits_in_hot_slot(&mut rx), "depth {depth}, fragment {at}");
             tx.send(b"awaited").unwrap();
-            let in_the_ring = rx.parts.ring.line(rx.next).room.as_ptr().addr();
+            let in_the_ring = rx.reader().parts.ring.line(rx.reader().next).room.as_ptr().addr();
             let fragment = rx.poll().unwrap().unwrap();
             is_in_ring.push(fragment.payload.as_slice().as_ptr().addr() == in_the_ring);
         }
@@ -128,8 +128,9 @@ fn the_producer_mirrors_for_a_consumer_that_polls_the_hot_slot() {
 fn a_single_consumer_evicts_as_long_as_the_producer_does_not_wait() {
     let link = Link::builder().depth(1024).mtu(64).consumers(2).build().unwrap();
     let (tx, mut rx) = (link.producer().unwrap(), link.consumer().unwrap());
-    rx.pacing.timing.only_evicting_pays(); // whatever the processor
-    let state = |rx: &Consumer<'_>| (rx.pacing.timing.cleans(), rx.pacing.timing.hints().evicts);
+    rx.reader_mut().pacing.timing.only_evicting_pays(); // whatever the processor
+    let state =
+        |rx: &Consumer<'_>| (rx.reader().pacing.timing.cleans(), rx.reader().pacing.timing.hints().evicts);
     let read = |rx: &mut Consumer<'_>, fragments: usize| {
         (0..fragments).for_each(|_| assert!(rx.poll().unwrap().is_some()));
     };

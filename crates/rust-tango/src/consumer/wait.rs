@@ -1,11 +1,12 @@
 //! Calls of the consumer that wait, and [`Watch`]: what it waits for.
 
+use super::handle::Consumer;
 #[cfg(any(feature = "std", loom))]
 use super::losses::Losses;
 #[cfg(all(feature = "async", target_os = "linux"))]
 use super::mode::{Attachment, LinkMemory};
 use super::payload::Fragment;
-use super::poll::{Consumer, Next};
+use super::poll::{Next, Reader};
 #[cfg(any(feature = "std", loom))]
 use super::producer_watch::ProducerWatch;
 use crate::error::TangoError;
@@ -62,7 +63,8 @@ impl<'a> Consumer<'a> {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn wait(&mut self) -> Result<Option<Fragment<'_>>, TangoError> {
-        self.wait_until_over(Waiting::new(self.wait))
+        let reader = self.reader_mut();
+        reader.read_until_over(Waiting::new(reader.wait)).map(Read::fragment)
     }
 
     /// [`Consumer::wait`] for `timeout` at most, or a little longer.
@@ -92,7 +94,8 @@ impl<'a> Consumer<'a> {
         &mut self,
         timeout: core::time::Duration,
     ) -> Result<Option<Fragment<'_>>, TangoError> {
-        self.wait_until_over(Waiting::until(self.wait, Some(timeout)))
+        let reader = self.reader_mut();
+        reader.read_until_over(Waiting::until(reader.wait, Some(timeout))).map(Read::fragment)
     }
 
     /// Calls `each` with every fragment, in place, until the link is closed and drained. Waits like
@@ -126,50 +129,6 @@ impl<'a> Consumer<'a> {
             each(&fragment.meta, fragment.payload.as_slice());
         }
         Ok(())
-    }
-
-    /// The next fragment. Waits until there is one, the link is closed, or the wait is over.
-    fn wait_until_over(&mut self, mut waiting: Waiting) -> Result<Option<Fragment<'_>>, TangoError> {
-        loop {
-            match self.find_next()? {
-                Next::Fragment(line, found_in) => return self.take(line, found_in),
-                Next::Closed => return Ok(None),
-                Next::Nothing if waiting.is_over() => return Ok(None),
-                Next::Nothing => {}
-            }
-            match waiting.pause() {
-                Due::Look | Due::Question => {}
-                #[cfg(feature = "std")]
-                Due::Sleep => {
-                    // A sleeping consumer is woken for ring fragments only, so leave the hot slot first.
-                    self.leave_hot_slot();
-                    self.sleep(&mut waiting);
-                }
-            }
-        }
-    }
-
-    /// [`Self::find_next`] for a reader that sleeps if there is nothing. It polls the ring, and makes all
-    /// checks before it says that there is nothing.
-    #[cfg(all(feature = "async", target_os = "linux"))]
-    #[inline]
-    pub(crate) fn find_next_before_sleep(&mut self) -> Result<Next<'a>, TangoError> {
-        self.leave_hot_slot();
-        match self.find_next()? {
-            Next::Nothing => self.find_next_slow(LineState::NotYet),
-            found => Ok(found),
-        }
-    }
-
-    /// Sleeps until there is news, and for a slice at most.
-    #[cfg(feature = "std")]
-    fn sleep(&mut self, waiting: &mut Waiting) {
-        let has_news = || self.watch().has_news();
-        let slept = self.mode.seat().is_some_and(|seat| seat.sleep(waiting.longest_sleep(), has_news));
-        let is_due = if slept { !self.watch().has_news() } else { waiting.nap() };
-        if is_due {
-            self.check_producer_lives();
-        }
     }
 
     /// After [`TangoError::ProducerGone`], waits until the link has a producer again. Checks at least every
@@ -211,19 +170,7 @@ impl<'a> Consumer<'a> {
     /// ```
     #[cfg(feature = "std")]
     pub fn wait_for_producer(&mut self, timeout: Option<core::time::Duration>) -> bool {
-        let mut waiting = Waiting::until(Wait::Park, timeout);
-        loop {
-            self.check_producer_lives();
-            match self.producer.ending(&self.parts) {
-                None => return true,
-                Some(Ending::Closed) => return false,
-                Some(Ending::Died) if waiting.longest_sleep().is_zero() => return false,
-                Some(Ending::Died) if !self.attachment.is_named() => return false,
-                Some(Ending::Died) => {
-                    waiting.nap();
-                }
-            }
-        }
+        self.reader_mut().wait_for_producer(timeout)
     }
 
     /// Sets how blocking calls wait: see [`Wait`].
@@ -241,8 +188,122 @@ impl<'a> Consumer<'a> {
     /// ```
     #[must_use]
     pub fn with_wait(mut self, wait: Wait) -> Self {
-        self.wait = wait;
+        self.reader_mut().wait = wait;
         self
+    }
+}
+
+/// What a reading call has found.
+pub(super) enum Read<'c> {
+    Fragment(Fragment<'c>),
+    /// There is nothing, or nothing came in time.
+    Nothing,
+    /// The link is closed and drained.
+    Closed,
+}
+
+impl<'c> Read<'c> {
+    fn fragment(self) -> Option<Fragment<'c>> {
+        match self {
+            Self::Fragment(fragment) => Some(fragment),
+            Self::Nothing | Self::Closed => None,
+        }
+    }
+}
+
+impl<'c> From<Option<Fragment<'c>>> for Read<'c> {
+    fn from(taken: Option<Fragment<'c>>) -> Self {
+        taken.map_or(Self::Nothing, Self::Fragment)
+    }
+}
+
+impl<'a> Reader<'a> {
+    /// The next fragment, if it is there. Tells a link that is closed from one that has nothing now.
+    #[inline]
+    pub(super) fn read(&mut self) -> Result<Read<'_>, TangoError> {
+        if let Some((line, meta)) = self.peek_in_place() {
+            return Ok(Read::Fragment(self.take_in_place(line, meta)));
+        }
+        match self.find_next()? {
+            Next::Fragment(line, found_in) => self.take(line, found_in).map(Read::from),
+            Next::Nothing => Ok(self.nothing()),
+            Next::Closed => Ok(Read::Closed),
+        }
+    }
+
+    /// There is nothing. Most empty polls have not asked whether the link is closed.
+    fn nothing(&self) -> Read<'static> {
+        if self.is_closed() { Read::Closed } else { Read::Nothing }
+    }
+
+    /// [`Self::read`] that waits if there is nothing.
+    pub(super) fn read_or_wait(&mut self, waiting: impl FnOnce() -> Waiting) -> Result<Read<'_>, TangoError> {
+        if let Some((line, meta)) = self.peek_in_place() {
+            return Ok(Read::Fragment(self.take_in_place(line, meta)));
+        }
+        self.read_until_over(waiting())
+    }
+
+    /// The next fragment. Waits until there is one, the link is closed, or the wait is over.
+    pub(super) fn read_until_over(&mut self, mut waiting: Waiting) -> Result<Read<'_>, TangoError> {
+        loop {
+            match self.find_next()? {
+                Next::Fragment(line, found_in) => return self.take(line, found_in).map(Read::from),
+                Next::Closed => return Ok(Read::Closed),
+                Next::Nothing if waiting.is_over() => return Ok(self.nothing()),
+                Next::Nothing => {}
+            }
+            match waiting.pause() {
+                Due::Look | Due::Question => {}
+                #[cfg(feature = "std")]
+                Due::Sleep => {
+                    // A sleeping consumer is woken for ring fragments only, so leave the hot slot first.
+                    self.leave_hot_slot();
+                    self.sleep(&mut waiting);
+                }
+            }
+        }
+    }
+
+    /// [`Self::find_next`] for a reader that sleeps if there is nothing. It polls the ring, and makes all
+    /// checks before it says that there is nothing.
+    #[cfg(all(feature = "async", target_os = "linux"))]
+    #[inline]
+    pub(crate) fn find_next_before_sleep(&mut self) -> Result<Next<'a>, TangoError> {
+        self.leave_hot_slot();
+        match self.find_next()? {
+            Next::Nothing => self.find_next_slow(LineState::NotYet),
+            found => Ok(found),
+        }
+    }
+
+    /// Sleeps until there is news, and for a slice at most.
+    #[cfg(feature = "std")]
+    fn sleep(&mut self, waiting: &mut Waiting) {
+        let has_news = || self.watch().has_news();
+        let slept = self.mode.seat().is_some_and(|seat| seat.sleep(waiting.longest_sleep(), has_news));
+        let is_due = if slept { !self.watch().has_news() } else { waiting.nap() };
+        if is_due {
+            self.check_producer_lives();
+        }
+    }
+
+    /// See [`Consumer::wait_for_producer`].
+    #[cfg(feature = "std")]
+    fn wait_for_producer(&mut self, timeout: Option<core::time::Duration>) -> bool {
+        let mut waiting = Waiting::until(Wait::Park, timeout);
+        loop {
+            self.check_producer_lives();
+            match self.producer.ending(&self.parts) {
+                None => return true,
+                Some(Ending::Closed) => return false,
+                Some(Ending::Died) if waiting.longest_sleep().is_zero() => return false,
+                Some(Ending::Died) if !self.attachment.is_named() => return false,
+                Some(Ending::Died) => {
+                    waiting.nap();
+                }
+            }
+        }
     }
 
     /// What this reader waits for after it has found nothing.

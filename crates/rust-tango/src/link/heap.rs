@@ -294,7 +294,7 @@ mod tests {
             let before = start.wrapping_sub(1);
             let mut observer = link.observer_from(Start::At(before)).unwrap();
             let mut consumer = link.consumer_from(Start::At(before)).unwrap();
-            let ring = observer.parts.ring;
+            let ring = observer.reader().parts.ring;
             for n in (0..depth as u64).map(|offset| start.wrapping_add(offset)) {
                 assert_eq!(ring.line(n).state(n), LineState::NotYet);
             }

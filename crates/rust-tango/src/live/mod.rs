@@ -44,7 +44,7 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
 use std::task::{Context, Poll, Waker};
 
 use crate::consumer::payload::Fragment;
-use crate::consumer::{Consumer, FoundIn, Next};
+use crate::consumer::{Consumer, FoundIn, Next, Reader};
 use crate::error::{LinkError, TangoError};
 use crate::ring::line::Line;
 use watcher::Reply;
@@ -113,7 +113,8 @@ const YIELD_AFTER: u32 = 128;
 pub struct AsyncConsumer {
     /// Declared before the consumer, so that it is dropped first.
     registration: Registration,
-    consumer: Consumer<'static>,
+    /// Not a [`Consumer`], whose blocking calls must not be in reach.
+    reader: Reader<'static>,
     /// How many fragments the task got since other tasks last had a turn.
     streak: u32,
 }
@@ -126,8 +127,9 @@ impl Consumer<'static> {
     /// [`LinkErrorKind::System`](crate::LinkErrorKind::System) if the system refuses a descriptor or a
     /// thread. The consumer is dropped then.
     pub fn into_async(self) -> Result<AsyncConsumer, LinkError> {
-        let registration = Registration::new(&self.watch(), self.memory())?;
-        Ok(AsyncConsumer { registration, consumer: self, streak: 0 })
+        let reader = self.into_reader();
+        let registration = Registration::new(&reader.watch(), reader.memory())?;
+        Ok(AsyncConsumer { registration, reader, streak: 0 })
     }
 }
 
@@ -154,7 +156,7 @@ impl AsyncConsumer {
     /// See [`AsyncConsumer`].
     pub async fn recv(&mut self) -> Result<Option<Fragment<'_>>, TangoError> {
         match poll_fn(|cx| self.poll_line(cx)).await? {
-            Some((line, place)) => self.consumer.take(line, place),
+            Some((line, place)) => self.reader.take(line, place),
             None => Ok(None),
         }
     }
@@ -166,7 +168,7 @@ impl AsyncConsumer {
     /// Ready with the errors of [`AsyncConsumer::recv`].
     pub fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Fragment<'_>>, TangoError>> {
         match self.poll_line(cx) {
-            Poll::Ready(Ok(Some((line, place)))) => Poll::Ready(self.consumer.take(line, place)),
+            Poll::Ready(Ok(Some((line, place)))) => Poll::Ready(self.reader.take(line, place)),
             Poll::Ready(Ok(None)) => Poll::Ready(Ok(None)),
             Poll::Ready(Err(error)) => Poll::Ready(Err(error)),
             Poll::Pending => Poll::Pending,
@@ -175,7 +177,7 @@ impl AsyncConsumer {
 
     /// Returns the next fragment if it is there. Never blocks.
     ///
-    /// `Ok(None)` means one of two things. [`Consumer::is_closed`] of [`get_ref`](Self::get_ref) tells which:
+    /// `Ok(None)` means one of two things. [`is_closed`](Self::is_closed) tells which:
     ///
     /// - There is nothing yet. The descriptor becomes readable when you should call again.
     /// - The link is closed, and everything was read. The descriptor then stays readable. It does not report
@@ -198,7 +200,7 @@ impl AsyncConsumer {
     ///     while let Some(fragment) = rx.poll()? {
     ///         println!("{} bytes", fragment.payload.len());
     ///     }
-    ///     if rx.get_ref().is_closed() {
+    ///     if rx.is_closed() {
     ///         return Ok(());
     ///     }
     ///     wait_until_readable(&rx);
@@ -207,22 +209,26 @@ impl AsyncConsumer {
     /// ```
     pub fn poll(&mut self) -> Result<Option<Fragment<'_>>, TangoError> {
         match self.find(None)? {
-            Found::Fragment(line, place) => self.consumer.take(line, place),
+            Found::Fragment(line, place) => self.reader.take(line, place),
             Found::End | Found::Nothing => Ok(None),
         }
     }
 
-    /// The consumer inside, for calls that do not read, such as [`Consumer::is_closed`] and
-    /// [`Consumer::next_seq`].
-    pub fn get_ref(&self) -> &Consumer<'static> {
-        &self.consumer
+    /// See [`Consumer::is_closed`]. [`poll`](Self::poll) has an example.
+    pub fn is_closed(&self) -> bool {
+        self.reader.is_closed()
+    }
+
+    /// The sequence number of the next fragment to read: see [`Consumer::next_seq`].
+    pub fn next_seq(&self) -> u64 {
+        self.reader.next
     }
 
     /// Returns the consumer, to continue without async. No fragment is lost.
     pub fn into_inner(self) -> Consumer<'static> {
-        let Self { registration, consumer, .. } = self;
+        let Self { registration, reader, .. } = self;
         drop(registration);
-        consumer
+        Consumer::of(reader)
     }
 
     fn poll_line(
@@ -253,15 +259,15 @@ impl AsyncConsumer {
     #[inline]
     fn find(&mut self, task: Option<&Waker>) -> Result<Found, TangoError> {
         loop {
-            match self.consumer.find_next_before_sleep()? {
+            match self.reader.find_next_before_sleep()? {
                 Next::Fragment(line, place) => return Ok(Found::Fragment(line, place)),
                 Next::Closed => return Ok(Found::End),
                 Next::Nothing => {}
             }
-            match self.registration.request(self.consumer.watch(), task) {
+            match self.registration.request(self.reader.watch(), task) {
                 Reply::Accepted => return Ok(Found::Nothing),
                 Reply::PollAgain => {}
-                Reply::CheckProducer => self.consumer.check_producer_lives(),
+                Reply::CheckProducer => self.reader.check_producer_lives(),
             }
         }
     }

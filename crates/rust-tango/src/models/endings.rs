@@ -102,7 +102,7 @@ fn killed_and_replaced() {
         memory.is_killed(producer);
         let reader = thread::spawn({
             let seen = seen.clone();
-            move || read_from_both(consumer, &seen, |consumer| consumer.check_producer_lives())
+            move || read_from_both(consumer, &seen, |consumer| consumer.reader_mut().check_producer_lives())
         });
         memory.producer_lives();
         let producer = memory.producer();
@@ -156,7 +156,7 @@ fn checked_while_another_one_attaches() {
         let reader = thread::spawn({
             let seen = seen.clone();
             move || {
-                consumer.check_producer_lives();
+                consumer.reader_mut().check_producer_lives();
                 seen.note(if consumer.knows_of_death() { "dead" } else { "alive" });
                 consumer
             }
@@ -190,7 +190,7 @@ fn closed_and_opened_again() {
         drop(memory.producer());
         memory.has_no_producer();
         let mut consumer = memory.consumer(0, Start::Next);
-        consumer.check_producer_lives();
+        consumer.reader_mut().check_producer_lives();
         let reader = thread::spawn({
             let seen = seen.clone();
             move || {

@@ -8,6 +8,7 @@
 //!
 //! Reading order. `publish` has the path of a fragment, from top to bottom. It uses:
 //!
+//! - `meta`: metadata, named field by field
 //! - `claim`: the right to be the producer
 //! - `placement`: where large payloads go
 //! - `hot_writer`: whether fragments are mirrored into the hot slot, or announced there
@@ -21,6 +22,8 @@
 //! - `attach`: how a producer begins
 //! - `loan`: writing a payload in place
 //! - `wait`: calls that block
+
+mod meta;
 
 mod claim;
 
@@ -51,6 +54,7 @@ pub(crate) use claim::Claim;
 #[cfg(feature = "alloc")]
 pub(crate) use claim::ProducerClaim;
 pub use loan::Loan;
+pub use meta::Meta;
 pub use publish::Producer;
 #[cfg(all(loom, test))]
 pub(crate) use publish::store_published;

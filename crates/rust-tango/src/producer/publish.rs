@@ -13,9 +13,10 @@
 use super::backpressure::Backpressure;
 use super::claim::Claim;
 use super::hot_writer::HotWriter;
+use super::meta::Meta;
 use super::placement::{Placement, Spot};
 use crate::cpu::{cache, words};
-use crate::error::TangoError;
+use crate::error::{TangoError, TrySendError};
 use crate::memory::parts::Parts;
 use crate::metrics::Counter;
 use crate::ring::line::{Content, Line};
@@ -164,6 +165,42 @@ impl<'a> Producer<'a> {
                 Ok(FragmentMetadata { seq, sig, chunk, size, ctl, reserved, ts })
             }
             Err(error) => Err(error),
+        }
+    }
+
+    /// [`Producer::publish`] with the metadata by name. Never blocks.
+    ///
+    /// # Errors
+    ///
+    /// See [`Producer::publish`].
+    ///
+    /// # Examples
+    ///
+    /// See [`Meta`].
+    #[inline(always)]
+    pub fn publish_with(&self, payload: &[u8], meta: Meta) -> Result<FragmentMetadata, TangoError> {
+        self.publish(payload, meta.sig, meta.ctl, meta.ts)
+    }
+
+    /// [`Producer::publish`] with `sig`, `ctl` and `ts` 0, and an error of its own. Never blocks.
+    /// [`Producer::send`] is the call that waits.
+    ///
+    /// # Errors
+    ///
+    /// - [`TrySendError::Full`]: a reliable consumer still needs what the payload would overwrite. Try again later.
+    /// - [`TrySendError::Closed`]: the link was stopped.
+    /// - [`TrySendError::TooLarge`]: the payload is longer than [`Producer::mtu`].
+    ///
+    /// In each case nothing was published.
+    ///
+    /// # Examples
+    ///
+    /// See [`TrySendError`].
+    #[inline(always)]
+    pub fn try_send(&self, payload: &[u8]) -> Result<(), TrySendError> {
+        match self.publish(payload, 0, 0, 0) {
+            Ok(_) => Ok(()),
+            Err(error) => Err(TrySendError::of_publishing(error)),
         }
     }
 

@@ -78,7 +78,7 @@ fn the_producer_touches_lines_unless_a_single_consumer_cleans_them() {
     let mut readers = vec![link.consumer().unwrap()];
     publish_and_read(&tx, &mut readers, 200);
     assert_eq!(state(&tx), (None, true));
-    let slot = readers[0].mode.seat().unwrap().slot();
+    let slot = readers[0].reader().mode.seat().unwrap().slot();
     slot.hint(ReaderHints { reads_hot_slot: false, evicts: true }.pack());
     publish_and_read(&tx, &mut readers, 64);
     assert_eq!(state(&tx), (Some(Lines { evict: None, prefetch }), true));

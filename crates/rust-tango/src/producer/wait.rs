@@ -1,5 +1,6 @@
 //! Calls of the producer that wait: for credits, for consumers, until the link is drained.
 
+use super::meta::Meta;
 use super::publish::Producer;
 use crate::error::TangoError;
 use crate::ring::metadata::FragmentMetadata;
@@ -43,6 +44,32 @@ impl Producer<'_> {
             Err(TangoError::NoCredits) => self.publish_waiting(payload, sig, ctl, ts),
             done => done,
         }
+    }
+
+    /// [`Producer::publish_blocking`] with the metadata by name.
+    ///
+    /// # Errors
+    ///
+    /// See [`Producer::publish_blocking`].
+    ///
+    /// # Deadlocks
+    ///
+    /// See [`Producer::publish_blocking`].
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use rust_tango::{Link, Meta};
+    ///
+    /// let link = Link::builder().depth(8).mtu(64).build()?;
+    /// let tx = link.producer()?;
+    /// let meta = tx.publish_blocking_with(b"bid 101.25", Meta::new().sig(7))?;
+    /// assert_eq!(meta.sig, 7);
+    /// # Ok::<(), rust_tango::LinkError>(())
+    /// ```
+    #[inline]
+    pub fn publish_blocking_with(&self, payload: &[u8], meta: Meta) -> Result<FragmentMetadata, TangoError> {
+        self.publish_blocking(payload, meta.sig, meta.ctl, meta.ts)
     }
 
     /// Publishes a payload with `sig`, `ctl` and `ts` 0. Waits for credits like

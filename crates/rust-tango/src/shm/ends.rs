@@ -226,9 +226,9 @@ mod tests {
     fn is_from_hot_slot(tx: &Producer<'_>, rx: &mut Consumer<'_>) -> bool {
         (0..10).for_each(|_| assert!(rx.poll().unwrap().is_none()));
         let n = tx.publish(&[7; 24], 0, 0, 0).unwrap().seq;
-        let ring = rx.parts.ring.line(n).room.as_ptr().addr();
+        let ring = rx.reader().parts.ring.line(n).room.as_ptr().addr();
         let copies = !rx.is_reliable();
-        assert_eq!(rx.hot_slot_address(), std::ptr::from_ref(rx.parts.hot_slot).addr());
+        assert_eq!(rx.hot_slot_address(), std::ptr::from_ref(rx.reader().parts.hot_slot).addr());
         let fragment = rx.poll().unwrap().unwrap();
         assert_eq!((fragment.meta.seq, fragment.payload.as_slice()), (n, &[7; 24][..]));
         let taken_from = fragment.payload.as_slice().as_ptr().addr();

@@ -44,6 +44,8 @@ mod tsan;
 #[cfg(tsan)]
 pub(crate) use tsan::{AtomicU32, AtomicU64};
 
+/// A flag that models leave out: it is no part of the protocol.
+pub(crate) use core::sync::atomic::AtomicBool as StaticBool;
 /// An atomic for words that models leave out: statics, private words, hints, entries for forked children.
 pub(crate) use core::sync::atomic::AtomicU64 as StaticU64;
 
