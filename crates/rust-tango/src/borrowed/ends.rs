@@ -176,7 +176,8 @@ impl<'a> Consumer<'a> {
 
     /// [`Consumer::new`] with a buffer of the caller in place of an allocation.
     ///
-    /// The buffer has 4 words of 8 bytes, and as many more as `SIZE` bytes take.
+    /// The buffer has 4 words of 8 bytes, and as many more as `SIZE` bytes take. Up to 3 of them may be left unused at
+    /// its beginning, so that payloads are aligned ([`Payload::ALIGNMENT`](crate::Payload)).
     ///
     /// # Panics
     ///
@@ -222,7 +223,7 @@ impl<'a> Consumer<'a> {
             return Err(TangoError::ScratchTooSmall { words: scratch.len(), need });
         }
         mcache.bind(dcache.identity(), None, None, |_| Ok(()))?;
-        let mode = Mode::Observing(Scratch::Borrowed(scratch));
+        let mode = Mode::Observing(Scratch::borrowed(scratch));
         Ok(Self::attach(parts, mode, Start::At(initial_seq), Attachment::None))
     }
 

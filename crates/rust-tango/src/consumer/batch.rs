@@ -4,7 +4,7 @@ use super::handle::Consumer;
 use super::mode::Mode;
 #[cfg(feature = "alloc")]
 use super::payload::OwnedFragment;
-use super::payload::{Credit, Fragment, Payload};
+use super::payload::{ALIGNED_WORDS, Credit, Fragment, Payload};
 use super::poll::{Next, Reader};
 use crate::cpu::cache;
 use crate::cpu::words::{self, WORD};
@@ -37,8 +37,9 @@ pub struct Batch<'c> {
 enum Source<'c> {
     /// In the ring, from this number on.
     Ring { parts: Parts<'c>, first: u64 },
-    /// Copies, one after the other. Each has a sequence number, three words of metadata, and the payload.
-    Copies(&'c [u64]),
+    /// Payloads, one after the other, each aligned. The metadata of the next fragment, its number first, lies before
+    /// its payload. The first fragment's does not, so that a buffer for one fragment has room for a batch of it.
+    Copies { first: FragmentMetadata, words: &'c [u64] },
 }
 
 impl<'a> Consumer<'a> {
@@ -49,7 +50,7 @@ impl<'a> Consumer<'a> {
     /// at most as many fragments as the ring has lines.
     ///
     /// An observer or an evictable consumer copies as many as its scratch buffer has room for. A fragment
-    /// takes its payload, rounded up to 8 bytes, and 32 bytes more. On a [`Link`](crate::Link), the buffer
+    /// takes its payload, rounded up to 32 bytes, and 32 bytes more. On a [`Link`](crate::Link), the buffer
     /// has 8 KiB, or room for one fragment if that is more.
     ///
     /// # Errors
@@ -95,7 +96,7 @@ impl<'a> Reader<'a> {
     fn poll_batch(&mut self, max: usize) -> Result<Batch<'_>, TangoError> {
         let found = if max == 0 { Next::Nothing } else { self.find_next()? };
         if let Next::Nothing | Next::Closed = found {
-            return Ok(Batch { source: Source::Copies(&[]), len: 0, _credit: None });
+            return Ok(Batch::EMPTY);
         }
         let first = self.next;
         // There cannot be more fragments than lines at once, whatever the lines say.
@@ -104,7 +105,7 @@ impl<'a> Reader<'a> {
         if gathered.len == 0 {
             return match gathered.stopped_by {
                 Some(error) => Err(error(self)),
-                None => Ok(Batch { source: Source::Copies(&[]), len: 0, _credit: None }),
+                None => Ok(Batch::EMPTY),
             };
         }
         let next = first.wrapping_add(gathered.len);
@@ -112,13 +113,19 @@ impl<'a> Reader<'a> {
         if self.mode.returns_credit_of_copy() {
             self.copied_up_to(next);
         }
-        let source = match &self.mode {
-            Mode::Reliable(_) => Source::Ring { parts: self.parts, first },
-            Mode::Observing(scratch) => Source::Copies(&scratch.words()[..gathered.words]),
+        let scratch = match &self.mode {
+            Mode::Reliable(_) => None,
+            Mode::Observing(scratch) => Some(scratch),
             #[cfg(all(feature = "shm", target_os = "linux"))]
-            Mode::Copying(_, scratch) => Source::Copies(&scratch.words()[..gathered.words]),
+            Mode::Copying(_, scratch) => Some(scratch),
             #[cfg(feature = "alloc")]
-            Mode::Evictable(_, scratch) => Source::Copies(&scratch.words()[..gathered.words]),
+            Mode::Evictable(_, scratch) => Some(scratch),
+        };
+        let source = match scratch {
+            None => Source::Ring { parts: self.parts, first },
+            Some(scratch) => {
+                Source::Copies { first: gathered.first, words: &scratch.words()[..gathered.words] }
+            }
         };
         Ok(Batch { source, len: gathered.len as usize, _credit: self.mode.credit(next) })
     }
@@ -162,11 +169,18 @@ impl<'a> Reader<'a> {
             let meta = line.metadata(n);
             let payload = parts.payload(&line, meta.place());
             line.for_cache_lines(meta.place().size_in_slot(), cache::prefetch);
-            let size = META_WORDS + payload.map_or(0, <[_]>::len);
-            let Some(to) = scratch.words_mut().get_mut(gathered.words..gathered.words + size) else { break };
-            let (place, control) = meta.pack();
-            to[..META_WORDS].copy_from_slice(&[n, meta.sig, place, control]);
-            words::load(payload.unwrap_or_default(), &mut to[META_WORDS..]);
+            let begin = gathered.words.next_multiple_of(ALIGNED_WORDS);
+            let head = if gathered.len == 0 { 0 } else { META_WORDS };
+            let end = begin + head + payload.map_or(0, <[_]>::len);
+            let Some(to) = scratch.words_mut().get_mut(begin..end) else { break };
+            let (to_head, to_payload) = to.split_at_mut(head);
+            if to_head.is_empty() {
+                gathered.first = meta;
+            } else {
+                let (place, control) = meta.pack();
+                to_head.copy_from_slice(&[n, meta.sig, place, control]);
+            }
+            words::load(payload.unwrap_or_default(), to_payload);
             if !parts.is_valid(n) {
                 gathered.stopped_by = Some(Self::overrun);
                 break;
@@ -175,7 +189,7 @@ impl<'a> Reader<'a> {
                 gathered.stopped_by = Some(Self::corrupt);
                 break;
             }
-            gathered.words += size;
+            gathered.words = end;
             gathered.len += 1;
         }
         gathered
@@ -186,6 +200,8 @@ impl<'a> Reader<'a> {
 #[derive(Default)]
 struct Gathered<'a> {
     len: u64,
+    /// The metadata of the first fragment, if it was copied.
+    first: FragmentMetadata,
     /// Words of the copies.
     words: usize,
     /// The error that ended the batch, if one did. It is returned if it belongs to the first fragment.
@@ -193,6 +209,12 @@ struct Gathered<'a> {
 }
 
 impl Batch<'_> {
+    const EMPTY: Self = Batch {
+        source: Source::Copies { first: FragmentMetadata::in_slot(0, 0, 0, 0, 0), words: &[] },
+        len: 0,
+        _credit: None,
+    };
+
     /// How many fragments the batch has. See [`Consumer::poll_batch`].
     pub fn len(&self) -> usize {
         self.len
@@ -269,12 +291,16 @@ impl<'b> Iterator for BatchIter<'b> {
                 };
                 Fragment { meta, payload: Payload::lent(words, meta.size, None) }
             }
-            Source::Copies(words) => {
-                let (head, rest) = words[self.at..].split_at(META_WORDS);
-                let meta = FragmentMetadata::unpack(head[0], head[1], head[2], head[3]);
-                let size = (meta.size as usize).div_ceil(WORD);
-                self.at += META_WORDS + size;
-                Fragment { meta, payload: Payload::copied(&rest[..size], meta.size, None) }
+            Source::Copies { first, words } => {
+                let mut meta = *first;
+                if self.taken != 0 {
+                    let head = &words[self.at..][..META_WORDS];
+                    meta = FragmentMetadata::unpack(head[0], head[1], head[2], head[3]);
+                    self.at += META_WORDS;
+                }
+                let payload = &words[self.at..][..(meta.size as usize).div_ceil(WORD)];
+                self.at = (self.at + payload.len()).next_multiple_of(ALIGNED_WORDS);
+                Fragment { meta, payload: Payload::copied(payload, meta.size, None) }
             }
         };
         self.taken += 1;

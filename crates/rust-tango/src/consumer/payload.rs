@@ -6,6 +6,7 @@ use core::ptr::NonNull;
 
 use crate::cpu::words::{self, WORD};
 use crate::credits::seat::Seat;
+use crate::ring::line::PAYLOAD_ALIGNMENT;
 use crate::ring::metadata::FragmentMetadata;
 use crate::sync::AtomicU64;
 
@@ -32,7 +33,7 @@ use crate::sync::AtomicU64;
 pub struct Fragment<'c> {
     /// The metadata: see the table on [`FragmentMetadata`].
     pub meta: FragmentMetadata,
-    /// The bytes, and the credit for them.
+    /// The bytes, at a multiple of [`Payload::ALIGNMENT`], and the credit for them.
     pub payload: Payload<'c>,
 }
 
@@ -40,6 +41,9 @@ pub struct Fragment<'c> {
 ///
 /// While the payload lives, the bytes do not change. A reliable consumer's payload is a slice of the ring,
 /// or a copy of a small fragment. An observer's payload is always a validated copy, and holds no credit.
+///
+/// The bytes begin at a multiple of 32 bytes ([`Payload::ALIGNMENT`]), in the ring and in copies alike. This is not
+/// true of copies that own their bytes (`read`, `OwnedFragment`), and of what `Assembler` returns.
 ///
 /// If a payload is forgotten ([`core::mem::forget`]), its credit is returned with the next one.
 ///
@@ -79,7 +83,31 @@ impl Drop for Credit<'_> {
     }
 }
 
+/// Whether a payload may begin with these words.
+fn is_aligned<T>(words: &[T]) -> bool {
+    words.as_ptr().addr() % PAYLOAD_ALIGNMENT == 0
+}
+
 impl<'c> Payload<'c> {
+    /// The alignment of the bytes, in bytes: their address is a multiple of it, whatever their length, for every
+    /// payload. A value of a type with no larger alignment can be read in place.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use rust_tango::{Link, Payload};
+    ///
+    /// let link = Link::builder().depth(8).mtu(1000).build()?;
+    /// let (tx, mut rx) = (link.producer()?, link.consumer()?);
+    /// for len in [1, 999] {
+    ///     tx.send(&vec![7; len])?;
+    ///     let fragment = rx.poll()?.unwrap();
+    ///     assert_eq!(fragment.payload.as_slice().as_ptr() as usize % Payload::ALIGNMENT, 0);
+    /// }
+    /// # Ok::<(), rust_tango::LinkError>(())
+    /// ```
+    pub const ALIGNMENT: usize = PAYLOAD_ALIGNMENT;
+
     /// The first `size` bytes of words of the ring itself. They do not change before the credit is
     /// returned.
     #[inline]
@@ -91,6 +119,8 @@ impl<'c> Payload<'c> {
         let lent = crate::sync::Lent::new(words);
         #[cfg(loom)]
         let words = lent.bytes();
+        #[cfg(not(loom))] // where words are no atomics of eight bytes
+        debug_assert!(is_aligned(words));
         Self {
             bytes: NonNull::from(words).cast(),
             len,
@@ -117,6 +147,7 @@ impl<'c> Payload<'c> {
     #[inline]
     pub(crate) fn copied(words: &'c [u64], size: u32, credit: Option<Credit<'c>>) -> Self {
         let len = (size as usize).min(words.len() * WORD);
+        debug_assert!(is_aligned(words));
         Self {
             bytes: NonNull::from(words).cast(),
             len,
@@ -231,47 +262,88 @@ impl From<Fragment<'_>> for OwnedFragment {
 }
 
 /// The buffer that a reader copies to.
-pub(crate) enum Scratch<'a> {
-    Borrowed(&'a mut [u64]),
+///
+/// Pointers instead of a slice and a box: the words are found by one load for each fragment, whoever owns them.
+pub(crate) struct Scratch<'a> {
+    /// The buffer from its first aligned word on.
+    words: NonNull<[u64]>,
+    /// All of the buffer, if this value owns it: what `Box::into_raw` has returned.
     #[cfg(feature = "alloc")]
-    Boxed(alloc::boxed::Box<[u64]>),
+    owned: Option<NonNull<[u64]>>,
+    borrow: PhantomData<&'a mut [u64]>,
 }
 
-impl Scratch<'_> {
-    /// How many words one fragment of up to `mtu` bytes takes, with its metadata.
+// SAFETY: it gives the same access as a `&mut [u64]` or a `Box<[u64]>`, which are `Send`.
+unsafe impl Send for Scratch<'_> {}
+// SAFETY: as above. Both are `Sync`.
+unsafe impl Sync for Scratch<'_> {}
+
+/// Words from one aligned payload to the next that could be.
+pub(crate) const ALIGNED_WORDS: usize = PAYLOAD_ALIGNMENT / WORD;
+
+impl<'a> Scratch<'a> {
+    /// How many words a buffer must have for one fragment of up to `mtu` bytes, wherever it begins.
     pub(crate) const fn need(mtu: usize) -> usize {
-        crate::ring::line::META_WORDS + mtu.div_ceil(WORD)
+        ALIGNED_WORDS + mtu.div_ceil(WORD)
+    }
+
+    /// A buffer of the caller, of at least as many words as [`Self::need`] says.
+    pub(crate) fn borrowed(words: &'a mut [u64]) -> Self {
+        Self {
+            words: aligned(words).into(),
+            #[cfg(feature = "alloc")]
+            owned: None,
+            borrow: PhantomData,
+        }
     }
 
     /// A buffer for one fragment, or for a batch of small ones.
     #[cfg(feature = "alloc")]
     pub(crate) fn boxed(mtu: usize) -> Self {
         const BATCH_WORDS: usize = 1024;
-        Self::Boxed(alloc::vec![0; Self::need(mtu).max(BATCH_WORDS)].into_boxed_slice())
+        let words = alloc::vec![0; Self::need(mtu).max(ALIGNED_WORDS + BATCH_WORDS)].into_boxed_slice();
+        let mut all = NonNull::from(alloc::boxed::Box::leak(words));
+        // SAFETY: the words have just been allocated, and live until `drop`. There is no other reference to them.
+        let words = aligned(unsafe { all.as_mut() }).into();
+        Self { words, owned: Some(all), borrow: PhantomData }
     }
 
-    #[inline]
+    /// The buffer from its first aligned word on.
+    #[inline(always)]
     pub(crate) fn words(&self) -> &[u64] {
-        match self {
-            Self::Borrowed(words) => words,
-            #[cfg(feature = "alloc")]
-            Self::Boxed(words) => words,
-        }
+        // SAFETY: initialised words, borrowed for 'a or owned until `drop`. Only `words_mut` lends them mutably, from a
+        // mutable `self`.
+        unsafe { self.words.as_ref() }
     }
 
-    #[inline]
+    /// As [`Self::words`].
+    #[inline(always)]
     pub(crate) fn words_mut(&mut self) -> &mut [u64] {
-        match self {
-            Self::Borrowed(words) => words,
-            #[cfg(feature = "alloc")]
-            Self::Boxed(words) => words,
-        }
+        // SAFETY: as in `words`. `self` is borrowed mutably for as long as the result, so nothing else lends the words.
+        unsafe { self.words.as_mut() }
     }
 
     /// Copies a payload to the start of the buffer. False: it does not fit, so it is larger than the MTU.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn fill(&mut self, from: &[AtomicU64]) -> bool {
         let room = self.words_mut().get_mut(..from.len());
         room.map(|room| words::load(from, room)).is_some()
     }
+}
+
+#[cfg(feature = "alloc")]
+impl Drop for Scratch<'_> {
+    fn drop(&mut self) {
+        if let Some(owned) = self.owned {
+            // SAFETY: `boxed` has leaked this box, and nothing but `drop` frees it, once. All references to its words were
+            // borrowed from `self`.
+            drop(unsafe { alloc::boxed::Box::from_raw(owned.as_ptr()) });
+        }
+    }
+}
+
+/// The words from the first on that may begin a payload.
+fn aligned(words: &mut [u64]) -> &mut [u64] {
+    let begin = words.as_ptr().addr().wrapping_neg() % PAYLOAD_ALIGNMENT / WORD;
+    words.get_mut(begin..).unwrap_or_default()
 }

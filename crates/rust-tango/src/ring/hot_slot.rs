@@ -115,7 +115,7 @@
 
 use crate::cpu::cache;
 use crate::cpu::words::{self, WORD};
-use crate::ring::line::{BESIDE_META, Content, Line, LineState, META_WORDS, NEAR};
+use crate::ring::line::{BESIDE_META, Content, Line, LineState, META_WORDS, NEAR, PAYLOAD_ALIGNMENT};
 use crate::ring::metadata::{FragmentMetadata, Place};
 use crate::ring::seq;
 #[cfg(loom)]
@@ -156,10 +156,12 @@ pub(crate) enum Found {
     Elsewhere,
 }
 
-/// A copy of a payload. It is aligned, because it is copied 16 bytes at a time.
-#[repr(C, align(16))]
+/// A copy of a payload, aligned as all payloads are.
+#[repr(C, align(32))]
 #[derive(Debug)]
 pub(crate) struct HotCopy([u64; ROOM]);
+
+const _: () = assert!(align_of::<HotCopy>() >= PAYLOAD_ALIGNMENT);
 
 impl HotCopy {
     pub(crate) const fn new() -> Self {

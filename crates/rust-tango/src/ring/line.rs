@@ -103,6 +103,12 @@ use crate::sync::{Acquire, AtomicU64, Relaxed, Release, fence, ordering};
 /// Words of metadata at the start of a slot.
 pub(crate) const META_WORDS: usize = 4;
 
+/// Alignment of every payload, in bytes, wherever it lies: behind the metadata of an aligned slot, at the start of a
+/// granule, and in each copy.
+pub(crate) const PAYLOAD_ALIGNMENT: usize = 32;
+
+const _: () = assert!(META_WORDS * words::WORD % PAYLOAD_ALIGNMENT == 0);
+
 /// Size of a cache line, in bytes. (In models, the first line has room for one word of payload, so that a
 /// payload of two words takes two lines.)
 const CACHE_LINE: usize = if cfg!(loom) { (META_WORDS + 1) * words::WORD } else { 64 };
