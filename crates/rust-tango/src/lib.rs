@@ -155,6 +155,8 @@ pub use live::AsyncConsumer;
 #[cfg(feature = "alloc")]
 pub use memory::geometry::Geometry;
 #[cfg(feature = "alloc")]
+pub use memory::payload_type::PayloadType;
+#[cfg(feature = "alloc")]
 pub use memory::status::{ConsumerStatus, LinkStatus};
 #[cfg(feature = "alloc")]
 pub use message::{Assembler, MessageError};

@@ -5,6 +5,7 @@ use crate::cpu::words::WORD;
 use crate::error::LinkError;
 use crate::memory::geometry::{Geometry, MAX_MTU, MAX_REGION};
 use crate::memory::hints::{Hints, MAX_PREFETCH};
+use crate::memory::payload_type::PayloadType;
 use crate::ring::line::META_WORDS;
 use crate::ring::region::GRANULE;
 use crate::ring::slots::{ROOMY, SMALLEST};
@@ -18,13 +19,14 @@ pub(super) const OWNER_ONLY: u32 = 0o600;
 /// | setting | default | range |
 /// |---|---|---|
 /// | [`depth`](Self::depth) | 1024 | a power of two from 2 to 2^28 |
-/// | [`mtu`](Self::mtu) | 256 bytes | 0 to 2 GiB |
+/// | [`mtu`](Self::mtu) | the size of the payload type, else 256 bytes | 0 to 2 GiB |
 /// | [`slot`](Self::slot) | smallest that fits the MTU, if at most 512 bytes; else 128 | a multiple of 64 bytes, up to 1 MiB |
 /// | [`region`](Self::region) | see there; 0 if every payload fits a slot | `mtu` to just under 256 GiB |
 /// | [`consumers`](Self::consumers) | 1 | 0 to 256 |
 /// | [`observers`](Self::observers) | true | |
 /// | [`credits`](Self::credits) | `depth` | 1 to `depth` |
 /// | [`start`](Self::start) | 1 | any number |
+/// | [`payload_type`](Self::payload_type) | none | |
 /// | [`hints`](Self::hints) | `$TANGO_HINTS`, else by the processor | |
 /// | [`prefault`](Self::prefault) | false | |
 /// | `dir` | `$TANGO_DIR`, else `/dev/shm/tango-UID` | |
@@ -53,13 +55,14 @@ pub(super) const OWNER_ONLY: u32 = 0o600;
 #[must_use = "a builder makes a link only with `build` or `create`"]
 pub struct LinkBuilder {
     depth: usize,
-    mtu: usize,
+    mtu: Option<usize>,
     slot: Option<usize>,
     region: Option<usize>,
     consumers: usize,
     observers: bool,
     credits: Option<u64>,
     start: u64,
+    pub(super) payload_type: Option<PayloadType>,
     pub(super) hints: Option<Hints>,
     pub(super) prefault: bool,
     #[cfg(all(feature = "shm", target_os = "linux"))]
@@ -78,13 +81,14 @@ impl LinkBuilder {
     pub(crate) fn new() -> Self {
         Self {
             depth: 1024,
-            mtu: 256,
+            mtu: None,
             slot: None,
             region: None,
             consumers: 1,
             observers: true,
             credits: None,
             start: 1,
+            payload_type: None,
             hints: None,
             prefault: false,
             #[cfg(all(feature = "shm", target_os = "linux"))]
@@ -107,7 +111,8 @@ impl LinkBuilder {
         self
     }
 
-    /// The largest payload of one fragment, in bytes: 0 to 2 GiB. Default: 256.
+    /// The largest payload of one fragment, in bytes: 0 to 2 GiB. Default: 256, or the size of the
+    /// [`payload_type`](Self::payload_type), which is also the least.
     ///
     /// With 0, payloads are empty: fragments are notifications, of which `sig`, `ctl` and `ts` say everything. The
     /// command `tango send`, which carries bytes, makes links of at least 1; `tango recv`, `ls` and `rm` work with
@@ -116,7 +121,7 @@ impl LinkBuilder {
     /// Longer messages are sent in several fragments
     /// ([`Producer::send_message`](crate::Producer::send_message)). See [`LinkBuilder`] for an example.
     pub fn mtu(mut self, bytes: usize) -> Self {
-        self.mtu = bytes;
+        self.mtu = Some(bytes);
         self
     }
 
@@ -220,6 +225,13 @@ impl LinkBuilder {
         self
     }
 
+    /// The type of the payloads, which the link then remembers: see [`PayloadType`], which has an example. The MTU is at
+    /// least the size of the type. Default: none; the link carries bytes.
+    pub fn payload_type(mut self, payload_type: PayloadType) -> Self {
+        self.payload_type = Some(payload_type);
+        self
+    }
+
     /// What the ends that this handle and its clones make do for speed, for people who measure: see [`Hints`]. Default:
     /// the environment variable `TANGO_HINTS`, otherwise what was measured to pay on this processor.
     ///
@@ -273,14 +285,23 @@ impl LinkBuilder {
     /// not valid (the message names it); [`LinkErrorKind::System`](crate::LinkErrorKind::System) if there is not enough
     /// memory.
     pub fn build(self) -> Result<Link, LinkError> {
-        Link::on_heap(self.geometry()?, self.hints, self.prefault)
+        Link::on_heap(self.geometry()?, self.payload_type, self.hints, self.prefault)
     }
 
+    /// The sizes, after a check of all settings that every link has.
     pub(super) fn geometry(&self) -> Result<Geometry, LinkError> {
+        const MTU: usize = 256;
+        let mtu = match &self.payload_type {
+            None => self.mtu.unwrap_or(MTU),
+            Some(payload_type) => {
+                payload_type.check()?;
+                self.mtu.unwrap_or_default().max(payload_type.size())
+            }
+        };
         let mut geometry = Geometry {
             depth: self.depth,
-            mtu: self.mtu,
-            slot: self.slot.unwrap_or(if self.region.is_some() { ROOMY } else { default_slot(self.mtu) }),
+            mtu,
+            slot: self.slot.unwrap_or(if self.region.is_some() { ROOMY } else { default_slot(mtu) }),
             region: 0,
             consumers: self.consumers,
             observers: self.observers,
@@ -290,7 +311,7 @@ impl LinkBuilder {
         // Checks the sizes from which the region is computed.
         Geometry { region: 0, mtu: 0, ..geometry }.check()?;
         if !geometry.all_fit_slots() {
-            let largest = self.mtu.min(MAX_MTU).next_multiple_of(GRANULE);
+            let largest = mtu.min(MAX_MTU).next_multiple_of(GRANULE);
             geometry.region = match self.region {
                 // If it is out of range, the check below reports the number that was requested.
                 Some(bytes) => bytes

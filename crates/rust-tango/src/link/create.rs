@@ -189,7 +189,7 @@ impl LinkBuilder {
     /// fragments in the ring can be read, and attached readers stay attached. If there is no link of that
     /// name, one is created.
     ///
-    /// The existing link must have the requested sizes and mode. ([`LinkBuilder::start`] does not matter:
+    /// The existing link must have the requested sizes, payload type and mode. ([`LinkBuilder::start`] does not matter:
     /// it is where a new link starts.) A link that was stopped has ended for good; it is replaced as by
     /// `create`.
     ///
@@ -218,7 +218,7 @@ impl LinkBuilder {
 
     fn in_shared_memory(self, name: &str, existing: Existing) -> Result<Link, LinkError> {
         let geometry = self.geometry()?;
-        let Self { mode, consumer_group: group, remove_on_drop, hints, prefault, .. } = self;
+        let Self { mode, consumer_group: group, remove_on_drop, hints, prefault, payload_type, .. } = self;
         if mode & OWNER_ONLY != OWNER_ONLY || mode & !(OWNER_ONLY | OTHERS_READ) != 0 {
             let message = format!(
                 "{mode:#o} is not a valid mode for a link: use 0o600, and add 0o040 (group) or 0o004 (every user) to let others read; only the owner may write"
@@ -230,7 +230,7 @@ impl LinkBuilder {
             return Err(LinkError::new(LinkErrorKind::Invalid, message));
         }
         let access = Access::new(mode, group);
-        let settings = Settings { access, existing, remove_on_drop, prefault, hints };
+        let settings = Settings { payload_type, access, existing, remove_on_drop, prefault, hints };
         Link::in_shared_memory(name, self.dir.as_deref(), &geometry, settings)
     }
 }

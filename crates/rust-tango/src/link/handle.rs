@@ -7,6 +7,7 @@ use crate::consumer::{Consumer, Mode, Start};
 use crate::error::{LinkError, LinkErrorKind};
 use crate::memory::geometry::Geometry;
 use crate::memory::hints::Hints;
+use crate::memory::payload_type::PayloadType;
 use crate::memory::status::LinkStatus;
 use crate::producer::Producer;
 #[cfg(all(feature = "shm", target_os = "linux"))]
@@ -332,6 +333,17 @@ impl Link {
         }
     }
 
+    /// The type of the payloads, if the link was made with one. It never changes. See [`PayloadType`] for an example.
+    ///
+    /// Nothing enforces it: a [`Producer`] publishes any bytes.
+    pub fn payload_type(&self) -> Option<&PayloadType> {
+        match &self.memory {
+            Memory::Heap(link) => link.payload_type.as_ref(),
+            #[cfg(all(feature = "shm", target_os = "linux"))]
+            Memory::Shared(link, _) => link.payload_type(),
+        }
+    }
+
     /// Ends the link for good.
     ///
     /// From now on, each call of the producer that publishes returns
@@ -399,11 +411,12 @@ impl Link {
 
     pub(super) fn on_heap(
         geometry: Geometry,
+        payload_type: Option<PayloadType>,
         hints: Option<Hints>,
         prefault: bool,
     ) -> Result<Self, LinkError> {
         let hints = hints.map_or_else(processor::hints_of_process, Ok)?;
-        Ok(Self { memory: Memory::Heap(Arc::new(HeapLink::new(geometry, hints, prefault)?)) })
+        Ok(Self { memory: Memory::Heap(Arc::new(HeapLink::new(geometry, payload_type, hints, prefault)?)) })
     }
 }
 

@@ -20,6 +20,7 @@ use crate::memory::geometry::Geometry;
 use crate::memory::head::Head;
 use crate::memory::hints::Hints;
 use crate::memory::parts::Parts;
+use crate::memory::payload_type::PayloadType;
 use crate::memory::status::LinkStatus;
 use crate::producer::{self, Begin, Claim, Producer, ProducerClaim};
 use crate::ring::hot_slot::HotSlot;
@@ -88,6 +89,7 @@ fn no_memory<T>(count: usize) -> LinkError {
 /// The memory of a link on the heap.
 pub(super) struct HeapLink {
     pub(super) geometry: Geometry,
+    pub(super) payload_type: Option<PayloadType>,
     pub(super) head: Head,
     pub(super) hot_slot: Padded<HotSlot>,
     stop: Padded<AtomicU64>,
@@ -116,12 +118,18 @@ fn filled<T>(count: usize, value: impl Fn() -> T) -> Result<Box<[T]>, LinkError>
 
 impl HeapLink {
     /// `prefault`: see `LinkBuilder::prefault`.
-    pub(super) fn new(geometry: Geometry, hints: Hints, prefault: bool) -> Result<Self, LinkError> {
+    pub(super) fn new(
+        geometry: Geometry,
+        payload_type: Option<PayloadType>,
+        hints: Hints,
+        prefault: bool,
+    ) -> Result<Self, LinkError> {
         const fn zero() -> AtomicU64 {
             AtomicU64::new(0)
         }
         let link = Self {
             geometry,
+            payload_type,
             head: Head::new(),
             hot_slot: Padded::new(HotSlot::new()),
             stop: Padded::new(zero()),

@@ -6,7 +6,7 @@
 //!
 //! Reading order: `cnc` (state and heartbeat), `head` (the producer's words outside the ring), `occupants`
 //! (which ends are attached to borrowed storage), `hints` (what a link does for speed), `parts` (all memory of a link,
-//! as views), `geometry` (sizes), `status` (a report on a link).
+//! as views), `geometry` (sizes), `payload_type` (what the payloads are), `status` (a report on a link).
 
 pub(crate) mod cnc;
 
@@ -20,6 +20,9 @@ pub(crate) mod parts;
 
 #[cfg(feature = "alloc")]
 pub(crate) mod geometry;
+
+#[cfg(feature = "alloc")]
+pub(crate) mod payload_type;
 
 #[cfg(feature = "alloc")]
 pub(crate) mod status;

@@ -28,6 +28,7 @@ use super::staging::{self, Staging};
 use crate::error::{LinkError, LinkErrorKind};
 use crate::memory::geometry::Geometry;
 use crate::memory::hints::Hints;
+use crate::memory::payload_type::PayloadType;
 use crate::producer;
 use crate::sync::Arc;
 
@@ -41,8 +42,9 @@ pub(crate) enum Existing {
 }
 
 /// How a link is created.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub(crate) struct Settings {
+    pub(crate) payload_type: Option<PayloadType>,
     pub(crate) access: Access,
     pub(crate) existing: Existing,
     /// The last owner of the result removes the link.
@@ -62,7 +64,8 @@ pub(crate) fn create(
     geometry: &Geometry,
     settings: Settings,
 ) -> Result<(Arc<ShmLink>, Reservation), LinkError> {
-    let Settings { access, existing, remove_on_drop, prefault, hints } = settings;
+    let Settings { payload_type, access, existing, remove_on_drop, prefault, hints } = settings;
+    let asked = Asked { geometry, payload_type: payload_type.as_ref(), access };
     let pages = if prefault { Pages::AtOnce } else { Pages::WhenTouched };
     folder::check_name(name)?;
     let base = base::base_dir(explicit);
@@ -74,13 +77,13 @@ pub(crate) fn create(
     let (mut link, files, is_new) = loop {
         match Folder::open(&base, name) {
             Err(error) if error.is_not_found() => {}
-            old => match claim_name(&base, old?, geometry, access, existing)? {
+            old => match claim_name(&base, old?, &asked, existing)? {
                 Claimed::Free => {}
                 Claimed::Dead(dead) => dead.delete()?,
                 Claimed::TakenOver(link, files) => break (*link, files, false),
             },
         }
-        let made = staging::make(&base, name, access, |staging| fill(staging, &base, name, geometry, pages))?;
+        let made = staging::make(&base, name, access, |staging| fill(staging, &base, name, &asked, pages))?;
         if let Some((link, files)) = made {
             break (link, files, true);
         }
@@ -96,6 +99,13 @@ pub(crate) fn create(
     Ok((link, reservation))
 }
 
+/// What a link has to be, new or continued.
+struct Asked<'a> {
+    geometry: &'a Geometry,
+    payload_type: Option<&'a PayloadType>,
+    access: Access,
+}
+
 /// What has become of the link that had the wanted name.
 enum Claimed {
     /// Another process has removed it.
@@ -107,13 +117,7 @@ enum Claimed {
 }
 
 /// Takes over the link that has the name, or takes the name from it.
-fn claim_name(
-    base: &Path,
-    old: Folder,
-    geometry: &Geometry,
-    access: Access,
-    existing: Existing,
-) -> Result<Claimed, LinkError> {
+fn claim_name(base: &Path, old: Folder, asked: &Asked<'_>, existing: Existing) -> Result<Claimed, LinkError> {
     let claimed = || -> Result<Claimed, LinkError> {
         if existing == Existing::Replace {
             return Ok(Claimed::Dead(Dead::remove(base, &old)?));
@@ -122,7 +126,7 @@ fn claim_name(
         if link.is_stopped() {
             return Ok(Claimed::Dead(Dead::remove(base, &old)?)); // it has ended for good
         }
-        let tx = take_over(base, &link, geometry, access)?;
+        let tx = take_over(base, &link, asked)?;
         let files = ProducerFiles::of(&link, tx)?;
         Ok(Claimed::TakenOver(Box::new(link), files))
     };
@@ -138,7 +142,8 @@ fn still_has_name(base: &Path, link: &Folder) -> bool {
 }
 
 /// Takes the lock of the producer of an existing link, if the link is as asked.
-fn take_over(base: &Path, link: &ShmLink, geometry: &Geometry, access: Access) -> Result<Owned, LinkError> {
+fn take_over(base: &Path, link: &ShmLink, asked: &Asked<'_>) -> Result<Owned, LinkError> {
+    let Asked { geometry, payload_type, access } = *asked;
     let path = link.folder.path.join("tx");
     let file = link.folder.open_file("tx", true)?;
     let found = file
@@ -165,6 +170,10 @@ fn take_over(base: &Path, link: &ShmLink, geometry: &Geometry, access: Access) -
         return Err(refused()?);
     };
     let mut differences = link.geometry.differences(geometry);
+    if link.payload_type() != payload_type {
+        let [here, wanted] = [link.payload_type(), payload_type].map(PayloadType::describe);
+        differences.push(format!("{here} instead of {wanted}"));
+    }
     let (mode, wanted) = (found.mode() & 0o777, access.of_file("tx"));
     if mode != wanted {
         differences.push(format!("mode {mode:o} instead of {wanted:o}"));
@@ -192,9 +201,10 @@ fn fill(
     staging: &Staging,
     base: &Path,
     name: &str,
-    geometry: &Geometry,
+    asked: &Asked<'_>,
     pages: Pages,
 ) -> Result<(ShmLink, ProducerFiles), LinkError> {
+    let Asked { geometry, payload_type, .. } = *asked;
     let make = |file: &str, len: usize, pages, in_child| {
         let path = base.join(name).join(file).display().to_string();
         let made = staging.create_file(file, len as u64)?;
@@ -204,7 +214,12 @@ fn fill(
     };
     let small = |file: &str, in_child| make(file, SMALL_FILE, Pages::AtOnce, in_child);
     let tx = make("tx", layout::producer_len(geometry), pages, layout::tx_in_child(geometry))?;
-    layout::write_header(tx.map.words(), Kind::Producer, &layout::producer_fields(geometry, pages));
+    layout::write_header(
+        tx.map.words(),
+        Kind::Producer,
+        &layout::producer_fields(geometry, pages, payload_type),
+    );
+    layout::write_type_name(tx.map.words(), payload_type);
     let ctl = small("ctl", layout::CTL_IN_CHILD)?;
     layout::write_header(ctl.map.words(), Kind::Control, &[]);
     producer::prepare_zeroed(&layout::parts(tx.map.words(), ctl.map.words(), geometry), geometry.start);

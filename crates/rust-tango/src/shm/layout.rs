@@ -4,6 +4,7 @@
 //!   file   offset
 //!   tx     0       header: magic, version, geometry        written once, when the link is created
 //!          128     Head (5 x 128 bytes)
+//!          1024    name of the payload type (256 bytes)   written once, when the link is created
 //!          4096    HotSlot (128 bytes), alone in its page
 //!          8192    ring: `depth` slots; then the region
 //!   rx.N   0       header: magic, version, N
@@ -21,19 +22,21 @@
 //! have changed it.
 #![allow(unsafe_code)]
 
+use std::borrow::Cow;
 use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt;
 
 use super::forks::ChildWords;
 use super::map::Pages;
-use crate::cpu::words::WORD;
+use crate::cpu::words::{self, WORD};
 use crate::credits::slot::ConsumerSlot;
 use crate::error::{LinkError, LinkErrorKind};
 use crate::memory::geometry::Geometry;
 use crate::memory::head::Head;
 use crate::memory::hints::Hints;
 use crate::memory::parts::Parts;
+use crate::memory::payload_type::PayloadType;
 use crate::ring::hot_slot::HotSlot;
 use crate::ring::region::Granules;
 use crate::ring::slots::Ring;
@@ -42,7 +45,7 @@ use crate::sync::{AtomicU64, Relaxed};
 /// "tango", below the byte for the kind of file.
 const MAGIC: u64 = u64::from_be_bytes(*b"\0\0\0tango");
 /// Raised with each change of the layout or of the protocol.
-pub(super) const VERSION: u64 = 11;
+pub(super) const VERSION: u64 = 12;
 
 /// The kinds of files. The number is part of the magic.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -56,6 +59,7 @@ pub(super) enum Kind {
 }
 
 pub(super) const HEAD: usize = 128;
+pub(super) const TYPE_NAME: usize = 1024;
 /// The start of the page that readers may map writable, and that has nothing but the hot slot.
 pub(super) const HOT_SLOT: usize = 4096;
 /// Bytes of that page.
@@ -71,7 +75,8 @@ pub(super) const SMALL_FILE: usize = 4096;
 const _: () = {
     // All offsets are multiples of this.
     const ALIGNMENT: usize = 128;
-    assert!(HEAD + size_of::<Head>() <= HOT_SLOT && size_of::<HotSlot>() <= HOT_PAGE);
+    assert!(HEAD + size_of::<Head>() <= TYPE_NAME && TYPE_NAME + PayloadType::MAX_NAME <= HOT_SLOT);
+    assert!(size_of::<HotSlot>() <= HOT_PAGE && PayloadType::MAX_NAME % WORD == 0);
     assert!(CONSUMER_SLOT + size_of::<ConsumerSlot>() <= SMALL_FILE);
     assert!(HEAD >= HEADER && CONSUMER_SLOT >= HEADER && COMMAND >= HEADER);
     assert!(HEAD % ALIGNMENT == 0 && RING % ALIGNMENT == 0 && CONSUMER_SLOT % ALIGNMENT == 0);
@@ -130,11 +135,62 @@ pub(super) fn check_header(file: &[AtomicU64], kind: Kind, what: &str) -> Result
 }
 
 /// The fields of the header of `tx`, behind magic and version.
-pub(super) fn producer_fields(geometry: &Geometry, pages: Pages) -> [u64; 9] {
+pub(super) fn producer_fields(
+    geometry: &Geometry,
+    pages: Pages,
+    payload_type: Option<&PayloadType>,
+) -> [u64; 12] {
     let Geometry { depth, mtu, slot, region, consumers, observers, credits, start } = *geometry;
     let [depth, mtu, slot, region, consumers] = [depth, mtu, slot, region, consumers].map(|size| size as u64);
     let prefault = u64::from(pages == Pages::AtOnce);
-    [depth, mtu, slot, region, consumers, observers.into(), credits, start, prefault]
+    let [size, align, name_len] =
+        payload_type.map_or([0; 3], |of| [of.size(), of.align(), of.name().len()]).map(|size| size as u64);
+    let observers = observers.into();
+    [depth, mtu, slot, region, consumers, observers, credits, start, prefault, size, align, name_len]
+}
+
+/// Writes the name of the payload type into a `tx` that no other process can see yet, and has zeros there.
+pub(super) fn write_type_name(tx: &[AtomicU64], payload_type: Option<&PayloadType>) {
+    let name = payload_type.map_or("", PayloadType::name);
+    words::store(&tx[TYPE_NAME / WORD..][..PayloadType::MAX_NAME / WORD], name.as_bytes());
+}
+
+/// Reads the payload type of a link, whose header has passed [`check_header`].
+///
+/// # Errors
+///
+/// The outer error: the name cannot be read. The inner one: this cannot be a payload type of a link with this MTU.
+pub(super) fn read_payload_type(
+    tx: &File,
+    header: &[AtomicU64],
+    mtu: usize,
+    what: &str,
+) -> io::Result<Result<Option<PayloadType>, LinkError>> {
+    let [size, align, name_len] =
+        [11, 12, 13].map(|word| usize::try_from(header[word].load(Relaxed)).unwrap_or(usize::MAX));
+    if align == 0 {
+        return Ok(Ok(None));
+    }
+    let wrong = |why| {
+        let message = format!("{what} has a bad header: {why}");
+        Ok(Err(LinkError::new(LinkErrorKind::Incompatible, message)))
+    };
+    let mut name = [0; PayloadType::MAX_NAME];
+    tx.read_exact_at(&mut name, TYPE_NAME as u64)?;
+    let Some(name) = name.get(..name_len) else {
+        return wrong(format!("a name of a payload type of {name_len} bytes is too long"));
+    };
+    let Ok(name) = std::str::from_utf8(name) else {
+        return wrong("the name of the payload type is not UTF-8".to_owned());
+    };
+    let payload_type = PayloadType::new(Cow::Owned(name.to_owned()), size, align);
+    if let Err(error) = payload_type.check() {
+        return wrong(error.to_string());
+    }
+    if size > mtu {
+        return wrong(format!("payload type {payload_type} is larger than the MTU of {mtu} bytes"));
+    }
+    Ok(Ok(Some(payload_type)))
 }
 
 /// When the pages of `tx` are to be mapped, from its header.

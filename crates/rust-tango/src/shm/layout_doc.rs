@@ -16,8 +16,9 @@ use crate::credits::slot::{ACTIVE, ConsumerSlot, EVICTABLE};
 use crate::memory::cnc::CncState;
 use crate::memory::geometry::{self, Geometry};
 use crate::memory::head::{Head, Lifecycle};
+use crate::memory::payload_type::PayloadType;
 use crate::ring::hot_slot::HotSlot;
-use crate::ring::line::{META_WORDS, NEAR};
+use crate::ring::line::{META_WORDS, NEAR, PAYLOAD_ALIGNMENT};
 use crate::ring::metadata::{Control, FragmentMetadata};
 use crate::ring::region::GRANULE;
 use crate::ring::slots::SMALLEST;
@@ -167,8 +168,10 @@ fn headers() {
         let found = all.find(|(_, word)| word.load(crate::sync::Relaxed) == value);
         at(found.unwrap_or_else(|| panic!("no {field}")).0 * 8, 8, field)
     };
+    let payload_type = PayloadType::new("seventeen letters", 99, 32);
     let write = |geometry: &Geometry, pages| {
-        layout::write_header(map.words(), Kind::Producer, &layout::producer_fields(geometry, pages));
+        let fields = layout::producer_fields(geometry, pages, Some(&payload_type));
+        layout::write_header(map.words(), Kind::Producer, &fields);
     };
     // Two fields can be 1, so each is looked for while the other is 0.
     write(&Geometry { observers: false, ..GEOMETRY }, Pages::AtOnce);
@@ -188,7 +191,11 @@ fn headers() {
         (start, "start"),
     ];
     let sizes = sizes.map(|(value, field)| find(value, field));
-    assert_eq!(text.offsets("Header of tx"), [&sizes[..], &[prefault]].concat());
+    let of_type = [(99, "payload_size"), (32, "payload_align"), (17, "payload_name")];
+    let of_type = of_type.map(|(value, field)| find(value, field));
+    assert_eq!(text.offsets("Header of tx"), [&sizes[..], &[prefault], &of_type].concat());
+    layout::write_type_name(map.words(), Some(&payload_type));
+    assert_eq!(find(u64::from_ne_bytes(*b"seventee"), "name")[0], layout::TYPE_NAME.to_string());
     layout::write_header(map.words(), Kind::Consumer, &[77]);
     assert_eq!(text.offsets("Header of rx.N"), [find(77, "number")]);
 }
@@ -203,6 +210,9 @@ fn limits() {
         ("region", 0, geometry::MAX_REGION.to_string()),
         ("consumers", 0, geometry::MAX_CONSUMERS.to_string()),
         ("credits", 1, "depth".to_owned()),
+        ("payload_size", 0, "mtu".to_owned()),
+        ("payload_align", 0, PAYLOAD_ALIGNMENT.to_string()),
+        ("payload_name", 0, PayloadType::MAX_NAME.to_string()),
     ];
     let limits = limits.map(|(field, least, most)| row([field.to_owned(), least.to_string(), most]));
     assert_eq!(text.table::<3>("Header of tx", "field | least | most"), limits);
@@ -239,6 +249,12 @@ fn files_and_structures() {
     let structures = [
         row(["header", "every file", "0", &layout::HEADER.to_string()]),
         row(["words of the producer", "tx", &layout::HEAD.to_string(), &size_of::<Head>().to_string()]),
+        row([
+            "name of the payload type",
+            "tx",
+            &layout::TYPE_NAME.to_string(),
+            &PayloadType::MAX_NAME.to_string(),
+        ]),
         row(["hot slot", "tx", &layout::HOT_SLOT.to_string(), &size_of::<HotSlot>().to_string()]),
         row(["ring", "tx", &layout::RING.to_string(), "depth × slot"]),
         row(["region", "tx", &format!("{} + depth × slot", layout::RING), "region"]),

@@ -23,6 +23,7 @@ use crate::error::{LinkError, LinkErrorKind};
 use crate::memory::geometry::Geometry;
 use crate::memory::hints::Hints;
 use crate::memory::parts::{NAME_LOST, Parts};
+use crate::memory::payload_type::PayloadType;
 use crate::memory::status::LinkStatus;
 use crate::sync::{Arc, Relaxed, Release, ordering};
 use crate::timing::processor;
@@ -40,6 +41,7 @@ pub(crate) struct ShmLink {
     pub(super) base: PathBuf,
     name: Name,
     pub(super) geometry: Geometry,
+    payload_type: Option<PayloadType>,
     /// When the pages of `tx` are mapped.
     pub(super) pages: Pages,
     /// Has an open file description of its own, to ask whether the lock is held.
@@ -101,6 +103,8 @@ impl ShmLink {
             .map_err(|error| cannot_read("tx", "read the header".to_owned(), error))?;
         layout::check_header(&header, Kind::Producer, &path("tx"))?;
         let geometry = layout::read_geometry(&header, tx_found.len(), &path("tx"))?;
+        let payload_type = layout::read_payload_type(&tx, &header, geometry.mtu, &path("tx"))
+            .map_err(|error| cannot_read("tx", "read the payload type".to_owned(), error))??;
         let pages = layout::read_pages(&header);
         let (len, in_child) = (layout::producer_len(&geometry), layout::tx_in_child(&geometry));
         let tx_map = mapped(&tx, &tx_found, "tx", (len, pages), in_child)?;
@@ -125,6 +129,7 @@ impl ShmLink {
             base,
             name,
             geometry,
+            payload_type,
             pages,
             tx,
             tx_map,
@@ -178,6 +183,10 @@ impl ShmLink {
         self.check_is_file("tx", &file).ok()?;
         let in_child = layout::hot_page_in_child(&self.geometry);
         Mapping::part_read_write(&file, &found, HOT_SLOT..HOT_SLOT + HOT_PAGE, in_child).ok()
+    }
+
+    pub(crate) fn payload_type(&self) -> Option<&PayloadType> {
+        self.payload_type.as_ref()
     }
 
     /// The slots of all reliable consumers, for reading.

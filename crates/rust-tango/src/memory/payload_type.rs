@@ -1,0 +1,99 @@
+//! [`PayloadType`]: what the payloads of a link are, as the link itself says.
+
+use alloc::borrow::Cow;
+use alloc::format;
+use core::fmt;
+
+use crate::error::{LinkError, LinkErrorKind};
+use crate::ring::line::PAYLOAD_ALIGNMENT;
+
+/// The type of the payloads of a link: its name, size and alignment. The link remembers it, so that programs which
+/// expect another type find out when they open the link, and not when they read.
+///
+/// [`LinkBuilder::payload_type`](crate::LinkBuilder::payload_type) sets it, and
+/// [`Link::payload_type`](crate::Link::payload_type) returns it. In shared memory it is part of the files of the link
+/// (`docs/layout.md`), so that programs in other languages can read it and set it. Two such types are the same if their
+/// name, size and alignment are. Nothing compares their fields: if these change, change the name.
+///
+/// # Examples
+///
+/// ```
+/// use rust_tango::{Link, PayloadType};
+///
+/// let link = Link::builder().payload_type(PayloadType::new("Quote", 24, 8)).build()?;
+/// assert_eq!(link.geometry().mtu, 24);
+/// let found = link.payload_type().unwrap();
+/// assert_eq!((found.name(), found.size(), found.align()), ("Quote", 24, 8));
+/// assert_eq!(found.to_string(), "Quote (24 bytes, alignment 8)");
+/// # Ok::<(), rust_tango::LinkError>(())
+/// ```
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PayloadType {
+    name: Cow<'static, str>,
+    size: usize,
+    align: usize,
+}
+
+impl PayloadType {
+    /// The longest name, in bytes of UTF-8.
+    pub const MAX_NAME: usize = 256;
+
+    /// A type of this name, with values of `size` bytes, whose address has to be a multiple of `align`. See
+    /// [`PayloadType`] for an example.
+    ///
+    /// The ranges are checked when the link is made: a name of 1 to [`MAX_NAME`](Self::MAX_NAME) bytes without control
+    /// characters, and an alignment that is a power of two of at most [`Payload::ALIGNMENT`](crate::Payload::ALIGNMENT).
+    pub fn new(name: impl Into<Cow<'static, str>>, size: usize, align: usize) -> Self {
+        Self { name: name.into(), size, align }
+    }
+
+    /// Its name. See [`PayloadType`] for an example.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// The size of a value, in bytes. Payloads have exactly this size.
+    pub fn size(&self) -> usize {
+        self.size
+    }
+
+    /// The alignment of a value, in bytes.
+    pub fn align(&self) -> usize {
+        self.align
+    }
+
+    /// Checks the ranges.
+    ///
+    /// # Errors
+    /// [`LinkErrorKind::Invalid`], with what is wrong.
+    pub(crate) fn check(&self) -> Result<(), LinkError> {
+        let Self { name, align, .. } = self;
+        let wrong = |what| Err(LinkError::new(LinkErrorKind::Invalid, what));
+        if name.is_empty() || name.len() > Self::MAX_NAME {
+            let (len, most) = (name.len(), Self::MAX_NAME);
+            return wrong(format!("a name of a payload type of {len} bytes is not 1 to {most} bytes long"));
+        }
+        if name.contains(char::is_control) {
+            return wrong(format!("the name of the payload type {name:?} contains a control character"));
+        }
+        if !align.is_power_of_two() || *align > PAYLOAD_ALIGNMENT {
+            return wrong(format!(
+                "an alignment of {align} bytes of the payload type {name} is not a power of two from 1 to {PAYLOAD_ALIGNMENT}"
+            ));
+        }
+        Ok(())
+    }
+
+    /// What an error says of the type of a link, or of the one that was asked for.
+    #[cfg(all(feature = "shm", target_os = "linux"))]
+    pub(crate) fn describe(of: Option<&Self>) -> alloc::string::String {
+        of.map_or_else(|| "no payload type".into(), |of| format!("payload type {of}"))
+    }
+}
+
+impl fmt::Display for PayloadType {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { name, size, align } = self;
+        write!(f, "{name} ({size} bytes, alignment {align})")
+    }
+}
