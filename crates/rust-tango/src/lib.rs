@@ -50,6 +50,7 @@
 //! | read | [`Consumer`], [`Fragment`], [`Received`], [`Batch`], [`Assembler`] |
 //! | know what `sig`, `ctl` and `ts` are | [`FragmentMetadata`], [`Control`], [`timestamp`] |
 //! | await fragments | `AsyncConsumer` (feature `async`) |
+//! | publish and read values of a type | `typed` (feature `zerocopy`) |
 //! | count, supervise, filter duplicates | [`Metrics`], [`Cnc`], [`Tcache`] |
 //! | know why it is correct | the source: `ring/line.rs` (fragments) and `credits/floor.rs` (credits) open with a proof |
 //!
@@ -62,6 +63,7 @@
 //! | `std` | yes | timeouts, [`Wait::Park`], `io::Write` for a [`Loan`] |
 //! | `shm` | yes | links between processes (Linux; depends on `nix`) |
 //! | `async` | | `AsyncConsumer`: `recv().await` under any executor (Linux; no further dependency) |
+//! | `zerocopy` | | typed messages: `TypedLink`, `Producer::publish_as`, `Payload::as_ref_of` (depends on `zerocopy`) |
 //!
 //! Targets need 64-bit pointers and 64-bit atomics.
 //!
@@ -119,6 +121,9 @@ pub mod borrowed;
 #[cfg(feature = "alloc")]
 pub mod link;
 
+#[cfg(feature = "zerocopy")]
+pub mod typed;
+
 /// The protocol under the model checker.
 #[cfg(all(loom, test))]
 mod models;
@@ -164,9 +169,17 @@ pub use message::{Assembler, MessageError};
 pub use shm::{Holder, Holders, Party};
 #[cfg(feature = "alloc")]
 pub use tcache::TcacheBuf;
+#[cfg(all(feature = "zerocopy", feature = "alloc"))]
+#[doc(inline)]
+pub use typed::{TypeName, TypedLink, TypedLinkBuilder};
+#[cfg(feature = "zerocopy")]
+#[doc(inline)]
+pub use typed::{
+    TypedBatch, TypedBatchIter, TypedConsumer, TypedFragment, TypedLoan, TypedProducer, TypedReceived,
+};
 
 /// The snippets of the README and of the guide, compiled and run.
-#[cfg(all(doctest, feature = "async", target_os = "linux"))]
+#[cfg(all(doctest, feature = "async", feature = "zerocopy", target_os = "linux"))]
 mod snippets {
     #[doc = include_str!("../README.md")]
     struct Readme;

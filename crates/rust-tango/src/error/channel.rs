@@ -14,7 +14,7 @@ use super::protocol::TangoError;
 /// | [`Timeout`](Self::Timeout) | `recv_timeout` | try again |
 /// | [`Closed`](Self::Closed) | all | stop |
 /// | [`ProducerGone`](Self::ProducerGone) | all | stop, or [wait for another producer][wait] |
-/// | [`ProducerReplaced`](Self::ProducerReplaced), [`Lost`](Self::Lost), [`Corrupt`](Self::Corrupt) | all | take note, and call again |
+/// | [`ProducerReplaced`](Self::ProducerReplaced), [`Lost`](Self::Lost), [`Corrupt`](Self::Corrupt), [`WrongSize`](Self::WrongSize) | all | take note, and call again |
 /// | [`Held`](Self::Held) | all | drop the last fragment first |
 ///
 /// # Examples
@@ -82,6 +82,16 @@ pub enum RecvError {
         /// Sequence number of the skipped fragment.
         seq: u64,
     },
+    /// The payload of a fragment has another size than the type that the reader expects. It was skipped. Only readers of
+    /// typed messages (feature `zerocopy`) get this error.
+    WrongSize {
+        /// Sequence number of the skipped fragment.
+        seq: u64,
+        /// Length of its payload, in bytes.
+        size: usize,
+        /// Size of the expected type, in bytes.
+        expected: usize,
+    },
     /// The last [`Received`](crate::Received) of this consumer still lives, or was forgotten. Drop it, and call
     /// again. See [`Consumer`](crate::Consumer#one-fragment-at-a-time).
     Held,
@@ -94,6 +104,7 @@ impl RecvError {
             TangoError::Overrun { lost, next } => Self::Lost { lost, next, evicted: false },
             TangoError::Evicted { lost, next } => Self::Lost { lost, next, evicted: true },
             TangoError::Corrupt { seq } => Self::Corrupt { seq },
+            TangoError::WrongSize { seq, size, expected } => Self::WrongSize { seq, size, expected },
             TangoError::ProducerGone => Self::ProducerGone,
             TangoError::ProducerReplaced { first } => Self::ProducerReplaced { first },
             other => {
@@ -118,6 +129,7 @@ impl fmt::Display for RecvError {
             Self::Lost { lost, next, evicted: false } => TangoError::Overrun { lost, next },
             Self::Lost { lost, next, evicted: true } => TangoError::Evicted { lost, next },
             Self::Corrupt { seq } => TangoError::Corrupt { seq },
+            Self::WrongSize { seq, size, expected } => TangoError::WrongSize { seq, size, expected },
         };
         same.fmt(f)
     }

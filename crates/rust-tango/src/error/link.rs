@@ -17,8 +17,8 @@ pub enum LinkErrorKind {
     InUse,
     /// The link already has a producer, or all slots for reliable consumers are taken.
     Taken,
-    /// The files of the link do not have the format of this version of the library, or the sizes that were
-    /// asked for.
+    /// The files of the link do not have the format of this version of the library, or the link does not have the
+    /// sizes or the payload type that were asked for.
     Incompatible,
     /// The link exists, but one of its files is missing: something other than this library has deleted it. Remove
     /// the link and create it again. Its producer, if it lives, ends the link within about a second.

@@ -10,7 +10,7 @@ use core::fmt;
 /// | returned by | errors |
 /// |---|---|
 /// | publishing | [`NoCredits`](Self::NoCredits), [`TooLarge`](Self::TooLarge), [`Closed`](Self::Closed) |
-/// | reading | [`Overrun`](Self::Overrun), [`Evicted`](Self::Evicted), [`Corrupt`](Self::Corrupt), [`ProducerGone`](Self::ProducerGone), [`ProducerReplaced`](Self::ProducerReplaced) |
+/// | reading | [`Overrun`](Self::Overrun), [`Evicted`](Self::Evicted), [`Corrupt`](Self::Corrupt), [`WrongSize`](Self::WrongSize), [`ProducerGone`](Self::ProducerGone), [`ProducerReplaced`](Self::ProducerReplaced) |
 /// | set-up, both APIs | [`ProducerTaken`](Self::ProducerTaken), [`ConsumerTaken`](Self::ConsumerTaken) |
 /// | set-up, borrowed API | [`FlowControlMismatch`](Self::FlowControlMismatch), [`BoundElsewhere`](Self::BoundElsewhere), [`TooFewChunks`](Self::TooFewChunks), [`ScratchTooSmall`](Self::ScratchTooSmall) |
 ///
@@ -101,6 +101,17 @@ pub enum TangoError {
         /// Sequence number of the skipped fragment.
         seq: u64,
     },
+    /// The payload of a fragment has another size than the type that the reader expects: a producer of bytes has
+    /// published it. The fragment was skipped. The next call continues after it. Only readers of typed messages (feature
+    /// `zerocopy`) get this error.
+    WrongSize {
+        /// Sequence number of the skipped fragment.
+        seq: u64,
+        /// Length of its payload, in bytes.
+        size: usize,
+        /// Size of the expected type, in bytes.
+        expected: usize,
+    },
     /// The producer died: its process was killed, or its thread panicked. This reader has read everything
     /// that it published. Each further call returns this error until a new producer takes the link over.
     ProducerGone,
@@ -158,6 +169,10 @@ impl fmt::Display for TangoError {
                 "evicted for keeping the producer waiting: {lost} fragments lost, reading continues with fragment {next}"
             ),
             Self::Corrupt { seq } => write!(f, "fragment {seq} has corrupt metadata and was skipped"),
+            Self::WrongSize { seq, size, expected } => write!(
+                f,
+                "fragment {seq} has {size} bytes instead of the {expected} of the expected type, and was skipped"
+            ),
             Self::ProducerGone => f.write_str("the producer died without closing the link"),
             Self::ProducerReplaced { first } => {
                 write!(f, "a new producer has taken the link over, starting with fragment {first}")

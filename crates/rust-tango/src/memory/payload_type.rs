@@ -15,6 +15,8 @@ use crate::ring::line::PAYLOAD_ALIGNMENT;
 /// (`docs/layout.md`), so that programs in other languages can read it and set it. Two such types are the same if their
 /// name, size and alignment are. Nothing compares their fields: if these change, change the name.
 ///
+/// With the feature `zerocopy`, `LinkBuilder::of` and `Link::of` derive it from a type of Rust.
+///
 /// # Examples
 ///
 /// ```
@@ -85,7 +87,7 @@ impl PayloadType {
     }
 
     /// What an error says of the type of a link, or of the one that was asked for.
-    #[cfg(all(feature = "shm", target_os = "linux"))]
+    #[cfg(any(feature = "zerocopy", all(feature = "shm", target_os = "linux")))]
     pub(crate) fn describe(of: Option<&Self>) -> alloc::string::String {
         of.map_or_else(|| "no payload type".into(), |of| format!("payload type {of}"))
     }
