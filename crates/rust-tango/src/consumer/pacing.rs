@@ -56,7 +56,7 @@ impl Pacing<'_> {
             }
         }
         if enter_hot_slot && self.hot.is_used() {
-            self.enter_hot_slot(mode);
+            self.enter_hot_slot(next, mode);
         }
         if let Some(last) = wait_for {
             let is_there = || ring.line(last).state(last) != LineState::NotYet;
@@ -66,9 +66,9 @@ impl Pacing<'_> {
         }
     }
 
-    /// Polls the hot slot from now on.
-    pub(super) fn enter_hot_slot(&mut self, mode: &Mode<'_>) {
-        let hints = self.timing.enter_hot_slot();
+    /// Polls the hot slot from fragment `next` on.
+    pub(super) fn enter_hot_slot(&mut self, next: u64, mode: &Mode<'_>) {
+        let hints = self.timing.enter_hot_slot(next);
         hint(hints, mode);
     }
 }

@@ -170,7 +170,7 @@ impl Consumer<'_> {
     #[cfg(loom)]
     pub(crate) fn in_hot_slot(mut self) -> Self {
         let reader = self.reader_mut();
-        reader.pacing.enter_hot_slot(&reader.mode);
+        reader.pacing.enter_hot_slot(reader.next, &reader.mode);
         reader.update_fast_path();
         self
     }

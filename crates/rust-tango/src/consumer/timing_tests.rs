@@ -5,7 +5,7 @@ use std::vec::Vec;
 use crate::ring::metadata::FragmentMetadata;
 use crate::timing::idle::POLLS_PER_RING_CHECK;
 use crate::timing::place::{
-    ANNOUNCED_PAUSE, HINT_KEPT_FOR, MAX_ANNOUNCED, MAX_PROMPT, STEADY, STEADY_WAITED,
+    HINT_KEPT_FOR, MAX_ANNOUNCED, MAX_PROMPT, PAUSE, SHORT_VISIT, SHORT_VISITS, STEADY, STEADY_WAITED,
 };
 use crate::{Consumer, Link, Producer};
 
@@ -40,7 +40,7 @@ fn an_observer_leaves_the_hot_slot_if_consumers_poll_the_ring() {
         publish(&mut observer);
     }
     assert!(!waits_in_hot_slot(&mut observer));
-    (0..ANNOUNCED_PAUSE).for_each(|_| publish(&mut observer));
+    (0..PAUSE).for_each(|_| publish(&mut observer));
     assert!(waits_in_hot_slot(&mut observer));
 }
 
@@ -77,6 +77,28 @@ fn a_reader_that_waits_a_little_for_each_polls_the_hot_slot_soon() {
     let steady = (0..100).position(|_| one(STEADY_WAITED)).unwrap();
     assert!((1..=STEADY as usize + 1).contains(&steady), "{steady}");
     assert!((0..100).all(|_| one(STEADY_WAITED)), "the reader stays in the hot slot");
+}
+
+/// In bursts, each visit of the hot slot is short: the producer is ahead before the reader has copied from there.
+#[test]
+fn a_reader_of_bursts_stays_in_the_ring() {
+    let (tx, mut rx) = link();
+    let mut burst = |fragments: u64| {
+        (0..fragments).for_each(|_| tx.send(b"burst").unwrap());
+        (0..fragments).for_each(|_| assert!(rx.poll().unwrap().is_some()));
+        waits_in_hot_slot(&mut rx)
+    };
+    assert!(burst(1));
+    for _ in 1..SHORT_VISITS {
+        assert!(burst(4), "one short visit after the other");
+    }
+    assert!((1..PAUSE / 4).all(|_| !burst(4)), "it polls the ring");
+    assert!(burst(4), "it tries again");
+    // Between short visits, one that is long enough.
+    for _ in 0..4 {
+        assert!((1..SHORT_VISITS).all(|_| burst(4)));
+        assert!((0..SHORT_VISIT).all(|_| burst(1)));
+    }
 }
 
 #[test]

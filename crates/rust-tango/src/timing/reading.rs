@@ -208,9 +208,9 @@ impl ReaderTiming {
         self.distance.wait(next, run, is_there, newest, pause);
     }
 
-    /// The reader polls the hot slot from now on. Returns hints for the producer if they have changed.
-    pub(crate) fn enter_hot_slot(&mut self) -> Option<ReaderHints> {
-        self.place.enter();
+    /// The reader polls the hot slot from fragment `next` on. Returns hints for the producer if they have changed.
+    pub(crate) fn enter_hot_slot(&mut self, next: u64) -> Option<ReaderHints> {
+        self.place.enter(next);
         self.change(ReaderHints { reads_hot_slot: true, ..self.hints })
     }
 
