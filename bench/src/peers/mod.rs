@@ -34,7 +34,7 @@ mod others {
 
 #[cfg(feature = "peers")]
 pub(crate) use self::others::*;
-pub(crate) use self::tango::{Tango, TangoLoan, TangoMade, TangoObserver, TangoWaiting, unread};
+pub(crate) use self::tango::{Tango, TangoLoan, TangoMade, TangoObserver, TangoPaced, TangoWaiting, unread};
 
 use self::stream::{Pipe, UnixSocket};
 use crate::channel::{ProcessVisitor, Visitor};

@@ -3,7 +3,7 @@
 
 use std::path::Path;
 
-use rust_tango::{Consumer, Link, LinkBuilder, Producer, Start, TangoError, Wait};
+use rust_tango::{Consumer, Link, LinkBuilder, Pace, Producer, Start, TangoError, Wait};
 
 use crate::channel::{
     About, FanOut, Lossy, Observed, Observer, ProcessChannel, Receiver, Role, Sender, pair, peer, receiver,
@@ -18,6 +18,11 @@ const WAIT: Wait = Wait::Park;
 const NAME: &str = "link";
 
 peer!(Tango, About { batch: Some(BATCH), ..ABOUT });
+peer!(
+    /// The consumer keeps a distance from the producer: `Pace::Throughput`.
+    TangoPaced,
+    About { variant: Some("paced for throughput"), role: Role::Extra, ..ABOUT }
+);
 peer!(TangoObserver, About { variant: Some("observers"), role: Role::Extra, ..ABOUT });
 peer!(
     /// The consumer waits with the library's own call.
@@ -63,6 +68,11 @@ fn consumer(link: &Link) -> Consumer<'static> {
 pair!(Tango, {
     let link = on_heap(link::<N, D>());
     (Writer(producer(&link)), Reader(consumer(&link)))
+});
+
+pair!(TangoPaced, {
+    let link = on_heap(link::<N, D>());
+    (Writer(producer(&link)), Reader(consumer(&link).with_pace(Pace::Throughput)))
 });
 
 pair!(TangoWaiting, {

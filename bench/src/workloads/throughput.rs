@@ -6,7 +6,7 @@ use crate::bare;
 use crate::channel::{DEEP, DEPTH, Peer, Role, SHALLOW, Sender};
 use crate::exchange;
 use crate::message::steps_of_work;
-use crate::peers::{TangoLoan, TangoMade, TangoObserver, unread};
+use crate::peers::{TangoLoan, TangoMade, TangoObserver, TangoPaced, unread};
 use crate::plan::{Load, Plan, Sample, Setting};
 use crate::process;
 use crate::rounds::{Child, Run};
@@ -40,6 +40,9 @@ fn of_size<const N: usize, const D: usize>() -> TableSpec {
         rows = rows
             .extra(&TangoLoan::ABOUT.title(), exchange::one_way::<TangoLoan, N, D>)
             .extra(&TangoMade::ABOUT.title(), exchange::one_way::<TangoMade, N, D>);
+    }
+    if const { N <= 256 } {
+        rows = rows.extra(&TangoPaced::ABOUT.title(), exchange::one_way::<TangoPaced, N, D>);
     }
     let observers = TangoObserver::ABOUT.title();
     let processes: (Run, Child) =
