@@ -72,6 +72,7 @@ impl<'a> Consumer<'a> {
     /// | AMD Zen 4, near cores | 23 | 68 |
     /// | AMD Zen 4, far cores, fragments of 256 bytes | 7 | 28 |
     /// | Intel Sapphire Rapids | 46 to 49 | 47 to 51 |
+    /// | Intel Emerald Rapids | 65 | 59 |
     ///
     /// # Examples
     ///

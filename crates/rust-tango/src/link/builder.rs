@@ -131,7 +131,7 @@ impl LinkBuilder {
     /// Each of the `depth` slots takes this much memory. Default: the smallest slot that fits the MTU, if
     /// that is at most 512 bytes and no [`region`](Self::region) is requested, otherwise 128.
     ///
-    /// A larger slot pays if most messages are long. Measured on Intel Sapphire Rapids between two threads, in a ring of
+    /// A larger slot pays if most messages are long. Measured on Intel Emerald Rapids between two threads, in a ring of
     /// 1024: payloads of 512 bytes are 1.27 times as fast in slots of 576 bytes as in the region, those of 1024 bytes 1.2
     /// times; those of 2048 bytes are slower (0.9). Payloads of 64 bytes are slower in large slots: 0.9 in a ring of 1024
     /// with slots of 1088 bytes, 0.3 in a ring of 16384.

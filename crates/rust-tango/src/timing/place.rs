@@ -24,7 +24,7 @@ pub(crate) const MAX_PROMPT: u32 = 16;
 pub(crate) const MAX_ANNOUNCED: u32 = 64;
 /// After so many visits of the hot slot in a row, each for fewer than `SHORT_VISIT` fragments, a reader does not poll it
 /// for the next `PAUSE` fragments: fragments come in bursts, and a burst is faster through the ring. Measured with
-/// bursts of 16 on Intel Sapphire Rapids: median 815 ns through the ring, 1085 ns if each burst begins in the hot slot.
+/// bursts of 16 on Intel Emerald Rapids: median 815 ns through the ring, 1085 ns if each burst begins in the hot slot.
 pub(crate) const SHORT_VISITS: u32 = 4;
 pub(crate) const SHORT_VISIT: u64 = 8;
 /// See the two above.
