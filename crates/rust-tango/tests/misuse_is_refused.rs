@@ -234,7 +234,7 @@ fn sizes_out_of_range_are_named() {
         (new().mtu(usize::MAX), &usize::MAX.to_string()),
         (new().mtu((1 << 31) + 1), "2147483649"),
         (new().slot(0), "slot of 0"),
-        (new().slot(64), "slot of 64"),
+        (new().slot(32), "slot of 32"),
         (new().slot(200), "slot of 200"),
         (new().slot(1 << 21), "2097152"),
         (new().consumers(257), "257"),
