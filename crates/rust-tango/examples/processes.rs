@@ -50,7 +50,8 @@ fn produce() -> Result<(), Box<dyn Error>> {
 }
 
 fn consume(name: &str) -> Result<(), Box<dyn Error>> {
-    let link = Link::open(name)?;
+    // As soon as the link exists. Here it does already, but two services may start in any order.
+    let link = Link::open_wait(name, Some(Duration::from_secs(10)))?;
     let mut rx = link.consumer()?;
     println!("child:  process {} has joined", std::process::id());
     let mut expected = 0;

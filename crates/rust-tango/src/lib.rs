@@ -27,7 +27,7 @@
 //! ```
 //!
 //! [`LinkBuilder::create`] instead of [`LinkBuilder::build`] puts the link into shared memory under a
-//! name. [`Link::open`] opens it in another process.
+//! name. [`Link::open`] opens it in another process, and `Link::open_wait` waits until it exists.
 //!
 //! # Two ways to make a link
 //!
@@ -152,6 +152,9 @@ pub use consumer::ConsumerIter;
 pub use consumer::payload::OwnedFragment;
 #[cfg(feature = "alloc")]
 pub use error::{LinkError, LinkErrorKind};
+#[cfg(all(feature = "async", target_os = "linux"))]
+#[doc(inline)]
+pub use link::OpenWait;
 #[cfg(feature = "alloc")]
 #[doc(inline)]
 pub use link::{Link, LinkBuilder};

@@ -56,9 +56,9 @@ fn a_missing_file_is_named() {
                 "{file}: {error}"
             );
         }
-        assert_eq!(Link::list(Some(folder.path())).unwrap(), ["quotes"], "{file}");
+        assert_eq!(Link::list(folder.path()).unwrap(), ["quotes"], "{file}");
         drop(link);
-        Link::remove_dead(Some(folder.path()), "quotes").unwrap();
+        Link::remove_dead(folder.path(), "quotes").unwrap();
         assert!(Link::open_in(folder.path(), "quotes").unwrap_err().is_not_found());
     }
 }
@@ -70,7 +70,7 @@ fn an_empty_folder_is_a_damaged_link_that_can_be_replaced() {
     let error = Link::open_in(folder.path(), "quotes").unwrap_err();
     assert_eq!(error.kind(), LinkErrorKind::Damaged, "{error}");
     // It may be anything, so it is neither listed nor removed with others.
-    assert!(Link::list(Some(folder.path())).unwrap().is_empty());
+    assert!(Link::list(folder.path()).unwrap().is_empty());
     builder(folder.path()).create("quotes").unwrap();
 }
 
@@ -82,21 +82,21 @@ fn a_damaged_link_with_a_living_producer_is_in_use() {
                 let folder = TestFolder::new();
                 let owner = Child::start_ready(role, &folder);
                 fs::remove_file(folder.path().join("quotes").join(file)).unwrap();
-                let holders = Link::holders(Some(folder.path()), "quotes").unwrap();
+                let holders = Link::holders(folder.path(), "quotes").unwrap();
                 assert_eq!(holders.iter().next().unwrap().party, Party::Producer, "{file}");
                 for result in [
-                    Link::remove_dead(Some(folder.path()), "quotes"),
+                    Link::remove_dead(folder.path(), "quotes"),
                     builder(folder.path()).create("quotes").map(drop),
                 ] {
                     let error = result.expect_err(file);
                     assert_eq!(error.kind(), LinkErrorKind::InUse, "{file}: {error}");
                     assert!(error.to_string().contains("its producer"), "{file}: {error}");
                 }
-                let removed = Link::remove_all_dead(Some(folder.path())).unwrap();
+                let removed = Link::remove_all_dead(folder.path()).unwrap();
                 assert!(removed.len() == 1 && removed[0].1.is_err(), "{file}");
                 owner.kill();
-                assert!(Link::holders(Some(folder.path()), "quotes").unwrap().is_empty(), "{file}");
-                Link::remove_dead(Some(folder.path()), "quotes").unwrap();
+                assert!(Link::holders(folder.path(), "quotes").unwrap().is_empty(), "{file}");
+                Link::remove_dead(folder.path(), "quotes").unwrap();
             }
         }
     });

@@ -191,25 +191,25 @@ fn the_error_for_a_link_in_use_names_its_holders() {
         for refused in [
             builder(folder.path()).create("quotes").unwrap_err(),
             taken_over_error(folder.path()),
-            Link::remove_dead(Some(folder.path()), "quotes").unwrap_err(),
+            Link::remove_dead(folder.path(), "quotes").unwrap_err(),
         ] {
             assert_eq!(refused.kind(), LinkErrorKind::InUse);
             assert_eq!(refused.to_string(), format!("link quotes is in use by {holders}"));
         }
-        let found = Link::holders(Some(folder.path()), "quotes").unwrap();
+        let found = Link::holders(folder.path(), "quotes").unwrap();
         assert_eq!(found.to_string(), holders);
         let parties: Vec<_> = found.iter().map(|holder| holder.party).collect();
         assert_eq!(parties, [Party::Producer, Party::Consumer(0), Party::Consumer(1)]);
         producer.kill();
         let [first, second] = consumers;
         first.kill();
-        let left = Link::holders(Some(folder.path()), "quotes").unwrap();
+        let left = Link::holders(folder.path(), "quotes").unwrap();
         assert_eq!(left.iter().map(|holder| holder.party).collect::<Vec<_>>(), [Party::Consumer(1)]);
         second.kill();
-        assert!(Link::holders(Some(folder.path()), "quotes").unwrap().is_empty());
-        Link::remove_dead(Some(folder.path()), "quotes").unwrap();
-        assert!(Link::holders(Some(folder.path()), "quotes").unwrap_err().is_not_found());
-        assert!(Link::remove_dead(Some(folder.path()), "quotes").unwrap_err().is_not_found());
+        assert!(Link::holders(folder.path(), "quotes").unwrap().is_empty());
+        Link::remove_dead(folder.path(), "quotes").unwrap();
+        assert!(Link::holders(folder.path(), "quotes").unwrap_err().is_not_found());
+        assert!(Link::remove_dead(folder.path(), "quotes").unwrap_err().is_not_found());
     });
 }
 
@@ -255,7 +255,7 @@ fn a_link_with_other_settings_is_not_taken_over_and_they_are_named() {
             let error = builder.create_or_take_over("quotes").expect_err(difference);
             assert_eq!(error.kind(), LinkErrorKind::Incompatible, "{error}");
             assert!(error.to_string().contains(difference), "{difference}: {error}");
-            assert!(Link::holders(Some(folder.path()), "quotes").unwrap().is_empty(), "no lock may be left");
+            assert!(Link::holders(folder.path(), "quotes").unwrap().is_empty(), "no lock may be left");
         }
         // A mode that somebody has changed by hand differs from the settings, too.
         fs::set_permissions(folder.path().join("quotes/tx"), Permissions::from_mode(0o640)).unwrap();
@@ -297,7 +297,7 @@ fn a_broken_link_is_replaced_and_not_taken_over() {
             let error = taken_over_error(folder.path());
             let expected = [LinkErrorKind::Incompatible, LinkErrorKind::Damaged];
             assert!(expected.contains(&error.kind()), "{error}");
-            assert!(Link::holders(Some(folder.path()), "quotes").unwrap().is_empty());
+            assert!(Link::holders(folder.path(), "quotes").unwrap().is_empty());
             assert_eq!(builder(folder.path()).create("quotes").unwrap().status().next, 1);
         }
     });
@@ -383,7 +383,7 @@ fn nobody_joins_a_link_that_is_removed() {
                 });
                 both.wait();
                 let remove = match round % 4 {
-                    0 | 1 => Link::remove_dead(Some(folder.path()), "quotes"),
+                    0 | 1 => Link::remove_dead(folder.path(), "quotes"),
                     _ => builder(folder.path()).create("quotes").map(drop),
                 };
                 (join.join().unwrap(), remove)
@@ -421,7 +421,7 @@ fn a_refusal_does_not_disturb_joiners() {
             scope.spawn(|| {
                 for _ in 0..150 {
                     assert_eq!(make().unwrap_err().kind(), LinkErrorKind::InUse);
-                    let refused = Link::remove_dead(Some(folder.path()), "quotes").unwrap_err();
+                    let refused = Link::remove_dead(folder.path(), "quotes").unwrap_err();
                     assert_eq!(refused.kind(), LinkErrorKind::InUse);
                 }
                 done.store(true, std::sync::atomic::Ordering::Relaxed);

@@ -64,7 +64,7 @@ fn creates(folder: &Path) {
     {
         assert!(message.contains(part), "no {part:?} in {message}");
     }
-    assert_eq!(Link::list(Some(folder)).unwrap(), ["quotes"]);
+    assert_eq!(Link::list(folder).unwrap(), ["quotes"]);
     allow(5 + SLOTS + 10);
     let before = open_descriptors();
     let link = builder().create("mine").unwrap();

@@ -36,10 +36,7 @@ fn child() {
         },
         "clears up" => |folder| {
             drop(builder(folder).create("quotes").unwrap());
-            Link::remove_all_dead(Some(folder))
-                .unwrap()
-                .into_iter()
-                .for_each(|(_, removed)| removed.unwrap());
+            Link::remove_all_dead(folder).unwrap().into_iter().for_each(|(_, removed)| removed.unwrap());
         },
         // Both use one name, so each may find the other's link in its way, or its own link gone.
         "one of two" => |folder| {
@@ -179,7 +176,7 @@ fn a_stopped_process_blocks_nobody() {
                 assert!(Link::open_in(folder.path(), &name).unwrap().status().producer);
                 drop(tx);
                 child.kill();
-                Link::remove_dead(Some(folder.path()), &name).unwrap();
+                Link::remove_dead(folder.path(), &name).unwrap();
             }
         }
         assert!(locked > 0, "none was stopped while it held the lock of the folder");

@@ -324,7 +324,7 @@ fn a_stopped_producer_is_not_taken_for_dead() {
             for refused in [
                 case.builder(folder.path()).create("quotes").map(drop),
                 case.builder(folder.path()).create_or_take_over("quotes").map(drop),
-                Link::remove_dead(Some(folder.path()), "quotes"),
+                Link::remove_dead(folder.path(), "quotes"),
             ] {
                 let error = refused.unwrap_err();
                 assert!(

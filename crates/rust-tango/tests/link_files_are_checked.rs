@@ -111,7 +111,7 @@ fn a_link_of_the_previous_layout_is_replaced_and_removed() {
         let error = Link::open_in(folder.path(), "quotes").unwrap_err();
         assert_eq!(error.kind(), LinkErrorKind::Incompatible);
         assert!(error.to_string().contains("layout version 8"), "{error}");
-        assert!(Link::holders(Some(folder.path()), "quotes").unwrap().is_empty());
+        assert!(Link::holders(folder.path(), "quotes").unwrap().is_empty());
     };
     let builder = || Link::builder().depth(8).mtu(MTU).slot(128).consumers(2).dir(folder.path());
     make_older();
@@ -120,10 +120,10 @@ fn a_link_of_the_previous_layout_is_replaced_and_removed() {
     assert!(!path.join("tx.0").exists());
     Link::open_in(folder.path(), "quotes").unwrap();
     make_older();
-    Link::remove_dead(Some(folder.path()), "quotes").unwrap();
+    Link::remove_dead(folder.path(), "quotes").unwrap();
     drop(builder().create("quotes").unwrap());
     make_older();
-    Link::remove_named(Some(folder.path()), "quotes").unwrap();
+    Link::remove_named(folder.path(), "quotes").unwrap();
     assert!(!path.exists());
     // One that is still in use.
     let tx = builder().create("quotes").unwrap().producer().unwrap();
@@ -176,7 +176,7 @@ fn the_maker_can_produce_on_damaged_files_and_a_later_producer_is_refused() {
             assert!(refused.to_string().contains(if which == 3 { "tx" } else { "ctl" }), "{refused}");
         }
         if which < 3 {
-            let holders = Link::holders(Some(folder.path()), "quotes").unwrap();
+            let holders = Link::holders(folder.path(), "quotes").unwrap();
             assert!(holders.is_empty(), "{holders}");
         }
     }

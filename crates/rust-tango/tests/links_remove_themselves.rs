@@ -14,7 +14,7 @@ fn builder(folder: &std::path::Path) -> LinkBuilder {
 }
 
 fn names(folder: &TestFolder) -> Vec<String> {
-    Link::list(Some(folder.path())).unwrap()
+    Link::list(folder.path()).unwrap()
 }
 
 /// The roles of the child processes.
@@ -178,6 +178,6 @@ fn neither_a_forked_child_nor_a_killed_maker_removes_it() {
 
         Child::start_ready("maker", &folder).kill();
         assert_eq!(names(&folder), ["quotes"], "it stays as a dead link");
-        Link::remove_dead(Some(folder.path()), "quotes").unwrap();
+        Link::remove_dead(folder.path(), "quotes").unwrap();
     });
 }

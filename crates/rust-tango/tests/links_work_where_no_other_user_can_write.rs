@@ -129,7 +129,7 @@ fn child() {
             assert!(error.contains("lower layer") && error.contains("rm -r"), "{error}");
         }
         "in a namespace" => {
-            assert_eq!(Link::folder_of_links(None).to_str(), Some(default.as_str()));
+            assert_eq!(Link::folder_of_links().to_str(), Some(default.as_str()));
             works(None);
         }
         "in a namespace, with a mount" => {
@@ -157,7 +157,7 @@ fn child() {
             works(None);
             // A link of the same user can be used on both sides of the border.
             as_user(OWNER, || {
-                assert_eq!(Link::folder_of_links(None).to_str(), Some(default.as_str()));
+                assert_eq!(Link::folder_of_links().to_str(), Some(default.as_str()));
             });
             // Somebody else may have made it on purpose.
             fs::remove_dir_all("/dev/shm/tango-0").unwrap();

@@ -62,9 +62,9 @@ fn child() {
         ("a producer", opened.producer().map(drop)),
         ("a consumer", opened.consumer().map(drop)),
         ("removing", opened.remove()),
-        ("removing by name", Link::remove_named(Some(&folder), "quotes")),
-        ("removing if dead", Link::remove_dead(Some(&folder), "quotes")),
-        ("removing the dead", Link::remove_all_dead(Some(&folder)).map(drop)),
+        ("removing by name", Link::remove_named(&folder, "quotes")),
+        ("removing if dead", Link::remove_dead(&folder, "quotes")),
+        ("removing the dead", Link::remove_all_dead(&folder).map(drop)),
     ];
     for (what, result) in errors {
         let error = result.expect_err(what);
@@ -84,7 +84,7 @@ fn links_are_left_alone_where_locks_lock_nothing() {
             let link = builder(folder.path()).create("quotes").unwrap();
             let (tx, mut rx) = (link.producer().unwrap(), link.consumer().unwrap());
             Child::start(role, &folder).succeeds();
-            assert_eq!(Link::list(Some(folder.path())).unwrap(), ["dead", "quotes"], "{role}");
+            assert_eq!(Link::list(folder.path()).unwrap(), ["dead", "quotes"], "{role}");
             assert!(link.is_named(), "{role}");
             publish(&tx, MTU).unwrap();
             assert_is(&rx.poll().unwrap().unwrap(), 1, MTU);

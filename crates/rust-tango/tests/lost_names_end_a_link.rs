@@ -126,14 +126,9 @@ fn drain(rx: &mut Consumer<'_>) -> u64 {
 /// Starts the producer's process, and a reader in this one.
 fn start(role: &str, folder: &TestFolder) -> (Child, Link, Consumer<'static>) {
     let owner = Child::start(role, folder);
-    let begin = Instant::now();
-    loop {
-        match Link::open_in(base_in(folder), "quotes").and_then(|link| Ok((link.consumer()?, link))) {
-            Ok((rx, link)) => return (owner, link, rx),
-            Err(error) => assert!(error.is_not_found() && begin.elapsed() < PATIENCE, "{role}: {error}"),
-        }
-        std::thread::sleep(Duration::from_millis(1));
-    }
+    let link = Link::open_wait_in(base_in(folder), "quotes", Some(PATIENCE)).unwrap();
+    let rx = link.consumer().unwrap();
+    (owner, link, rx)
 }
 
 #[track_caller]
@@ -166,7 +161,7 @@ fn whatever_takes_the_name_ends_the_link() {
         }),
         ("the folder is renamed", |base, link| fs::rename(link, base.join("other")).unwrap()),
         ("the base folder is renamed", |base, _| fs::rename(base, base.with_extension("old")).unwrap()),
-        ("it is removed by name", |base, _| Link::remove_named(Some(base), "quotes").unwrap()),
+        ("it is removed by name", |base, _| Link::remove_named(base, "quotes").unwrap()),
     ];
     in_time(move || {
         let started: Vec<_> = acts

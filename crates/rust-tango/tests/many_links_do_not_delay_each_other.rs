@@ -46,7 +46,7 @@ fn child() {
                 std::thread::sleep(std::time::Duration::from_millis(1));
             }
             let mut removed = Vec::new();
-            for (name, result) in Link::remove_all_dead(Some(&folder)).unwrap() {
+            for (name, result) in Link::remove_all_dead(&folder).unwrap() {
                 match result.map_err(|error| error.kind()) {
                     Ok(()) => removed.push(name),
                     // It is in use, or another process was faster.
@@ -71,10 +71,10 @@ fn holders_are_looked_for_when_the_error_is_shown() {
         let holder = Child::start_ready("holds", &folder);
         let errors = || {
             [
-                Link::remove_dead(Some(folder.path()), "quotes").unwrap_err(),
+                Link::remove_dead(folder.path(), "quotes").unwrap_err(),
                 builder(folder.path()).create("quotes").unwrap_err(),
                 builder(folder.path()).create_or_take_over("quotes").unwrap_err(),
-                Link::remove_all_dead(Some(folder.path())).unwrap().remove(0).1.unwrap_err(),
+                Link::remove_all_dead(folder.path()).unwrap().remove(0).1.unwrap_err(),
             ]
         };
         let (shown, kept) = (errors(), errors());
@@ -113,12 +113,12 @@ fn no_lock_is_needed_where_nothing_is_removed() {
         let folder = TestFolder::new();
         let live = builder(folder.path()).create("quotes").unwrap();
         let _lock = lock_folder(folder.path());
-        let result = Link::remove_all_dead(Some(folder.path())).unwrap();
+        let result = Link::remove_all_dead(folder.path()).unwrap();
         let kinds: Vec<_> =
             result.into_iter().map(|(name, result)| (name, result.unwrap_err().kind())).collect();
         assert_eq!(kinds, [("quotes".to_owned(), LinkErrorKind::InUse)]);
         for refused in [
-            Link::remove_dead(Some(folder.path()), "quotes"),
+            Link::remove_dead(folder.path(), "quotes"),
             builder(folder.path()).create("quotes").map(drop),
             builder(folder.path()).create_or_take_over("quotes").map(drop),
         ] {

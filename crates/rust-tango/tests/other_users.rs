@@ -66,9 +66,9 @@ fn child() {
                 assert!(message.contains(part), "no {part:?} in {message}");
             }
             for error in [
-                Link::holders(Some(&folder.join("base")), "quotes").unwrap_err(),
-                Link::remove_dead(Some(&folder.join("base")), "quotes").unwrap_err(),
-                Link::remove_named(Some(&folder.join("base")), "quotes").unwrap_err(),
+                Link::holders(folder.join("base"), "quotes").unwrap_err(),
+                Link::remove_dead(folder.join("base"), "quotes").unwrap_err(),
+                Link::remove_named(folder.join("base"), "quotes").unwrap_err(),
             ] {
                 assert!(error.to_string().contains("Permission denied"), "{error}");
             }
@@ -102,7 +102,7 @@ fn refused_as_a_party(link: &Link, folder: &Path, reason: &str) {
     assert_eq!(builder(folder).create("mine").unwrap_err().kind(), LinkErrorKind::System);
     assert_eq!(link.remove().unwrap_err().kind(), LinkErrorKind::System);
     // It is visible that the producer's lock is held, but not by which process.
-    assert_eq!(Link::holders(Some(&base), "quotes").unwrap().to_string(), "its producer (tx)");
+    assert_eq!(Link::holders(&base, "quotes").unwrap().to_string(), "its producer (tx)");
 }
 
 /// A folder of links that belongs to `owner` and to the group.

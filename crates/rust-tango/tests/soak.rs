@@ -109,9 +109,8 @@ fn child() {
     };
     while !is_told("leave") && !is_told("end") {
         // There is no link for a moment while it is created anew.
-        let Ok(link) = Link::open_in(&folder, "quotes") else {
+        let Ok(link) = Link::open_wait_in(&folder, "quotes", Some(Duration::from_millis(100))) else {
             assert!(kind == Kind::Observer);
-            std::thread::sleep(Duration::from_millis(1));
             continue;
         };
         let status = link.status();

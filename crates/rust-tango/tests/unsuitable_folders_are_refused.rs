@@ -134,10 +134,7 @@ fn child() {
                 let errors = made.iter().filter_map(|made| made.as_ref().err()).map(LinkError::to_string);
                 assert_eq!(errors.clone().count(), 1, "{names:?}: {:?}", errors.collect::<Vec<_>>());
                 drop(made);
-                Link::remove_all_dead(Some(&base))
-                    .unwrap()
-                    .into_iter()
-                    .for_each(|(_, removed)| removed.unwrap());
+                Link::remove_all_dead(&base).unwrap().into_iter().for_each(|(_, removed)| removed.unwrap());
             }
         }
         "no inodes" => {
@@ -169,13 +166,13 @@ fn child() {
             for error in [link.consumer().unwrap_err(), link.producer().unwrap_err()] {
                 assert!(error.to_string().contains("for writing"), "{error}");
             }
-            let error = Link::remove_dead(Some(&base), "there").unwrap_err();
+            let error = Link::remove_dead(&base, "there").unwrap_err();
             assert!(error.to_string().contains("Read-only file system"), "{error}");
         }
         "no shared memory" => {
             // The namespace has a /dev of its own, which is empty.
             mounted("tmpfs", Path::new("/dev"), MsFlags::empty(), "size=64k");
-            let base = Link::folder_of_links(None);
+            let base = Link::folder_of_links();
             assert_eq!(base, PathBuf::from(format!("/dev/shm/tango-{}", Uid::effective())));
             let error = Link::builder().create("quotes").unwrap_err();
             let message = error.to_string();
@@ -184,7 +181,7 @@ fn child() {
             }
             assert!(!Path::new("/dev/shm").exists(), "/dev/shm must not be created");
             assert!(Link::open("quotes").unwrap_err().is_not_found());
-            assert!(Link::list(None).unwrap().is_empty());
+            assert!(Link::list(Link::folder_of_links()).unwrap().is_empty());
             // Read-only, then too small.
             fs::create_dir("/dev/shm").unwrap();
             mounted("tmpfs", Path::new("/dev/shm"), MsFlags::MS_RDONLY, "size=64k");
@@ -289,7 +286,7 @@ fn child() {
             let parts = ["(tmpfs)", "cannot rename without replacing", "/dev/shm", "TANGO_DIR", &number];
             refused(builder(&base), &base, &parts);
             for error in [
-                Link::remove_dead(Some(&base), "before").unwrap_err(),
+                Link::remove_dead(&base, "before").unwrap_err(),
                 builder(&base).create("before").unwrap_err(),
             ] {
                 let message = error.to_string();

@@ -1,7 +1,8 @@
 //! [`LinkFolder`]: the folder of links that `--dir` names, or the library's default folder. [`RemoveOnDrop`]: a
 //! link in it that this process has created.
 
-use std::path::{Path, PathBuf};
+use std::path::{Path, PathBuf, absolute};
+use std::time::Duration;
 
 use rust_tango::{Link, LinkBuilder, LinkError};
 
@@ -17,40 +18,42 @@ impl LinkFolder {
         Self { dir }
     }
 
-    /// The value of `--dir`, to pass on to child processes and to the library.
+    /// The value of `--dir`, to pass on to child processes.
     pub(crate) fn dir(&self) -> Option<&Path> {
         self.dir.as_deref()
     }
 
-    /// The path of the folder, whoever chose it.
+    /// The path of the folder, whoever chose it. It is absolute.
     pub(crate) fn path(&self) -> PathBuf {
-        Link::folder_of_links(self.dir())
+        // An empty path stays as it is, for the library to refuse.
+        self.dir
+            .as_ref()
+            .map_or_else(Link::folder_of_links, |dir| absolute(dir).unwrap_or_else(|_| dir.clone()))
     }
 
     /// Opens the link with this name.
     pub(crate) fn open(&self, name: &str) -> Result<Link, LinkError> {
-        match &self.dir {
-            Some(dir) => Link::open_in(dir, name),
-            None => Link::open(name),
-        }
+        Link::open_in(self.path(), name)
+    }
+
+    /// Opens the link with this name as soon as it exists: see [`Link::open_wait`].
+    pub(crate) fn open_wait(&self, name: &str, timeout: Duration) -> Result<Link, LinkError> {
+        Link::open_wait_in(self.path(), name, Some(timeout))
     }
 
     /// A builder for links in this folder.
     pub(crate) fn builder(&self) -> LinkBuilder {
-        match &self.dir {
-            Some(dir) => Link::builder().dir(dir),
-            None => Link::builder(),
-        }
+        Link::builder().dir(self.path())
     }
 
     /// The names of all links.
     pub(crate) fn list(&self) -> Result<Vec<String>, LinkError> {
-        Link::list(self.dir())
+        Link::list(self.path())
     }
 
     /// Removes the link with this name, even if it is in use.
     pub(crate) fn remove(&self, name: &str) -> Result<(), LinkError> {
-        Link::remove_named(self.dir(), name)
+        Link::remove_named(self.path(), name)
     }
 }
 

@@ -54,7 +54,7 @@ pub(crate) fn run(arguments: &Arguments, folder: &LinkFolder) -> Result<(), Fail
 }
 
 fn remove(name: &str, force: bool, folder: &LinkFolder) -> Result<(), Failure> {
-    let error = match Link::remove_dead(folder.dir(), name) {
+    let error = match Link::remove_dead(folder.path(), name) {
         Ok(()) => return Ok(()),
         Err(error) => error,
     };
@@ -62,7 +62,7 @@ fn remove(name: &str, force: bool, folder: &LinkFolder) -> Result<(), Failure> {
         LinkErrorKind::InUse if !force => {
             Err(Failure::new(format!("{}: use --force to stop and remove it", error.reason())))
         }
-        LinkErrorKind::System if !force && Link::holders(folder.dir(), name).is_err() => Err(Failure::new(
+        LinkErrorKind::System if !force && Link::holders(folder.path(), name).is_err() => Err(Failure::new(
             format!("{}: use --force to remove the link even if it is in use", error.reason()),
         )),
         LinkErrorKind::InUse | LinkErrorKind::System if force => match folder.open(name) {
@@ -86,10 +86,10 @@ fn remove(name: &str, force: bool, folder: &LinkFolder) -> Result<(), Failure> {
 
 fn remove_all_dead(folder: &LinkFolder) -> Result<(), Failure> {
     standard::check_output().map_err(Failure::output)?;
-    Link::remove_leftovers(folder.dir())?;
+    Link::remove_leftovers(folder.path())?;
     let (mut any_removed, mut any_failed, mut written) = (false, false, Ok(()));
     for name in folder.list()? {
-        match Link::remove_dead(folder.dir(), &name) {
+        match Link::remove_dead(folder.path(), &name) {
             // Printed at once: if the command is interrupted, the user knows what was removed. All links are
             // removed even if their names cannot be printed.
             Ok(()) => {

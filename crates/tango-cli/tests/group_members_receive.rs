@@ -11,7 +11,7 @@ use std::os::unix::fs::{PermissionsExt, chown};
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 
-use common::{TestFolder, assert_same, random_bytes, wait_until};
+use common::{PATIENCE, TestFolder, assert_same, random_bytes};
 use rust_tango::Link;
 
 /// Users that need no entry anywhere.
@@ -92,7 +92,7 @@ fn members_receive_and_strangers_do_not() {
     let group = GROUP.to_string();
     let mut send = place.tango(SENDER, &["send", "x", "--group", &group, "--wait-for", "1"]);
     let mut sender = Running(send.stdin(Stdio::piped()).spawn().unwrap());
-    wait_until("the link", || Link::open_in(place.folder.links(), "x").is_ok());
+    Link::open_wait_in(place.folder.links(), "x", Some(PATIENCE)).unwrap();
     let (status, _, errors) = finish(Running(place.tango(STRANGER, &["recv", "x"]).spawn().unwrap()));
     let says_why = errors.contains("cannot enter the folder of links") && errors.contains("user 61003");
     assert!(status == 1 && says_why && errors.lines().count() == 1, "{errors}");
@@ -122,7 +122,7 @@ fn whoever_may_not_read_a_link_is_told_so() {
     fs::set_permissions(place.folder.links(), Permissions::from_mode(0o755)).unwrap();
     let mut send = place.tango(SENDER, &["send", "x", "--wait-for", "0"]);
     let sender = Running(send.stdin(Stdio::piped()).spawn().unwrap());
-    wait_until("the link", || Link::open_in(place.folder.links(), "x").is_ok());
+    Link::open_wait_in(place.folder.links(), "x", Some(PATIENCE)).unwrap();
     for arguments in [&["ls"][..], &["recv", "x"], &["rm", "x"], &["rm", "x", "--force"]] {
         let (status, _, errors) = finish(Running(place.tango(STRANGER, arguments).spawn().unwrap()));
         assert!(status == 1 && errors.lines().count() == 1, "{arguments:?}: {errors}");

@@ -54,7 +54,7 @@ fn a_sender_that_waits_for_receivers_fails_too() {
                 drop(Link::builder().dir(folder.links()).create("x").unwrap());
             }
             // Not as the command does it: without stopping the link first.
-            _ => Link::remove_named(Some(&folder.links()), "x").unwrap(),
+            _ => Link::remove_named(folder.links(), "x").unwrap(),
         }
         assert_fails(act, &sender.wait(), "link x has lost its name");
         let _ = fs::remove_dir_all(folder.links());

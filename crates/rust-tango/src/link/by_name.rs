@@ -14,13 +14,12 @@ use crate::error::LinkErrorKind;
 
 /// Links in shared memory, by name.
 ///
-/// `folder` is the folder of links: `None` stands for the default one (see [`Link::folder_of_links`]).
+/// A folder of links is named by any path. [`Link::folder_of_links`] is the one that is used where none is named.
 impl Link {
     /// Opens a link that [`LinkBuilder::create`](crate::LinkBuilder::create) made, in this process or
     /// another.
     ///
-    /// The link is looked for in the folder `TANGO_DIR` from the environment, or else in
-    /// `/dev/shm/tango-UID`.
+    /// The link is looked for in the default folder ([`Link::folder_of_links`]).
     ///
     /// Whatever bytes the files contain, they lead to an error here or later, or to fragments that are
     /// reported as lost. One thing cannot be survived: if a process that may write to a file *truncates* it
@@ -76,22 +75,26 @@ impl Link {
         Ok(Self::shared(Arc::new(ShmLink::open(folder, name)?), Reservation::default()))
     }
 
-    /// The path of a folder of links. It may not exist yet.
+    /// The path of the default folder of links. It may not exist yet.
     ///
-    /// `None`: the default folder. That is `TANGO_DIR` from the environment if it is set and not empty,
-    /// otherwise `/dev/shm/tango-UID` with the number of the user. In a user namespace, that is the number
-    /// that the user has outside of it. A relative path is made absolute.
+    /// That is `TANGO_DIR` from the environment if it is set and not empty, otherwise `/dev/shm/tango-UID` with
+    /// the number of the user. In a user namespace, that is the number that the user has outside of it. A
+    /// relative path is made absolute.
     ///
     /// # Examples
     ///
     /// ```
     /// use rust_tango::Link;
     ///
-    /// assert!(Link::folder_of_links(None).is_absolute());
-    /// assert_eq!(Link::folder_of_links(Some("/dev/shm/desk".as_ref())).to_str(), Some("/dev/shm/desk"));
+    /// let folder = Link::folder_of_links();
+    /// assert!(folder.is_absolute());
+    /// for name in Link::list(&folder)? {
+    ///     println!("{name} in {}", folder.display());
+    /// }
+    /// # Ok::<(), rust_tango::LinkError>(())
     /// ```
-    pub fn folder_of_links(folder: Option<&Path>) -> PathBuf {
-        shm::folder_of_links(folder)
+    pub fn folder_of_links() -> PathBuf {
+        shm::base_dir(None)
     }
 
     /// The names of the links in a folder of links, sorted. Dead links are included, and damaged ones unless
@@ -113,12 +116,12 @@ impl Link {
     ///
     /// let quotes = Link::builder().dir(&folder).create("quotes")?;
     /// let trades = Link::builder().dir(&folder).create("trades")?;
-    /// assert_eq!(Link::list(Some(&folder))?, ["quotes", "trades"]);
+    /// assert_eq!(Link::list(&folder)?, ["quotes", "trades"]);
     /// # std::fs::remove_dir_all(&folder).unwrap();
     /// # Ok::<(), rust_tango::LinkError>(())
     /// ```
-    pub fn list(folder: Option<&Path>) -> Result<Vec<String>, LinkError> {
-        shm::list(folder)
+    pub fn list(folder: impl AsRef<Path>) -> Result<Vec<String>, LinkError> {
+        shm::list(folder.as_ref())
     }
 
     /// Removes the link of this name, whatever the state of its files. See [`Link::remove_dead`] for an
@@ -135,8 +138,8 @@ impl Link {
     /// contains anything that is not part of a link, and then nothing is removed; [`LinkErrorKind::System`]
     /// if it may not be removed, or if other processes, for example a stopped one, did not release the lock of
     /// the folder within ten seconds.
-    pub fn remove_named(folder: Option<&Path>, name: &str) -> Result<(), LinkError> {
-        shm::remove(folder, name)
+    pub fn remove_named(folder: impl AsRef<Path>, name: &str) -> Result<(), LinkError> {
+        shm::remove(folder.as_ref(), name)
     }
 
     /// The processes that hold the link of this name at this moment, whatever the state of its files. See
@@ -150,8 +153,8 @@ impl Link {
     ///
     /// [`LinkErrorKind::NotFound`] if there is no such link; [`LinkErrorKind::Incompatible`] if the name is
     /// not that of a folder; [`LinkErrorKind::System`] if this user may not ask.
-    pub fn holders(folder: Option<&Path>, name: &str) -> Result<Holders, LinkError> {
-        shm::holders(folder, name)
+    pub fn holders(folder: impl AsRef<Path>, name: &str) -> Result<Holders, LinkError> {
+        shm::holders(folder.as_ref(), name)
     }
 
     /// [`Link::remove_named`] for a link without holders.
@@ -174,17 +177,17 @@ impl Link {
     /// # let folder = std::env::temp_dir().join(format!("tango-dead-{}", std::process::id()));
     ///
     /// let link = Link::builder().dir(&folder).create("quotes")?;
-    /// let refused = Link::remove_dead(Some(&folder), "quotes").unwrap_err();
+    /// let refused = Link::remove_dead(&folder, "quotes").unwrap_err();
     /// assert_eq!(refused.kind(), LinkErrorKind::InUse);
     ///
     /// drop(link); // no process holds the link now, but its files are still there
-    /// Link::remove_dead(Some(&folder), "quotes")?;
-    /// assert!(Link::list(Some(&folder))?.is_empty());
+    /// Link::remove_dead(&folder, "quotes")?;
+    /// assert!(Link::list(&folder)?.is_empty());
     /// # std::fs::remove_dir_all(&folder).unwrap();
     /// # Ok::<(), rust_tango::LinkError>(())
     /// ```
-    pub fn remove_dead(folder: Option<&Path>, name: &str) -> Result<(), LinkError> {
-        shm::remove_dead(folder, name)
+    pub fn remove_dead(folder: impl AsRef<Path>, name: &str) -> Result<(), LinkError> {
+        shm::remove_dead(folder.as_ref(), name)
     }
 
     /// [`Link::remove_dead`] for every link in a folder of links. Returns the names, sorted, and what
@@ -208,15 +211,17 @@ impl Link {
     ///
     /// drop(Link::builder().dir(&folder).create("dead")?);
     /// let alive = Link::builder().dir(&folder).create("alive")?;
-    /// for (name, removed) in Link::remove_all_dead(Some(&folder))? {
+    /// for (name, removed) in Link::remove_all_dead(&folder)? {
     ///     assert_eq!(removed.is_ok(), name == "dead");
     /// }
     /// # std::fs::remove_dir_all(&folder).unwrap();
     /// # Ok::<(), rust_tango::LinkError>(())
     /// ```
     #[allow(clippy::type_complexity)]
-    pub fn remove_all_dead(folder: Option<&Path>) -> Result<Vec<(String, Result<(), LinkError>)>, LinkError> {
-        shm::remove_all_dead(folder)
+    pub fn remove_all_dead(
+        folder: impl AsRef<Path>,
+    ) -> Result<Vec<(String, Result<(), LinkError>)>, LinkError> {
+        shm::remove_all_dead(folder.as_ref())
     }
 
     /// Frees the space of links whose processes died while they created or removed them. Links stay, dead
@@ -238,12 +243,12 @@ impl Link {
     /// # let folder = std::env::temp_dir().join(format!("tango-leftovers-{}", std::process::id()));
     ///
     /// drop(Link::builder().dir(&folder).create("dead")?);
-    /// Link::remove_leftovers(Some(&folder))?;
-    /// assert_eq!(Link::list(Some(&folder))?, ["dead"]);
+    /// Link::remove_leftovers(&folder)?;
+    /// assert_eq!(Link::list(&folder)?, ["dead"]);
     /// # std::fs::remove_dir_all(&folder).unwrap();
     /// # Ok::<(), rust_tango::LinkError>(())
     /// ```
-    pub fn remove_leftovers(folder: Option<&Path>) -> Result<(), LinkError> {
-        shm::remove_leftovers(folder)
+    pub fn remove_leftovers(folder: impl AsRef<Path>) -> Result<(), LinkError> {
+        shm::remove_leftovers(folder.as_ref())
     }
 }

@@ -1,6 +1,6 @@
 //! The settings of links in shared memory, and how such a link is created.
 
-use std::path::PathBuf;
+use std::path::Path;
 
 use super::builder::{LinkBuilder, OWNER_ONLY};
 use super::handle::Link;
@@ -15,10 +15,9 @@ impl LinkBuilder {
     /// The folder of links in which `create` puts the link. Made, with mode 0o700 whatever the umask is, if
     /// it does not exist.
     ///
-    /// Default: `TANGO_DIR` from the environment, otherwise `/dev/shm/tango-UID` with the number of the
-    /// user. See `LinkBuilder::create` for an example.
-    pub fn dir(mut self, folder: impl Into<PathBuf>) -> Self {
-        self.dir = Some(folder.into());
+    /// Default: [`Link::folder_of_links`]. See `LinkBuilder::create` for an example.
+    pub fn dir(mut self, folder: impl AsRef<Path>) -> Self {
+        self.dir = Some(folder.as_ref().to_path_buf());
         self
     }
 
@@ -116,9 +115,9 @@ impl LinkBuilder {
     /// let link = Link::builder().remove_on_drop(true).dir(&folder).create("quotes")?;
     /// let tx = link.producer()?;
     /// drop(link); // the producer still has a share
-    /// assert_eq!(Link::list(Some(&folder))?, ["quotes"]);
+    /// assert_eq!(Link::list(&folder)?, ["quotes"]);
     /// drop(tx);
-    /// assert!(Link::list(Some(&folder))?.is_empty());
+    /// assert!(Link::list(&folder)?.is_empty());
     /// # std::fs::remove_dir_all(&folder).unwrap();
     /// # Ok::<(), rust_tango::LinkError>(())
     /// ```

@@ -8,6 +8,7 @@
 //!        |---------- create(name) ---------> Link in shared memory, new
 //!        `---------- create_or_take_over --> Link in shared memory, new or continued
 //!                    Link::open(name) -----> Link in shared memory, made by another process
+//!                    Link::open_wait(name) > the same, as soon as it exists
 //!
 //!   Link ----------- producer -------------> Producer     one at a time
 //!        |---------- consumer -------------> Consumer     reliable: gets every fragment, in place
@@ -51,7 +52,7 @@
 //! ```
 
 // Reading order: `heap` (links on the heap), `handle` (`Link`), `shared` (what only shared links have), `by_name`
-// (opening, listing, removing), `builder`, `create` (links in shared memory).
+// (opening, listing, removing), `open_wait` (opening what may not exist yet), `builder`, `create` (links in shared memory).
 mod heap;
 
 mod handle;
@@ -62,6 +63,9 @@ mod shared;
 #[cfg(all(feature = "shm", target_os = "linux"))]
 mod by_name;
 
+#[cfg(all(feature = "shm", target_os = "linux"))]
+mod open_wait;
+
 mod builder;
 
 #[cfg(all(feature = "shm", target_os = "linux"))]
@@ -69,3 +73,5 @@ mod create;
 
 pub use builder::LinkBuilder;
 pub use handle::Link;
+#[cfg(all(feature = "async", target_os = "linux"))]
+pub use open_wait::OpenWait;

@@ -33,11 +33,15 @@
 //! - *No user code runs under a lock*: no waker is called, cloned or dropped.
 //!
 //! Reading order: this file, `watched` (a link and its readers), `watcher` (the thread), `watchers` (which
-//! watcher a reader gets).
+//! watcher a reader gets). `alarm` has nothing to do with fragments: it wakes tasks that wait for a time.
+
+mod alarm;
 
 mod watched;
 mod watcher;
 mod watchers;
+
+pub(crate) use alarm::Alarm;
 
 use std::future::poll_fn;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};

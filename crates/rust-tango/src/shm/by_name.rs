@@ -2,9 +2,9 @@
 //! has open.
 
 use std::ffi::OsString;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
-use super::base;
+use super::base::{self, base_dir};
 use super::base_lock::{is_timeout, with_base_lock};
 use super::folder::{self, Folder};
 use super::holders::{Held, Holders};
@@ -15,25 +15,21 @@ use super::name_watch::set_removed_here;
 use super::removal::{self, Dead, Removed};
 use crate::error::LinkError;
 
-pub(crate) fn folder_of_links(explicit: Option<&Path>) -> PathBuf {
-    base::base_dir(explicit)
+pub(crate) fn list(folder: &Path) -> Result<Vec<String>, LinkError> {
+    folder::list(&base_dir(Some(folder)))
 }
 
-pub(crate) fn list(explicit: Option<&Path>) -> Result<Vec<String>, LinkError> {
-    folder::list(&base::base_dir(explicit))
+pub(crate) fn holders(folder: &Path, name: &str) -> Result<Holders, LinkError> {
+    Ok(Held::of(&Folder::open(&base_dir(Some(folder)), name)?)?.holders())
 }
 
-pub(crate) fn holders(explicit: Option<&Path>, name: &str) -> Result<Holders, LinkError> {
-    Ok(Held::of(&Folder::open(&base::base_dir(explicit), name)?)?.holders())
-}
-
-pub(crate) fn remove(explicit: Option<&Path>, name: &str) -> Result<(), LinkError> {
-    let base = base::base_dir(explicit);
+pub(crate) fn remove(folder: &Path, name: &str) -> Result<(), LinkError> {
+    let base = base_dir(Some(folder));
     removed(&base, name, removal::remove)?.delete()
 }
 
-pub(crate) fn remove_dead(explicit: Option<&Path>, name: &str) -> Result<(), LinkError> {
-    let base = base::base_dir(explicit);
+pub(crate) fn remove_dead(folder: &Path, name: &str) -> Result<(), LinkError> {
+    let base = base_dir(Some(folder));
     removed(&base, name, Dead::remove)?.delete()
 }
 
@@ -53,8 +49,8 @@ fn removed<T>(
 }
 
 /// Deletes what remains of processes that died while they created or removed a link.
-pub(crate) fn remove_leftovers(explicit: Option<&Path>) -> Result<(), LinkError> {
-    match base::open_base(&base::base_dir(explicit)) {
+pub(crate) fn remove_leftovers(folder: &Path) -> Result<(), LinkError> {
+    match base::open_base(&base_dir(Some(folder))) {
         Err(error) if error.is_not_found() => {}
         base => leftovers::clear_leftovers(&base?),
     }
@@ -63,17 +59,15 @@ pub(crate) fn remove_leftovers(explicit: Option<&Path>) -> Result<(), LinkError>
 
 /// Removes every link that no process holds. Returns what became of each link.
 #[allow(clippy::type_complexity)]
-pub(crate) fn remove_all_dead(
-    explicit: Option<&Path>,
-) -> Result<Vec<(String, Result<(), LinkError>)>, LinkError> {
-    let base = base::base_dir(explicit);
+pub(crate) fn remove_all_dead(folder: &Path) -> Result<Vec<(String, Result<(), LinkError>)>, LinkError> {
+    let base = base_dir(Some(folder));
     lock::check_that_locks_exclude()
         .map_err(|error| LinkError::system(format!("cannot lock {}", base.display()), error))?;
-    remove_leftovers(Some(&base))?;
+    remove_leftovers(&base)?;
     // One by one, because each needs some descriptors until it is deleted.
     let mut results = Vec::new();
     for name in folder::list(&base)? {
-        match remove_dead(Some(&base), &name) {
+        match remove_dead(&base, &name) {
             // It would be the same for each of the others, after the same time.
             Err(error) if is_timeout(&error) => return Err(error),
             result => results.push((name, result)),

@@ -33,13 +33,13 @@ use crate::error::{LinkError, LinkErrorKind};
 ///
 /// let link = Link::builder().dir(&folder).create("quotes")?;
 /// let tx = link.producer()?;
-/// let holders = Link::holders(Some(&folder), "quotes")?;
+/// let holders = Link::holders(&folder, "quotes")?;
 /// let first = holders.iter().next().unwrap();
 /// assert_eq!(first.party, Party::Producer);
 /// assert!(first.processes.contains(&std::process::id()));
 ///
 /// drop((tx, link));
-/// assert!(Link::holders(Some(&folder), "quotes")?.is_empty());
+/// assert!(Link::holders(&folder, "quotes")?.is_empty());
 /// # std::fs::remove_dir_all(&folder).unwrap();
 /// # Ok::<(), rust_tango::LinkError>(())
 /// ```

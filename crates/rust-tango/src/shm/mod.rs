@@ -121,9 +121,8 @@ mod scratch;
 mod layout_doc;
 
 pub(crate) use access::Access;
-pub(crate) use by_name::{
-    folder_of_links, holders, list, remove, remove_all_dead, remove_dead, remove_leftovers,
-};
+pub(crate) use base::base_dir;
+pub(crate) use by_name::{holders, list, remove, remove_all_dead, remove_dead, remove_leftovers};
 pub(crate) use create::{Existing, Settings, create};
 pub(crate) use ends::Reservation;
 #[cfg(feature = "async")]

@@ -16,7 +16,6 @@ use nix::sys::signal::Signal;
 use nix::time::{ClockId, clock_gettime};
 use rust_tango::{Link, Producer, TangoError};
 
-use crate::backoff::Backoff;
 use crate::demo::payload::{fill, is_filled};
 use crate::demo::protocol::{Counts, Line};
 use crate::failure::Failure;
@@ -260,13 +259,7 @@ fn create(
 
 /// Waits until the link exists, and opens it.
 fn wait_for_link(folder: &LinkFolder, name: &str) -> Result<Link, Failure> {
-    let (begin, mut backoff) = (Instant::now(), Backoff::new());
-    loop {
-        match folder.open(name) {
-            Err(error) if error.is_not_found() && begin.elapsed() < PATIENCE => backoff.sleep(),
-            opened => return Ok(opened?),
-        }
-    }
+    Ok(folder.open_wait(name, PATIENCE)?)
 }
 
 fn print(line: &Line) -> Result<(), Failure> {

@@ -60,7 +60,7 @@ impl TestFolder {
 
     /// The names of all links.
     pub(crate) fn list(&self) -> Vec<String> {
-        Link::list(Some(&self.links())).unwrap()
+        Link::list(self.links()).unwrap()
     }
 
     /// Creates a file with this content and opens it.
