@@ -51,7 +51,8 @@
 //! | know what `sig`, `ctl` and `ts` are | [`FragmentMetadata`], [`Control`], [`timestamp`] |
 //! | await fragments | `AsyncConsumer` (feature `async`) |
 //! | publish and read values of a type | `typed` (feature `zerocopy`) |
-//! | count, supervise, filter duplicates | [`Metrics`], [`Cnc`], [`Tcache`] |
+//! | count | [`Metrics`]; from any process: [`Link::metrics`], [`Link::status`] |
+//! | supervise, filter duplicates | [`Cnc`], [`Tcache`] |
 //! | know why it is correct | the source: `ring/line.rs` (fragments) and `credits/floor.rs` (credits) open with a proof |
 //!
 //! # Features
@@ -64,6 +65,7 @@
 //! | `shm` | yes | links between processes (Linux; depends on `nix`) |
 //! | `async` | | `AsyncConsumer`: `recv().await` under any executor (Linux; no further dependency) |
 //! | `zerocopy` | | typed messages: `TypedLink`, `Producer::publish_as`, `Payload::as_ref_of` (depends on `zerocopy`) |
+//! | `serde` | | `Serialize` for what the library reports: `LinkStatus`, `LinkMetrics`, [`MetricsSnapshot`], `Geometry`, [`Hints`] (depends on `serde`) |
 //!
 //! Targets need 64-bit pointers and 64-bit atomics.
 //!
@@ -136,7 +138,7 @@ pub use consumer::{Consumer, Received, Start};
 pub use error::{RecvError, TangoError, TrySendError};
 pub use memory::cnc::{Cnc, CncState};
 pub use memory::hints::{Hints, HintsError};
-pub use metrics::{Metrics, MetricsSnapshot};
+pub use metrics::{Metrics, MetricsRef, MetricsSnapshot};
 pub use producer::{Loan, Meta, Producer};
 pub use ring::metadata::{Control, FragmentMetadata};
 pub use tcache::Tcache;
@@ -160,6 +162,8 @@ pub use link::OpenWait;
 pub use link::{Link, LinkBuilder};
 #[cfg(all(feature = "async", target_os = "linux"))]
 pub use live::AsyncConsumer;
+#[cfg(feature = "alloc")]
+pub use memory::counts::{ConsumerMetrics, LinkMetrics};
 #[cfg(feature = "alloc")]
 pub use memory::geometry::Geometry;
 #[cfg(feature = "alloc")]

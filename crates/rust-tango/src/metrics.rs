@@ -1,8 +1,10 @@
 //! [`Metrics`]: counters for producers and consumers, with a pair of cache lines for each writer.
 
+#[cfg(feature = "alloc")]
+use crate::sync::Arc;
 use crate::sync::{AcqRel, AtomicU64, Own, Padded, Relaxed, ordering};
 
-/// How many consumers can count into one [`Metrics`] at the same time.
+/// How many consumers can count into one [`Metrics`] at the same time. One less than a power of two.
 const CONSUMERS: usize = 7;
 
 /// Counters that one producer and up to seven consumers write, and that any thread may read.
@@ -12,7 +14,8 @@ const CONSUMERS: usize = 7;
 /// counts.
 ///
 /// Attach it with [`Producer::with_metrics`](crate::Producer::with_metrics) and
-/// [`Consumer::with_metrics`](crate::Consumer::with_metrics). It must outlive both: a `static` does.
+/// [`Consumer::with_metrics`](crate::Consumer::with_metrics). Both take a reference, which may be to a `static`, or an
+/// `Arc`. What a link counts by itself is in [`Link::metrics`](crate::Link::metrics).
 ///
 /// # Examples
 ///
@@ -53,6 +56,7 @@ struct Counters {
 /// They are read one after the other, while the writers change them, so two counts may not fit together.
 /// [`Metrics`] has an example.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 pub struct MetricsSnapshot {
     /// Fragments published.
     pub published: u64,
@@ -124,30 +128,98 @@ impl Metrics {
         }
     }
 
+    /// Takes the counters at `index`, if they have no writer.
+    fn claim(&self, index: usize) -> bool {
+        // AcqRel: a new writer sees the counts of the previous one, and continues from them.
+        let before = self.taken.fetch_or(1 << index, ordering("metrics.claim", AcqRel));
+        before & 1 << index == 0
+    }
+}
+
+/// A [`Metrics`] for an end of a link to count into: borrowed, or shared.
+///
+/// [`Producer::with_metrics`](crate::Producer::with_metrics) and
+/// [`Consumer::with_metrics`](crate::Consumer::with_metrics) make one of a `&Metrics`, which must outlive the end, or of
+/// an `Arc<Metrics>`, of which the end keeps a share.
+///
+/// # Examples
+///
+/// ```
+/// use std::sync::Arc;
+/// use rust_tango::{Link, Metrics};
+///
+/// let metrics = Arc::new(Metrics::new());
+/// let link = Link::builder().depth(8).mtu(64).build()?;
+/// let tx = link.producer()?.with_metrics(&metrics);
+/// let mut rx = link.consumer()?.with_metrics(&metrics);
+/// let reader = std::thread::spawn(move || rx.wait().map(drop)); // nothing is borrowed
+/// tx.send(b"counted")?;
+/// reader.join().unwrap()?;
+/// assert_eq!(metrics.snapshot().consumed, 1);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Debug)]
+pub struct MetricsRef<'a>(Kept<'a>);
+
+#[derive(Debug)]
+enum Kept<'a> {
+    Borrowed(&'a Metrics),
+    #[cfg(feature = "alloc")]
+    Shared(Arc<Metrics>),
+}
+
+impl<'a> From<&'a Metrics> for MetricsRef<'a> {
+    fn from(metrics: &'a Metrics) -> Self {
+        Self(Kept::Borrowed(metrics))
+    }
+}
+
+#[cfg(feature = "alloc")]
+impl From<Arc<Metrics>> for MetricsRef<'_> {
+    fn from(metrics: Arc<Metrics>) -> Self {
+        Self(Kept::Shared(metrics))
+    }
+}
+
+/// Takes a share of its own.
+#[cfg(feature = "alloc")]
+impl From<&Arc<Metrics>> for MetricsRef<'_> {
+    fn from(metrics: &Arc<Metrics>) -> Self {
+        metrics.clone().into()
+    }
+}
+
+impl<'a> MetricsRef<'a> {
+    fn get(&self) -> &Metrics {
+        match &self.0 {
+            Kept::Borrowed(metrics) => metrics,
+            #[cfg(feature = "alloc")]
+            Kept::Shared(metrics) => metrics,
+        }
+    }
+
     /// The producer's counters. `None`: another producer writes them.
-    pub(crate) fn producer(&self) -> Option<Counter<'_>> {
-        self.claim(0)
+    pub(crate) fn producer(self) -> Option<Counter<'a>> {
+        self.claim(0..=0)
     }
 
     /// Counters for a consumer. `None`: all are taken.
-    pub(crate) fn consumer(&self) -> Option<Counter<'_>> {
-        (1..=CONSUMERS).find_map(|index| self.claim(index))
+    pub(crate) fn consumer(self) -> Option<Counter<'a>> {
+        self.claim(1..=CONSUMERS)
     }
 
-    fn claim(&self, index: usize) -> Option<Counter<'_>> {
-        // AcqRel: a new writer sees the counts of the previous one, and continues from them.
-        let before = self.taken.fetch_or(1 << index, ordering("metrics.claim", AcqRel));
-        (before & 1 << index == 0).then(|| Counter { metrics: self, index, counters: &self.counters[index] })
+    fn claim(self, mut of: core::ops::RangeInclusive<usize>) -> Option<Counter<'a>> {
+        let index = of.find(|index| self.get().claim(*index))?;
+        Some(Counter { metrics: self, index })
     }
 }
 
 /// The exclusive right to write some counters. Dropping it gives the right back.
 #[derive(Debug)]
 pub(crate) struct Counter<'a> {
-    metrics: &'a Metrics,
+    metrics: MetricsRef<'a>,
+    /// 0 to [`CONSUMERS`].
     index: usize,
-    /// The counters at `index`.
-    counters: &'a Counters,
 }
 
 impl Counter<'_> {
@@ -157,18 +229,24 @@ impl Counter<'_> {
     }
 
     #[inline]
+    fn counters(&self) -> &Counters {
+        // The mask changes nothing. It saves a check of the bound.
+        &self.metrics.get().counters[self.index & CONSUMERS]
+    }
+
+    #[inline]
     pub(crate) fn fragments(&self, count: u64) {
-        Self::add(&self.counters.fragments, count);
+        Self::add(&self.counters().fragments, count);
     }
 
     pub(crate) fn event(&self) {
-        Self::add(&self.counters.events, 1);
+        Self::add(&self.counters().events, 1);
     }
 }
 
 impl Drop for Counter<'_> {
     fn drop(&mut self) {
-        self.metrics.taken.fetch_and(!(1 << self.index), ordering("metrics.give_back", AcqRel));
+        self.metrics.get().taken.fetch_and(!(1 << self.index), ordering("metrics.give_back", AcqRel));
     }
 }
 
@@ -179,17 +257,18 @@ mod tests {
     #[test]
     fn each_writer_has_its_own_line_and_hands_it_on() {
         let metrics = Metrics::new();
-        let producer = metrics.producer().unwrap();
-        assert!(metrics.producer().is_none());
+        let of = || MetricsRef::from(&metrics);
+        let producer = of().producer().unwrap();
+        assert!(of().producer().is_none());
         producer.fragments(5);
         producer.event();
-        let first = metrics.consumer().unwrap();
-        let second = metrics.consumer().unwrap();
+        let first = of().consumer().unwrap();
+        let second = of().consumer().unwrap();
         first.fragments(1);
         second.fragments(2);
         second.event();
         drop(first);
-        metrics.consumer().unwrap().fragments(1);
+        of().consumer().unwrap().fragments(1);
         let expected = MetricsSnapshot { published: 5, consumed: 4, overruns: 1, backpressure_events: 1 };
         assert_eq!(metrics.snapshot(), expected);
         assert_eq!(metrics.snapshot().lag(), 1);

@@ -3,6 +3,7 @@
 
 mod common;
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use common::{few, in_time, publish, publish_blocking};
@@ -48,6 +49,30 @@ fn metrics_count_each_side() {
     let _rx = Consumer::with_flow_control(&mcache, &dcache, &fctl, 10).with_metrics(&metrics);
     publish(&tx, MTU).unwrap();
     assert_eq!((metrics.snapshot().published, metrics.snapshot().lag()), (10, 1));
+}
+
+#[test]
+fn metrics_live_as_long_as_their_users() {
+    in_time(|| {
+        let metrics = Arc::new(Metrics::new());
+        let link = Link::builder().depth(8).mtu(MTU).build().unwrap();
+        let tx = link.producer().unwrap().with_metrics(&metrics);
+        // All that is left of the metrics is in the ends, which are free of borrows.
+        let rx: Consumer<'static> = link.consumer().unwrap().with_metrics(metrics.clone());
+        let weak = Arc::downgrade(&metrics);
+        drop(metrics);
+        let reader = std::thread::spawn(move || {
+            rx.into_iter().for_each(|fragment| drop(fragment.unwrap()));
+        });
+        for _ in 0..few(100) {
+            publish_blocking(&tx, MTU);
+        }
+        let snapshot = weak.upgrade().unwrap().snapshot();
+        assert_eq!(snapshot.published, few(100));
+        drop(tx);
+        reader.join().unwrap();
+        assert!(weak.upgrade().is_none());
+    });
 }
 
 #[test]

@@ -5,7 +5,7 @@ use super::handle::Consumer;
 use super::mode::Attachment;
 use super::poll::Reader;
 use crate::memory::parts::Ending;
-use crate::metrics::Metrics;
+use crate::metrics::MetricsRef;
 use crate::ring::line::LineState;
 use crate::timing::distance::Pace;
 
@@ -91,7 +91,8 @@ impl<'a> Consumer<'a> {
         self
     }
 
-    /// Counts into `metrics` from now on: fragments consumed, and overruns.
+    /// Counts into `metrics` from now on: fragments consumed, and overruns. Takes a `&Metrics` or an `Arc<Metrics>`: see
+    /// [`MetricsRef`].
     ///
     /// # Panics
     ///
@@ -111,9 +112,10 @@ impl<'a> Consumer<'a> {
     /// # Ok::<(), rust_tango::LinkError>(())
     /// ```
     #[must_use]
-    pub fn with_metrics(mut self, metrics: &'a Metrics) -> Self {
+    pub fn with_metrics(mut self, metrics: impl Into<MetricsRef<'a>>) -> Self {
         let reader = self.reader_mut();
-        reader.metrics = Some(metrics.consumer().expect("seven consumers count into these Metrics already"));
+        reader.metrics =
+            Some(metrics.into().consumer().expect("seven consumers count into these Metrics already"));
         reader.update_fast_path();
         self
     }

@@ -5,6 +5,7 @@ use super::heap::HeapLink;
 use crate::consumer::payload::Scratch;
 use crate::consumer::{Consumer, Mode, Start};
 use crate::error::{LinkError, LinkErrorKind};
+use crate::memory::counts::LinkMetrics;
 use crate::memory::geometry::Geometry;
 use crate::memory::hints::Hints;
 use crate::memory::payload_type::PayloadType;
@@ -406,6 +407,19 @@ impl Link {
             Memory::Heap(link) => link.status(),
             #[cfg(all(feature = "shm", target_os = "linux"))]
             Memory::Shared(link, _) => link.status(),
+        }
+    }
+
+    /// What both ends of the link have counted in the link itself. Any process that has it open can ask, as often as it
+    /// likes: it loads a few words for each slot, and makes no system call.
+    ///
+    /// [`LinkMetrics`] says what each count is, when it is out of date, and has an example. [`Link::status`] also tells
+    /// which ends live.
+    pub fn metrics(&self) -> LinkMetrics {
+        match &self.memory {
+            Memory::Heap(link) => link.metrics(),
+            #[cfg(all(feature = "shm", target_os = "linux"))]
+            Memory::Shared(link, _) => link.metrics(),
         }
     }
 

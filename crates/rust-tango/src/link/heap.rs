@@ -16,6 +16,7 @@ use crate::credits::seat::Seat;
 use crate::credits::slot::ConsumerSlot;
 use crate::credits::watched::Slots;
 use crate::error::{LinkError, LinkErrorKind, TangoError};
+use crate::memory::counts::LinkMetrics;
 use crate::memory::geometry::Geometry;
 use crate::memory::head::Head;
 use crate::memory::hints::Hints;
@@ -233,6 +234,10 @@ impl HeapLink {
     pub(super) fn status(&self) -> LinkStatus {
         let producer = self.producer_taken.load(Relaxed) != 0;
         LinkStatus::of(&self.borrowed_parts(), producer, self.consumers.iter(), |_| true)
+    }
+
+    pub(super) fn metrics(&self) -> LinkMetrics {
+        LinkMetrics::of(&self.borrowed_parts(), self.consumers.iter())
     }
 }
 

@@ -25,6 +25,7 @@ use crate::ring::slots::SMALLEST;
 /// # Ok::<(), rust_tango::LinkError>(())
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 pub struct Geometry {
     /// Slots of the ring: how many fragments it holds. A power of two from 2 to 2^28.
     pub depth: usize,

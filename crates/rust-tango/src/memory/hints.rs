@@ -37,6 +37,7 @@ pub(crate) const MAX_PREFETCH: u8 = 64;
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
 pub struct Hints {
     /// How many fragments before their use the producer prefetches lines for writing: 0 (not at all) to 64. A link takes

@@ -6,7 +6,8 @@
 //!
 //! Reading order: `cnc` (state and heartbeat), `head` (the producer's words outside the ring), `occupants`
 //! (which ends are attached to borrowed storage), `hints` (what a link does for speed), `parts` (all memory of a link,
-//! as views), `geometry` (sizes), `payload_type` (what the payloads are), `status` (a report on a link).
+//! as views), `geometry` (sizes), `payload_type` (what the payloads are), `status` (a report on a link),
+//! `counts` (only its counts).
 
 pub(crate) mod cnc;
 
@@ -26,3 +27,6 @@ pub(crate) mod payload_type;
 
 #[cfg(feature = "alloc")]
 pub(crate) mod status;
+
+#[cfg(feature = "alloc")]
+pub(crate) mod counts;

@@ -1,6 +1,7 @@
 //! [`LinkStatus`]: a report on a link for supervisors and people.
 
 use alloc::vec::Vec;
+use core::fmt;
 
 use crate::credits::slot::ConsumerSlot;
 use crate::memory::cnc::CncState;
@@ -30,9 +31,11 @@ use crate::sync::Relaxed;
 /// for consumer in &status.consumers {
 ///     println!("slot {} is {} fragments behind", consumer.slot, consumer.lag);
 /// }
+/// println!("{status}"); // the same and more, for people
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
 pub struct LinkStatus {
     /// Whether a producer is attached and lives.
@@ -75,6 +78,7 @@ pub struct LinkStatus {
 /// A report on one reliable consumer, in [`LinkStatus::consumers`]. Its values may not fit together, as in
 /// [`LinkStatus`], which has an example.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
 pub struct ConsumerStatus {
     /// The slot of the consumer, from 0.
@@ -143,6 +147,53 @@ impl LinkStatus {
             producers: parts.head.lifecycle.incarnation.load(Relaxed),
             takeovers: parts.head.lifecycle.takeovers.load(Relaxed),
             consumers: consumers.collect(),
+        }
+    }
+}
+
+/// A line for the producer, and one for each consumer, without a line break at the end. For people: the words may
+/// change.
+impl fmt::Display for LinkStatus {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let ends = match self {
+            Self { name_lost: true, .. } => "the link has ended: its name was lost",
+            Self { stopped: true, .. } => "the link has ended: it was stopped",
+            Self { producer: true, .. } => "producer attached",
+            Self { closed: true, .. } => "producer has ended",
+            Self { producers: 0, .. } => "no producer yet",
+            _ => "producer has died",
+        };
+        write!(f, "{ends}; next fragment {}, oldest {}", self.next, self.oldest)?;
+        for (count, what) in [
+            (self.backpressure, "fragments that had to wait for credits"),
+            (self.evicted, "evictions"),
+            (self.reaped, "consumers that died"),
+            (self.takeovers, "producers that died"),
+        ] {
+            if count > 0 {
+                write!(f, "; {what}: {count}")?;
+            }
+        }
+        for consumer in &self.consumers {
+            let holds = if self.held_by == Some(consumer.slot) { ", holds the producer back" } else { "" };
+            write!(f, "\n{consumer}{holds}")?;
+        }
+        Ok(())
+    }
+}
+
+/// One line. For people: the words may change.
+impl fmt::Display for ConsumerStatus {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let kind = if self.evictable { "evictable consumer" } else { "consumer" };
+        write!(f, "{kind} in slot {}: {} behind, {} consumed", self.slot, self.lag, self.consumed)?;
+        if self.lost > 0 {
+            write!(f, ", {} lost", self.lost)?;
+        }
+        match self {
+            Self { alive: false, .. } => f.write_str(", dead"),
+            Self { asleep: true, .. } => f.write_str(", asleep"),
+            _ => Ok(()),
         }
     }
 }

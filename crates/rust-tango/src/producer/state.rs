@@ -2,7 +2,7 @@
 
 use super::publish::{Producer, Reports};
 use crate::memory::cnc::CncState;
-use crate::metrics::Metrics;
+use crate::metrics::MetricsRef;
 use crate::ring::seq;
 use crate::sync::AtomicU64;
 
@@ -147,7 +147,8 @@ impl<'a> Producer<'a> {
         self.backpressure.credits().attached().filter(|_| self.claim.may_have_consumers())
     }
 
-    /// Counts into `metrics` from now on: fragments published, and fragments that had to wait for credits.
+    /// Counts into `metrics` from now on: fragments published, and fragments that had to wait for credits. Takes a
+    /// `&Metrics` or an `Arc<Metrics>`: see [`MetricsRef`].
     ///
     /// # Panics
     ///
@@ -166,8 +167,8 @@ impl<'a> Producer<'a> {
     /// # Ok::<(), rust_tango::LinkError>(())
     /// ```
     #[must_use]
-    pub fn with_metrics(mut self, metrics: &'a Metrics) -> Self {
-        let counter = metrics.producer().expect("another producer counts into these Metrics");
+    pub fn with_metrics(mut self, metrics: impl Into<MetricsRef<'a>>) -> Self {
+        let counter = metrics.into().producer().expect("another producer counts into these Metrics");
         self.reports.get_or_insert_default().metrics = Some(counter);
         self.update_plain();
         self

@@ -20,6 +20,7 @@ use super::name::Name;
 use super::{filesystem, lock, trust};
 use crate::credits::slot::ConsumerSlot;
 use crate::error::{LinkError, LinkErrorKind};
+use crate::memory::counts::LinkMetrics;
 use crate::memory::geometry::Geometry;
 use crate::memory::hints::Hints;
 use crate::memory::parts::{NAME_LOST, Parts};
@@ -339,6 +340,10 @@ impl ShmLink {
     pub(crate) fn status(&self) -> LinkStatus {
         let lives = |slot| self.consumer_lives(slot);
         LinkStatus::of(&self.parts(), lock::is_held(&self.tx), self.consumer_slots(), lives)
+    }
+
+    pub(crate) fn metrics(&self) -> LinkMetrics {
+        LinkMetrics::of(&self.parts(), self.consumer_slots())
     }
 }
 
