@@ -65,7 +65,7 @@
 //! | `shm` | yes | links between processes (Linux; depends on `nix`) |
 //! | `async` | | `AsyncConsumer`: `recv().await` under any executor (Linux; no further dependency) |
 //! | `zerocopy` | | typed messages: `TypedLink`, `Producer::publish_as`, `Payload::as_ref_of` (depends on `zerocopy`) |
-//! | `serde` | | `Serialize` for what the library reports: `LinkStatus`, `LinkMetrics`, [`MetricsSnapshot`], `Geometry`, [`Hints`] (depends on `serde`) |
+//! | `serde` | | `Serialize` for what the library reports: `LinkStatus`, `LinkMetrics`, [`MetricsSnapshot`], `Geometry`, [`Hints`] (implies `alloc`; depends on `serde`) |
 //!
 //! Targets need 64-bit pointers and 64-bit atomics.
 //!
