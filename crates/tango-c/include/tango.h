@@ -252,7 +252,7 @@ typedef struct tango_producer {
 // Bytes of the caller: one payload of a batch.
 typedef struct tango_bytes {
   // May be NULL if len is 0.
-  const uint8_t *data;
+  const void *data;
   // How many there are.
   size_t len;
 } tango_bytes;
@@ -308,14 +308,6 @@ const char *tango_last_error(void);
 // The error number of the system (errno) behind the last error of this thread, if it is TANGO_SYSTEM; otherwise 0.
 int tango_last_errno(void);
 
-// The numbers of the last error of this thread, if a reading call returned TANGO_OVERRUN, TANGO_EVICTED, TANGO_CORRUPT or
-// TANGO_PRODUCER_REPLACED. TANGO_EMPTY if the last error was another one.
-//
-// lost: how many fragments were lost or skipped. next: the sequence number at which reading continues; after
-// TANGO_PRODUCER_REPLACED, the first fragment of the new producer. Both may be NULL.
-enum tango_status tango_last_loss(uint64_t *lost,
-                                  uint64_t *next);
-
 // Fills in the defaults. size: sizeof(tango_options).
 enum tango_status tango_options_default(struct tango_options *options, size_t size);
 
@@ -347,6 +339,15 @@ enum tango_status tango_link_create_or_take_over(const char *name,
 enum tango_status tango_link_open(const char *dir,
                                   const char *name,
                                   struct tango_link *link);
+
+// tango_link_open() that waits until there is a link of this name, for timeout_ns nanoseconds at most; negative: without a
+// limit. It looks for the link every 50 milliseconds at least. The link need not have a producer (yet).
+//
+// Errors: TANGO_TIMEOUT if there was none in time. Otherwise as tango_link_open(), at once.
+enum tango_status tango_link_open_wait(const char *dir,
+                                       const char *name,
+                                       int64_t timeout_ns,
+                                       struct tango_link *link);
 
 // Closes a link. Producers and consumers that were opened from it go on: each has a share of its memory. The files of a
 // link in shared memory stay, unless remove_on_drop says otherwise.
@@ -518,7 +519,7 @@ enum tango_status tango_producer_wait_until_drained(struct tango_producer produc
 // Errors, with nothing published: TANGO_NO_CREDITS: try again later, or use tango_send(). TANGO_CLOSED: the link was
 // stopped. TANGO_TOO_LARGE, TANGO_INVALID, TANGO_BAD_HANDLE, TANGO_BUSY, TANGO_LOANED.
 enum tango_status tango_publish(struct tango_producer producer,
-                                const uint8_t *data,
+                                const void *data,
                                 size_t len,
                                 uint64_t sig,
                                 uint16_t ctl,
@@ -531,7 +532,7 @@ enum tango_status tango_publish(struct tango_producer producer,
 //
 // Errors: TANGO_NO_CREDITS: there was none in time. Otherwise as tango_publish().
 enum tango_status tango_send(struct tango_producer producer,
-                             const uint8_t *data,
+                             const void *data,
                              size_t len,
                              uint64_t sig,
                              uint16_t ctl,
@@ -559,7 +560,7 @@ enum tango_status tango_publish_batch(struct tango_producer producer,
 //
 // Errors: TANGO_CLOSED: the link was stopped; part of the message may have been published. Otherwise as tango_publish().
 enum tango_status tango_send_message(struct tango_producer producer,
-                                     const uint8_t *data,
+                                     const void *data,
                                      size_t len,
                                      uint64_t sig,
                                      uint64_t *fragments);
@@ -579,7 +580,7 @@ enum tango_status tango_loan(struct tango_producer producer,
 // Errors: TANGO_INVALID if they end outside of the loan, with nothing written; TANGO_NOT_HELD, TANGO_BAD_HANDLE, TANGO_BUSY.
 enum tango_status tango_loan_write(struct tango_producer producer,
                                    size_t offset,
-                                   const uint8_t *data,
+                                   const void *data,
                                    size_t len);
 
 // The bytes of the loan themselves, valid until the loan ends. Only on a link without observers (tango_options): otherwise
@@ -697,6 +698,14 @@ enum tango_status tango_recv(struct tango_consumer consumer,
 // TANGO_INVALID, TANGO_BAD_HANDLE, TANGO_BUSY.
 enum tango_status tango_fragment_release(struct tango_consumer consumer,
                                          struct tango_fragment *fragment);
+
+// The numbers of the last error of this thread, if a reading call returned TANGO_OVERRUN, TANGO_EVICTED, TANGO_CORRUPT or
+// TANGO_PRODUCER_REPLACED. TANGO_EMPTY if the last error was another one.
+//
+// lost: how many fragments were lost or skipped. next: the sequence number at which reading continues; after
+// TANGO_PRODUCER_REPLACED, the first fragment of the new producer. Both may be NULL.
+enum tango_status tango_last_loss(uint64_t *lost,
+                                  uint64_t *next);
 
 // Up to `room` fragments that are there now, in order. Never blocks. What the reader held before is released first. All of
 // them count as read.

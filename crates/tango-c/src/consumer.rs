@@ -10,8 +10,8 @@ use rust_tango::{AsyncConsumer, Batch, Consumer, LinkError, Pace, Payload, Start
 
 use crate::error::{self, guard};
 use crate::link::{link, tango_link};
-use crate::memory;
-use crate::producer::{duration, wait};
+use crate::memory::{self, duration};
+use crate::producer::wait;
 use crate::status::*;
 use crate::table::Table;
 

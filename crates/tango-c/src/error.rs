@@ -8,7 +8,6 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use rust_tango::{LinkError, TangoError};
 
-use crate::memory;
 use crate::status::*;
 
 /// The last error of a thread. Its text is made when it is asked for, because a program may poll for credits.
@@ -111,27 +110,17 @@ pub extern "C" fn tango_last_errno() -> c_int {
     errno.unwrap_or(0)
 }
 
-/// The numbers of the last error of this thread, if a reading call returned TANGO_OVERRUN, TANGO_EVICTED, TANGO_CORRUPT or
-/// TANGO_PRODUCER_REPLACED. TANGO_EMPTY if the last error was another one.
-///
-/// lost: how many fragments were lost or skipped. next: the sequence number at which reading continues; after
-/// TANGO_PRODUCER_REPLACED, the first fragment of the new producer. Both may be NULL.
-#[unsafe(no_mangle)]
-pub extern "C" fn tango_last_loss(lost: *mut u64, next: *mut u64) -> tango_status {
-    guard(|| {
-        let numbers = LAST.try_with(|last| match &*last.borrow() {
-            Last::Protocol(TangoError::Overrun { lost, next } | TangoError::Evicted { lost, next }) => {
-                Some((*lost, *next))
-            }
-            Last::Protocol(TangoError::Corrupt { seq }) => Some((1, seq.wrapping_add(1))),
-            Last::Protocol(TangoError::ProducerReplaced { first }) => Some((0, *first)),
-            _ => None,
-        });
-        let Ok(Some(numbers)) = numbers else { return Err(TANGO_EMPTY) };
-        memory::put_if(lost, numbers.0);
-        memory::put_if(next, numbers.1);
-        Ok(())
-    })
+/// The numbers of the last error of this thread: how many fragments were lost, and where reading continues.
+pub(crate) fn loss() -> Option<(u64, u64)> {
+    let numbers = LAST.try_with(|last| match &*last.borrow() {
+        Last::Protocol(TangoError::Overrun { lost, next } | TangoError::Evicted { lost, next }) => {
+            Some((*lost, *next))
+        }
+        Last::Protocol(TangoError::Corrupt { seq }) => Some((1, seq.wrapping_add(1))),
+        Last::Protocol(TangoError::ProducerReplaced { first }) => Some((0, *first)),
+        _ => None,
+    });
+    numbers.ok().flatten()
 }
 
 #[cfg(test)]
@@ -156,18 +145,16 @@ mod tests {
 
     #[test]
     fn the_last_error_has_its_numbers_and_is_of_this_thread() {
-        let (mut lost, mut next) = (0, 0);
         assert_eq!(protocol(TangoError::Overrun { lost: 5, next: 9 }), TANGO_OVERRUN);
         assert_eq!(std::thread::spawn(last).join().unwrap(), "");
         assert_eq!(last(), "overrun: 5 fragments lost, reading continues with fragment 9");
-        assert_eq!((tango_last_loss(&mut lost, &mut next), lost, next), (TANGO_OK, 5, 9));
+        assert_eq!(loss(), Some((5, 9)));
         assert_eq!(protocol(TangoError::Corrupt { seq: 3 }), TANGO_CORRUPT);
-        assert_eq!((tango_last_loss(&mut lost, std::ptr::null_mut()), lost), (TANGO_OK, 1));
+        assert_eq!(loss(), Some((1, 4)));
+        assert_eq!(protocol(TangoError::ProducerReplaced { first: 7 }), TANGO_PRODUCER_REPLACED);
+        assert_eq!(loss(), Some((0, 7)));
         assert_eq!(fail(TANGO_TIMEOUT), TANGO_TIMEOUT);
-        assert_eq!(
-            (tango_last_loss(&mut lost, &mut next), last().as_str()),
-            (TANGO_EMPTY, "the time was up")
-        );
+        assert_eq!((loss(), last().as_str()), (None, "the time was up"));
         assert_eq!(wrong(TANGO_INVALID, "a zero\0 inside"), TANGO_INVALID);
         assert_eq!((last().as_str(), tango_last_errno()), ("a zero\\0 inside", 0));
     }

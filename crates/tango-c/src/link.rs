@@ -1,9 +1,9 @@
 //! Links: making, opening, ending.
 #![allow(unsafe_code)] // names that the linker sees
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::ffi::c_char;
-use std::sync::{LazyLock, PoisonError, RwLock};
+use std::sync::{PoisonError, RwLock};
 
 use rust_tango::{Link, LinkError};
 
@@ -21,11 +21,10 @@ pub struct tango_link {
 }
 
 /// All open links. They are found under a lock: no call for a fragment needs one.
-static LINKS: LazyLock<RwLock<Links>> = LazyLock::new(RwLock::default);
+static LINKS: RwLock<Links> = RwLock::new(Links { open: BTreeMap::new(), count: 0 });
 
-#[derive(Default)]
 struct Links {
-    open: HashMap<u64, Link>,
+    open: BTreeMap<u64, Link>,
     /// How many were opened so far. No handle is used twice.
     count: u64,
 }
@@ -118,6 +117,29 @@ pub extern "C" fn tango_link_open(
     })
 }
 
+/// tango_link_open() that waits until there is a link of this name, for timeout_ns nanoseconds at most; negative: without a
+/// limit. It looks for the link every 50 milliseconds at least. The link need not have a producer (yet).
+///
+/// Errors: TANGO_TIMEOUT if there was none in time. Otherwise as tango_link_open(), at once.
+#[unsafe(no_mangle)]
+pub extern "C" fn tango_link_open_wait(
+    dir: *const c_char,
+    name: *const c_char,
+    timeout_ns: i64,
+    link: *mut tango_link,
+) -> tango_status {
+    guard(|| {
+        let to = place(link)?;
+        let (name, timeout) = (memory::text(name, "name")?, memory::duration(timeout_ns));
+        let opened = match memory::folder(dir) {
+            None => Link::open_wait(name, timeout),
+            Some(dir) => Link::open_wait_in(dir, name, timeout),
+        };
+        let is_late = matches!(&opened, Err(error) if error.is_not_found());
+        keep(opened, &to).map_err(|code| if is_late { TANGO_TIMEOUT } else { code })
+    })
+}
+
 /// Closes a link. Producers and consumers that were opened from it go on: each has a share of its memory. The files of a
 /// link in shared memory stay, unless remove_on_drop says otherwise.
 ///
@@ -157,7 +179,8 @@ pub extern "C" fn tango_link_remove(link: tango_link) -> tango_status {
 pub extern "C" fn tango_remove(dir: *const c_char, name: *const c_char) -> tango_status {
     guard(|| {
         let name = memory::text(name, "name")?;
-        Link::remove_named(memory::folder(dir), name).map_err(|error| error::link(&error))
+        let folder = memory::folder(dir).map_or_else(Link::folder_of_links, std::path::Path::to_owned);
+        Link::remove_named(folder, name).map_err(|error| error::link(&error))
     })
 }
 

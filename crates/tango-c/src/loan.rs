@@ -1,6 +1,7 @@
 //! Loans: payloads that are written where they will lie.
 #![allow(unsafe_code)] // names that the linker sees, and entries
 
+use std::ffi::c_void;
 use std::mem::transmute;
 use std::ptr::NonNull;
 
@@ -64,7 +65,7 @@ fn none() -> tango_status {
 pub extern "C" fn tango_loan_write(
     producer: tango_producer,
     offset: usize,
-    data: *const u8,
+    data: *const c_void,
     len: usize,
 ) -> tango_status {
     with_loan(producer, |loan| {

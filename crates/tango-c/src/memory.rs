@@ -4,9 +4,10 @@
 //! function says.
 #![allow(unsafe_code)]
 
-use std::ffi::{CStr, OsStr, c_char};
+use std::ffi::{CStr, OsStr, c_char, c_void};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
+use std::time::Duration;
 
 use crate::error;
 use crate::status::*;
@@ -57,7 +58,7 @@ pub(crate) fn put_if<T: Copy>(to: *mut T, value: T) {
 
 /// Bytes of the caller. NULL is right if there are none.
 #[inline(always)]
-pub(crate) fn bytes<'c>(data: *const u8, len: usize) -> Checked<&'c [u8]> {
+pub(crate) fn bytes<'c>(data: *const c_void, len: usize) -> Checked<&'c [u8]> {
     if data.is_null() {
         return if len == 0 { Ok(&[]) } else { Err(null("data")) };
     }
@@ -66,7 +67,7 @@ pub(crate) fn bytes<'c>(data: *const u8, len: usize) -> Checked<&'c [u8]> {
     }
     // SAFETY: not null, and no longer than an object can be. The caller has lent `len` initialised bytes for this call, and
     // writes to them by no other thread meanwhile (the header).
-    Ok(unsafe { std::slice::from_raw_parts(data, len) })
+    Ok(unsafe { std::slice::from_raw_parts(data.cast(), len) })
 }
 
 #[cold]
@@ -109,6 +110,11 @@ impl<T: Copy> Room<'_, T> {
             unsafe { self.first.add(at).write(value) }
         }
     }
+}
+
+/// A time of the caller. `None`: it is negative, so there is no limit.
+pub(crate) fn duration(ns: i64) -> Option<Duration> {
+    u64::try_from(ns).ok().map(Duration::from_nanos)
 }
 
 /// A text of the caller that must be there.

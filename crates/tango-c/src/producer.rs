@@ -8,7 +8,7 @@ use rust_tango::{Loan, Producer, Wait};
 
 use crate::error::{self, guard};
 use crate::link::{link, tango_link};
-use crate::memory;
+use crate::memory::{self, duration};
 use crate::status::*;
 use crate::table::Table;
 
@@ -82,11 +82,6 @@ pub(crate) fn loaned() -> tango_status {
         TANGO_LOANED,
         "this producer has lent memory: call tango_loan_commit() or tango_loan_abandon() first",
     )
-}
-
-/// A time of the caller. `None`: it is negative, so there is no limit.
-pub(crate) fn duration(ns: i64) -> Option<Duration> {
-    u64::try_from(ns).ok().map(Duration::from_nanos)
 }
 
 pub(crate) fn wait(wait: u32, spin_ns: u64) -> Result<Wait, tango_status> {

@@ -1,11 +1,13 @@
 //! Publishing a fragment, several, or a long message.
 #![allow(unsafe_code)] // names that the linker sees
 
+use std::ffi::c_void;
+
 use rust_tango::{Producer, TangoError};
 
 use crate::error::{self, guard};
-use crate::memory;
-use crate::producer::{PRODUCERS, duration, producer, tango_producer, unlent};
+use crate::memory::{self, duration};
+use crate::producer::{PRODUCERS, producer, tango_producer, unlent};
 use crate::status::*;
 
 /// Bytes of the caller: one payload of a batch.
@@ -13,7 +15,7 @@ use crate::status::*;
 #[derive(Debug, Clone, Copy)]
 pub struct tango_bytes {
     /// May be NULL if len is 0.
-    pub data: *const u8,
+    pub data: *const c_void,
     /// How many there are.
     pub len: usize,
 }
@@ -43,7 +45,7 @@ fn free_producer_slow<'c>(of: tango_producer) -> Result<&'c Producer<'static>, t
 #[unsafe(no_mangle)]
 pub extern "C" fn tango_publish(
     producer: tango_producer,
-    data: *const u8,
+    data: *const c_void,
     len: usize,
     sig: u64,
     ctl: u16,
@@ -67,7 +69,7 @@ pub extern "C" fn tango_publish(
 #[unsafe(no_mangle)]
 pub extern "C" fn tango_send(
     producer: tango_producer,
-    data: *const u8,
+    data: *const c_void,
     len: usize,
     sig: u64,
     ctl: u16,
@@ -144,7 +146,7 @@ pub extern "C" fn tango_publish_batch(
 #[unsafe(no_mangle)]
 pub extern "C" fn tango_send_message(
     producer: tango_producer,
-    data: *const u8,
+    data: *const c_void,
     len: usize,
     sig: u64,
     fragments: *mut u64,

@@ -10,8 +10,7 @@ use crate::consumer::{
     CONSUMERS, ConsumerEntry, Reader, gone, has_descriptor, reader, release, tango_consumer,
 };
 use crate::error::{self, guard};
-use crate::memory::{self, Place};
-use crate::producer::duration;
+use crate::memory::{self, Place, duration};
 use crate::status::*;
 
 /// A fragment that a reader holds.
@@ -210,4 +209,19 @@ fn not_held(seq: u64) -> tango_status {
             "this reader does not hold fragment {seq}: it was released, or is of another reader or of a batch"
         ),
     )
+}
+
+/// The numbers of the last error of this thread, if a reading call returned TANGO_OVERRUN, TANGO_EVICTED, TANGO_CORRUPT or
+/// TANGO_PRODUCER_REPLACED. TANGO_EMPTY if the last error was another one.
+///
+/// lost: how many fragments were lost or skipped. next: the sequence number at which reading continues; after
+/// TANGO_PRODUCER_REPLACED, the first fragment of the new producer. Both may be NULL.
+#[unsafe(no_mangle)]
+pub extern "C" fn tango_last_loss(lost: *mut u64, next: *mut u64) -> tango_status {
+    guard(|| {
+        let numbers = error::loss().ok_or(TANGO_EMPTY)?;
+        memory::put_if(lost, numbers.0);
+        memory::put_if(next, numbers.1);
+        Ok(())
+    })
 }
