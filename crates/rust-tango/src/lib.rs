@@ -64,6 +64,7 @@
 //! | `std` | yes | timeouts, [`Wait::Park`], `io::Write` for a [`Loan`] |
 //! | `shm` | yes | links between processes (Linux; depends on `nix`) |
 //! | `async` | | `AsyncConsumer`: `recv().await` under any executor (Linux; no further dependency) |
+//! | `stream` | | `AsyncConsumer::into_stream` (implies `async`; depends on `futures-core`) |
 //! | `zerocopy` | | typed messages: `TypedLink`, `Producer::publish_as`, `Payload::as_ref_of` (depends on `zerocopy`) |
 //! | `serde` | | `Serialize` for what the library reports: `LinkStatus`, `LinkMetrics`, [`MetricsSnapshot`], `Geometry`, [`Hints`] (implies `alloc`; depends on `serde`) |
 //!
@@ -117,6 +118,9 @@ mod shm;
 
 #[cfg(all(feature = "async", target_os = "linux"))]
 mod live;
+
+#[cfg(all(feature = "stream", target_os = "linux"))]
+mod stream;
 
 pub mod borrowed;
 
@@ -174,6 +178,8 @@ pub use memory::status::{ConsumerStatus, LinkStatus};
 pub use message::{Assembler, MessageError};
 #[cfg(all(feature = "shm", target_os = "linux"))]
 pub use shm::{Holder, Holders, Party};
+#[cfg(all(feature = "stream", target_os = "linux"))]
+pub use stream::FragmentStream;
 #[cfg(feature = "alloc")]
 pub use tcache::TcacheBuf;
 #[cfg(all(feature = "zerocopy", feature = "alloc"))]
