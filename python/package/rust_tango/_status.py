@@ -1,0 +1,91 @@
+"""Reports on a link."""
+
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+
+@dataclass(frozen=True)
+class ConsumerStatus:
+    """A reliable or evictable consumer of a link."""
+
+    slot: int
+    evictable: bool
+    asleep: bool
+    alive: bool
+    next: int
+    """The first fragment that it has not finished with."""
+    lag: int
+    """How many published fragments it has not finished with."""
+    consumed: int
+    overruns: int
+    """How many times it lost fragments."""
+    lost: int
+    """How many fragments it lost."""
+
+
+@dataclass(frozen=True)
+class Status:
+    """What :meth:`Link.status` returns. The values are read one after the other, and may not fit together.
+
+    >>> import rust_tango as tango
+    >>> link = tango.Link()
+    >>> tx, rx = link.producer(), link.consumer()
+    >>> _ = tx.publish(b"one")
+    >>> status = link.status()
+    >>> status.producer, status.next, status.consumers[0].lag
+    (True, 2, 1)
+    """
+
+    producer: bool
+    """Whether a producer is attached and lives."""
+    closed: bool
+    """Whether the last producer has ended in good order, and no other has attached since."""
+    stopped: bool
+    """Whether the link has ended for good."""
+    name_lost: bool
+    """Whether it was stopped because its name was removed, or given to another link."""
+    heartbeat: int
+    """The value of the producer's last ``beat``, in its unit; 0 if there was none."""
+    start: int
+    """The first sequence number."""
+    next: int
+    """The number of the next fragment."""
+    oldest: int
+    """The oldest fragment that observers can still read."""
+    backpressure: int
+    """How many fragments had to wait for credits."""
+    held_by: int | None
+    """The slot of the consumer that the producer waits for, or waited for last."""
+    reaped: int
+    """How many consumers died without detaching, and no longer hold the producer back."""
+    evicted: int
+    """How many consumers have been evicted."""
+    producers: int
+    """How many producers have attached so far."""
+    takeovers: int
+    """How many producers took over from one that died."""
+    consumers: list[ConsumerStatus] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class Geometry:
+    """The sizes of a link, which never change: :attr:`Link.geometry`. Sizes are in bytes."""
+
+    depth: int
+    mtu: int
+    slot: int
+    region: int
+    consumers: int
+    observers: bool
+    credits: int
+    start: int
+
+
+class PayloadType(NamedTuple):
+    """What the payloads of a link are, as the link remembers it."""
+
+    name: str
+    size: int
+    """In bytes."""
+    align: int
+    """In bytes."""
