@@ -50,3 +50,6 @@ pub mod read;
 pub mod batch;
 
 pub mod descriptor;
+
+#[cfg(test)]
+mod lent;
