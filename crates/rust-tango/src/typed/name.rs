@@ -44,10 +44,21 @@ pub trait TypeName {
     }
 }
 
-/// `Name<a::Parameter>` of `a::b::Name<a::Parameter>`.
+/// `Name<a::Parameter>` of `a::b::Name<a::Parameter>`. A type that is declared in a method has the type of that method in
+/// its path: `<a::Type as b::Trait>::method::Name`.
 fn without_path(name: &str) -> &str {
-    let parameters = name.find('<').unwrap_or(name.len());
-    name[..parameters].rfind("::").map_or(name, |at| &name[at + "::".len()..])
+    let (mut depth, mut begin, mut previous) = (0_usize, 0, ' ');
+    for (at, char) in name.char_indices() {
+        match (previous, char) {
+            (_, '<') => depth += 1,
+            ('-', '>') => {} // of a function
+            (_, '>') => depth = depth.saturating_sub(1),
+            (':', ':') if depth == 0 => begin = at + 1,
+            _ => {}
+        }
+        previous = char;
+    }
+    &name[begin..]
 }
 
 macro_rules! numbers {
@@ -78,12 +89,31 @@ impl PayloadType {
 
 #[cfg(test)]
 mod tests {
-    use super::without_path;
+    use super::{Cow, TypeName, without_path};
 
     #[test]
     fn the_path_of_a_type_is_left_out_and_its_parameters_are_not() {
         let names = ["Quote", "a::Quote", "a::b::Quote", "a::Pair<u8, b::Quote>", "Pair<b::Quote>"];
         let expected = ["Quote", "Quote", "Quote", "Pair<u8, b::Quote>", "Pair<b::Quote>"];
         assert_eq!(names.map(without_path), expected);
+        let names =
+            ["<a::S as b::T<u8>>::f::Quote", "a::<impl a::S>::f::{{closure}}::Pair<fn() -> b::C, b::D>"];
+        assert_eq!(names.map(without_path), ["Quote", "Pair<fn() -> b::C, b::D>"]);
+    }
+
+    /// The compiler's own names of types that are declared in methods.
+    #[test]
+    fn a_type_of_a_method_has_no_path() {
+        trait Feed {
+            fn name(&self) -> Cow<'static, str>;
+        }
+        impl Feed for u8 {
+            fn name(&self) -> Cow<'static, str> {
+                struct Quote;
+                impl TypeName for Quote {}
+                Quote::type_name()
+            }
+        }
+        assert_eq!(0_u8.name(), "Quote");
     }
 }
