@@ -96,6 +96,15 @@ impl<'a> Reader<'a> {
         self.update_fast_path();
     }
 
+    /// Polls the ring from now on. A reader that sleeps is woken for fragments in the ring only.
+    #[cfg(feature = "std")]
+    pub(super) fn leave_hot_slot_to_sleep(&mut self) {
+        if self.pacing.is_in_hot_slot() {
+            self.pacing.timing.leave_hot_slot_to_sleep(self.next);
+            self.update_fast_path();
+        }
+    }
+
     #[cold]
     pub(super) fn found_announced(&mut self) {
         if self.pacing.timing.found_announced(self.next) {

@@ -101,6 +101,21 @@ fn a_reader_of_bursts_stays_in_the_ring() {
     }
 }
 
+/// A sleep ends a visit of the hot slot, but is no sign of bursts.
+#[cfg(feature = "std")]
+#[test]
+fn a_reader_that_slept_polls_the_hot_slot_again() {
+    let (tx, mut rx) = link();
+    for _ in 0..4 * SHORT_VISITS {
+        assert!(waits_in_hot_slot(&mut rx));
+        // It sleeps, because the default is `Wait::Park`.
+        assert!(rx.wait_timeout(core::time::Duration::from_millis(1)).unwrap().is_none());
+    }
+    tx.send(b"late").unwrap();
+    assert!(rx.poll().unwrap().is_some());
+    assert!(waits_in_hot_slot(&mut rx));
+}
+
 #[test]
 fn a_reader_takes_its_hint_back_some_time_after_it_left_the_hot_slot() {
     let (tx, mut rx) = link();

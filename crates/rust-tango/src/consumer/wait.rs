@@ -257,8 +257,7 @@ impl<'a> Reader<'a> {
                 Due::Look | Due::Question => {}
                 #[cfg(feature = "std")]
                 Due::Sleep => {
-                    // A sleeping consumer is woken for ring fragments only, so leave the hot slot first.
-                    self.leave_hot_slot();
+                    self.leave_hot_slot_to_sleep();
                     self.sleep(&mut waiting);
                 }
             }
@@ -270,7 +269,7 @@ impl<'a> Reader<'a> {
     #[cfg(all(feature = "async", target_os = "linux"))]
     #[inline]
     pub(crate) fn find_next_before_sleep(&mut self) -> Result<Next<'a>, TangoError> {
-        self.leave_hot_slot();
+        self.leave_hot_slot_to_sleep();
         match self.find_next()? {
             Next::Nothing => self.find_next_slow(LineState::NotYet),
             found => Ok(found),

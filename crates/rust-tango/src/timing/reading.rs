@@ -214,8 +214,14 @@ impl ReaderTiming {
         self.change(ReaderHints { reads_hot_slot: true, ..self.hints })
     }
 
-    /// The reader polls the ring from fragment `next` on.
+    /// The reader polls the ring from fragment `next` on, because it is faster.
     pub(crate) fn leave_hot_slot(&mut self, next: u64) {
+        self.place.end_visit(next);
+        self.leave_hot_slot_to_sleep(next);
+    }
+
+    /// The reader polls the ring from fragment `next` on, because it will sleep.
+    pub(crate) fn leave_hot_slot_to_sleep(&mut self, next: u64) {
         self.place.leave(next);
         self.checkpoint = next.wrapping_add(self.checkpoint_step);
         self.distance.restart(next);
