@@ -4,6 +4,7 @@
 
 mod common;
 
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::Duration;
 
 use common::{assert_is, die_by_panic, few, in_time, publish, publish_blocking, sig};
@@ -303,6 +304,49 @@ fn a_fragment_can_be_dropped_by_another_thread() {
                     };
                     scope.spawn(move || assert_is(&fragment, seq, MTU));
                 }
+            });
+        }
+    });
+}
+
+/// A function that was passed the fragment may drop it and receive the next one, and so may another thread while the
+/// function that dropped it there has not returned. (Under Miri: no reference into the consumer is an argument then.)
+#[test]
+fn a_function_drops_its_argument_and_receives_the_next() {
+    fn next<'c>(rx: &'c Consumer<'_>, last: Received<'c>) -> Result<Received<'c>, RecvError> {
+        drop(last);
+        rx.recv()
+    }
+    fn owned<'c>(rx: &'c Consumer<'_>, last: Received<'c>) -> (OwnedFragment, Received<'c>) {
+        (last.into(), rx.try_recv().unwrap())
+    }
+    fn drop_and_say(last: Received<'_>, is_dropped: &AtomicBool) {
+        drop(last);
+        is_dropped.store(true, Relaxed); // no order, so that only what the consumer does itself counts
+        while is_dropped.load(Relaxed) {
+            std::thread::yield_now();
+        }
+    }
+    in_time(|| {
+        for (tx, rx) in pairs() {
+            (0..4).for_each(|_| _ = publish(&tx, MTU).unwrap());
+            let second = next(&rx, rx.recv().unwrap()).unwrap();
+            let (second, third) = owned(&rx, second);
+            assert_eq!(second.meta.seq, 2);
+            assert_is(&third, 3, MTU);
+            let is_dropped = AtomicBool::new(false);
+            std::thread::scope(|scope| {
+                scope.spawn(|| drop_and_say(third, &is_dropped));
+                while !is_dropped.load(Relaxed) {
+                    std::thread::yield_now();
+                }
+                loop {
+                    match rx.try_recv() {
+                        Ok(fourth) => break assert_is(&fourth, 4, MTU),
+                        Err(error) => assert_eq!(error, RecvError::Held),
+                    }
+                }
+                is_dropped.store(false, Relaxed);
             });
         }
     });

@@ -15,9 +15,10 @@
 //! - The cell is not `Sync`, and `lend` runs no code of a caller. So no two calls of the cell run at once.
 //! - An exclusive reference to the reader comes from exclusive access to the cell, or lives inside `lend`. In the
 //!   second case, no fragment lives, as the flag and `next` prove. What is left when `lend` returns is the fragment.
-//!   It refers to the reader by shared references only: to the seat, whose words are atomics, and to a copied
-//!   payload. So [`ReaderCell::get`] may make further shared references, also while another thread has the
-//!   fragment.
+//!   It only reads the reader: the seat, whose words are atomics, and a copied payload. So [`ReaderCell::get`] may make
+//!   further shared references, also while another thread has the fragment.
+//! - The fragment has no reference into the reader, but pointers. A reference that is an argument of a function stands
+//!   for a promise until that function returns, also if it has dropped the fragment, and calls `lend` next.
 //! - `next` moves only when a fragment is read or skipped. While a fragment lives, the cell is borrowed, so no call
 //!   with exclusive access can have moved it, and `lend` has refused to.
 //! - The cell is covariant in `'a`, as [`Reader`] is, although it has interior mutability. Covariance would be wrong

@@ -35,7 +35,7 @@ impl<'a> Mode<'a> {
     #[inline]
     pub(crate) fn credit(&self, next: u64) -> Option<Credit<'_>> {
         match self {
-            Self::Reliable(seat) => Some(Credit { seat, next }),
+            Self::Reliable(seat) => Some(Credit::new(seat, next)),
             _ => None,
         }
     }

@@ -72,14 +72,31 @@ unsafe impl Sync for Payload<'_> {}
 /// Returns the credits of all fragments before `next` when it is dropped.
 #[derive(Debug)]
 pub(crate) struct Credit<'c> {
-    pub(crate) seat: &'c Seat<'c>,
-    pub(crate) next: u64,
+    /// A raw pointer, and not a reference, for the reason that `Payload::bytes` is one: see also `consumer/cell.rs`.
+    seat: NonNull<Seat<'c>>,
+    next: u64,
+    borrow: PhantomData<&'c Seat<'c>>,
+}
+
+// SAFETY: it gives the same access as a `&Seat`, which is `Send`.
+unsafe impl Send for Credit<'_> {}
+// SAFETY: as above. `&Seat` is `Sync`.
+unsafe impl Sync for Credit<'_> {}
+
+impl<'c> Credit<'c> {
+    #[inline(always)]
+    pub(crate) fn new(seat: &'c Seat<'c>, next: u64) -> Self {
+        Self { seat: NonNull::from(seat), next, borrow: PhantomData }
+    }
 }
 
 impl Drop for Credit<'_> {
     #[inline]
     fn drop(&mut self) {
-        self.seat.release(self.next);
+        // SAFETY: it was made of a reference that lives for 'c. Nothing makes an exclusive reference to the seat while a
+        // fragment lives: see `consumer/cell.rs`.
+        let seat = unsafe { self.seat.as_ref() };
+        seat.release(self.next);
     }
 }
 
