@@ -37,7 +37,7 @@ receiver that joins after the beginning was overwritten reports the loss. At
 the end of the input, the sender waits until the reliable receivers have read
 everything, and removes the link.
 
-Memory: each slot of --depth takes 128 to 512 bytes. An --mtu over 480 adds a
+Memory: each slot of --depth takes 64 to 512 bytes. An --mtu over 480 adds a
 region of (--depth + 1) * --mtu bytes, at most 16 MiB + 4 * --mtu. A region over
 512 KiB takes at least 4 MiB. With the default options, a link takes 16.4 MiB.
 

@@ -32,6 +32,7 @@ use crate::error::TangoError;
 /// | a function that skips some fragments, and returns one | E0499, E0502 | compiles |
 /// | other fields of `self` change while a fragment of `self.rx` lives | compiles | compiles |
 /// | `self.handle(&fragment)` while a fragment of `self.rx` lives | E0502 | E0502 |
+/// | a call with `&mut self`, such as [`wait_for_producer`](Self::wait_for_producer), in an arm of `match rx.recv()` | E0499 | E0502 |
 ///
 /// ```
 /// use rust_tango::{Consumer, Received, RecvError};
@@ -108,6 +109,19 @@ use crate::error::TangoError;
 /// # let mut feed = Feed { rx, book: Book::default() };
 /// # assert_eq!((feed.run(), feed.book.bytes), (Err(RecvError::Closed), 3));
 /// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+///
+/// Take the error out of the `match` before a call that needs `&mut self`, as
+/// [`wait_for_producer`](Self::wait_for_producer) shows: an arm still borrows the consumer.
+///
+/// ```compile_fail,E0502
+/// # use rust_tango::*;
+/// # fn run(rx: &mut Consumer<'_>) -> bool {
+/// match rx.recv() {
+///     Err(RecvError::ProducerGone) => rx.wait_for_producer(None),
+///     received => received.is_ok(),
+/// }
+/// # }
 /// ```
 ///
 /// What the compiler refuses of the first family:

@@ -62,8 +62,8 @@ impl<'a> Consumer<'a> {
     /// How this consumer trades latency for throughput in a stream of fast fragments. Default: [`Pace::Latency`].
     ///
     /// Both sides want the same cache lines, so the producer is slower while a consumer reads each fragment as soon as
-    /// it is there. With [`Pace::Throughput`], [`Consumer::poll`] and [`Consumer::wait`] sometimes wait until the producer
-    /// is some way ahead, for 10 microseconds at most. Fragments that are there wait, too.
+    /// it is there. With [`Pace::Throughput`], each call that reads, [`Consumer::poll`] and [`Consumer::try_recv`] included,
+    /// sometimes waits until the producer is some way ahead, for 10 microseconds at most. Fragments that are there wait, too.
     ///
     /// Measured with 64 bytes, one call for each fragment, two threads that do nothing else, in million a second:
     ///
