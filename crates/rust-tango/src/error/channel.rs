@@ -23,14 +23,15 @@ use super::protocol::TangoError;
 /// use std::time::Duration;
 /// use rust_tango::{Consumer, RecvError};
 ///
-/// /// Reads until the link is closed. False: the producer has died.
-/// fn run(rx: &Consumer<'_>) -> bool {
+/// /// Reads until the link is closed.
+/// fn run(rx: &Consumer<'_>) -> Result<(), RecvError> {
 ///     loop {
 ///         match rx.recv_timeout(Duration::from_secs(1)) {
 ///             Ok(fragment) => println!("{} bytes", fragment.payload.len()),
 ///             Err(RecvError::Timeout) => println!("a quiet second"),
-///             Err(RecvError::Closed) => return true,
-///             Err(RecvError::ProducerGone) => return false,
+///             Err(RecvError::Closed) => return Ok(()),
+///             // Called again, these would only say the same.
+///             Err(error @ (RecvError::ProducerGone | RecvError::Held)) => return Err(error),
 ///             Err(RecvError::Lost { lost, next, .. }) => eprintln!("{lost} lost, continuing with {next}"),
 ///             Err(error) => eprintln!("{error}"), // and call again
 ///         }
@@ -40,7 +41,7 @@ use super::protocol::TangoError;
 /// # let (tx, rx) = (link.producer()?, link.consumer()?);
 /// # tx.send(b"one")?;
 /// # drop(tx);
-/// # assert!(run(&rx));
+/// # run(&rx)?;
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 ///

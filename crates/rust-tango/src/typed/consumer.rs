@@ -41,7 +41,7 @@ impl<'a, T> TypedConsumer<'a, T> {
         Self { consumer, of: PhantomData }
     }
 
-    /// The consumer, for questions.
+    /// The consumer, for questions. What is received from it as bytes does not come here any more.
     ///
     /// # Examples
     ///
