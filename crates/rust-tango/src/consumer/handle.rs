@@ -32,7 +32,8 @@ use crate::error::TangoError;
 /// | a function that skips some fragments, and returns one | E0499, E0502 | compiles |
 /// | other fields of `self` change while a fragment of `self.rx` lives | compiles | compiles |
 /// | `self.handle(&fragment)` while a fragment of `self.rx` lives | E0502 | E0502 |
-/// | a call with `&mut self`, such as [`wait_for_producer`](Self::wait_for_producer), in an arm of `match rx.recv()` | E0499 | E0502 |
+/// | [`wait_for_producer`](Self::wait_for_producer) in an arm of the `match` | E0502 | compiles |
+/// | a call with `&mut self` in an arm of the `match` | E0499 | E0502 |
 ///
 /// ```
 /// use rust_tango::{Consumer, Received, RecvError};
@@ -111,15 +112,14 @@ use crate::error::TangoError;
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 ///
-/// Take the error out of the `match` before a call that needs `&mut self`, as
-/// [`wait_for_producer`](Self::wait_for_producer) shows: an arm still borrows the consumer.
+/// An arm still borrows the consumer, so a call with `&mut self` comes after the `match`:
 ///
 /// ```compile_fail,E0502
 /// # use rust_tango::*;
-/// # fn run(rx: &mut Consumer<'_>) -> bool {
+/// # fn run(rx: &mut Consumer<'_>) -> usize {
 /// match rx.recv() {
-///     Err(RecvError::ProducerGone) => rx.wait_for_producer(None),
-///     received => received.is_ok(),
+///     Ok(fragment) => fragment.payload.len(),
+///     Err(_) => rx.poll_batch(8).map_or(0, |batch| batch.len()),
 /// }
 /// # }
 /// ```

@@ -169,8 +169,8 @@ impl<'a> Consumer<'a> {
     /// # run(&mut rx).unwrap();
     /// ```
     #[cfg(feature = "std")]
-    pub fn wait_for_producer(&mut self, timeout: Option<core::time::Duration>) -> bool {
-        self.reader_mut().wait_for_producer(timeout)
+    pub fn wait_for_producer(&self, timeout: Option<core::time::Duration>) -> bool {
+        self.reader().wait_for_producer(timeout)
     }
 
     /// Sets how blocking calls wait: see [`Wait`].
@@ -289,11 +289,12 @@ impl<'a> Reader<'a> {
 
     /// See [`Consumer::wait_for_producer`].
     #[cfg(feature = "std")]
-    fn wait_for_producer(&mut self, timeout: Option<core::time::Duration>) -> bool {
+    fn wait_for_producer(&self, timeout: Option<core::time::Duration>) -> bool {
         let mut waiting = Waiting::until(Wait::Park, timeout);
+        let mut producer = self.producer; // what it learns here, the next read learns again
         loop {
-            self.check_producer_lives();
-            match self.producer.ending(&self.parts) {
+            producer.check_producer_lives(&self.parts, &self.attachment);
+            match producer.ending(&self.parts) {
                 None => return true,
                 Some(Ending::Closed) => return false,
                 Some(Ending::Died) if waiting.longest_sleep().is_zero() => return false,

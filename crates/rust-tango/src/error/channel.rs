@@ -30,6 +30,8 @@ use super::protocol::TangoError;
 ///             Ok(fragment) => println!("{} bytes", fragment.payload.len()),
 ///             Err(RecvError::Timeout) => println!("a quiet second"),
 ///             Err(RecvError::Closed) => return Ok(()),
+///             // A supervisor starts it again within ten seconds, say.
+///             Err(RecvError::ProducerGone) if rx.wait_for_producer(Some(Duration::from_secs(10))) => {}
 ///             // Called again, these would only say the same.
 ///             Err(error @ (RecvError::ProducerGone | RecvError::Held)) => return Err(error),
 ///             Err(RecvError::Lost { lost, next, .. }) => eprintln!("{lost} lost, continuing with {next}"),
