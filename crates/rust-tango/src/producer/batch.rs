@@ -182,13 +182,15 @@ mod tests {
     #[test]
     fn a_batch_is_published_up_to_the_first_payload_over_the_mtu() {
         let bytes: Vec<u8> = (0..=255).cycle().take(1024).collect();
-        for mtu in [0, 7, 8, 20, 24, 31, 32, 33, 63, 64, 65, 96, 97, 160, 480, 481] {
+        let mtus = [0, 7, 8, 20, 24, 31, 32, 33, 63, 64, 65, 96, 97, 160, 480, 481];
+        // Under Miri, all of them take minutes.
+        for mtu in mtus.into_iter().step_by(if cfg!(miri) { 4 } else { 1 }) {
             let link = Link::builder().depth(64).mtu(mtu).build().unwrap();
             let (tx, mut rx) = (link.producer().unwrap(), link.consumer().unwrap());
-            let lens = [mtu, mtu + 1, 0, 5, 8, 24, 32, 64, 100];
-            for (a, b, c) in
-                lens.iter().flat_map(|a| lens.iter().flat_map(move |b| lens.map(|c| (*a, *b, c))))
-            {
+            let all = [mtu, mtu + 1, 64, 0, 5, 8, 24, 32, 100];
+            let lens = if cfg!(miri) { &all[..3] } else { &all };
+            let pairs = lens.iter().flat_map(|a| lens.iter().map(move |b| (*a, *b)));
+            for (a, b, c) in pairs.flat_map(|(a, b)| lens.iter().map(move |c| (a, b, *c))) {
                 let batch = [a, a, b, b, c].map(|len| &bytes[len % 7..len % 7 + len]);
                 let fitting = batch.iter().take_while(|payload| payload.len() <= mtu).count();
                 assert_eq!(tx.publish_batch(&batch, 9, 3), fitting, "MTU {mtu}: {a}, {b}, {c}");
