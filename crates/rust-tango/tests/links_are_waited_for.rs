@@ -96,7 +96,7 @@ fn a_link_that_is_there_is_opened_at_once() {
     Link::open_wait_in(folder.path(), "quotes", Some(Duration::ZERO)).unwrap();
 }
 
-/// A name that is not valid, and things that are no link: nobody who waits mends them.
+/// A name that is not valid, and things that are no link: waiting mends none of them.
 fn hopeless(folder: &TestFolder) -> [(&'static str, LinkErrorKind); 2] {
     std::fs::write(folder.path().join("file"), "").unwrap();
     [("a/b", LinkErrorKind::Invalid), ("file", LinkErrorKind::Incompatible)]

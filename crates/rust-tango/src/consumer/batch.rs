@@ -142,13 +142,11 @@ impl<'a> Reader<'a> {
                 break;
             }
             let place = line.place();
-            if !place.is_in_slot(self.in_slot) {
-                if parts.payload(&line, place).is_none() {
-                    gathered.stopped_by = Some(Self::corrupt);
-                    break;
-                }
-            } else {
+            if place.is_in_slot(self.in_slot) {
                 line.for_cache_lines_after_first(place.size as usize, cache::prefetch);
+            } else if parts.payload(&line, place).is_none() {
+                gathered.stopped_by = Some(Self::corrupt);
+                break;
             }
             gathered.len += 1;
         }
