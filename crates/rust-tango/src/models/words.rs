@@ -3,6 +3,7 @@
 
 use super::memory::{Memory, Model, Shape, publish_all};
 use crate::consumer::Start;
+use crate::metrics::MetricsRef;
 use crate::producer::store_published;
 use crate::sync::{AtomicU64, Relaxed};
 use crate::{Cnc, Fseq, Link, MCache, Metrics};
@@ -105,7 +106,7 @@ fn counters_are_handed_over() {
 
 /// False: another writer counts into them.
 fn count_one(metrics: &Metrics) -> bool {
-    let counter = metrics.producer();
+    let counter = MetricsRef::from(metrics).producer();
     counter.inspect(|counter| counter.fragments(1)).is_some()
 }
 
