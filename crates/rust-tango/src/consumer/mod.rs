@@ -79,13 +79,11 @@ pub use iter::ConsumerIter;
 pub use join::Start;
 #[cfg(feature = "alloc")]
 pub(crate) use mode::ConsumerClaim;
-#[cfg(all(feature = "async", target_os = "linux"))]
-pub(crate) use mode::LinkMemory;
 pub(crate) use mode::{Attachment, Mode};
 #[cfg(all(feature = "async", target_os = "linux"))]
 pub(crate) use poll::{FoundIn, Next, Reader};
 #[cfg(all(feature = "async", target_os = "linux"))]
-pub(crate) use wait::Watch;
+pub(crate) use wait::{FragmentWatch, LinkEnd};
 
 #[cfg(all(test, not(loom), feature = "alloc"))]
 mod poll_tests;

@@ -4,6 +4,8 @@ use super::payload::{Credit, Scratch};
 use crate::credits::seat::Seat;
 use crate::memory::occupants::Occupants;
 #[cfg(all(feature = "async", target_os = "linux"))]
+use crate::memory::share::LinkMemory;
+#[cfg(all(feature = "async", target_os = "linux"))]
 use crate::sync::Arc;
 
 /// How a consumer reads.
@@ -113,13 +115,6 @@ pub(crate) trait ConsumerClaim: Send + Sync {
     fn is_of_this_process(&self) -> bool {
         true
     }
-}
-
-/// The memory from which the readers of a link load. It lives as long as a share of it.
-#[cfg(all(feature = "async", target_os = "linux"))]
-pub(crate) trait LinkMemory: Send + Sync {
-    /// See [`ConsumerClaim::producer_lives`].
-    fn producer_lives(&self) -> bool;
 }
 
 #[cfg(feature = "std")]

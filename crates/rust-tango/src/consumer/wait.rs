@@ -1,10 +1,10 @@
-//! Calls of the consumer that wait, and [`Watch`]: what it waits for.
+//! Calls of the consumer that wait, and [`FragmentWatch`]: what it waits for.
 
 use super::handle::Consumer;
 #[cfg(any(feature = "std", loom))]
 use super::losses::Losses;
 #[cfg(all(feature = "async", target_os = "linux"))]
-use super::mode::{Attachment, LinkMemory};
+use super::mode::Attachment;
 use super::payload::Fragment;
 use super::poll::{Next, Reader};
 #[cfg(any(feature = "std", loom))]
@@ -14,6 +14,8 @@ use crate::error::TangoError;
 use crate::memory::parts::Ending;
 #[cfg(any(feature = "std", loom))]
 use crate::memory::parts::Parts;
+#[cfg(all(feature = "async", target_os = "linux"))]
+use crate::memory::share::LinkMemory;
 #[cfg(any(feature = "std", loom))]
 use crate::ring::line::LineState;
 use crate::ring::metadata::FragmentMetadata;
@@ -308,8 +310,8 @@ impl<'a> Reader<'a> {
 
     /// What this reader waits for after it has found nothing.
     #[cfg(any(feature = "std", loom))]
-    pub(crate) fn watch(&self) -> Watch<'a> {
-        Watch {
+    pub(crate) fn watch(&self) -> FragmentWatch<'a> {
+        FragmentWatch {
             parts: self.parts,
             next: self.next,
             joined: self.standing.has_joined(),
@@ -334,7 +336,7 @@ impl<'a> Reader<'a> {
 /// Another thread can have it.
 #[cfg(any(feature = "std", loom))]
 #[derive(Clone, Copy)]
-pub(crate) struct Watch<'a> {
+pub(crate) struct FragmentWatch<'a> {
     parts: Parts<'a>,
     next: u64,
     joined: bool,
@@ -346,7 +348,7 @@ pub(crate) struct Watch<'a> {
 }
 
 #[cfg(any(feature = "std", loom))]
-impl<'a> Watch<'a> {
+impl<'a> FragmentWatch<'a> {
     /// The eventcount on which a reader with a slot sleeps: the producer's.
     #[cfg(all(feature = "async", target_os = "linux"))]
     pub(crate) fn notifier(&self) -> &'a Eventcount {
@@ -410,7 +412,7 @@ impl<'a> Watch<'a> {
     }
 }
 
-/// What [`Watch::end`] has read.
+/// What [`FragmentWatch::end`] has read.
 #[cfg(any(feature = "std", loom))]
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct LinkEnd {

@@ -8,8 +8,6 @@ use alloc::boxed::Box;
 use alloc::format;
 use alloc::vec::Vec;
 
-#[cfg(all(feature = "async", target_os = "linux"))]
-use crate::consumer::LinkMemory;
 use crate::consumer::{Attachment, Consumer, ConsumerClaim, Mode, Start};
 use crate::cpu::words::WORD;
 use crate::credits::seat::Seat;
@@ -22,6 +20,8 @@ use crate::memory::head::Head;
 use crate::memory::hints::Hints;
 use crate::memory::parts::Parts;
 use crate::memory::payload_type::PayloadType;
+#[cfg(all(feature = "async", target_os = "linux"))]
+use crate::memory::share::LinkMemory;
 use crate::memory::status::LinkStatus;
 use crate::producer::{self, Begin, Claim, Producer, ProducerClaim};
 use crate::ring::hot_slot::HotSlot;

@@ -1,11 +1,11 @@
-//! [`WatchedLink`]: a link, and those of its readers for which one watcher waits.
+//! [`WatchedLink`]: a link, and those of its ends for which one watcher waits.
 //!
 //! ```text
 //!             request                      request (replaces the old one)
 //!   idle  --------------->  request pending  ----.
 //!    ^                          |      ^_________|
-//!    |  news, or the producer   |
-//!    '------- seems dead  ------'   answer: wake the task, or make the descriptor readable
+//!    |  news, or the other      |
+//!    '---- side seems dead -----'   answer: wake the task, or make the descriptor readable
 //! ```
 //!
 //! A reader with a slot announces its sleep, and the watcher sleeps on the producer's eventcount
@@ -18,7 +18,8 @@ use std::time::Instant;
 
 use nix::sys::eventfd::EventFd;
 
-use crate::consumer::{LinkMemory, Watch};
+use super::awaited::{LinkId, Peer, Watch};
+use crate::memory::share::LinkMemory;
 use crate::sync::Arc;
 use crate::waiting::eventcount::{Announced, Eventcount};
 use crate::waiting::shared_sleep::SharedSleep;
@@ -27,16 +28,6 @@ use crate::waiting::wait::{LONGEST_NAP, Naps};
 /// The watcher answers at most so many requests before it lets others have the lock.
 const MOST_ANSWERS: usize = 64;
 
-/// Which link it is, for one process: the address of the eventcount on which its readers sleep.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct LinkId(usize);
-
-impl LinkId {
-    pub(super) fn of(watch: &Watch<'static>) -> Self {
-        Self(std::ptr::from_ref(watch.notifier()).addr())
-    }
-}
-
 /// What the watcher has to do without the lock.
 #[derive(Default)]
 pub(super) struct Todo {
@@ -44,8 +35,8 @@ pub(super) struct Todo {
     pub(super) tasks: Vec<Waker>,
     /// Announcements to order.
     pub(super) announced: Vec<Announced>,
-    /// Links of which it has to check whether the producer lives.
-    pub(super) to_check: Vec<(LinkId, Arc<dyn LinkMemory>)>,
+    /// What it has to check: whether the other side of a link lives.
+    pub(super) to_check: Vec<ToCheck>,
     /// Memory to give back.
     pub(super) unused: Vec<Arc<dyn LinkMemory>>,
     /// How many requests were answered.
@@ -62,26 +53,33 @@ impl Todo {
     }
 }
 
+/// The other side of a link: whether it lives has to be checked.
+pub(super) struct ToCheck {
+    pub(super) link: LinkId,
+    pub(super) peer: Peer,
+    pub(super) memory: Arc<dyn LinkMemory>,
+}
+
 /// How the watcher waits for the news of one request.
 enum Waits {
-    /// It sleeps. The reader has announced that in this eventcount, its own.
+    /// It sleeps. The waiter has announced that in this eventcount, its own.
     Asleep(&'static Eventcount, Announced),
     /// It checks at this time, and then after the next nap.
     Napping(Naps, Instant),
 }
 
-/// What a reader waits for, and how to answer it.
+/// What a waiter waits for, and how to answer it.
 struct Request {
-    watch: Watch<'static>,
+    watch: Watch,
     /// The task to wake. `None`: make the descriptor readable.
     task: Option<Waker>,
     waits: Waits,
-    /// Differs from the other requests of this reader.
+    /// Differs from the other requests of this waiter.
     serial: u64,
 }
 
-/// A reader, as its watcher knows it.
-pub(super) struct Reader {
+/// An end of a link, as its watcher knows it.
+pub(super) struct Waiter {
     /// An eventfd. Its count is not zero exactly if `readable`.
     descriptor: Arc<EventFd>,
     /// False only while a request is pending that asks for the descriptor.
@@ -89,11 +87,11 @@ pub(super) struct Reader {
     request: Option<Request>,
     /// How many requests there were.
     requests: u64,
-    /// The watcher has found the producer dead. The reader has to check that itself.
+    /// The watcher has found the other side dead. The waiter has to check that itself.
     seems_dead: bool,
 }
 
-impl Reader {
+impl Waiter {
     /// `descriptor` has a count of one.
     pub(super) fn new(descriptor: Arc<EventFd>) -> Self {
         Self { descriptor, readable: true, request: None, requests: 0, seems_dead: false }
@@ -123,7 +121,7 @@ impl Reader {
 /// A request that is pending now.
 pub(super) struct Pending {
     pub(super) serial: u64,
-    /// `Some`: the reader still has to order this.
+    /// `Some`: the waiter still has to order this.
     pub(super) announced: Option<Announced>,
     /// When the watcher has to check. `None`: it is woken.
     pub(super) due: Option<Instant>,
@@ -135,12 +133,12 @@ pub(super) struct Pending {
 
 pub(super) struct WatchedLink {
     /// Each at its id; `None`: that id is free. (A map would be slower to go over, which is done in each slice.)
-    readers: Vec<Option<Reader>>,
+    waiters: Vec<Option<Waiter>>,
     free: Vec<usize>,
-    /// The sleep of the watcher for the readers with a slot.
+    /// The sleep of the watcher for the waiters that can be woken.
     pub(super) sleep: SharedSleep<'static>,
-    /// How many readers have a slot.
-    pub(super) seats: usize,
+    /// How many waiters can be woken.
+    pub(super) sleepers: usize,
     /// How many requests wait `Asleep`.
     asleep: usize,
     /// How many requests wait `Napping`.
@@ -152,19 +150,19 @@ pub(super) struct WatchedLink {
     resting: Option<[u64; 5]>,
     /// The link was stopped when its sleepers were last checked.
     stopped: bool,
-    /// For what all readers of the link have in common.
-    watch: Watch<'static>,
+    /// For what all waiters have in common.
+    watch: Watch,
     /// Dropped last, because everything else refers to it. `None`: the memory is static.
     memory: Option<Arc<dyn LinkMemory>>,
 }
 
 impl WatchedLink {
-    pub(super) fn new(watch: &Watch<'static>, memory: Option<Arc<dyn LinkMemory>>) -> Self {
+    pub(super) fn new(watch: &Watch, memory: Option<Arc<dyn LinkMemory>>) -> Self {
         Self {
-            readers: Vec::new(),
+            waiters: Vec::new(),
             free: Vec::new(),
             sleep: SharedSleep::new(watch.notifier()),
-            seats: 0,
+            sleepers: 0,
             asleep: 0,
             napping: 0,
             nap_due: None,
@@ -175,33 +173,33 @@ impl WatchedLink {
         }
     }
 
-    /// Adds a reader. Returns its id.
-    pub(super) fn add(&mut self, reader: Reader, has_slot: bool) -> usize {
-        self.seats += usize::from(has_slot);
-        let id = self.free.pop().unwrap_or(self.readers.len());
-        match self.readers.get_mut(id) {
-            Some(place) => *place = Some(reader),
-            None => self.readers.push(Some(reader)),
+    /// Adds a waiter. Returns its id.
+    pub(super) fn add(&mut self, waiter: Waiter, is_woken: bool) -> usize {
+        self.sleepers += usize::from(is_woken);
+        let id = self.free.pop().unwrap_or(self.waiters.len());
+        match self.waiters.get_mut(id) {
+            Some(place) => *place = Some(waiter),
+            None => self.waiters.push(Some(waiter)),
         }
         id
     }
 
-    /// Removes a reader. Returns the task that waited, to be dropped without the lock.
-    pub(super) fn remove(&mut self, id: usize, has_slot: bool) -> Option<Waker> {
-        self.seats -= usize::from(has_slot);
+    /// Removes a waiter. Returns the task that waited, to be dropped without the lock.
+    pub(super) fn remove(&mut self, id: usize, is_woken: bool) -> Option<Waker> {
+        self.sleepers -= usize::from(is_woken);
         let request = self.take(id, None);
-        if self.readers.get_mut(id).and_then(Option::take).is_some() {
+        if self.waiters.get_mut(id).and_then(Option::take).is_some() {
             self.free.push(id);
         }
         request.and_then(|request| request.task)
     }
 
     pub(super) fn is_empty(&self) -> bool {
-        self.readers.len() == self.free.len()
+        self.waiters.len() == self.free.len()
     }
 
-    fn reader(&mut self, id: usize) -> Option<&mut Reader> {
-        self.readers.get_mut(id)?.as_mut()
+    fn waiter(&mut self, id: usize) -> Option<&mut Waiter> {
+        self.waiters.get_mut(id)?.as_mut()
     }
 
     pub(super) fn into_memory(self) -> Option<Arc<dyn LinkMemory>> {
@@ -213,25 +211,20 @@ impl WatchedLink {
         self.asleep + self.napping != 0
     }
 
-    /// A new request of a reader. Takes `task`, and replaces the pending request. `None`: the producer seems
-    /// dead, so the reader has to check first whether it lives.
-    pub(super) fn request(
-        &mut self,
-        id: usize,
-        watch: Watch<'static>,
-        task: &mut Option<Waker>,
-    ) -> Option<Pending> {
-        let reader = self.reader(id)?;
-        if std::mem::take(&mut reader.seems_dead) {
+    /// A new request of a waiter. Takes `task`, and replaces the pending request. `None`: the other side seems
+    /// dead, so the waiter has to check first whether it lives.
+    pub(super) fn request(&mut self, id: usize, watch: Watch, task: &mut Option<Waker>) -> Option<Pending> {
+        let waiter = self.waiter(id)?;
+        if std::mem::take(&mut waiter.seems_dead) {
             return None;
         }
-        let (old, serial) = (reader.request.take(), reader.requests + 1);
+        let (old, serial) = (waiter.request.take(), waiter.requests + 1);
         let mut pending = Pending { serial, announced: None, due: None, must_wake: false, replaced: None };
-        let waits = match (old, watch.own) {
+        let waits = match (old, watch.own()) {
             // It waits already. What the task does not find now, the watcher will.
             (Some(Request { waits, task, .. }), _) => {
                 pending.replaced = task;
-                // The reader may have moved on.
+                // The waiter may have moved on.
                 self.resting = None;
                 waits
             }
@@ -247,18 +240,18 @@ impl WatchedLink {
                 waits
             }
         };
-        let reader = self.reader(id)?;
-        reader.set_readable(task.is_some());
-        reader.requests = serial;
-        reader.request = Some(Request { watch, task: task.take(), waits, serial });
+        let waiter = self.waiter(id)?;
+        waiter.set_readable(task.is_some());
+        waiter.requests = serial;
+        waiter.request = Some(Request { watch, task: task.take(), waits, serial });
         Some(pending)
     }
 
-    /// Takes the pending request of a reader back; with `serial`, only that one.
+    /// Takes the pending request of a waiter back; with `serial`, only that one.
     fn take(&mut self, id: usize, serial: Option<u64>) -> Option<Request> {
-        let reader = self.reader(id)?;
+        let waiter = self.waiter(id)?;
         let request =
-            reader.request.take_if(|request| serial.is_none_or(|serial| request.serial == serial))?;
+            waiter.request.take_if(|request| serial.is_none_or(|serial| request.serial == serial))?;
         match request.waits {
             Waits::Asleep(own, _) => {
                 own.wake_up();
@@ -272,37 +265,37 @@ impl WatchedLink {
     /// Cancels a request if it is still pending. Returns its task, to be dropped without the lock.
     pub(super) fn cancel(&mut self, id: usize, serial: u64) -> Option<Waker> {
         let request = self.take(id, Some(serial))?;
-        self.reader(id)?.set_readable(true);
+        self.waiter(id)?.set_readable(true);
         request.task
     }
 
-    /// The sleep that a reader has announced could not be ordered, so the watcher naps instead. Returns when
+    /// The sleep that a waiter has announced could not be ordered, so the watcher naps instead. Returns when
     /// the first nap ends.
     pub(super) fn nap_instead(&mut self, id: usize, now: Instant) -> Option<Instant> {
-        let reader = self.reader(id)?;
-        let request = reader.request.take_if(|request| matches!(request.waits, Waits::Asleep(..)))?;
+        let waiter = self.waiter(id)?;
+        let request = waiter.request.take_if(|request| matches!(request.waits, Waits::Asleep(..)))?;
         if let Waits::Asleep(own, _) = request.waits {
             own.wake_up();
             self.asleep -= 1;
         }
         let (waits, due) = self.begin_nap(now);
-        self.reader(id)?.request = Some(Request { waits, ..request });
+        self.waiter(id)?.request = Some(Request { waits, ..request });
         Some(due)
     }
 
-    /// [`nap_instead`](Self::nap_instead) of all readers.
+    /// [`nap_instead`](Self::nap_instead) of all waiters.
     pub(super) fn all_nap_instead(&mut self, now: Instant) -> Option<Instant> {
-        (0..self.readers.len()).filter_map(|id| self.nap_instead(id, now)).min()
+        (0..self.waiters.len()).filter_map(|id| self.nap_instead(id, now)).min()
     }
 
-    /// Whether nothing shows that a reader of the link has news: none of those that the watcher sleeps for, and none
+    /// Whether nothing shows that a waiter has news: none of those that the watcher sleeps for, and none
     /// that it naps for. False also if this cannot be said of all of them together.
     pub(super) fn rests(&self) -> bool {
         let has_signs = self.napping != 0 && self.resting != Some(self.watch.signs());
         !has_signs && !self.sleep.is_due() && self.watch.is_stopped() == self.stopped
     }
 
-    /// Checks the requests for which the watcher sleeps: if the producer has notified, if the link was stopped,
+    /// Checks the requests for which the watcher sleeps: if the notifier has notified, if the link was stopped,
     /// or if a `slice` has passed.
     pub(super) fn check_sleepers(&mut self, slice: bool, todo: &mut Todo) {
         let stopped = self.watch.is_stopped();
@@ -313,10 +306,10 @@ impl WatchedLink {
         let waits = self.asleep != 0;
         let notifier = self.sleep.notifier();
         let mut round = self.sleep.round();
-        let end = self.watch.end();
-        for reader in &mut self.readers {
-            let Some(reader) = reader else { continue };
-            let Some(Request { watch, waits: Waits::Asleep(own, announced), .. }) = &mut reader.request
+        let common = self.watch.common();
+        for waiter in &mut self.waiters {
+            let Some(waiter) = waiter else { continue };
+            let Some(Request { watch, waits: Waits::Asleep(own, announced), .. }) = &mut waiter.request
             else {
                 continue;
             };
@@ -324,9 +317,9 @@ impl WatchedLink {
                 round.break_off();
                 break;
             }
-            if round.check(notifier, own, announced, || watch.has_fragment() || watch.is_ended_by(&end)) {
+            if round.check(notifier, own, announced, || watch.has_news_beside(&common)) {
                 self.asleep -= 1;
-                reader.answer(todo);
+                waiter.answer(todo);
             }
         }
         todo.announced.extend(self.sleep.end(round, waits));
@@ -351,10 +344,10 @@ impl WatchedLink {
 
     fn check_each_napper(&mut self, now: Instant, todo: &mut Todo) {
         self.nap_due = None;
-        let end = self.watch.end();
-        for reader in &mut self.readers {
-            let Some(reader) = reader else { continue };
-            let Some(Request { watch, waits: Waits::Napping(naps, due), .. }) = &mut reader.request else {
+        let common = self.watch.common();
+        for waiter in &mut self.waiters {
+            let Some(waiter) = waiter else { continue };
+            let Some(Request { watch, waits: Waits::Napping(naps, due), .. }) = &mut waiter.request else {
                 continue;
             };
             // Also those that are due a little later, so that they are checked together from now on.
@@ -363,9 +356,9 @@ impl WatchedLink {
                     self.nap_due = Some(now);
                     return;
                 }
-                if watch.has_fragment() || watch.is_ended_by(&end) {
+                if watch.has_news_beside(&common) {
                     self.napping -= 1;
-                    reader.answer(todo);
+                    waiter.answer(todo);
                     continue;
                 }
                 naps.passed();
@@ -385,15 +378,16 @@ impl WatchedLink {
         (Waits::Napping(naps, due), due)
     }
 
-    /// What the watcher has to ask, if requests are pending, to know whether the producer lives.
-    pub(super) fn memory_to_check(&self) -> Option<Arc<dyn LinkMemory>> {
-        self.memory.clone().filter(|_| self.has_requests())
+    /// What the watcher has to check, if requests are pending: whether the other side lives.
+    pub(super) fn to_check(&self, link: LinkId) -> Option<ToCheck> {
+        let memory = self.memory.clone().filter(|_| self.has_requests())?;
+        Some(ToCheck { link, peer: self.watch.peer(), memory })
     }
 
-    /// Answers all requests, because the producer seems dead.
-    pub(super) fn producer_seems_dead(&mut self, todo: &mut Todo) {
-        for reader in self.readers.iter_mut().flatten() {
-            let Some(request) = &reader.request else { continue };
+    /// Answers all requests, because the other side seems dead.
+    pub(super) fn peer_seems_dead(&mut self, todo: &mut Todo) {
+        for waiter in self.waiters.iter_mut().flatten() {
+            let Some(request) = &waiter.request else { continue };
             match request.waits {
                 Waits::Asleep(own, _) => {
                     own.wake_up();
@@ -401,8 +395,8 @@ impl WatchedLink {
                 }
                 Waits::Napping(..) => self.napping -= 1,
             }
-            reader.seems_dead = true;
-            reader.answer(todo);
+            waiter.seems_dead = true;
+            waiter.answer(todo);
         }
     }
 }

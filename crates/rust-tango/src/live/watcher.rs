@@ -2,9 +2,9 @@
 //!
 //! ```text
 //!   locked     check what is due: announcements, naps, slices      -.
-//!   unlocked   order, wake tasks, check producers, free memory      | again, if there was anything to do
+//!   unlocked   order, wake tasks, check peers, free memory          | again, if there was anything to do
 //!   locked     choose the words, and until when to sleep           -'
-//!   unlocked   sleep on the producers' eventcounts and on `control`
+//!   unlocked   sleep on the notifiers' eventcounts and on `control`
 //! ```
 //!
 //! Most naps end with nothing but that they are over. Then the watcher looks once at each link, and sleeps on the
@@ -24,9 +24,10 @@ use std::task::Waker;
 use std::thread::{Builder, JoinHandle, sleep};
 use std::time::{Duration, Instant};
 
-use super::watched::{LinkId, Pending, Reader, Todo, WatchedLink};
-use crate::consumer::{LinkMemory, Watch};
+use super::awaited::{LinkId, Watch};
+use super::watched::{Pending, ToCheck, Todo, Waiter, WatchedLink};
 use crate::error::LinkError;
+use crate::memory::share::LinkMemory;
 use crate::shm::thread;
 use crate::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use crate::waiting::eventcount::{Eventcount, SLICE};
@@ -48,16 +49,16 @@ pub(super) enum Takes {
     /// Those with a slot of one link.
     OneLink,
     /// Those that nobody can wake.
-    Observers,
+    Nappers,
 }
 
 impl Takes {
-    /// What a new watcher takes, so that it takes a reader with a slot, or without one.
-    pub(super) fn for_reader(has_slot: bool) -> Self {
-        match (kernel::can_sleep_on_all(), has_slot) {
+    /// What a new watcher takes, so that it takes a reader with a slot, or an end that nobody can wake.
+    pub(super) fn for_end(is_woken: bool) -> Self {
+        match (kernel::can_sleep_on_all(), is_woken) {
             (true, _) => Self::All,
             (false, true) => Self::OneLink,
-            (false, false) => Self::Observers,
+            (false, false) => Self::Nappers,
         }
     }
 }
@@ -74,7 +75,7 @@ pub(super) struct Watcher {
 
 struct State {
     links: BTreeMap<LinkId, WatchedLink>,
-    /// Links whose producers were found dead.
+    /// Links whose other side was found dead.
     dead: Vec<LinkId>,
     /// Memory of links without readers, on whose words the watcher may still sleep.
     unused: Vec<Arc<dyn LinkMemory>>,
@@ -94,12 +95,13 @@ struct State {
     ends: bool,
 }
 
-/// A reader, as its watcher finds it.
+/// An end of a link, as its watcher finds it.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Place {
     link: LinkId,
     id: usize,
-    has_slot: bool,
+    /// Whether somebody can wake the watcher for it.
+    is_woken: bool,
 }
 
 /// What is left after a reader was removed, to be dropped without a lock.
@@ -122,8 +124,8 @@ pub(super) enum Reply {
     Accepted,
     /// Not accepted: there is news already.
     PollAgain,
-    /// Not accepted: check first whether the producer lives, and then poll again.
-    CheckProducer,
+    /// Not accepted: check first whether the other side lives, and then poll again.
+    CheckPeer,
 }
 
 impl Watcher {
@@ -163,46 +165,42 @@ impl Watcher {
         state
     }
 
-    /// Whether this watcher waits for readers with a slot of this link.
-    pub(super) fn has_seats_of(&self, link: LinkId) -> bool {
-        self.lock().links.get(&link).is_some_and(|link| link.seats != 0)
+    /// Whether this watcher sleeps for ends of this link.
+    pub(super) fn has_sleepers_of(&self, link: LinkId) -> bool {
+        self.lock().links.get(&link).is_some_and(|link| link.sleepers != 0)
     }
 
-    /// Whether this watcher can take a reader of another link.
-    pub(super) fn has_room(&self, has_slot: bool) -> bool {
+    /// Whether this watcher can take an end of another link.
+    pub(super) fn has_room(&self, is_woken: bool) -> bool {
         match self.takes {
             Takes::OneLink => false,
-            Takes::Observers => !has_slot,
+            Takes::Nappers => !is_woken,
             // One word is `control`.
-            Takes::All if has_slot => {
-                self.lock().links.values().filter(|link| link.seats != 0).count() < kernel::MOST_AT_ONCE - 1
+            Takes::All if is_woken => {
+                let sleepers = |link: &&WatchedLink| link.sleepers != 0;
+                self.lock().links.values().filter(sleepers).count() < kernel::MOST_AT_ONCE - 1
             }
             Takes::All => true,
         }
     }
 
-    /// Adds a reader that waits for what `watch` shows from now on. `memory` is what the link lies in.
-    pub(super) fn add(
-        &self,
-        watch: &Watch<'static>,
-        memory: Option<Arc<dyn LinkMemory>>,
-        reader: Reader,
-    ) -> Place {
+    /// Adds an end that waits for what `watch` shows from now on. `memory` is what the link lies in.
+    pub(super) fn add(&self, watch: &Watch, memory: Option<Arc<dyn LinkMemory>>, waiter: Waiter) -> Place {
         let mut state = self.lock();
-        let (link, has_slot) = (LinkId::of(watch), watch.own.is_some());
-        let readers = state.links.entry(link).or_insert_with(|| WatchedLink::new(watch, memory));
-        Place { link, id: readers.add(reader, has_slot), has_slot }
+        let (link, is_woken) = (watch.id(), watch.own().is_some());
+        let watched = state.links.entry(link).or_insert_with(|| WatchedLink::new(watch, memory));
+        Place { link, id: watched.add(waiter, is_woken), is_woken }
     }
 
     /// Requests an answer when `watch` has news: wakes `task`, or, with `None`, makes the descriptor
-    /// readable. Replaces the pending request of this reader.
-    pub(super) fn request(&self, place: Place, watch: Watch<'static>, task: Option<&Waker>) -> Reply {
+    /// readable. Replaces the pending request of this end.
+    pub(super) fn request(&self, place: Place, watch: Watch, task: Option<&Waker>) -> Reply {
         let mut task = task.cloned();
         let mut state = self.lock();
         let link = state.links.get_mut(&place.link);
         let pending = link.and_then(|link| link.request(place.id, watch, &mut task));
         let Some(Pending { serial, announced, due, must_wake, replaced }) = pending else {
-            return Reply::CheckProducer;
+            return Reply::CheckPeer;
         };
         let must_wake = must_wake || due.is_some_and(|due| state.naps_until(due));
         let must_wake = must_wake && self.call(&mut state);
@@ -222,7 +220,7 @@ impl Watcher {
         reply
     }
 
-    /// The watcher cannot sleep for this reader, so it naps.
+    /// The watcher cannot sleep for this end, so it naps.
     fn nap_instead(&self, place: Place) {
         let mut state = self.lock();
         let due =
@@ -244,7 +242,7 @@ impl Watcher {
         listens
     }
 
-    /// Removes a reader. From then on, the watcher does not access what belongs to it.
+    /// Removes an end. From then on, the watcher does not access what belongs to it.
     pub(super) fn remove(&self, place: Place) -> Removed {
         let mut state = self.lock();
         let mut removed = Removed {
@@ -256,7 +254,7 @@ impl Watcher {
             sleeps_on: None,
         };
         let Some(link) = state.links.get_mut(&place.link) else { return removed };
-        removed.task = link.remove(place.id, place.has_slot);
+        removed.task = link.remove(place.id, place.is_woken);
         if !link.is_empty() {
             return removed;
         }
@@ -428,7 +426,7 @@ impl State {
         std::mem::swap(&mut todo.unused, &mut self.unused);
         for id in std::mem::take(&mut self.dead) {
             if let Some(link) = self.links.get_mut(&id) {
-                link.producer_seems_dead(&mut todo);
+                link.peer_seems_dead(&mut todo);
             }
         }
         let slice = self.slice_ends.is_some_and(|ends| ends <= now + EARLY);
@@ -441,7 +439,7 @@ impl State {
                 next_nap = [next_nap, due].into_iter().flatten().min();
             }
             if slice {
-                todo.to_check.extend(link.memory_to_check().map(|memory| (*id, memory)));
+                todo.to_check.extend(link.to_check(*id));
             }
         }
         if nap || slice {
@@ -474,7 +472,7 @@ impl Done {
             // A waker that panics has been called, which is all that was requested.
             let _ = catch_unwind(AssertUnwindSafe(|| task.wake()));
         }
-        let dead = |(id, memory): (LinkId, Arc<dyn LinkMemory>)| (!memory.producer_lives()).then_some(id);
+        let dead = |ToCheck { link, peer, memory }: ToCheck| (!peer.lives(&*memory)).then_some(link);
         Self { is_ordered, dead: todo.to_check.into_iter().filter_map(dead).collect() }
     }
 }

@@ -11,10 +11,11 @@ use std::task::Waker;
 
 use nix::sys::eventfd::{EfdFlags, EventFd};
 
-use super::watched::{LinkId, Reader};
+use super::awaited::Watch;
+use super::watched::Waiter;
 use super::watcher::{Place, Reply, Takes, Watcher};
-use crate::consumer::{LinkMemory, Watch};
 use crate::error::LinkError;
+use crate::memory::share::LinkMemory;
 use crate::shm::{PerProcess, Process};
 use crate::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -30,7 +31,7 @@ impl Watchers {
     }
 }
 
-/// A reader for which a watcher waits, until this is dropped.
+/// An end of a link for which a watcher waits, until this is dropped.
 pub(super) struct Registration {
     process: Process,
     watcher: Arc<Watcher>,
@@ -39,28 +40,25 @@ pub(super) struct Registration {
 }
 
 impl Registration {
-    /// Registers a reader with a watcher of this process. `memory` is what the link lies in; `None`: it is
+    /// Registers an end with a watcher of this process. `memory` is what the link lies in; `None`: it is
     /// static.
-    pub(super) fn new(
-        watch: &Watch<'static>,
-        memory: Option<Arc<dyn LinkMemory>>,
-    ) -> Result<Self, LinkError> {
+    pub(super) fn new(watch: &Watch, memory: Option<Arc<dyn LinkMemory>>) -> Result<Self, LinkError> {
         let descriptor = EventFd::from_value_and_flags(1, EfdFlags::EFD_CLOEXEC | EfdFlags::EFD_NONBLOCK)
             .map_err(|error| LinkError::system("cannot make an eventfd", error))?;
         let descriptor = Arc::new(descriptor);
-        let (link, has_slot) = (LinkId::of(watch), watch.own.is_some());
+        let (link, is_woken) = (watch.id(), watch.own().is_some());
         let mut list = WATCHERS.get().lock();
-        let of_link = list.iter().find(|watcher| has_slot && watcher.has_seats_of(link));
-        let suitable = of_link.or_else(|| list.iter().find(|watcher| watcher.has_room(has_slot)));
+        let of_link = list.iter().find(|watcher| is_woken && watcher.has_sleepers_of(link));
+        let suitable = of_link.or_else(|| list.iter().find(|watcher| watcher.has_room(is_woken)));
         let watcher = match suitable {
             Some(watcher) => watcher.clone(),
             None => {
-                let watcher = Watcher::start(Takes::for_reader(has_slot))?;
+                let watcher = Watcher::start(Takes::for_end(is_woken))?;
                 list.push(watcher.clone());
                 watcher
             }
         };
-        let place = watcher.add(watch, memory, Reader::new(descriptor.clone()));
+        let place = watcher.add(watch, memory, Waiter::new(descriptor.clone()));
         drop(list);
         Ok(Self { process: Process::this(), watcher, place, descriptor })
     }
@@ -70,7 +68,7 @@ impl Registration {
     }
 
     /// See [`Watcher::request`].
-    pub(super) fn request(&self, watch: Watch<'static>, task: Option<&Waker>) -> Reply {
+    pub(super) fn request(&self, watch: Watch, task: Option<&Waker>) -> Reply {
         self.watcher.request(self.place, watch, task)
     }
 }

@@ -7,7 +7,8 @@
 //! Reading order: `cnc` (state and heartbeat), `head` (the producer's words outside the ring), `occupants`
 //! (which ends are attached to borrowed storage), `hints` (what a link does for speed), `parts` (all memory of a link,
 //! as views), `geometry` (sizes), `payload_type` (what the payloads are), `status` (a report on a link),
-//! `counts` (only its counts).
+//! `counts` (only its counts),
+//! `share` (a share of the memory, for a thread that waits in the place of an end).
 
 pub(crate) mod cnc;
 
@@ -30,3 +31,6 @@ pub(crate) mod status;
 
 #[cfg(feature = "alloc")]
 pub(crate) mod counts;
+
+#[cfg(all(feature = "async", target_os = "linux"))]
+pub(crate) mod share;

@@ -24,6 +24,8 @@ use crate::credits::seat::Seat;
 use crate::credits::watched::Slots;
 use crate::error::{LinkError, TangoError};
 use crate::memory::geometry::Geometry;
+#[cfg(feature = "async")]
+use crate::memory::share::LinkMemory;
 use crate::producer::{Begin, Claim, Producer, ProducerClaim};
 use crate::sync::{Arc, Mutex, PoisonError};
 
@@ -203,13 +205,13 @@ impl ConsumerClaim for ShmConsumer {
     }
 
     #[cfg(feature = "async")]
-    fn memory(&self) -> Arc<dyn crate::consumer::LinkMemory> {
+    fn memory(&self) -> Arc<dyn LinkMemory> {
         self.link.clone()
     }
 }
 
 #[cfg(feature = "async")]
-impl crate::consumer::LinkMemory for ShmLink {
+impl LinkMemory for ShmLink {
     fn producer_lives(&self) -> bool {
         lock::is_held(&self.tx)
     }

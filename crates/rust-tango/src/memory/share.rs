@@ -1,0 +1,7 @@
+//! [`LinkMemory`]: a share of the memory of a link, for a thread that waits in the place of an end.
+
+/// The memory in which a link lies. It lives as long as a share of it.
+pub(crate) trait LinkMemory: Send + Sync {
+    /// Whether the producer lives. Returns false only with proof that it does not.
+    fn producer_lives(&self) -> bool;
+}
