@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use common::executor::{KINDS, block_on};
 use common::kernel::forget;
-use common::process::{Child, TestFolder, processor_time, role, say, skip};
+use common::process::{Child, TestFolder, assert_uses_less, role, say, skip};
 use common::waiting::{MTU, until};
 use common::{Random, assert_is, in_time, publish, publish_blocking};
 use nix::libc;
@@ -335,11 +335,8 @@ fn idle(links: &[Link]) {
     readers.iter_mut().for_each(|rx| wait_with(rx, &woken));
     // Until the naps of the observers are long.
     std::thread::sleep(Duration::from_millis(300));
-    let before = processor_time(UsageWho::RUSAGE_SELF);
-    std::thread::sleep(IDLE);
-    let used = processor_time(UsageWho::RUSAGE_SELF) - before;
     // With a thread for each reader, it was more than a core.
-    assert!(used < IDLE / 20, "{} readers used {used:?} in {IDLE:?}", readers.len());
+    assert_uses_less(IDLE / 20, UsageWho::RUSAGE_SELF, || std::thread::sleep(IDLE));
     assert_eq!(woken.get(), 0);
 }
 

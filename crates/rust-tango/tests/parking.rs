@@ -10,7 +10,7 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use common::kernel::{forbid, forget};
-use common::process::{Child, TestFolder, processor_time, role, say, skip};
+use common::process::{Child, TestFolder, assert_uses_less, role, say, skip};
 use common::waiting::{self, AT_ONCE, MTU, exchange_between_sleeping_threads, is_asleep, read, until};
 use common::{Random, assert_is, in_time, publish, publish_blocking};
 use nix::libc;
@@ -400,23 +400,22 @@ fn an_idle_party_takes_less_than_a_hundredth_of_a_core() {
         .map(|reader| {
             let mut reader = reader.with_wait(Wait::Park);
             std::thread::spawn(move || {
-                assert!(reader.wait_timeout(IDLE).unwrap().is_none());
-                let used = processor_time(UsageWho::RUSAGE_THREAD);
-                assert!(used < IDLE / 100, "a reader used {used:?} in {IDLE:?}");
+                assert_uses_less(IDLE / 100, UsageWho::RUSAGE_THREAD, || {
+                    assert!(reader.wait_timeout(IDLE).unwrap().is_none());
+                });
                 reader
             })
         });
         let readers = readers.map(|reader| reader.join().unwrap());
         let blocked = std::thread::spawn(move || {
             let tx: Producer<'_> = tx.with_patience(Duration::from_secs(60));
-            for _ in 0..9 {
-                publish_blocking(&tx, MTU);
-            }
-            let used = processor_time(UsageWho::RUSAGE_THREAD);
-            assert!(used < IDLE / 100, "a producer used {used:?} in {IDLE:?}");
+            (0..8).for_each(|_| publish_blocking(&tx, MTU));
+            assert_uses_less(IDLE / 100, UsageWho::RUSAGE_THREAD, || {
+                let late = tx.publish_timeout(b"no credit", 0, 0, 0, IDLE);
+                assert_eq!(late.unwrap_err(), TangoError::NoCredits);
+            });
         });
-        std::thread::sleep(IDLE);
-        drop(readers);
         blocked.join().unwrap();
+        drop(readers);
     });
 }

@@ -12,6 +12,9 @@ use nix::unistd::Pid;
 
 /// How long processor time is measured: 1 % of it is well over the resolution of the kernel's accounting.
 const IDLE: Duration = Duration::from_secs(3);
+/// How often it is measured at most: a virtual machine charges a thread for what its host did meanwhile, so a
+/// measurement may be too high, but never too low.
+const ATTEMPTS: u32 = 3;
 /// Time for a command to become idle before the measurement: its pauses first grow to their full length.
 const SETTLED: Duration = Duration::from_millis(300);
 
@@ -29,13 +32,20 @@ fn cpu_time(process: Pid) -> Duration {
 #[track_caller]
 fn assert_idle(commands: &[(&str, &Running)]) {
     thread::sleep(SETTLED);
-    let before: Vec<Duration> = commands.iter().map(|(_, running)| cpu_time(running.pid())).collect();
-    thread::sleep(IDLE);
-    for ((description, running), before) in commands.iter().zip(before) {
-        let used = cpu_time(running.pid()) - before;
-        println!("{description}: {used:?} in {IDLE:?}");
-        assert!(used < IDLE / 100, "{description} used {used:?} in {IDLE:?}");
+    let mut least = vec![Duration::MAX; commands.len()];
+    for _ in 0..ATTEMPTS {
+        let before: Vec<Duration> = commands.iter().map(|(_, running)| cpu_time(running.pid())).collect();
+        thread::sleep(IDLE);
+        for (((description, running), before), least) in commands.iter().zip(before).zip(&mut least) {
+            let used = cpu_time(running.pid()) - before;
+            println!("{description}: {used:?} in {IDLE:?}");
+            *least = used.min(*least);
+        }
+        if least.iter().all(|used| *used < IDLE / 100) {
+            return;
+        }
     }
+    panic!("the least in {ATTEMPTS} times {IDLE:?}: {least:?}");
 }
 
 #[test]

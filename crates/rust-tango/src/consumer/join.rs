@@ -10,6 +10,8 @@ use super::standing::Standing;
 use crate::memory::parts::Parts;
 use crate::sync::Relaxed;
 use crate::timing::reading::{ReaderTiming, Shape};
+#[cfg(feature = "std")]
+use crate::waiting::wait::KeptNaps;
 use crate::waiting::wait::Wait;
 
 /// Where a consumer that joins begins to read. Default: [`Start::Next`].
@@ -81,6 +83,8 @@ impl<'a> Reader<'a> {
             standing: Standing::new(next, evictions),
             producer: ProducerWatch::new(&parts),
             wait: Wait::default(),
+            #[cfg(feature = "std")]
+            naps: KeptNaps::new(),
             metrics: None,
             attachment,
         };

@@ -22,6 +22,8 @@ use crate::ring::hot_slot::Found;
 use crate::ring::line::{Line, LineState};
 use crate::ring::metadata::FragmentMetadata;
 use crate::sync::AtomicU64;
+#[cfg(feature = "std")]
+use crate::waiting::wait::KeptNaps;
 use crate::waiting::wait::Wait;
 
 /// Reads the fragments of a link, in order. What a [`Consumer`](super::handle::Consumer) has inside.
@@ -41,6 +43,8 @@ pub(crate) struct Reader<'a> {
     pub(super) standing: Standing,
     pub(super) producer: ProducerWatch,
     pub(super) wait: Wait,
+    #[cfg(feature = "std")]
+    pub(super) naps: KeptNaps,
     pub(super) metrics: Option<Counter<'a>>,
     /// Last, so that it is dropped last: it may own the memory that everything above is a view of.
     pub(super) attachment: Attachment<'a>,

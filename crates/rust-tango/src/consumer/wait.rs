@@ -260,7 +260,7 @@ impl<'a> Reader<'a> {
                 #[cfg(feature = "std")]
                 Due::Sleep => {
                     self.leave_hot_slot_to_sleep();
-                    self.sleep(&mut waiting);
+                    self.sleep(&waiting);
                 }
             }
         }
@@ -280,10 +280,10 @@ impl<'a> Reader<'a> {
 
     /// Sleeps until there is news, and for a slice at most.
     #[cfg(feature = "std")]
-    fn sleep(&mut self, waiting: &mut Waiting) {
+    fn sleep(&mut self, waiting: &Waiting) {
         let has_news = || self.watch().has_news();
         let slept = self.mode.seat().is_some_and(|seat| seat.sleep(waiting.longest_sleep(), has_news));
-        let is_due = if slept { !self.watch().has_news() } else { waiting.nap() };
+        let is_due = if slept { !self.watch().has_news() } else { self.naps.nap(self.next, waiting) };
         if is_due {
             self.check_producer_lives();
         }
@@ -292,8 +292,9 @@ impl<'a> Reader<'a> {
     /// See [`Consumer::wait_for_producer`].
     #[cfg(feature = "std")]
     fn wait_for_producer(&self, timeout: Option<core::time::Duration>) -> bool {
-        let mut waiting = Waiting::until(Wait::Park, timeout);
-        let mut producer = self.producer; // what it learns here, the next read learns again
+        let waiting = Waiting::until(Wait::Park, timeout);
+        // What they learn here, the next read learns again.
+        let (mut producer, mut naps) = (self.producer, self.naps);
         loop {
             producer.check_producer_lives(&self.parts, &self.attachment);
             match producer.ending(&self.parts) {
@@ -302,7 +303,7 @@ impl<'a> Reader<'a> {
                 Some(Ending::Died) if waiting.longest_sleep().is_zero() => return false,
                 Some(Ending::Died) if !self.attachment.is_named() => return false,
                 Some(Ending::Died) => {
-                    waiting.nap();
+                    naps.nap(self.next, &waiting);
                 }
             }
         }

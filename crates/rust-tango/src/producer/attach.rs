@@ -15,6 +15,8 @@ use crate::ring::seq;
 use crate::sync::{Cell, Own, Relaxed, Release, ordering};
 use crate::timing::writing::LinesAhead;
 use crate::waiting::eventcount::Barrier;
+#[cfg(feature = "std")]
+use crate::waiting::wait::KeptNaps;
 use crate::waiting::wait::Wait;
 
 /// How a producer begins.
@@ -76,6 +78,8 @@ impl<'a> Producer<'a> {
             backpressure,
             barrier,
             wait: Wait::default(),
+            #[cfg(feature = "std")]
+            naps: Cell::new(KeptNaps::new()),
             made_in_panic: is_panicking(),
             reports: None,
             claim,

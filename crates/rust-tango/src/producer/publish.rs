@@ -26,6 +26,8 @@ use crate::ring::seq;
 use crate::sync::{AtomicU64, Cell, Relaxed, Release, ordering};
 use crate::timing::writing::{Lines, LinesAhead};
 use crate::waiting::eventcount::Barrier;
+#[cfg(feature = "std")]
+use crate::waiting::wait::KeptNaps;
 use crate::waiting::wait::Wait;
 
 /// Publishes fragments into a link. A link has one producer at a time.
@@ -91,6 +93,8 @@ pub struct Producer<'a> {
     /// How a publish is ordered before the check for sleeping consumers.
     pub(super) barrier: Barrier,
     pub(super) wait: Wait,
+    #[cfg(feature = "std")]
+    pub(super) naps: Cell<KeptNaps>,
     /// Its thread was unwinding when the producer was made.
     pub(super) made_in_panic: bool,
     /// Where the producer also reports its progress, if anywhere.

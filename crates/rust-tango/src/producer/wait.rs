@@ -178,7 +178,7 @@ impl Producer<'_> {
             match waiting.pause() {
                 Due::Look | Due::Question => {}
                 #[cfg(feature = "std")]
-                Due::Sleep => self.sleep_for_credit(payload.len(), &mut waiting),
+                Due::Sleep => self.sleep_for_credit(payload.len(), &waiting),
             }
             match self.publish(payload, sig, ctl, ts) {
                 Err(TangoError::NoCredits) if !waiting.is_over() => {}
@@ -189,7 +189,7 @@ impl Producer<'_> {
 
     /// Sleeps until the consumer that holds the producer back returns credits, and for a slice at most.
     #[cfg(feature = "std")]
-    fn sleep_for_credit(&self, size: usize, waiting: &mut Waiting) {
+    fn sleep_for_credit(&self, size: usize, waiting: &Waiting) {
         let credits = self.backpressure.credits();
         let held_by = credits.held_by();
         let slept = held_by.and_then(|slot| credits.eventcount(slot)).is_some_and(|consumer| {
@@ -199,10 +199,18 @@ impl Producer<'_> {
                 self.has_credit(size) || credits.held_by() != held_by || self.parts.is_stopped()
             })
         });
-        let is_due = if slept { !self.has_credit(size) } else { waiting.nap() };
+        let is_due = if slept { !self.has_credit(size) } else { self.nap(waiting) };
         if is_due {
             self.reap_dead();
         }
+    }
+
+    #[cfg(feature = "std")]
+    fn nap(&self, waiting: &Waiting) -> bool {
+        let mut naps = self.naps.get();
+        let is_due = naps.nap(self.next.get(), waiting);
+        self.naps.set(naps);
+        is_due
     }
 
     /// Sets how blocking calls wait: see [`Wait`].
@@ -332,7 +340,7 @@ impl Producer<'_> {
             match waiting.pause() {
                 Due::Look => {}
                 Due::Question => self.reap_dead(),
-                Due::Sleep if waiting.nap() => self.reap_dead(),
+                Due::Sleep if self.nap(&waiting) => self.reap_dead(),
                 Due::Sleep => {}
             }
         }

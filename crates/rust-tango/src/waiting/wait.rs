@@ -155,8 +155,6 @@ pub(crate) struct Waiting {
     spins: bool,
     #[cfg(feature = "std")]
     deadline: Option<std::time::Instant>,
-    #[cfg(feature = "std")]
-    naps: Naps,
     /// The time for polling is over: it only sleeps from now on.
     #[cfg(feature = "std")]
     sleeps: bool,
@@ -174,8 +172,6 @@ impl Waiting {
             spins: !cfg!(loom),
             #[cfg(feature = "std")]
             deadline: None,
-            #[cfg(feature = "std")]
-            naps: Naps::new(),
             #[cfg(feature = "std")]
             sleeps: false,
         }
@@ -245,19 +241,39 @@ impl Waiting {
         self.deadline
             .map_or(Duration::MAX, |deadline| deadline.saturating_duration_since(std::time::Instant::now()))
     }
+}
 
-    /// Sleeps for a fixed time, longer with each call: for a thread that nobody can wake. True if it is time
-    /// for the checks that cost a system call.
-    #[cfg(feature = "std")]
-    pub(crate) fn nap(&mut self) -> bool {
-        std::thread::sleep(self.naps.next().min(self.longest_sleep()));
+/// The naps of one end of a link. They go on from one wait to the next as long as the end makes no progress. So short
+/// waits that are called again and again take no more processor time than a long one.
+#[cfg(feature = "std")]
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct KeptNaps {
+    /// The number of the fragment for which the end waits.
+    next: u64,
+    naps: Naps,
+}
+
+#[cfg(feature = "std")]
+impl KeptNaps {
+    pub(crate) fn new() -> Self {
+        Self { next: 0, naps: Naps::new() }
+    }
+
+    /// Sleeps for a fixed time, longer with each call, but not beyond the deadline of `waiting`: for a thread that nobody
+    /// can wake. `next` is the number of the fragment for which it waits. True if it is time for the checks that cost a
+    /// system call.
+    pub(crate) fn nap(&mut self, next: u64, waiting: &Waiting) -> bool {
+        if self.next != next {
+            *self = Self { next, naps: Naps::new() };
+        }
+        std::thread::sleep(self.naps.next().min(waiting.longest_sleep()));
         self.naps.passed()
     }
 }
 
-/// The naps of one wait, for a thread that nobody can wake.
+/// The naps of a thread that nobody can wake.
 #[cfg(feature = "std")]
-#[derive(Debug)]
+#[derive(Debug, Clone, Copy)]
 pub(crate) struct Naps {
     next: Duration,
     since_check: Duration,
@@ -385,12 +401,26 @@ mod tests {
 
     #[test]
     fn a_nap_takes_its_time_and_ends_at_the_deadline() {
-        let (mut waiting, begin) = (Waiting::new(Wait::Park), Instant::now());
-        assert!(!waiting.nap(), "a slice has not passed");
+        let (mut kept, begin) = (KeptNaps::new(), Instant::now());
+        assert!(!kept.nap(1, &Waiting::new(Wait::Park)), "a slice has not passed");
         assert!(begin.elapsed() >= NAPS[0]);
-        let mut over = Waiting::until(Wait::Park, Some(Duration::ZERO));
-        over.naps.next = Duration::from_secs(3600);
-        assert!(over.nap());
-        assert!(begin.elapsed() < Duration::from_secs(3600));
+        let hour = Duration::from_secs(3600);
+        kept.naps.next = hour;
+        assert!(kept.nap(1, &Waiting::until(Wait::Park, Some(Duration::ZERO))));
+        assert!(begin.elapsed() < hour);
+    }
+
+    #[test]
+    fn naps_go_on_in_the_next_wait_until_there_is_progress() {
+        let mut kept = KeptNaps::new();
+        let mut nap = |next| {
+            kept.nap(next, &Waiting::new(Wait::Park));
+            kept.naps.next()
+        };
+        let after_one = nap(7);
+        let after_two = nap(7);
+        assert!(after_two > after_one);
+        assert_eq!(nap(8), after_one);
+        assert_eq!(nap(8), after_two);
     }
 }
