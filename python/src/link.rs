@@ -5,7 +5,7 @@ use std::sync::{Mutex, PoisonError};
 
 use pyo3::prelude::*;
 use pyo3::types::{IntoPyDict, PyDict, PyType};
-use rust_tango::ConsumerStatus;
+use rust_tango::{ConsumerMetrics, ConsumerStatus};
 
 use crate::consumer::{Consumer, Kind};
 use crate::errors;
@@ -241,6 +241,33 @@ impl Link {
         fields.set_item("held_by", status.held_by)?;
         fields.set_item("consumers", consumers)?;
         report(py, "Status", &fields)
+    }
+
+    /// What both ends of the link have counted in it, in all processes. A few loads, and no system call.
+    fn metrics<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
+        let metrics = self.get(py)?.metrics();
+        let consumer = |consumer: &ConsumerMetrics| -> PyResult<_> {
+            let fields = [
+                ("slot", consumer.slot as u64),
+                ("consumed", consumer.consumed),
+                ("lag", consumer.lag),
+                ("overruns", consumer.overruns),
+                ("lost", consumer.lost),
+            ];
+            report(py, "ConsumerMetrics", &fields.into_py_dict(py)?)
+        };
+        let consumers = metrics.consumers.iter().map(consumer).collect::<PyResult<Vec<_>>>()?;
+        let fields = [
+            ("published", metrics.published),
+            ("backpressure_events", metrics.backpressure_events),
+            ("evicted", metrics.evicted),
+            ("reaped", metrics.reaped),
+            ("producers", metrics.producers),
+            ("takeovers", metrics.takeovers),
+        ]
+        .into_py_dict(py)?;
+        fields.set_item("consumers", consumers)?;
+        report(py, "Metrics", &fields)
     }
 
     /// The sizes of the link.

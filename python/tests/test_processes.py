@@ -91,9 +91,14 @@ def test_a_killed_consumer_does_not_hold_the_producer(peer):
         tx.publish(b"more")
     with pytest.raises(tango.NoCredits):
         tx.publish(b"too much", timeout=0.01)
+    metrics = tango.Link.open("numbers").metrics()  # of a consumer in another process
+    assert (metrics.published, metrics.reaped) == (4, 0) and metrics.backpressure_events > 0
+    assert [(c.consumed, c.lag) for c in metrics.consumers] == [(0, 4)]
     reader.kill()
     tx.publish(b"too much", timeout=LONG)
     assert tx.consumers == 0
+    metrics = tango.Link.open("numbers").metrics()
+    assert (metrics.published, metrics.reaped, metrics.lag) == (5, 1, 5)  # its slot waits for another consumer
 
 
 def test_a_killed_interpreter_returns_its_credit_and_its_name(python):

@@ -238,6 +238,32 @@ def test_starts():
         link.consumer(wait="sleep")
 
 
+def test_metrics_count_what_both_ends_did():
+    link = tango.Link(depth=8, consumers=2)
+    tx, rx, evictable = link.producer(patience=0), link.consumer(), link.evictable_consumer()
+    for i in range(5):
+        tx.publish(bytes([i]))
+        rx.recv().release()
+    metrics = link.metrics()
+    assert (metrics.published, metrics.consumed, metrics.lag, metrics.producers) == (5, 5, 5, 1)
+    assert [(c.slot, c.consumed, c.lag, c.lost) for c in metrics.consumers] == [(0, 5, 0, 0), (1, 0, 5, 0)]
+    for i in range(8):
+        tx.publish(bytes([i]))
+        rx.recv().release()
+    with pytest.raises(tango.Evicted) as error:
+        evictable.recv()
+    metrics = link.metrics()
+    assert (metrics.published, metrics.consumers[0].consumed, metrics.evicted) == (13, 13, 1)
+    assert metrics.consumers[1].overruns == 1 and metrics.lost == error.value.lost > 0
+    evictable.close()
+    rx.close()
+    metrics = link.metrics()
+    assert (metrics.published, metrics.consumers, metrics.consumed, metrics.lag) == (13, [], 0, 0)
+    link.close()
+    with pytest.raises(tango.Released):
+        link.metrics()
+
+
 def test_status_and_stop(ends):
     tx, rx = ends
     tx.beat(77)

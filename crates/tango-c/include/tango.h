@@ -242,6 +242,49 @@ typedef struct tango_consumer_report {
   uint64_t lost;
 } tango_consumer_report;
 
+// Counts of both ends of a link. A link keeps them in words that its ends write anyway, so each process that has the link
+// open can read them, also those of other processes. Observers write nothing, so they are not counted.
+//
+// The words are read one after the other, while the ends change them.
+typedef struct tango_metrics {
+  // How many fragments were published, by all producers of the link. It lags behind by up to a batch while one is
+  // published.
+  uint64_t published;
+  // How many fragments the consumers have finished with: the sum over those that have a slot now.
+  uint64_t consumed;
+  // How many fragments they lost: the sum over those that have a slot now.
+  uint64_t lost;
+  // How many published fragments the slowest of them has not finished with.
+  uint64_t lag;
+  // How many fragments had to wait for credits. One that waits counts once, however often it is tried.
+  uint64_t backpressure_events;
+  // How many consumers were evicted.
+  uint64_t evicted;
+  // How many consumers died and no longer hold the producer back.
+  uint64_t reaped;
+  // How many producers have attached so far.
+  uint64_t producers;
+  // How many of them took over from one that died.
+  uint64_t takeovers;
+  // How many consumers have a slot: see tango_link_consumer_metrics().
+  uint64_t consumers;
+} tango_metrics;
+
+// Counts of one consumer, reliable or evictable, since it took its slot. A consumer that leaves takes them with it. A batch
+// counts when it is released.
+typedef struct tango_consumer_metrics {
+  // Its slot, from 0.
+  uint64_t slot;
+  // How many fragments it has finished with.
+  uint64_t consumed;
+  // How many published fragments it has not finished with.
+  uint64_t lag;
+  // How many times it lost fragments.
+  uint64_t overruns;
+  // How many fragments it lost.
+  uint64_t lost;
+} tango_consumer_metrics;
+
 // The one producer of a link. One thread uses it at a time; it may pass to another thread. Make one with {0}, which is
 // never open.
 typedef struct tango_producer {
@@ -438,6 +481,23 @@ enum tango_status tango_link_type_size(struct tango_link link, size_t *size);
 
 // The alignment of a value of the type of the payloads, in bytes. As tango_link_type_size().
 enum tango_status tango_link_type_align(struct tango_link link, size_t *align);
+
+// Counts of both ends of a link. A few loads for each slot, and no system call; tango_link_report() also tells which ends
+// live. size: sizeof(tango_metrics).
+//
+// Errors: TANGO_BAD_HANDLE, TANGO_INVALID.
+enum tango_status tango_link_metrics(struct tango_link link,
+                                     struct tango_metrics *metrics,
+                                     size_t size);
+
+// Counts of the consumers of a link: of the first `room` of them, in the order of their slots. count: how many there are,
+// which may be more.
+//
+// Errors: TANGO_BAD_HANDLE, TANGO_INVALID.
+enum tango_status tango_link_consumer_metrics(struct tango_link link,
+                                              struct tango_consumer_metrics *metrics,
+                                              size_t room,
+                                              size_t *count);
 
 // Becomes the producer of a link. Only one can be open at a time, in all processes.
 //

@@ -14,10 +14,12 @@
 #ifndef TANGO_HPP
 #define TANGO_HPP
 
+#include <algorithm>
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
 #include <string>
+#include <vector>
 
 #include "tango/consumer.hpp"
 #include "tango/error.hpp"
@@ -99,6 +101,17 @@ public:
         check(tango_link_report(get(), &report, sizeof report));
         return report;
     }
+    /// In the order of their slots.
+    std::vector<tango_consumer_report> consumers() const { return several<tango_consumer_report>(tango_link_consumers); }
+    tango_metrics metrics() const {
+        tango_metrics metrics;
+        check(tango_link_metrics(get(), &metrics, sizeof metrics));
+        return metrics;
+    }
+    /// In the order of their slots.
+    std::vector<tango_consumer_metrics> consumer_metrics() const {
+        return several<tango_consumer_metrics>(tango_link_consumer_metrics);
+    }
 
     tango_link get() const noexcept { return owned_.get(); }
     /// Closes it now.
@@ -123,6 +136,14 @@ private:
         std::size_t number = 0;
         check(ask(get(), &number));
         return number;
+    }
+    template <class Of, class Ask> std::vector<Of> several(Ask ask) const {
+        std::size_t count = 0;
+        check(ask(get(), nullptr, 0, &count));
+        std::vector<Of> all(count);
+        check(ask(get(), all.data(), all.size(), &count));
+        all.resize(std::min(count, all.size())); // a consumer may have left or joined meanwhile
+        return all;
     }
 
     detail::Owned<tango_link, tango_link_close> owned_;

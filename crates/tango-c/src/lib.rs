@@ -18,8 +18,8 @@
 //! Modules are `pub` because the header exports what is in them. Doc comments of what is exported are the comments of the header, so they speak C.
 //!
 //! Reading order: `status` (codes), `error` (the last error, panics), `memory` (pointers of the caller), `table`
-//! (handles), `options`, `link`, `report` (what a link says of itself), `producer`, `publish`, `loan`, `consumer`, `read`,
-//! `batch`, `descriptor`.
+//! (handles), `options`, `link`, `report` and `metrics` (what a link says of itself), `producer`, `publish`, `loan`,
+//! `consumer`, `read`, `batch`, `descriptor`.
 #![allow(non_camel_case_types)] // the names are C's
 #![deny(unsafe_code)]
 
@@ -36,6 +36,8 @@ pub mod options;
 pub mod link;
 
 pub mod report;
+
+pub mod metrics;
 
 pub mod producer;
 

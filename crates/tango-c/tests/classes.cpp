@@ -160,6 +160,14 @@ static void losses_and_names() {
     CHECK(link.report().next == 7 && link.report().evicted >= 1);
     CHECK(observer.descriptor() >= 0 && observer.descriptor() == observer.descriptor());
     CHECK(observer.poll() && code_of([&] { observer.recv(); }) == TANGO_INVALID);
+    CHECK(link.consumers().size() == 1 && link.consumers()[0].evictable == 1);
+    tango::Consumer late = opened.consumer();
+    tx.send("abc");
+    CHECK(late.poll() && opened.metrics().published == 7 && opened.metrics().consumers == 2);
+    CHECK(opened.consumer_metrics().size() == 2 && opened.consumer_metrics()[0].lost >= 4);
+    CHECK(opened.consumer_metrics()[1].consumed == 1 && opened.consumer_metrics()[1].lag == 0);
+    late.close();
+    CHECK(opened.consumer_metrics().size() == 1);
     link.stop();
     link.remove();
     CHECK(code_of([&] { tango::Link::open(name); }) == TANGO_NOT_FOUND);

@@ -199,6 +199,8 @@ static void losses(void) {
     tango_fragment fragment;
     tango_report report;
     tango_consumer_report of[4];
+    tango_metrics metrics;
+    tango_consumer_metrics counts[2] = {{0}, {.slot = 77}};
     size_t count;
     uint64_t lost, next;
     EXPECT(tango_observer_open(link, TANGO_START_NEXT, 0, &observer), TANGO_OK);
@@ -225,6 +227,15 @@ static void losses(void) {
     CHECK(count == 2);
     EXPECT(tango_link_consumers(link, of, 4, &count), TANGO_OK);
     CHECK(of[0].slot == 0 && of[0].evictable == 1 && of[0].alive == 1 && of[0].lost > 0 && of[1].evictable == 0);
+    EXPECT(tango_link_metrics(link, &metrics, sizeof metrics), TANGO_OK);
+    CHECK(metrics.published == 6 && metrics.producers == 1 && metrics.takeovers == 0 && metrics.consumers == 2);
+    CHECK(metrics.lost == of[0].lost && metrics.evicted == report.evicted && metrics.consumed == of[0].consumed);
+    EXPECT(tango_link_consumer_metrics(link, counts, 1, &count), TANGO_OK);
+    CHECK(count == 2 && counts[0].slot == 0 && counts[0].lost == of[0].lost && counts[0].lag == of[0].lag);
+    CHECK(counts[0].overruns == of[0].overruns && counts[1].slot == 77); /* there was no room for it */
+    metrics.published = metrics.consumed = 77;
+    EXPECT(tango_link_metrics(link, &metrics, offsetof(tango_metrics, consumed)), TANGO_OK);
+    CHECK(metrics.published == 6 && metrics.consumed == 77);
     EXPECT(tango_consumer_close(at), TANGO_OK);
     EXPECT(tango_consumer_close(observer), TANGO_OK);
     EXPECT(tango_consumer_close(evictable), TANGO_OK);

@@ -10,6 +10,7 @@ static tango_consumer rx;
 
 static void null_pointers(void) {
     tango_fragment fragment;
+    size_t count;
     EXPECT(tango_options_default(NULL, sizeof(tango_options)), TANGO_INVALID);
     EXPECT(tango_link_build(NULL, NULL), TANGO_INVALID);
     CHECK(says("link is NULL"));
@@ -38,6 +39,9 @@ static void null_pointers(void) {
     EXPECT(tango_consumer_is_closed(rx, NULL), TANGO_INVALID);
     EXPECT(tango_consumer_descriptor(rx, NULL), TANGO_INVALID);
     EXPECT(tango_link_report(a_link, NULL, sizeof(tango_report)), TANGO_INVALID);
+    EXPECT(tango_link_metrics(a_link, NULL, sizeof(tango_metrics)), TANGO_INVALID);
+    EXPECT(tango_link_consumer_metrics(a_link, NULL, 0, NULL), TANGO_INVALID);
+    EXPECT(tango_link_consumer_metrics(a_link, NULL, 1, &count), TANGO_INVALID);
     EXPECT(tango_link_name(a_link, NULL, 5, NULL), TANGO_INVALID);
     EXPECT(tango_last_loss(NULL, NULL), TANGO_EMPTY);
     EXPECT(tango_poll(rx, &fragment), TANGO_EMPTY);
@@ -165,6 +169,7 @@ static void after_the_end(tango_producer old_tx, tango_consumer old_rx, tango_li
     EXPECT(tango_link_close(old_link), TANGO_BAD_HANDLE);
     EXPECT(tango_link_stop(old_link), TANGO_BAD_HANDLE);
     EXPECT(tango_link_report(old_link, (tango_report *)&options, 8), TANGO_BAD_HANDLE);
+    EXPECT(tango_link_metrics(old_link, (tango_metrics *)&options, 8), TANGO_BAD_HANDLE);
     EXPECT(tango_producer_open(old_link, &old_tx), TANGO_BAD_HANDLE);
     CHECK(old_tx.handle == 0);
 }

@@ -37,7 +37,7 @@ from ._errors import (
     WrongSize,
 )
 from ._native import Batch, Consumer, Fragment, Link, Loan, Producer
-from ._status import ConsumerStatus, Geometry, PayloadType, Status
+from ._status import ConsumerMetrics, ConsumerStatus, Geometry, Metrics, PayloadType, Status
 from ._typed import TypedConsumer, TypedLink, TypedProducer, payload_type
 
 __all__ = [
@@ -46,6 +46,7 @@ __all__ = [
     "Busy",
     "Closed",
     "Consumer",
+    "ConsumerMetrics",
     "ConsumerStatus",
     "Corrupt",
     "Damaged",
@@ -61,6 +62,7 @@ __all__ = [
     "LinkNotFound",
     "Loan",
     "Lost",
+    "Metrics",
     "NoCredits",
     "PayloadType",
     "Producer",

@@ -7,7 +7,7 @@ from typing import Literal, Self, TypedDict, final
 
 from typing_extensions import Buffer, Unpack
 
-from ._status import Geometry, PayloadType, Status
+from ._status import Geometry, Metrics, PayloadType, Status
 
 __all__ = ["Batch", "BatchIterator", "Consumer", "Fragment", "Link", "Loan", "Producer"]
 
@@ -63,6 +63,7 @@ class Link(_Scope):
     ) -> Consumer: ...
     def observer(self, start: _Start = None, *, wait: _Wait = "park", raise_lost: bool = True) -> Consumer: ...
     def status(self) -> Status: ...
+    def metrics(self) -> Metrics: ...
     @property
     def geometry(self) -> Geometry: ...
     @property

@@ -68,6 +68,68 @@ class Status:
 
 
 @dataclass(frozen=True)
+class ConsumerMetrics:
+    """Counts of a reliable or evictable consumer, since it took its slot."""
+
+    slot: int
+    consumed: int
+    """How many fragments it has finished with. A batch counts when it is released."""
+    lag: int
+    """How many published fragments it has not finished with."""
+    overruns: int
+    """How many times it lost fragments."""
+    lost: int
+    """How many fragments it lost."""
+
+
+@dataclass(frozen=True)
+class Metrics:
+    """What :meth:`Link.metrics` returns: counts of both ends, which the link keeps itself.
+
+    The values are read one after the other, while the ends change them. Observers are not counted.
+
+    >>> import rust_tango as tango
+    >>> link = tango.Link()
+    >>> tx, rx = link.producer(), link.consumer()
+    >>> _ = tx.publish(b"one"), tx.publish(b"two")
+    >>> rx.recv().release()
+    >>> metrics = link.metrics()
+    >>> metrics.published, metrics.consumed, metrics.lag, metrics.lost
+    (2, 1, 1, 0)
+    """
+
+    published: int
+    """How many fragments were published, by all producers of the link."""
+    backpressure_events: int
+    """How many fragments had to wait for credits. One that waits counts once."""
+    evicted: int
+    """How many consumers have been evicted."""
+    reaped: int
+    """How many consumers died without detaching, and no longer hold the producer back."""
+    producers: int
+    """How many producers have attached so far."""
+    takeovers: int
+    """How many producers took over from one that died."""
+    consumers: list[ConsumerMetrics] = field(default_factory=list)
+    """Those that have a slot now, in the order of their slots. A consumer that leaves takes its counts with it."""
+
+    @property
+    def consumed(self) -> int:
+        """Fragments consumed, summed over :attr:`consumers`."""
+        return sum(consumer.consumed for consumer in self.consumers)
+
+    @property
+    def lost(self) -> int:
+        """Fragments lost, summed over :attr:`consumers`."""
+        return sum(consumer.lost for consumer in self.consumers)
+
+    @property
+    def lag(self) -> int:
+        """How many fragments the slowest consumer is behind; 0 without consumers."""
+        return max((consumer.lag for consumer in self.consumers), default=0)
+
+
+@dataclass(frozen=True)
 class Geometry:
     """The sizes of a link, which never change: :attr:`Link.geometry`. Sizes are in bytes."""
 
