@@ -60,7 +60,12 @@ pub(crate) fn link(error: &LinkError) -> tango_status {
 #[inline(always)]
 pub(crate) fn guard(body: impl FnOnce() -> Result<(), tango_status>) -> tango_status {
     // What a panic leaves behind is used again only by the library's own types, which expect it.
-    match catch_unwind(AssertUnwindSafe(body)) {
+    let caught = catch_unwind(AssertUnwindSafe(|| {
+        #[cfg(test)]
+        fault::strike();
+        body()
+    }));
+    match caught {
         Ok(Ok(())) => TANGO_OK,
         Ok(Err(code)) => code,
         Err(panic) => panicked(&*panic),
@@ -121,6 +126,28 @@ pub(crate) fn loss() -> Option<(u64, u64)> {
         _ => None,
     });
     numbers.ok().flatten()
+}
+
+/// A panic in each body that [`guard`] runs, for tests.
+#[cfg(test)]
+pub(crate) mod fault {
+    use std::cell::Cell;
+
+    thread_local! {
+        static IS_DUE: Cell<bool> = const { Cell::new(false) };
+    }
+
+    pub(super) fn strike() {
+        assert!(!IS_DUE.get(), "a fault for a test");
+    }
+
+    /// Runs a call in which each guarded body panics.
+    pub(crate) fn in_each_body<T>(call: impl FnOnce() -> T) -> T {
+        IS_DUE.set(true);
+        let result = call();
+        IS_DUE.set(false);
+        result
+    }
 }
 
 #[cfg(test)]

@@ -8,7 +8,8 @@
 //!
 //! Invariants:
 //!
-//! - *No panic crosses the border.* Every function that can panic runs inside [`error::guard`].
+//! - *No panic crosses the border.* Every function that can panic runs inside [`error::guard`]. That needs panics that
+//!   unwind, so a build in which they end the process is refused.
 //! - *A handle is a number and not an address.* What is looked up with it is the table's own memory, so a handle that was
 //!   closed, or never opened, reads nothing that was freed. See [`table`].
 //! - *An entry is accessed field by field, through a raw pointer.* What it has lent borrows from its `Producer` or
@@ -22,6 +23,9 @@
 //! `consumer`, `read`, `batch`, `descriptor`.
 #![allow(non_camel_case_types)] // the names are C's
 #![deny(unsafe_code)]
+
+#[cfg(panic = "abort")]
+compile_error!("a panic of libtango becomes TANGO_PANIC, which needs `panic = \"unwind\"` in the profile");
 
 pub mod status;
 
@@ -55,3 +59,6 @@ pub mod descriptor;
 
 #[cfg(test)]
 mod lent;
+
+#[cfg(test)]
+mod guarded;
