@@ -10,7 +10,7 @@ use std::mem::offset_of;
 use common::{few, in_time};
 use rust_tango::{
     Consumer, DCache, Fctl, Fseq, Link, LinkErrorKind, MCache, Meta, PayloadType, Producer, RecvError, Start,
-    TangoError, TypeName, TypedConsumer, TypedLink, TypedProducer,
+    TangoError, TypeName, TypedConsumer, TypedFragment, TypedLink, TypedProducer, TypedReceived,
 };
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
@@ -94,6 +94,75 @@ fn put(tx: &mut TypedProducer<'_, Quote>, way: u64) -> u64 {
     n
 }
 
+/// A value whose fields and methods have the names that those of its guards have, or had.
+#[derive(FromBytes, IntoBytes, KnownLayout, Immutable, Debug, Clone, Copy)]
+#[repr(C)]
+struct Homonyms {
+    meta: u64,
+    payload: u64,
+    fragment: u64,
+    received: u64,
+}
+
+impl TypeName for Homonyms {}
+
+impl Homonyms {
+    fn meta(self) -> u64 {
+        self.meta
+    }
+
+    fn into_payload(self) -> u64 {
+        self.payload
+    }
+
+    fn into_fragment(self) -> u64 {
+        self.fragment
+    }
+
+    fn into_received(self) -> u64 {
+        self.received
+    }
+
+    fn assert_is_visible(self, through: [u64; 8]) {
+        assert_eq!(through, [1, 2, 3, 4, 1, 2, 3, 4]);
+    }
+}
+
+macro_rules! each_name {
+    ($of:expr) => {
+        [
+            $of.meta,
+            $of.payload,
+            $of.fragment,
+            $of.received,
+            $of.meta(),
+            $of.into_payload(),
+            $of.into_fragment(),
+            $of.into_received(),
+        ]
+    };
+}
+
+#[test]
+fn a_guard_hides_no_field_and_no_method_of_its_value() {
+    let link = Link::builder().depth(8).of::<Homonyms>().build().unwrap();
+    let (tx, mut rx) = (link.producer().unwrap(), link.consumer().unwrap());
+    for _ in 0..2 {
+        tx.publish(&Homonyms { meta: 1, payload: 2, fragment: 3, received: 4 }, 7, 0, 0).unwrap();
+    }
+    let fragment = rx.poll().unwrap().unwrap();
+    fragment.assert_is_visible(each_name!(fragment));
+    assert_eq!((TypedFragment::meta(&fragment).sig, TypedFragment::into_fragment(fragment).meta.seq), (7, 1));
+    let received = rx.recv().unwrap();
+    received.assert_is_visible(each_name!(received));
+    assert_eq!(TypedReceived::meta(&received).sig, 7);
+    let received = TypedReceived::into_received(received);
+    assert_eq!((received.meta.seq, received.payload.len()), (2, 32));
+    assert_eq!(rx.try_recv().unwrap_err(), RecvError::Held); // it still holds the fragment
+    drop(received);
+    assert_eq!(rx.try_recv().unwrap_err(), RecvError::Empty);
+}
+
 #[test]
 fn values_arrive_whole_by_each_call_and_each_kind_of_reader() {
     for kind in KINDS {
@@ -107,11 +176,9 @@ fn values_arrive_whole_by_each_call_and_each_kind_of_reader() {
             match turn / 9 % 8 {
                 0 => {
                     let quote = rx.poll().unwrap().unwrap();
-                    assert_eq!((quote.meta.seq, quote.meta.size), (n, 32));
-                    assert!(
-                        matches!(turn % 9, 3 | 5)
-                            || (quote.meta.sig, quote.meta.ctl, quote.meta.ts) == (1, 2, 3)
-                    );
+                    let meta = TypedFragment::meta(&quote);
+                    assert_eq!((meta.seq, meta.size), (n, 32));
+                    assert!(matches!(turn % 9, 3 | 5) || (meta.sig, meta.ctl, meta.ts) == (1, 2, 3));
                     quote.assert_is(n);
                 }
                 1 => rx.wait().unwrap().unwrap().assert_is(n),
@@ -119,7 +186,7 @@ fn values_arrive_whole_by_each_call_and_each_kind_of_reader() {
                 4 => rx.recv().unwrap().assert_is(n),
                 5 => {
                     let quote = rx.try_recv().unwrap();
-                    assert_eq!(quote.meta.seq, n);
+                    assert_eq!(TypedReceived::meta(&quote).seq, n);
                     assert_eq!(rx.try_recv().unwrap_err(), RecvError::Held);
                     quote.assert_is(n);
                 }
@@ -350,9 +417,10 @@ fn threads_read_whole_values_while_they_are_written() {
             loop {
                 match observer.wait() {
                     Ok(Some(quote)) => {
-                        quote.assert_is(quote.meta.seq);
-                        assert!(quote.meta.seq > last);
-                        last = quote.meta.seq;
+                        let seq = TypedFragment::meta(&quote).seq;
+                        quote.assert_is(seq);
+                        assert!(seq > last);
+                        last = seq;
                     }
                     Ok(None) => break,
                     Err(TangoError::Overrun { .. }) => {}
@@ -420,7 +488,7 @@ fn child() {
             let mut rx = link.of::<Quote>().unwrap().observer().unwrap();
             loop {
                 match rx.wait() {
-                    Ok(Some(quote)) => quote.assert_is(quote.meta.seq),
+                    Ok(Some(quote)) => quote.assert_is(TypedFragment::meta(&quote).seq),
                     Ok(None) => return,
                     Err(TangoError::Overrun { .. } | TangoError::WrongSize { .. }) => {}
                     Err(error) => panic!("{error}"),

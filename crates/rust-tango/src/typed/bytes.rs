@@ -127,8 +127,7 @@ impl<'c> Fragment<'c> {
         T: FromBytes + KnownLayout + Immutable,
     {
         check_size::<T>(&self)?;
-        let Self { meta, payload } = self;
-        Ok(TypedFragment { meta, payload, of: PhantomData })
+        Ok(TypedFragment { fragment: self, of: PhantomData })
     }
 }
 
@@ -141,35 +140,63 @@ pub(super) fn check_size<T>(fragment: &Fragment<'_>) -> Result<(), TangoError> {
 
 /// A fragment whose payload is a value of type `T`: it dereferences to the value, which is read in place.
 ///
-/// Dropping it returns the credit, as with a [`Payload`].
+/// Dropping it returns the credit, as with a [`Payload`]. What is not about the value is an associated function, as in
+/// `TypedFragment::meta(&fragment)`: a method or field would hide one of `T` that has the same name.
 ///
 /// # Examples
 ///
-/// See [`TypedConsumer::poll`](crate::TypedConsumer::poll) and [`Fragment::into_typed`].
+/// See [`TypedConsumer::poll`](crate::TypedConsumer::poll), [`Fragment::into_typed`] and [`TypedFragment::meta`].
 pub struct TypedFragment<'c, T> {
-    /// The metadata: see the table on [`FragmentMetadata`].
-    pub meta: FragmentMetadata,
-    /// It has the size of a `T`.
-    payload: Payload<'c>,
+    /// Its payload has the size of a `T`.
+    fragment: Fragment<'c>,
     of: PhantomData<fn() -> T>,
 }
 
 impl<'c, T> TypedFragment<'c, T> {
-    /// The payload, as bytes. It holds the credit.
+    /// The metadata: see the table on [`FragmentMetadata`].
     ///
     /// # Examples
     ///
     /// ```
-    /// use rust_tango::Link;
+    /// use rust_tango::{Link, TypedFragment};
+    /// use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
+    ///
+    /// #[derive(FromBytes, IntoBytes, KnownLayout, Immutable)]
+    /// #[repr(C)]
+    /// struct Image {
+    ///     meta: u64,
+    /// }
+    ///
+    /// let link = Link::builder().depth(8).mtu(64).build()?;
+    /// let (tx, mut rx) = (link.producer()?, link.consumer()?);
+    /// tx.publish_as(&Image { meta: 9 }, 7, 0, 0)?;
+    /// let image = rx.poll()?.unwrap().into_typed::<Image>()?;
+    /// assert_eq!(image.meta, 9); // of the value
+    /// assert_eq!(TypedFragment::meta(&image).sig, 7); // of the fragment
+    /// # Ok::<(), rust_tango::LinkError>(())
+    /// ```
+    #[inline]
+    pub fn meta(this: &Self) -> &FragmentMetadata {
+        &this.fragment.meta
+    }
+
+    /// The fragment, with its payload as bytes. It holds the credit.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use rust_tango::{Link, TypedFragment};
     ///
     /// let link = Link::builder().depth(8).of::<u16>().build()?;
     /// let (tx, mut rx) = (link.producer()?, link.consumer()?);
     /// tx.send(&0x0707)?;
-    /// assert_eq!(rx.poll()?.unwrap().into_payload().as_slice(), [7, 7]);
+    /// let fragment = TypedFragment::into_fragment(rx.poll()?.unwrap());
+    /// assert_eq!((fragment.meta.seq, fragment.payload.as_slice()), (1, &[7, 7][..]));
     /// # Ok::<(), rust_tango::LinkError>(())
     /// ```
-    pub fn into_payload(self) -> Payload<'c> {
-        self.payload
+    #[inline]
+    pub fn into_fragment(this: Self) -> Fragment<'c> {
+        this.fragment
     }
 }
 
@@ -178,7 +205,7 @@ impl<T: FromBytes + KnownLayout + Immutable> Deref for TypedFragment<'_, T> {
 
     #[inline]
     fn deref(&self) -> &T {
-        match self.payload.as_ref_of() {
+        match self.fragment.payload.as_ref_of() {
             Some(value) => value,
             None => unreachable!("`into_typed` has checked the size"),
         }
@@ -187,6 +214,6 @@ impl<T: FromBytes + KnownLayout + Immutable> Deref for TypedFragment<'_, T> {
 
 impl<T: FromBytes + KnownLayout + Immutable + fmt::Debug> fmt::Debug for TypedFragment<'_, T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("TypedFragment").field("meta", &self.meta).field("value", &**self).finish()
+        f.debug_struct("TypedFragment").field("meta", &self.fragment.meta).field("value", &**self).finish()
     }
 }

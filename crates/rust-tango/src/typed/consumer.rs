@@ -146,14 +146,14 @@ impl<T: FromBytes + KnownLayout + Immutable> TypedConsumer<'_, T> {
     /// # Examples
     ///
     /// ```
-    /// use rust_tango::{Link, RecvError};
+    /// use rust_tango::{Link, RecvError, TypedReceived};
     ///
     /// let link = Link::builder().depth(8).of::<u64>().build()?;
     /// let (tx, rx) = (link.producer()?, link.consumer()?);
     /// tx.send(&7)?;
     /// drop(tx); // closes the link
     /// let number = rx.recv()?;
-    /// assert_eq!((*number, number.meta.seq), (7, 1));
+    /// assert_eq!((*number, TypedReceived::meta(&number).seq), (7, 1));
     /// drop(number);
     /// assert_eq!(rx.recv().unwrap_err(), RecvError::Closed);
     /// # Ok::<(), Box<dyn std::error::Error>>(())
@@ -238,7 +238,7 @@ impl<T: FromBytes + KnownLayout + Immutable> TypedConsumer<'_, T> {
     /// ```
     pub fn for_each(&mut self, mut each: impl FnMut(&FragmentMetadata, &T)) -> Result<(), TangoError> {
         while let Some(value) = self.wait()? {
-            each(&value.meta, &value);
+            each(TypedFragment::meta(&value), &value);
         }
         Ok(())
     }
@@ -282,12 +282,13 @@ fn typed<T: FromBytes + KnownLayout + Immutable>(
 /// A value from [`TypedConsumer::recv`], [`TypedConsumer::try_recv`] or [`TypedConsumer::recv_timeout`]: it dereferences to
 /// the value, which is read in place. See [`Received`] for when to drop it.
 ///
+/// What is not about the value is an associated function, as in `TypedReceived::meta(&received)`: a method or field would
+/// hide one of `T` that has the same name.
+///
 /// # Examples
 ///
-/// See [`TypedConsumer::recv`].
+/// See [`TypedConsumer::recv`] and [`TypedReceived::into_received`].
 pub struct TypedReceived<'c, T> {
-    /// The metadata: see the table on [`FragmentMetadata`].
-    pub meta: FragmentMetadata,
     /// Its payload has the size of a `T`.
     received: Received<'c>,
     of: PhantomData<fn() -> T>,
@@ -297,7 +298,34 @@ impl<'c, T> TypedReceived<'c, T> {
     #[inline]
     fn of(received: Received<'c>) -> Result<Self, RecvError> {
         check_size::<T>(&received).map_err(RecvError::of_reading)?;
-        Ok(Self { meta: received.meta, received, of: PhantomData })
+        Ok(Self { received, of: PhantomData })
+    }
+
+    /// The metadata: see the table on [`FragmentMetadata`], and [`TypedConsumer::recv`] for an example.
+    #[inline]
+    pub fn meta(this: &Self) -> &FragmentMetadata {
+        &this.received.meta
+    }
+
+    /// What was received, with its payload as bytes. It holds the credit.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use rust_tango::{Link, OwnedFragment, TypedReceived};
+    ///
+    /// let link = Link::builder().depth(8).of::<u16>().build()?;
+    /// let (tx, rx) = (link.producer()?, link.consumer()?);
+    /// tx.send(&0x0707)?;
+    /// let received = TypedReceived::into_received(rx.recv()?);
+    /// assert_eq!(received.payload.as_slice(), [7, 7]);
+    /// let kept = OwnedFragment::from(received); // the credit is returned here
+    /// assert_eq!(kept.payload, [7, 7]);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[inline]
+    pub fn into_received(this: Self) -> Received<'c> {
+        this.received
     }
 }
 
@@ -315,7 +343,7 @@ impl<T: FromBytes + KnownLayout + Immutable> Deref for TypedReceived<'_, T> {
 
 impl<T: FromBytes + KnownLayout + Immutable + fmt::Debug> fmt::Debug for TypedReceived<'_, T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("TypedReceived").field("meta", &self.meta).field("value", &**self).finish()
+        f.debug_struct("TypedReceived").field("meta", &self.received.meta).field("value", &**self).finish()
     }
 }
 

@@ -35,7 +35,7 @@
 //! # Examples
 //!
 //! ```
-//! use rust_tango::{Link, LinkErrorKind, TypeName};
+//! use rust_tango::{Link, LinkErrorKind, TypeName, TypedFragment};
 //! use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 //!
 //! #[derive(FromBytes, IntoBytes, KnownLayout, Immutable)]
@@ -52,7 +52,8 @@
 //! tx.send(&Quote { instrument: 7, bid: 101.25, ask: 101.5 })?;
 //! drop(tx); // closes the link
 //! while let Some(quote) = rx.wait()? {
-//!     assert_eq!((quote.meta.seq, quote.instrument, quote.bid), (1, 7, 101.25)); // in place
+//!     assert_eq!((quote.instrument, quote.bid), (7, 101.25)); // in place
+//!     assert_eq!(TypedFragment::meta(&quote).seq, 1);
 //! }
 //!
 //! // A program that expects something else is told.
