@@ -42,11 +42,25 @@ fn a_type_that_no_payload_can_be_of_is_refused() {
     refused(&"n".repeat(257), 8, 8, "257 bytes");
     refused("two\nlines", 8, 8, "control character");
     refused("escape \u{1b}[2J", 8, 8, "control character");
+    for (name, code) in [
+        ("Quo\u{202e}te", "202E"),
+        ("\u{2066}Quote\u{2069}", "2066"),
+        ("Quote\u{200b}", "200B"),
+        ("\u{feff}Quote", "FEFF"),
+        ("Quo\u{ad}te", "00AD"),
+        ("\u{3164}", "3164"),
+        ("Quote\u{e0041}", "E0041"),
+        ("no\u{a0}break", "00A0"),
+        ("two\u{2028}lines", "2028"),
+    ] {
+        refused(name, 8, 8, &format!("U+{code}"));
+    }
     refused("Quote", 8, 0, "alignment of 0");
     refused("Quote", 24, 24, "alignment of 24");
     refused("Quote", 64, 64, "alignment of 64");
     refused("Quote", 1 << 32, 8, "MTU");
-    for name in ["Q", &"n".repeat(256), "größe [f64; 4]"] {
+    // With a letter that is composed of two characters, a letter that is written from right to left, and quotation marks.
+    for name in ["Q", &"n".repeat(256), "größe [f64; 4]", "e\u{301}", "\u{5d0}", "a \"b\" \\ 'c'"] {
         for align in [1, 32] {
             let payload_type = PayloadType::new(name.to_owned(), 8, align);
             Link::builder().depth(8).payload_type(payload_type).build().unwrap();
@@ -163,6 +177,7 @@ mod in_shared_memory {
             (104, word(6), "control character"), // the name is followed by zeros
             (1024, b"\xff".to_vec(), "not UTF-8"),
             (1026, b"\x1b".to_vec(), "control character"),
+            (1024, "\u{202e}".as_bytes().to_vec(), "U+202E"),
         ];
         for (offset, bytes, why) in bad {
             drop(builder(&folder).mtu(64).payload_type(quote()).create("quotes").unwrap());

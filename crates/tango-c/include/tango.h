@@ -151,8 +151,8 @@ typedef struct tango_options {
   int64_t group;
   // The folder of links. NULL: $TANGO_DIR, or /dev/shm/tango-UID. Default: NULL.
   const char *dir;
-  // The name of the type of all payloads: 1 to 256 bytes of UTF-8. NULL: payloads have no type. The link remembers it:
-  // see tango_link_type_name(). Default: NULL.
+  // The name of the type of all payloads: 1 to 256 bytes of UTF-8, without characters that a terminal does not show. NULL:
+  // payloads have no type. The link remembers it: see tango_link_type_name(). Default: NULL.
   const char *type_name;
   // The size of a value of the type, in bytes. Used if type_name is not NULL. Default: 0.
   size_t type_size;

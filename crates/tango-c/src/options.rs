@@ -52,8 +52,8 @@ pub struct tango_options {
     pub group: i64,
     /// The folder of links. NULL: $TANGO_DIR, or /dev/shm/tango-UID. Default: NULL.
     pub dir: *const c_char,
-    /// The name of the type of all payloads: 1 to 256 bytes of UTF-8. NULL: payloads have no type. The link remembers it:
-    /// see tango_link_type_name(). Default: NULL.
+    /// The name of the type of all payloads: 1 to 256 bytes of UTF-8, without characters that a terminal does not show. NULL:
+    /// payloads have no type. The link remembers it: see tango_link_type_name(). Default: NULL.
     pub type_name: *const c_char,
     /// The size of a value of the type, in bytes. Used if type_name is not NULL. Default: 0.
     pub type_size: usize,

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use rust_tango::{LinkError, LinkErrorKind};
 
-use crate::{signals, standard};
+use crate::{format, signals, standard};
 
 const FAILED: u8 = 1;
 const INVALID_USAGE: u8 = 2;
@@ -75,9 +75,9 @@ impl Failure {
         }
     }
 
-    /// The message on one line, whatever control characters the names in it contain.
+    /// The message on one line, whatever the names in it contain.
     pub(crate) fn message(&self) -> Option<String> {
-        self.message.as_ref().map(|message| message.replace(char::is_control, " "))
+        self.message.as_deref().map(format::one_line)
     }
 
     /// Prints the message, and returns the exit status.

@@ -57,6 +57,23 @@ pub(crate) fn duration(duration: Duration) -> String {
     }
 }
 
+/// A text as one line that hides nothing: control characters become spaces. Other characters that a terminal does not
+/// show, or that change the direction of text, are escaped as in Rust, `\u{202e}`. For texts with names or paths.
+pub(crate) fn one_line(text: &str) -> String {
+    let mut line = String::new();
+    for char in text.chars() {
+        // The standard library escapes what cannot be printed. Behind a letter, it leaves marks that belong to one.
+        let is_hidden =
+            || !matches!(char, '"' | '\'' | '\\') && format!("a{char}").escape_debug().count() > 2;
+        match char {
+            _ if char.is_control() => line.push(' '),
+            _ if is_hidden() => line.extend(char.escape_unicode()),
+            _ => line.push(char),
+        }
+    }
+    line
+}
+
 /// Rows of cells as aligned columns without trailing spaces. `align_right` names the columns that are
 /// aligned to the right, by index.
 pub(crate) fn table(rows: &[Vec<String>], align_right: &[usize]) -> String {
@@ -95,6 +112,15 @@ mod tests {
         assert_eq!([12.0, 12e3, 12e6, 12e9].map(short_count), ["12", "12.0 k", "12.00 M", "12.00 G"]);
         let durations = [312, 4100, 5_000_000, 3_000_000_000].map(|ns| duration(Duration::from_nanos(ns)));
         assert_eq!(durations, ["312 ns", "4.10 us", "5.00 ms", "3.00 s"]);
+    }
+
+    #[test]
+    fn one_line_hides_nothing() {
+        let shown = "größe e\u{301} \u{5d0} a \"b\" \\ 'c' 価格";
+        assert_eq!(one_line(shown), shown);
+        assert_eq!(one_line("a\nb\u{1b}[2Jc\u{85}d"), "a b [2Jc d");
+        assert_eq!(one_line("a\u{202e}b\u{2066}c\u{200b}d\u{feff}"), r"a\u{202e}b\u{2066}c\u{200b}d\u{feff}");
+        assert_eq!(one_line("\u{2028}\u{a0}\u{e000}"), r"\u{2028}\u{a0}\u{e000}");
     }
 
     #[test]

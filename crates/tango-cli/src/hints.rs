@@ -8,6 +8,7 @@ use std::time::Duration;
 use std::{cmp, env};
 
 use crate::folder::LinkFolder;
+use crate::format;
 
 /// When it is said if standard error is not a terminal: scripts may well start the other process later.
 const DELAY: Duration = Duration::from_secs(10);
@@ -64,9 +65,9 @@ pub(crate) fn of_similar_names(folder: &LinkFolder, name: &str) -> Option<String
     (!near.is_empty()).then(|| format!("links with similar names are there: {}", near.join(", ")))
 }
 
-/// One line, whatever control characters the names in it contain.
+/// One line, whatever the names in it contain. Any user can make a folder in [`DEFAULT_FOLDERS`].
 fn line(text: &str) -> String {
-    format!("tango: {}\n", text.replace(char::is_control, " "))
+    format!("tango: {}\n", format::one_line(text))
 }
 
 /// The default folders of links that exist, but for the one that is used.

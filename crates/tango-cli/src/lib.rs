@@ -11,7 +11,7 @@
 //! ```
 //!
 //! A subcommand imports only the shared files: `receivers.rs` (the receivers of a link, as its sender sees
-//! them), `options.rs` (option values), `hints.rs` (why a link may be missing), `format.rs` (numbers and
+//! them), `options.rs` (option values), `hints.rs` (why a link may be missing), `format.rs` (numbers, lines and
 //! tables), `folder.rs` (where links are), `content.rs` (what `send` and `recv` agree on), `backoff.rs`
 //! (polling), `failure.rs` (error messages and exit statuses), `standard.rs` (the standard streams) and
 //! `signals.rs`.
@@ -29,12 +29,13 @@ compile_error!("the tango command needs links in shared memory, which rust_tango
 mod signals;
 mod standard;
 
+mod format;
+
 mod failure;
 
 mod backoff;
 mod content;
 mod folder;
-mod format;
 mod hints;
 mod options;
 mod receivers;

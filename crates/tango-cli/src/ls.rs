@@ -59,7 +59,7 @@ pub(crate) fn run(folder: &LinkFolder) -> Result<(), Failure> {
     } else if any_broken {
         String::new()
     } else {
-        format!("There are no links in {}.\n", folder.path().display())
+        format::one_line(&format!("There are no links in {}.", folder.path().display())) + "\n"
     };
     standard::print(&text).map_err(Failure::output)?;
     if any_broken { Err(Failure::already_reported()) } else { Ok(()) }

@@ -6,6 +6,7 @@ use rust_tango::{Link, LinkErrorKind};
 
 use crate::failure::Failure;
 use crate::folder::LinkFolder;
+use crate::format;
 use crate::standard;
 
 const DETAILS: &str = "\
@@ -112,7 +113,8 @@ fn remove_all_dead(folder: &LinkFolder) -> Result<(), Failure> {
         }
     }
     if !any_removed && !any_failed {
-        let text = format!("There are no dead links in {}.\n", folder.path().display());
+        let text = format!("There are no dead links in {}.", folder.path().display());
+        let text = format::one_line(&text) + "\n";
         written = standard::print(&text).map_err(Failure::output);
     }
     if any_failed { Err(Failure::already_reported()) } else { written }

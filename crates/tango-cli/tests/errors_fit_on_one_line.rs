@@ -78,6 +78,27 @@ fn a_link_that_does_not_appear() {
     drop(other);
 }
 
+/// A path can have any characters, and an error names it.
+#[test]
+fn names_cannot_change_what_a_terminal_shows() {
+    let folder = TestFolder::new();
+    let dir = folder.links().join("a\u{202e}b\u{1b}[2Jc");
+    for arguments in ["recv x --timeout 0", "send ..", "rm x"] {
+        let exited = folder.run(&format!("{arguments} --dir {}", dir.display()));
+        assert_eq!(exited.err.lines().count(), 1, "{}", exited.err);
+        assert!(!exited.err.contains(['\u{202e}', '\u{1b}']), "{:?}", exited.err);
+        if !arguments.starts_with("send") {
+            assert!(exited.err.contains(r"/a\u{202e}b [2Jc"), "{}", exited.err);
+        }
+    }
+    for arguments in ["ls", "rm --dead"] {
+        let exited = folder.run(&format!("{arguments} --dir {}", dir.display()));
+        exited.assert_ok();
+        let text = String::from_utf8(exited.out).unwrap();
+        assert!(text.contains(r"/a\u{202e}b [2Jc.") && text.lines().count() == 1, "{text:?}");
+    }
+}
+
 #[test]
 fn a_second_sender() {
     let folder = TestFolder::new();

@@ -14,9 +14,10 @@ if TYPE_CHECKING:
 def payload_type(dtype: Any, name: str) -> PayloadType:
     """The payload type of a dtype, for the option ``payload_type`` of a new link.
 
-    ``name`` is what programs recognise the type by: a Rust program states it in ``TypeName``. The fields are not
-    compared, so a changed type needs another name. The size and the alignment are compared: use ``align=True`` for a
-    dtype that is to be a ``#[repr(C)]`` struct.
+    ``name`` is what programs recognise the type by: a Rust program states it in ``TypeName``. It has 1 to 256 bytes of
+    UTF-8, without characters that a terminal does not show. The fields are not compared, so a changed type needs
+    another name. The size and the alignment are compared: use ``align=True`` for a dtype that is to be a
+    ``#[repr(C)]`` struct.
 
     >>> import numpy, rust_tango as tango
     >>> quote = numpy.dtype([("instrument", "u8"), ("bid", "f8"), ("ask", "f8")], align=True)

@@ -43,8 +43,13 @@ impl PayloadType {
     /// A type of this name, with values of `size` bytes, whose address has to be a multiple of `align`. See
     /// [`PayloadType`] for an example.
     ///
-    /// The ranges are checked when the link is made: a name of 1 to [`MAX_NAME`](Self::MAX_NAME) bytes without control
-    /// characters, and an alignment that is a power of two of at most [`Payload::ALIGNMENT`](crate::Payload::ALIGNMENT).
+    /// The ranges are checked when the link is made, and again when it is opened: a name of 1 to
+    /// [`MAX_NAME`](Self::MAX_NAME) bytes, and an alignment that is a power of two of at most
+    /// [`Payload::ALIGNMENT`](crate::Payload::ALIGNMENT).
+    ///
+    /// Other processes print the name. So it must not contain control characters, white space except U+0020, or
+    /// characters that are not shown (Unicode's `Default_Ignorable_Code_Point`), such as those that change the direction of
+    /// text.
     pub fn new(name: impl Into<Cow<'static, str>>, size: usize, align: usize) -> Self {
         Self { name: name.into(), size, align }
     }
@@ -78,6 +83,12 @@ impl PayloadType {
         if name.contains(char::is_control) {
             return wrong(format!("the name of the payload type {name:?} contains a control character"));
         }
+        if let Some(found) = name.chars().find(|char| is_hidden(*char)) {
+            let code = u32::from(found);
+            return wrong(format!(
+                "the name of the payload type {name:?} contains U+{code:04X}, which is not shown, or shown as a space"
+            ));
+        }
         if !align.is_power_of_two() || *align > PAYLOAD_ALIGNMENT {
             return wrong(format!(
                 "an alignment of {align} bytes of the payload type {name} is not a power of two from 1 to {PAYLOAD_ALIGNMENT}"
@@ -91,6 +102,33 @@ impl PayloadType {
     pub(crate) fn describe(of: Option<&Self>) -> alloc::string::String {
         of.map_or_else(|| "no payload type".into(), |of| format!("payload type {of}"))
     }
+}
+
+/// The code points with the property `Default_Ignorable_Code_Point`. All that change the direction of text are among them.
+const IGNORABLE: [(u32, u32); 17] = [
+    (0xad, 0xad),
+    (0x34f, 0x34f),
+    (0x61c, 0x61c),
+    (0x115f, 0x1160),
+    (0x17b4, 0x17b5),
+    (0x180b, 0x180f),
+    (0x200b, 0x200f),
+    (0x202a, 0x202e),
+    (0x2060, 0x206f),
+    (0x3164, 0x3164),
+    (0xfe00, 0xfe0f),
+    (0xfeff, 0xfeff),
+    (0xffa0, 0xffa0),
+    (0xfff0, 0xfff8),
+    (0x1bca0, 0x1bca3),
+    (0x1d173, 0x1d17a),
+    (0xe0000, 0xe0fff),
+];
+
+/// Whether a reader of a text would not see this character, or take it for a space.
+fn is_hidden(char: char) -> bool {
+    let code = u32::from(char);
+    char.is_whitespace() && char != ' ' || IGNORABLE.iter().any(|(from, to)| (*from..=*to).contains(&code))
 }
 
 impl fmt::Display for PayloadType {

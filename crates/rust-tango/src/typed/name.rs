@@ -15,7 +15,7 @@ use crate::memory::payload_type::PayloadType;
 /// - if programs in other languages use the link;
 /// - when a field changes: nothing compares the fields, so a changed type needs a new name, such as `Quote.2`.
 ///
-/// A name has 1 to 256 bytes ([`PayloadType::MAX_NAME`]), without control characters. Numbers, and arrays of what has a
+/// A name has 1 to 256 bytes, without characters that are not shown: see [`PayloadType::new`]. Numbers, and arrays of what has a
 /// name, have one.
 ///
 /// # Examples
