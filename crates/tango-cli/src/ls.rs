@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use rust_tango::{Link, LinkStatus};
+use rust_tango::{Link, LinkStatus, PayloadType};
 
 use crate::failure::Failure;
 use crate::folder::LinkFolder;
@@ -27,6 +27,8 @@ Columns:
              holding  the producer is waiting for it
              lost N   fragments that it has missed
              dead     was killed or crashed; its slot is free
+  TYPE       type of the payloads, its size and its alignment. Left out if no
+             link has a type
 
 Observers are not listed, because a link does not know about them.
 
@@ -40,7 +42,8 @@ pub(crate) struct Arguments {}
 
 pub(crate) fn run(folder: &LinkFolder) -> Result<(), Failure> {
     standard::check_output().map_err(Failure::output)?;
-    let headings = ["LINK", "PRODUCER", "NEXT", "DEPTH", "MTU", "BYTES", "CONSUMERS"];
+    // Scripts count columns from the left, so a new one comes last, and only where there is something in it.
+    let headings = ["LINK", "PRODUCER", "NEXT", "DEPTH", "MTU", "BYTES", "CONSUMERS", "TYPE"];
     let mut rows = vec![headings.map(String::from).to_vec()];
     let mut any_broken = false;
     for name in folder.list()? {
@@ -53,6 +56,9 @@ pub(crate) fn run(folder: &LinkFolder) -> Result<(), Failure> {
                 Failure::new(format!("{name}: {}", error.reason())).report();
             }
         }
+    }
+    if rows.iter().skip(1).all(|row| row.last().is_some_and(String::is_empty)) {
+        rows.iter_mut().for_each(|row| drop(row.pop()));
     }
     let text = if rows.len() > 1 {
         format::table(&rows, &[2, 3, 4, 5])
@@ -75,6 +81,7 @@ fn row(name: &str, link: &Link) -> Vec<String> {
         geometry.mtu.to_string(),
         size_of_files(link).to_string(),
         consumers(&status, geometry.consumers),
+        link.payload_type().map_or_else(String::new, PayloadType::to_string),
     ]
 }
 

@@ -6,7 +6,7 @@ use std::fs;
 
 use common::{Exited, TestFolder};
 use nix::sys::signal::Signal;
-use rust_tango::Link;
+use rust_tango::{Link, PayloadType};
 
 /// The cells of a link's row.
 #[track_caller]
@@ -43,6 +43,28 @@ fn producers_and_consumers_are_shown() {
     receiver.finish().assert_ok();
     assert_eq!(folder.list(), ["left"]);
     folder.run("rm left").assert_ok();
+}
+
+/// Scripts count columns from the left.
+#[test]
+fn the_type_of_a_link_comes_behind_all_other_columns() {
+    let folder = TestFolder::new();
+    let builder = || Link::builder().depth(8).mtu(64).dir(folder.links());
+    drop(builder().create("untyped").unwrap());
+    let text = |ls: Exited| String::from_utf8(ls.out).unwrap();
+    let before = text(folder.run("ls"));
+    assert!(before.lines().next().unwrap().ends_with("  CONSUMERS"), "{before}");
+    let typed = builder().payload_type(PayloadType::new("exchange.Quote 2", 24, 8)).create("typed").unwrap();
+    let _consumer = typed.consumer().unwrap();
+    let ls = folder.run("ls");
+    ls.assert_ok();
+    let untyped = row(&ls, "untyped");
+    assert_eq!(untyped, before.lines().nth(1).unwrap().split_whitespace().collect::<Vec<_>>());
+    assert_eq!(row(&ls, "typed")[6..12], ["1", "of", "1:", "#0", "lag", "0"]);
+    let text = text(ls);
+    let column = text.lines().next().unwrap().find("TYPE").unwrap();
+    let line = text.lines().find(|line| line.starts_with("typed")).unwrap();
+    assert_eq!(&line[column..], "exchange.Quote 2 (24 bytes, alignment 8)");
 }
 
 #[test]
