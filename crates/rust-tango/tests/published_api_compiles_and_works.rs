@@ -23,6 +23,7 @@ fn the_example_works_as_written() {
     if let Ok(Some(fragment)) = consumer.poll() {
         assert_eq!(fragment.payload.as_slice(), b"hello");
         assert_eq!(fragment.payload.read(), b"hello".to_vec());
+        assert_eq!(fragment.payload.with_reader(|bytes| bytes.first().copied()), Some(b'h'));
         assert_eq!((fragment.payload.len(), fragment.payload.is_empty()), (5, false));
         seen = true;
     }

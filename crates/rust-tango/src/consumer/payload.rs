@@ -219,6 +219,25 @@ impl<'c> Payload<'c> {
         self.len == 0
     }
 
+    /// Calls `read` with the bytes. The same as `read(payload.as_slice())`, for programs that were written for version 0.1.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use rust_tango::Link;
+    ///
+    /// let link = Link::builder().depth(8).mtu(64).build()?;
+    /// let (tx, mut rx) = (link.producer()?, link.consumer()?);
+    /// tx.send(b"bid 101.25")?;
+    /// let fragment = rx.poll()?.unwrap();
+    /// assert_eq!(fragment.payload.with_reader(|bytes| bytes.len()), 10);
+    /// # Ok::<(), rust_tango::LinkError>(())
+    /// ```
+    #[inline]
+    pub fn with_reader<T>(&self, read: impl FnOnce(&[u8]) -> T) -> T {
+        read(self.as_slice())
+    }
+
     /// A copy of the bytes that outlives the fragment.
     ///
     /// # Examples
