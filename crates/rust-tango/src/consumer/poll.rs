@@ -141,7 +141,7 @@ impl<'a> Reader<'a> {
     /// reader is ready, reads in place, polls the ring, has no metrics, and is not at a checkpoint; and the
     /// payload is in the slot. In a stream, almost all fragments take this path.
     #[inline(always)]
-    pub(super) fn peek_in_place(&self) -> Option<(Line<'a>, FragmentMetadata)> {
+    fn peek_in_place(&self) -> Option<(Line<'a>, FragmentMetadata)> {
         if self.unchecked == 0 {
             return None;
         }
@@ -158,7 +158,7 @@ impl<'a> Reader<'a> {
     /// Takes the fragment that `peek_in_place` has found.
     #[inline(always)]
     #[allow(unsafe_code)]
-    pub(super) fn take_in_place(&mut self, line: Line<'a>, meta: FragmentMetadata) -> Fragment<'_> {
+    fn take_in_place(&mut self, line: Line<'a>, meta: FragmentMetadata) -> Fragment<'_> {
         let next = self.next.wrapping_add(1);
         self.next = next;
         self.unchecked -= 1;

@@ -2,10 +2,9 @@
 
 use super::cell::Received;
 use super::handle::Consumer;
-use super::payload::Fragment;
 use super::wait::Read;
-use crate::error::{RecvError, TangoError};
-use crate::waiting::wait::Waiting;
+use crate::error::RecvError;
+use crate::waiting::wait::{Wait, Waiting};
 
 impl Consumer<'_> {
     /// The next fragment. Waits until there is one, as [`Consumer::with_wait`] says.
@@ -61,10 +60,7 @@ impl Consumer<'_> {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn recv(&self) -> Result<Received<'_>, RecvError> {
-        self.cell().lend(|reader| {
-            let wait = reader.wait;
-            received(reader.read_or_wait(|| Waiting::new(wait)), RecvError::Timeout)
-        })
+        self.recv_or_wait(Waiting::new)
     }
 
     /// The next fragment, if it is there. Never blocks.
@@ -92,7 +88,11 @@ impl Consumer<'_> {
     /// ```
     #[inline]
     pub fn try_recv(&self) -> Result<Received<'_>, RecvError> {
-        self.cell().lend(|reader| received(reader.read(), RecvError::Empty))
+        match self.recv_polled() {
+            // Most empty polls have not asked whether the link is closed.
+            Err(RecvError::Empty) if self.is_closed() => Err(RecvError::Closed),
+            polled => polled,
+        }
     }
 
     /// [`Consumer::recv`] for `timeout` at most, or a little longer.
@@ -117,20 +117,31 @@ impl Consumer<'_> {
     /// ```
     #[cfg(feature = "std")]
     pub fn recv_timeout(&self, timeout: core::time::Duration) -> Result<Received<'_>, RecvError> {
-        self.cell().lend(|reader| {
-            let wait = reader.wait;
-            received(reader.read_or_wait(|| Waiting::until(wait, Some(timeout))), RecvError::Timeout)
+        self.recv_or_wait(|wait| Waiting::until(wait, Some(timeout)))
+    }
+
+    /// What [`Consumer::poll`] finds. [`RecvError::Empty`] also if the link is closed.
+    #[inline(always)]
+    fn recv_polled(&self) -> Result<Received<'_>, RecvError> {
+        self.cell().lend(|reader| match reader.poll() {
+            Ok(Some(fragment)) => Ok(fragment),
+            Ok(None) => Err(RecvError::Empty),
+            Err(error) => Err(RecvError::of_reading(error)),
         })
     }
-}
 
-/// `nothing` is the error if there was nothing.
-#[inline(always)]
-fn received(read: Result<Read<'_>, TangoError>, nothing: RecvError) -> Result<Fragment<'_>, RecvError> {
-    match read {
-        Ok(Read::Fragment(fragment)) => Ok(fragment),
-        Ok(Read::Nothing) => Err(nothing),
-        Ok(Read::Closed) => Err(RecvError::Closed),
-        Err(error) => Err(RecvError::of_reading(error)),
+    /// Polls once, before the clock is asked and `waiting` begins.
+    #[inline(always)]
+    fn recv_or_wait(&self, waiting: impl FnOnce(Wait) -> Waiting) -> Result<Received<'_>, RecvError> {
+        match self.recv_polled() {
+            Err(RecvError::Empty) => {}
+            polled => return polled,
+        }
+        self.cell().lend(|reader| match reader.read_until_over(waiting(reader.wait)) {
+            Ok(Read::Fragment(fragment)) => Ok(fragment),
+            Ok(Read::Nothing) => Err(RecvError::Timeout),
+            Ok(Read::Closed) => Err(RecvError::Closed),
+            Err(error) => Err(RecvError::of_reading(error)),
+        })
     }
 }

@@ -195,10 +195,10 @@ impl<'a> Consumer<'a> {
     }
 }
 
-/// What a reading call has found.
+/// What a call that waits has found.
 pub(super) enum Read<'c> {
     Fragment(Fragment<'c>),
-    /// There is nothing, or nothing came in time.
+    /// Nothing came in time.
     Nothing,
     /// The link is closed and drained.
     Closed,
@@ -220,30 +220,9 @@ impl<'c> From<Option<Fragment<'c>>> for Read<'c> {
 }
 
 impl<'a> Reader<'a> {
-    /// The next fragment, if it is there. Tells a link that is closed from one that has nothing now.
-    #[inline]
-    pub(super) fn read(&mut self) -> Result<Read<'_>, TangoError> {
-        if let Some((line, meta)) = self.peek_in_place() {
-            return Ok(Read::Fragment(self.take_in_place(line, meta)));
-        }
-        match self.find_next()? {
-            Next::Fragment(line, found_in) => self.take(line, found_in).map(Read::from),
-            Next::Nothing => Ok(self.nothing()),
-            Next::Closed => Ok(Read::Closed),
-        }
-    }
-
     /// There is nothing. Most empty polls have not asked whether the link is closed.
     fn nothing(&self) -> Read<'static> {
         if self.is_closed() { Read::Closed } else { Read::Nothing }
-    }
-
-    /// [`Self::read`] that waits if there is nothing.
-    pub(super) fn read_or_wait(&mut self, waiting: impl FnOnce() -> Waiting) -> Result<Read<'_>, TangoError> {
-        if let Some((line, meta)) = self.peek_in_place() {
-            return Ok(Read::Fragment(self.take_in_place(line, meta)));
-        }
-        self.read_until_over(waiting())
     }
 
     /// The next fragment. Waits until there is one, the link is closed, or the wait is over.
