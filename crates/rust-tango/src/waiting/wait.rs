@@ -9,6 +9,8 @@
 //! [`eventcount`](crate::waiting::eventcount) explains how a sleeping thread is woken, and why no wakeup is
 //! lost.
 
+#[cfg(feature = "std")]
+use crate::sync::Cell;
 use crate::sync::spin_loop;
 #[cfg(feature = "std")]
 use crate::waiting::eventcount::SLICE;
@@ -55,7 +57,8 @@ pub enum Wait {
     /// kernel's limit for such threads (by default 0.95 of each second), and without the limit forever.
     Spin,
     /// Spin for about a microsecond, then yield the core to other threads between polls. The thread stays
-    /// runnable: on an idle machine it keeps its core busy.
+    /// runnable: on an idle machine it keeps its core busy. If another thread keeps that core busy, each yield may
+    /// take as long as the scheduler lets that thread run, which is some milliseconds.
     ///
     /// The core goes to threads of the same priority only. A thread with a real-time priority (`SCHED_FIFO`,
     /// `SCHED_RR`) never yields to one with a lower priority or without one: if the other side is such a thread
@@ -68,6 +71,9 @@ pub enum Wait {
     /// Poll for this long, then sleep in the kernel until there is something to do. For programs that are
     /// idle at times: waking up takes some microseconds more (`bench/`: workload `parked`), but an idle
     /// thread uses almost no processor.
+    ///
+    /// It polls as [`Wait::Yield`] does. On a busy core it sleeps sooner: after a yield that took more than 200
+    /// microseconds, its waits of the next 100 milliseconds do not yield.
     ///
     /// **Wake-ups.** With the feature `shm` on Linux, a producer wakes sleeping consumers, and a consumer
     /// wakes a producer that waits for its credits, across threads and processes.
@@ -117,6 +123,21 @@ const SPINS_PER_READING: u32 = 8;
 /// How long [`Wait::Park`] polls before it sleeps.
 #[cfg(feature = "std")]
 const PARK_AFTER: Duration = Duration::from_micros(20);
+/// A yield that takes longer than this has given the core to a thread that keeps it. Such a yield takes the time that the
+/// scheduler lets a thread run, some milliseconds. One to a thread that waits as this one does takes microseconds.
+#[cfg(feature = "std")]
+const LONG_YIELD: Duration = Duration::from_micros(200);
+/// How long a thread that may sleep does so instead of yielding, after a yield that took long. A thread that sleeps runs soon
+/// after it is woken, also on a busy core.
+#[cfg(feature = "std")]
+const NO_YIELDS_FOR: Duration = Duration::from_millis(100);
+
+#[cfg(feature = "std")]
+std::thread_local! {
+    /// When a yield of this thread last took long.
+    static YIELDED_LONG: Cell<Option<std::time::Instant>> = const { Cell::new(None) };
+}
+
 /// The first and the longest nap of a thread that nobody can wake. Each nap is half as long again as the one
 /// before.
 ///
@@ -217,11 +238,35 @@ impl Waiting {
         }
         if self.spins {
             spin_loop();
-        } else if time != Duration::MAX && self.elapsed() >= time {
-            self.sleeps = true;
-        } else {
+        } else if time == Duration::MAX {
             std::thread::yield_now();
+        } else {
+            let elapsed = self.elapsed();
+            if elapsed >= time || self.yields_take_long(elapsed) {
+                self.sleeps = true;
+                return;
+            }
+            std::thread::yield_now();
+            // What was waited for may be there now, so this wait may not come here again.
+            let after = self.elapsed();
+            self.has_yielded(elapsed, after);
         }
+    }
+
+    /// Remembers that a yield took long, if it did. Both times are since `begin`.
+    #[cfg(feature = "std")]
+    fn has_yielded(&self, from: Duration, to: Duration) {
+        if to - from > LONG_YIELD {
+            YIELDED_LONG.set(self.begin.map(|begin| begin + to));
+        }
+    }
+
+    /// Whether a yield of this thread took long a short time ago.
+    #[cfg(feature = "std")]
+    fn yields_take_long(&self, elapsed: Duration) -> bool {
+        let now = self.begin.map(|begin| begin + elapsed);
+        let since = now.zip(YIELDED_LONG.get()).map(|(now, then)| now.saturating_duration_since(then));
+        since.is_some_and(|since| since < NO_YIELDS_FOR)
     }
 
     /// Whether the deadline has passed. Reads the clock only now and then, so it may be late by some polls.
@@ -353,6 +398,27 @@ mod tests {
         let (mut waiting, begin) = (Waiting::new(Wait::Park), Instant::now());
         while waiting.pause() != Due::Sleep {}
         assert!(begin.elapsed() >= PARK_AFTER);
+    }
+
+    /// The core was given to a thread that kept it, and would be given to it again.
+    #[test]
+    fn one_that_parks_does_not_yield_after_a_yield_that_took_long() {
+        let hour = Duration::from_secs(3600);
+        let of_a_thread = |yielded: Duration| {
+            let pauses = move || {
+                let mut before = Waiting::new(Wait::Park);
+                let begin = before.elapsed();
+                before.has_yielded(begin, begin + yielded);
+                let is_noted = YIELDED_LONG.get().is_some();
+                let mut waiting = Waiting::new(Wait::ParkAfter(24 * hour));
+                let sleeps = is_noted && (0..10_000).any(|_| waiting.pause() == Due::Sleep);
+                let mut yields = Waiting::new(Wait::Yield);
+                (sleeps, (0..2048).all(|_| yields.pause() != Due::Sleep))
+            };
+            std::thread::spawn(pauses).join().unwrap()
+        };
+        assert_eq!(of_a_thread(hour), (true, true)); // sleeps, although the time for polling is not over
+        assert_eq!(of_a_thread(LONG_YIELD), (false, true));
     }
 
     #[test]
