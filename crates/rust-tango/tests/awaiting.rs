@@ -9,7 +9,7 @@ use std::os::fd::AsFd;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use common::executor::{self, KINDS, block_on, poll_once, tokio_on_this_thread};
+use common::executor::{self, EXECUTORS, Executor, KINDS, block_on, poll_once, tokio_on_this_thread};
 use common::process::{Child, TestFolder, assert_uses_less, is_told, role, say};
 use common::waiting::{MTU, is_asleep, until};
 use common::{Random, assert_is, in_time, publish, publish_blocking};
@@ -17,7 +17,7 @@ use nix::poll::{PollFd, PollFlags, PollTimeout};
 use nix::sys::resource::UsageWho;
 use nix::sys::wait::{WaitStatus, waitpid};
 use nix::unistd::ForkResult;
-use rust_tango::{AsyncConsumer, Link, LinkBuilder, Start, TangoError};
+use rust_tango::{AsyncConsumer, Link, LinkBuilder, Producer, Start, TangoError};
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 
@@ -74,83 +74,90 @@ fn exchanges_between_processes_lose_no_wakeup() {
         let there = builder(folder.path()).create("there").unwrap();
         let back = builder(folder.path()).create("back").unwrap();
         let tx = there.producer().unwrap();
-        let mut rx = back.consumer().unwrap().into_async().unwrap();
+        let rx = back.consumer().unwrap().into_async().unwrap();
         drop(back); // so that the child can be its producer
         let child = Child::start_ready("echo", &folder);
-        let mut random = Random::new(7);
-        let mut late = 0;
         const ROUNDS: u64 = 4000;
-        tokio_on_this_thread().block_on(async {
-            for round in 0..ROUNDS {
-                let begin = Instant::now();
-                tx.send(&round.to_le_bytes()).unwrap();
-                let answer = rx.recv().await.unwrap().unwrap();
-                assert_eq!(answer.payload.as_slice(), round.to_le_bytes());
-                late += u64::from(begin.elapsed() >= Duration::from_millis(45));
-                drop(answer);
-                // Meet the other process, and both watchers, at all stages of falling asleep.
-                for _ in 0..random.below(3000) {
-                    std::hint::spin_loop();
-                }
-            }
-        });
-        assert!(late < ROUNDS / 100, "{late} of {ROUNDS} exchanges took a slice");
-        drop(tx);
+        let (mut ends, mut late) = tokio_on_this_thread().block_on(exchange(ROUNDS, (tx, rx)));
+        for executor in &EXECUTORS[1..] {
+            let (used, more) = executor.run(exchange(ROUNDS / 4, ends));
+            (ends, late) = (used, late + more);
+        }
+        assert!(late < ROUNDS / 100, "{late} exchanges took a slice");
+        drop(ends);
         child.succeeds();
     });
+}
+
+/// Returns the ends, and how many rounds took as long as a slice.
+async fn exchange(
+    rounds: u64,
+    (tx, mut rx): (Producer<'static>, AsyncConsumer),
+) -> ((Producer<'static>, AsyncConsumer), u64) {
+    let (mut random, mut late) = (Random::new(7), 0);
+    for round in 0..rounds {
+        let begin = Instant::now();
+        tx.send(&round.to_le_bytes()).unwrap();
+        let answer = rx.recv().await.unwrap().unwrap();
+        assert_eq!(answer.payload.as_slice(), round.to_le_bytes());
+        late += u64::from(begin.elapsed() >= Duration::from_millis(45));
+        drop(answer);
+        // Meet the other process, and both watchers, at all stages of falling asleep.
+        for _ in 0..random.below(3000) {
+            std::hint::spin_loop();
+        }
+    }
+    ((tx, rx), late)
 }
 
 /// Readers on several threads of one runtime give up waiting at random, in every possible way.
 #[test]
 fn readers_that_stop_waiting_lose_nothing() {
-    const COUNT: u64 = 4000;
     in_time(|| {
-        let folder = TestFolder::new();
-        let links = [
-            executor::on_heap(),
-            executor::on_heap(),
-            builder(folder.path()).create("a").unwrap(),
-            builder(folder.path()).create("b").unwrap(),
-        ];
-        let runtime =
-            tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
-        let mut producers = Vec::new();
-        let mut readers = Vec::new();
-        for (seed, link) in links.iter().enumerate() {
-            let seed = seed as u64;
-            for number in 0..2 {
-                let rx = link.consumer().unwrap().into_async().unwrap();
-                readers.push(runtime.spawn(read_with_interruptions(rx, seed * 2 + number, COUNT)));
-            }
-            let tx = link.producer().unwrap();
-            producers.push(std::thread::spawn(move || {
-                let mut random = Random::new(100 + seed);
-                for _ in 0..COUNT {
-                    publish_blocking(&tx, MTU);
-                    if random.below(8) == 0 {
-                        std::thread::sleep(Duration::from_micros(random.below(100)));
-                    }
+        for executor in EXECUTORS {
+            let folder = TestFolder::new();
+            let links = [
+                executor::on_heap(),
+                executor::on_heap(),
+                builder(folder.path()).create("a").unwrap(),
+                builder(folder.path()).create("b").unwrap(),
+            ];
+            let count = if executor == Executor::Tokio { 4000 } else { 1000 };
+            let mut producers = Vec::new();
+            let mut readers: Vec<executor::Task> = Vec::new();
+            for (seed, link) in links.iter().enumerate() {
+                let seed = seed as u64;
+                for number in 0..2 {
+                    let rx = link.consumer().unwrap().into_async().unwrap();
+                    readers.push(Box::pin(read_with_interruptions(executor, rx, seed * 2 + number, count)));
                 }
-            }));
-        }
-        runtime.block_on(async {
-            for reader in readers {
-                reader.await.unwrap();
+                let tx = link.producer().unwrap();
+                producers.push(std::thread::spawn(move || {
+                    let mut random = Random::new(100 + seed);
+                    for _ in 0..count {
+                        publish_blocking(&tx, MTU);
+                        if random.below(8) == 0 {
+                            std::thread::sleep(Duration::from_micros(random.below(100)));
+                        }
+                    }
+                }));
             }
-        });
-        producers.into_iter().for_each(|producer| producer.join().unwrap());
+            executor.run_all(readers);
+            producers.into_iter().for_each(|producer| producer.join().unwrap());
+        }
     });
 }
 
-async fn read_with_interruptions(mut rx: AsyncConsumer, seed: u64, count: u64) {
+async fn read_with_interruptions(executor: Executor, mut rx: AsyncConsumer, seed: u64, count: u64) {
     let mut random = Random::new(seed);
     let mut seq = 1;
     while seq <= count {
         match random.below(4) {
             0 => {
                 let wait = Duration::from_micros(random.below(300));
-                if let Ok(fragment) = tokio::time::timeout(wait, rx.recv()).await {
-                    assert_is(&fragment.unwrap().unwrap(), seq, MTU);
+                let recv = async { rx.recv().await.map(|fragment| assert_is(&fragment.unwrap(), seq, MTU)) };
+                if let Some(read) = executor.timeout(wait, recv).await {
+                    read.unwrap();
                     seq += 1;
                 }
             }
@@ -218,6 +225,34 @@ async fn read_by_descriptor(mut rx: AsyncFd<AsyncConsumer>) -> u64 {
         }
         guard.clear_ready();
     }
+}
+
+#[test]
+fn smol_watches_the_descriptor() {
+    const COUNT: u64 = 1000;
+    in_time(|| {
+        let link = executor::on_heap();
+        let tx = link.producer().unwrap();
+        let rx = link.consumer().unwrap().into_async().unwrap();
+        let producer = std::thread::spawn(move || (0..COUNT).for_each(|_| publish_blocking(&tx, MTU)));
+        smol::block_on(async {
+            let mut rx = smol::Async::new_nonblocking(rx).unwrap();
+            let mut seq = 1;
+            loop {
+                rx.readable().await.unwrap();
+                // SAFETY: the reader is not replaced, so its descriptor stays the same.
+                let rx = unsafe { rx.get_mut() };
+                while let Some(fragment) = rx.poll().unwrap() {
+                    assert_is(&fragment, seq, MTU);
+                    seq += 1;
+                }
+                if rx.is_closed() {
+                    break assert_eq!(seq, COUNT + 1);
+                }
+            }
+        });
+        producer.join().unwrap();
+    });
 }
 
 /// Whether the descriptor is readable now, or becomes readable within the time.

@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex};
 use std::task::{Context, Wake, Waker};
 use std::time::{Duration, Instant};
 
-use common::executor::{self, KINDS, block_on, on_heap, poll_once, tokio_on_this_thread};
+use common::executor::{self, EXECUTORS, KINDS, block_on, on_heap, poll_once, tokio_on_this_thread};
 use common::waiting::{AT_ONCE, MTU, is_asleep, until};
 use common::{assert_is, few, in_time, publish, publish_blocking};
 use rust_tango::{AsyncConsumer, Link, Producer, Start, TangoError};
@@ -34,6 +34,20 @@ fn timeouts_of_the_executor_are_kept() {
                 }
                 publish(&tx, MTU).unwrap();
                 assert_is(&rx.recv().await.unwrap().unwrap(), seq, MTU);
+            });
+        }
+        // Miri does not know what the others need for their timers.
+        for executor in EXECUTORS.into_iter().filter(|_| !cfg!(miri)) {
+            let link = on_heap();
+            let _tx = link.producer().unwrap();
+            let mut rx = link.consumer().unwrap().into_async().unwrap();
+            executor.run(async move {
+                for timeout in [1, 20].map(Duration::from_millis) {
+                    let begin = Instant::now();
+                    let recv = async { rx.recv().await.is_ok() };
+                    assert_eq!(executor.timeout(timeout, recv).await, None);
+                    assert!(begin.elapsed() >= timeout);
+                }
             });
         }
     });
