@@ -1,14 +1,14 @@
-//! Two readers in tokio, on one thread with a timer: one awaits fragments, the other watches the descriptor. The
-//! producer needs no async runtime. Here it is a thread; it could be another process.
+//! A producer and two readers in tokio, on one thread with a timer. The producer awaits credits. One reader awaits
+//! fragments, and the other watches its descriptor. Each of them could be in another process, and use no async runtime.
 //!
 //! cargo run --release -p rust-tango --features async --example tokio
 
 use std::time::Duration;
 
-use rust_tango::{AsyncConsumer, Link, TangoError};
+use rust_tango::{AsyncConsumer, AsyncProducer, Link, TangoError};
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
-use tokio::time::{interval, timeout};
+use tokio::time::{interval, sleep, timeout};
 
 const BURSTS: u64 = 5;
 const IN_A_BURST: u64 = 20_000;
@@ -17,19 +17,9 @@ const COUNT: u64 = BURSTS * IN_A_BURST;
 fn main() -> Result<(), BoxedError> {
     let name = format!("example-{}", std::process::id());
     let link = Link::builder().depth(1024).mtu(64).consumers(2).create(&name)?;
-    let tx = link.producer()?;
+    let tx = link.producer()?.into_async()?;
     let readers = (link.consumer()?.into_async()?, link.consumer()?.into_async()?);
     link.remove()?; // all readers are attached, so the name is not needed any more
-
-    let producer = std::thread::spawn(move || {
-        for number in 0..COUNT {
-            if number % IN_A_BURST == 0 {
-                std::thread::sleep(Duration::from_millis(50));
-            }
-            tx.send(&number.to_le_bytes())?;
-        }
-        Ok::<_, TangoError>(()) // `tx` is dropped here, which closes the link
-    });
 
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async {
@@ -40,15 +30,27 @@ fn main() -> Result<(), BoxedError> {
                 println!("{} ms", tick * 50);
             }
         });
+        let publishing = tokio::spawn(publishes(tx));
         let awaiting = tokio::spawn(awaits(readers.0));
         let watching = tokio::spawn(watches(readers.1));
         let (awaiting, watching) = (awaiting.await??, watching.await??);
+        publishing.await??;
         ticks.abort();
         println!("awaited: {awaiting} messages, watched: {watching}");
         Ok::<_, BoxedError>(())
     })?;
-    producer.join().map_err(|_| "the producer has panicked")??;
     Ok(())
+}
+
+/// Publishes the messages, in bursts that are longer than the ring.
+async fn publishes(mut tx: AsyncProducer) -> Result<(), TangoError> {
+    for number in 0..COUNT {
+        if number % IN_A_BURST == 0 {
+            sleep(Duration::from_millis(50)).await;
+        }
+        tx.send(&number.to_le_bytes()).await?; // awaits the readers when the ring is full
+    }
+    Ok(()) // `tx` is dropped here, which closes the link
 }
 
 /// Awaits the messages, each for 20 ms at most before it says so and awaits it again.

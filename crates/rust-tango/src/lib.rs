@@ -49,7 +49,7 @@
 //! | publish | [`Producer`], [`Meta`]; in place: [`Loan`]; messages of any length: [`Producer::send_message`] |
 //! | read | [`Consumer`], [`Fragment`], [`Received`], [`Batch`], [`Assembler`] |
 //! | know what `sig`, `ctl` and `ts` are | [`FragmentMetadata`], [`Control`], [`timestamp`] |
-//! | await fragments | `AsyncConsumer` (feature `async`) |
+//! | await fragments, credits | `AsyncConsumer`, `AsyncProducer` (feature `async`) |
 //! | publish and read values of a type | `typed` (feature `zerocopy`) |
 //! | count | [`Metrics`]; from any process: [`Link::metrics`], [`Link::status`] |
 //! | supervise, filter duplicates | [`Cnc`], [`Tcache`] |
@@ -63,7 +63,7 @@
 //! | `alloc` | | [`Link`], boxed storage, owned fragments |
 //! | `std` | yes | timeouts, [`Wait::Park`], `io::Write` for a [`Loan`] |
 //! | `shm` | yes | links between processes (Linux; depends on `nix`) |
-//! | `async` | | `AsyncConsumer`: `recv().await` under any executor (Linux; no further dependency) |
+//! | `async` | | `AsyncConsumer`: `recv().await`, `AsyncProducer`: `send(..).await`, under any executor (Linux; no further dependency) |
 //! | `stream` | | `AsyncConsumer::into_stream` (implies `async`; depends on `futures-core`) |
 //! | `zerocopy` | | typed messages: `TypedLink`, `Producer::publish_as`, `Payload::as_ref_of` (depends on `zerocopy`) |
 //! | `serde` | | `Serialize` for what the library reports: `LinkStatus`, `LinkMetrics`, [`MetricsSnapshot`], `Geometry`, [`Hints`] (implies `alloc`; depends on `serde`) |
@@ -165,7 +165,7 @@ pub use link::OpenWait;
 #[doc(inline)]
 pub use link::{Link, LinkBuilder};
 #[cfg(all(feature = "async", target_os = "linux"))]
-pub use live::AsyncConsumer;
+pub use live::{AsyncConsumer, AsyncProducer};
 #[cfg(feature = "alloc")]
 pub use memory::counts::{ConsumerMetrics, LinkMetrics};
 #[cfg(feature = "alloc")]

@@ -86,6 +86,8 @@
 //! change. It finds out in one of two ways: the producer laps it, or it reads that the count of evictions
 //! has changed. Then it claims its slot again, which raises the epoch, and joins.
 
+#[cfg(any(all(feature = "async", target_os = "linux"), all(loom, test)))]
+use crate::credits::hold::Hold;
 #[cfg(any(feature = "std", loom))]
 use crate::credits::slot::{ACTIVE, EVICTABLE};
 use crate::credits::watched::{Slots, Watched};
@@ -271,6 +273,17 @@ impl<'a> Credits<'a> {
     #[cfg(any(feature = "std", loom))]
     pub(crate) fn eventcount(&self, slot: usize) -> Option<&'a Eventcount> {
         self.slots.iter().nth(slot).map(|watched| watched.slot.eventcount())
+    }
+
+    /// The consumer that kept the last refresh from raising the floor further, until fragment `n` has a credit. It
+    /// overwrites every fragment up to `victim`. Another refresh has to show afterwards that the same slot still does.
+    #[cfg(any(all(feature = "async", target_os = "linux"), all(loom, test)))]
+    pub(crate) fn hold(&self, n: u64, victim: Option<u64>) -> Option<Hold<'a>> {
+        let index = self.held_by.get()?;
+        let slot = self.slots.iter().nth(index)?.slot;
+        let by_credits = n.wrapping_sub(self.credits).wrapping_add(1);
+        let until = victim.map_or(by_credits, |victim| seq::later(by_credits, victim.wrapping_add(1)));
+        Some(Hold::new(index, slot, until))
     }
 
     /// The `state` word of the consumer that kept the last refresh from raising the floor further, if it is

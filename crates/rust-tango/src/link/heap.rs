@@ -250,6 +250,11 @@ impl ProducerClaim for HeapProducer {
         // A consumer on the heap leaves when it is dropped. One that is leaked keeps its slot for ever.
         true
     }
+
+    #[cfg(all(feature = "async", target_os = "linux"))]
+    fn memory(&self) -> Option<Arc<dyn LinkMemory>> {
+        Some(self.link.clone())
+    }
 }
 
 impl Drop for HeapProducer {
@@ -279,6 +284,10 @@ impl ConsumerClaim for HeapConsumer {
 #[cfg(all(feature = "async", target_os = "linux"))]
 impl LinkMemory for HeapLink {
     fn producer_lives(&self) -> bool {
+        true
+    }
+
+    fn consumer_lives(&self, _slot: usize) -> bool {
         true
     }
 }

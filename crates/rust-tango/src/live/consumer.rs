@@ -4,6 +4,8 @@ use std::future::poll_fn;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
 use std::task::{Context, Poll, Waker};
 
+use nix::sys::eventfd::{EfdFlags, EventFd};
+
 use super::awaited::Watch;
 use super::watcher::Reply;
 use super::watchers::Registration;
@@ -11,9 +13,10 @@ use crate::consumer::payload::Fragment;
 use crate::consumer::{Consumer, FoundIn, Next, Reader};
 use crate::error::{LinkError, TangoError};
 use crate::ring::line::Line;
+use crate::sync::Arc;
 
 /// After this many fragments in a row, other tasks of the executor get a turn.
-const YIELD_AFTER: u32 = 128;
+pub(super) const YIELD_AFTER: u32 = 128;
 
 /// A [`Consumer`] whose fragments are awaited. [`Consumer::into_async`] makes one.
 ///
@@ -42,8 +45,8 @@ const YIELD_AFTER: u32 = 128;
 ///
 /// # Cost and latency
 ///
-/// One thread, `tango-watcher`, waits in the place of all async readers of the process. It starts with the first
-/// of them and ends with the last. A wake-up passes through this thread, so it takes longer than in
+/// One thread, `tango-watcher`, waits in the place of all async readers and [producers](crate::AsyncProducer) of the
+/// process. It starts with the first of them and ends with the last. A wake-up passes through this thread, so it takes longer than in
 /// [`Consumer::wait`]. Fragments that are already there cost the same as with [`Consumer::poll`].
 ///
 /// - The producer does not know of an observer, and cannot wake the thread for it. The thread polls for
@@ -75,6 +78,8 @@ const YIELD_AFTER: u32 = 128;
 pub struct AsyncConsumer {
     /// Declared before the consumer, so that it is dropped first.
     registration: Registration,
+    /// An eventfd, for the event loops of others.
+    descriptor: Arc<EventFd>,
     /// Not a [`Consumer`], whose blocking calls must not be in reach.
     reader: Reader<'static>,
     /// How many fragments the task got since other tasks last had a turn.
@@ -90,8 +95,12 @@ impl Consumer<'static> {
     /// thread. The consumer is dropped then.
     pub fn into_async(self) -> Result<AsyncConsumer, LinkError> {
         let reader = self.into_reader();
-        let registration = Registration::new(&Watch::Fragment(reader.watch()), reader.memory())?;
-        Ok(AsyncConsumer { registration, reader, streak: 0 })
+        let descriptor = EventFd::from_value_and_flags(1, EfdFlags::EFD_CLOEXEC | EfdFlags::EFD_NONBLOCK)
+            .map_err(|error| LinkError::system("cannot make an eventfd", error))?;
+        let descriptor = Arc::new(descriptor);
+        let watch = Watch::Fragment(reader.watch());
+        let registration = Registration::new(&watch, reader.memory(), Some(descriptor.clone()))?;
+        Ok(AsyncConsumer { registration, descriptor, reader, streak: 0 })
     }
 }
 
@@ -237,7 +246,7 @@ impl AsyncConsumer {
 
 impl AsFd for AsyncConsumer {
     fn as_fd(&self) -> BorrowedFd<'_> {
-        self.registration.descriptor()
+        self.descriptor.as_fd()
     }
 }
 

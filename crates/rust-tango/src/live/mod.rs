@@ -1,8 +1,8 @@
-//! [`AsyncConsumer`]: a consumer whose fragments are awaited, under any executor.
+//! [`AsyncConsumer`] and [`AsyncProducer`]: ends of a link whose fragments and credits are awaited, under any executor.
 //!
 //! A producer in another process can wake a thread that sleeps on its eventcount. It can do nothing else for
 //! a reader: it cannot call a [`Waker`], or write to a descriptor, of the reader's process. So one thread of the
-//! process sleeps in the place of all its async readers, the *watcher* (`watcher.rs`):
+//! process sleeps in the place of all its async ends, the *watcher* (`watcher.rs`):
 //!
 //! ```text
 //!   task                                     watcher thread                          producer
@@ -14,6 +14,9 @@
 //!   poll: n is there, read it in place
 //! ```
 //!
+//! A producer without credits waits in the same way for the consumer that holds it back. That consumer notifies of
+//! credits. Another consumer may hold the producer back at the next poll, so each request says which one does.
+//!
 //! Invariants:
 //!
 //! - *No wakeup is lost.* A request says what the reader has polled for in vain. The reader announces its sleep
@@ -22,18 +25,20 @@
 //!   by a later one of the same reader.
 //! - *The descriptor is readable unless a request is pending that asks for it.* So a program that has polled
 //!   until there was nothing can wait for the descriptor, whatever happened before.
-//! - *Each word of a consumer's slot has one writer.* The task notifies the producer of credits, and so
-//!   writes `count`. `asleep` is written by the task and by the watcher, only under the watcher's lock. While an
-//!   `AsyncConsumer` exists, no blocking call of its consumer is possible.
-//! - *The watcher never reads a fragment. It accesses what belongs to a consumer, its slot, only under the lock
-//!   and while a request of that consumer is pending.* To drop a consumer removes its request under the lock.
-//! - *The watcher has a share of the memory of each link* for whose readers it waits. So no reader waits for
+//! - *Each word of an eventcount has one writer.* The task notifies of credits or fragments, and so writes `count`.
+//!   `asleep` is written by the task and by the watcher, only under the watcher's lock. While an async end exists, no
+//!   blocking call of it is possible.
+//! - *The watcher never reads a fragment. It accesses what belongs to an end, its own words, only under the lock and
+//!   while that end is registered.* To drop an end removes it and its request under the lock.
+//! - *The watcher never refreshes credits.* It looks at the slot of the consumer that holds the producer back. The
+//!   producer reaps and evicts consumers itself, when the watcher has woken its task for that.
+//! - *The watcher has a share of the memory of each link* for whose ends it waits. So no end waits for
 //!   the watcher when it is dropped. A watcher that sleeps gives its share back when it is awake again; the
-//!   last reader of the link wakes it.
+//!   last of the ends wakes it.
 //! - *No user code runs under a lock*: no waker is called, cloned or dropped.
 //!
-//! Reading order: this file, `awaited` (what a reader waits for), `watched` (a link and its readers), `watcher` (the
-//! thread), `watchers` (which watcher a reader gets), `consumer` (what users have). `alarm` has nothing to do with
+//! Reading order: this file, `awaited` (what an end waits for), `watched` (a link and its waiting ends), `watcher` (the
+//! thread), `watchers` (which watcher an end gets), `consumer` and `producer` (what users have). `alarm` has nothing to do with
 //! fragments: it wakes tasks that wait for a time.
 
 mod alarm;
@@ -46,5 +51,8 @@ mod watchers;
 
 mod consumer;
 
+mod producer;
+
 pub(crate) use alarm::Alarm;
 pub use consumer::AsyncConsumer;
+pub use producer::AsyncProducer;

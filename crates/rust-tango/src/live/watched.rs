@@ -80,8 +80,8 @@ struct Request {
 
 /// An end of a link, as its watcher knows it.
 pub(super) struct Waiter {
-    /// An eventfd. Its count is not zero exactly if `readable`.
-    descriptor: Arc<EventFd>,
+    /// An eventfd. Its count is not zero exactly if `readable`. `None`: each request has a task.
+    descriptor: Option<Arc<EventFd>>,
     /// False only while a request is pending that asks for the descriptor.
     readable: bool,
     request: Option<Request>,
@@ -93,7 +93,7 @@ pub(super) struct Waiter {
 
 impl Waiter {
     /// `descriptor` has a count of one.
-    pub(super) fn new(descriptor: Arc<EventFd>) -> Self {
+    pub(super) fn new(descriptor: Option<Arc<EventFd>>) -> Self {
         Self { descriptor, readable: true, request: None, requests: 0, seems_dead: false }
     }
 
@@ -102,8 +102,9 @@ impl Waiter {
             self.readable = readable;
             // A write cannot fail, because the count is 0 or 1. A read fails only if the count is 0, because
             // the program itself has read from the descriptor. Then the count is already what it has to be.
-            let _ =
-                if readable { self.descriptor.write(1).map(drop) } else { self.descriptor.read().map(drop) };
+            let _ = self.descriptor.as_ref().map(|descriptor| {
+                if readable { descriptor.write(1).map(drop) } else { descriptor.read().map(drop) }
+            });
         }
     }
 
@@ -145,6 +146,8 @@ pub(super) struct WatchedLink {
     napping: usize,
     /// When the first of them is due.
     nap_due: Option<Instant>,
+    /// When a producer has to look in any case, if one waits.
+    due: Option<Instant>,
     /// All of them nap for the longest time, and were checked together when the link had these signs
     /// ([`Watch::signs`]).
     resting: Option<[u64; 5]>,
@@ -166,6 +169,7 @@ impl WatchedLink {
             asleep: 0,
             napping: 0,
             nap_due: None,
+            due: None,
             resting: None,
             stopped: false,
             watch: *watch,
@@ -220,10 +224,24 @@ impl WatchedLink {
         }
         let (old, serial) = (waiter.request.take(), waiter.requests + 1);
         let mut pending = Pending { serial, announced: None, due: None, must_wake: false, replaced: None };
-        let waits = match (old, watch.own()) {
+        // A producer may wait for another consumer now.
+        let turns = self.sleep.turn_to(watch.notifier());
+        if let Watch::Credit(_) = watch {
+            // It waits alone.
+            self.watch = watch;
+        }
+        let mut kept = None;
+        if let Some(Request { waits, task, .. }) = old {
+            pending.replaced = task;
+            if turns {
+                self.leave(&waits);
+            } else {
+                kept = Some(waits);
+            }
+        }
+        let waits = match (kept, watch.own()) {
             // It waits already. What the task does not find now, the watcher will.
-            (Some(Request { waits, task, .. }), _) => {
-                pending.replaced = task;
+            (Some(waits), _) => {
                 // The waiter may have moved on.
                 self.resting = None;
                 waits
@@ -240,6 +258,8 @@ impl WatchedLink {
                 waits
             }
         };
+        self.due = watch.due();
+        pending.due = [pending.due, self.due].into_iter().flatten().min();
         let waiter = self.waiter(id)?;
         waiter.set_readable(task.is_some());
         waiter.requests = serial;
@@ -252,19 +272,26 @@ impl WatchedLink {
         let waiter = self.waiter(id)?;
         let request =
             waiter.request.take_if(|request| serial.is_none_or(|serial| request.serial == serial))?;
-        match request.waits {
+        self.leave(&request.waits);
+        Some(request)
+    }
+
+    /// A waiter no longer waits.
+    fn leave(&mut self, waits: &Waits) {
+        match waits {
             Waits::Asleep(own, _) => {
                 own.wake_up();
                 self.asleep -= 1;
             }
             Waits::Napping(..) => self.napping -= 1,
         }
-        Some(request)
+        self.due = None;
     }
 
-    /// Cancels a request if it is still pending. Returns its task, to be dropped without the lock.
-    pub(super) fn cancel(&mut self, id: usize, serial: u64) -> Option<Waker> {
-        let request = self.take(id, Some(serial))?;
+    /// Cancels a request if it is still pending; with `serial`, only that one. Returns its task, to be dropped without
+    /// the lock.
+    pub(super) fn cancel(&mut self, id: usize, serial: Option<u64>) -> Option<Waker> {
+        let request = self.take(id, serial)?;
         self.waiter(id)?.set_readable(true);
         request.task
     }
@@ -290,17 +317,25 @@ impl WatchedLink {
 
     /// Whether nothing shows that a waiter has news: none of those that the watcher sleeps for, and none
     /// that it naps for. False also if this cannot be said of all of them together.
-    pub(super) fn rests(&self) -> bool {
+    pub(super) fn rests(&self, now: Instant) -> bool {
         let has_signs = self.napping != 0 && self.resting != Some(self.watch.signs());
-        !has_signs && !self.sleep.is_due() && self.watch.is_stopped() == self.stopped
+        !has_signs && !self.sleep.is_due() && self.watch.is_stopped() == self.stopped && !self.is_due(now)
     }
 
-    /// Checks the requests for which the watcher sleeps: if the notifier has notified, if the link was stopped,
-    /// or if a `slice` has passed.
-    pub(super) fn check_sleepers(&mut self, slice: bool, todo: &mut Todo) {
+    /// Whether a producer waits that has to look in any case.
+    fn is_due(&self, now: Instant) -> bool {
+        match self.due {
+            Some(due) => due <= now,
+            None => false,
+        }
+    }
+
+    /// Checks the requests for which the watcher sleeps: if the notifier has notified, if the link was stopped, if a
+    /// producer is due, or if a `slice` has passed.
+    pub(super) fn check_sleepers(&mut self, slice: bool, now: Instant, todo: &mut Todo) {
         let stopped = self.watch.is_stopped();
         let was_stopped = std::mem::replace(&mut self.stopped, stopped);
-        if !slice && stopped == was_stopped && !self.sleep.is_due() {
+        if !slice && stopped == was_stopped && !self.sleep.is_due() && !self.is_due(now) {
             return;
         }
         let waits = self.asleep != 0;
@@ -318,7 +353,7 @@ impl WatchedLink {
                 break;
             }
             if round.check(notifier, own, announced, || watch.has_news_beside(&common)) {
-                self.asleep -= 1;
+                (self.asleep, self.due) = (self.asleep - 1, None);
                 waiter.answer(todo);
             }
         }
@@ -328,9 +363,11 @@ impl WatchedLink {
     /// Checks the requests for which the watcher naps, if they are due now or soon. In each `slice`, it checks
     /// them one by one, otherwise only if there are signs of news. Returns when the next one is due.
     pub(super) fn check_nappers(&mut self, slice: bool, now: Instant, todo: &mut Todo) -> Option<Instant> {
-        let signs = self.watch.signs();
+        let (signs, is_due) = (self.watch.signs(), self.is_due(now));
         if self.napping == 0 {
             self.nap_due = None;
+        } else if is_due {
+            self.check_each_napper(now, todo);
         } else if !slice && self.nap_due.is_some_and(|due| due > now + LONGEST_NAP / 2) {
             // Not due yet.
         } else if !slice && self.resting == Some(signs) {
@@ -339,25 +376,25 @@ impl WatchedLink {
             self.check_each_napper(now, todo);
             self.resting = self.nap_due.is_some_and(|due| due >= now + LONGEST_NAP).then_some(signs);
         }
-        self.nap_due
+        [self.nap_due, self.due].into_iter().flatten().min()
     }
 
     fn check_each_napper(&mut self, now: Instant, todo: &mut Todo) {
-        self.nap_due = None;
-        let common = self.watch.common();
+        (self.nap_due, self.resting) = (None, None);
+        let (common, is_due) = (self.watch.common(), self.is_due(now));
         for waiter in &mut self.waiters {
             let Some(waiter) = waiter else { continue };
             let Some(Request { watch, waits: Waits::Napping(naps, due), .. }) = &mut waiter.request else {
                 continue;
             };
             // Also those that are due a little later, so that they are checked together from now on.
-            if *due <= now + naps.next() / 2 {
+            if is_due || *due <= now + naps.next() / 2 {
                 if todo.is_full() {
                     self.nap_due = Some(now);
                     return;
                 }
                 if watch.has_news_beside(&common) {
-                    self.napping -= 1;
+                    (self.napping, self.due) = (self.napping - 1, None);
                     waiter.answer(todo);
                     continue;
                 }
@@ -381,7 +418,7 @@ impl WatchedLink {
     /// What the watcher has to check, if requests are pending: whether the other side lives.
     pub(super) fn to_check(&self, link: LinkId) -> Option<ToCheck> {
         let memory = self.memory.clone().filter(|_| self.has_requests())?;
-        Some(ToCheck { link, peer: self.watch.peer(), memory })
+        Some(ToCheck { link, peer: self.watch.peer()?, memory })
     }
 
     /// Answers all requests, because the other side seems dead.
@@ -395,8 +432,45 @@ impl WatchedLink {
                 }
                 Waits::Napping(..) => self.napping -= 1,
             }
+            self.due = None;
             waiter.seems_dead = true;
             waiter.answer(todo);
         }
+    }
+}
+
+#[cfg(all(test, not(miri)))]
+mod tests {
+    use super::*;
+    use crate::Link;
+
+    #[test]
+    fn a_request_that_is_taken_back_shows_the_producer_awake() {
+        let link = Link::builder().depth(2).mtu(8).consumers(2).build().unwrap();
+        let (tx, readers) = (link.producer().unwrap(), [(); 2].map(|()| link.consumer().unwrap()));
+        while tx.publish(&[], 0, 0, 0).is_ok() {}
+        let watch = tx.credit_watch(0).unwrap();
+        let own = watch.own();
+        let mut watched = WatchedLink::new(&Watch::Credit(watch), None);
+        let id = watched.add(Waiter::new(None), true);
+        let request = |watched: &mut WatchedLink, watch| {
+            watched.request(id, Watch::Credit(watch), &mut Some(Waker::noop().clone())).unwrap()
+        };
+        for _ in 0..2 {
+            let pending = request(&mut watched, watch);
+            assert!(pending.announced.is_some() && own.asleep() % 2 == 1);
+            // The same consumer again: the announcement is still good.
+            let pending = request(&mut watched, watch);
+            assert!(pending.announced.is_none() && watched.has_requests());
+            // A time: nobody wakes the watcher.
+            let due = Instant::now();
+            let pending = request(&mut watched, tx.watch_until(Some(due)));
+            assert!(pending.announced.is_none() && pending.due == Some(due) && own.asleep() % 2 == 0);
+            let pending = request(&mut watched, watch);
+            assert!(pending.announced.is_some() && pending.due.is_none() && own.asleep() % 2 == 1);
+            assert!(watched.cancel(id, None).is_some() && watched.cancel(id, None).is_none());
+            assert!(own.asleep() % 2 == 0 && !watched.has_requests());
+        }
+        drop(readers);
     }
 }

@@ -1,4 +1,4 @@
-//! [`Watcher`]: the thread that waits in the place of [`AsyncConsumer`](super::AsyncConsumer)s, and its state.
+//! [`Watcher`]: the thread that waits in the place of async ends of links, and its state.
 //!
 //! ```text
 //!   locked     check what is due: announcements, naps, slices      -.
@@ -187,7 +187,7 @@ impl Watcher {
     /// Adds an end that waits for what `watch` shows from now on. `memory` is what the link lies in.
     pub(super) fn add(&self, watch: &Watch, memory: Option<Arc<dyn LinkMemory>>, waiter: Waiter) -> Place {
         let mut state = self.lock();
-        let (link, is_woken) = (watch.id(), watch.own().is_some());
+        let (link, is_woken) = (watch.id(), watch.is_woken());
         let watched = state.links.entry(link).or_insert_with(|| WatchedLink::new(watch, memory));
         Place { link, id: watched.add(waiter, is_woken), is_woken }
     }
@@ -202,7 +202,7 @@ impl Watcher {
         let Some(Pending { serial, announced, due, must_wake, replaced }) = pending else {
             return Reply::CheckPeer;
         };
-        let must_wake = must_wake || due.is_some_and(|due| state.naps_until(due));
+        let must_wake = must_wake | due.is_some_and(|due| state.naps_until(due));
         let must_wake = must_wake && self.call(&mut state);
         drop(state);
         drop(replaced);
@@ -210,7 +210,8 @@ impl Watcher {
         if announced.is_some_and(|announced| !announced.order()) {
             self.nap_instead(place);
         } else if watch.has_news() {
-            let task = self.lock().links.get_mut(&place.link).and_then(|link| link.cancel(place.id, serial));
+            let task =
+                self.lock().links.get_mut(&place.link).and_then(|link| link.cancel(place.id, Some(serial)));
             drop(task);
             reply = Reply::PollAgain;
         }
@@ -218,6 +219,12 @@ impl Watcher {
             self.control.wake_all();
         }
         reply
+    }
+
+    /// Takes the pending request of an end back, if there is one.
+    pub(super) fn cancel(&self, place: Place) {
+        let task = self.lock().links.get_mut(&place.link).and_then(|link| link.cancel(place.id, None));
+        drop(task);
     }
 
     /// The watcher cannot sleep for this end, so it naps.
@@ -390,7 +397,7 @@ impl State {
             return false;
         }
         for link in self.links.values() {
-            if !link.rests() {
+            if !link.rests(now) {
                 return false;
             }
         }
@@ -433,7 +440,7 @@ impl State {
         let nap = self.nap_due.is_some_and(|due| due <= now);
         let mut next_nap: Option<Instant> = None;
         for (id, link) in &mut self.links {
-            link.check_sleepers(slice, &mut todo);
+            link.check_sleepers(slice, now, &mut todo);
             if nap || slice {
                 let due = link.check_nappers(slice, now, &mut todo);
                 next_nap = [next_nap, due].into_iter().flatten().min();

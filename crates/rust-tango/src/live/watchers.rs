@@ -6,10 +6,9 @@
 //!
 //! Two locks: first that of the list, and then that of one watcher. The thread of a watcher takes only its own.
 
-use std::os::fd::{AsFd, BorrowedFd};
 use std::task::Waker;
 
-use nix::sys::eventfd::{EfdFlags, EventFd};
+use nix::sys::eventfd::EventFd;
 
 use super::awaited::Watch;
 use super::watched::Waiter;
@@ -36,17 +35,17 @@ pub(super) struct Registration {
     process: Process,
     watcher: Arc<Watcher>,
     place: Place,
-    descriptor: Arc<EventFd>,
 }
 
 impl Registration {
     /// Registers an end with a watcher of this process. `memory` is what the link lies in; `None`: it is
-    /// static.
-    pub(super) fn new(watch: &Watch, memory: Option<Arc<dyn LinkMemory>>) -> Result<Self, LinkError> {
-        let descriptor = EventFd::from_value_and_flags(1, EfdFlags::EFD_CLOEXEC | EfdFlags::EFD_NONBLOCK)
-            .map_err(|error| LinkError::system("cannot make an eventfd", error))?;
-        let descriptor = Arc::new(descriptor);
-        let (link, is_woken) = (watch.id(), watch.own().is_some());
+    /// static. `descriptor` is an eventfd whose count is one; `None`: each request has a task.
+    pub(super) fn new(
+        watch: &Watch,
+        memory: Option<Arc<dyn LinkMemory>>,
+        descriptor: Option<Arc<EventFd>>,
+    ) -> Result<Self, LinkError> {
+        let (link, is_woken) = (watch.id(), watch.is_woken());
         let mut list = WATCHERS.get().lock();
         let of_link = list.iter().find(|watcher| is_woken && watcher.has_sleepers_of(link));
         let suitable = of_link.or_else(|| list.iter().find(|watcher| watcher.has_room(is_woken)));
@@ -58,18 +57,22 @@ impl Registration {
                 watcher
             }
         };
-        let place = watcher.add(watch, memory, Waiter::new(descriptor.clone()));
+        let place = watcher.add(watch, memory, Waiter::new(descriptor));
         drop(list);
-        Ok(Self { process: Process::this(), watcher, place, descriptor })
-    }
-
-    pub(super) fn descriptor(&self) -> BorrowedFd<'_> {
-        self.descriptor.as_fd()
+        Ok(Self { process: Process::this(), watcher, place })
     }
 
     /// See [`Watcher::request`].
     pub(super) fn request(&self, watch: Watch, task: Option<&Waker>) -> Reply {
         self.watcher.request(self.place, watch, task)
+    }
+
+    /// See [`Watcher::cancel`].
+    pub(super) fn cancel(&self) {
+        // In a forked child, there is no thread, and another one of the parent may have held the lock.
+        if self.process.is_this() {
+            self.watcher.cancel(self.place);
+        }
     }
 }
 

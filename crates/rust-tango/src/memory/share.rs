@@ -4,4 +4,7 @@
 pub(crate) trait LinkMemory: Send + Sync {
     /// Whether the producer lives. Returns false only with proof that it does not.
     fn producer_lives(&self) -> bool;
+
+    /// Whether the owner of this consumer slot lives. Returns false only with proof that it does not.
+    fn consumer_lives(&self, slot: usize) -> bool;
 }

@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 const FIRST: u64 = 7;
 
-const SHAPE: Shape = Shape { depth: 2, granules: 0, slots: 1, first: FIRST };
+const SHAPE: Shape = Shape { depth: 2, granules: 0, mtu: PAYLOAD, slots: 1, first: FIRST };
 
 fn memory(shape: Shape) -> Arc<Memory> {
     let memory = Memory::new(shape);

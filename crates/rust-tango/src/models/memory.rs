@@ -31,6 +31,8 @@ pub(super) struct Shape {
     pub(super) depth: usize,
     /// Granules of the region. 0: payloads lie in their slots.
     pub(super) granules: usize,
+    /// The largest payload, in bytes. Only [`PAYLOAD`] bytes of each granule may be used.
+    pub(super) mtu: usize,
     /// Slots for reliable consumers.
     pub(super) slots: usize,
     /// The first sequence number.
@@ -40,7 +42,7 @@ pub(super) struct Shape {
 impl Default for Shape {
     fn default() -> Self {
         // The numbers wrap within the first fragments.
-        Self { depth: 2, granules: 0, slots: 0, first: u64::MAX }
+        Self { depth: 2, granules: 0, mtu: PAYLOAD, slots: 0, first: u64::MAX }
     }
 }
 
@@ -103,7 +105,7 @@ impl Memory {
             head: &this.head,
             hot_slot: &this.hot_slot,
             stop: &this.stop,
-            mtu: PAYLOAD,
+            mtu: this.shape.mtu,
             observers: true,
             hints: Hints::of_this_processor(),
         }

@@ -11,7 +11,7 @@ use loom::thread;
 
 const FIRST: u64 = 7;
 
-const SHAPE: Shape = Shape { depth: 2, granules: 0, slots: 1, first: FIRST };
+const SHAPE: Shape = Shape { depth: 2, granules: 0, mtu: PAYLOAD, slots: 1, first: FIRST };
 
 /// When the producer dies, the ring, or the region, is full of fragments that a consumer has not read.
 fn waits(shape: Shape) {

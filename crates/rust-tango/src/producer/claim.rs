@@ -1,6 +1,10 @@
 //! [`Claim`]: the exclusive right to be the producer of a link.
 
 use crate::memory::occupants::Occupants;
+#[cfg(all(feature = "async", target_os = "linux"))]
+use crate::memory::share::LinkMemory;
+#[cfg(all(feature = "async", target_os = "linux"))]
+use crate::sync::Arc;
 
 /// The right to be the producer. Dropping it gives the right back.
 pub(crate) enum Claim<'a> {
@@ -16,6 +20,10 @@ pub(crate) trait ProducerClaim: Send {
     /// Whether the owner of this consumer slot lives. Returns false only with proof that it does not.
     fn consumer_lives(&self, slot: usize) -> bool;
 
+    /// The memory of the link, for a thread that waits in the producer's place. `None`: it is static.
+    #[cfg(all(feature = "async", target_os = "linux"))]
+    fn memory(&self) -> Option<Arc<dyn LinkMemory>>;
+
     /// False in a forked child: it has inherited the producer, but the memory is not mapped there.
     fn is_of_this_process(&self) -> bool {
         true
@@ -30,6 +38,15 @@ impl Claim<'_> {
             Self::Borrowed(occupants) => occupants.has_consumer(),
             #[cfg(feature = "alloc")]
             Self::Owned(_) => true,
+        }
+    }
+
+    /// See [`ProducerClaim::memory`].
+    #[cfg(all(feature = "async", target_os = "linux"))]
+    pub(super) fn memory(&self) -> Option<Arc<dyn LinkMemory>> {
+        match self {
+            Self::Borrowed(_) => None,
+            Self::Owned(claim) => claim.memory(),
         }
     }
 

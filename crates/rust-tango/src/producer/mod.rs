@@ -22,6 +22,7 @@
 //! - `attach`: how a producer begins
 //! - `loan`: writing a payload in place
 //! - `wait`: calls that block
+//! - `credit_watch`: what a producer waits for, for a thread that waits in its place
 
 mod meta;
 
@@ -47,12 +48,17 @@ mod loan;
 
 mod wait;
 
+#[cfg(any(all(feature = "async", target_os = "linux"), all(loom, test)))]
+mod credit_watch;
+
 pub(crate) use attach::Begin;
 #[cfg(feature = "alloc")]
 pub(crate) use attach::prepare_zeroed;
 pub(crate) use claim::Claim;
 #[cfg(feature = "alloc")]
 pub(crate) use claim::ProducerClaim;
+#[cfg(any(all(feature = "async", target_os = "linux"), all(loom, test)))]
+pub(crate) use credit_watch::CreditWatch;
 pub use loan::Loan;
 pub use meta::Meta;
 pub use publish::Producer;

@@ -79,7 +79,7 @@ impl Producer<'_> {
     }
 
     #[cold]
-    fn await_credit(&self, n: u64, victim: Option<u64>) -> Result<(), TangoError> {
+    pub(super) fn await_credit(&self, n: u64, victim: Option<u64>) -> Result<(), TangoError> {
         let obtained = self.backpressure.obtain(n, victim, &self.claim);
         self.set_limit();
         self.apply_hints();
@@ -105,7 +105,7 @@ impl Producer<'_> {
     }
 
     /// Stops counting consumers that are proven dead.
-    pub(super) fn reap_dead(&self) {
+    pub(crate) fn reap_dead(&self) {
         if self.backpressure.reap_dead(&self.claim) {
             self.apply_hints();
         }

@@ -138,7 +138,7 @@ impl<'a> Producer<'a> {
     }
 
     /// [`Self::is_drained`], except that dead consumers may still count.
-    pub(super) fn seems_drained(&self) -> bool {
+    pub(crate) fn seems_drained(&self) -> bool {
         self.attached().all(|(_, next)| !seq::is_before(next, self.next.get()))
     }
 

@@ -23,6 +23,11 @@ impl ProducerClaim for FirstIsDead {
     fn consumer_lives(&self, slot: usize) -> bool {
         slot != 0
     }
+
+    #[cfg(all(feature = "async", target_os = "linux"))]
+    fn memory(&self) -> Option<crate::sync::Arc<dyn crate::memory::share::LinkMemory>> {
+        None
+    }
 }
 
 /// The producer drops the hints of a dead consumer as soon as it knows of the death, and not only when

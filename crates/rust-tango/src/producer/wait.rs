@@ -294,10 +294,19 @@ impl Producer<'_> {
     /// ```
     #[cfg(feature = "std")]
     pub fn wait_for_consumers(&self, consumers: usize, timeout: Option<Duration>) -> bool {
-        if consumers > self.backpressure.credits().slots() {
-            return false;
-        }
-        self.wait_until(timeout, || self.attached().count() >= consumers && self.consumers() >= consumers)
+        self.may_have_consumers(consumers) && self.wait_until(timeout, || self.has_consumers(consumers))
+    }
+
+    /// Whether the link has so many slots.
+    #[cfg(feature = "std")]
+    pub(crate) fn may_have_consumers(&self, consumers: usize) -> bool {
+        consumers <= self.backpressure.credits().slots()
+    }
+
+    /// Whether so many reliable consumers are attached and alive.
+    #[cfg(feature = "std")]
+    pub(crate) fn has_consumers(&self, consumers: usize) -> bool {
+        self.attached().count() >= consumers && self.consumers() >= consumers
     }
 
     /// Waits until [`Producer::is_drained`]. `None` waits without a limit.

@@ -181,6 +181,11 @@ impl ProducerClaim for ShmProducer {
     fn consumer_lives(&self, slot: usize) -> bool {
         self.link.consumer_lives(slot)
     }
+
+    #[cfg(feature = "async")]
+    fn memory(&self) -> Option<Arc<dyn LinkMemory>> {
+        Some(self.link.clone())
+    }
 }
 
 /// What a reader of a shared link keeps.
@@ -214,6 +219,10 @@ impl ConsumerClaim for ShmConsumer {
 impl LinkMemory for ShmLink {
     fn producer_lives(&self) -> bool {
         lock::is_held(&self.tx)
+    }
+
+    fn consumer_lives(&self, slot: usize) -> bool {
+        self.consumer_lives(slot)
     }
 }
 

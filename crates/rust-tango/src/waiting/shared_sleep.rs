@@ -33,6 +33,10 @@
 //! waiter was executed. In the second case the notifier sees the announcement. It notifies, or it has notified
 //! for this value before. Then the count has changed since the announcement, so a round is due.
 //!
+//! *A single waiter may turn to another notifier*: it leaves, and joins at the new one. To the new notifier, this is the
+//! sleep of a new waiter. The sleeper is woken, because it does not listen to that notifier yet. What the old notifier
+//! still does wakes a sleeper that finds nothing.
+//!
 //! A waiter announces *again*, with a new value, because the notifier notifies only once for each value. That
 //! one notification may have been for the news of another waiter.
 
@@ -64,6 +68,16 @@ impl<'a> SharedSleep<'a> {
     pub(crate) fn join(&mut self, waiter: &Eventcount) -> (Announced, bool) {
         let announced = waiter.announce(self.notifier);
         (announced, !core::mem::replace(&mut self.listens, true))
+    }
+
+    /// From now on, the sleeper sleeps on this notifier. There is one waiter at most. True: it is another notifier than
+    /// before, so the waiter has to leave (W6) and to join again.
+    pub(crate) fn turn_to(&mut self, notifier: &'a Eventcount) -> bool {
+        let is_another = !core::ptr::eq(self.notifier, notifier);
+        if is_another {
+            *self = Self::new(notifier);
+        }
+        is_another
     }
 
     /// Whether a round is due: the notifier has notified, or the last round was not complete.

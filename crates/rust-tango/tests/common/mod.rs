@@ -13,6 +13,8 @@ pub(crate) mod hostile;
 pub(crate) mod kernel;
 #[cfg(all(feature = "shm", target_os = "linux"))]
 pub(crate) mod process;
+#[cfg(all(feature = "async", target_os = "linux"))]
+pub(crate) mod producers;
 #[cfg(all(feature = "shm", target_os = "linux"))]
 pub(crate) mod users;
 #[cfg(feature = "std")]
