@@ -51,7 +51,7 @@
 //! | know what `sig`, `ctl` and `ts` are | [`FragmentMetadata`], [`Control`], [`timestamp`] |
 //! | await fragments, credits | `AsyncConsumer`, `AsyncProducer` (feature `async`) |
 //! | publish and read values of a type | `typed` (feature `zerocopy`) |
-//! | count | [`Metrics`]; from any process: [`Link::metrics`], [`Link::status`] |
+//! | count | [`Metrics`]; from any process: [`Link::metrics`], [`Link::status`], `Link::inspect` |
 //! | supervise, filter duplicates | [`Cnc`], [`Tcache`] |
 //! | know why it is correct | the source: `ring/line.rs` (fragments) and `credits/floor.rs` (credits) open with a proof |
 //!
@@ -66,7 +66,7 @@
 //! | `async` | | `AsyncConsumer`: `recv().await`, `AsyncProducer`: `send(..).await`, under any executor (Linux; no further dependency) |
 //! | `stream` | | `AsyncConsumer::into_stream` (implies `async`; depends on `futures-core`) |
 //! | `zerocopy` | | typed messages: `TypedLink`, `Producer::publish_as`, `Payload::as_ref_of` (depends on `zerocopy`) |
-//! | `serde` | | `Serialize` for what the library reports: `LinkStatus`, `LinkMetrics`, [`MetricsSnapshot`], `Geometry`, [`Hints`] (implies `alloc`; depends on `serde`) |
+//! | `serde` | | `Serialize` for what the library reports: `LinkStatus`, `LinkMetrics`, `Inspection`, [`MetricsSnapshot`], `Geometry`, [`Hints`] (implies `alloc`; depends on `serde`) |
 //!
 //! Targets need 64-bit pointers and 64-bit atomics.
 //!
@@ -177,7 +177,7 @@ pub use memory::status::{ConsumerStatus, LinkStatus};
 #[cfg(feature = "alloc")]
 pub use message::{Assembler, MessageError};
 #[cfg(all(feature = "shm", target_os = "linux"))]
-pub use shm::{Holder, Holders, Party};
+pub use shm::{Holder, HolderProcess, Holders, Inspection, Party};
 #[cfg(all(feature = "stream", target_os = "linux"))]
 pub use stream::FragmentStream;
 #[cfg(feature = "alloc")]

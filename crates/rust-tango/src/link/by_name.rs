@@ -6,7 +6,7 @@ use std::vec::Vec;
 
 use super::handle::Link;
 use crate::error::LinkError;
-use crate::shm::{self, Holders, Reservation, ShmLink};
+use crate::shm::{self, Holders, Inspection, Reservation, ShmLink};
 use crate::sync::Arc;
 
 #[cfg(doc)]
@@ -155,6 +155,36 @@ impl Link {
     /// not that of a folder; [`LinkErrorKind::System`] if this user may not ask.
     pub fn holders(folder: impl AsRef<Path>, name: &str) -> Result<Holders, LinkError> {
         shm::holders(folder.as_ref(), name)
+    }
+
+    /// [`Link::inspect`] for every link in a folder of links. Returns the names, sorted, and what was found.
+    ///
+    /// It looks at all processes once, and not again for each link. Empty if there is no such folder.
+    ///
+    /// # Errors
+    ///
+    /// As [`Link::list`]. Every other error is about one link, is returned with its name, and does not keep the others: those
+    /// of [`Link::open`] and [`Link::inspect`]. A link that is removed meanwhile is left out.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use rust_tango::Link;
+    /// # let folder = std::env::temp_dir().join(format!("tango-inspect-all-{}", std::process::id()));
+    ///
+    /// let link = Link::builder().dir(&folder).create("quotes")?;
+    /// for (name, found) in Link::inspect_all(&folder)? {
+    ///     let found = found?;
+    ///     println!("{name}: {} bytes, held by {}", found.bytes, found.holders);
+    /// }
+    /// # std::fs::remove_dir_all(&folder).unwrap();
+    /// # Ok::<(), rust_tango::LinkError>(())
+    /// ```
+    #[allow(clippy::type_complexity)]
+    pub fn inspect_all(
+        folder: impl AsRef<Path>,
+    ) -> Result<Vec<(String, Result<Inspection, LinkError>)>, LinkError> {
+        shm::inspect_all(folder.as_ref())
     }
 
     /// [`Link::remove_named`] for a link without holders.

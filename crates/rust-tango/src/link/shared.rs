@@ -3,9 +3,8 @@
 use std::path::Path;
 
 use super::handle::{Link, Memory};
-use crate::error::LinkError;
-#[cfg(doc)]
-use crate::error::LinkErrorKind;
+use crate::error::{LinkError, LinkErrorKind};
+use crate::shm::Inspection;
 
 /// Links in shared memory.
 impl Link {
@@ -38,6 +37,27 @@ impl Link {
                 link.check_process()?;
                 link.check_trust().map(drop)
             }
+        }
+    }
+
+    /// All that a person who looks after the link wants to know of it: its sizes, what both ends do and have counted, how
+    /// many credits are left, its files, and the processes that hold them. See [`Inspection`] for an example.
+    ///
+    /// It writes to no file of the link, takes no lock, and delays neither end. It works for every user that may open
+    /// the link, but a process of another user is named only if this process may read its open files in `/proc`. It reads
+    /// the descriptors of each process of the machine, so it can take up to a second. [`Link::status`] takes microseconds.
+    ///
+    /// # Errors
+    ///
+    /// [`LinkErrorKind::Invalid`] for a link on the heap, which has no files, and in a forked child (see [`Link`]);
+    /// [`LinkErrorKind::System`] if a file of the link cannot be opened to ask whether it is held.
+    pub fn inspect(&self) -> Result<Inspection, LinkError> {
+        match &self.memory {
+            Memory::Heap(_) => {
+                let message = "this link is on the heap of its process: it has no files to inspect";
+                Err(LinkError::new(LinkErrorKind::Invalid, message))
+            }
+            Memory::Shared(link, _) => link.inspect(),
         }
     }
 

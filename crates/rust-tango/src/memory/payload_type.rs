@@ -30,6 +30,7 @@ use crate::ring::line::PAYLOAD_ALIGNMENT;
 /// # Ok::<(), rust_tango::LinkError>(())
 /// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 pub struct PayloadType {
     name: Cow<'static, str>,
     size: usize,

@@ -24,7 +24,7 @@ use nix::sys::time::TimeSpec;
 use nix::unistd::Uid;
 
 use super::base::open_base;
-use super::{holders, lock};
+use super::{lock, processes};
 use crate::error::LinkError;
 
 /// Name of the file whose lock it is.
@@ -145,10 +145,10 @@ fn lock_mode(folder: &OwnedFd) -> u32 {
 /// not by one and the same.
 fn is_locked(path: &Path, found: &Metadata, in_turn: bool, patience: Duration) -> LinkError {
     let name = path.file_name().and_then(OsStr::to_str).unwrap_or_default();
-    let holder = holders::that_lock(name, (found.dev(), found.ino())).first().copied();
+    let holder = processes::that_lock(name, (found.dev(), found.ino())).first().copied();
     let seconds = patience.as_secs_f32();
     let who = match holder {
-        Some(process) if holders::is_stopped(process) => format!(
+        Some(process) if processes::is_stopped(process) => format!(
             "process {process} is stopped while it holds the lock: continue it (kill -CONT {process}) or end it"
         ),
         _ if in_turn => format!(
@@ -210,7 +210,7 @@ mod tests {
         let mut child = Command::new("sleep").arg("60").stdin(Stdio::from(file)).spawn().unwrap();
         let id = child.id();
         kill(Pid::from_raw(id as i32), Signal::SIGSTOP).unwrap();
-        while !holders::is_stopped(id) {
+        while !processes::is_stopped(id) {
             std::thread::sleep(Duration::from_millis(1));
         }
         let refused = with_lock(base, LOCK_FILE, Duration::from_millis(20), || Ok(()));

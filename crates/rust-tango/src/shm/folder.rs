@@ -216,6 +216,12 @@ impl Folder {
         }
     }
 
+    /// The length of a file of the link, and the memory that it takes, in bytes. `None` if it does not exist.
+    pub(super) fn sizes(&self, file: &str) -> Option<(u64, u64)> {
+        let found = fstatat(&self.dir, file, AtFlags::AT_SYMLINK_NOFOLLOW).ok()?;
+        Some((found.st_size.try_into().ok()?, u64::try_from(found.st_blocks).ok()?.saturating_mul(512)))
+    }
+
     pub(super) fn try_clone(&self) -> Result<Self, LinkError> {
         let dir = self
             .dir

@@ -6,8 +6,9 @@
 //! only when a message about the holders is shown, or when the caller asks for them. The process ids are a
 //! hint for people; nothing depends on them.
 
+use std::collections::HashMap;
 use std::fmt;
-use std::fs::{self, File};
+use std::fs::File;
 use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
@@ -15,6 +16,7 @@ use std::sync::OnceLock;
 
 use super::folder::Folder;
 use super::lock;
+use super::processes::{self, FileId, HolderProcess};
 use crate::error::{LinkError, LinkErrorKind};
 
 /// The processes that hold the files of a link at one moment. See [`Link::holders`](crate::Link::holders).
@@ -36,7 +38,7 @@ use crate::error::{LinkError, LinkErrorKind};
 /// let holders = Link::holders(&folder, "quotes")?;
 /// let first = holders.iter().next().unwrap();
 /// assert_eq!(first.party, Party::Producer);
-/// assert!(first.processes.contains(&std::process::id()));
+/// assert!(first.processes.iter().any(|process| process.id == std::process::id()));
 ///
 /// drop((tx, link));
 /// assert!(Link::holders(&folder, "quotes")?.is_empty());
@@ -44,21 +46,29 @@ use crate::error::{LinkError, LinkErrorKind};
 /// # Ok::<(), rust_tango::LinkError>(())
 /// ```
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 pub struct Holders(Vec<Holder>);
 
 /// The holder of one file of a link. See [`Holders`] for an example.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
 pub struct Holder {
-    /// The role that goes with the file.
+    /// The role that goes with the file. In JSON: `role` and, for a consumer, `slot`.
+    #[cfg_attr(feature = "serde", serde(flatten))]
     pub party: Party,
-    /// Ids of the processes that have the lock: one, or several after a fork. Empty if this process cannot
+    /// The processes that have the lock, by their ids: one, or several after a fork. Empty if this process cannot
     /// see them, because they are in another pid namespace or belong to another user.
-    pub processes: Vec<u32>,
+    pub processes: Vec<HolderProcess>,
 }
 
 /// The role of a process on a link. See [`Holders`] for an example.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[cfg_attr(
+    feature = "serde",
+    derive(serde::Serialize),
+    serde(tag = "role", content = "slot", rename_all = "snake_case")
+)]
 #[non_exhaustive]
 pub enum Party {
     /// The producer. Also a process that has created the link or taken it over and has not taken the
@@ -81,29 +91,30 @@ impl Holders {
         self.0.iter()
     }
 
-    /// The holders of these files, with their processes.
-    fn of(held: &Held) -> Self {
-        let mut holders: Vec<Holder> =
-            held.0.iter().map(|(party, _)| Holder { party: *party, processes: Vec::new() }).collect();
-        let files: Vec<_> = held.0.iter().map(|(_, file)| *file).collect();
-        for (process, file) in locks_in_proc(&files, |name| Party::of(name).is_some()) {
-            let index = files.iter().position(|held| *held == file);
-            if let Some(Holder { processes, .. }) = index.and_then(|index| holders.get_mut(index)) {
-                processes.push(process);
-            }
+    /// The holders of the files of several links, with their processes.
+    pub(super) fn of_all<'h>(links: impl IntoIterator<Item = &'h Held>) -> Vec<Self> {
+        let links: Vec<_> = links.into_iter().collect();
+        let files = links.iter().flat_map(|held| &held.0).map(|(_, file)| *file).collect();
+        let mut found: HashMap<FileId, Vec<u32>> = HashMap::new();
+        for (process, file) in processes::that_lock_any(&files, |name| Party::of(name).is_some()) {
+            found.entry(file).or_default().push(process);
         }
-        for holder in &mut holders {
-            holder.processes.sort_unstable();
-            holder.processes.dedup();
-        }
-        Self(holders)
+        let boot = processes::boot_time();
+        let holder = |(party, file): &(Party, FileId)| {
+            let mut ids = found.get(file).cloned().unwrap_or_default();
+            ids.sort_unstable();
+            ids.dedup();
+            let processes = ids.into_iter().map(|id| HolderProcess::of(id, boot)).collect();
+            Holder { party: *party, processes }
+        };
+        links.iter().map(|held| Self(held.0.iter().map(holder).collect())).collect()
     }
 }
 
 /// The files of a link that processes hold at one moment: roles, device and inode, in the order of
 /// [`Holders::iter`].
 #[derive(Debug, Default)]
-pub(super) struct Held(Vec<(Party, (u64, u64))>);
+pub(super) struct Held(Vec<(Party, FileId)>);
 
 impl Held {
     /// Asks whether the lock of each file is held. Opens one file at a time.
@@ -112,8 +123,16 @@ impl Held {
     ///
     /// `System`.
     pub(super) fn of(folder: &Folder) -> Result<Self, LinkError> {
+        Self::of_files(folder, folder.lockable_files()?)
+    }
+
+    /// [`of`](Self::of) for the files with these names, for a user that may not list the folder.
+    pub(super) fn of_files(
+        folder: &Folder,
+        names: impl IntoIterator<Item = String>,
+    ) -> Result<Self, LinkError> {
         let (mut held, mut has_tx) = (Self::default(), false);
-        for name in folder.lockable_files()? {
+        for name in names {
             let Some(file) = folder.open_lockable(&name)? else { continue };
             has_tx |= name == "tx";
             if lock::is_held(&file) {
@@ -141,7 +160,7 @@ impl Held {
 
     /// Looks for the processes. Takes long: see the module.
     pub(super) fn holders(&self) -> Holders {
-        Holders::of(self)
+        Holders::of_all([self]).pop().unwrap_or_default()
     }
 
     /// The error for a link that is in use. The processes are looked for when it is shown.
@@ -201,10 +220,10 @@ impl fmt::Display for Holder {
         }
         match self.processes.as_slice() {
             [] => {}
-            [process] => write!(f, ", process {process}")?,
+            [process] => write!(f, ", process {}", process.id)?,
             [first, others @ ..] => {
-                write!(f, ", processes {first}")?;
-                others.iter().try_for_each(|process| write!(f, " and {process}"))?;
+                write!(f, ", processes {}", first.id)?;
+                others.iter().try_for_each(|process| write!(f, " and {}", process.id))?;
             }
         }
         f.write_str(")")
@@ -307,53 +326,10 @@ impl Drop for Vacant {
     }
 }
 
-/// The processes that hold the lock of this file (device and inode), as far as this process may see them.
-pub(super) fn that_lock(name: &str, file: (u64, u64)) -> Vec<u32> {
-    locks_in_proc(&[file], |found| found == name).into_iter().map(|(process, _)| process).collect()
-}
-
-/// Whether this process is stopped, by a signal or a debugger.
-pub(super) fn is_stopped(process: u32) -> bool {
-    let status = fs::read_to_string(format!("/proc/{process}/status")).unwrap_or_default();
-    let state = status.lines().find_map(|line| line.strip_prefix("State:"));
-    state.is_some_and(|state| state.trim_start().starts_with(['T', 't']))
-}
-
-/// Which processes hold the lock of which of these files (device and inode), as far as this process may see
-/// them. `has_name`: whether one of the files may have this name.
-fn locks_in_proc(files: &[(u64, u64)], has_name: impl Fn(&str) -> bool) -> Vec<(u32, (u64, u64))> {
-    let mut found = Vec::new();
-    if files.is_empty() {
-        return found;
-    }
-    for process in fs::read_dir("/proc").into_iter().flatten().flatten() {
-        let Some(id) = process.file_name().to_str().and_then(|name| name.parse().ok()) else { continue };
-        let descriptors = fs::read_dir(process.path().join("fd"));
-        for descriptor in descriptors.into_iter().flatten().flatten() {
-            // Checks the name first: asking for the metadata of an arbitrary file could block on a network
-            // server.
-            let is_ours = |path: &Path| {
-                let name = path.file_name().and_then(|name| name.to_str());
-                name.is_some_and(|name| has_name(name.trim_end_matches(" (deleted)")))
-            };
-            if !fs::read_link(descriptor.path()).is_ok_and(|path| is_ours(&path)) {
-                continue;
-            }
-            let Ok(metadata) = fs::metadata(descriptor.path()) else { continue };
-            let file = (metadata.dev(), metadata.ino());
-            let info = || fs::read_to_string(process.path().join("fdinfo").join(descriptor.file_name()));
-            // `fdinfo` lists the locks that the description of this descriptor holds.
-            let is_lock = |line: &str| line.contains("OFDLCK") && line.contains("WRITE");
-            if files.contains(&file) && info().is_ok_and(|info| info.lines().any(is_lock)) {
-                found.push((id, file));
-            }
-        }
-    }
-    found
-}
-
 #[cfg(all(test, not(miri)))]
 mod tests {
+    use std::fs;
+
     use super::super::scratch::{Scratch, make_link};
     use super::*;
 
@@ -377,7 +353,10 @@ mod tests {
         let expected = [Party::Producer, Party::Consumer(0)];
         assert!(holders.iter().map(|holder| holder.party).eq(expected));
         // A child of another test may have a copy between fork and exec.
-        assert!(holders.iter().all(|holder| holder.processes.contains(&me)), "{holders}");
+        assert!(
+            holders.iter().all(|holder| holder.processes.iter().any(|process| process.id == me)),
+            "{holders}"
+        );
         let error = Unheld::of(&folder).unwrap_err();
         assert_eq!(error.kind(), LinkErrorKind::InUse);
         let message = error.to_string();
@@ -417,7 +396,10 @@ mod tests {
 
     #[test]
     fn in_words() {
-        let holder = |party, processes: &[u32]| Holder { party, processes: processes.to_vec() };
+        let holder = |party, processes: &[u32]| Holder {
+            party,
+            processes: processes.iter().map(|id| HolderProcess::of(*id, None)).collect(),
+        };
         let all = Holders(vec![
             holder(Party::Producer, &[]),
             holder(Party::Consumer(3), &[7, 8]),

@@ -65,10 +65,10 @@
 //! | `base`, `folder`, `space` | the folder of links; names and files; reserved space |
 //! | `layout` | what lies where in the files; also described in `docs/layout.md` |
 //! | `name` | whether the name of a link leads to it |
-//! | `holders` | the processes that hold a link |
+//! | `processes`, `holders` | the processes that hold a link |
 //! | `leftovers`, `base_lock`, `removal`, `staging` | how a link comes and goes |
 //! | `trust` | which users can write to a link |
-//! | `owned`, `link` | a link that is open |
+//! | `owned`, `link`, `inspection` | a link that is open; all that people want to know of it |
 //! | `name_watch`, `ends` | its producer, and what happens if its name is lost; its consumers and observers |
 //! | `create`, `by_name` | creating and taking over; listing and removing by name |
 
@@ -90,6 +90,8 @@ mod layout;
 
 mod name;
 
+mod processes;
+
 mod holders;
 
 mod leftovers;
@@ -105,6 +107,8 @@ mod trust;
 mod owned;
 
 mod link;
+
+mod inspection;
 
 mod name_watch;
 
@@ -128,4 +132,7 @@ pub(crate) use ends::Reservation;
 #[cfg(feature = "async")]
 pub(crate) use forks::{PerProcess, Process};
 pub use holders::{Holder, Holders, Party};
+pub use inspection::Inspection;
+pub(crate) use inspection::inspect_all;
 pub(crate) use link::ShmLink;
+pub use processes::HolderProcess;
