@@ -428,7 +428,8 @@ fn readers_are_dropped_while_a_waker_blocks() {
     }
     in_time(|| {
         let link = Link::builder().depth(8).mtu(MTU).consumers(64).build().unwrap();
-        let tx = link.producer().unwrap();
+        // So that it is the thread that calls the waker.
+        let tx = link.producer().unwrap().with_direct_wake(false);
         let mut readers: Vec<_> = (0..64).map(|_| link.consumer().unwrap().into_async().unwrap()).collect();
         let blocks = Arc::new(Blocks(std::sync::Mutex::new(()), Count::default()));
         let lock = blocks.0.lock().unwrap();

@@ -155,7 +155,7 @@ fn a_consumer_can_go_back_to_blocking() {
     });
 }
 
-/// Wakers are foreign code that runs on the watcher's thread.
+/// Wakers are foreign code that runs on the producer's thread, or on the watcher's.
 #[test]
 fn wakers_may_panic_and_may_drop_the_reader() {
     struct Bad {
@@ -176,29 +176,31 @@ fn wakers_may_panic_and_may_drop_the_reader() {
         assert!(rx.poll_next(&mut Context::from_waker(&waker)).is_pending());
     };
     in_time(move || {
-        let link = Link::builder().depth(8).mtu(MTU).consumers(1).build().unwrap();
-        let tx = link.producer().unwrap();
-        let mut rx = link.consumer().unwrap().into_async().unwrap();
-        let panics = bad(true);
-        register(&mut rx, &panics);
-        publish(&tx, MTU).unwrap();
-        until(|| panics.woken.load(Ordering::SeqCst) == 1);
-        block_on(async {
-            assert_is(&rx.recv().await.unwrap().unwrap(), 1, MTU);
-            assert!(!poll_once(&mut rx, 2).await);
-        });
+        for direct in [true, false] {
+            let link = Link::builder().depth(8).mtu(MTU).consumers(1).build().unwrap();
+            let tx = link.producer().unwrap().with_direct_wake(direct);
+            let mut rx = link.consumer().unwrap().into_async().unwrap();
+            let panics = bad(true);
+            register(&mut rx, &panics);
+            publish(&tx, MTU).unwrap();
+            until(|| panics.woken.load(Ordering::SeqCst) == 1);
+            block_on(async {
+                assert_is(&rx.recv().await.unwrap().unwrap(), 1, MTU);
+                assert!(!poll_once(&mut rx, 2).await);
+            });
 
-        // The lock keeps the waker from taking the reader before it is there.
-        let drops = bad(false);
-        let mut place = drops.reader.lock().unwrap();
-        register(&mut rx, &drops);
-        *place = Some(rx);
-        drop(place);
-        publish(&tx, MTU).unwrap();
-        until(|| drops.woken.load(Ordering::SeqCst) == 1);
-        let mut rx = link.consumer().unwrap().into_async().unwrap(); // the slot is free
-        publish(&tx, MTU).unwrap();
-        block_on(async { assert_is(&rx.recv().await.unwrap().unwrap(), 3, MTU) });
+            // The lock keeps the waker from taking the reader before it is there.
+            let drops = bad(false);
+            let mut place = drops.reader.lock().unwrap();
+            register(&mut rx, &drops);
+            *place = Some(rx);
+            drop(place);
+            publish(&tx, MTU).unwrap();
+            until(|| drops.woken.load(Ordering::SeqCst) == 1);
+            let mut rx = link.consumer().unwrap().into_async().unwrap(); // the slot is free
+            publish(&tx, MTU).unwrap();
+            block_on(async { assert_is(&rx.recv().await.unwrap().unwrap(), 3, MTU) });
+        }
     });
 }
 
@@ -218,7 +220,8 @@ fn a_reader_is_dropped_while_its_waker_waits_for_the_dropping_thread() {
     }
     in_time(|| {
         let link = Link::builder().depth(8).mtu(MTU).consumers(1).build().unwrap();
-        let tx = link.producer().unwrap();
+        // This thread publishes while it has the lock.
+        let tx = link.producer().unwrap().with_direct_wake(false);
         let mut rx = link.consumer().unwrap().into_async().unwrap();
         let waits = Arc::new(Waits { called: AtomicU32::new(0), lock: Mutex::new(()) });
         let waker = Waker::from(waits.clone());

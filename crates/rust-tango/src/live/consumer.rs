@@ -45,9 +45,18 @@ pub(super) const YIELD_AFTER: u32 = 128;
 ///
 /// # Cost and latency
 ///
-/// One thread, `tango-watcher`, waits in the place of all async readers and [producers](crate::AsyncProducer) of the
-/// process. It starts with the first of them and ends with the last. A wake-up passes through this thread, so it takes longer than in
-/// [`Consumer::wait`]. Fragments that are already there cost the same as with [`Consumer::poll`].
+/// Fragments that are already there cost the same as with [`Consumer::poll`]. How a reader that waits is woken depends
+/// on where the producer is:
+///
+/// - *A producer of the same process* wakes the task itself, as a channel within one process does. It also finds readers
+///   that have opened the link again by its name. [`Producer::with_direct_wake`](crate::Producer::with_direct_wake)
+///   says more, and switches it off.
+/// - *A producer of another process* wakes the thread `tango-watcher`, which waits in the place of all async readers of
+///   this process, and which wakes the task. So it takes two wake-ups of threads, and longer than
+///   [`Consumer::wait`]. The same holds for ends, for deaths, and for observers.
+///
+/// The thread waits for async [producers](crate::AsyncProducer), too. It starts with the first async end of the process
+/// and ends with the last.
 ///
 /// - The producer does not know of an observer, and cannot wake the thread for it. The thread polls for
 ///   fragments instead, at least every ten milliseconds.
@@ -66,8 +75,9 @@ pub(super) const YIELD_AFTER: u32 = 128;
 ///
 /// # The thread
 ///
-/// The wakers of all tasks are called on this thread, one after the other. A waker that blocks delays all async
-/// readers of the process. It must not wait for another async reader. A panic of a waker is caught.
+/// Wakers are called on this thread, one after the other, or on the thread of the producer. A waker that blocks delays
+/// all async readers of the process, or the producer. It must not wait for another async reader. A panic of a waker is
+/// caught.
 ///
 /// All signals are blocked in the thread, except those that a thread raises by a fault of its own, such as
 /// `SIGSEGV`. It has the scheduling policy and the cores of the thread that made the first reader.

@@ -14,6 +14,9 @@
 //!   poll: n is there, read it in place
 //! ```
 //!
+//! A producer of the same process need not wake the watcher. It does the same for the readers that wait for it, under the
+//! watcher's lock if that is free: see [`direct`](crate::waiting::direct).
+//!
 //! A producer without credits waits in the same way for the consumer that holds it back. That consumer notifies of
 //! credits. Another consumer may hold the producer back at the next poll, so each request says which one does.
 //!
@@ -26,10 +29,10 @@
 //! - *The descriptor is readable unless a request is pending that asks for it.* So a program that has polled
 //!   until there was nothing can wait for the descriptor, whatever happened before.
 //! - *Each word of an eventcount has one writer.* The task notifies of credits or fragments, and so writes `count`.
-//!   `asleep` is written by the task and by the watcher, only under the watcher's lock. While an async end exists, no
-//!   blocking call of it is possible.
-//! - *The watcher never reads a fragment. It accesses what belongs to an end, its own words, only under the lock and
-//!   while that end is registered.* To drop an end removes it and its request under the lock.
+//!   `asleep` is written by the task, by the watcher and by a producer of this process, only under the watcher's lock.
+//!   While an async end exists, no blocking call of it is possible.
+//! - *The watcher never reads a fragment. What belongs to an end, its own words, other threads access only under the
+//!   lock and while that end is registered.* To drop an end removes it and its request under the lock.
 //! - *The watcher never refreshes credits.* It looks at the slot of the consumer that holds the producer back. The
 //!   producer reaps and evicts consumers itself, when the watcher has woken its task for that.
 //! - *The watcher has a share of the memory of each link* for whose ends it waits. So no end waits for

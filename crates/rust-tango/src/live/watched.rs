@@ -21,6 +21,7 @@ use nix::sys::eventfd::EventFd;
 use super::awaited::{LinkId, Peer, Watch};
 use crate::memory::share::LinkMemory;
 use crate::sync::Arc;
+use crate::waiting::direct::Answered;
 use crate::waiting::eventcount::{Announced, Eventcount};
 use crate::waiting::shared_sleep::SharedSleep;
 use crate::waiting::wait::{LONGEST_NAP, Naps};
@@ -110,12 +111,17 @@ impl Waiter {
 
     /// Answers the pending request, of which the link no longer keeps account.
     fn answer(&mut self, todo: &mut Todo) {
-        let Some(request) = self.request.take() else { return };
         todo.answers += 1;
-        match request.task {
-            Some(task) => todo.tasks.push(task),
-            None => self.set_readable(true),
+        todo.tasks.extend(self.answer_all_but_task());
+    }
+
+    /// [`answer`](Self::answer), but the caller has to wake this task.
+    fn answer_all_but_task(&mut self) -> Option<Waker> {
+        let request = self.request.take()?;
+        if request.task.is_none() {
+            self.set_readable(true);
         }
+        request.task
     }
 }
 
@@ -358,6 +364,22 @@ impl WatchedLink {
             }
         }
         todo.announced.extend(self.sleep.end(round, waits));
+    }
+
+    /// Answers requests for which the watcher sleeps and that have news now, on a thread of the notifier: see
+    /// [`direct`](crate::waiting::direct). The others are left to the watcher.
+    pub(super) fn answer_sleepers(&mut self, answered: &mut Answered) {
+        let mut left = self.asleep;
+        for waiter in self.waiters.iter_mut().flatten() {
+            if left == 0 || answered.is_full() {
+                return;
+            }
+            let Some(Request { watch, waits: Waits::Asleep(own, _), .. }) = &waiter.request else { continue };
+            left -= 1;
+            let (own, watch) = (*own, *watch);
+            let is_answered = answered.check(own, || watch.has_news(), || waiter.answer_all_but_task());
+            self.asleep -= usize::from(is_answered);
+        }
     }
 
     /// Checks the requests for which the watcher naps, if they are due now or soon. In each `slice`, it checks

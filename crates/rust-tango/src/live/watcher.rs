@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!   locked     check what is due: announcements, naps, slices      -.
-//!   unlocked   order, wake tasks, check peers, free memory          | again, if there was anything to do
+//!   unlocked   wake tasks, order, check peers, free memory          | again, if there was anything to do
 //!   locked     choose the words, and until when to sleep           -'
 //!   unlocked   sleep on the notifiers' eventcounts and on `control`
 //! ```
@@ -29,7 +29,8 @@ use super::watched::{Pending, ToCheck, Todo, Waiter, WatchedLink};
 use crate::error::LinkError;
 use crate::memory::share::LinkMemory;
 use crate::shm::thread;
-use crate::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use crate::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
+use crate::waiting::direct::Answered;
 use crate::waiting::eventcount::{Eventcount, SLICE};
 use crate::waiting::kernel;
 use crate::waiting::wait::LONGEST_NAP;
@@ -163,6 +164,19 @@ impl Watcher {
         let mut state = self.lock_here();
         state.is_settled = false;
         state
+    }
+
+    /// Answers requests of a link, on a thread of its notifier. None if another thread has the lock.
+    pub(super) fn answer(&self, link: LinkId, answered: &mut Answered) {
+        let mut state = match self.state.try_lock() {
+            Ok(state) => state,
+            Err(TryLockError::Poisoned(state)) => state.into_inner(),
+            Err(TryLockError::WouldBlock) => return,
+        };
+        state.is_settled = false;
+        if let Some(link) = state.links.get_mut(&link) {
+            link.answer_sleepers(answered);
+        }
     }
 
     /// Whether this watcher sleeps for ends of this link.
@@ -474,11 +488,11 @@ struct Done {
 
 impl Done {
     fn of(todo: Todo) -> Self {
-        let is_ordered = todo.announced.iter().all(|announced| announced.order());
         for task in todo.tasks {
             // A waker that panics has been called, which is all that was requested.
             let _ = catch_unwind(AssertUnwindSafe(|| task.wake()));
         }
+        let is_ordered = todo.announced.iter().all(|announced| announced.order());
         let dead = |ToCheck { link, peer, memory }: ToCheck| (!peer.lives(&*memory)).then_some(link);
         Self { is_ordered, dead: todo.to_check.into_iter().filter_map(dead).collect() }
     }

@@ -21,6 +21,7 @@
 //! | `takeovers` | The next producer overwrites what a consumer still needs, whether the consumer was there before or joins meanwhile. An observer accepts a fragment that was being overwritten. |
 //! | `parking` | A sleeping thread is not woken: by a fragment, a batch, a loan, a credit, leaving, the end, the next owner of a slot; also if it sleeps in the place of several consumers. A sleeping thread relies on the barrier of a previous owner. |
 //! | `awaiting` | A thread that sleeps in the place of a producer is not woken by a credit; also if another consumer holds the producer back by then. |
+//! | `direct` | A sleeping thread is not woken where the producer wakes tasks itself: a waiter joins or leaves meanwhile, the lock is taken, a thread sleeps besides. |
 //! | `words` | A thread that reads a heartbeat, a published number, the stop of a link, a count, or the progress of a slot does not see what was stored before it. |
 //! | `storage` | The same on `MCache`, `DCache`, `Fseq`, `Fctl`. A producer without flow control lives together with a consumer that reads in place. |
 //!
@@ -77,8 +78,8 @@
 //!   What the barrier does is not modelled. In all other models, no thread executes these fences, as in
 //!   processes that rely on the barrier, because fences would hide what the other orderings are for.
 //! - *The thread that waits for async ends*, except how it sleeps for several readers (`parking`) and for a producer
-//!   (`awaiting`). The rest of it uses locks of the standard library, which loom does not see. `tests/awaiting.rs`,
-//!   `tests/awaiting_between_threads.rs`, `tests/awaiting_credits.rs` and `tests/async_readers_share_a_thread.rs` test it.
+//!   (`awaiting`), and how a producer answers readers (`direct`). The rest of it uses locks of the standard library, which loom does not see. `tests/awaiting.rs`,
+//!   `tests/awaiting_between_threads.rs`, `tests/awaiting_credits.rs`, `tests/producers_wake_tasks.rs` and `tests/async_readers_share_a_thread.rs` test it.
 //! - *Patience*, which is measured by a clock. In models about eviction, the producer has none.
 //! - *Sleeps that end after a slice.* In models they do not end by themselves, so nothing can rely on it.
 //! - *Words of shared memory that a process overwrites against the protocol*, processes that die between
@@ -98,6 +99,7 @@ mod credits;
 mod endings;
 mod fragments;
 // Without hints, no reader polls the hot slot.
+mod direct;
 #[cfg(not(no_hints))]
 mod hot_slot;
 mod memory;

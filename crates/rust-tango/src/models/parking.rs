@@ -17,15 +17,15 @@ use loom::sync::Mutex;
 use loom::thread;
 use std::sync::Arc;
 
-const AT_ONCE: Wait = Wait::ParkAfter(Duration::ZERO);
+pub(super) const AT_ONCE: Wait = Wait::ParkAfter(Duration::ZERO);
 
-fn link(slots: usize) -> (Arc<Memory>, Producer<'static>) {
+pub(super) fn link(slots: usize) -> (Arc<Memory>, Producer<'static>) {
     let memory = Memory::new(Shape { slots, first: 7, ..Shape::default() });
     let producer = memory.producer().with_wait(AT_ONCE);
     (memory, producer)
 }
 
-fn await_fragment(consumer: &mut Consumer<'_>, n: u64) {
+pub(super) fn await_fragment(consumer: &mut Consumer<'_>, n: u64) {
     let fragment = consumer.wait().expect("nothing is lost").expect("the link is open");
     assert_eq!(whole(&fragment), n);
 }
@@ -207,32 +207,32 @@ fn the_next_owner_of_a_slot_wakes_the_producer() {
 }
 
 /// A waiter in whose place another thread sleeps.
-struct Waiter {
-    own: &'static Eventcount,
+pub(super) struct Waiter {
+    pub(super) own: &'static Eventcount,
     announced: Announced,
     /// The fragment that it waits for.
-    n: u64,
+    pub(super) n: u64,
 }
 
 /// What the lock of [`shared_sleep`](crate::waiting::shared_sleep) protects.
-struct Sleep {
+pub(super) struct Sleep {
     shared: SharedSleep<'static>,
-    waiters: Vec<Waiter>,
+    pub(super) waiters: Vec<Waiter>,
 }
 
 impl Sleep {
-    fn of(memory: &Arc<Memory>) -> Arc<Mutex<Self>> {
+    pub(super) fn of(memory: &Arc<Memory>) -> Arc<Mutex<Self>> {
         let notifier = &memory.parts().head.eventcount;
         Arc::new(Mutex::new(Self { shared: SharedSleep::new(notifier), waiters: Vec::new() }))
     }
 }
 
-fn is_there(memory: &Arc<Memory>, n: u64) -> bool {
+pub(super) fn is_there(memory: &Arc<Memory>, n: u64) -> bool {
     memory.parts().ring.line(n).state(n) != LineState::NotYet
 }
 
 /// A waiter in `slot` waits for fragment `n` (S1, S2, W3, W4). Returns whether the sleeper must be woken.
-fn joins(sleep: &Mutex<Sleep>, memory: &Arc<Memory>, slot: usize, n: u64) -> bool {
+pub(super) fn joins(sleep: &Mutex<Sleep>, memory: &Arc<Memory>, slot: usize, n: u64) -> bool {
     let own = memory.seat(slot).eventcount();
     let (announced, must_wake) = {
         let mut sleep = sleep.lock().unwrap();
@@ -252,7 +252,7 @@ fn joins(sleep: &Mutex<Sleep>, memory: &Arc<Memory>, slot: usize, n: u64) -> boo
 }
 
 /// Sleeps until there is no waiter left.
-fn sleeps_for_all(sleep: &Mutex<Sleep>, memory: &Arc<Memory>) {
+pub(super) fn sleeps_for_all(sleep: &Mutex<Sleep>, memory: &Arc<Memory>) {
     loop {
         let mut locked = sleep.lock().unwrap();
         let Sleep { shared, waiters } = &mut *locked;

@@ -80,6 +80,8 @@ impl<'a> Producer<'a> {
             wait: Wait::default(),
             #[cfg(feature = "std")]
             naps: Cell::new(KeptNaps::new()),
+            #[cfg(any(all(feature = "async", target_os = "linux"), all(loom, test)))]
+            wakes_tasks: true,
             made_in_panic: is_panicking(),
             reports: None,
             claim,

@@ -5,6 +5,8 @@ use crate::memory::occupants::Occupants;
 use crate::memory::share::LinkMemory;
 #[cfg(all(feature = "async", target_os = "linux"))]
 use crate::sync::Arc;
+#[cfg(all(feature = "async", target_os = "linux"))]
+use crate::waiting::direct::NotifierId;
 
 /// The right to be the producer. Dropping it gives the right back.
 pub(crate) enum Claim<'a> {
@@ -27,6 +29,12 @@ pub(crate) trait ProducerClaim: Send {
     /// False in a forked child: it has inherited the producer, but the memory is not mapped there.
     fn is_of_this_process(&self) -> bool {
         true
+    }
+
+    /// The producer's eventcount, as the readers of this process know it. `None`: by its address.
+    #[cfg(all(feature = "async", target_os = "linux"))]
+    fn notifier(&self) -> Option<NotifierId> {
+        None
     }
 }
 
@@ -56,6 +64,15 @@ impl Claim<'_> {
             Self::Borrowed(_) => true,
             #[cfg(feature = "alloc")]
             Self::Owned(claim) => claim.is_of_this_process(),
+        }
+    }
+
+    /// See [`ProducerClaim::notifier`].
+    #[cfg(all(feature = "async", target_os = "linux"))]
+    pub(super) fn notifier(&self) -> Option<NotifierId> {
+        match self {
+            Self::Borrowed(_) => None,
+            Self::Owned(claim) => claim.notifier(),
         }
     }
 }

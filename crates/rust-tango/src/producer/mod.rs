@@ -16,6 +16,7 @@
 //!
 //! These use it:
 //!
+//! - `notify`: waking consumers, and tasks that await fragments
 //! - `room`: credits, retiring what is overwritten, and hints
 //! - `batch`: several fragments at once
 //! - `state`: questions, settings, and the end
@@ -35,6 +36,8 @@ mod hot_writer;
 mod backpressure;
 
 mod publish;
+
+mod notify;
 
 mod room;
 

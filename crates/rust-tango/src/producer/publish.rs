@@ -95,6 +95,9 @@ pub struct Producer<'a> {
     pub(super) wait: Wait,
     #[cfg(feature = "std")]
     pub(super) naps: Cell<KeptNaps>,
+    /// It wakes tasks of its own process itself.
+    #[cfg(any(all(feature = "async", target_os = "linux"), all(loom, test)))]
+    pub(super) wakes_tasks: bool,
     /// Its thread was unwinding when the producer was made.
     pub(super) made_in_panic: bool,
     /// Where the producer also reports its progress, if anywhere.
@@ -133,8 +136,8 @@ impl<'a> Producer<'a> {
     /// Publishes a payload. Never blocks.
     ///
     /// `sig`, `ctl` and `ts` travel with the payload unchanged: see the table on [`FragmentMetadata`]. Pass
-    /// 0 for what the readers do not use. Wakes consumers that sleep. Returns the metadata of the fragment,
-    /// with its sequence number.
+    /// 0 for what the readers do not use. Wakes consumers that sleep, and tasks (`Producer::with_direct_wake`).
+    /// Returns the metadata of the fragment, with its sequence number.
     ///
     /// # Errors
     ///
@@ -468,13 +471,6 @@ impl<'a> Producer<'a> {
         let asleep = credits.asleep();
         if credits.sleep_changed(asleep) {
             self.notify_sleepers(asleep);
-        }
-    }
-
-    #[cold]
-    fn notify_sleepers(&self, asleep: u64) {
-        if self.backpressure.credits().read_sleep(asleep) {
-            self.parts.head.eventcount.notify();
         }
     }
 }

@@ -28,6 +28,8 @@ use crate::memory::geometry::Geometry;
 use crate::memory::share::LinkMemory;
 use crate::producer::{Begin, Claim, Producer, ProducerClaim};
 use crate::sync::{Arc, Mutex, PoisonError};
+#[cfg(feature = "async")]
+use crate::waiting::direct::NotifierId;
 
 /// The files that a producer writes.
 #[derive(Debug)]
@@ -186,6 +188,11 @@ impl ProducerClaim for ShmProducer {
     fn memory(&self) -> Option<Arc<dyn LinkMemory>> {
         Some(self.link.clone())
     }
+
+    #[cfg(feature = "async")]
+    fn notifier(&self) -> Option<NotifierId> {
+        Some(self.link.notifier())
+    }
 }
 
 /// What a reader of a shared link keeps.
@@ -223,6 +230,10 @@ impl LinkMemory for ShmLink {
 
     fn consumer_lives(&self, slot: usize) -> bool {
         self.consumer_lives(slot)
+    }
+
+    fn notifier(&self) -> Option<NotifierId> {
+        Some(self.notifier())
     }
 }
 

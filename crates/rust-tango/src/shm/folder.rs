@@ -271,6 +271,12 @@ impl Identity {
         Self { device: found.dev(), inode: found.ino() }
     }
 
+    /// The two numbers.
+    #[cfg(feature = "async")]
+    pub(super) fn numbers(&self) -> [u64; 2] {
+        [self.device, self.inode]
+    }
+
     /// Whether both are on the same filesystem.
     pub(super) fn is_beside(&self, other: &Self) -> bool {
         self.device == other.device

@@ -71,11 +71,8 @@ impl<T: Default + Sync> PerProcess<T> {
     pub(crate) fn get(&self) -> &'static T {
         let mut found = self.0.load(Acquire);
         loop {
-            // SAFETY: null, or a value that was leaked, so it is valid for ever, and only shared references to
-            // it exist.
-            match unsafe { found.as_ref() } {
-                Some((process, value)) if process.is_this() => return value,
-                _ => {}
+            if let Some(value) = Self::of_this_process(found) {
+                return value;
             }
             // If another thread is faster, its value is used, and this one is lost.
             let new = Box::leak(Box::new((Process::this(), T::default())));
@@ -84,6 +81,19 @@ impl<T: Default + Sync> PerProcess<T> {
                 Err(now) => found = now,
             }
         }
+    }
+
+    /// The value of the calling process, if there is one already.
+    #[cfg(feature = "async")]
+    pub(crate) fn existing(&self) -> Option<&'static T> {
+        Self::of_this_process(self.0.load(Acquire))
+    }
+
+    fn of_this_process(found: *mut (Process, T)) -> Option<&'static T> {
+        // SAFETY: null, or a value that was leaked, so it is valid for ever, and only shared references to it
+        // exist.
+        let (process, value) = unsafe { found.as_ref() }?;
+        process.is_this().then_some(value)
     }
 }
 

@@ -28,6 +28,8 @@ use crate::memory::payload_type::PayloadType;
 use crate::memory::status::LinkStatus;
 use crate::sync::{Arc, Relaxed, Release, ordering};
 use crate::timing::processor;
+#[cfg(feature = "async")]
+use crate::waiting::direct::NotifierId;
 
 /// How long a process that stops a link waits for the lock of `ctl`.
 const STOP_PATIENCE: Duration = Duration::from_millis(100);
@@ -240,6 +242,13 @@ impl ShmLink {
         let name = &self.folder.name;
         let message = format!("link {name} was opened before this process was forked: open it again here");
         Err(LinkError::new(LinkErrorKind::Invalid, message))
+    }
+
+    /// The producer's eventcount, whichever mapping of `tx` it is found in.
+    #[cfg(feature = "async")]
+    pub(super) fn notifier(&self) -> NotifierId {
+        let [device, inode] = self.name.tx().numbers();
+        NotifierId::File { device, inode }
     }
 
     /// How a reliable consumer of this user has to read.

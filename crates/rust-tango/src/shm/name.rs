@@ -51,6 +51,12 @@ impl Name {
         (0..self.files.len()).find(|index| file_name(*index) == name).map(|index| self.files[index])
     }
 
+    /// The file `tx` of the link.
+    #[cfg(feature = "async")]
+    pub(super) fn tx(&self) -> Identity {
+        self.files[0]
+    }
+
     /// Whether both are of the same link.
     pub(super) fn is_of_same_link(&self, other: &Self) -> bool {
         self.folder == other.folder

@@ -57,6 +57,8 @@ pub(crate) use core::sync::atomic::AtomicPtr;
 pub(crate) use std::sync::MutexGuard;
 #[cfg(feature = "shm")]
 pub(crate) use std::sync::{Mutex, PoisonError};
+#[cfg(all(feature = "async", target_os = "linux"))]
+pub(crate) use std::sync::{RwLock, RwLockWriteGuard, TryLockError};
 
 #[cfg(not(loom))]
 impl Own for AtomicU64 {

@@ -43,6 +43,9 @@
 //! 1. N4 changes `count` after W1 has read it, because W2 is a Release store and N3 acquires it.
 //! 2. So the waiter does not fall asleep in W5, or N4 wakes it.
 //!
+//! A waiter that another thread has made awake before N3 needs no N4. The notifier itself may be that thread, where the
+//! waiter is a task of its process: see [`direct`](crate::waiting::direct).
+//!
 //! # Why not one system call for each fragment
 //!
 //! A producer adds the words of all its consumers up, and looks at each word only if the sum has changed. The words only

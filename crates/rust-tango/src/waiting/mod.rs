@@ -5,10 +5,13 @@
 //! sleeper.
 //!
 //! Reading order: `kernel` (futex and membarrier), `eventcount` (sleeping and waking, with the proof),
-//! `shared_sleep` (one thread that sleeps for several waiters), `wait` (when to spin, yield or sleep).
+//! `shared_sleep` (one thread that sleeps for several waiters), `direct` (a notifier that answers in the place of that
+//! thread), `wait` (when to spin, yield or sleep).
 
 pub(crate) mod kernel;
 
+#[cfg(any(all(feature = "async", target_os = "linux"), all(loom, test)))]
+pub(crate) mod direct;
 pub(crate) mod eventcount;
 #[cfg(any(all(feature = "async", target_os = "linux"), all(loom, test)))]
 pub(crate) mod shared_sleep;
