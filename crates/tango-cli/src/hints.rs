@@ -7,6 +7,9 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 use std::{cmp, env};
 
+use rust_tango::Link;
+
+use crate::failure::Failure;
 use crate::folder::LinkFolder;
 use crate::format;
 
@@ -57,6 +60,14 @@ pub(crate) fn of_missing_link(folder: &LinkFolder, name: &str) -> String {
         text += &line(&format!("other folders of links (see --dir): {}", others.join(", ")));
     }
     text
+}
+
+/// Opens a link that should exist. The error names similar ones.
+pub(crate) fn open(folder: &LinkFolder, name: &str) -> Result<Link, Failure> {
+    folder.open(name).map_err(|error| match of_similar_names(folder, name) {
+        Some(similar) if error.is_not_found() => Failure::new(format!("{error}; {similar}")),
+        _ => error.into(),
+    })
 }
 
 /// Names the links that a user who typed `name` may have meant.

@@ -6,12 +6,13 @@
 //! tango [demo]       demo/     stream messages between processes and check every byte
 //! tango send LINK    send.rs   standard input -> link
 //! tango recv LINK    recv.rs   link -> standard output
-//! tango ls           ls.rs     list links, their producers and their consumers
+//! tango ls           ls/       list links, their producers and their consumers
+//! tango inspect LINK inspect.rs  all of a link, and of the processes that use it
 //! tango rm LINK      rm.rs     remove links
 //! ```
 //!
 //! A subcommand imports only the shared files: `receivers.rs` (the receivers of a link, as its sender sees
-//! them), `options.rs` (option values), `hints.rs` (why a link may be missing), `format.rs` (numbers, lines and
+//! them), `report.rs` (what is said of a link), `options.rs` (option values), `hints.rs` (why a link may be missing), `format.rs` (numbers, lines and
 //! tables), `folder.rs` (where links are), `content.rs` (what `send` and `recv` agree on), `backoff.rs`
 //! (polling), `failure.rs` (error messages and exit statuses), `standard.rs` (the standard streams) and
 //! `signals.rs`.
@@ -40,7 +41,10 @@ mod hints;
 mod options;
 mod receivers;
 
+mod report;
+
 mod demo;
+mod inspect;
 mod ls;
 mod recv;
 mod rm;
@@ -67,6 +71,7 @@ Examples:
   tango recv log                      receive every line (up to 4 receivers)
   tango recv log --observe            receive without slowing the sender down
   tango ls                            list the links and their users
+  tango inspect numbers               show all of a link and of its processes
   tango rm numbers                    remove a link left by a crashed sender
   tango rm --dead                     remove all links that no process uses
 
@@ -99,6 +104,7 @@ enum Command {
     Send(send::Arguments),
     Recv(recv::Arguments),
     Ls(ls::Arguments),
+    Inspect(inspect::Arguments),
     Rm(rm::Arguments),
 }
 
@@ -134,6 +140,7 @@ fn run() -> Result<(), Failure> {
     let link = match &cli.command {
         Some(Command::Send(arguments)) => Some(arguments.link.as_str()),
         Some(Command::Recv(arguments)) => Some(arguments.link.as_str()),
+        Some(Command::Inspect(arguments)) => Some(arguments.link.as_str()),
         _ => None,
     };
     signals::report_truncated_files(link);
@@ -143,7 +150,8 @@ fn run() -> Result<(), Failure> {
         Some(Command::Demo(arguments)) => demo::run(&arguments, &folder),
         Some(Command::Send(arguments)) => send::run(&arguments, &folder),
         Some(Command::Recv(arguments)) => recv::run(&arguments, &folder),
-        Some(Command::Ls(_)) => ls::run(&folder),
+        Some(Command::Ls(arguments)) => ls::run(&arguments, &folder),
+        Some(Command::Inspect(arguments)) => inspect::run(&arguments, &folder),
         Some(Command::Rm(arguments)) => rm::run(&arguments, &folder),
     }
 }

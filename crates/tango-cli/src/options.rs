@@ -39,6 +39,12 @@ pub(crate) fn seconds(text: &str) -> Result<Duration, String> {
     duration.ok_or_else(|| "expected a number of seconds of 0 or more".to_owned())
 }
 
+/// Seconds between two looks at something.
+pub(crate) fn interval(text: &str) -> Result<Duration, String> {
+    let interval = seconds(text).ok().filter(|interval| *interval >= Duration::from_millis(100));
+    interval.ok_or_else(|| "expected a number of seconds of 0.1 or more".to_owned())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

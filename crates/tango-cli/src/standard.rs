@@ -13,6 +13,7 @@
 use std::io::{self, Read, Write};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
@@ -97,6 +98,23 @@ impl Write for Output {
 /// Writes to standard output.
 pub(crate) fn print(text: &str) -> io::Result<()> {
     Output.write_all(text.as_bytes())
+}
+
+/// Waits this long, or until the reader of standard output has gone. Returns whether it has gone.
+pub(crate) fn output_is_closed_within(time: Duration) -> io::Result<bool> {
+    let until = Instant::now() + time;
+    loop {
+        let left = until.saturating_duration_since(Instant::now());
+        if left.is_zero() {
+            return Ok(false);
+        }
+        // Rounded up, so that the loop does not spin in the last millisecond.
+        let timeout = PollTimeout::try_from(left + Duration::from_millis(1)).unwrap_or(PollTimeout::MAX);
+        // Nothing is asked for: errors are always reported.
+        if is_ready(io::stdout().as_fd(), PollFlags::empty(), timeout)? {
+            return Ok(true);
+        }
+    }
 }
 
 /// Standard error, without a buffer.

@@ -53,7 +53,7 @@ fn tips_help() {
         ("rol", "tango: unrecognized subcommand 'rol' (see 'tango --help')\n"),
         ("role", "tango: unrecognized subcommand 'role' (see 'tango --help')\n"),
         ("help role", "tango: unrecognized subcommand 'role' (see 'tango --help')\n"),
-        ("ls --json", "tango: unexpected argument '--json' found (see 'tango ls --help')\n"),
+        ("ls x", "tango: unexpected argument 'x' found (see 'tango ls --help')\n"),
         ("recv x --json", "tango: unexpected argument '--json' found (see 'tango recv --help')\n"),
         ("rm -z", "tango: unexpected argument '-z' found (see 'tango rm --help')\n"),
     ];
@@ -176,9 +176,16 @@ fn more_consumers_than_allowed() {
 #[test]
 fn help_is_not_an_error_and_fits_80_columns() {
     let folder = TestFolder::new();
-    for arguments in
-        ["--help", "send --help", "recv --help", "ls --help", "rm --help", "demo --help", "--version"]
-    {
+    for arguments in [
+        "--help",
+        "send --help",
+        "recv --help",
+        "ls --help",
+        "inspect --help",
+        "rm --help",
+        "demo --help",
+        "--version",
+    ] {
         let exited = folder.run(arguments);
         exited.assert_ok();
         let text = String::from_utf8(exited.out).unwrap();

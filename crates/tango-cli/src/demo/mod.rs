@@ -57,7 +57,7 @@ Exit status:
   2      invalid usage
   128+N  terminated by signal N";
 
-/// Run a demonstration: stream messages between processes, check every byte
+/// Run a demonstration: stream messages between processes, checked
 #[derive(Debug, clap::Args)]
 #[command(after_help = DETAILS)]
 pub(crate) struct Arguments {

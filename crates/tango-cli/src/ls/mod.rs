@@ -1,16 +1,25 @@
-//! `tango ls`: lists the links, their producers and their consumers.
+//! `tango ls`: lists the links, their producers and their consumers. Once: this file and `json`; again and again:
+//! `watch`.
+
+mod json;
+
+mod watch;
 
 use std::fs;
+use std::time::Duration;
 
-use rust_tango::{Link, LinkStatus, PayloadType};
+use rust_tango::{Link, PayloadType};
 
 use crate::failure::Failure;
 use crate::folder::LinkFolder;
-use crate::format;
-use crate::receivers::living;
-use crate::standard;
+use crate::{format, options, report, standard};
 
 const COLUMNS: &str = "\
+Examples:
+  tango ls
+  tango ls --watch              again each second, with rates and processes
+  tango ls --json | jq -r '.[] | select(.state == \"dead\") | .name'
+
 Columns:
   PRODUCER   alive    attached
              closed   has ended in good order
@@ -30,18 +39,65 @@ Columns:
   TYPE       type of the payloads, its size and its alignment. Left out if no
              link has a type
 
+With --watch, other columns take the place of some:
+  RATE       fragments that were published, a second
+  WAITS      fragments that had to wait for a consumer, a second
+  CREDITS    fragments that can be published before the producer has to wait
+  PROCESSES  who holds each file: command[process id]. '?' if you may not see it
+
+--watch clears a terminal each time. Otherwise it prints a table each time, with
+an empty line behind it. It ends by a signal, or when its output is closed.
+
+--json prints an array on one line; with --watch, a line each time.
+docs/operating.md describes its fields.
+
 Observers are not listed, because a link does not know about them.
 
-Exit status: 0 on success; 1 if a link cannot be read, which is then named on
-standard error.";
+Exit status:
+  0      success
+  1      a link cannot be read; it is named on standard error, or in the JSON
+  2      invalid usage
+  128+N  terminated by signal N";
 
 /// List links, their producers and their consumers
 #[derive(Debug, clap::Args)]
 #[command(after_help = COLUMNS)]
-pub(crate) struct Arguments {}
+pub(crate) struct Arguments {
+    /// Print JSON, for programs
+    #[arg(long)]
+    json: bool,
+    /// Print the links again and again, with rates and
+    /// processes [default: every second]
+    #[arg(
+        long,
+        value_name = "SECONDS",
+        num_args = 0..=1,
+        default_missing_value = "1",
+        value_parser = options::interval,
+        allow_negative_numbers = true,
+        verbatim_doc_comment
+    )]
+    watch: Option<Duration>,
+}
 
-pub(crate) fn run(folder: &LinkFolder) -> Result<(), Failure> {
+pub(crate) fn run(arguments: &Arguments, folder: &LinkFolder) -> Result<(), Failure> {
     standard::check_output().map_err(Failure::output)?;
+    match arguments.watch {
+        Some(interval) => watch::run(folder, interval, arguments.json),
+        None if arguments.json => print_json(folder),
+        None => print_table(folder),
+    }
+}
+
+fn print_json(folder: &LinkFolder) -> Result<(), Failure> {
+    let found = Link::inspect_all(folder.path())?;
+    let text = json::of_all(&found, |_| None)? + "\n";
+    standard::print(&text).map_err(Failure::output)?;
+    if found.iter().all(|(_, link)| link.is_ok()) { Ok(()) } else { Err(Failure::already_reported()) }
+}
+
+/// Looks at no process, so that it is fast where there are thousands of links.
+fn print_table(folder: &LinkFolder) -> Result<(), Failure> {
     // Scripts count columns from the left, so a new one comes last, and only where there is something in it.
     let headings = ["LINK", "PRODUCER", "NEXT", "DEPTH", "MTU", "BYTES", "CONSUMERS", "TYPE"];
     let mut rows = vec![headings.map(String::from).to_vec()];
@@ -65,7 +121,7 @@ pub(crate) fn run(folder: &LinkFolder) -> Result<(), Failure> {
     } else if any_broken {
         String::new()
     } else {
-        format::one_line(&format!("There are no links in {}.", folder.path().display())) + "\n"
+        report::nothing_in(folder)
     };
     standard::print(&text).map_err(Failure::output)?;
     if any_broken { Err(Failure::already_reported()) } else { Ok(()) }
@@ -75,43 +131,14 @@ fn row(name: &str, link: &Link) -> Vec<String> {
     let (geometry, status) = (link.geometry(), link.status());
     vec![
         name.to_owned(),
-        producer(&status).to_owned(),
+        report::state(&status).to_owned(),
         status.next.to_string(),
         geometry.depth.to_string(),
         geometry.mtu.to_string(),
         size_of_files(link).to_string(),
-        consumers(&status, geometry.consumers),
+        report::consumers(&status, geometry.consumers),
         link.payload_type().map_or_else(String::new, PayloadType::to_string),
     ]
-}
-
-fn producer(status: &LinkStatus) -> &'static str {
-    match status {
-        LinkStatus { stopped: true, .. } => "stopped",
-        LinkStatus { producer: true, .. } => "alive",
-        LinkStatus { closed: true, .. } => "closed",
-        LinkStatus { producers: 0, .. } => "none",
-        _ => "dead",
-    }
-}
-
-fn consumers(status: &LinkStatus, slots: usize) -> String {
-    let mut text = format!("{} of {slots}", living(status));
-    for (index, consumer) in status.consumers.iter().enumerate() {
-        text += if index == 0 { ": " } else { ", " };
-        if !consumer.alive {
-            text += &format!("#{} dead", consumer.slot);
-            continue;
-        }
-        text += &format!("#{} lag {}", consumer.slot, consumer.lag);
-        if status.held_by == Some(consumer.slot) {
-            text += " holding";
-        }
-        if consumer.lost > 0 {
-            text += &format!(" lost {}", consumer.lost);
-        }
-    }
-    text
 }
 
 /// The size of all files of the link, in bytes. Saturates: a corrupt link can have files whose sizes
