@@ -35,6 +35,11 @@ impl Failure {
         Self { status: FRAGMENTS_LOST, ..Self::new(message) }
     }
 
+    /// Whether this is [`Self::lost`].
+    pub(crate) fn is_loss(&self) -> bool {
+        self.status == FRAGMENTS_LOST
+    }
+
     /// A signal asked this process to terminate.
     pub(crate) fn signal(number: i32) -> Self {
         Self { message: None, status: 128_u8.saturating_add(number as u8) }

@@ -3,19 +3,21 @@
 //! Each subcommand is one file (or folder) with its options, its help text and a function `run`:
 //!
 //! ```text
-//! tango [demo]       demo/     stream messages between processes and check every byte
-//! tango send LINK    send.rs   standard input -> link
-//! tango recv LINK    recv.rs   link -> standard output
-//! tango ls           ls/       list links, their producers and their consumers
+//! tango [demo]       demo/       stream messages between processes and check every byte
+//! tango send LINK    send.rs     standard input -> link
+//! tango recv LINK    recv.rs     link -> standard output
+//! tango record LINK  record.rs   links -> file
+//! tango info FILE    info.rs     what is in a file
+//! tango ls           ls/         list links, their producers and their consumers
 //! tango inspect LINK inspect.rs  all of a link, and of the processes that use it
-//! tango rm LINK      rm.rs     remove links
+//! tango rm LINK      rm.rs       remove links
 //! ```
 //!
-//! A subcommand imports only the shared files: `receivers.rs` (the receivers of a link, as its sender sees
-//! them), `report.rs` (what is said of a link), `options.rs` (option values), `hints.rs` (why a link may be missing), `format.rs` (numbers, lines and
-//! tables), `folder.rs` (where links are), `content.rs` (what `send` and `recv` agree on), `backoff.rs`
-//! (polling), `failure.rs` (error messages and exit statuses), `standard.rs` (the standard streams) and
-//! `signals.rs`.
+//! A subcommand imports only the shared files: `recording/` (the files of recordings), `receivers.rs` (the
+//! receivers of a link, as its sender sees them), `joining.rs` (waiting for a link), `report.rs` (what is said of a
+//! link), `options.rs` (option values), `hints.rs` (why a link may be missing), `format.rs` (numbers, lines and
+//! tables), `folder.rs` (where links are), `content.rs` (what `send` and `recv` agree on), `backoff.rs` (polling),
+//! `failure.rs` (error messages and exit statuses), `standard.rs` (the standard streams) and `signals.rs`.
 //!
 //! This crate has a library target for the fuzz target of the command line. Programs depend on `rust_tango`
 //! instead.
@@ -38,14 +40,19 @@ mod backoff;
 mod content;
 mod folder;
 mod hints;
+mod joining;
 mod options;
 mod receivers;
 
 mod report;
 
+mod recording;
+
 mod demo;
+mod info;
 mod inspect;
 mod ls;
+mod record;
 mod recv;
 mod rm;
 mod send;
@@ -70,6 +77,7 @@ Examples:
   tail -f /var/log/syslog | tango send log --lines --wait-for 0 --consumers 4
   tango recv log                      receive every line (up to 4 receivers)
   tango recv log --observe            receive without slowing the sender down
+  tango record log -o log.mcap        record it, without slowing the sender down
   tango ls                            list the links and their users
   tango inspect numbers               show all of a link and of its processes
   tango rm numbers                    remove a link left by a crashed sender
@@ -103,6 +111,8 @@ enum Command {
     Demo(demo::Arguments),
     Send(send::Arguments),
     Recv(recv::Arguments),
+    Record(record::Arguments),
+    Info(info::Arguments),
     Ls(ls::Arguments),
     Inspect(inspect::Arguments),
     Rm(rm::Arguments),
@@ -141,6 +151,7 @@ fn run() -> Result<(), Failure> {
         Some(Command::Send(arguments)) => Some(arguments.link.as_str()),
         Some(Command::Recv(arguments)) => Some(arguments.link.as_str()),
         Some(Command::Inspect(arguments)) => Some(arguments.link.as_str()),
+        Some(Command::Record(arguments)) => arguments.only_link(),
         _ => None,
     };
     signals::report_truncated_files(link);
@@ -152,6 +163,8 @@ fn run() -> Result<(), Failure> {
         Some(Command::Recv(arguments)) => recv::run(&arguments, &folder),
         Some(Command::Ls(arguments)) => ls::run(&arguments, &folder),
         Some(Command::Inspect(arguments)) => inspect::run(&arguments, &folder),
+        Some(Command::Record(arguments)) => record::run(&arguments, &folder),
+        Some(Command::Info(arguments)) => info::run(&arguments),
         Some(Command::Rm(arguments)) => rm::run(&arguments, &folder),
     }
 }

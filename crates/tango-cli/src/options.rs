@@ -4,6 +4,7 @@
 use std::num::NonZeroUsize;
 use std::time::Duration;
 
+use jiff::SignedDuration;
 use nix::unistd::Group;
 
 /// A count, possibly 0.
@@ -14,6 +15,40 @@ pub(crate) fn count(text: &str) -> Result<usize, String> {
 /// A number of bytes, at least 1.
 pub(crate) fn positive_bytes(text: &str) -> Result<NonZeroUsize, String> {
     text.parse().map_err(|_| "expected a number of bytes of 1 or more".to_owned())
+}
+
+/// A count of 1 or more.
+pub(crate) fn positive_count(text: &str) -> Result<u64, String> {
+    text.parse().ok().filter(|count| *count > 0).ok_or_else(|| "expected a number of 1 or more".to_owned())
+}
+
+/// A size, with or without one of the units K, M, G and T, which are powers of 1024. At least 1 byte.
+pub(crate) fn size(text: &str) -> Result<u64, String> {
+    let (number, unit) = match text.char_indices().last() {
+        Some((at, unit)) if !unit.is_ascii_digit() => (&text[..at], unit.to_ascii_uppercase()),
+        _ => (text, 'B'),
+    };
+    let shift = match unit {
+        'B' => Some(0),
+        'K' => Some(10),
+        'M' => Some(20),
+        'G' => Some(30),
+        'T' => Some(40),
+        _ => None,
+    };
+    let number = number.parse::<u64>().ok().filter(|number| *number > 0);
+    let size = number.zip(shift).and_then(|(number, shift)| number.checked_mul(1 << shift));
+    size.ok_or_else(|| "expected a number of bytes of 1 or more, such as 4096, 64K, 20M or 1G".to_owned())
+}
+
+/// A duration over 0: seconds, or a number with a unit.
+pub(crate) fn duration(text: &str) -> Result<Duration, String> {
+    let duration = seconds(text).ok().or_else(|| {
+        let with_units: Option<SignedDuration> = text.parse().ok();
+        with_units.and_then(|duration| Duration::try_from(duration).ok())
+    });
+    let duration = duration.filter(|duration| !duration.is_zero());
+    duration.ok_or_else(|| "expected a time over 0, such as 10 (seconds), 500ms, 10m or 1h30m".to_owned())
 }
 
 /// A group, by its name or its number. Returns the number.
@@ -54,6 +89,30 @@ mod tests {
         assert_eq!((group("root"), group("1500"), group("0")), (Ok(0), Ok(1500), Ok(0)));
         for text in ["", "-1", "no-such-group", "4294967296"] {
             assert!(group(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn sizes_have_units() {
+        let sizes =
+            [("1", 1), ("64K", 64 << 10), ("20m", 20 << 20), ("1G", 1 << 30), ("2T", 2 << 40), ("7B", 7)];
+        for (text, bytes) in sizes {
+            assert_eq!(size(text), Ok(bytes));
+        }
+        for text in ["", "K", "0", "0K", "-1", "1.5G", "1X", "99999999999T", "1 K", "1\u{00b5}"] {
+            assert!(size(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn durations_have_units() {
+        let durations =
+            [("10", 10_000), ("0.5", 500), ("500ms", 500), ("10m", 600_000), ("1h30m", 5_400_000)];
+        for (text, ms) in durations {
+            assert_eq!(duration(text), Ok(Duration::from_millis(ms)));
+        }
+        for text in ["", "0", "0s", "-1", "-10m", "soon", "10 parsecs", "nan"] {
+            assert!(duration(text).is_err(), "{text}");
         }
     }
 

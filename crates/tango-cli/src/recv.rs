@@ -2,18 +2,16 @@
 
 use std::io::{BufWriter, Write};
 use std::mem;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use rust_tango::{
-    Assembler, Consumer, Control, Fragment, Link, LinkErrorKind, LinkStatus, MessageError, Start, TangoError,
-};
+use rust_tango::{Assembler, Consumer, Control, Fragment, Link, LinkStatus, MessageError, Start, TangoError};
 
-use crate::backoff::Backoff;
 use crate::content::{self, LONGEST_LINE};
 use crate::failure::Failure;
 use crate::folder::LinkFolder;
+use crate::joining::{self, Joining, Reading};
 use crate::signals::{self, TerminationSignals};
-use crate::{format, hints, options, standard};
+use crate::{format, options, standard};
 
 /// The output is flushed when no fragment has come for this long.
 const FLUSH_AFTER: Duration = Duration::from_micros(20);
@@ -108,50 +106,16 @@ pub(crate) fn run(arguments: &Arguments, folder: &LinkFolder) -> Result<(), Fail
 
 /// Waits for the link and joins it at the oldest fragment that it still has.
 fn join(arguments: &Arguments, folder: &LinkFolder) -> Result<(Link, Consumer<'static>), Failure> {
-    let name = &arguments.link;
-    let (begin, mut backoff) = (Instant::now(), Backoff::new());
-    let mut hints = Some(hints::delay(Duration::from_secs(1)));
-    loop {
-        let joined = folder.open(name).and_then(|link| {
-            let rx = if arguments.observe {
-                link.observer_from(Start::Oldest)
-            } else {
-                link.consumer_from(Start::Oldest)
-            };
-            rx.map(|rx| (link, rx))
-        });
-        match joined {
-            Ok(joined) => return Ok(joined),
-            // The link does not exist yet, or it was removed between the two calls.
-            Err(error) if error.is_not_found() => {
-                if arguments.timeout.is_some_and(|timeout| begin.elapsed() >= timeout) {
-                    let waited = begin.elapsed().as_secs_f64();
-                    let similar = hints::of_similar_names(folder, name);
-                    let similar = similar.map_or(String::new(), |similar| format!("; {similar}"));
-                    return Err(Failure::new(format!("{error} (waited {waited:.1} s){similar}")));
-                }
-            }
-            Err(error) if error.kind() == LinkErrorKind::Taken => {
-                return Err(Failure::new(format!(
-                    "all receiver slots of link {name} are taken: use --observe, or start the sender with more --consumers"
-                )));
-            }
-            Err(error) if error.observer_may_join() && !arguments.observe => {
-                let reason = error.reason();
-                return Err(Failure::new(format!(
-                    "{reason}; or use --observe, which needs no permission to write"
-                )));
-            }
-            Err(error) => return Err(error.into()),
-        }
-        if let Some(signal) = signals::arrived() {
-            return Err(Failure::signal(signal));
-        }
-        if hints.take_if(|after| begin.elapsed() >= *after).is_some() {
-            standard::write_error(&hints::of_missing_link(folder, name));
-        }
-        backoff.sleep();
-    }
+    let joining = Joining {
+        folder,
+        name: &arguments.link,
+        reading: if arguments.observe { Reading::Observer } else { Reading::Reliable },
+        start: Start::Oldest,
+        timeout: arguments.timeout,
+        otherwise: "use --observe",
+    };
+    let joined = joining::join(&joining, || signals::arrived().is_some())?;
+    joined.ok_or_else(|| Failure::signal(signals::arrived().unwrap_or_default()))
 }
 
 /// Why data may be missing at the end, after everything in the link was read. `None` if its sender has

@@ -5,9 +5,9 @@
 //!
 //! | command | the first termination signal |
 //! |---|---|
-//! | `ls`, `inspect`, `rm`, help | ends the process: the default action |
+//! | `ls`, `inspect`, `rm`, `info`, help | ends the process: the default action |
 //! | `send`, `demo`'s producers | runs an action in a thread of its own, which ends the process |
-//! | `recv`, `demo` | interrupts the main thread, which ends in good order ([`arrived`]) |
+//! | `recv`, `record`, `replay`, `demo` | interrupts the main thread, which ends in good order ([`arrived`]) |
 #![allow(unsafe_code)]
 
 use std::io;
@@ -131,6 +131,15 @@ extern "C" fn do_nothing(_: libc::c_int) {}
 /// then be ended by `SIGKILL` only.
 pub(crate) fn unblock_termination() -> io::Result<()> {
     Ok(SigSet::from_iter(TERMINATION).thread_unblock()?)
+}
+
+/// From now on, a write beyond the limit of the size of files is an error. Otherwise the signal `SIGXFSZ` would end the
+/// process.
+pub(crate) fn ignore_file_size_limit() -> io::Result<()> {
+    let action = SigAction::new(SigHandler::SigIgn, SaFlags::empty(), SigSet::empty());
+    // SAFETY: an ignored signal runs no code of this process.
+    unsafe { sigaction(Signal::SIGXFSZ, &action) }?;
+    Ok(())
 }
 
 /// Sets the default action, whatever this process has inherited.

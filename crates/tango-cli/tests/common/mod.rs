@@ -1,6 +1,8 @@
 //! Shared by the tests of the command: a folder for each test, and processes that end with the test.
 #![allow(dead_code, missing_docs)]
 
+pub(crate) mod recordings;
+
 use std::fs::{self, File};
 use std::io::{self, PipeReader, PipeWriter, Write};
 use std::os::fd::AsFd;

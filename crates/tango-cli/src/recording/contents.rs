@@ -1,0 +1,123 @@
+//! [`Contents`]: what a recording has, found by reading all of it.
+
+use std::collections::BTreeMap;
+use std::ops::ControlFlow;
+use std::path::Path;
+
+use super::event::{Event, Kind};
+use super::layout::{LinkFacts, decode_fragment};
+use super::reader::{Ending, Entry, read};
+use crate::failure::Failure;
+
+/// One link in a recording. A link that was made anew meanwhile is another one.
+#[derive(Debug)]
+pub(crate) struct Recorded {
+    pub(crate) facts: LinkFacts,
+    pub(crate) fragments: u64,
+    /// Bytes of payload.
+    pub(crate) bytes: u64,
+    /// Number and time of the first fragment and of the last one.
+    pub(crate) first: Option<(u64, u64)>,
+    pub(crate) last: Option<(u64, u64)>,
+    /// Fragments that are missing, as its events say.
+    pub(crate) lost: u64,
+    pub(crate) gaps: u64,
+    /// What happened to it, but for gaps, with the time in nanoseconds since 1970.
+    pub(crate) changes: Vec<(u64, Event)>,
+}
+
+/// What a recording has.
+#[derive(Debug)]
+pub(crate) struct Contents {
+    /// By channel.
+    pub(crate) links: BTreeMap<u16, Recorded>,
+    /// How often each compression is used. The empty name is none.
+    pub(crate) chunks: BTreeMap<String, u64>,
+    /// Bytes of all chunks, as they lie in the file and without compression.
+    pub(crate) compressed: u64,
+    pub(crate) uncompressed: u64,
+    /// The time of the first fragment of any link.
+    pub(crate) begin: Option<u64>,
+    pub(crate) ending: Ending,
+}
+
+impl Contents {
+    /// Reads a recording. Damage is no error, but the [`Ending`].
+    ///
+    /// # Errors
+    /// If the file cannot be read at all.
+    pub(crate) fn of(path: &Path) -> Result<Self, Failure> {
+        let mut contents = Self {
+            links: BTreeMap::new(),
+            chunks: BTreeMap::new(),
+            compressed: 0,
+            uncompressed: 0,
+            begin: None,
+            ending: Ending::Finished,
+        };
+        let mut events = None;
+        let ending = read(path, &mut |entry| {
+            match entry {
+                Entry::Channel(channel) if channel.topic == super::event::TOPIC => events = Some(channel.id),
+                Entry::Channel(channel) => contents.add_channel(&channel)?,
+                Entry::Chunk { compression, compressed, uncompressed } => {
+                    *contents.chunks.entry(compression.to_owned()).or_default() += 1;
+                    contents.compressed += compressed;
+                    contents.uncompressed += uncompressed;
+                }
+                Entry::Message { channel, log_time, data, .. } if Some(channel) == events => {
+                    contents.add_event(log_time, Event::decode(data)?);
+                }
+                Entry::Message { channel, log_time, data, .. } => {
+                    contents.add_message(channel, log_time, data)?;
+                }
+            }
+            Ok(ControlFlow::Continue(()))
+        })?;
+        contents.ending = ending;
+        Ok(contents)
+    }
+
+    /// All fragments.
+    pub(crate) fn fragments(&self) -> u64 {
+        self.links.values().map(|link| link.fragments).sum()
+    }
+
+    fn add_channel(&mut self, channel: &mcap::records::Channel) -> Result<(), String> {
+        if let Some(facts) = LinkFacts::of_channel(channel)? {
+            self.links.entry(channel.id).or_insert_with(|| Recorded {
+                facts,
+                fragments: 0,
+                bytes: 0,
+                first: None,
+                last: None,
+                lost: 0,
+                gaps: 0,
+                changes: Vec::new(),
+            });
+        }
+        Ok(())
+    }
+
+    fn add_event(&mut self, time: u64, event: Event) {
+        let Some(link) = self.links.get_mut(&event.channel) else { return };
+        if event.event == Kind::Gap {
+            link.gaps += 1;
+            link.lost = link.lost.saturating_add(event.lost.unwrap_or_default());
+        } else {
+            link.changes.push((time, event));
+        }
+    }
+
+    fn add_message(&mut self, channel: u16, time: u64, data: &[u8]) -> Result<(), String> {
+        // Of another program.
+        let Some(link) = self.links.get_mut(&channel) else { return Ok(()) };
+        let (meta, payload) = decode_fragment(data)?;
+        link.fragments += 1;
+        link.bytes += payload.len() as u64;
+        link.first.get_or_insert((meta.seq, time));
+        link.last = Some((meta.seq, time));
+        self.begin = Some(self.begin.map_or(time, |begin| begin.min(time)));
+        Ok(())
+    }
+}
