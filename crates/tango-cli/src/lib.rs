@@ -8,6 +8,7 @@
 //! tango recv LINK    recv.rs     link -> standard output
 //! tango record LINK  record.rs   links -> file
 //! tango info FILE    info.rs     what is in a file
+//! tango replay FILE  replay/     file -> links
 //! tango ls           ls/         list links, their producers and their consumers
 //! tango inspect LINK inspect.rs  all of a link, and of the processes that use it
 //! tango rm LINK      rm.rs       remove links
@@ -54,6 +55,7 @@ mod inspect;
 mod ls;
 mod record;
 mod recv;
+mod replay;
 mod rm;
 mod send;
 
@@ -78,6 +80,7 @@ Examples:
   tango recv log                      receive every line (up to 4 receivers)
   tango recv log --observe            receive without slowing the sender down
   tango record log -o log.mcap        record it, without slowing the sender down
+  tango replay log.mcap               send what was recorded
   tango ls                            list the links and their users
   tango inspect numbers               show all of a link and of its processes
   tango rm numbers                    remove a link left by a crashed sender
@@ -113,6 +116,7 @@ enum Command {
     Recv(recv::Arguments),
     Record(record::Arguments),
     Info(info::Arguments),
+    Replay(replay::Arguments),
     Ls(ls::Arguments),
     Inspect(inspect::Arguments),
     Rm(rm::Arguments),
@@ -165,6 +169,7 @@ fn run() -> Result<(), Failure> {
         Some(Command::Inspect(arguments)) => inspect::run(&arguments, &folder),
         Some(Command::Record(arguments)) => record::run(&arguments, &folder),
         Some(Command::Info(arguments)) => info::run(&arguments),
+        Some(Command::Replay(arguments)) => replay::run(&arguments, &folder),
         Some(Command::Rm(arguments)) => rm::run(&arguments, &folder),
     }
 }

@@ -22,6 +22,12 @@ pub(crate) fn positive_count(text: &str) -> Result<u64, String> {
     text.parse().ok().filter(|count| *count > 0).ok_or_else(|| "expected a number of 1 or more".to_owned())
 }
 
+/// A factor over 0.
+pub(crate) fn factor(text: &str) -> Result<f64, String> {
+    let factor = text.parse().ok().filter(|factor: &f64| factor.is_finite() && *factor > 0.0);
+    factor.ok_or_else(|| "expected a number over 0".to_owned())
+}
+
 /// A size, with or without one of the units K, M, G and T, which are powers of 1024. At least 1 byte.
 pub(crate) fn size(text: &str) -> Result<u64, String> {
     let (number, unit) = match text.char_indices().last() {

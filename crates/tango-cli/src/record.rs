@@ -68,13 +68,31 @@ pub(crate) struct Arguments {
     /// Overwrite an existing file
     #[arg(long)]
     force: bool,
-    /// Compression of chunks; zstd takes the least space,
-    /// lz4 a little less time, none the least time
-    #[arg(long, value_enum, value_name = "KIND", default_value = "zstd", verbatim_doc_comment)]
+    /// Compression of chunks: none, lz4 or zstd, which
+    /// takes the least space, for a little more time
+    /// [default: zstd]
+    #[arg(
+        long,
+        value_enum,
+        value_name = "KIND",
+        default_value = "zstd",
+        hide_default_value = true,
+        hide_possible_values = true,
+        verbatim_doc_comment
+    )]
     compress: Compression,
     /// Where to begin: with the oldest fragment that is
     /// there (earlier ones count as lost), or the next
-    #[arg(long, value_enum, value_name = "WHERE", default_value = "oldest", verbatim_doc_comment)]
+    /// [default: oldest]
+    #[arg(
+        long,
+        value_enum,
+        value_name = "oldest|next",
+        default_value = "oldest",
+        hide_default_value = true,
+        hide_possible_values = true,
+        verbatim_doc_comment
+    )]
     start: Beginning,
     /// The producer waits for the recorder, which takes a
     /// slot of a consumer
@@ -101,21 +119,27 @@ pub(crate) struct Arguments {
     #[arg(long, value_name = "TIME", value_parser = options::duration, allow_negative_numbers = true)]
     rotate_every: Option<Duration>,
     /// Write what has gathered after this time
+    /// [default: 1 second]
     #[arg(
         long,
         value_name = "TIME",
         default_value = "1",
+        hide_default_value = true,
         value_parser = options::duration,
-        allow_negative_numbers = true
+        allow_negative_numbers = true,
+        verbatim_doc_comment
     )]
     flush_every: Duration,
     /// Memory for what is read and not yet written
+    /// [default: 64M]
     #[arg(
         long,
         value_name = "SIZE",
         default_value = "64M",
+        hide_default_value = true,
         value_parser = options::size,
-        allow_negative_numbers = true
+        allow_negative_numbers = true,
+        verbatim_doc_comment
     )]
     buffer: u64,
     /// The 'ts' of fragments is the low half of a time in

@@ -11,7 +11,7 @@ use common::TestFolder;
 
 #[test]
 fn invalid_usage() {
-    let cases: [(&str, &[&str]); 25] = [
+    let cases: [(&str, &[&str]); 43] = [
         ("send", &["<LINK>"]),
         ("recv", &["<LINK>"]),
         ("rm", &["<LINK>"]),
@@ -37,6 +37,24 @@ fn invalid_usage() {
         ("demo --depth 3", &["--depth", "3", "power of two"]),
         ("demo --size -1", &["-1", "--size", "from 0 to"]),
         ("demo --duration 0", &["--duration", "0.1"]),
+        ("record -o f", &["<LINK>"]),
+        ("record x", &["--output <FILE>"]),
+        ("record x x -o f", &["link x is named twice"]),
+        ("record a/b -o f", &["a/b"]),
+        ("record x -o f --compress gzip", &["gzip", "--compress <KIND>"]),
+        ("record x -o f --start first", &["first", "--start <oldest|next>"]),
+        ("record x -o f --reliable --evictable", &["--reliable", "--evictable"]),
+        ("record x -o f --count 0", &["'0'", "--count", "1 or more"]),
+        ("record x -o f --duration 0", &["'0'", "--duration", "10m"]),
+        ("record x -o f --rotate-size 1X", &["1X", "--rotate-size", "1G"]),
+        ("record x -o f --rotate-every soon", &["soon", "--rotate-every", "10m"]),
+        ("info", &["<FILE>"]),
+        ("replay", &["<FILE>"]),
+        ("replay f --speed 0", &["'0'", "--speed", "over 0"]),
+        ("replay f --speed inf", &["inf", "--speed", "over 0"]),
+        ("replay f --speed 2 --fast", &["--speed", "--fast"]),
+        ("replay f --from soon", &["soon", "--from", "1h30m"]),
+        ("replay f --to -1", &["-1", "--to", "number of a fragment"]),
     ];
     let folder = TestFolder::new();
     for (arguments, parts) in cases {
@@ -180,6 +198,9 @@ fn help_is_not_an_error_and_fits_80_columns() {
         "--help",
         "send --help",
         "recv --help",
+        "record --help",
+        "info --help",
+        "replay --help",
         "ls --help",
         "inspect --help",
         "rm --help",

@@ -22,6 +22,11 @@ pub(crate) struct Recorded {
     /// Fragments that are missing, as its events say.
     pub(crate) lost: u64,
     pub(crate) gaps: u64,
+    /// How often a number does not follow the one before, how many numbers these steps leave out, and the number before
+    /// the first step.
+    pub(crate) steps: u64,
+    pub(crate) skipped: u64,
+    pub(crate) first_step: Option<u64>,
     /// What happened to it, but for gaps, with the time in nanoseconds since 1970.
     pub(crate) changes: Vec<(u64, Event)>,
 }
@@ -47,6 +52,11 @@ impl Contents {
     /// # Errors
     /// If the file cannot be read at all.
     pub(crate) fn of(path: &Path) -> Result<Self, Failure> {
+        Self::of_part(path, &|_, _| true)
+    }
+
+    /// The same of the fragments that `is_wanted` accepts, by number and time.
+    pub(crate) fn of_part(path: &Path, is_wanted: &dyn Fn(u64, u64) -> bool) -> Result<Self, Failure> {
         let mut contents = Self {
             links: BTreeMap::new(),
             chunks: BTreeMap::new(),
@@ -69,7 +79,7 @@ impl Contents {
                     contents.add_event(log_time, Event::decode(data)?);
                 }
                 Entry::Message { channel, log_time, data, .. } => {
-                    contents.add_message(channel, log_time, data)?;
+                    contents.add_message(channel, log_time, data, is_wanted)?;
                 }
             }
             Ok(ControlFlow::Continue(()))
@@ -93,6 +103,9 @@ impl Contents {
                 last: None,
                 lost: 0,
                 gaps: 0,
+                steps: 0,
+                skipped: 0,
+                first_step: None,
                 changes: Vec::new(),
             });
         }
@@ -109,12 +122,26 @@ impl Contents {
         }
     }
 
-    fn add_message(&mut self, channel: u16, time: u64, data: &[u8]) -> Result<(), String> {
+    fn add_message(
+        &mut self,
+        channel: u16,
+        time: u64,
+        data: &[u8],
+        is_wanted: &dyn Fn(u64, u64) -> bool,
+    ) -> Result<(), String> {
         // Of another program.
         let Some(link) = self.links.get_mut(&channel) else { return Ok(()) };
         let (meta, payload) = decode_fragment(data)?;
+        if !is_wanted(meta.seq, time) {
+            return Ok(());
+        }
         link.fragments += 1;
         link.bytes += payload.len() as u64;
+        if let Some((last, _)) = link.last.filter(|(last, _)| last.wrapping_add(1) != meta.seq) {
+            link.steps += 1;
+            link.skipped = link.skipped.saturating_add(meta.seq.wrapping_sub(last).wrapping_sub(1));
+            link.first_step.get_or_insert(last);
+        }
         link.first.get_or_insert((meta.seq, time));
         link.last = Some((meta.seq, time));
         self.begin = Some(self.begin.map_or(time, |begin| begin.min(time)));

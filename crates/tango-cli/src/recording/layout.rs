@@ -19,7 +19,7 @@ use std::env::consts::ARCH;
 use std::fs;
 use std::str::FromStr;
 
-use rust_tango::{FragmentMetadata, Geometry, PayloadType};
+use rust_tango::{FragmentMetadata, Geometry, LinkBuilder, PayloadType};
 
 /// The `message_encoding` of a channel of fragments. The number changes with the layout.
 pub(crate) const FRAGMENT_ENCODING: &str = "tango.fragment.1";
@@ -152,6 +152,26 @@ impl LinkFacts {
             generation: fact(name, metadata, "generation")?,
             reader: metadata.get("reader").cloned().unwrap_or_default(),
         }))
+    }
+
+    /// Settings for a link of these sizes, whose first number is `start`.
+    pub(crate) fn settings(&self, builder: LinkBuilder, start: u64) -> LinkBuilder {
+        let Geometry { depth, mtu, slot, region, consumers, observers, credits, start: _ } = self.geometry;
+        let mut builder = builder
+            .depth(depth)
+            .mtu(mtu)
+            .slot(slot)
+            .consumers(consumers)
+            .observers(observers)
+            .credits(credits)
+            .start(start);
+        if region > 0 {
+            builder = builder.region(region);
+        }
+        match &self.payload_type {
+            None => builder,
+            Some(of) => builder.payload_type(of.clone()),
+        }
     }
 }
 
