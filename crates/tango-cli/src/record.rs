@@ -236,7 +236,14 @@ pub(crate) fn run(arguments: &Arguments, folder: &LinkFolder) -> Result<(), Fail
     }
     drop(to);
     let (ends, written) = write(&items, output, &control, &budget, arguments.duration);
-    conclude(ends, written, arguments.follow)
+    // A thread that panicked does not say how it ended.
+    let all_ended = ends.len() == arguments.links.len();
+    conclude(ends, written, arguments.follow)?;
+    if all_ended {
+        Ok(())
+    } else {
+        Err(Failure::new("reading a link has failed: the end of its data is missing"))
+    }
 }
 
 /// Writes what the sources read, until all of them have ended.
@@ -299,7 +306,11 @@ fn conclude(ends: Vec<End>, written: Result<String, Failure>, follow: bool) -> R
         }
     }
     match written {
-        Ok(summary) => standard::print(&summary).map_err(Failure::output)?,
+        Ok(summary) => {
+            let printed = standard::print(&summary).map_err(Failure::output);
+            // That nobody reads the output must not hide that something is missing.
+            failures.extend(printed.err().filter(|_| failures.is_empty()));
+        }
         Err(failure) => failures.push(failure),
     }
     failures.extend(signals::arrived().map(Failure::signal));

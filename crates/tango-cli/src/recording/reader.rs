@@ -54,7 +54,7 @@ impl Ending {
                     rest => format!(", and {rest} bytes after it are incomplete"),
                 };
                 Some(Failure::new(format!(
-                    "{path} was not finished: it ends at byte {at}{rest}; its recorder was killed, or could not write \
+                    "{path} was not finished: it ends at byte {at}{rest}; its recorder still writes it, was killed, or could not write \
                      more, so fragments after these {found} may be missing"
                 )))
             }
