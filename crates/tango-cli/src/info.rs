@@ -92,7 +92,7 @@ fn text(path: &Path, contents: &Contents) -> String {
         Ending::Unfinished { .. } => "not finished",
         Ending::Damaged { .. } => "damaged",
     };
-    let mut text = format!("{}: {state}\n", printable(&path.display().to_string()));
+    let mut text = format!("{}: {state}\n", format::one_line(&path.display().to_string()));
     let chunks: u64 = contents.chunks.values().sum();
     if chunks > 0 {
         text += &format!(
@@ -111,13 +111,13 @@ fn text(path: &Path, contents: &Contents) -> String {
         let geometry = facts.geometry;
         text += &format!(
             "  link {}: depth {}, MTU {}, slot {}, region {}, {} consumers{of}; read as {}\n",
-            printable(&facts.name),
+            format::one_line(&facts.name),
             geometry.depth,
             geometry.mtu,
             geometry.slot,
             geometry.region,
             geometry.consumers,
-            printable(&facts.reader)
+            format::one_line(&facts.reader)
         );
         text += &format!(
             "    {} fragments, {} of payload\n",
@@ -138,11 +138,6 @@ fn text(path: &Path, contents: &Contents) -> String {
         }
     }
     text
-}
-
-/// What names of a damaged file contain must not control a terminal.
-fn printable(text: &str) -> String {
-    text.replace(char::is_control, " ")
 }
 
 fn object(path: &Path, contents: &Contents) -> Value {

@@ -178,7 +178,7 @@ fn missing(recorded: &Recorded) -> String {
     format!(
         "tango: {} fragments of link {} are missing in the recording, in {} gaps; numbers after {} are smaller than recorded\n",
         format::count(recorded.skipped),
-        recorded.facts.name,
+        format::one_line(&recorded.facts.name),
         format::count(recorded.steps),
         recorded.first_step.unwrap_or_default(),
     )
