@@ -198,6 +198,17 @@ pub(crate) trait Receiver<const N: usize> {
     }
 }
 
+/// The receiving half of a channel that is for tasks.
+pub(crate) trait Awaiting<const N: usize> {
+    /// Awaits the next message, and passes its bytes to `read`.
+    async fn next<T>(&mut self, read: impl FnOnce(&[u8]) -> T) -> T;
+}
+
+/// A channel from a thread to a task.
+pub(crate) trait TaskChannel<const N: usize, const D: usize>: Peer {
+    fn pair() -> (impl Sender<N> + Send, impl Awaiting<N> + Send + 'static);
+}
+
 /// A reader that may lose messages.
 pub(crate) trait Observer<const N: usize> {
     /// Passes the next message and its number, which counts from 0, to `read`.

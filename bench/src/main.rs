@@ -35,6 +35,8 @@ mod memory;
 
 mod process;
 
+mod tasks;
+
 mod rounds;
 
 mod workloads;

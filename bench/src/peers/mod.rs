@@ -15,6 +15,7 @@ mod rings;
 mod shaq;
 mod stream;
 mod tango;
+mod tasks;
 #[cfg(feature = "peers")]
 mod values;
 
@@ -35,6 +36,9 @@ mod others {
 #[cfg(feature = "peers")]
 pub(crate) use self::others::*;
 pub(crate) use self::tango::{Tango, TangoLoan, TangoMade, TangoObserver, TangoPaced, TangoWaiting, unread};
+#[cfg(feature = "peers")]
+pub(crate) use self::tasks::AsyncChannel;
+pub(crate) use self::tasks::{TangoTask, TokioMpsc, runtime};
 
 use self::stream::{Pipe, UnixSocket};
 use crate::channel::{ProcessVisitor, Visitor};

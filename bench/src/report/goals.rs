@@ -9,7 +9,7 @@ use super::tables::{Report, Row, Table};
 use crate::channel::Role;
 use crate::figures::Spread;
 use crate::plan::Setting;
-use crate::workloads::{COPY, FUTEX, ITSELF, TOUCH, TOUCH_SHARED, WORD, WORD_EACH_WAY, WORK};
+use crate::workloads::{COPY, FUTEX, ITSELF, TOKIO, TOUCH, TOUCH_SHARED, WORD, WORD_EACH_WAY, WORK};
 
 /// Which figure of a row counts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -127,6 +127,10 @@ fn wanted(hardware_threads: usize) -> Vec<Wanted> {
         let (what, parked) = (format!("waking, {setting}"), format!("tango, parked{end}"));
         add(what.clone(), "parked", parked.clone(), Figure, &best(1.0), Some(FUTEX));
         add(what, "parked", parked, Figure, &of(FUTEX, 1.0 / 1.15), Some(FUTEX));
+        // The other process is compared with tokio within one.
+        let (what, factor) =
+            (format!("waking a task, {setting}"), if end.is_empty() { 1.0 } else { 1.0 / 1.5 });
+        add(what, "task-wake", format!("tango, awaited{end}"), Figure, &of(TOKIO, factor), Some(FUTEX));
         for readers in [1, 2, 4, 8] {
             let factor = if readers <= hardware_threads { 1.3 } else { 0.95 };
             let ours = tango.replace("2 processes", "processes");
@@ -138,6 +142,10 @@ fn wanted(hardware_threads: usize) -> Vec<Wanted> {
         }
         let touch = if end.is_empty() { TOUCH } else { TOUCH_SHARED };
         add(format!("making a link, {setting}"), "attach-make", tango, Figure, &of(touch, 0.5), Some(touch));
+    }
+    for (table, what) in [("tasks-1", "a task"), ("tasks-1000", "a thousand tasks")] {
+        let what = format!("64 bytes to {what}");
+        add(what, table, "tango, awaited".into(), Figure, &of(TOKIO, 1.0), None);
     }
     let itself = [(Against::Nanos(3.0), 1.0)];
     add("the benchmark itself, 64 bytes".into(), "throughput-64", ITSELF.into(), Figure, &itself, None);

@@ -9,6 +9,8 @@ mod latency;
 
 mod fan_out;
 
+mod tasks;
+
 #[cfg(feature = "peers")]
 mod published;
 
@@ -17,6 +19,7 @@ mod setup;
 pub(crate) use self::latency::{FUTEX, WORD, WORD_EACH_WAY};
 pub(crate) use self::setup::{TOUCH, TOUCH_SHARED};
 pub(crate) use self::spec::{TableSpec, Unit};
+pub(crate) use self::tasks::TOKIO;
 pub(crate) use self::throughput::{COPY, ITSELF, WORK};
 
 use crate::plan::RowId;
@@ -32,6 +35,7 @@ const GROUPS: &[fn() -> Vec<TableSpec>] = &[
     latency::one_way,
     latency::bursts,
     latency::parked,
+    tasks::all,
     fan_out::all,
     throughput::deep,
     #[cfg(feature = "peers")]

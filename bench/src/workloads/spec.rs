@@ -4,7 +4,7 @@ use std::marker::PhantomData;
 
 use serde::{Deserialize, Serialize};
 
-use crate::channel::{About, Channel, ProcessChannel, ProcessVisitor, Role, Visitor};
+use crate::channel::{About, Channel, Peer, ProcessChannel, ProcessVisitor, Role, Visitor};
 use crate::exchange;
 use crate::peers::{visit_processes, visit_threads};
 use crate::plan::{Load, RowId, Setting};
@@ -169,6 +169,17 @@ impl<W: Way<N, D>, const N: usize, const D: usize> Rows<W, N, D> {
 
     pub(super) fn thread<C: Channel<N, D>>(mut self) -> Self {
         Visitor::visit::<C>(&mut self);
+        self
+    }
+
+    pub(super) fn process<C: ProcessChannel<N, D>>(mut self) -> Self {
+        ProcessVisitor::visit::<C>(&mut self);
+        self
+    }
+
+    /// A row of a peer between threads that is measured in a way of its own.
+    pub(super) fn way<P: Peer>(mut self, run: Run) -> Self {
+        self.add(P::ABOUT, Setting::Threads, (run, None));
         self
     }
 
