@@ -11,6 +11,8 @@
 //! tango replay FILE  replay/     file -> links
 //! tango ls           ls/         list links, their producers and their consumers
 //! tango inspect LINK inspect.rs  all of a link, and of the processes that use it
+//! tango peek LINK    peek/       show the newest fragments
+//! tango signal LINK  signal.rs   stop a link, and wait until its producer has seen it
 //! tango rm LINK      rm.rs       remove links
 //! ```
 //!
@@ -53,11 +55,13 @@ mod demo;
 mod info;
 mod inspect;
 mod ls;
+mod peek;
 mod record;
 mod recv;
 mod replay;
 mod rm;
 mod send;
+mod signal;
 
 use std::env;
 use std::ffi::OsString;
@@ -83,6 +87,8 @@ Examples:
   tango replay log.mcap               send what was recorded
   tango ls                            list the links and their users
   tango inspect numbers               show all of a link and of its processes
+  tango peek numbers --follow         show fragments, without slowing it down
+  tango signal numbers halt           stop a link, wait for its producer
   tango rm numbers                    remove a link left by a crashed sender
   tango rm --dead                     remove all links that no process uses
 
@@ -119,6 +125,8 @@ enum Command {
     Replay(replay::Arguments),
     Ls(ls::Arguments),
     Inspect(inspect::Arguments),
+    Peek(peek::Arguments),
+    Signal(signal::Arguments),
     Rm(rm::Arguments),
 }
 
@@ -156,6 +164,8 @@ fn run() -> Result<(), Failure> {
         Some(Command::Recv(arguments)) => Some(arguments.link.as_str()),
         Some(Command::Inspect(arguments)) => Some(arguments.link.as_str()),
         Some(Command::Record(arguments)) => arguments.only_link(),
+        Some(Command::Peek(arguments)) => Some(arguments.link.as_str()),
+        Some(Command::Signal(arguments)) => Some(arguments.link.as_str()),
         _ => None,
     };
     signals::report_truncated_files(link);
@@ -170,6 +180,8 @@ fn run() -> Result<(), Failure> {
         Some(Command::Record(arguments)) => record::run(&arguments, &folder),
         Some(Command::Info(arguments)) => info::run(&arguments),
         Some(Command::Replay(arguments)) => replay::run(&arguments, &folder),
+        Some(Command::Peek(arguments)) => peek::run(&arguments, &folder),
+        Some(Command::Signal(arguments)) => signal::run(&arguments, &folder),
         Some(Command::Rm(arguments)) => rm::run(&arguments, &folder),
     }
 }

@@ -80,6 +80,26 @@ pub(crate) fn seconds(text: &str) -> Result<Duration, String> {
     duration.ok_or_else(|| "expected a number of seconds of 0 or more".to_owned())
 }
 
+/// A `sig`: a number of 64 bits, decimal or hexadecimal (`0x`).
+pub(crate) fn sig(text: &str) -> Result<u64, String> {
+    number(text).ok_or_else(|| "expected a number of up to 64 bits, such as 7 or 0x7".to_owned())
+}
+
+/// A `ctl`: a number of 16 bits, decimal or hexadecimal (`0x`).
+pub(crate) fn ctl(text: &str) -> Result<u16, String> {
+    let ctl = number(text).and_then(|number| number.try_into().ok());
+    ctl.ok_or_else(|| "expected a number from 0 to 65535, such as 3 or 0x3".to_owned())
+}
+
+fn number(text: &str) -> Option<u64> {
+    let (digits, radix) = match text.strip_prefix("0x").or_else(|| text.strip_prefix("0X")) {
+        Some(digits) => (digits, 16),
+        None => (text, 10),
+    };
+    // The standard library would accept a sign.
+    digits.chars().all(|digit| digit.is_digit(radix)).then(|| u64::from_str_radix(digits, radix).ok())?
+}
+
 /// Seconds between two looks at something.
 pub(crate) fn interval(text: &str) -> Result<Duration, String> {
     let interval = seconds(text).ok().filter(|interval| *interval >= Duration::from_millis(100));
@@ -120,6 +140,16 @@ mod tests {
         for text in ["", "0", "0s", "-1", "-10m", "soon", "10 parsecs", "nan"] {
             assert!(duration(text).is_err(), "{text}");
         }
+    }
+
+    #[test]
+    fn numbers_are_decimal_or_hexadecimal() {
+        assert_eq!((sig("7"), sig("0x1F"), sig("18446744073709551615")), (Ok(7), Ok(31), Ok(u64::MAX)));
+        assert_eq!((ctl("65535"), ctl("0xffff")), (Ok(u16::MAX), Ok(u16::MAX)));
+        for text in ["", "0x", "-1", "+1", "0x+1", "1f", "18446744073709551616"] {
+            assert!(sig(text).is_err() && ctl(text).is_err(), "{text}");
+        }
+        assert!(ctl("65536").is_err());
     }
 
     #[test]

@@ -105,14 +105,14 @@ pub(crate) fn output_is_closed_within(time: Duration) -> io::Result<bool> {
     let until = Instant::now() + time;
     loop {
         let left = until.saturating_duration_since(Instant::now());
+        // Rounded up, so that the loop does not spin in the last millisecond.
+        let up = if left.is_zero() { left } else { left + Duration::from_millis(1) };
+        // Nothing is asked for: errors are always reported.
+        if is_ready(io::stdout().as_fd(), PollFlags::empty(), up.try_into().unwrap_or(PollTimeout::MAX))? {
+            return Ok(true);
+        }
         if left.is_zero() {
             return Ok(false);
-        }
-        // Rounded up, so that the loop does not spin in the last millisecond.
-        let timeout = PollTimeout::try_from(left + Duration::from_millis(1)).unwrap_or(PollTimeout::MAX);
-        // Nothing is asked for: errors are always reported.
-        if is_ready(io::stdout().as_fd(), PollFlags::empty(), timeout)? {
-            return Ok(true);
         }
     }
 }

@@ -203,6 +203,8 @@ fn help_is_not_an_error_and_fits_80_columns() {
         "replay --help",
         "ls --help",
         "inspect --help",
+        "peek --help",
+        "signal --help",
         "rm --help",
         "demo --help",
         "--version",
