@@ -279,6 +279,7 @@ fn links_that_follow_each_other() {
     assert!(read_all(&mut rx) == fragments(1..11, 1));
     drop(rx);
     wait_until("the end of the first link", || !first.is_named());
+    assert!(!first.status().stopped);
     let (second, mut rx) = join(&folder, "x");
     assert_eq!((first.geometry().depth, second.geometry().depth), (64, 128));
     assert!(read_all(&mut rx) == fragments(1000..1010, 33));
