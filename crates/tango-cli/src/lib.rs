@@ -13,6 +13,7 @@
 //! tango inspect LINK inspect.rs  all of a link, and of the processes that use it
 //! tango peek LINK    peek/       show the newest fragments
 //! tango signal LINK  signal.rs   stop a link, and wait until its producer has seen it
+//! tango doctor       doctor/     what on this machine hurts links
 //! tango rm LINK      rm.rs       remove links
 //! ```
 //!
@@ -52,6 +53,7 @@ mod report;
 mod recording;
 
 mod demo;
+mod doctor;
 mod info;
 mod inspect;
 mod ls;
@@ -89,6 +91,7 @@ Examples:
   tango inspect numbers               show all of a link and of its processes
   tango peek numbers --follow         show fragments, without slowing it down
   tango signal numbers halt           stop a link, wait for its producer
+  tango doctor                        find what makes links slow here
   tango rm numbers                    remove a link left by a crashed sender
   tango rm --dead                     remove all links that no process uses
 
@@ -126,6 +129,7 @@ enum Command {
     Ls(ls::Arguments),
     Inspect(inspect::Arguments),
     Peek(peek::Arguments),
+    Doctor(doctor::Arguments),
     Signal(signal::Arguments),
     Rm(rm::Arguments),
 }
@@ -181,6 +185,7 @@ fn run() -> Result<(), Failure> {
         Some(Command::Info(arguments)) => info::run(&arguments),
         Some(Command::Replay(arguments)) => replay::run(&arguments, &folder),
         Some(Command::Peek(arguments)) => peek::run(&arguments, &folder),
+        Some(Command::Doctor(arguments)) => doctor::run(&arguments, &folder),
         Some(Command::Signal(arguments)) => signal::run(&arguments, &folder),
         Some(Command::Rm(arguments)) => rm::run(&arguments, &folder),
     }

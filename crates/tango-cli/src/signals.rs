@@ -5,7 +5,7 @@
 //!
 //! | command | the first termination signal |
 //! |---|---|
-//! | `ls`, `inspect`, `peek`, `signal`, `rm`, `info`, help | ends the process: the default action |
+//! | `ls`, `inspect`, `peek`, `signal`, `doctor`, `rm`, `info`, help | ends the process: the default action |
 //! | `send`, `demo`'s producers | runs an action in a thread of its own, which ends the process |
 //! | `recv`, `record`, `replay`, `demo` | interrupts the main thread, which ends in good order ([`arrived`]) |
 #![allow(unsafe_code)]

@@ -205,6 +205,7 @@ fn help_is_not_an_error_and_fits_80_columns() {
         "inspect --help",
         "peek --help",
         "signal --help",
+        "doctor --help",
         "rm --help",
         "demo --help",
         "--version",
