@@ -11,6 +11,7 @@
 //! tango replay FILE  replay/     file -> links
 //! tango ls           ls/         list links, their producers and their consumers
 //! tango inspect LINK inspect.rs  all of a link, and of the processes that use it
+//! tango top          top/        show the links and their rates on a screen
 //! tango peek LINK    peek/       show the newest fragments
 //! tango signal LINK  signal.rs   stop a link, and wait until its producer has seen it
 //! tango doctor       doctor/     what on this machine hurts links
@@ -19,9 +20,10 @@
 //!
 //! A subcommand imports only the shared files: `recording/` (the files of recordings), `receivers.rs` (the
 //! receivers of a link, as its sender sees them), `joining.rs` (waiting for a link), `report.rs` (what is said of a
-//! link), `options.rs` (option values), `hints.rs` (why a link may be missing), `format.rs` (numbers, lines and
-//! tables), `folder.rs` (where links are), `content.rs` (what `send` and `recv` agree on), `backoff.rs` (polling),
-//! `failure.rs` (error messages and exit statuses), `standard.rs` (the standard streams) and `signals.rs`.
+//! link), `sampling.rs` (counts of links, and rates), `options.rs` (option values), `hints.rs` (why a link may be
+//! missing), `format.rs` (numbers, lines and tables), `folder.rs` (where links are), `content.rs` (what `send` and
+//! `recv` agree on), `backoff.rs` (polling), `failure.rs` (error messages and exit statuses), `standard.rs` (the
+//! standard streams), `signals.rs` and `terminal.rs` (a screen).
 //!
 //! This crate has a library target for the fuzz target of the command line. Programs depend on `rust_tango`
 //! instead.
@@ -32,6 +34,8 @@
 
 #[cfg(not(target_os = "linux"))]
 compile_error!("the tango command needs links in shared memory, which rust_tango supports on Linux only");
+
+mod terminal;
 
 mod signals;
 mod standard;
@@ -49,6 +53,7 @@ mod options;
 mod receivers;
 
 mod report;
+mod sampling;
 
 mod recording;
 
@@ -64,10 +69,10 @@ mod replay;
 mod rm;
 mod send;
 mod signal;
+mod top;
 
 use std::env;
 use std::ffi::OsString;
-use std::io::{self, IsTerminal};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -89,6 +94,7 @@ Examples:
   tango replay log.mcap               send what was recorded
   tango ls                            list the links and their users
   tango inspect numbers               show all of a link and of its processes
+  tango top                           watch all links on a screen
   tango peek numbers --follow         show fragments, without slowing it down
   tango signal numbers halt           stop a link, wait for its producer
   tango doctor                        find what makes links slow here
@@ -128,6 +134,7 @@ enum Command {
     Replay(replay::Arguments),
     Ls(ls::Arguments),
     Inspect(inspect::Arguments),
+    Top(top::Arguments),
     Peek(peek::Arguments),
     Doctor(doctor::Arguments),
     Signal(signal::Arguments),
@@ -181,6 +188,7 @@ fn run() -> Result<(), Failure> {
         Some(Command::Recv(arguments)) => recv::run(&arguments, &folder),
         Some(Command::Ls(arguments)) => ls::run(&arguments, &folder),
         Some(Command::Inspect(arguments)) => inspect::run(&arguments, &folder),
+        Some(Command::Top(arguments)) => top::run(&arguments, &folder),
         Some(Command::Record(arguments)) => record::run(&arguments, &folder),
         Some(Command::Info(arguments)) => info::run(&arguments),
         Some(Command::Replay(arguments)) => replay::run(&arguments, &folder),
@@ -210,11 +218,8 @@ fn is_help(error: &clap::Error) -> bool {
 /// Prints a help text as it is, with colors on a terminal that has them.
 fn print_help(help: &clap::Error) -> Result<(), Failure> {
     standard::check_output().map_err(Failure::output)?;
-    let is_set = |variable: &str| env::var_os(variable).is_some_and(|value| !value.is_empty());
-    let is_dumb = env::var_os("TERM").is_none_or(|terminal| terminal == "dumb");
-    let has_colors = io::stdout().is_terminal() && !is_set("NO_COLOR") && !is_dumb;
     let text = help.render();
-    let text = if has_colors { text.ansi().to_string() } else { text.to_string() };
+    let text = if terminal::has_colors() { text.ansi().to_string() } else { text.to_string() };
     standard::print(&text).map_err(Failure::output)
 }
 

@@ -5,13 +5,14 @@
 //!
 //! | command | the first termination signal |
 //! |---|---|
-//! | `ls`, `inspect`, `peek`, `signal`, `doctor`, `rm`, `info`, help | ends the process: the default action |
+//! | `ls`, `inspect`, `peek`, `signal`, `doctor`, `rm`, `info`, `top` without a screen, help | ends the process: the default action |
 //! | `send`, `demo`'s producers | runs an action in a thread of its own, which ends the process |
-//! | `recv`, `record`, `replay`, `demo` | interrupts the main thread, which ends in good order ([`arrived`]) |
+//! | `recv`, `record`, `replay`, `top`, `demo` | interrupts the main thread, which ends in good order ([`arrived`]) |
 #![allow(unsafe_code)]
 
 use std::io;
 use std::mem::MaybeUninit;
+use std::os::fd::{AsFd, BorrowedFd};
 use std::ptr;
 use std::sync::{OnceLock, mpsc};
 use std::thread;
@@ -19,7 +20,10 @@ use std::time::{Duration, Instant};
 
 use nix::libc;
 use nix::sys::pthread::{Pthread, pthread_kill, pthread_self};
-use nix::sys::signal::{SaFlags, SigAction, SigHandler, SigSet, Signal, sigaction};
+use nix::sys::signal::{SaFlags, SigAction, SigHandler, SigSet, Signal, raise, sigaction};
+use nix::sys::signalfd::{SfdFlags, SignalFd};
+
+use crate::terminal;
 
 /// The signals that ask a process to terminate.
 const TERMINATION: [Signal; 3] = [Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP];
@@ -95,6 +99,46 @@ impl MainThread {
     /// False: it could not be sent the signal.
     fn interrupt(&self) -> bool {
         pthread_kill(self.0, INTERRUPTION).is_ok()
+    }
+}
+
+/// The signals by which a terminal and its shell say that the process stops (Ctrl-Z), goes on, or has a screen of another
+/// size. They are blocked, and read from a descriptor. None of them ends the process.
+#[derive(Debug)]
+pub(crate) struct TerminalSignals {
+    descriptor: SignalFd,
+}
+
+impl TerminalSignals {
+    /// Blocks the signals in this thread and in all threads that it starts. So it comes before
+    /// [`TerminationSignals::interrupt_main_thread`]: in a thread that does not block it, a stop would stop all.
+    pub(crate) fn block() -> io::Result<Self> {
+        let mut signals = SigSet::from_iter([Signal::SIGCONT, Signal::SIGWINCH]);
+        if !is_ignored(Signal::SIGTSTP)? {
+            signals.add(Signal::SIGTSTP);
+        }
+        signals.thread_block()?;
+        let descriptor = SignalFd::with_flags(&signals, SfdFlags::SFD_NONBLOCK | SfdFlags::SFD_CLOEXEC)?;
+        Ok(Self { descriptor })
+    }
+
+    /// Ready for reading if a signal has arrived.
+    pub(crate) fn descriptor(&self) -> BorrowedFd<'_> {
+        self.descriptor.as_fd()
+    }
+
+    /// The next signal that has arrived.
+    pub(crate) fn next(&self) -> io::Result<Option<Signal>> {
+        let found = self.descriptor.read_signal()?;
+        Ok(found.and_then(|found| Signal::try_from(found.ssi_signo as libc::c_int).ok()))
+    }
+
+    /// Stops the process, as the default action of `SIGTSTP` does, until it is continued.
+    pub(crate) fn stop(&self) -> io::Result<()> {
+        let stop = SigSet::from(Signal::SIGTSTP);
+        raise(Signal::SIGTSTP)?;
+        stop.thread_unblock()?;
+        Ok(stop.thread_block()?)
     }
 }
 
@@ -174,7 +218,7 @@ pub(crate) fn report_truncated_files(link: Option<&str>) {
     let message = format!("tango: the memory of {link} is gone: one of its files was truncated{advice}\n");
     TRUNCATED.get_or_init(|| message);
     let action = SigAction::new(SigHandler::Handler(exit_on_sigbus), SaFlags::empty(), SigSet::empty());
-    // SAFETY: the handler calls only `write` and `_exit`, which are async-signal-safe, and reads a cell
+    // SAFETY: the handler calls only `terminal::restore`, `write` and `_exit`, which are async-signal-safe, and reads a cell
     // that is initialized before the handler is installed. It never returns to the access that failed. It
     // replaces the standard library's handler, which reports a stack overflow; on Linux that arrives as
     // `SIGSEGV`, whose handler stays in place.
@@ -185,6 +229,7 @@ pub(crate) fn report_truncated_files(link: Option<&str>) {
 
 extern "C" fn exit_on_sigbus(_: libc::c_int) {
     let message = TRUNCATED.get().map_or("", String::as_str);
+    terminal::restore();
     // SAFETY: the pointer and the length are those of a string in a static, which is never dropped. `_exit`
     // has no preconditions.
     unsafe {

@@ -1,8 +1,6 @@
 //! `tango ls --watch`: the links again and again, with rates and processes.
 
 use std::collections::HashMap;
-use std::env;
-use std::io::{self, IsTerminal};
 use std::time::{Duration, Instant};
 
 use rust_tango::{Inspection, Link, LinkError};
@@ -11,15 +9,14 @@ use super::json;
 use crate::failure::Failure;
 use crate::folder::LinkFolder;
 use crate::report::{self, Rates};
-use crate::{format, standard};
+use crate::{format, standard, terminal};
 
 /// Home, and everything erased.
 const CLEAR: &str = "\u{1b}[H\u{1b}[2J";
 
 /// Prints all links at each interval, until standard output is closed or a signal ends the process.
 pub(super) fn run(folder: &LinkFolder, interval: Duration, is_json: bool) -> Result<(), Failure> {
-    let is_dumb = env::var_os("TERM").is_none_or(|terminal| terminal == "dumb");
-    let clears = io::stdout().is_terminal() && !is_dumb && !is_json;
+    let clears = terminal::has_screen() && !is_json;
     let mut before = Counts::default();
     loop {
         let found = Link::inspect_all(folder.path())?;
