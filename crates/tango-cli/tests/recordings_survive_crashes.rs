@@ -93,6 +93,51 @@ fn at_the_limit_of_the_size_of_files() {
     assert_names_the_loss(&folder, &path, &exited.err, "File too large", 20_000);
 }
 
+/// The end of the first chunk of a file, in bytes.
+fn end_of_first_chunk(path: &Path) -> u64 {
+    const CHUNK: u8 = 6;
+    let bytes = fs::read(path).unwrap();
+    let mut record = mcap::MAGIC.len();
+    loop {
+        let len = u64::from_le_bytes(bytes[record + 1..record + 9].try_into().unwrap());
+        let end = record + 9 + len as usize;
+        if bytes[record] == CHUNK {
+            return end as u64;
+        }
+        record = end;
+    }
+}
+
+/// A chunk without its index can be read, so its fragments are not lost.
+#[test]
+fn where_the_index_of_a_chunk_does_not_fit() {
+    let folder = TestFolder::new();
+    let path = folder.path_of("file.mcap");
+    let record = |limit: &str| {
+        let link = folder.builder().depth(256).mtu(1000).create("x").unwrap();
+        let tx = link.producer().unwrap();
+        let recorder = folder.start_in_shell(&format!(
+            "ulimit -f {limit}; exec \"$0\" record x -o {} --force --reliable --compress none --flush-every 60",
+            path.display()
+        ));
+        folder.await_status("x", |status| status.consumers.len() == 1);
+        publish(&tx, 1..601); // one chunk
+        drop(tx);
+        let exited = recorder.wait();
+        link.remove().unwrap();
+        exited
+    };
+    record("unlimited").assert_ok();
+    // In blocks of 512 bytes.
+    let limit = end_of_first_chunk(&path).div_ceil(512) + 2;
+    let nothing_lost =
+        "File too large (os error 27); all fragments that were read are recorded; the 600 fragments";
+    record(&limit.to_string()).assert_failed(1, &[nothing_lost]);
+    assert_eq!(fs::metadata(&path).unwrap().len(), end_of_first_chunk(&path));
+    assert_eq!(folder.info(&path).0["ending"], "unfinished");
+    assert_eq!(assert_is_beginning(&folder, &path, 1000), 600);
+}
+
 #[test]
 fn on_a_full_disk() {
     let folder = TestFolder::new();

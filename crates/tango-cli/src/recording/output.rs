@@ -270,15 +270,16 @@ impl Output {
     /// Writes messages, of which `pending_tallies` says what they are.
     fn write_chunk(&mut self, messages: &[u8]) {
         if let Some(file) = &mut self.file {
+            let complete = file.complete();
             let written = file.write_chunk(messages);
+            // Also if it was the index of the chunk that could not be written.
+            if file.complete() > complete {
+                self.written += mem::take(&mut self.pending_tallies).sum();
+            }
             let is_full = self.limits.file_size.is_some_and(|size| file.len() >= size);
             self.has_messages = true;
             self.note(written);
-            if self.has_failed() {
-                return;
-            }
-            self.written += mem::take(&mut self.pending_tallies).sum();
-            if is_full {
+            if is_full && !self.has_failed() {
                 self.rotate();
             }
         }

@@ -111,6 +111,11 @@ impl McapFile {
         self.len
     }
 
+    /// How many of them can be read whatever comes after them.
+    pub(super) fn complete(&self) -> u64 {
+        self.complete
+    }
+
     pub(super) fn add_channel(&mut self, channel: records::Channel) -> io::Result<()> {
         let mut bytes = Vec::new();
         record(&mut bytes, op::CHANNEL, &channel)?;

@@ -147,7 +147,10 @@ pub(crate) fn run(arguments: &Arguments, folder: &LinkFolder) -> Result<(), Fail
 /// The links that are wanted, by channel.
 fn choose(arguments: &Arguments, contents: Contents) -> Result<BTreeMap<u16, Recorded>, Failure> {
     let Arguments { file, links: wanted, .. } = arguments;
-    let names: Vec<_> = contents.links.values().map(|link| link.facts.name.clone()).collect();
+    let mut names: Vec<_> = contents.links.values().map(|link| link.facts.name.clone()).collect();
+    // The file has them in the order in which they were joined.
+    names.sort();
+    names.dedup();
     for name in wanted {
         if !names.contains(name) {
             let known = if names.is_empty() { "none".to_owned() } else { names.join(", ") };
@@ -161,9 +164,8 @@ fn choose(arguments: &Arguments, contents: Contents) -> Result<BTreeMap<u16, Rec
         return Err(Failure::new(format!("there is nothing to replay in {}", file.display())));
     }
     if let Some(name) = &arguments.link {
-        let mut names: Vec<_> = chosen.values().map(|link| link.facts.name.clone()).collect();
-        names.dedup();
-        if names.iter().any(|other| *other != names[0]) {
+        names.retain(|name| chosen.values().any(|link| link.facts.name == *name));
+        if names.len() > 1 {
             return Err(Failure::usage(format!(
                 "the name {name} is for one link, and these are replayed: {}; choose one with --links",
                 names.join(", ")
