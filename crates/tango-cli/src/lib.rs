@@ -15,6 +15,7 @@
 //! tango peek LINK    peek/       show the newest fragments
 //! tango signal LINK  signal.rs   stop a link, and wait until its producer has seen it
 //! tango doctor       doctor/     what on this machine hurts links
+//! tango export       export/     metrics of all links for Prometheus
 //! tango rm LINK      rm.rs       remove links
 //! ```
 //!
@@ -59,6 +60,7 @@ mod recording;
 
 mod demo;
 mod doctor;
+mod export;
 mod info;
 mod inspect;
 mod ls;
@@ -95,6 +97,7 @@ Examples:
   tango ls                            list the links and their users
   tango inspect numbers               show all of a link and of its processes
   tango top                           watch all links on a screen
+  tango export                        metrics of all links for Prometheus
   tango peek numbers --follow         show fragments, without slowing it down
   tango signal numbers halt           stop a link, wait for its producer
   tango doctor                        find what makes links slow here
@@ -135,6 +138,7 @@ enum Command {
     Ls(ls::Arguments),
     Inspect(inspect::Arguments),
     Top(top::Arguments),
+    Export(export::Arguments),
     Peek(peek::Arguments),
     Doctor(doctor::Arguments),
     Signal(signal::Arguments),
@@ -188,6 +192,7 @@ fn run() -> Result<(), Failure> {
         Some(Command::Recv(arguments)) => recv::run(&arguments, &folder),
         Some(Command::Ls(arguments)) => ls::run(&arguments, &folder),
         Some(Command::Inspect(arguments)) => inspect::run(&arguments, &folder),
+        Some(Command::Export(arguments)) => export::run(&arguments, &folder),
         Some(Command::Top(arguments)) => top::run(&arguments, &folder),
         Some(Command::Record(arguments)) => record::run(&arguments, &folder),
         Some(Command::Info(arguments)) => info::run(&arguments),
