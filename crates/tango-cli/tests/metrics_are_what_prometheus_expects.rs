@@ -38,12 +38,18 @@ fn has(program: &str) -> bool {
 
 /// The status and the body of a response.
 fn get(address: &str, method: &str, path: &str) -> Option<(u16, String)> {
+    let response = request(address, method, path)?;
+    let status = response.split(' ').nth(1)?.parse().ok()?;
+    Some((status, response.split_once("\r\n\r\n")?.1.to_owned()))
+}
+
+/// A response with its headers.
+fn request(address: &str, method: &str, path: &str) -> Option<String> {
     let mut stream = TcpStream::connect(address).ok()?;
     write!(stream, "{method} {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n").ok()?;
     let mut response = String::new();
     stream.read_to_string(&mut response).ok()?;
-    let status = response.split(' ').nth(1)?.parse().ok()?;
-    Some((status, response.split_once("\r\n\r\n")?.1.to_owned()))
+    Some(response)
 }
 
 /// Starts an exporter, and returns its address.
@@ -134,6 +140,9 @@ fn http_requests_are_answered() {
     quotes.producer().unwrap().publish(b"x", 0, 0, 0).unwrap();
     let (_, text) = get(&address, "GET", "/metrics").unwrap();
     assert_eq!(value(&text, "tango_link_published_total{link=\"quotes\"}"), Some(1.0));
+    // Prometheus 3 refuses a scrape without it.
+    let response = request(&address, "GET", "/metrics").unwrap();
+    assert!(response.contains("content-type: text/plain; version=0.0.4; charset=utf-8\r\n"), "{response}");
     // What is no HTTP, and a client that says nothing, disturb nobody.
     let silent = TcpStream::connect(&address).unwrap();
     TcpStream::connect(&address).unwrap().write_all(&[0xff; 4096]).unwrap();
