@@ -149,9 +149,18 @@ fn a_producer_can_go_back_to_blocking() {
 /// A forked child has the producer but not its thread. It may drop it without effect on the parent, and send nothing.
 #[test]
 fn in_a_forked_child_the_link_is_closed() {
-    in_time(|| {
-        let folder = TestFolder::new();
-        let link = small_ring().dir(folder.path()).create("quotes").unwrap();
+    let folder = TestFolder::new();
+    in_a_forked_child(small_ring().dir(folder.path()).create("quotes").unwrap());
+}
+
+/// The child has a copy of the link, and can make another producer of the one that it has inherited.
+#[test]
+fn in_a_forked_child_a_link_on_the_heap_is_not_awaited() {
+    in_a_forked_child(small_ring().build().unwrap());
+}
+
+fn in_a_forked_child(link: Link) {
+    in_time(move || {
         let mut rx = link.consumer().unwrap();
         let mut tx = full(&link);
         let woken = Arc::new(Count::default());
@@ -160,7 +169,15 @@ fn in_a_forked_child_the_link_is_closed() {
         match unsafe { nix::unistd::fork() }.unwrap() {
             ForkResult::Child => {
                 let ready = tx.poll_ready(&mut Context::from_waker(Waker::noop()), MTU);
-                drop(tx);
+                if link.name().is_none() {
+                    let mut tx = tx.into_inner().into_async().unwrap();
+                    let woken = Arc::new(Count::default());
+                    wait_with(&mut tx, &woken);
+                    drop(rx.poll().unwrap().unwrap());
+                    until(|| woken.get() == 1);
+                } else {
+                    drop(tx);
+                }
                 let code = if ready == Poll::Ready(Err(TangoError::Closed)) { 7 } else { 1 };
                 // SAFETY: ends this process at once, without running any code of the parent's.
                 unsafe { libc::_exit(code) }

@@ -6,7 +6,6 @@
 //! One lock. No waker is called, cloned or dropped under it.
 
 use std::collections::BTreeMap;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Condvar;
 use std::task::Waker;
 use std::thread::Builder;
@@ -15,6 +14,7 @@ use std::time::{Duration, Instant};
 use crate::error::LinkError;
 use crate::shm::{PerProcess, Process, thread};
 use crate::sync::{Mutex, MutexGuard, PoisonError};
+use crate::waiting::direct;
 
 /// The alarms of one process. A forked child has its own, because it does not have the thread.
 #[derive(Default)]
@@ -67,8 +67,7 @@ impl Timer {
                 Some(Duration::ZERO) => {
                     let task = state.due.pop_first();
                     drop(state);
-                    // A waker that panics has been called, which is all that was requested.
-                    let _ = catch_unwind(AssertUnwindSafe(|| task.map(|(_, task)| task.wake())));
+                    task.into_iter().for_each(|(_, task)| direct::wake(task));
                     self.lock()
                 }
                 Some(left) => {

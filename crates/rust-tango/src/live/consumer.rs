@@ -76,14 +76,14 @@ pub(super) const YIELD_AFTER: u32 = 128;
 /// # The thread
 ///
 /// Wakers are called on this thread, one after the other, or on the thread of the producer. A waker that blocks delays
-/// all async readers of the process, or the producer. It must not wait for another async reader. A panic of a waker is
-/// caught.
+/// all async readers of the process, or the producer. It must wait for neither. A panic of a waker is caught.
 ///
 /// All signals are blocked in the thread, except those that a thread raises by a fault of its own, such as
-/// `SIGSEGV`. It has the scheduling policy and the cores of the thread that made the first reader.
+/// `SIGSEGV`. It has the scheduling policy and the cores of the thread that made the first async reader or producer.
 ///
-/// In a forked child, the thread does not exist, and the link is closed (see [`Link`](crate::Link)). Dropping
-/// the `AsyncConsumer` there is harmless. The child can open links and make async readers of its own.
+/// In a forked child, the thread does not exist, and a link in shared memory is closed (see [`Link`](crate::Link)). Of a
+/// link on the heap, the child has a copy. There, awaiting ends as if it was closed, until [`Self::into_inner`] and
+/// [`Consumer::into_async`] make another reader. Dropping the `AsyncConsumer` is harmless.
 #[derive(Debug)]
 pub struct AsyncConsumer {
     /// Declared before the consumer, so that it is dropped first.
@@ -249,6 +249,7 @@ impl AsyncConsumer {
                 Reply::Accepted => return Ok(Found::Nothing),
                 Reply::PollAgain => {}
                 Reply::CheckPeer => self.reader.check_producer_lives(),
+                Reply::Forked => return Ok(Found::End),
             }
         }
     }

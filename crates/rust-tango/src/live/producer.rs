@@ -57,7 +57,7 @@ use crate::waiting::wait::Naps;
 /// # Cancelling
 ///
 /// A future of this type that is dropped before it is ready has published nothing, and one that was ready has published
-/// its fragment. The dropped one leaves no request behind: nothing wakes the task for it any more. So a timeout or a
+/// its fragment. The dropped one leaves no request behind: at most a wake-up that is under way still comes. So a timeout or a
 /// `select!` around [`send`](Self::send) sends nothing twice, and a payload whose future was dropped can be sent again.
 ///
 /// The futures are `Send`. An `AsyncProducer` is `Send` too, and not `Sync`, as a [`Producer`]. A [`Loan`] is neither,
@@ -80,8 +80,9 @@ use crate::waiting::wait::Naps;
 ///   `membarrier(2)` to this process, but not to that of the consumer, the thread checks for credits instead, at least
 ///   every ten milliseconds.
 ///
-/// In a forked child, the link is stopped: each call returns [`TangoError::Closed`]. Dropping the `AsyncProducer` there
-/// is harmless.
+/// In a forked child, a link in shared memory is stopped: each call returns [`TangoError::Closed`]. Of a link on the heap,
+/// the child has a copy. There, calls that would have to await something return as if it was stopped, until
+/// [`Self::into_inner`] and [`Producer::into_async`] make another producer. Dropping the `AsyncProducer` is harmless.
 #[derive(Debug)]
 pub struct AsyncProducer {
     /// Declared before the producer, so that it is dropped first.
@@ -253,9 +254,11 @@ impl AsyncProducer {
                     return Poll::Ready(done);
                 }
             }
-            let watch = self.producer.credit_watch(len);
-            if watch.is_some_and(|watch| self.request(watch, cx.waker())) {
-                return Poll::Pending;
+            let Some(watch) = self.producer.credit_watch(len) else { continue };
+            match self.request(watch, cx.waker()) {
+                Reply::Accepted => return Poll::Pending,
+                Reply::Forked => return Poll::Ready(Err(TangoError::Closed)),
+                Reply::PollAgain | Reply::CheckPeer => {}
             }
         }
     }
@@ -332,8 +335,12 @@ impl AsyncProducer {
                         this.producer.reap_dead();
                     }
                     due = now + naps.next();
-                } else if this.request(this.producer.watch_until(Some(due)), cx.waker()) {
-                    return Poll::Pending;
+                } else {
+                    match this.request(this.producer.watch_until(Some(due)), cx.waker()) {
+                        Reply::Accepted => return Poll::Pending,
+                        Reply::Forked => return Poll::Ready(false),
+                        Reply::PollAgain | Reply::CheckPeer => {}
+                    }
                 }
             }
         })
@@ -353,15 +360,15 @@ impl AsyncProducer {
         .await;
     }
 
-    /// Requests that the watcher wake `task` when `watch` has news. False: look again first.
-    fn request(&mut self, watch: CreditWatch<'static>, task: &Waker) -> bool {
+    /// Requests that the watcher wake `task` when `watch` has news.
+    fn request(&mut self, watch: CreditWatch<'static>, task: &Waker) -> Reply {
         self.requested = true;
         self.streak = 0;
         let reply = self.registration.request(Watch::Credit(watch), Some(task));
         if reply == Reply::CheckPeer {
             self.producer.reap_dead();
         }
-        reply == Reply::Accepted
+        reply
     }
 
     /// Takes the request back, if one is pending.

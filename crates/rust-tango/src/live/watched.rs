@@ -153,7 +153,7 @@ pub(super) struct WatchedLink {
     /// When the first of them is due.
     nap_due: Option<Instant>,
     /// When a producer has to look in any case, if one waits.
-    due: Option<Instant>,
+    pub(super) due: Option<Instant>,
     /// All of them nap for the longest time, and were checked together when the link had these signs
     /// ([`Watch::signs`]).
     resting: Option<[u64; 5]>,
@@ -369,7 +369,7 @@ impl WatchedLink {
     /// Answers requests for which the watcher sleeps and that have news now, on a thread of the notifier: see
     /// [`direct`](crate::waiting::direct). The others are left to the watcher.
     pub(super) fn answer_sleepers(&mut self, answered: &mut Answered) {
-        let mut left = self.asleep;
+        let (mut left, common) = (self.asleep, self.watch.common());
         for waiter in self.waiters.iter_mut().flatten() {
             if left == 0 || answered.is_full() {
                 return;
@@ -377,7 +377,8 @@ impl WatchedLink {
             let Some(Request { watch, waits: Waits::Asleep(own, _), .. }) = &waiter.request else { continue };
             left -= 1;
             let (own, watch) = (*own, *watch);
-            let is_answered = answered.check(own, || watch.has_news(), || waiter.answer_all_but_task());
+            let is_answered =
+                answered.check(own, || watch.has_news_beside(&common), || waiter.answer_all_but_task());
             self.asleep -= usize::from(is_answered);
         }
     }

@@ -19,7 +19,6 @@
 //! that needs naps. So nobody needs to wake it, unless its last reader leaves.
 
 use std::collections::BTreeMap;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::task::Waker;
 use std::thread::{Builder, JoinHandle, sleep};
 use std::time::{Duration, Instant};
@@ -30,7 +29,7 @@ use crate::error::LinkError;
 use crate::memory::share::LinkMemory;
 use crate::shm::thread;
 use crate::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
-use crate::waiting::direct::Answered;
+use crate::waiting::direct::{self, Answered};
 use crate::waiting::eventcount::{Eventcount, SLICE};
 use crate::waiting::kernel;
 use crate::waiting::wait::LONGEST_NAP;
@@ -127,6 +126,8 @@ pub(super) enum Reply {
     PollAgain,
     /// Not accepted: check first whether the other side lives, and then poll again.
     CheckPeer,
+    /// Not accepted: this is a forked child, where no thread would answer.
+    Forked,
 }
 
 impl Watcher {
@@ -219,19 +220,19 @@ impl Watcher {
         let must_wake = must_wake | due.is_some_and(|due| state.naps_until(due));
         let must_wake = must_wake && self.call(&mut state);
         drop(state);
-        drop(replaced);
-        let mut reply = Reply::Accepted;
+        let (mut reply, mut cancelled) = (Reply::Accepted, None);
         if announced.is_some_and(|announced| !announced.order()) {
             self.nap_instead(place);
         } else if watch.has_news() {
-            let task =
+            cancelled =
                 self.lock().links.get_mut(&place.link).and_then(|link| link.cancel(place.id, Some(serial)));
-            drop(task);
             reply = Reply::PollAgain;
         }
         if must_wake {
             self.control.wake_all();
         }
+        // Foreign code, which may take long or panic.
+        drop((replaced, cancelled));
         reply
     }
 
@@ -295,10 +296,10 @@ impl Watcher {
     /// Does what is left to do after the removal of a reader. After the removal of the last one, waits for the
     /// end of the thread, unless the thread is calling a waker.
     pub(super) fn clean_up(&self, mut removed: Removed) {
-        drop(removed.task.take());
         if removed.must_wake {
             self.control.wake_all();
         }
+        drop(removed.task.take());
         if !removed.is_last {
             return;
         }
@@ -410,14 +411,16 @@ impl State {
         if !self.is_settled || slice_is_due {
             return false;
         }
+        let mut next = now + LONGEST_NAP;
         for link in self.links.values() {
             if !link.rests(now) {
                 return false;
             }
+            next = link.due.map_or(next, |due| next.min(due));
         }
         if let Some(due) = self.nap_due {
             if due <= now {
-                self.nap_due = Some(now + LONGEST_NAP);
+                self.nap_due = Some(next);
             }
         }
         true
@@ -488,10 +491,7 @@ struct Done {
 
 impl Done {
     fn of(todo: Todo) -> Self {
-        for task in todo.tasks {
-            // A waker that panics has been called, which is all that was requested.
-            let _ = catch_unwind(AssertUnwindSafe(|| task.wake()));
-        }
+        todo.tasks.into_iter().for_each(direct::wake);
         let is_ordered = todo.announced.iter().all(|announced| announced.order());
         let dead = |ToCheck { link, peer, memory }: ToCheck| (!peer.lives(&*memory)).then_some(link);
         Self { is_ordered, dead: todo.to_check.into_iter().filter_map(dead).collect() }

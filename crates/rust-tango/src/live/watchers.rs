@@ -132,7 +132,8 @@ impl Registration {
 
     /// See [`Watcher::request`].
     pub(super) fn request(&self, watch: Watch, task: Option<&Waker>) -> Reply {
-        self.watcher.request(self.place, watch, task)
+        // Another thread of the parent may have held the lock during the fork.
+        if self.process.is_this() { self.watcher.request(self.place, watch, task) } else { Reply::Forked }
     }
 
     /// See [`Watcher::cancel`].

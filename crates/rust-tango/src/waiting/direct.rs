@@ -67,14 +67,26 @@ impl NotifierId {
 #[derive(Debug)]
 pub(crate) struct Answered {
     /// In an array, because a publish allocates nothing. The first `count` are used; `None`: the waiter had no task.
-    tasks: [Option<Waker>; MOST_TASKS],
+    /// There is no array as long as no waiter was answered.
+    tasks: Option<[Option<Waker>; MOST_TASKS]>,
     count: usize,
+}
+
+/// Calls a waker. One that panics has been called, which is all that was requested. What it panicked with is forgotten,
+/// because to drop it may panic, too.
+pub(crate) fn wake(task: Waker) {
+    if cfg!(loom) {
+        return task.wake();
+    }
+    if let Err(cause) = catch_unwind(AssertUnwindSafe(|| task.wake())) {
+        core::mem::forget(cause);
+    }
 }
 
 /// D1, by the notifier. `None`: no waiter was answered.
 pub(crate) fn answer(notifier: impl FnOnce() -> NotifierId) -> Option<Answered> {
     let hook = hook::get()?;
-    let mut answered = Answered { tasks: [const { None }; MOST_TASKS], count: 0 };
+    let mut answered = Answered { tasks: None, count: 0 };
     hook(notifier(), &mut answered);
     (answered.count != 0).then_some(answered)
 }
@@ -97,7 +109,11 @@ impl Answered {
             return false;
         }
         waiter.wake_up();
-        self.tasks[self.count] = leave();
+        let tasks = match &mut self.tasks {
+            Some(tasks) => tasks,
+            none => none.insert([const { None }; MOST_TASKS]),
+        };
+        tasks[self.count] = leave();
         self.count += 1;
         true
     }
@@ -105,14 +121,7 @@ impl Answered {
     /// D2, without any lock.
     pub(crate) fn wake(self) {
         let _nested = hook::suspend();
-        for task in self.tasks.into_iter().take(self.count).flatten() {
-            if cfg!(loom) {
-                task.wake();
-                continue;
-            }
-            // A waker that panics has been called, which is all that was requested.
-            let _ = catch_unwind(AssertUnwindSafe(|| task.wake()));
-        }
+        self.tasks.into_iter().flatten().take(self.count).flatten().for_each(wake);
     }
 }
 
