@@ -88,6 +88,43 @@ fn clones_that_are_dropped_at_once_remove_the_link() {
     }
 }
 
+/// The thread that waits in the place of async ends has a share of the memory of a link for a while longer than its
+/// ends have.
+#[cfg(feature = "async")]
+#[test]
+fn the_last_owner_removes_the_link_also_while_async_ends_wait() {
+    use std::task::{Context, Waker};
+
+    in_time(|| {
+        let folder = TestFolder::new();
+        let cx = &mut Context::from_waker(Waker::noop());
+        // It keeps the thread.
+        let other = Link::builder().build().unwrap();
+        let mut waits = other.consumer().unwrap().into_async().unwrap();
+        assert!(waits.poll_next(cx).is_pending());
+        for round in 0..200 {
+            let link = builder(folder.path()).create("quotes").unwrap();
+            let (tx, rx) = (link.producer().unwrap(), link.consumer().unwrap());
+            let ends: [Box<dyn std::any::Any>; 2] = if round % 2 == 0 {
+                let mut rx = rx.into_async().unwrap();
+                assert!(rx.poll_next(cx).is_pending());
+                [Box::new(tx), Box::new(rx)]
+            } else {
+                let mut tx = tx.into_async().unwrap();
+                while tx.try_send(b"").is_ok() {}
+                assert!(tx.poll_ready(cx, 1).is_pending());
+                [Box::new(rx), Box::new(tx)]
+            };
+            // Gives the thread time to fall asleep. Nothing depends on it.
+            std::thread::yield_now();
+            ends.into_iter().for_each(drop);
+            assert_eq!(names(&folder), ["quotes"], "round {round}");
+            drop(link);
+            assert_eq!(entries(folder.path()), [".lock"], "round {round}");
+        }
+    });
+}
+
 #[test]
 fn a_consumer_elsewhere_reads_what_is_left() {
     in_time(|| {

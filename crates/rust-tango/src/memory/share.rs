@@ -3,6 +3,9 @@
 use crate::waiting::direct::NotifierId;
 
 /// The memory in which a link lies. It lives as long as a share of it.
+///
+/// The last share may be dropped by any thread, and later than the program drops what it owns of the link. So
+/// that drop only frees memory and closes files.
 pub(crate) trait LinkMemory: Send + Sync {
     /// Whether the producer lives. Returns false only with proof that it does not.
     fn producer_lives(&self) -> bool;

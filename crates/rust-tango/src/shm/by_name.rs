@@ -9,7 +9,7 @@ use super::base_lock::{is_timeout, with_base_lock};
 use super::folder::{self, Folder};
 use super::holders::{Held, Holders};
 use super::leftovers;
-use super::link::ShmLink;
+use super::link::{MappedLink, ShmLink};
 use super::lock;
 use super::name_watch::set_removed_here;
 use super::removal::{self, Dead, Removed};
@@ -76,7 +76,7 @@ pub(crate) fn remove_all_dead(folder: &Path) -> Result<Vec<(String, Result<(), L
     Ok(results)
 }
 
-impl ShmLink {
+impl MappedLink {
     /// Removes this link, but not another one that has got its name since. A producer of this process goes on.
     pub(crate) fn remove(&self) -> Result<(), LinkError> {
         self.check_process()?;

@@ -19,7 +19,7 @@ use super::folder::{self, Folder};
 use super::holders::Held;
 use super::layout::{self, Kind, SMALL_FILE, rx_name};
 use super::leftovers::clear_own_leftovers;
-use super::link::ShmLink;
+use super::link::{MappedLink, ShmLink};
 use super::lock;
 use super::map::Pages;
 use super::owned::Owned;
@@ -88,9 +88,8 @@ pub(crate) fn create(
             break (link, files, true);
         }
     };
-    link.remove_on_drop = remove_on_drop;
     link.hints = hints.unwrap_or(link.hints);
-    let link = Arc::new(link);
+    let link = Arc::new(ShmLink::new(link, remove_on_drop));
     let reservation = Reservation::new(&link, files).inspect_err(|_| {
         if is_new {
             let _ = link.remove();
@@ -113,7 +112,7 @@ enum Claimed {
     /// It has lost its name.
     Dead(Dead),
     /// It is continued.
-    TakenOver(Box<ShmLink>, ProducerFiles),
+    TakenOver(Box<MappedLink>, ProducerFiles),
 }
 
 /// Takes over the link that has the name, or takes the name from it.
@@ -122,7 +121,7 @@ fn claim_name(base: &Path, old: Folder, asked: &Asked<'_>, existing: Existing) -
         if existing == Existing::Replace {
             return Ok(Claimed::Dead(Dead::remove(base, &old)?));
         }
-        let link = ShmLink::attach(base.to_path_buf(), old.try_clone()?)?;
+        let link = MappedLink::attach(base.to_path_buf(), old.try_clone()?)?;
         if link.is_stopped() {
             return Ok(Claimed::Dead(Dead::remove(base, &old)?)); // it has ended for good
         }
@@ -142,7 +141,7 @@ fn still_has_name(base: &Path, link: &Folder) -> bool {
 }
 
 /// Takes the lock of the producer of an existing link, if the link is as asked.
-fn take_over(base: &Path, link: &ShmLink, asked: &Asked<'_>) -> Result<Owned, LinkError> {
+fn take_over(base: &Path, link: &MappedLink, asked: &Asked<'_>) -> Result<Owned, LinkError> {
     let Asked { geometry, payload_type, access } = *asked;
     let path = link.folder.path.join("tx");
     let file = link.folder.open_file("tx", true)?;
@@ -203,7 +202,7 @@ fn fill(
     name: &str,
     asked: &Asked<'_>,
     pages: Pages,
-) -> Result<(ShmLink, ProducerFiles), LinkError> {
+) -> Result<(MappedLink, ProducerFiles), LinkError> {
     let Asked { geometry, payload_type, .. } = *asked;
     let make = |file: &str, len: usize, pages, in_child| {
         let path = base.join(name).join(file).display().to_string();
@@ -229,7 +228,7 @@ fn fill(
     }
     // Before other processes see the link: an error here (too many open files, for example) leaves nothing
     // behind.
-    let link = ShmLink::attach(base.to_path_buf(), staging.open()?)?;
+    let link = MappedLink::attach(base.to_path_buf(), staging.open()?)?;
     let files = ProducerFiles::of(&link, tx)?;
     Ok((link, files))
 }

@@ -13,7 +13,7 @@
 use std::fs::File;
 
 use super::layout::{self, Kind, SMALL_FILE, rx_name};
-use super::link::{Reading, ShmLink};
+use super::link::{MappedLink, Reading, ShmLink};
 use super::lock;
 use super::map::Pages;
 use super::name_watch::Watched;
@@ -40,7 +40,7 @@ pub(super) struct ProducerFiles {
 
 impl ProducerFiles {
     /// All files of the producer that has the lock of `tx`.
-    pub(super) fn of(link: &ShmLink, tx: Owned) -> Result<Self, LinkError> {
+    pub(super) fn of(link: &MappedLink, tx: Owned) -> Result<Self, LinkError> {
         link.keep_consumer_files()?;
         Ok(Self { tx, ctl: link.folder.open_file("ctl", true)? })
     }
@@ -77,7 +77,7 @@ impl ShmLink {
                 ShmProducer::new(this, ProducerFiles::of(this, tx)?)?
             }
         };
-        let kept = Self::kept(this);
+        let kept = MappedLink::kept(this.mapped());
         // SAFETY: the mapping is in the claim, which the producer drops last.
         let tx = unsafe { claim.tx.map.words_for() };
         let slots = Slots::watching(kept.consumer_slots());
@@ -125,7 +125,7 @@ impl ShmLink {
             layout::check_header(own.map.words(), Kind::Consumer, &path)?;
             // SAFETY: the mapping moves into the claim, which the consumer drops last.
             let rx = unsafe { own.map.words_for() };
-            let parts = Self::kept(this).reader_parts();
+            let parts = MappedLink::kept(this.mapped()).reader_parts();
             let seat = Seat::new(layout::consumer_slot(rx), &parts.head.eventcount);
             let claim = ShmConsumer { _rx: Some(own), link: this.clone() };
             return Ok(Consumer::attach(parts, mode(seat), start, Attachment::Owned(Box::new(claim))));
@@ -140,7 +140,7 @@ impl ShmLink {
     ) -> Result<Consumer<'static>, LinkError> {
         this.check_process()?;
         let claim = ShmConsumer { _rx: None, link: this.clone() };
-        let parts = Self::kept(this).reader_parts();
+        let parts = MappedLink::kept(this.mapped()).reader_parts();
         Ok(Consumer::attach(parts, mode, start, Attachment::Owned(Box::new(claim))))
     }
 }
@@ -158,7 +158,7 @@ struct ShmProducer {
 impl ShmProducer {
     fn new(link: &Arc<ShmLink>, files: ProducerFiles) -> Result<Self, LinkError> {
         let ProducerFiles { tx, ctl } = files;
-        let watched = Watched::new(link, ctl)?;
+        let watched = Watched::new(link.mapped(), ctl)?;
         // Some filesystems have no locks of folders. Nothing but the answer to a question about a damaged link
         // depends on this one.
         let _ = lock::share(&link.folder.dir);
@@ -186,7 +186,7 @@ impl ProducerClaim for ShmProducer {
 
     #[cfg(feature = "async")]
     fn memory(&self) -> Option<Arc<dyn LinkMemory>> {
-        Some(self.link.clone())
+        Some(self.link.mapped().clone())
     }
 
     #[cfg(feature = "async")]
@@ -218,12 +218,12 @@ impl ConsumerClaim for ShmConsumer {
 
     #[cfg(feature = "async")]
     fn memory(&self) -> Arc<dyn LinkMemory> {
-        self.link.clone()
+        self.link.mapped().clone()
     }
 }
 
 #[cfg(feature = "async")]
-impl LinkMemory for ShmLink {
+impl LinkMemory for MappedLink {
     fn producer_lives(&self) -> bool {
         lock::is_held(&self.tx)
     }

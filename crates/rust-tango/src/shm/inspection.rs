@@ -11,7 +11,7 @@ use super::base::base_dir;
 use super::folder;
 use super::holders::{Held, Holders};
 use super::layout::rx_name;
-use super::link::ShmLink;
+use super::link::MappedLink;
 use crate::error::LinkError;
 use crate::memory::counts::LinkMetrics;
 use crate::memory::geometry::Geometry;
@@ -94,7 +94,7 @@ fn as_text<S: serde::Serializer>(path: &Path, to: S) -> Result<S::Ok, S::Error> 
     to.serialize_str(&path.to_string_lossy())
 }
 
-impl ShmLink {
+impl MappedLink {
     /// Looks at the link and at all processes.
     ///
     /// # Errors
@@ -151,7 +151,7 @@ pub(crate) fn inspect_all(folder: &Path) -> Result<Vec<(String, Result<Inspectio
     let mut found = Vec::new();
     for name in folder::list(&base)? {
         // Opened one at a time: a link takes some descriptors.
-        match ShmLink::open(Some(&base), &name).and_then(|link| link.inspect_link()) {
+        match MappedLink::open(Some(&base), &name).and_then(|link| link.inspect_link()) {
             Err(error) if error.is_not_found() => {} // removed since the list was read
             result => found.push((name, result)),
         }

@@ -1,8 +1,9 @@
-//! [`ShmLink`]: a link in shared memory, opened and checked.
+//! [`ShmLink`]: a link in shared memory, as `Link` and its ends own it. [`MappedLink`]: its files, opened and checked.
 #![allow(unsafe_code)]
 
 use std::fs::{File, Metadata};
 use std::io;
+use std::ops::Deref;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
@@ -34,12 +35,12 @@ use crate::waiting::direct::NotifierId;
 /// How long a process that stops a link waits for the lock of `ctl`.
 const STOP_PATIENCE: Duration = Duration::from_millis(100);
 
-/// A link in shared memory. All its files are mapped read-only.
+/// The files of a link in shared memory, all of them mapped read-only.
 ///
 /// The producer and the consumers of this process have further mappings, writable, of the files that they
 /// own. Readers may have one of the page of the hot slot: see [`hot_slot`](crate::ring::hot_slot).
 #[derive(Debug)]
-pub(crate) struct ShmLink {
+pub(crate) struct MappedLink {
     pub(super) folder: Folder,
     pub(super) base: PathBuf,
     name: Name,
@@ -58,8 +59,6 @@ pub(crate) struct ShmLink {
     rx: Vec<ConsumerFile>,
     /// The group whose members can be consumers.
     pub(super) group: Option<u32>,
-    /// Whether the last owner of this value removes the link: see [`by_name`](super::by_name).
-    pub(super) remove_on_drop: bool,
     pub(super) hints: Hints,
 }
 
@@ -72,7 +71,7 @@ struct ConsumerFile {
     file: OnceLock<File>,
 }
 
-impl ShmLink {
+impl MappedLink {
     pub(crate) fn open(explicit: Option<&Path>, name: &str) -> Result<Self, LinkError> {
         folder::check_name(name)?;
         let base = base::base_dir(explicit);
@@ -126,7 +125,6 @@ impl ShmLink {
         }
         let name = Name::of(&folder, files)
             .map_err(|error| LinkError::system(format!("cannot examine {}", folder.path.display()), error))?;
-        let (hot_page, remove_on_drop) = (OnceLock::new(), false);
         Ok(Self {
             folder,
             base,
@@ -136,20 +134,19 @@ impl ShmLink {
             pages,
             tx,
             tx_map,
-            hot_page,
+            hot_page: OnceLock::new(),
             ctl,
             ctl_map,
             rx,
             group,
-            remove_on_drop,
             hints: processor::hints_of_process()?,
         })
     }
 
     /// The link as long as an `Arc` of it is kept.
     ///
-    /// `'static` stands for that. Everything that is built on the result keeps an `Arc` in the field that
-    /// is dropped last, and hands out nothing that outlives a borrow of itself.
+    /// `'static` stands for that. Everything that is built on the result keeps an `Arc` of this link, or of a
+    /// [`ShmLink`] with it, in the field that is dropped last, and hands out nothing that outlives a borrow of itself.
     pub(super) fn kept(this: &Arc<Self>) -> &'static Self {
         // SAFETY: the memory of an `Arc` does not move, and lives until the last `Arc` is dropped: see above.
         unsafe { &*Arc::as_ptr(this) }
@@ -356,6 +353,40 @@ impl ShmLink {
     }
 }
 
+/// A link as `Link` and the ends of the link own it. Their last owner removes the link, if it was made so: see
+/// [`by_name`](super::by_name).
+///
+/// The watcher of async ends owns the [`MappedLink`] only. So it never removes a link: it would do that late, and all
+/// async ends would wait meanwhile.
+#[derive(Debug)]
+pub(crate) struct ShmLink {
+    /// Never replaced.
+    mapped: Arc<MappedLink>,
+    pub(super) remove_on_drop: bool,
+}
+
+impl ShmLink {
+    pub(crate) fn open(explicit: Option<&Path>, name: &str) -> Result<Self, LinkError> {
+        Ok(Self::new(MappedLink::open(explicit, name)?, false))
+    }
+
+    pub(super) fn new(mapped: MappedLink, remove_on_drop: bool) -> Self {
+        Self { mapped: Arc::new(mapped), remove_on_drop }
+    }
+
+    pub(super) fn mapped(&self) -> &Arc<MappedLink> {
+        &self.mapped
+    }
+}
+
+impl Deref for ShmLink {
+    type Target = MappedLink;
+
+    fn deref(&self) -> &MappedLink {
+        &self.mapped
+    }
+}
+
 /// How a reliable consumer reads.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Reading {
@@ -378,7 +409,7 @@ mod tests {
     fn readers_load_the_hot_slot_and_nothing_else_through_a_page_of_their_own() {
         let scratch = Scratch::new();
         let made = crate::Link::builder().depth(8).mtu(8).dir(scratch.path()).create("quotes").unwrap();
-        let link = ShmLink::open(Some(scratch.path()), "quotes").unwrap();
+        let link = MappedLink::open(Some(scratch.path()), "quotes").unwrap();
         let (parts, all) = (link.reader_parts(), link.tx_map.words().as_ptr_range());
         assert!(all.contains(&std::ptr::from_ref(parts.head).cast()));
         assert!(all.contains(&parts.ring.line(0).meta.as_ptr()));
@@ -397,7 +428,7 @@ mod tests {
     fn another_file_in_the_place_of_the_producers_is_not_mapped() {
         let scratch = Scratch::new();
         let _made = crate::Link::builder().depth(8).mtu(8).dir(scratch.path()).create("quotes").unwrap();
-        let link = ShmLink::open(Some(scratch.path()), "quotes").unwrap();
+        let link = MappedLink::open(Some(scratch.path()), "quotes").unwrap();
         let tx = scratch.path().join("quotes/tx");
         std::fs::copy(&tx, tx.with_extension("copy")).unwrap();
         std::fs::rename(tx.with_extension("copy"), &tx).unwrap();
@@ -412,7 +443,7 @@ mod tests {
         }
         let scratch = Scratch::new();
         let _made = crate::Link::builder().depth(8).mtu(8).dir(scratch.path()).create("quotes").unwrap();
-        let link = ShmLink::open(Some(scratch.path()), "quotes").unwrap();
+        let link = MappedLink::open(Some(scratch.path()), "quotes").unwrap();
         std::os::unix::fs::chown(scratch.path().join("quotes/tx"), Some(1), None).unwrap();
         assert!(is_in(&link.tx_map, link.reader_parts().hot_slot));
     }

@@ -9,7 +9,7 @@
 //! The thread starts with the first link on the list. It ends when it finds the list empty, at one of its checks.
 //!
 //! A link is watched from when this process has its producer, or has reserved it. The exception is a link that
-//! this process itself removes: it knows, and goes on ([`ShmLink::remove`]).
+//! this process itself removes: it knows, and goes on ([`MappedLink::remove`]).
 //!
 //! The thread holds the lock of the list while it checks one link, so a link leaves the list only between two
 //! checks. The thread has no share in a link: it is never the last owner.
@@ -23,7 +23,7 @@ use std::thread::Builder;
 use std::time::Duration;
 
 use super::forks::{PerProcess, Process};
-use super::link::ShmLink;
+use super::link::MappedLink;
 use super::thread;
 use crate::error::LinkError;
 use crate::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -49,7 +49,7 @@ struct State {
 #[derive(Debug)]
 struct Entry {
     /// Owned by the [`Watched`] that belongs to this entry.
-    link: &'static ShmLink,
+    link: &'static MappedLink,
     /// Open for writing.
     ctl: File,
     /// This process removes the link, or has removed it.
@@ -64,7 +64,7 @@ pub(super) struct Watched {
     process: Process,
     key: u64,
     /// Dropped last.
-    _link: Arc<ShmLink>,
+    _link: Arc<MappedLink>,
 }
 
 impl Watched {
@@ -73,7 +73,7 @@ impl Watched {
     /// # Errors
     ///
     /// `System` if the thread cannot be started.
-    pub(super) fn new(link: &Arc<ShmLink>, ctl: File) -> Result<Self, LinkError> {
+    pub(super) fn new(link: &Arc<MappedLink>, ctl: File) -> Result<Self, LinkError> {
         let list = LIST.get();
         let mut state = list.lock();
         if !state.has_thread {
@@ -85,7 +85,7 @@ impl Watched {
         }
         state.newest += 1;
         let key = state.newest;
-        let entry = Entry { link: ShmLink::kept(link), ctl, is_removed_here: false };
+        let entry = Entry { link: MappedLink::kept(link), ctl, is_removed_here: false };
         state.links.insert(key, entry);
         Ok(Self { process: Process::this(), key, _link: link.clone() })
     }
@@ -101,7 +101,7 @@ impl Drop for Watched {
 
 /// Says whether this process removes this link, or a handle of the same link: if so, its producer in this
 /// process goes on without a name.
-pub(super) fn set_removed_here(link: &ShmLink, is_removed: bool) {
+pub(super) fn set_removed_here(link: &MappedLink, is_removed: bool) {
     let mut state = LIST.get().lock();
     for entry in state.links.values_mut().filter(|entry| entry.link.is_same_link(link)) {
         entry.is_removed_here = is_removed;
