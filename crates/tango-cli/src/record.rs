@@ -15,7 +15,7 @@ use crate::joining::Reading;
 use crate::recording::{
     Budget, Clock, Compression, Control, End, Item, Limits, Naming, Output, Settings, Source, Stopped,
 };
-use crate::signals::{self, TerminationSignals};
+use crate::signals;
 use crate::{format, options, standard};
 
 /// Time between two looks for a signal.
@@ -204,8 +204,8 @@ pub(crate) fn run(arguments: &Arguments, folder: &LinkFolder) -> Result<(), Fail
             _ => {}
         }
     }
-    let interrupting = TerminationSignals::block().and_then(|signals| signals.interrupt_main_thread(|_| {}));
-    interrupting.and_then(|()| signals::ignore_file_size_limit()).map_err(Failure::signals)?;
+    signals::interrupt_by_termination().map_err(Failure::signals)?;
+    signals::ignore_file_size_limit().map_err(Failure::signals)?;
     let clock = Clock::start();
     let naming = Naming {
         path: arguments.output.clone(),

@@ -10,7 +10,7 @@ use crate::content::{self, LONGEST_LINE};
 use crate::failure::Failure;
 use crate::folder::LinkFolder;
 use crate::joining::{self, Joining, Reading};
-use crate::signals::{self, TerminationSignals};
+use crate::signals;
 use crate::{format, options, standard};
 
 /// The output is flushed when no fragment has come for this long.
@@ -74,8 +74,7 @@ pub(crate) fn run(arguments: &Arguments, folder: &LinkFolder) -> Result<(), Fail
     let name = &arguments.link;
     standard::check_output().map_err(Failure::output)?;
     // A signal ends the loops below, so that the receiver leaves its slot.
-    let interrupting = TerminationSignals::block().and_then(|signals| signals.interrupt_main_thread(|_| {}));
-    interrupting.map_err(Failure::signals)?;
+    signals::interrupt_by_termination().map_err(Failure::signals)?;
     let (link, mut rx) = join(arguments, folder)?;
     // Fragments that were published and overwritten before this receiver joined. It wants all, from the
     // link's start.

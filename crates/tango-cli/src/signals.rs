@@ -156,6 +156,11 @@ pub(crate) fn try_within_grace(work: impl FnOnce() + Send + 'static) {
     let _ = is_done.recv_timeout(GRACE);
 }
 
+/// From now on, a termination signal interrupts what the main thread waits for, and [`arrived`] tells it.
+pub(crate) fn interrupt_by_termination() -> io::Result<()> {
+    TerminationSignals::block()?.interrupt_main_thread(|_| {})
+}
+
 /// The first termination signal and its time, after [`TerminationSignals::interrupt_main_thread`].
 static ARRIVED: OnceLock<(i32, Instant)> = OnceLock::new();
 

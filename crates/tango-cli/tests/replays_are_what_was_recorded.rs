@@ -312,7 +312,7 @@ fn two_links_have_no_common_name() {
         .assert_failed(2, &["--wait-for 2", "1 slots"]);
 }
 
-/// As a sender does, it says who is missing.
+/// As a sender does, it names the link of which a receiver is missing.
 #[test]
 fn a_consumer_that_leaves() {
     let folder = TestFolder::new();

@@ -40,7 +40,7 @@ impl Link {
         }
     }
 
-    /// All that a person who looks after the link wants to know of it: its sizes, what both ends do and have counted, how
+    /// All that is known of the link, for its operator: its sizes, what both ends do and have counted, how
     /// many credits are left, its files, and the processes that hold them. See [`Inspection`] for an example.
     ///
     /// It writes to no file of the link, takes no lock, and delays neither end. It works for every user that may open

@@ -1,4 +1,4 @@
-//! [`Inspection`]: all that a person who looks after a link wants to know of it. Nothing here writes to the files of a
+//! [`Inspection`]: all that is known of a link, for its operator. Nothing here writes to the files of a
 //! link, or takes a lock of one.
 
 use std::fmt;

@@ -25,7 +25,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 use crate::failure::Failure;
 use crate::folder::LinkFolder;
 use crate::recording::{Contents, Entry, Recorded, decode_fragment, read};
-use crate::signals::{self, TerminationSignals};
+use crate::signals;
 use crate::{format, options, standard};
 
 use order::{InOrder, Message};
@@ -111,8 +111,7 @@ pub(crate) struct Arguments {
 }
 
 pub(crate) fn run(arguments: &Arguments, folder: &LinkFolder) -> Result<(), Failure> {
-    let interrupting = TerminationSignals::block().and_then(|signals| signals.interrupt_main_thread(|_| {}));
-    interrupting.map_err(Failure::signals)?;
+    signals::interrupt_by_termination().map_err(Failure::signals)?;
     let all = Contents::of(&arguments.file)?;
     let part = Part::new(arguments.from, arguments.to, all.begin.unwrap_or_default());
     let incomplete = all.ending.failure(&arguments.file, all.fragments());

@@ -28,7 +28,7 @@ use self::view::Look;
 use crate::failure::Failure;
 use crate::folder::LinkFolder;
 use crate::receivers::living;
-use crate::signals::{self, TerminalSignals, TerminationSignals};
+use crate::signals::{self, TerminalSignals};
 use crate::{format, options, report, sampling, standard, terminal};
 
 const DETAILS: &str = "\
@@ -133,8 +133,7 @@ fn run_on_screen(interval: Duration, folder: &LinkFolder) -> Result<(), Failure>
     list.update(sampling::sample_all(folder)?);
     let mut sampled = Instant::now();
     let signals = TerminalSignals::block().map_err(Failure::signals)?;
-    let interrupting = TerminationSignals::block().and_then(|signals| signals.interrupt_main_thread(|_| {}));
-    interrupting.map_err(Failure::signals)?;
+    signals::interrupt_by_termination().map_err(Failure::signals)?;
 
     let _restore = terminal::RestoreOnDrop;
     terminal::enter().map_err(Failure::output)?;
