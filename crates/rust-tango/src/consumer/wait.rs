@@ -134,7 +134,7 @@ impl<'a> Consumer<'a> {
     }
 
     /// After [`TangoError::ProducerGone`], waits until the link has a producer again. Checks at least every
-    /// ten milliseconds. `None` waits without a limit.
+    /// twenty milliseconds. `None` waits without a limit.
     ///
     /// False: the link was closed or stopped, or has lost its name, so that no producer can find it, or
     /// `timeout` has passed, before that. The new producer may die at any moment, so the answer may be out

@@ -59,7 +59,7 @@ pub(super) const YIELD_AFTER: u32 = 128;
 /// and ends with the last.
 ///
 /// - The producer does not know of an observer, and cannot wake the thread for it. The thread polls for
-///   fragments instead, at least every ten milliseconds.
+///   fragments instead, at least every twenty milliseconds.
 /// - The thread notices within 50 milliseconds that a producer has died or that a link was stopped.
 /// - It sleeps on up to 127 links that have async consumers with a slot. For more of them, there are more
 ///   threads. Before Linux 5.16 (no `futex_waitv`, or a system call filter that forbids it), there is a thread
@@ -67,7 +67,7 @@ pub(super) const YIELD_AFTER: u32 = 128;
 /// - Where a system call filter forbids `membarrier(2)` to this process, but not to the producer's, it polls for
 ///   all readers of that producer, as for observers.
 /// - Readers that wait take almost no processor time: for each link a system call every 50 milliseconds, and for
-///   each reader a look at a word of the link; for each observer, such a look every ten milliseconds.
+///   each reader a look at a word of the link; for each observer, such a look every twenty milliseconds.
 ///
 /// Dropping an `AsyncConsumer` does not wait for the thread, and wakes no other reader. Only the last one of a
 /// thread waits for the end of that thread, which takes some tens of microseconds. The memory of a link may be

@@ -78,7 +78,7 @@ use crate::waiting::wait::Naps;
 ///   threads.
 /// - Before Linux 5.16 (no `futex_waitv`, or a system call filter that forbids it), and where a filter forbids
 ///   `membarrier(2)` to this process, but not to that of the consumer, the thread checks for credits instead, at least
-///   every ten milliseconds.
+///   every twenty milliseconds.
 ///
 /// In a forked child, a link in shared memory is stopped: each call returns [`TangoError::Closed`]. Of a link on the heap,
 /// the child has a copy. There, calls that would have to await something return as if it was stopped, until
@@ -267,7 +267,7 @@ impl AsyncProducer {
     /// fragments. See [`Producer::wait_for_consumers`], also for what may be out of date.
     ///
     /// False: the link was stopped before that, or it has fewer slots than `consumers`. The task checks itself, at
-    /// least every ten milliseconds. Dropping the future has no effect.
+    /// least every twenty milliseconds. Dropping the future has no effect.
     ///
     /// # Examples
     ///
@@ -291,7 +291,7 @@ impl AsyncProducer {
 
     /// Waits until [`AsyncProducer::is_drained`]. False: the link was stopped before that.
     ///
-    /// The task checks itself, at least every ten milliseconds. Dropping the future has no effect.
+    /// The task checks itself, at least every twenty milliseconds. Dropping the future has no effect.
     ///
     /// # Deadlocks
     ///

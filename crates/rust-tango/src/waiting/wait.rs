@@ -84,14 +84,14 @@ pub enum Wait {
     /// credits needs one full fence, which then takes most of the time of a publish. A batch is one call, so
     /// publish in batches there.
     ///
-    /// **Threads that nobody can wake.** These nap instead, for up to ten milliseconds at a time:
+    /// **Threads that nobody can wake.** These nap instead, for up to twenty milliseconds at a time:
     ///
     /// - an observer, because the producer does not know of it (an evictable consumer is woken)
     /// - a producer that waits until consumers attach or until they have drained the link
     /// - every thread on other systems, and without the feature `shm`
     ///
     /// **Threads that may miss a wake-up.** If a system call filter forbids `membarrier(2)` to one process and not
-    /// to the other side's, a thread of the first sleeps for at most ten milliseconds at a time. It is woken like
+    /// to the other side's, a thread of the first sleeps for at most twenty milliseconds at a time. It is woken like
     /// any other, except when the other side acts in the moment in which it falls asleep. Allow the call in both
     /// processes or in neither.
     ///
@@ -141,11 +141,11 @@ std::thread_local! {
 /// The first and the longest nap of a thread that nobody can wake. Each nap is half as long again as the one
 /// before.
 ///
-/// A nap takes up to 50 microseconds of processor time on a virtual machine (the tests `awaiting` and
-/// `idle_commands` measure it). The longest nap is so long that an idle thread takes less than a hundredth of
-/// a core.
+/// So a thread notices something after at most three halves of the time that it took to happen, and 60 microseconds more.
+/// A nap takes up to 110 microseconds of processor time on a virtual machine (the tests `awaiting` and `idle_commands`
+/// measure it). The longest nap is so long that an idle thread takes less than a hundredth of a core.
 #[cfg(feature = "std")]
-const NAPS: [Duration; 2] = [Duration::from_micros(60), Duration::from_millis(10)];
+const NAPS: [Duration; 2] = [Duration::from_micros(60), Duration::from_millis(20)];
 
 /// The longest nap of a thread that nobody can wake.
 #[cfg(all(feature = "async", target_os = "linux"))]
