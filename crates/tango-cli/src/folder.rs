@@ -1,8 +1,10 @@
-//! [`LinkFolder`]: the folder of links that `--dir` names, or the library's default folder. [`RemoveOnDrop`]: a
-//! link in it that this process has created.
+//! [`LinkFolder`]: the folder of links that `--dir` names, or the library's default folder. [`Identity`]: which link has a
+//! name there. [`RemoveOnDrop`]: a link that this process has created.
 
+use std::fs;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf, absolute};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use rust_tango::{Link, LinkBuilder, LinkError};
 
@@ -51,10 +53,43 @@ impl LinkFolder {
         Link::list(self.path())
     }
 
+    /// Opens every link, in the order of their names. Each is closed before the next is opened, so that thousands of links
+    /// need no more descriptors than one. A link that was removed after the names were read is left out.
+    ///
+    /// # Errors
+    /// The folder cannot be read. A missing folder is an empty one.
+    pub(crate) fn for_each(
+        &self,
+        mut visit: impl FnMut(String, Result<Link, LinkError>),
+    ) -> Result<(), LinkError> {
+        for name in self.list()? {
+            match self.open(&name) {
+                Err(error) if error.is_not_found() && !self.path().join(&name).exists() => {}
+                found => visit(name, found),
+            }
+        }
+        Ok(())
+    }
+
+    /// Which link has this name now.
+    pub(crate) fn identity(&self, name: &str) -> Option<Identity> {
+        let found = fs::metadata(self.path().join(name)).ok()?;
+        Some(Identity { device: found.dev(), inode: found.ino(), born: found.created().ok() })
+    }
+
     /// Removes the link with this name, even if it is in use.
     pub(crate) fn remove(&self, name: &str) -> Result<(), LinkError> {
         Link::remove_named(self.path(), name)
     }
+}
+
+/// What tells a link from others that have its name before or after it: device and inode of its folder, and when that was
+/// made, where the filesystem knows it (some use inodes again).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Identity {
+    device: u64,
+    inode: u64,
+    born: Option<SystemTime>,
 }
 
 /// Removes the link when it is dropped.

@@ -1,24 +1,25 @@
 //! [`Sample`]: what a link has counted at one moment, and the rates between two of them. Counters are read, and nothing
 //! else: no fragment, and nothing is written to a link.
 //!
-//! Links are opened for each sample, and not kept open. So a folder with thousands of links needs no more descriptors than
-//! one with a few, and a link that was replaced or damaged is seen as it is now.
+//! Links are opened for each sample, and not kept open, so a link that was replaced or damaged is seen as it is now. Names
+//! are used again. So a sample says of which link it is, and there are no rates between samples of two links.
 
-use std::fs;
-use std::os::unix::fs::MetadataExt;
+use std::collections::HashMap;
 use std::time::Instant;
 
-use rust_tango::{ConsumerStatus, Geometry, Link, LinkErrorKind, LinkStatus, PayloadType};
+use rust_tango::{
+    ConsumerStatus, Geometry, Inspection, Link, LinkError, LinkErrorKind, LinkStatus, PayloadType,
+};
 
 use crate::failure::Failure;
-use crate::folder::LinkFolder;
+use crate::folder::{Identity, LinkFolder};
 
 /// The counts of a link.
 #[derive(Debug, Clone)]
 pub(crate) struct Sample {
     taken: Instant,
-    /// Device and inode of the link's folder: another link of the same name has another one.
-    folder: Option<(u64, u64)>,
+    /// `None`: another link has taken the name meanwhile, so it is not known.
+    identity: Option<Identity>,
     pub(crate) geometry: Geometry,
     pub(crate) payload_type: Option<PayloadType>,
     pub(crate) status: LinkStatus,
@@ -35,39 +36,87 @@ pub(crate) struct Unreadable {
 /// Links by their names.
 pub(crate) type Samples = Vec<(String, Result<Sample, Unreadable>)>;
 
+/// Which links there were, before they are read.
+pub(crate) struct Before<'a> {
+    taken: Instant,
+    folder: &'a LinkFolder,
+    identities: HashMap<String, Identity>,
+}
+
+impl<'a> Before<'a> {
+    /// # Errors
+    /// The folder cannot be read. A missing folder is an empty one.
+    pub(crate) fn reading(folder: &'a LinkFolder) -> Result<Self, Failure> {
+        let identity = |name: String| folder.identity(&name).map(|identity| (name, identity));
+        let identities = folder.list()?.into_iter().filter_map(identity).collect();
+        Ok(Self { taken: Instant::now(), folder, identities })
+    }
+
+    /// Which link was read by this name. `None` if another one may have been: links change, and a name never goes back to an
+    /// earlier one.
+    fn identity(&self, name: &str) -> Option<Identity> {
+        let before = *self.identities.get(name)?;
+        self.folder.identity(name).filter(|now| *now == before)
+    }
+
+    /// The samples of links that were inspected right after. (Their processes were looked for last, which takes long.)
+    pub(crate) fn samples(
+        &self,
+        found: &[(String, Result<Inspection, LinkError>)],
+    ) -> HashMap<String, Sample> {
+        let sample = |(name, link): &(String, Result<Inspection, LinkError>)| {
+            let link = link.as_ref().ok()?;
+            let sample = Sample {
+                taken: self.taken,
+                identity: self.identity(name),
+                geometry: link.geometry,
+                payload_type: link.payload_type.clone(),
+                status: link.status.clone(),
+            };
+            Some((name.clone(), sample))
+        };
+        found.iter().filter_map(sample).collect()
+    }
+}
+
 /// A sample of each link of the folder, in the order of their names.
 ///
 /// # Errors
 /// The folder cannot be read. A missing folder is an empty one.
 pub(crate) fn sample_all(folder: &LinkFolder) -> Result<Samples, Failure> {
+    let before = Before::reading(folder)?;
     let mut samples = Vec::new();
-    for name in folder.list()? {
-        match folder.open(&name) {
-            Ok(link) => samples.push((name, Ok(Sample::of(&link)))),
-            // The link was removed after the list was read.
-            Err(error) if error.is_not_found() && !folder.path().join(&name).exists() => {}
+    folder.for_each(|name, found| {
+        let found = match found {
+            Ok(link) => Ok(Sample::of(&link, before.identity(&name))),
             Err(error) => {
                 let state = match error.kind() {
                     LinkErrorKind::Damaged => "damaged",
                     _ => "error",
                 };
-                samples.push((name, Err(Unreadable { state, reason: error.reason().to_string() })));
+                Err(Unreadable { state, reason: error.reason().to_string() })
             }
-        }
-    }
+        };
+        samples.push((name, found));
+    })?;
     Ok(samples)
 }
 
 impl Sample {
-    pub(crate) fn of(link: &Link) -> Self {
-        let folder = link.path().and_then(|path| fs::metadata(path).ok());
+    fn of(link: &Link, identity: Option<Identity>) -> Self {
         Self {
             taken: Instant::now(),
-            folder: folder.map(|found| (found.dev(), found.ino())),
+            identity,
             geometry: link.geometry(),
             payload_type: link.payload_type().cloned(),
             status: link.status(),
         }
+    }
+
+    /// A sample of a link on the heap, which no other one can replace.
+    #[cfg(test)]
+    pub(crate) fn of_heap(link: &Link) -> Self {
+        Self::of(link, LinkFolder::new(Some("/".into())).identity("."))
     }
 
     /// Fragments published since the link was made, by all producers.
@@ -93,7 +142,7 @@ impl Sample {
     /// What has changed since an earlier sample, a second. `None` if that is of another link, or at the same moment.
     pub(crate) fn rates_since(&self, before: &Self) -> Option<Rates> {
         let seconds = self.taken.checked_duration_since(before.taken)?.as_secs_f64();
-        if seconds == 0.0 || self.folder != before.folder {
+        if seconds == 0.0 || self.identity? != before.identity? {
             return None;
         }
         let rate = |now: u64, before: u64| Some(now.checked_sub(before)? as f64 / seconds);
@@ -138,7 +187,7 @@ mod tests {
     use crate::report;
 
     fn later(sample: &Sample, link: &Link, by: Duration) -> Sample {
-        Sample { taken: sample.taken + by, ..Sample::of(link) }
+        Sample { taken: sample.taken + by, ..Sample::of_heap(link) }
     }
 
     #[test]
@@ -146,7 +195,7 @@ mod tests {
         let link = Link::builder().depth(8).mtu(64).consumers(2).build().unwrap();
         let tx = link.producer().unwrap();
         let mut rx = link.consumer().unwrap();
-        let first = Sample::of(&link);
+        let first = Sample::of_heap(&link);
         assert_eq!((first.published(), first.occupancy(), report::state(&first.status)), (0, 0.0, "alive"));
         for _ in 0..8 {
             tx.publish(b"x", 0, 0, 0).unwrap();
@@ -168,14 +217,17 @@ mod tests {
     fn there_are_no_rates_between_different_links_or_moments() {
         let link = Link::builder().depth(8).mtu(64).build().unwrap();
         let tx = link.producer().unwrap();
-        let empty = Sample::of(&link);
+        let empty = Sample::of_heap(&link);
         tx.publish(b"x", 0, 0, 0).unwrap();
         let later = later(&empty, &link, Duration::from_secs(1));
         assert!(later.rates_since(&empty).is_some());
         assert_eq!(later.rates_since(&later), None);
         assert_eq!(empty.rates_since(&later), None, "time does not run backwards");
-        let replaced = Sample { folder: Some((1, 2)), ..later.clone() };
-        assert_eq!(replaced.rates_since(&empty), None);
+        let replaced =
+            Sample { identity: LinkFolder::new(Some("/".into())).identity("dev"), ..later.clone() };
+        assert!(replaced.identity.is_some() && replaced.rates_since(&empty).is_none());
+        let unknown = Sample { identity: None, ..later.clone() };
+        assert_eq!(unknown.rates_since(&Sample { identity: None, ..empty.clone() }), None);
         let fewer = Sample { taken: later.taken + Duration::from_secs(1), ..empty };
         assert_eq!(fewer.rates_since(&later), None, "counts do not run backwards");
     }

@@ -102,17 +102,13 @@ fn print_table(folder: &LinkFolder) -> Result<(), Failure> {
     let headings = ["LINK", "PRODUCER", "NEXT", "DEPTH", "MTU", "BYTES", "CONSUMERS", "TYPE"];
     let mut rows = vec![headings.map(String::from).to_vec()];
     let mut any_broken = false;
-    for name in folder.list()? {
-        match folder.open(&name) {
-            Ok(link) => rows.push(row(&name, &link)),
-            // The link was removed after the list was read.
-            Err(error) if error.is_not_found() && !folder.path().join(&name).exists() => {}
-            Err(error) => {
-                any_broken = true;
-                Failure::new(format!("{name}: {}", error.reason())).report();
-            }
+    folder.for_each(|name, found| match found {
+        Ok(link) => rows.push(row(&name, &link)),
+        Err(error) => {
+            any_broken = true;
+            Failure::new(format!("{name}: {}", error.reason())).report();
         }
-    }
+    })?;
     if rows.iter().skip(1).all(|row| row.last().is_some_and(String::is_empty)) {
         rows.iter_mut().for_each(|row| drop(row.pop()));
     }

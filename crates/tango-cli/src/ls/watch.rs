@@ -1,7 +1,7 @@
 //! `tango ls --watch`: the links again and again, with rates and processes.
 
 use std::collections::HashMap;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use rust_tango::{Inspection, Link, LinkError};
 
@@ -9,6 +9,7 @@ use super::json;
 use crate::failure::Failure;
 use crate::folder::LinkFolder;
 use crate::report::{self, Rates};
+use crate::sampling::{Before, Sample};
 use crate::{format, standard, terminal};
 
 /// Home, and everything erased.
@@ -17,11 +18,12 @@ const CLEAR: &str = "\u{1b}[H\u{1b}[2J";
 /// Prints all links at each interval, until standard output is closed or a signal ends the process.
 pub(super) fn run(folder: &LinkFolder, interval: Duration, is_json: bool) -> Result<(), Failure> {
     let clears = terminal::has_screen() && !is_json;
-    let mut before = Counts::default();
+    let mut earlier = HashMap::new();
     loop {
+        let before = Before::reading(folder)?;
         let found = Link::inspect_all(folder.path())?;
-        let now = Counts::of(&found);
-        let rates = |link: &Inspection| now.rates_since(&before, &link.name);
+        let samples = before.samples(&found);
+        let rates = |link: &Inspection| rates(samples.get(&link.name)?, earlier.get(&link.name)?);
         let text = if is_json {
             json::of_all(&found, rates)? + "\n"
         } else {
@@ -29,35 +31,17 @@ pub(super) fn run(folder: &LinkFolder, interval: Duration, is_json: bool) -> Res
             if clears { format!("{CLEAR}{table}") } else { format!("{table}\n") }
         };
         standard::print(&text).map_err(Failure::output)?;
-        before = now;
+        earlier = samples;
         if standard::output_is_closed_within(interval).map_err(Failure::output)? {
             return Ok(());
         }
     }
 }
 
-/// What was counted of each link, and when.
-#[derive(Default)]
-struct Counts {
-    at: Option<Instant>,
-    /// By name: fragments published, and those that had to wait.
-    links: HashMap<String, [u64; 2]>,
-}
-
-impl Counts {
-    fn of(found: &[(String, Result<Inspection, LinkError>)]) -> Self {
-        let counts = |link: &Inspection| [link.metrics.published, link.metrics.backpressure_events];
-        let links = found.iter().filter_map(|(name, link)| Some((name.clone(), counts(link.as_ref().ok()?))));
-        Self { at: Some(Instant::now()), links: links.collect() }
-    }
-
-    /// `None` if the link was not there before, or another one has its name now, which has counted less.
-    fn rates_since(&self, before: &Self, name: &str) -> Option<Rates> {
-        let seconds = self.at?.duration_since(before.at?).as_secs_f64();
-        let (now, before) = (self.links.get(name)?, before.links.get(name)?);
-        let rate = |index: usize| Some(now[index].checked_sub(before[index])? as f64 / seconds);
-        Some(Rates { fragments: rate(0)?, backpressure_events: rate(1)? })
-    }
+/// `None` if there is another link of the name now.
+fn rates(now: &Sample, earlier: &Sample) -> Option<Rates> {
+    let rates = now.rates_since(earlier)?;
+    Some(Rates { fragments: rates.published, backpressure_events: rates.backpressure })
 }
 
 fn text(
@@ -95,26 +79,4 @@ fn text(
         ]);
     }
     format::table(&rows, &[2, 3, 4, 5])
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn rates_are_of_the_same_link() {
-        let counts = |at: Option<Instant>, of: &[(&str, [u64; 2])]| Counts {
-            at,
-            links: of.iter().map(|(name, counts)| ((*name).to_owned(), *counts)).collect(),
-        };
-        let begin = Instant::now();
-        let before = counts(Some(begin), &[("a", [100, 7]), ("replaced", [100, 0])]);
-        let after = begin + Duration::from_secs(2);
-        let now = counts(Some(after), &[("a", [300, 10]), ("replaced", [9, 0]), ("new", [5, 0])]);
-        let rates = now.rates_since(&before, "a");
-        assert_eq!(rates, Some(Rates { fragments: 100.0, backpressure_events: 1.5 }));
-        assert_eq!(now.rates_since(&before, "replaced"), None);
-        assert_eq!(now.rates_since(&before, "new"), None);
-        assert_eq!(now.rates_since(&Counts::default(), "a"), None);
-    }
 }

@@ -223,7 +223,7 @@ mod tests {
         let with_lag = |lag| {
             let link = Link::builder().depth(8).mtu(64).build().unwrap();
             let _rx = link.consumer().unwrap();
-            let mut sample = Sample::of(&link);
+            let mut sample = Sample::of_heap(&link);
             sample.status.consumers[0].lag = lag;
             Ok(sample)
         };
@@ -263,15 +263,15 @@ mod tests {
         let mut list = List::new();
         let points = |list: &List| list.rows()[0].history.last(HISTORY, |point| point.ring).len();
         let update = |list: &mut List, found| list.update(vec![("a".to_owned(), found)]);
-        update(&mut list, Ok(Sample::of(&link)));
+        update(&mut list, Ok(Sample::of_heap(&link)));
         assert_eq!(points(&list), 0);
         for _ in 0..HISTORY + 5 {
-            update(&mut list, Ok(Sample::of(&link)));
+            update(&mut list, Ok(Sample::of_heap(&link)));
         }
         assert_eq!(points(&list), HISTORY);
         update(&mut list, unreadable());
         assert_eq!(points(&list), 0);
-        update(&mut list, Ok(Sample::of(&link)));
+        update(&mut list, Ok(Sample::of_heap(&link)));
         assert_eq!(points(&list), 0);
     }
 }

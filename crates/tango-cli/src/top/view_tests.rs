@@ -28,8 +28,8 @@ impl Links {
         let other = Link::builder().depth(4).mtu(64).consumers(1).build().unwrap();
         let damaged = Unreadable { state: "damaged", reason: "the file 'tx' is missing".to_owned() };
         self.list.update(vec![
-            ("numbers".to_owned(), Ok(Sample::of(&self.link))),
-            ("other".to_owned(), Ok(Sample::of(&other))),
+            ("numbers".to_owned(), Ok(Sample::of_heap(&self.link))),
+            ("other".to_owned(), Ok(Sample::of_heap(&other))),
             ("broken".to_owned(), Err(damaged)),
         ]);
     }
@@ -156,7 +156,7 @@ fn no_size_is_too_small() {
 fn the_selected_row_is_always_on_the_screen() {
     let mut list = List::new();
     let link = Link::builder().build().unwrap();
-    list.update((0..100).map(|number| (format!("link-{number:02}"), Ok(Sample::of(&link)))).collect());
+    list.update((0..100).map(|number| (format!("link-{number:02}"), Ok(Sample::of_heap(&link)))).collect());
     list.select(70);
     let lines = screen(&list, &plain(), (80, 24));
     assert!(lines.iter().any(|line| line.starts_with("link-70 ")), "{lines:?}");
