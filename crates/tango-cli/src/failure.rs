@@ -40,6 +40,11 @@ impl Failure {
         self.status == FRAGMENTS_LOST
     }
 
+    /// Whether the exit status is 0: the reader of standard output has gone.
+    pub(crate) fn is_success(&self) -> bool {
+        self.status == 0
+    }
+
     /// A signal asked this process to terminate.
     pub(crate) fn signal(number: i32) -> Self {
         Self { message: None, status: 128_u8.saturating_add(number as u8) }

@@ -2,6 +2,7 @@
 
 use rust_tango::{ConsumerStatus, Inspection, PayloadType};
 
+use crate::arguments::ExistingLink;
 use crate::failure::Failure;
 use crate::folder::LinkFolder;
 use crate::format::{self, count};
@@ -31,15 +32,18 @@ read. Observers are not listed, because a link does not know about them.
 
 --json prints one object on one line. docs/operating.md describes its fields.
 
-Exit status: 0 on success; 1 if there is no such link, or it cannot be read; 2
-for invalid usage.";
+Exit status:
+  0      success
+  1      there is no such link, or it cannot be read
+  2      invalid usage
+  128+N  terminated by signal N";
 
 /// Show all of a link, and of the processes that use it
 #[derive(Debug, clap::Args)]
 #[command(after_help = DETAILS)]
 pub(crate) struct Arguments {
-    /// Name of the link
-    pub(crate) link: String,
+    #[command(flatten)]
+    pub(crate) link: ExistingLink,
     /// Print JSON, for programs
     #[arg(long)]
     json: bool,
@@ -47,7 +51,7 @@ pub(crate) struct Arguments {
 
 pub(crate) fn run(arguments: &Arguments, folder: &LinkFolder) -> Result<(), Failure> {
     standard::check_output().map_err(Failure::output)?;
-    let inspection = hints::open(folder, &arguments.link)?.inspect()?;
+    let inspection = hints::open(folder, &arguments.link.name)?.inspect()?;
     let text = if arguments.json {
         report::json(&Report::new(&inspection, None))? + "\n"
     } else {

@@ -35,6 +35,7 @@ pub(crate) struct Joining<'a> {
     pub(crate) folder: &'a LinkFolder,
     pub(crate) name: &'a str,
     pub(crate) reading: Reading,
+    /// Where to begin. A number before the link's first one means the first.
     pub(crate) start: Start,
     /// How long to wait for the link. `None`: without a limit.
     pub(crate) timeout: Option<Duration>,
@@ -52,6 +53,7 @@ pub(crate) fn join(
     let mut hints = Some(hints::delay(Duration::from_secs(1)));
     loop {
         let joined = folder.open(name).and_then(|link| {
+            let start = since_the_first(start, link.geometry().start);
             let rx = match reading {
                 Reading::Observer => link.observer_from(start),
                 Reading::Evictable => link.evictable_consumer(start),
@@ -90,5 +92,13 @@ pub(crate) fn join(
             standard::write_error(&hints::of_missing_link(folder, name));
         }
         backoff.sleep();
+    }
+}
+
+fn since_the_first(start: Start, first: u64) -> Start {
+    match start {
+        // Numbers wrap.
+        Start::At(seq) if seq.wrapping_sub(first).cast_signed() < 0 => Start::At(first),
+        start => start,
     }
 }

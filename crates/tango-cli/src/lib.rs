@@ -4,8 +4,8 @@
 //!
 //! ```text
 //! tango [demo]       demo/       stream messages between processes and check every byte
-//! tango send LINK    send.rs     standard input -> link
-//! tango recv LINK    recv.rs     link -> standard output
+//! tango send LINK    send/       standard input -> link
+//! tango recv LINK    recv/       link -> standard output
 //! tango record LINK  record.rs   links -> file
 //! tango info FILE    info.rs     what is in a file
 //! tango replay FILE  replay/     file -> links
@@ -21,10 +21,11 @@
 //!
 //! A subcommand imports only the shared files: `recording/` (the files of recordings), `receivers.rs` (the
 //! receivers of a link, as its sender sees them), `joining.rs` (waiting for a link), `report.rs` (what is said of a
-//! link), `sampling.rs` (counts of links, and rates), `options.rs` (option values), `hints.rs` (why a link may be
-//! missing), `format.rs` (numbers, lines and tables), `folder.rs` (where links are), `content.rs` (what `send` and
-//! `recv` agree on), `backoff.rs` (polling), `failure.rs` (error messages and exit statuses), `standard.rs` (the
-//! standard streams), `signals.rs` and `terminal.rs` (a screen).
+//! link), `sampling.rs` (counts of links, and rates), `summary.rs` (what went through), `shown.rs` (fragments for people),
+//! `arguments.rs` (options of several subcommands), `options.rs` (option values), `hints.rs` (why a link may be missing),
+//! `format.rs` (numbers, lines and tables), `folder.rs` (where links are), `content.rs` (what `send` and `recv` agree on),
+//! `backoff.rs` (polling), `failure.rs` (error messages and exit statuses), `standard.rs` (the standard streams),
+//! `signals.rs` and `terminal.rs` (a screen).
 //!
 //! This crate has a library target for the fuzz target of the command line. Programs depend on `rust_tango`
 //! instead.
@@ -52,6 +53,10 @@ mod hints;
 mod joining;
 mod options;
 mod receivers;
+mod shown;
+mod summary;
+
+mod arguments;
 
 mod report;
 mod sampling;
@@ -79,7 +84,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::error::ErrorKind;
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use crate::failure::Failure;
 use crate::folder::LinkFolder;
@@ -170,17 +175,17 @@ fn run() -> Result<(), Failure> {
         signals::report_truncated_files(None);
         return demo::role::run(&role.arguments, &LinkFolder::new(role.dir));
     }
-    let cli = match Cli::try_parse() {
+    let cli = match parse(env::args_os()) {
         Err(error) if is_help(&error) => return print_help(&error),
         parsed => parsed.map_err(|error| usage_failure(&error))?,
     };
     let link = match &cli.command {
         Some(Command::Send(arguments)) => Some(arguments.link.as_str()),
         Some(Command::Recv(arguments)) => Some(arguments.link.as_str()),
-        Some(Command::Inspect(arguments)) => Some(arguments.link.as_str()),
+        Some(Command::Inspect(arguments)) => Some(arguments.link.name.as_str()),
         Some(Command::Record(arguments)) => arguments.only_link(),
-        Some(Command::Peek(arguments)) => Some(arguments.link.as_str()),
-        Some(Command::Signal(arguments)) => Some(arguments.link.as_str()),
+        Some(Command::Peek(arguments)) => Some(arguments.link.name.as_str()),
+        Some(Command::Signal(arguments)) => Some(arguments.link.name.as_str()),
         _ => None,
     };
     signals::report_truncated_files(link);
@@ -204,12 +209,30 @@ fn run() -> Result<(), Failure> {
     }
 }
 
+/// The command line with all subcommands.
+fn command() -> clap::Command {
+    /// Otherwise clap takes `--depth -4` for two options, and says so instead of what a depth can be.
+    fn with_negative_values(command: clap::Command) -> clap::Command {
+        command.mut_args(|argument| {
+            let has_value = !argument.is_positional() && argument.get_action().takes_values();
+            if has_value { argument.allow_negative_numbers(true) } else { argument }
+        })
+    }
+    with_negative_values(Cli::command()).mut_subcommands(with_negative_values)
+}
+
+fn parse(arguments: impl IntoIterator<Item = OsString>) -> clap::error::Result<Cli> {
+    let mut command = command();
+    let matches = command.try_get_matches_from_mut(arguments)?;
+    Cli::from_arg_matches(&matches).map_err(|error| error.format(&mut command))
+}
+
 /// Parses arguments without running anything. The first argument is the name of the command itself.
 ///
 /// # Errors
 /// The error message, on one line, if the arguments are invalid. A request for help is valid.
 pub fn check(arguments: impl IntoIterator<Item = OsString>) -> Result<(), String> {
-    match Cli::try_parse_from(arguments) {
+    match parse(arguments) {
         Err(error) if !is_help(&error) => Err(usage_failure(&error).message().unwrap_or_default()),
         _ => Ok(()),
     }

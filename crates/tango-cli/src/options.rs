@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use jiff::SignedDuration;
 use nix::unistd::Group;
+use rust_tango::Start;
 
 /// A count, possibly 0.
 pub(crate) fn count(text: &str) -> Result<usize, String> {
@@ -80,6 +81,22 @@ pub(crate) fn seconds(text: &str) -> Result<Duration, String> {
     duration.ok_or_else(|| "expected a number of seconds of 0 or more".to_owned())
 }
 
+/// Where a reader begins.
+pub(crate) fn beginning(text: &str) -> Result<Start, String> {
+    match text {
+        "oldest" => Ok(Start::Oldest),
+        "next" => Ok(Start::Next),
+        _ => number(text)
+            .map(Start::At)
+            .ok_or_else(|| "expected 'oldest', 'next' or the number of a fragment".to_owned()),
+    }
+}
+
+/// A number of messages a second, over 0.
+pub(crate) fn rate(text: &str) -> Result<f64, String> {
+    factor(text).map_err(|_| "expected a number of messages a second, over 0".to_owned())
+}
+
 /// A `sig`: a number of 64 bits, decimal or hexadecimal (`0x`).
 pub(crate) fn sig(text: &str) -> Result<u64, String> {
     number(text).ok_or_else(|| "expected a number of up to 64 bits, such as 7 or 0x7".to_owned())
@@ -150,6 +167,11 @@ mod tests {
             assert!(sig(text).is_err() && ctl(text).is_err(), "{text}");
         }
         assert!(ctl("65536").is_err());
+        assert_eq!((beginning("oldest"), beginning("next")), (Ok(Start::Oldest), Ok(Start::Next)));
+        assert_eq!((beginning("0"), beginning("0x10")), (Ok(Start::At(0)), Ok(Start::At(16))));
+        for text in ["", "first", "-1", "1.5", "1h"] {
+            assert!(beginning(text).is_err(), "{text}");
+        }
     }
 
     #[test]

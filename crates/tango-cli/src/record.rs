@@ -7,8 +7,9 @@ use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use rust_tango::{LinkStatus, Start};
+use rust_tango::LinkStatus;
 
+use crate::arguments::Extent;
 use crate::failure::Failure;
 use crate::folder::LinkFolder;
 use crate::joining::Reading;
@@ -52,7 +53,7 @@ Exit status:
          removed or damaged, or another failure
   2      invalid usage
   3      fragments were lost: the recorder was too slow, or it joined after the
-         beginning was overwritten (see --start)
+         beginning was overwritten (see --from)
   128+N  terminated by signal N; the file is complete";
 
 /// Record links in a file
@@ -81,19 +82,6 @@ pub(crate) struct Arguments {
         verbatim_doc_comment
     )]
     compress: Compression,
-    /// Where to begin: with the oldest fragment that is
-    /// there (earlier ones count as lost), or the next
-    /// [default: oldest]
-    #[arg(
-        long,
-        value_enum,
-        value_name = "oldest|next",
-        default_value = "oldest",
-        hide_default_value = true,
-        hide_possible_values = true,
-        verbatim_doc_comment
-    )]
-    start: Beginning,
     /// The producer waits for the recorder, which takes a
     /// slot of a consumer
     #[arg(long, verbatim_doc_comment)]
@@ -106,17 +94,16 @@ pub(crate) struct Arguments {
     /// for the next link of this name
     #[arg(long, verbatim_doc_comment)]
     follow: bool,
-    /// Stop after this time, from the first link on
-    #[arg(long, value_name = "TIME", value_parser = options::duration, allow_negative_numbers = true)]
-    duration: Option<Duration>,
+    #[command(flatten)]
+    extent: Extent,
     /// Stop after N fragments, of all links together
-    #[arg(long, value_name = "N", value_parser = options::positive_count, allow_negative_numbers = true)]
+    #[arg(long, value_name = "N", value_parser = options::positive_count)]
     count: Option<u64>,
     /// Begin another file when one has this size
-    #[arg(long, value_name = "SIZE", value_parser = options::size, allow_negative_numbers = true)]
+    #[arg(long, value_name = "SIZE", value_parser = options::size)]
     rotate_size: Option<u64>,
     /// Begin another file after this time
-    #[arg(long, value_name = "TIME", value_parser = options::duration, allow_negative_numbers = true)]
+    #[arg(long, value_name = "TIME", value_parser = options::duration)]
     rotate_every: Option<Duration>,
     /// Write what has gathered after this time
     /// [default: 1 second]
@@ -126,7 +113,6 @@ pub(crate) struct Arguments {
         default_value = "1",
         hide_default_value = true,
         value_parser = options::duration,
-        allow_negative_numbers = true,
         verbatim_doc_comment
     )]
     flush_every: Duration,
@@ -138,7 +124,6 @@ pub(crate) struct Arguments {
         default_value = "64M",
         hide_default_value = true,
         value_parser = options::size,
-        allow_negative_numbers = true,
         verbatim_doc_comment
     )]
     buffer: u64,
@@ -146,23 +131,6 @@ pub(crate) struct Arguments {
     /// nanoseconds since 1970: record it as publish_time
     #[arg(long, verbatim_doc_comment)]
     ts_ns: bool,
-    /// Wait no longer than this for the links
-    /// [default: no limit]
-    #[arg(
-        long,
-        value_name = "SECONDS",
-        value_parser = options::seconds,
-        allow_negative_numbers = true,
-        verbatim_doc_comment
-    )]
-    timeout: Option<Duration>,
-}
-
-/// The values of `--start`.
-#[derive(Debug, Clone, Copy, clap::ValueEnum)]
-enum Beginning {
-    Oldest,
-    Next,
 }
 
 impl Arguments {
@@ -181,11 +149,8 @@ impl Arguments {
                 (_, true) => Reading::Evictable,
                 _ => Reading::Observer,
             },
-            start: match self.start {
-                Beginning::Oldest => Start::Oldest,
-                Beginning::Next => Start::Next,
-            },
-            timeout: self.timeout,
+            start: self.extent.from,
+            timeout: self.extent.timeout,
             follow: self.follow,
             ts_is_ns: self.ts_ns,
         }
@@ -235,7 +200,7 @@ pub(crate) fn run(arguments: &Arguments, folder: &LinkFolder) -> Result<(), Fail
         started.map_err(Failure::thread)?;
     }
     drop(to);
-    let (ends, written) = write(&items, output, &control, &budget, arguments.duration);
+    let (ends, written) = write(&items, output, &control, &budget, arguments.extent.duration);
     // A thread that panicked does not say how it ended.
     let all_ended = ends.len() == arguments.links.len();
     conclude(ends, written, arguments.follow)?;

@@ -4,6 +4,7 @@ use std::time::{Duration, Instant};
 
 use rust_tango::{Link, LinkStatus, Party};
 
+use crate::arguments::ExistingLink;
 use crate::backoff::Backoff;
 use crate::failure::Failure;
 use crate::folder::LinkFolder;
@@ -26,16 +27,18 @@ halt returns when the producer has seen it: it has ended in good order, or died.
 A producer that publishes nothing does not look. After --timeout, signal says
 which process it is and fails. The link is stopped nevertheless.
 
-Exit status: 0 if the producer has seen the word, or there is none; 1 if it has
-not in time, or there is no such link, or you may not stop it; 2 for invalid
-usage.";
+Exit status:
+  0      the producer has seen the word, or there is none
+  1      it has not in time, or there is no such link, or you may not stop it
+  2      invalid usage
+  128+N  terminated by signal N";
 
 /// Stop a link, and wait until its producer has seen it
 #[derive(Debug, clap::Args)]
 #[command(after_help = DETAILS)]
 pub(crate) struct Arguments {
-    /// Name of the link
-    pub(crate) link: String,
+    #[command(flatten)]
+    pub(crate) link: ExistingLink,
     /// What the producer shall do
     #[arg(value_enum, hide_possible_values = true, value_name = "halt|run")]
     word: Word,
@@ -44,8 +47,7 @@ pub(crate) struct Arguments {
         long,
         value_name = "SECONDS",
         default_value = "5",
-        value_parser = options::seconds,
-        allow_negative_numbers = true
+        value_parser = options::seconds
     )]
     timeout: Duration,
 }
@@ -57,7 +59,7 @@ enum Word {
 }
 
 pub(crate) fn run(arguments: &Arguments, folder: &LinkFolder) -> Result<(), Failure> {
-    let name = &arguments.link;
+    let name = &arguments.link.name;
     let link = hints::open(folder, name)?;
     match arguments.word {
         Word::Halt => {

@@ -42,7 +42,7 @@ fn invalid_usage() {
         ("record x x -o f", &["link x is named twice"]),
         ("record a/b -o f", &["a/b"]),
         ("record x -o f --compress gzip", &["gzip", "--compress <KIND>"]),
-        ("record x -o f --start first", &["first", "--start <oldest|next>"]),
+        ("record x -o f --from first", &["first", "--from <WHERE>", "'next'"]),
         ("record x -o f --reliable --evictable", &["--reliable", "--evictable"]),
         ("record x -o f --count 0", &["'0'", "--count", "1 or more"]),
         ("record x -o f --duration 0", &["'0'", "--duration", "10m"]),

@@ -269,7 +269,7 @@ fn files_are_rotated_by_time() {
     assert_eq!(folder.info(&one).0["ending"], "finished");
 }
 
-/// `--start next` takes what comes, and what was before does not count as lost.
+/// `--from next` takes what comes, and what was before does not count as lost.
 #[test]
 fn from_the_next_fragment() {
     let folder = TestFolder::new();
@@ -277,7 +277,7 @@ fn from_the_next_fragment() {
     let tx = link.producer().unwrap();
     publish(&tx, 1..101);
     let path = folder.path_of("file.mcap");
-    let recorder = folder.start(&format!("record x -o {} --start next --reliable", path.display()));
+    let recorder = folder.start(&format!("record x -o {} --from next --reliable", path.display()));
     folder.await_status("x", |status| status.consumers.len() == 1);
     publish(&tx, 101..111);
     drop(tx);

@@ -66,20 +66,18 @@ pub(crate) struct Arguments {
         long,
         value_name = "SECONDS",
         default_value = "3",
-        value_parser = duration,
-        allow_negative_numbers = true
+        value_parser = duration
     )]
     duration: Duration,
     /// Size of a message: 0 to 16777216
-    #[arg(long, value_name = "BYTES", default_value_t = 64, value_parser = size, allow_negative_numbers = true)]
+    #[arg(long, value_name = "BYTES", default_value_t = 64, value_parser = size)]
     size: usize,
     /// Slots, a power of two up to 1048576
     #[arg(
         long,
         value_name = "N",
         default_value_t = 1024,
-        value_parser = depth,
-        allow_negative_numbers = true
+        value_parser = depth
     )]
     depth: usize,
     /// Number of reliable consumers: 1 to 64
@@ -87,8 +85,7 @@ pub(crate) struct Arguments {
         long,
         value_name = "N",
         default_value_t = 1,
-        value_parser = clap::value_parser!(u16).range(1..=64),
-        allow_negative_numbers = true
+        value_parser = clap::value_parser!(u16).range(1..=64)
     )]
     consumers: u16,
 }

@@ -74,7 +74,6 @@ pub(crate) struct Arguments {
         num_args = 0..=1,
         default_missing_value = "1",
         value_parser = options::interval,
-        allow_negative_numbers = true,
         verbatim_doc_comment
     )]
     watch: Option<Duration>,

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use rust_tango::{Consumer, Link, OwnedFragment, Start, TangoError};
 
+use crate::arguments::ExistingLink;
 use crate::failure::Failure;
 use crate::folder::LinkFolder;
 use crate::{format, hints, options, standard};
@@ -51,15 +52,14 @@ Exit status:
 #[derive(Debug, clap::Args)]
 #[command(after_help = DETAILS)]
 pub(crate) struct Arguments {
-    /// Name of the link
-    pub(crate) link: String,
+    #[command(flatten)]
+    pub(crate) link: ExistingLink,
     /// Show the newest N fragments that are there
     #[arg(
         long,
         value_name = "N",
         default_value_t = 10,
-        value_parser = options::count,
-        allow_negative_numbers = true
+        value_parser = options::count
     )]
     last: usize,
     /// Go on with what comes
@@ -70,15 +70,14 @@ pub(crate) struct Arguments {
         long,
         value_name = "N",
         requires = "follow",
-        value_parser = options::count,
-        allow_negative_numbers = true
+        value_parser = options::count
     )]
     count: Option<usize>,
     /// Only fragments with this sig (7 or 0x7)
-    #[arg(long, value_name = "NUMBER", value_parser = options::sig, allow_negative_numbers = true)]
+    #[arg(long, value_name = "NUMBER", value_parser = options::sig)]
     sig: Option<u64>,
     /// Only fragments with this ctl (3 or 0x3)
-    #[arg(long, value_name = "NUMBER", value_parser = options::ctl, allow_negative_numbers = true)]
+    #[arg(long, value_name = "NUMBER", value_parser = options::ctl)]
     ctl: Option<u16>,
     /// Show no more than N bytes of each payload
     /// [default: 256; with --json: all]
@@ -86,7 +85,6 @@ pub(crate) struct Arguments {
         long,
         value_name = "N",
         value_parser = options::count,
-        allow_negative_numbers = true,
         verbatim_doc_comment
     )]
     bytes: Option<usize>,
@@ -104,7 +102,7 @@ impl Arguments {
 
 pub(crate) fn run(arguments: &Arguments, folder: &LinkFolder) -> Result<(), Failure> {
     standard::check_output().map_err(Failure::output)?;
-    let name = &arguments.link;
+    let name = &arguments.link.name;
     let link = hints::open(folder, name)?;
     if !link.geometry().observers {
         return Err(Failure::new(format!(
@@ -193,11 +191,11 @@ fn follow(
         }
         let waited = rx.wait_timeout(CHECK_EVERY).map(|fragment| fragment.map(OwnedFragment::from));
         if let Err(TangoError::ProducerGone) = waited {
-            return ended(link, &arguments.link);
+            return ended(link, &arguments.link.name);
         }
         match next(waited)? {
             Some(read) => show(read, arguments, shown)?,
-            None if rx.is_closed() => return ended(link, &arguments.link),
+            None if rx.is_closed() => return ended(link, &arguments.link.name),
             None => {}
         }
     }

@@ -154,7 +154,7 @@ impl Source {
             let Some((link, mut rx)) = self.join(start, timeout)? else { return Ok(Stopped::ByControl) };
             if known.as_ref().is_none_or(|known| !known.is_named()) {
                 // The next link of this name has other numbers.
-                if matches!(start, Start::At(_)) {
+                if known.is_some() && matches!(start, Start::At(_)) {
                     start = Start::Oldest;
                     continue;
                 }

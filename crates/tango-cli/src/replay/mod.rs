@@ -84,18 +84,17 @@ pub(crate) struct Arguments {
         long,
         value_name = "FACTOR",
         default_value = "1",
-        value_parser = options::factor,
-        allow_negative_numbers = true
+        value_parser = options::factor
     )]
     speed: f64,
     /// As fast as reliable consumers read
     #[arg(long, conflicts_with = "speed")]
     fast: bool,
     /// Begin with this number or time
-    #[arg(long, value_name = "WHERE", value_parser = part::position, allow_negative_numbers = true)]
+    #[arg(long, value_name = "WHERE", value_parser = part::position)]
     from: Option<Position>,
     /// End with this number or time
-    #[arg(long, value_name = "WHERE", value_parser = part::position, allow_negative_numbers = true)]
+    #[arg(long, value_name = "WHERE", value_parser = part::position)]
     to: Option<Position>,
     /// Start when N reliable consumers have joined each
     /// link; 0 starts at once
@@ -104,7 +103,6 @@ pub(crate) struct Arguments {
         long,
         value_name = "N",
         value_parser = options::count,
-        allow_negative_numbers = true,
         verbatim_doc_comment
     )]
     wait_for: Option<usize>,

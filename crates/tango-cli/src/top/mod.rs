@@ -79,8 +79,7 @@ pub(crate) struct Arguments {
         long,
         value_name = "SECONDS",
         default_value = "1",
-        value_parser = options::interval,
-        allow_negative_numbers = true
+        value_parser = options::interval
     )]
     interval: Duration,
 }

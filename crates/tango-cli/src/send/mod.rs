@@ -1,10 +1,16 @@
-//! `tango send`: copies standard input into a link.
+//! `tango send`: copies standard input into a link. `input` makes fragments of it, at the pace of `rate`; `progress` counts for all
+//! threads.
 //!
 //! Three threads: this one reads and publishes, one waits for a signal, and one checks every 50 ms whether
 //! the link was stopped and whether its receivers live. The latter two end the process themselves, because
 //! this one may be blocked in a read of standard input that no other thread can interrupt.
 
-use std::io::{self, BufRead, BufReader, Read};
+mod rate;
+
+mod input;
+mod progress;
+
+use std::io;
 use std::num::NonZeroUsize;
 use std::process;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -12,15 +18,20 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use rust_tango::{Control, Link, Producer, TangoError};
+use rust_tango::Link;
 
+use crate::arguments::Summary;
 use crate::backoff::Backoff;
-use crate::content::{self, LONGEST_LINE};
+use crate::content;
 use crate::failure::Failure;
 use crate::folder::{LinkFolder, RemoveOnDrop};
 use crate::receivers::{Receivers, living};
 use crate::signals::{self, TerminationSignals};
-use crate::{format, hints, options, standard};
+use crate::{hints, options, standard};
+
+use input::{Input, wait_for_exit};
+use progress::Progress;
+use rate::Rate;
 
 /// Time between two checks of the link and its receivers. The help text names it.
 const CHECK_INTERVAL: Duration = Duration::from_millis(50);
@@ -30,6 +41,7 @@ Examples:
   seq 1000000 | tango send numbers               send to one receiver
   seq 1000000 | tango send numbers --wait-for 2  start when two have joined
   tail -f /var/log/syslog | tango send log --lines --wait-for 0 --consumers 8
+  tango send ticks --lines --rate 100 < ticks.txt   100 lines a second
 
 A receiver is 'tango recv LINK', or any program that opens the link by name.
 When the ring is full, the sender waits for the slowest reliable receiver. A
@@ -51,6 +63,14 @@ by truncating files of the link.
 With --wait-for 0, receivers may come and go. Otherwise the sender reports each
 one that dies or leaves, and ends when the last one is gone. A receiver that is
 replaced by another within 50 ms may go unnoticed.
+
+With --rate, messages are lines with --lines, and otherwise what a read of the
+input returns, up to --mtu. What the rate had allowed while the input or the
+receivers were slow is not made up for, but for 10 ms of it.
+
+sig is a number that each fragment carries for programs. Without --sig, it tells
+'tango recv' whether the link carries lines; with it, receivers of --lines need
+--lines, too.
 
 A line can have up to 1 GiB. What is longer, or unfinished when the sender is
 stopped, is not a line for receivers, and they report it.
@@ -75,7 +95,6 @@ pub(crate) struct Arguments {
         value_name = "N",
         default_value_t = 1024,
         value_parser = options::depth,
-        allow_negative_numbers = true,
         verbatim_doc_comment
     )]
     depth: usize,
@@ -84,8 +103,7 @@ pub(crate) struct Arguments {
         long,
         value_name = "BYTES",
         default_value = "65536",
-        value_parser = options::positive_bytes,
-        allow_negative_numbers = true
+        value_parser = options::positive_bytes
     )]
     mtu: NonZeroUsize,
     /// Slots for reliable receivers
@@ -94,7 +112,6 @@ pub(crate) struct Arguments {
         long,
         value_name = "N",
         value_parser = options::count,
-        allow_negative_numbers = true,
         verbatim_doc_comment
     )]
     consumers: Option<usize>,
@@ -105,7 +122,6 @@ pub(crate) struct Arguments {
         value_name = "N",
         default_value_t = 1,
         value_parser = options::count,
-        allow_negative_numbers = true,
         verbatim_doc_comment
     )]
     wait_for: usize,
@@ -114,6 +130,14 @@ pub(crate) struct Arguments {
     /// and can have up to 1 GiB
     #[arg(long, verbatim_doc_comment)]
     lines: bool,
+    /// Send no more than this many messages a second
+    #[arg(long, value_name = "MESSAGES", value_parser = options::rate)]
+    rate: Option<f64>,
+    /// Give fragments this sig (7 or 0x7)
+    #[arg(long, value_name = "NUMBER", value_parser = options::sig)]
+    sig: Option<u64>,
+    #[command(flatten)]
+    summary: Summary,
     /// Let the members of a group receive, not only
     /// this user; see below
     #[arg(long, value_name = "NAME|GID", value_parser = options::group, verbatim_doc_comment)]
@@ -129,8 +153,10 @@ pub(crate) fn run(arguments: &Arguments, folder: &LinkFolder) -> Result<(), Fail
         )));
     }
     standard::check_input().map_err(Failure::input)?;
-    let (creator, signal_arrived) =
-        TerminationSignals::block().and_then(end_on_signal).map_err(Failure::signals)?;
+    let progress = Arc::new(Progress::new(arguments.summary.verbose));
+    let (creator, signal_arrived) = TerminationSignals::block()
+        .and_then(|signals| end_on_signal(signals, &progress))
+        .map_err(Failure::signals)?;
     let mut builder = folder.builder().depth(*depth).mtu(mtu.get()).consumers(consumers);
     if let Some(group) = arguments.group {
         builder = builder.consumer_group(group);
@@ -145,14 +171,17 @@ pub(crate) fn run(arguments: &Arguments, folder: &LinkFolder) -> Result<(), Fail
         Ok(()) => {}
     }
     let receivers = Arc::new(Mutex::new(Receivers::new(&link.0, name, *wait_for)));
-    watch(&link.0, &receivers, signal_arrived).map_err(Failure::thread)?;
+    watch(&link.0, &receivers, &progress, signal_arrived).map_err(Failure::thread)?;
     let tx = link.0.producer()?;
 
     wait_for_receivers(&link.0, folder, name, *wait_for);
     // Reaps receivers that have died before the start: their deaths do not count.
     let _ = tx.consumers();
     lock(&receivers).start();
-    let sent = if *lines { send_lines(&tx) } else { send_bytes(&tx) };
+    progress.start();
+    let sig = arguments.sig.unwrap_or(if *lines { content::LINES } else { content::BYTES });
+    let mut input = Input { tx: &tx, sig, rate: arguments.rate.map(Rate::new), tally: &progress.tally };
+    let sent = if *lines { input.send_lines() } else { input.send_bytes() };
     if sent.is_ok() {
         wait_until_drained(&link.0);
     }
@@ -162,6 +191,7 @@ pub(crate) fn run(arguments: &Arguments, folder: &LinkFolder) -> Result<(), Fail
         let _ = link.0.stop();
     }
     drop(tx);
+    progress.report(&link.0.status(), if sent.is_ok() { "the input has ended" } else { "of a failure" });
     let removed = link.0.remove().map_err(|error| {
         Failure::new(format!("everything was sent, but the link could not be removed: {error}"))
     });
@@ -174,16 +204,20 @@ fn lock(receivers: &Mutex<Receivers>) -> MutexGuard<'_, Receivers> {
 
 /// Starts the thread that ends the process on a signal, within [`signals::GRACE`]. It removes the link that
 /// comes through the channel. The flag is set when a signal has arrived.
-fn end_on_signal(signals: TerminationSignals) -> io::Result<(mpsc::Sender<Link>, Arc<AtomicBool>)> {
-    let (creator, created) = mpsc::channel();
+fn end_on_signal(
+    signals: TerminationSignals,
+    progress: &Arc<Progress>,
+) -> io::Result<(mpsc::Sender<Link>, Arc<AtomicBool>)> {
+    let (creator, created) = mpsc::channel::<Link>();
     let signal_arrived = Arc::new(AtomicBool::new(false));
-    let arrived = signal_arrived.clone();
+    let (arrived, progress) = (signal_arrived.clone(), progress.clone());
     signals.on_arrival(move |signal| {
         arrived.store(true, Ordering::SeqCst);
         signals::try_within_grace(move || {
             // The link may be in the making. There is none if that fails.
             if let Ok(link) = created.recv() {
                 stop_and_remove(&link);
+                progress.report(&link.status(), &format!("signal {signal} arrived"));
             }
         });
         process::exit(128 + signal);
@@ -193,8 +227,13 @@ fn end_on_signal(signals: TerminationSignals) -> io::Result<(mpsc::Sender<Link>,
 
 /// Starts the thread that ends the process when the link was stopped or no receiver is left. After a signal,
 /// it does not: the signal thread stops the link, which is not a failure.
-fn watch(link: &Link, receivers: &Arc<Mutex<Receivers>>, signal_arrived: Arc<AtomicBool>) -> io::Result<()> {
-    let (link, receivers) = (link.clone(), receivers.clone());
+fn watch(
+    link: &Link,
+    receivers: &Arc<Mutex<Receivers>>,
+    progress: &Arc<Progress>,
+    signal_arrived: Arc<AtomicBool>,
+) -> io::Result<()> {
+    let (link, receivers, progress) = (link.clone(), receivers.clone(), progress.clone());
     let watching = move || {
         loop {
             // On a failure, the lock is held until the process has ended, so that no other thread reports
@@ -205,7 +244,10 @@ fn watch(link: &Link, receivers: &Arc<Mutex<Receivers>>, signal_arrived: Arc<Ato
             }
             match receivers.check() {
                 Some(failure) if !signal_arrived.load(Ordering::SeqCst) => {
+                    let status = link.status();
                     stop_and_remove(&link);
+                    let why = if status.stopped { "the link was stopped" } else { "no receiver is left" };
+                    progress.report(&status, why);
                     failure.report();
                     process::exit(1);
                 }
@@ -221,13 +263,6 @@ fn watch(link: &Link, receivers: &Arc<Mutex<Receivers>>, signal_arrived: Arc<Ato
 fn stop_and_remove(link: &Link) {
     let _ = link.stop();
     let _ = link.remove();
-}
-
-/// Blocks because one of the other threads reports the reason and ends the process.
-fn wait_for_exit() -> ! {
-    loop {
-        thread::park();
-    }
 }
 
 fn wait_for_receivers(link: &Link, folder: &LinkFolder, name: &str, wanted: usize) {
@@ -251,67 +286,4 @@ fn wait_until_drained(link: &Link) {
     while link.status().consumers.iter().any(|consumer| consumer.alive && consumer.lag > 0) {
         backoff.sleep();
     }
-}
-
-/// Publishes whatever each read of the input returns, in fragments of up to the MTU.
-fn send_bytes(tx: &Producer<'_>) -> Result<(), Failure> {
-    let mut buffer = vec![0; tx.mtu()];
-    loop {
-        match standard::Input.read(&mut buffer).map_err(Failure::input)? {
-            0 => return Ok(()),
-            len => publish(tx, &buffer[..len], content::BYTES, Control::WHOLE)?,
-        }
-    }
-}
-
-/// Publishes each line of the input as a message, in the same fragments as [`Producer::send_message`]. A long
-/// line leaves in parts, while the rest of it is still read.
-fn send_lines(tx: &Producer<'_>) -> Result<(), Failure> {
-    let mtu = tx.mtu();
-    let mut input = BufReader::with_capacity(1 << 16, standard::Input);
-    // What was read of a line and is not published: up to a fragment and the byte after it.
-    let mut unsent = Vec::new();
-    // How much of the line was published.
-    let mut sent = 0;
-    loop {
-        let room = (mtu + 1 - unsent.len()) as u64;
-        let read = input.by_ref().take(room).read_until(b'\n', &mut unsent).map_err(Failure::input)?;
-        if read == 0 && unsent.is_empty() {
-            return Ok(());
-        }
-        let is_newline_read = unsent.last() == Some(&b'\n');
-        let is_more = !is_newline_read && unsent.len() > mtu;
-        if !is_newline_read && !is_more && read > 0 {
-            continue; // to the end of the input, or more of the line
-        }
-        let part = if is_newline_read { unsent.len() - 1 } else { unsent.len().min(mtu) };
-        if part > LONGEST_LINE - sent {
-            return Err(Failure::new(format!(
-                "a line of standard input is longer than {} bytes, the limit",
-                format::count(LONGEST_LINE as u64)
-            )));
-        }
-        let mut control = Control::WHOLE;
-        if sent > 0 {
-            control = control.with_continues();
-        }
-        if is_more {
-            control = control.with_more();
-        }
-        publish(tx, &unsent[..part], content::LINES, control)?;
-        sent = if is_more { sent + part } else { 0 };
-        unsent.drain(..if is_more { part } else { unsent.len() });
-    }
-}
-
-fn publish(tx: &Producer<'_>, payload: &[u8], sig: u64, control: Control) -> Result<(), Failure> {
-    tx.publish_blocking(payload, sig, control.bits(), 0).map(drop).map_err(publish_failure)
-}
-
-fn publish_failure(error: TangoError) -> Failure {
-    if error == TangoError::Closed {
-        // The link was stopped: by another thread, or by another process, which the checking thread notices.
-        wait_for_exit();
-    }
-    Failure::new(error.to_string())
 }
