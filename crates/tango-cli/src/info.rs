@@ -22,7 +22,8 @@ Exit status:
   0      every file is complete
   1      a file was not finished, is damaged or cannot be read; what can be read
          of it is printed
-  2      invalid usage";
+  2      invalid usage
+  128+N  terminated by signal N";
 
 /// Show what is in recordings
 #[derive(Debug, clap::Args)]

@@ -63,12 +63,14 @@ mod sampling;
 
 mod recording;
 
+mod completions;
 mod demo;
 mod doctor;
 mod export;
 mod info;
 mod inspect;
 mod ls;
+mod man;
 mod peek;
 mod record;
 mod recv;
@@ -108,6 +110,8 @@ Examples:
   tango doctor                        find what makes links slow here
   tango rm numbers                    remove a link left by a crashed sender
   tango rm --dead                     remove all links that no process uses
+  tango completions bash              complete this command in a shell
+  tango man pages                     write manual pages
 
 A link connects one sender to its receivers through a ring of fragments in
 shared memory. A fragment is one message, or a part of a long one. A link is
@@ -148,6 +152,8 @@ enum Command {
     Doctor(doctor::Arguments),
     Signal(signal::Arguments),
     Rm(rm::Arguments),
+    Completions(completions::Arguments),
+    Man(man::Arguments),
 }
 
 /// One process of the demonstration. It is not a subcommand, because clap would suggest it to people.
@@ -206,6 +212,8 @@ fn run() -> Result<(), Failure> {
         Some(Command::Doctor(arguments)) => doctor::run(&arguments, &folder),
         Some(Command::Signal(arguments)) => signal::run(&arguments, &folder),
         Some(Command::Rm(arguments)) => rm::run(&arguments, &folder),
+        Some(Command::Completions(arguments)) => completions::run(&arguments, command()),
+        Some(Command::Man(arguments)) => man::run(&arguments, command()),
     }
 }
 

@@ -28,8 +28,11 @@ the remains of links whose creation was interrupted.
 Observers do not count as users. An observer keeps the memory that it has open,
 and can still read what is left in a removed link.
 
-Exit status: 0 on success; 1 if a link is in use or cannot be removed; 2 for
-invalid usage.";
+Exit status:
+  0      success
+  1      a link is in use, does not exist, or cannot be removed
+  2      invalid usage
+  128+N  terminated by signal N";
 
 /// Remove links left behind by crashed senders
 #[derive(Debug, clap::Args)]

@@ -4,13 +4,12 @@
 mod common;
 
 use std::collections::BTreeSet;
-use std::env;
 use std::fs;
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::process::{Child, Command, Stdio};
 
-use common::{Running, TERMINATION, TestFolder, wait_until};
+use common::{Running, TERMINATION, TestFolder, has_program, wait_until};
 use nix::sys::signal::{Signal, kill};
 use rust_tango::Link;
 use serde_json::Value;
@@ -23,17 +22,6 @@ fn link(folder: &TestFolder, name: &str) -> Link {
 fn damage(folder: &TestFolder, name: &str) {
     drop(link(folder, name));
     fs::remove_file(folder.links().join(name).join("tx")).unwrap();
-}
-
-/// Whether the program can be had. With `TANGO_TEST_SKIP_NOTHING` set, it is a failure if not.
-fn has(program: &str) -> bool {
-    let found = Command::new(program).arg("--version").stdout(Stdio::null()).stderr(Stdio::null()).status();
-    if found.is_ok() {
-        return true;
-    }
-    assert!(env::var_os("TANGO_TEST_SKIP_NOTHING").is_none(), "{program} is missing");
-    eprintln!("skipped: {program} is missing");
-    false
 }
 
 /// The status and the body of a response.
@@ -113,7 +101,7 @@ fn counts_are_those_of_the_links() {
     assert_eq!(value(&text, "tango_link_published_total{link=\"quotes\"}"), Some(7.0));
     assert_eq!(value(&text, "tango_link_producers_total{link=\"quotes\"}"), Some(2.0));
 
-    if has("promtool") {
+    if has_program("promtool") {
         let mut command = Command::new("promtool");
         command
             .args(["check", "metrics"])
@@ -191,7 +179,7 @@ impl Drop for KillOnDrop {
 
 #[test]
 fn the_real_prometheus_scrapes_it() {
-    if !has("prometheus") {
+    if !has_program("prometheus") {
         return;
     }
     let folder = TestFolder::new();

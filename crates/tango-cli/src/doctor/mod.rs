@@ -42,8 +42,11 @@ runs, as its user. It reads files and changes nothing.
 --json prints one object on one line: version, folder (of links), and findings
 with check, level, found, costs and change.
 
-Exit status: 0, or 1 if something loses data, or for another failure; 2 for
-invalid usage.";
+Exit status:
+  0      nothing deletes links here
+  1      something deletes links while they are used, or another failure
+  2      invalid usage
+  128+N  terminated by signal N";
 
 /// Check this machine for what makes links slow or unreliable
 #[derive(Debug, clap::Args)]

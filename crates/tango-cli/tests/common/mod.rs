@@ -262,6 +262,17 @@ impl Exited {
     }
 }
 
+/// Whether the program can be had. With `TANGO_TEST_SKIP_NOTHING` set, it is a failure if not.
+pub(crate) fn has_program(program: &str) -> bool {
+    let found = Command::new(program).arg("--version").stdout(Stdio::null()).stderr(Stdio::null()).status();
+    if found.is_ok() {
+        return true;
+    }
+    assert!(env::var_os("TANGO_TEST_SKIP_NOTHING").is_none(), "{program} is missing");
+    eprintln!("skipped: {program} is missing");
+    false
+}
+
 /// Makes reads or writes of this end of a pipe fail where they would have to wait.
 pub(crate) fn set_nonblocking(end: &impl AsFd, nonblocking: bool) {
     let flags = OFlag::from_bits_retain(fcntl(end, FcntlArg::F_GETFL).unwrap());

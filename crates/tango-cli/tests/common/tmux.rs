@@ -1,4 +1,5 @@
 //! A real terminal: the program tmux, without a window.
+#![allow(dead_code)]
 
 use std::process::{Command, Output, Stdio};
 use std::{env, fs};
@@ -49,8 +50,13 @@ impl Tmux {
 
     /// Types a line. In it, `$tango` is the command.
     pub(crate) fn line(&self, line: &str) {
-        self.run(&["send-keys", "-l", line]);
+        self.type_text(line);
         self.keys(&["Enter"]);
+    }
+
+    /// Types these characters.
+    pub(crate) fn type_text(&self, text: &str) {
+        self.run(&["send-keys", "-l", text]);
     }
 
     /// What the terminal shows.
