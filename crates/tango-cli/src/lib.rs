@@ -7,6 +7,7 @@
 //! tango send LINK    send/       standard input -> link
 //! tango recv LINK    recv/       link -> standard output
 //! tango record LINK  record.rs   links -> file
+//! tango capture LINK capture/    links -> pcapng, for Wireshark
 //! tango info FILE    info.rs     what is in a file
 //! tango replay FILE  replay/     file -> links
 //! tango ls           ls/         list links, their producers and their consumers
@@ -19,9 +20,9 @@
 //! tango rm LINK      rm.rs       remove links
 //! ```
 //!
-//! A subcommand imports only the shared files: `recording/` (the files of recordings), `receivers.rs` (the
-//! receivers of a link, as its sender sees them), `joining.rs` (waiting for a link), `report.rs` (what is said of a
-//! link), `sampling.rs` (counts of links, and rates), `summary.rs` (what went through), `shown.rs` (fragments for people),
+//! A subcommand imports only the shared files: `recording/` (the files of recordings, and how several links are read at
+//! once), `receivers.rs` (the receivers of a link, as its sender sees them), `joining.rs` (waiting for a link), `report.rs`
+//! (what is said of a link), `sampling.rs` (counts of links, and rates), `summary.rs` (what went through), `shown.rs` (fragments for people),
 //! `arguments.rs` (options of several subcommands), `options.rs` (option values), `hints.rs` (why a link may be missing),
 //! `format.rs` (numbers, lines and tables), `folder.rs` (where links are), `content.rs` (what `send` and `recv` agree on),
 //! `backoff.rs` (polling), `failure.rs` (error messages and exit statuses), `standard.rs` (the standard streams),
@@ -63,6 +64,7 @@ mod sampling;
 
 mod recording;
 
+mod capture;
 mod completions;
 mod demo;
 mod doctor;
@@ -101,6 +103,7 @@ Examples:
   tango recv log --observe            receive without slowing the sender down
   tango record log -o log.mcap        record it, without slowing the sender down
   tango replay log.mcap               send what was recorded
+  tango capture log -o - | wireshark -k -i -
   tango ls                            list the links and their users
   tango inspect numbers               show all of a link and of its processes
   tango top                           watch all links on a screen
@@ -142,6 +145,7 @@ enum Command {
     Send(send::Arguments),
     Recv(recv::Arguments),
     Record(record::Arguments),
+    Capture(capture::Arguments),
     Info(info::Arguments),
     Replay(replay::Arguments),
     Ls(ls::Arguments),
@@ -190,6 +194,7 @@ fn run() -> Result<(), Failure> {
         Some(Command::Recv(arguments)) => Some(arguments.link.as_str()),
         Some(Command::Inspect(arguments)) => Some(arguments.link.name.as_str()),
         Some(Command::Record(arguments)) => arguments.only_link(),
+        Some(Command::Capture(arguments)) => arguments.only_link(),
         Some(Command::Peek(arguments)) => Some(arguments.link.name.as_str()),
         Some(Command::Signal(arguments)) => Some(arguments.link.name.as_str()),
         _ => None,
@@ -206,6 +211,7 @@ fn run() -> Result<(), Failure> {
         Some(Command::Export(arguments)) => export::run(&arguments, &folder),
         Some(Command::Top(arguments)) => top::run(&arguments, &folder),
         Some(Command::Record(arguments)) => record::run(&arguments, &folder),
+        Some(Command::Capture(arguments)) => capture::run(&arguments, &folder),
         Some(Command::Info(arguments)) => info::run(&arguments),
         Some(Command::Replay(arguments)) => replay::run(&arguments, &folder),
         Some(Command::Peek(arguments)) => peek::run(&arguments, &folder),

@@ -7,7 +7,7 @@
 //! |---|---|
 //! | `ls`, `inspect`, `peek`, `signal`, `doctor`, `rm`, `info`, `top` without a screen, help | ends the process: the default action |
 //! | `send`, `export`, `demo`'s producers | runs an action in a thread of its own, which ends the process |
-//! | `recv`, `record`, `replay`, `top`, `demo` | interrupts the main thread, which ends in good order ([`arrived`]) |
+//! | `recv`, `record`, `capture`, `replay`, `top`, `demo` | interrupts the main thread, which ends in good order ([`arrived`]) |
 #![allow(unsafe_code)]
 
 use std::io;

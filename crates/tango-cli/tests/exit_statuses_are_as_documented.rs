@@ -84,6 +84,7 @@ fn success_failure_and_loss() {
     let path = |name: &str| folder.path_of(name).display().to_string();
     drop(folder.file("file", b""));
     let (recording, pages, file) = (path("x.mcap"), path("pages"), path("file"));
+    let capture = path("x.pcapng");
     let cases = [
         // Lossy ones first: the link has an end, and its beginning is gone.
         (3, "recv x".to_owned()),
@@ -92,6 +93,9 @@ fn success_failure_and_loss() {
         (3, format!("record x -o {recording}")),
         (0, format!("record x -o {recording} --force --from 9")),
         (1, format!("record x -o {recording}")),
+        (3, format!("capture x -o {capture}")),
+        (0, format!("capture x -o {capture} --force --from 9")),
+        (1, format!("capture x -o {capture}")),
         (0, format!("info {recording}")),
         (1, format!("info {file}")),
         (0, format!("replay {recording} y --wait-for 0 --fast")),
@@ -140,6 +144,7 @@ fn signals_are_128_and_their_number() {
         "send y",
         "recv nothing",
         &format!("record nothing -o {recording}"),
+        &format!("capture nothing -o {recording}.pcapng"),
         "peek x --follow --last 0",
         "ls --watch 60",
         "top --interval 60",

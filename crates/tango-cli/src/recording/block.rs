@@ -1,13 +1,13 @@
 //! [`Block`]: messages in memory, encoded as they lie in a chunk. [`Budget`]: how much memory all blocks may take.
 
-use std::mem;
 use std::sync::{Condvar, Mutex, PoisonError};
 use std::time::Instant;
+use std::{array, iter, mem};
 
 use rust_tango::FragmentMetadata;
 
 use super::event::{self, Event};
-use super::layout::{META, encode_meta};
+use super::layout::{META, decode_fragment, encode_meta};
 
 /// Memory of a block, unless one message needs more.
 pub(super) const SIZE: usize = 1 << 20;
@@ -20,7 +20,7 @@ pub(super) const MESSAGE: u8 = mcap::records::op::MESSAGE;
 
 /// How many fragments of a link, and which.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(super) struct Tally {
+pub(crate) struct Tally {
     pub(super) fragments: u64,
     /// Their first and last number.
     pub(super) first: u64,
@@ -28,6 +28,11 @@ pub(super) struct Tally {
 }
 
 impl Tally {
+    /// Fragment `n`.
+    pub(crate) fn one(n: u64) -> Self {
+        Self { fragments: 1, first: n, last: n }
+    }
+
     pub(super) fn add(&mut self, later: Self) {
         if later.fragments == 0 {
             return;
@@ -40,11 +45,25 @@ impl Tally {
     }
 }
 
+/// What is in a block, in the order in which it happened.
+#[derive(Debug)]
+pub(crate) enum Message<'a> {
+    /// A fragment, when it was read and when it was published, in nanoseconds since 1970. The two times are the same if
+    /// nothing is known of the second.
+    Fragment {
+        meta: FragmentMetadata,
+        payload: &'a [u8],
+        log: u64,
+        publish: u64,
+    },
+    Event(Event),
+}
+
 /// Messages of one link, and events about it.
 #[derive(Debug)]
 pub(crate) struct Block {
     /// The channel of the link.
-    pub(super) channel: u16,
+    pub(crate) channel: u16,
     /// Records of messages, one after the other.
     pub(super) records: Vec<u8>,
     /// The fragments among them.
@@ -81,7 +100,7 @@ impl Block {
         fragment.copy_from_slice(&encode_meta(meta));
         self.records.extend_from_slice(&head);
         self.records.extend_from_slice(payload);
-        self.tally.add(Tally { fragments: 1, first: meta.seq, last: meta.seq });
+        self.tally.add(Tally::one(meta.seq));
     }
 
     pub(super) fn push_event(&mut self, event: &Event, at: u64) {
@@ -89,6 +108,23 @@ impl Block {
         let sequence = event.next.unwrap_or_default() as u32;
         self.records.extend_from_slice(&message_head(event::CHANNEL, sequence, at, at, data.len()));
         self.records.extend_from_slice(&data);
+    }
+
+    /// What was pushed.
+    pub(crate) fn messages(&self) -> impl Iterator<Item = Message<'_>> {
+        let mut rest = self.records.as_slice();
+        iter::from_fn(move || {
+            let (head, _) = rest.split_first_chunk::<{ RECORD_HEAD + MESSAGE_HEAD }>()?;
+            let word = |at: usize| u64::from_le_bytes(array::from_fn(|byte| head[at + byte]));
+            let (record, after) = rest.split_at_checked(RECORD_HEAD + word(1) as usize)?;
+            rest = after;
+            let data = record.get(head.len()..)?;
+            if u16::from_le_bytes([head[9], head[10]]) == event::CHANNEL {
+                return Event::decode(data).ok().map(Message::Event);
+            }
+            let (meta, payload) = decode_fragment(data).ok()?;
+            Some(Message::Fragment { meta, payload, log: word(15), publish: word(23) })
+        })
     }
 }
 
@@ -147,7 +183,7 @@ impl Budget {
     }
 
     /// Gives the memory of a block back.
-    pub(super) fn give_back(&self, block: &mut Block) {
+    pub(crate) fn give_back(&self, block: &mut Block) {
         let mut records = mem::take(&mut block.records);
         records.clear();
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);

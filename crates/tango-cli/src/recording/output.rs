@@ -10,8 +10,10 @@ use std::time::{Duration, Instant};
 
 use mcap::records::Channel;
 
-use super::block::{Block, Budget, SIZE, Tally};
+use super::block::{Block, Budget, SIZE};
+use super::gathering::Sink;
 use super::layout::{FRAGMENT_ENCODING, LinkFacts};
+use super::tallies::Tallies;
 use super::writer::{Compression, FRAGMENTS, McapFile};
 use crate::failure::Failure;
 use crate::format;
@@ -47,7 +49,7 @@ impl Naming {
     }
 
     /// Makes a file.
-    fn create(&self, part: u32) -> Result<(File, PathBuf), Failure> {
+    pub(crate) fn create(&self, part: u32) -> Result<(File, PathBuf), Failure> {
         let path = self.of(part);
         let mut options = File::options();
         options.write(true);
@@ -135,29 +137,6 @@ pub(crate) struct Output {
     unwritten: Tallies,
 }
 
-/// Fragments of several links, by the names of these.
-#[derive(Debug, Default)]
-struct Tallies(Vec<(String, Tally)>);
-
-impl Tallies {
-    fn add(&mut self, link: &str, tally: Tally) {
-        match self.0.iter_mut().find(|(name, _)| name == link) {
-            Some((_, sum)) => sum.add(tally),
-            None => self.0.push((link.to_owned(), tally)),
-        }
-    }
-
-    fn add_all(&mut self, others: Self) {
-        for (link, tally) in others.0 {
-            self.add(&link, tally);
-        }
-    }
-
-    fn sum(&self) -> u64 {
-        self.0.iter().map(|(_, tally)| tally.fragments).sum()
-    }
-}
-
 impl Output {
     /// Makes the first file.
     pub(crate) fn begin(
@@ -189,72 +168,6 @@ impl Output {
             failure: None,
             unwritten: Tallies::default(),
         })
-    }
-
-    /// Whether nothing can be written any more.
-    pub(crate) fn has_failed(&self) -> bool {
-        self.failure.is_some()
-    }
-
-    /// From now on, `channel` is this link. It replaces an earlier link of the same name.
-    pub(crate) fn add_link(&mut self, channel: u16, facts: &LinkFacts) {
-        self.flush();
-        let channel = Channel {
-            id: channel,
-            schema_id: FRAGMENTS,
-            topic: facts.name.clone(),
-            message_encoding: FRAGMENT_ENCODING.to_owned(),
-            metadata: facts.to_metadata(),
-        };
-        self.links.retain(|(_, name)| *name != facts.name);
-        self.links.push((channel.clone(), facts.name.clone()));
-        if let Some(file) = &mut self.file {
-            let added = file.add_channel(channel);
-            self.note(added);
-        }
-    }
-
-    /// Takes the messages of a block, and gives its memory back.
-    pub(crate) fn add_block(&mut self, mut block: Block, budget: &Budget) {
-        let link = self.links.iter().find(|(channel, _)| channel.id == block.channel);
-        let link = link.map_or(String::new(), |(_, name)| name.clone());
-        if self.has_failed() {
-            self.unwritten.add(&link, block.tally);
-        } else if block.records.len() >= ENOUGH {
-            self.flush();
-            self.pending_tallies.add(&link, block.tally);
-            self.write_chunk(&block.records);
-        } else {
-            if self.pending.is_empty() {
-                self.pending_since = block.begun;
-            }
-            self.pending.extend_from_slice(&block.records);
-            self.pending_tallies.add(&link, block.tally);
-            if self.pending.len() >= ENOUGH {
-                self.flush();
-            }
-        }
-        budget.give_back(&mut block);
-    }
-
-    /// How long there is nothing to do, if no block comes.
-    pub(crate) fn idle_time(&self) -> Option<Duration> {
-        let flush = (!self.pending.is_empty())
-            .then(|| self.limits.flush.saturating_sub(self.pending_since.elapsed()));
-        let rotate = self.limits.file_time.filter(|_| self.has_messages);
-        let rotate = rotate.map(|time| time.saturating_sub(self.begun.elapsed()));
-        flush.into_iter().chain(rotate).min()
-    }
-
-    /// Writes what has waited long enough, and begins the next file if it is time.
-    pub(crate) fn keep_up(&mut self) {
-        if !self.pending.is_empty() && self.pending_since.elapsed() >= self.limits.flush {
-            self.flush();
-        }
-        if self.limits.file_time.is_some_and(|time| self.begun.elapsed() >= time) && self.has_messages {
-            self.flush();
-            self.rotate();
-        }
     }
 
     /// Writes what was gathered.
@@ -331,9 +244,72 @@ impl Output {
         self.unwritten.add_all(mem::take(&mut self.pending_tallies));
         self.failure = cannot_write(path, &error).message();
     }
+}
 
-    /// Ends the last file. Returns what was recorded, for people.
-    pub(crate) fn finish(mut self) -> Result<String, Failure> {
+impl Sink for Output {
+    fn add_link(&mut self, channel: u16, facts: &LinkFacts) {
+        self.flush();
+        let channel = Channel {
+            id: channel,
+            schema_id: FRAGMENTS,
+            topic: facts.name.clone(),
+            message_encoding: FRAGMENT_ENCODING.to_owned(),
+            metadata: facts.to_metadata(),
+        };
+        self.links.retain(|(_, name)| *name != facts.name);
+        self.links.push((channel.clone(), facts.name.clone()));
+        if let Some(file) = &mut self.file {
+            let added = file.add_channel(channel);
+            self.note(added);
+        }
+    }
+
+    fn add_block(&mut self, mut block: Block, budget: &Budget) {
+        let link = self.links.iter().find(|(channel, _)| channel.id == block.channel);
+        let link = link.map_or(String::new(), |(_, name)| name.clone());
+        if self.has_failed() {
+            self.unwritten.add(&link, block.tally);
+        } else if block.records.len() >= ENOUGH {
+            self.flush();
+            self.pending_tallies.add(&link, block.tally);
+            self.write_chunk(&block.records);
+        } else {
+            if self.pending.is_empty() {
+                self.pending_since = block.begun;
+            }
+            self.pending.extend_from_slice(&block.records);
+            self.pending_tallies.add(&link, block.tally);
+            if self.pending.len() >= ENOUGH {
+                self.flush();
+            }
+        }
+        budget.give_back(&mut block);
+    }
+
+    fn idle_time(&self) -> Option<Duration> {
+        let flush = (!self.pending.is_empty())
+            .then(|| self.limits.flush.saturating_sub(self.pending_since.elapsed()));
+        let rotate = self.limits.file_time.filter(|_| self.has_messages);
+        let rotate = rotate.map(|time| time.saturating_sub(self.begun.elapsed()));
+        flush.into_iter().chain(rotate).min()
+    }
+
+    /// Writes what has waited long enough, and begins the next file if it is time.
+    fn keep_up(&mut self) {
+        if !self.pending.is_empty() && self.pending_since.elapsed() >= self.limits.flush {
+            self.flush();
+        }
+        if self.limits.file_time.is_some_and(|time| self.begun.elapsed() >= time) && self.has_messages {
+            self.flush();
+            self.rotate();
+        }
+    }
+
+    fn has_failed(&self) -> bool {
+        self.failure.is_some()
+    }
+
+    fn finish(mut self) -> Result<String, Failure> {
         self.flush();
         if let Some(file) = self.file.take() {
             match file.finish() {
@@ -343,7 +319,7 @@ impl Output {
             }
         }
         if let Some(failure) = &self.failure {
-            return Err(Failure::new(format!("{failure}; {}", self.losses())));
+            return Err(Failure::new(format!("{failure}; {}", self.unwritten.losses(self.written))));
         }
         let fragments = format::count(self.written);
         let files = match self.part {
@@ -351,24 +327,6 @@ impl Output {
             parts => format!("{parts} files, up to {}", self.path.display()),
         };
         Ok(format!("recorded {fragments} fragments ({}) in {files}\n", format::bytes(self.bytes as f64)))
-    }
-
-    /// What a failure has lost, and what it has not.
-    fn losses(&self) -> String {
-        let lost: Vec<_> = self.unwritten.0.iter().filter(|(_, tally)| tally.fragments > 0).collect();
-        let lost = lost.iter().map(|(link, Tally { fragments, first, last })| {
-            let count = format::count(*fragments);
-            format!(
-                "{count} fragments of link {link} (within {first} to {last}) were read and are not recorded"
-            )
-        });
-        let lost: Vec<_> = lost.collect();
-        let lost = if lost.is_empty() {
-            "all fragments that were read are recorded".into()
-        } else {
-            lost.join(", ")
-        };
-        format!("{lost}; the {} fragments before can be read", format::count(self.written))
     }
 }
 

@@ -38,7 +38,7 @@ impl Clock {
     }
 
     /// Nanoseconds since 1970.
-    fn now(&self) -> u64 {
+    pub(crate) fn now(&self) -> u64 {
         self.started.saturating_add(self.begun.elapsed().as_nanos() as u64)
     }
 }
