@@ -66,9 +66,44 @@
 //! | `async` | | `AsyncConsumer`: `recv().await`, `AsyncProducer`: `send(..).await`, under any executor (Linux; no further dependency) |
 //! | `stream` | | `AsyncConsumer::into_stream` (implies `async`; depends on `futures-core`) |
 //! | `zerocopy` | | typed messages: `TypedLink`, `Producer::publish_as`, `Payload::as_ref_of` (depends on `zerocopy`) |
+//! | `tracing` | | [events](#events) for a subscriber of `tracing` (implies `alloc`; depends on `tracing`) |
 //! | `serde` | | `Serialize` for what the library reports: `LinkStatus`, `LinkMetrics`, `Inspection`, [`MetricsSnapshot`], `Geometry`, [`Hints`] (implies `alloc`; depends on `serde`) |
 //!
 //! Targets need 64-bit pointers and 64-bit atomics.
+//!
+//! # Events
+//!
+//! With the feature `tracing`, what seldom happens to links and their ends is an event of the crate `tracing`. Nothing is
+//! emitted for a fragment. Without the feature, there is no code for it.
+//!
+//! | target | level | event | fields |
+//! |---|---|---|---|
+//! | `rust_tango::link` | info | `link created` | `link`, `depth`, `mtu`, `consumers` |
+//! | | info | `link taken over`, `link removed`, `link stopped` | `link` |
+//! | | debug | `link opened` | `link` |
+//! | | warn | `link lost its name`: it has ended | `link` |
+//! | `rust_tango::producer` | info | `producer attached` | `link`, `next`, `took_over`: from one that died |
+//! | | info | `producer detached` | `link`, `next`, `panicked`: if so, readers find it dead, otherwise the link is closed |
+//! | | warn | `consumer evicted`, `dead consumer reaped` | `link`, `slot` |
+//! | `rust_tango::consumer` | info | `consumer attached` | `link`, `slot`, `kind`, `next` |
+//! | | info | `consumer detached` | `link`, `slot`, `kind`, `next`, `lost`, `losses`: in all |
+//! | | warn | `fragments lost` | `link`, `slot`, `kind`, `cause`, `lost`, `losses`, `next` |
+//! | | warn | `producer gone` | `link`, `slot`, `kind`, `next` |
+//! | | warn | `producer replaced` | `link`, `slot`, `kind`, `first` |
+//! | `rust_tango::thread` | debug | `thread started`, `thread ended` | `thread`: `tango-names`, `tango-watcher` or `tango-timer` |
+//!
+//! - `link` is the name of a link in shared memory. It is missing on the heap and in the borrowed API. `slot` is missing for
+//!   an observer, and in the borrowed API. `kind` is `reliable`, `evictable` or `observer`.
+//! - `next` is the number of the next fragment that the end would publish or read.
+//! - `lost` is a number of fragments, `losses` how often some were lost, and `cause` the last cause: `overrun`, `evicted` or
+//!   `corrupt`. A reader tells of losses once a second at most, with the sum of those since it last did. The event of its end
+//!   has the sum of all. (Without the feature `shm` on Linux there is no clock: only the first loss and the sum are told.)
+//! - `producer gone` is told once for each producer, by each reader that finds it dead.
+//!
+//! A process tells only of what it does or finds itself. Events are emitted in the thread in which that happens, without
+//! a lock. A subscriber may use links, also the end that has emitted the event. If it publishes with the producer that has
+//! just evicted or reaped a consumer, the call that did so returns [`TangoError::NoCredits`], because its number is taken.
+//! Dropping the last async end of a process waits for the thread `tango-watcher`, and so for its subscriber.
 //!
 //! # How to deadlock
 //!
@@ -89,6 +124,8 @@ extern crate alloc;
 
 mod error;
 mod sync;
+
+mod events;
 
 mod cpu;
 

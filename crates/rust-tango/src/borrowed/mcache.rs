@@ -4,6 +4,7 @@
 use super::identity::{Identity, PartIdentity};
 use crate::cpu::words::WORD;
 use crate::error::TangoError;
+use crate::events::emit;
 use crate::memory::head::Head;
 use crate::memory::occupants::Occupants;
 use crate::ring::hot_slot::HotSlot;
@@ -127,6 +128,7 @@ impl<const DEPTH: usize> MCache<DEPTH> {
     pub fn stop(&self) {
         // Pairs with the acquire fence in `Parts::ending`.
         self.stop.store(1, ordering("mcache.stop", Release));
+        emit!(link_stopped(None));
     }
 
     /// Whether [`MCache::stop`] has not been called yet. See [`MCache`] for an example.

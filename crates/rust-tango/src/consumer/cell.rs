@@ -12,7 +12,8 @@
 //!
 //! Why it is sound:
 //!
-//! - The cell is not `Sync`, and `lend` runs no code of a caller. So no two calls of the cell run at once.
+//! - The cell is not `Sync`, and `lend` runs no code of a caller while the reader reads. So no two calls of the cell run
+//!   at once. (Subscribers of events run afterwards: see `told`.)
 //! - An exclusive reference to the reader comes from exclusive access to the cell, or lives inside `lend`. In the
 //!   second case, no fragment lives, as the flag and `next` prove. What is left when `lend` returns is the fragment.
 //!   It only reads the reader: the seat, whose words are atomics, and a copied payload. So [`ReaderCell::get`] may make
@@ -97,10 +98,34 @@ impl<'a> ReaderCell<'a> {
             return Err(RecvError::Held);
         }
         // SAFETY: no fragment lives, and this reference ends with the call of `read`: see the head of this file.
-        let fragment = read(unsafe { &mut *self.reader.get().cast::<Reader<'a>>() })?;
+        let reader = unsafe { &mut *self.reader.get().cast::<Reader<'a>>() };
+        #[cfg(feature = "tracing")]
+        reader.told.set_lent(true);
+        let fragment = match read(reader) {
+            Ok(fragment) => fragment,
+            Err(error) => {
+                #[cfg(feature = "tracing")]
+                self.emit_pending();
+                return Err(error);
+            }
+        };
+        #[cfg(feature = "tracing")]
+        self.get().told.set_lent(false);
         self.next_then.set(self.get().next);
         self.is_held.store(true, Relaxed);
         Ok(Received { fragment, _held: Held(&self.is_held) })
+    }
+
+    /// Emits what the reader had to tell in a call of `lend` that has lent nothing.
+    #[cfg(feature = "tracing")]
+    #[cold]
+    fn emit_pending(&self) {
+        self.get().told.set_lent(false);
+        // SAFETY: no fragment was lent, and this reference ends with the statement, before any subscriber runs.
+        let pending = unsafe { &mut *self.reader.get().cast::<Reader<'a>>() }.told.take_pending();
+        if let Some(event) = pending {
+            event.emit(self.get().who());
+        }
     }
 }
 

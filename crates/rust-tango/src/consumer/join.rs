@@ -7,6 +7,9 @@ use super::pacing::Pacing;
 use super::poll::Reader;
 use super::producer_watch::ProducerWatch;
 use super::standing::Standing;
+#[cfg(feature = "tracing")]
+use super::told::Told;
+use crate::events::emit;
 use crate::memory::parts::Parts;
 use crate::sync::Relaxed;
 use crate::timing::reading::{ReaderTiming, Shape};
@@ -86,6 +89,8 @@ impl<'a> Reader<'a> {
             #[cfg(feature = "std")]
             naps: KeptNaps::new(),
             metrics: None,
+            #[cfg(feature = "tracing")]
+            told: Told::default(),
             attachment,
         };
         if reader.parts.head.is_bound() {
@@ -93,6 +98,7 @@ impl<'a> Reader<'a> {
             reader.ready = !reader.standing.has_missed();
             reader.update_fast_path();
         }
+        emit!(consumer_attached(reader.who(), reader.next));
         reader
     }
 }

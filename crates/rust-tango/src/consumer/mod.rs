@@ -21,6 +21,7 @@
 //! - `producer_watch`: whether the producer lives
 //! - `hot_reader`: the hot slot that the consumer polls, and copies of what it had
 //! - `pacing`: what it does on the advice of `timing`
+//! - `told`: what it has told a subscriber, and `telling`, below: how (feature `tracing`)
 //!
 //! These use it:
 //!
@@ -49,7 +50,13 @@ mod hot_reader;
 
 mod pacing;
 
+#[cfg(feature = "tracing")]
+mod told;
+
 mod poll;
+
+#[cfg(feature = "tracing")]
+mod telling;
 
 mod slow_path;
 

@@ -115,6 +115,18 @@ pub(crate) trait ConsumerClaim: Send + Sync {
     fn is_of_this_process(&self) -> bool {
         true
     }
+
+    /// The name of the link, for events. `None`: it has none.
+    #[cfg(feature = "tracing")]
+    fn link_name(&self) -> Option<&str> {
+        None
+    }
+
+    /// The number of the consumer's slot, for events. `None`: it has none.
+    #[cfg(feature = "tracing")]
+    fn slot(&self) -> Option<usize> {
+        None
+    }
 }
 
 #[cfg(feature = "std")]

@@ -15,6 +15,8 @@ use super::pacing::Pacing;
 use super::payload::{Fragment, Payload};
 use super::producer_watch::ProducerWatch;
 use super::standing::Standing;
+#[cfg(feature = "tracing")]
+use super::told::Told;
 use crate::error::TangoError;
 use crate::memory::parts::Parts;
 use crate::metrics::Counter;
@@ -46,6 +48,8 @@ pub(crate) struct Reader<'a> {
     #[cfg(feature = "std")]
     pub(super) naps: KeptNaps,
     pub(super) metrics: Option<Counter<'a>>,
+    #[cfg(feature = "tracing")]
+    pub(super) told: Told,
     /// Last, so that it is dropped last: it may own the memory that everything above is a view of.
     pub(super) attachment: Attachment<'a>,
 }

@@ -16,7 +16,7 @@ impl<'a> Reader<'a> {
                 if !self.parts.head.is_bound() {
                     self.count_slow_poll();
                     if self.producer.knows_of_death() {
-                        return Err(TangoError::ProducerGone);
+                        return Err(self.told(TangoError::ProducerGone));
                     }
                     return Ok(if self.parts.is_stopped() { Next::Closed } else { Next::Nothing });
                 }
@@ -25,7 +25,7 @@ impl<'a> Reader<'a> {
             }
             // Check this after the line was read. The producer that published the fragment in it had then
             // already attached.
-            self.producer.check_replaced(&self.parts)?;
+            self.check_replaced()?;
             if self.standing.has_missed() {
                 return Err(self.report_missed());
             }
@@ -44,7 +44,7 @@ impl<'a> Reader<'a> {
                 if self.standing.has_missed() {
                     return Err(self.report_missed());
                 }
-                self.producer.check_replaced(&self.parts)?;
+                self.check_replaced()?;
                 match self.producer.ending(&self.parts) {
                     None => Ok(Next::Nothing),
                     Some(ending) => self.recheck_after_end(ending),
@@ -64,14 +64,14 @@ impl<'a> Reader<'a> {
             (LineState::Overwritten, _) => Err(self.overrun()),
             (LineState::NotYet, Ending::Closed) => {
                 // A new producer may have attached, and closed the link, since that was last checked.
-                self.producer.check_replaced(&self.parts)?;
+                self.check_replaced()?;
                 Ok(Next::Closed)
             }
             (LineState::NotYet, Ending::Died) => {
                 // Report the next producer before its first fragment.
                 self.ready = false;
                 self.update_fast_path();
-                Err(TangoError::ProducerGone)
+                Err(self.told(TangoError::ProducerGone))
             }
         }
     }
@@ -153,7 +153,21 @@ impl<'a> Reader<'a> {
         if let Some(metrics) = &self.metrics {
             metrics.event();
         }
-        self.standing.report_missed(self.next, &self.mode)
+        let error = self.standing.report_missed(self.next, &self.mode);
+        self.told(error)
+    }
+
+    /// See [`ProducerWatch::check_replaced`](super::producer_watch::ProducerWatch::check_replaced).
+    fn check_replaced(&mut self) -> Result<(), TangoError> {
+        self.producer.check_replaced(&self.parts).map_err(|error| self.told(error))
+    }
+
+    /// The error, of which a subscriber is told.
+    #[inline(always)]
+    fn told(&mut self, error: TangoError) -> TangoError {
+        #[cfg(feature = "tracing")]
+        self.tell(error);
+        error
     }
 
     /// The next fragment is gone. Continues after the gap.
@@ -164,7 +178,7 @@ impl<'a> Reader<'a> {
         }
         let (next, error) = self.standing.overrun(self.next, &self.parts, &self.mode);
         self.move_to(next);
-        error
+        self.told(error)
     }
 
     /// Skips the next fragment, whose metadata is wrong.
@@ -176,6 +190,6 @@ impl<'a> Reader<'a> {
             seat.release(self.next);
             seat.slot().count_lost(1);
         }
-        TangoError::Corrupt { seq }
+        self.told(TangoError::Corrupt { seq })
     }
 }

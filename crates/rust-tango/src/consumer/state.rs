@@ -142,6 +142,8 @@ impl Drop for Reader<'_> {
                 seat.leave();
             }
         }
+        #[cfg(feature = "tracing")]
+        self.tell_end();
     }
 }
 

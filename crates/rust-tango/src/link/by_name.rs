@@ -6,6 +6,7 @@ use std::vec::Vec;
 
 use super::handle::Link;
 use crate::error::LinkError;
+use crate::events::emit;
 use crate::shm::{self, Holders, Inspection, Reservation, ShmLink};
 use crate::sync::Arc;
 
@@ -72,7 +73,9 @@ impl Link {
     }
 
     fn opened(folder: Option<&Path>, name: &str) -> Result<Self, LinkError> {
-        Ok(Self::shared(Arc::new(ShmLink::open(folder, name)?), Reservation::default()))
+        let link = ShmLink::open(folder, name)?;
+        emit!(link_opened(name));
+        Ok(Self::shared(Arc::new(link), Reservation::default()))
     }
 
     /// The path of the default folder of links. It may not exist yet.

@@ -5,6 +5,7 @@ use super::heap::HeapLink;
 use crate::consumer::payload::Scratch;
 use crate::consumer::{Consumer, Mode, Start};
 use crate::error::{LinkError, LinkErrorKind};
+use crate::events::emit;
 use crate::memory::counts::LinkMetrics;
 use crate::memory::geometry::Geometry;
 use crate::memory::hints::Hints;
@@ -375,11 +376,15 @@ impl Link {
         match &self.memory {
             Memory::Heap(link) => {
                 link.stop();
-                Ok(())
+                emit!(link_stopped(None));
             }
             #[cfg(all(feature = "shm", target_os = "linux"))]
-            Memory::Shared(link, _) => link.stop(),
+            Memory::Shared(link, _) => {
+                link.stop()?;
+                emit!(link_stopped(Some(link.name())));
+            }
         }
+        Ok(())
     }
 
     /// The state of the link at one moment.
@@ -430,7 +435,9 @@ impl Link {
         prefault: bool,
     ) -> Result<Self, LinkError> {
         let hints = hints.map_or_else(processor::hints_of_process, Ok)?;
-        Ok(Self { memory: Memory::Heap(Arc::new(HeapLink::new(geometry, payload_type, hints, prefault)?)) })
+        let link = HeapLink::new(geometry, payload_type, hints, prefault)?;
+        emit!(link_created(None, geometry.depth, geometry.mtu, geometry.consumers));
+        Ok(Self { memory: Memory::Heap(Arc::new(link)) })
     }
 }
 

@@ -275,6 +275,11 @@ impl ConsumerClaim for HeapConsumer {
         true
     }
 
+    #[cfg(feature = "tracing")]
+    fn slot(&self) -> Option<usize> {
+        self.slot
+    }
+
     #[cfg(all(feature = "async", target_os = "linux"))]
     fn memory(&self) -> Arc<dyn LinkMemory> {
         self.link.clone()

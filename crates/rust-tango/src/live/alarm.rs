@@ -50,7 +50,7 @@ impl Timer {
     fn enter(&'static self) -> Result<(), LinkError> {
         let mut state = self.lock();
         if !state.runs {
-            thread::spawn(Builder::new().name("tango-timer".into()), || self.run())
+            thread::spawn("tango-timer", Builder::new(), || self.run())
                 .map_err(|error| LinkError::system("cannot start a thread", error))?;
             state.runs = true;
         }

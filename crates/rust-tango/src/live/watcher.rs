@@ -148,7 +148,7 @@ impl Watcher {
         control.set_private();
         let this = Arc::new(Self { takes, state, control, thread: Mutex::new(None) });
         let watcher = this.clone();
-        let thread = thread::spawn(Builder::new().name("tango-watcher".into()), move || watcher.run())
+        let thread = thread::spawn("tango-watcher", Builder::new(), move || watcher.run())
             .map_err(|error| LinkError::system("cannot start a thread", error))?;
         *this.thread.lock().unwrap_or_else(PoisonError::into_inner) = Some(thread);
         Ok(this)

@@ -8,6 +8,7 @@ use super::publish::Producer;
 use super::room::retire_ahead;
 use super::state::is_panicking;
 use crate::credits::watched::Slots;
+use crate::events::emit;
 use crate::memory::cnc::CncState;
 use crate::memory::parts::Parts;
 use crate::ring::line::{self, LineState};
@@ -41,6 +42,8 @@ impl<'a> Producer<'a> {
         let head = parts.head;
         let barrier = Barrier::of_this_process();
         head.eventcount.take_over(barrier);
+        #[cfg(feature = "tracing")]
+        let takeovers = head.lifecycle.takeovers.own();
         let (oldest, next) = if !head.is_bound() {
             prepare(&parts, first);
             head.lifecycle.incarnation.store(1, Relaxed);
@@ -88,6 +91,11 @@ impl<'a> Producer<'a> {
         };
         producer.set_limit();
         producer.apply_hints();
+        emit!(producer_attached(
+            producer.claim.link_name(),
+            next,
+            head.lifecycle.takeovers.own() != takeovers
+        ));
         producer
     }
 }

@@ -8,6 +8,8 @@ use super::claim::Claim;
 use crate::cpu::clock::pause;
 use crate::credits::floor::Credits;
 use crate::credits::watched::Slots;
+#[cfg(feature = "tracing")]
+use crate::events::emitted::SlotSet;
 use crate::memory::head::Head;
 use crate::sync::{Cell, Own, Relaxed};
 use crate::timing;
@@ -36,6 +38,9 @@ pub(super) struct Backpressure<'a> {
     patience: Duration,
     #[cfg(feature = "std")]
     held: Cell<Option<Held>>,
+    /// What has happened to consumers, and is to be emitted.
+    #[cfg(feature = "tracing")]
+    happened: Happened,
 }
 
 /// The evictable consumer that holds the producer back.
@@ -48,6 +53,14 @@ struct Held {
     /// The fragment that waits for a credit.
     fragment: u64,
     since: Instant,
+}
+
+/// The slots of consumers to which something has happened.
+#[cfg(feature = "tracing")]
+#[derive(Debug, Default)]
+struct Happened {
+    reaped: SlotSet,
+    evicted: SlotSet,
 }
 
 /// There is no credit.
@@ -71,7 +84,18 @@ impl<'a> Backpressure<'a> {
             patience: PATIENCE,
             #[cfg(feature = "std")]
             held: Cell::new(None),
+            #[cfg(feature = "tracing")]
+            happened: Happened::default(),
         }
+    }
+
+    /// Emits what has happened to consumers. Only where the producer is as between two calls, or checks afterwards whether
+    /// a subscriber has published with it.
+    #[cfg(feature = "tracing")]
+    pub(super) fn emit_happened(&self, claim: &Claim<'_>) {
+        use crate::events::emitted;
+        self.happened.reaped.take_each(|slot| emitted::consumer_reaped(claim.link_name(), slot));
+        self.happened.evicted.take_each(|slot| emitted::consumer_evicted(claim.link_name(), slot));
     }
 
     #[inline]
@@ -161,7 +185,14 @@ impl<'a> Backpressure<'a> {
         // A consumer on borrowed storage is always alive.
         #[cfg(feature = "alloc")]
         if let Claim::Owned(claim) = claim {
-            let count = self.credits.reap_dead(|slot| claim.consumer_lives(slot));
+            let count = self.credits.reap_dead(|slot| {
+                let lives = claim.consumer_lives(slot);
+                #[cfg(feature = "tracing")]
+                if !lives {
+                    self.happened.reaped.add(slot);
+                }
+                lives
+            });
             if count > 0 {
                 let reaped = &self.head.lifecycle.reaped;
                 reaped.store(reaped.own().wrapping_add(count), Relaxed);
@@ -184,6 +215,8 @@ impl<'a> Backpressure<'a> {
             }
             if let Some(held) = self.held.take() {
                 self.credits.evict(held.state);
+                #[cfg(feature = "tracing")]
+                self.happened.evicted.add(held.slot);
             }
             let evicted = &self.head.lifecycle.evicted;
             evicted.store(evicted.own().wrapping_add(1), Relaxed);

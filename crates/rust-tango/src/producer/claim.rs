@@ -31,6 +31,12 @@ pub(crate) trait ProducerClaim: Send {
         true
     }
 
+    /// The name of the link, for events. `None`: it has none.
+    #[cfg(feature = "tracing")]
+    fn link_name(&self) -> Option<&str> {
+        None
+    }
+
     /// The producer's eventcount, as the readers of this process know it. `None`: by its address.
     #[cfg(all(feature = "async", target_os = "linux"))]
     fn notifier(&self) -> Option<NotifierId> {
@@ -64,6 +70,15 @@ impl Claim<'_> {
             Self::Borrowed(_) => true,
             #[cfg(feature = "alloc")]
             Self::Owned(claim) => claim.is_of_this_process(),
+        }
+    }
+
+    /// See [`ProducerClaim::link_name`].
+    #[cfg(feature = "tracing")]
+    pub(super) fn link_name(&self) -> Option<&str> {
+        match self {
+            Self::Borrowed(_) => None,
+            Self::Owned(claim) => claim.link_name(),
         }
     }
 

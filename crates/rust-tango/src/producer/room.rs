@@ -83,6 +83,15 @@ impl Producer<'_> {
         let obtained = self.backpressure.obtain(n, victim, &self.claim);
         self.set_limit();
         self.apply_hints();
+        #[cfg(feature = "tracing")]
+        {
+            self.backpressure.emit_happened(&self.claim);
+            if self.next.get() != n {
+                // A subscriber has published with this producer, and `n` is taken. The caller has done nothing yet that
+                // it would have to undo: it returns the error.
+                return Err(TangoError::NoCredits);
+            }
+        }
         obtained.map_err(|Refused { is_new }| {
             if is_new {
                 if let Some(metrics) = self.reports.as_ref().and_then(|reports| reports.metrics.as_ref()) {
@@ -108,6 +117,8 @@ impl Producer<'_> {
     pub(crate) fn reap_dead(&self) {
         if self.backpressure.reap_dead(&self.claim) {
             self.apply_hints();
+            #[cfg(feature = "tracing")]
+            self.backpressure.emit_happened(&self.claim);
         }
     }
 

@@ -1,6 +1,7 @@
 //! What a producer says of itself, how it is set, and what happens when it is dropped.
 
 use super::publish::{Producer, Reports};
+use crate::events::emit;
 use crate::memory::cnc::CncState;
 use crate::metrics::MetricsRef;
 use crate::ring::seq;
@@ -245,6 +246,7 @@ impl Drop for Producer<'_> {
         // `Parts::ending` checks it.
         self.parts.head.lifecycle.cnc.set_state(if panics { CncState::Fail } else { CncState::Halt });
         self.parts.head.eventcount.notify();
+        emit!(producer_detached(self.claim.link_name(), self.next.get(), panics));
     }
 }
 

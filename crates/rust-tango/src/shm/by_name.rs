@@ -14,6 +14,7 @@ use super::lock;
 use super::name_watch::set_removed_here;
 use super::removal::{self, Dead, Removed};
 use crate::error::LinkError;
+use crate::events::emit;
 
 pub(crate) fn list(folder: &Path) -> Result<Vec<String>, LinkError> {
     folder::list(&base_dir(Some(folder)))
@@ -25,12 +26,16 @@ pub(crate) fn holders(folder: &Path, name: &str) -> Result<Holders, LinkError> {
 
 pub(crate) fn remove(folder: &Path, name: &str) -> Result<(), LinkError> {
     let base = base_dir(Some(folder));
-    removed(&base, name, removal::remove)?.delete()
+    removed(&base, name, removal::remove)?.delete()?;
+    emit!(link_removed(name));
+    Ok(())
 }
 
 pub(crate) fn remove_dead(folder: &Path, name: &str) -> Result<(), LinkError> {
     let base = base_dir(Some(folder));
-    removed(&base, name, Dead::remove)?.delete()
+    removed(&base, name, Dead::remove)?.delete()?;
+    emit!(link_removed(name));
+    Ok(())
 }
 
 /// Opens the link of this name and takes its name by `remove`, again if the name has got to another link in
@@ -81,7 +86,9 @@ impl MappedLink {
     pub(crate) fn remove(&self) -> Result<(), LinkError> {
         self.check_process()?;
         let files = removal::files_of(&self.folder)?;
-        with_base_lock(&self.base, || self.take_name(files))?.delete()
+        with_base_lock(&self.base, || self.take_name(files))?.delete()?;
+        emit!(link_removed(self.name()));
+        Ok(())
     }
 
     /// [`remove`](Self::remove), if the link has no producer.
@@ -97,7 +104,11 @@ impl MappedLink {
             let _ = lock::unlock(&self.tx);
             removed.map(Some)
         })?;
-        removed.map_or(Ok(()), Removed::delete)
+        if let Some(removed) = removed {
+            removed.delete()?;
+            emit!(link_removed(self.name()));
+        }
+        Ok(())
     }
 
     /// The caller holds the base lock.

@@ -26,6 +26,7 @@ use super::owned::Owned;
 use super::removal::Dead;
 use super::staging::{self, Staging};
 use crate::error::{LinkError, LinkErrorKind};
+use crate::events::emit;
 use crate::memory::geometry::Geometry;
 use crate::memory::hints::Hints;
 use crate::memory::payload_type::PayloadType;
@@ -79,7 +80,10 @@ pub(crate) fn create(
             Err(error) if error.is_not_found() => {}
             old => match claim_name(&base, old?, &asked, existing)? {
                 Claimed::Free => {}
-                Claimed::Dead(dead) => dead.delete()?,
+                Claimed::Dead(dead) => {
+                    dead.delete()?;
+                    emit!(link_removed(name));
+                }
                 Claimed::TakenOver(link, files) => break (*link, files, false),
             },
         }
@@ -95,6 +99,11 @@ pub(crate) fn create(
             let _ = link.remove();
         }
     })?;
+    if is_new {
+        emit!(link_created(Some(name), geometry.depth, geometry.mtu, geometry.consumers));
+    } else {
+        emit!(link_taken_over(name));
+    }
     Ok((link, reservation))
 }
 

@@ -127,7 +127,12 @@ impl ShmLink {
             let rx = unsafe { own.map.words_for() };
             let parts = MappedLink::kept(this.mapped()).reader_parts();
             let seat = Seat::new(layout::consumer_slot(rx), &parts.head.eventcount);
-            let claim = ShmConsumer { _rx: Some(own), link: this.clone() };
+            let claim = ShmConsumer {
+                _rx: Some(own),
+                #[cfg(feature = "tracing")]
+                slot: Some(slot),
+                link: this.clone(),
+            };
             return Ok(Consumer::attach(parts, mode(seat), start, Attachment::Owned(Box::new(claim))));
         }
         Err(TangoError::ConsumerTaken.into())
@@ -139,7 +144,12 @@ impl ShmLink {
         start: Start,
     ) -> Result<Consumer<'static>, LinkError> {
         this.check_process()?;
-        let claim = ShmConsumer { _rx: None, link: this.clone() };
+        let claim = ShmConsumer {
+            _rx: None,
+            #[cfg(feature = "tracing")]
+            slot: None,
+            link: this.clone(),
+        };
         let parts = MappedLink::kept(this.mapped()).reader_parts();
         Ok(Consumer::attach(parts, mode, start, Attachment::Owned(Box::new(claim))))
     }
@@ -184,6 +194,11 @@ impl ProducerClaim for ShmProducer {
         self.link.consumer_lives(slot)
     }
 
+    #[cfg(feature = "tracing")]
+    fn link_name(&self) -> Option<&str> {
+        Some(self.link.name())
+    }
+
     #[cfg(feature = "async")]
     fn memory(&self) -> Option<Arc<dyn LinkMemory>> {
         Some(self.link.mapped().clone())
@@ -199,6 +214,9 @@ impl ProducerClaim for ShmProducer {
 struct ShmConsumer {
     /// `rx.N`. `None`: an observer.
     _rx: Option<Owned>,
+    /// N.
+    #[cfg(feature = "tracing")]
+    slot: Option<usize>,
     /// The files that it reads.
     link: Arc<ShmLink>,
 }
@@ -214,6 +232,16 @@ impl ConsumerClaim for ShmConsumer {
 
     fn is_named(&self) -> bool {
         self.link.is_named()
+    }
+
+    #[cfg(feature = "tracing")]
+    fn link_name(&self) -> Option<&str> {
+        Some(self.link.name())
+    }
+
+    #[cfg(feature = "tracing")]
+    fn slot(&self) -> Option<usize> {
+        self.slot
     }
 
     #[cfg(feature = "async")]

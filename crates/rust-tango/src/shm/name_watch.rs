@@ -26,6 +26,7 @@ use super::forks::{PerProcess, Process};
 use super::link::MappedLink;
 use super::thread;
 use crate::error::LinkError;
+use crate::events::emit;
 use crate::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// The stack of the thread, in bytes. What runs there is small, and a program may have locked all its memory.
@@ -78,8 +79,8 @@ impl Watched {
         let mut state = list.lock();
         if !state.has_thread {
             // Not joined: it ends when it finds the list empty.
-            let thread = Builder::new().name("tango-names".into()).stack_size(STACK);
-            thread::spawn(thread, || list.run())
+            let thread = Builder::new().stack_size(STACK);
+            thread::spawn("tango-names", thread, || list.run())
                 .map_err(|error| LinkError::system("cannot start a thread", error))?;
             state.has_thread = true;
         }
@@ -139,7 +140,11 @@ impl List {
                 && !entry.link.is_named()
                 && entry.link.end_without_name(&entry.ctl).is_ok();
             if is_over {
+                #[cfg(feature = "tracing")]
+                let name = entry.link.name().to_owned();
                 state.links.remove(&last);
+                drop(state);
+                emit!(link_lost_its_name(&name));
             }
         }
     }

@@ -5,13 +5,25 @@ use std::thread::{Builder, JoinHandle};
 
 use nix::sys::signal::{SigSet, SigmaskHow, Signal};
 
+use crate::events::emit;
+
 /// Signals that a thread raises by what it does. The program may have handlers for them.
 const FAULTS: [Signal; 6] =
     [Signal::SIGBUS, Signal::SIGSEGV, Signal::SIGILL, Signal::SIGFPE, Signal::SIGTRAP, Signal::SIGSYS];
 
-/// Starts a thread in which all signals but [`FAULTS`] are blocked, so that none is delivered there instead of
+/// Starts a thread of this name in which all signals but [`FAULTS`] are blocked, so that none is delivered there instead of
 /// to a thread of the program.
-pub(crate) fn spawn(thread: Builder, body: impl FnOnce() + Send + 'static) -> io::Result<JoinHandle<()>> {
+pub(crate) fn spawn(
+    name: &'static str,
+    thread: Builder,
+    body: impl FnOnce() + Send + 'static,
+) -> io::Result<JoinHandle<()>> {
+    let thread = thread.name(name.into());
+    let body = move || {
+        emit!(thread_started(name));
+        body();
+        emit!(thread_ended(name));
+    };
     // Miri has no signals.
     if cfg!(miri) {
         return thread.spawn(body);
