@@ -21,7 +21,9 @@ pub(crate) use emit;
 
 #[cfg(feature = "tracing")]
 pub(crate) mod emitted {
-    use tracing::{debug, info, warn};
+    #[cfg(all(feature = "shm", target_os = "linux"))]
+    use tracing::debug;
+    use tracing::{info, warn};
 
     use crate::sync::Cell;
 

@@ -1,12 +1,12 @@
 //! With the feature `tracing`, what seldom happens to a link is an event, with its fields. A subscriber may use the very
 //! end that has emitted an event.
-#![cfg(feature = "tracing")]
+#![cfg(all(feature = "tracing", feature = "shm", target_os = "linux"))]
 
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 use std::fmt::{self, Debug};
 use std::panic::AssertUnwindSafe;
-use std::sync::{Arc, Mutex, OnceLock};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use rust_tango::{Consumer, Link, Producer, RecvError, Start, TangoError};
@@ -278,8 +278,10 @@ fn a_subscriber_may_read_with_the_consumer_that_has_emitted() {
     RX.take();
 }
 
-#[cfg(all(feature = "shm", target_os = "linux", not(miri)))]
+#[cfg(not(miri))]
 mod in_files {
+    use std::sync::OnceLock;
+
     use super::*;
 
     /// The events of all threads. `Keeper`s of one thread come first there.
