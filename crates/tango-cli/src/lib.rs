@@ -16,13 +16,16 @@
 //! tango peek LINK    peek/       show the newest fragments
 //! tango signal LINK  signal.rs   stop a link, and wait until its producer has seen it
 //! tango doctor       doctor/     what on this machine hurts links
+//! tango bench        bench.rs    how fast a link is here, compared with a cache line
+//! tango ping LINK    ping.rs     the same between two processes that people start
 //! tango export       export/     metrics of all links for Prometheus
 //! tango rm LINK      rm.rs       remove links
 //! ```
 //!
 //! A subcommand imports only the shared files: `recording/` (the files of recordings, and how several links are read at
-//! once), `receivers.rs` (the receivers of a link, as its sender sees them), `joining.rs` (waiting for a link), `report.rs`
-//! (what is said of a link), `sampling.rs` (counts of links, and rates), `summary.rs` (what went through), `shown.rs` (fragments for people),
+//! once), `measuring/` (what two processes do to measure a link), `receivers.rs` (the receivers of a link, as its sender
+//! sees them), `joining.rs` (waiting for a link), `report.rs` (what is said of a link), `sampling.rs` (counts of links, and
+//! rates), `summary.rs` (what went through), `shown.rs` (fragments for people),
 //! `arguments.rs` (options of several subcommands), `options.rs` (option values), `hints.rs` (why a link may be missing),
 //! `format.rs` (numbers, lines and tables), `folder.rs` (where links are), `content.rs` (what `send` and `recv` agree on),
 //! `backoff.rs` (polling), `failure.rs` (error messages and exit statuses), `standard.rs` (the standard streams),
@@ -64,6 +67,9 @@ mod sampling;
 
 mod recording;
 
+mod measuring;
+
+mod bench;
 mod capture;
 mod completions;
 mod demo;
@@ -74,6 +80,7 @@ mod inspect;
 mod ls;
 mod man;
 mod peek;
+mod ping;
 mod record;
 mod recv;
 mod replay;
@@ -88,7 +95,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::error::ErrorKind;
-use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
+use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use crate::failure::Failure;
 use crate::folder::LinkFolder;
@@ -111,6 +118,9 @@ Examples:
   tango peek numbers --follow         show fragments, without slowing it down
   tango signal numbers halt           stop a link, wait for its producer
   tango doctor                        find what makes links slow here
+  tango bench                         measure the speed of a link here
+  tango ping test --answer            measure between two processes: the other
+  tango ping test                     one, such as in a container, and this one
   tango rm numbers                    remove a link left by a crashed sender
   tango rm --dead                     remove all links that no process uses
   tango completions bash              complete this command in a shell
@@ -154,20 +164,32 @@ enum Command {
     Export(export::Arguments),
     Peek(peek::Arguments),
     Doctor(doctor::Arguments),
+    Bench(bench::Arguments),
+    Ping(ping::Arguments),
     Signal(signal::Arguments),
     Rm(rm::Arguments),
     Completions(completions::Arguments),
     Man(man::Arguments),
 }
 
-/// One process of the demonstration. It is not a subcommand, because clap would suggest it to people.
+/// One process of the demonstration, or one that answers a measurement. It is not a subcommand, because clap would suggest it
+/// to people.
 #[derive(Debug, Parser)]
-struct Role {
+struct Role<A: Args> {
     /// Folder of the links
     #[arg(long)]
     dir: Option<PathBuf>,
     #[command(flatten)]
-    arguments: demo::role::Arguments,
+    arguments: A,
+}
+
+impl<A: Args> Role<A> {
+    /// From the arguments of this process, the first of which is the name of the role.
+    fn parse_arguments() -> Result<(A, LinkFolder), Failure> {
+        let role = Self::try_parse_from(env::args_os().skip(1)).map_err(|error| usage_failure(&error))?;
+        signals::report_truncated_files(None);
+        Ok((role.arguments, LinkFolder::new(role.dir)))
+    }
 }
 
 /// Runs the command with the arguments of this process, and returns its exit status.
@@ -180,10 +202,14 @@ pub fn main() -> ExitCode {
 
 fn run() -> Result<(), Failure> {
     signals::unblock_termination().map_err(Failure::signals)?;
-    if env::args_os().nth(1).is_some_and(|first| first == demo::role::NAME) {
-        let role = Role::try_parse_from(env::args_os().skip(1)).map_err(|error| usage_failure(&error))?;
-        signals::report_truncated_files(None);
-        return demo::role::run(&role.arguments, &LinkFolder::new(role.dir));
+    let role = env::args_os().nth(1);
+    if role.as_ref().is_some_and(|first| first == demo::role::NAME) {
+        let (arguments, folder) = Role::parse_arguments()?;
+        return demo::role::run(&arguments, &folder);
+    }
+    if role.is_some_and(|first| first == measuring::role::NAME) {
+        let (arguments, folder) = Role::parse_arguments()?;
+        return measuring::role::run(&arguments, &folder);
     }
     let cli = match parse(env::args_os()) {
         Err(error) if is_help(&error) => return print_help(&error),
@@ -197,6 +223,7 @@ fn run() -> Result<(), Failure> {
         Some(Command::Capture(arguments)) => arguments.only_link(),
         Some(Command::Peek(arguments)) => Some(arguments.link.name.as_str()),
         Some(Command::Signal(arguments)) => Some(arguments.link.name.as_str()),
+        Some(Command::Ping(arguments)) => Some(arguments.link.as_str()),
         _ => None,
     };
     signals::report_truncated_files(link);
@@ -216,6 +243,8 @@ fn run() -> Result<(), Failure> {
         Some(Command::Replay(arguments)) => replay::run(&arguments, &folder),
         Some(Command::Peek(arguments)) => peek::run(&arguments, &folder),
         Some(Command::Doctor(arguments)) => doctor::run(&arguments, &folder),
+        Some(Command::Bench(arguments)) => bench::run(&arguments, &folder),
+        Some(Command::Ping(arguments)) => ping::run(&arguments, &folder),
         Some(Command::Signal(arguments)) => signal::run(&arguments, &folder),
         Some(Command::Rm(arguments)) => rm::run(&arguments, &folder),
         Some(Command::Completions(arguments)) => completions::run(&arguments, command()),

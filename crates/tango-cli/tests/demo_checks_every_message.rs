@@ -13,7 +13,18 @@ use nix::unistd::Pid;
 fn assert_success(exited: &Exited) {
     let text = String::from_utf8(exited.out.clone()).unwrap();
     assert_eq!(exited.code(), 0, "{text}{}", exited.err);
-    for part in ["throughput", "observer", "one way", "round trip", "p99.9", "result       ok"] {
+    for part in [
+        "streamed",
+        "observer",
+        "busy processes",
+        "raw line",
+        "one way",
+        "round trip",
+        "times the raw line",
+        "p99.9",
+        "throughput",
+        "result        ok",
+    ] {
         assert!(text.contains(part), "no {part:?} in {text}");
     }
     assert!(text.lines().all(|line| line.chars().count() <= 80), "{text}");

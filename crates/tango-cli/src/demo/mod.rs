@@ -1,53 +1,47 @@
 //! `tango demo`: processes that stream messages over links in shared memory and check every byte.
 //!
-//! Three stages run one after the other. Each has processes and links of its own, so that no stage disturbs
-//! the next:
+//! Two stages run one after the other. Each has processes and links of its own, so that neither disturbs the other:
 //!
 //! ```text
-//! throughput    producer --> consumers, observer      the rest of the time
-//! one way       producer --> consumer, fixed rate     up to 0.5 s
-//! round trip    ping --> pong, pong --> ping          up to 0.5 s
+//! streaming     producer --> consumers, observer      the rest of the time
+//! measuring     two processes alone: what `tango bench` measures, briefly      up to 1.2 s
 //! ```
 //!
-//! This file has the options, the stages and the report. Below it, from the bottom up: `payload.rs` (bytes
-//! that can be checked), `protocol.rs` (what the processes tell the demonstration), `role.rs` (what each
-//! process does), `processes.rs` (how they are started and ended), `progress.rs` (the progress line).
+//! This file has the options, the stages and the report. Below it, from the bottom up: `protocol.rs` (what the processes
+//! tell the demonstration), `role.rs` (what each process does), `processes.rs` (how they are started and ended).
 
-pub(crate) mod payload;
 pub(crate) mod protocol;
 
 pub(crate) mod role;
 
 mod processes;
-mod progress;
 
 use std::process;
 use std::thread;
 use std::time::{Duration, Instant};
 
 use crate::demo::processes::Processes;
-use crate::demo::progress::Progress;
 use crate::demo::protocol::Counts;
 use crate::demo::role::Part;
 use crate::failure::Failure;
 use crate::folder::LinkFolder;
-use crate::format;
-use crate::{options, standard};
-
-/// The most messages per second while one-way latency is measured.
-const RATE: u64 = 50_000;
-/// The most payload bytes per second meanwhile. Large messages are sent at a lower rate, which leaves the
-/// link idle most of the time.
-const BYTE_RATE: u64 = 200_000_000;
+use crate::measuring::options::{depth, duration, size};
+use crate::measuring::progress::Progress;
+use crate::{format, standard};
 
 const DETAILS: &str = "\
 A producer, one or more reliable consumers and an observer share a link. Each is
 a process of its own. The producer waits for credits from the consumers when the
 ring is full. It never waits for the observer, which counts what it loses.
 
-Afterwards, latency is measured twice. One way: from the time at which a message
-was due, at up to 50,000 messages/s, until it is read. Round trip: from sending
-a message over one link until its answer arrives over another.
+Afterwards, two processes alone measure a link, each on a core of its own if the
+machine has two. 'tango bench' measures the same for longer and says more;
+'tango bench --help' explains the rows.
+
+The two parts differ. While messages are streamed, all processes are busy, and
+take turns if there are fewer cores. And each has to check every byte, so that
+the slowest reader sets the speed. The second part shows what a link does
+without that, and what the hardware does without a link.
 
 While the demonstration runs, 'tango ls' in another terminal shows its link.
 
@@ -96,24 +90,6 @@ impl Default for Arguments {
     }
 }
 
-fn duration(text: &str) -> Result<Duration, String> {
-    let duration = options::seconds(text)?;
-    let allowed = Duration::from_millis(100)..=Duration::from_secs(86_400);
-    if allowed.contains(&duration) { Ok(duration) } else { Err("expected 0.1 to 86400 seconds".to_owned()) }
-}
-
-fn size(text: &str) -> Result<usize, String> {
-    const MAX: usize = 1 << 24;
-    let size = text.parse().ok().filter(|size| *size <= MAX);
-    size.ok_or_else(|| format!("expected a number of bytes from 0 to {MAX}"))
-}
-
-fn depth(text: &str) -> Result<usize, String> {
-    const MAX: usize = 1 << 20;
-    let is_allowed = |depth: &usize| depth.is_power_of_two() && (2..=MAX).contains(depth);
-    text.parse().ok().filter(is_allowed).ok_or_else(|| format!("expected a power of two from 2 to {MAX}"))
-}
-
 pub(crate) fn run(arguments: &Arguments, folder: &LinkFolder) -> Result<(), Failure> {
     standard::check_output().map_err(Failure::output)?;
     let mut demo = Demo { arguments, folder, processes: Processes::new(folder)?, progress: Progress::new() };
@@ -141,14 +117,13 @@ impl Demo<'_> {
     fn run(&mut self) -> Result<(), Failure> {
         print(&self.heading())?;
         let duration = self.arguments.duration;
-        let latency_time = Duration::from_millis(500).min(duration / 4);
-        let stream = self.throughput(duration - 2 * latency_time)?;
-        let one_way = self.one_way(latency_time)?;
-        let round_trip = self.round_trip(latency_time)?;
-        self.report(&stream, &one_way, &round_trip)
+        let measuring = Duration::from_millis(1200).min(duration * 2 / 5);
+        let stream = self.stream(duration - measuring)?;
+        let figures = self.measure(measuring)?;
+        self.report(&stream, &figures)
     }
 
-    fn throughput(&mut self, length: Duration) -> Result<Stream, Failure> {
+    fn stream(&mut self, length: Duration) -> Result<Stream, Failure> {
         let name = self.processes.name_link("stream");
         let consumers = usize::from(self.arguments.consumers);
         let role = role::Arguments { consumers, ..self.producer_role(&name, length) };
@@ -187,39 +162,18 @@ impl Demo<'_> {
         })
     }
 
-    fn one_way(&mut self, length: Duration) -> Result<Counts, Failure> {
-        self.progress.show("measuring one-way latency");
-        let name = self.processes.name_link("paced");
-        let role = role::Arguments { rate: self.rate(), ..self.producer_role(&name, length) };
-        let producer = self.processes.start("one-way producer", &role)?;
-        let consumer = self.processes.start("one-way consumer", &with_part(&role, Part::Consumer))?;
+    /// Lets two processes measure a link of their own. Returns what they have found, as text.
+    fn measure(&mut self, length: Duration) -> Result<String, Failure> {
+        self.progress.show("measuring round trips, latency and throughput of two processes");
+        let name = self.processes.name_link("measured");
+        let role = with_part(&self.producer_role(&name, length), Part::Measure);
+        let process = self.processes.start("measuring process", &role)?;
         self.processes.wait_until_ready()?;
-        self.processes.begin(producer)?;
+        self.processes.begin(process)?;
         self.processes.wait_until_ended(length, || {})?;
-        let (sent, counts) = (self.processes.result(producer).get("sent"), self.processes.result(consumer));
-        check_complete("the one-way consumer", sent, &counts)?;
-        Ok(counts)
-    }
-
-    fn round_trip(&mut self, length: Duration) -> Result<Counts, Failure> {
-        self.progress.show("measuring round trips");
-        let (out, back) = (self.processes.name_link("ping"), self.processes.name_link("pong"));
-        let role = role::Arguments { back, ..self.producer_role(&out, length) };
-        let ping = self.processes.start("ping process", &with_part(&role, Part::Ping))?;
-        self.processes.start("pong process", &with_part(&role, Part::Pong))?;
-        self.processes.wait_until_ready()?;
-        self.processes.begin(ping)?;
-        self.processes.wait_until_ended(length, || {})?;
-        let counts = self.processes.result(ping);
-        match counts.get("bad") {
-            0 => Ok(counts),
-            bad => Err(Failure::new(format!("{bad} answers of the pong process were corrupted"))),
-        }
-    }
-
-    /// Messages per second while one-way latency is measured.
-    fn rate(&self) -> u64 {
-        (BYTE_RATE / self.arguments.size.max(1) as u64).clamp(100, RATE)
+        let counts = self.processes.result(process);
+        check_complete("the measuring process", counts.get("sent"), &counts)?;
+        Ok(self.processes.text(process).to_owned())
     }
 
     /// The arguments of the producer of a link with one consumer.
@@ -227,12 +181,10 @@ impl Demo<'_> {
         role::Arguments {
             part: Part::Producer,
             link: link.to_owned(),
-            back: String::new(),
             size: self.arguments.size,
             depth: self.arguments.depth,
             consumers: 1,
             nanos: length.as_nanos() as u64,
-            rate: 0,
             parent: process::id(),
         }
     }
@@ -240,50 +192,47 @@ impl Demo<'_> {
     fn heading(&self) -> String {
         let Arguments { size, depth, consumers, .. } = self.arguments;
         let plural = if *consumers == 1 { "" } else { "s" };
-        let cores = thread::available_parallelism().map_or(1, usize::from);
-        let busy = usize::from(*consumers) + 2;
-        let mut text = format!(
+        let cores = usable_cores();
+        format!(
             "Streaming {size}-byte messages between processes, through a ring of {depth} slots:\n\
-             1 producer, {consumers} reliable consumer{plural}, 1 observer, on {cores} cores\n"
-        );
-        if cores < busy {
-            text += &format!(
-                "({busy} busy processes share {cores} cores; a core for each gives better results)\n"
-            );
-        }
-        text + "\n"
+             1 producer, {consumers} reliable consumer{plural}, 1 observer, on {cores} core{}\n\n",
+            if cores == 1 { "" } else { "s" }
+        )
     }
 
-    fn report(&mut self, stream: &Stream, one_way: &Counts, round_trip: &Counts) -> Result<(), Failure> {
+    fn report(&mut self, stream: &Stream, figures: &str) -> Result<(), Failure> {
         self.progress.erase();
         let Stream { producer, consumers, observer } = stream;
         let (sent, length) = (producer.get("sent"), Duration::from_nanos(producer.get("nanos")));
         let rate = sent as f64 / length.as_secs_f64();
         let (seen, missed) = (observer.get("got"), observer.get("lost"));
         let share = 100.0 * missed as f64 / sent.max(1) as f64;
+        let (busy, cores) = (consumers.len() + 2, usable_cores());
+        let conditions = if busy <= cores {
+            format!("{busy} busy processes on {cores} cores; the slowest reader sets the speed")
+        } else {
+            let cores = if cores == 1 { "1 core".to_owned() } else { format!("{cores} cores") };
+            format!(
+                "{busy} busy processes took turns on {cores}: most of them waited at any\n\
+                     \x20             time, so this is not the speed of a link, which is below"
+            )
+        };
         print(&format!(
-            "throughput   {} messages/s, {}/s of payload\n\
-             \x20            {} messages in {}; {} waited for credits\n\
-             observer     {} read, {} lost ({share:.1} %)\n\
-             \x20            (an observer may lose messages: the producer never waits for it)\n",
-            format::count(rate as u64),
+            "streamed      {} messages/s, {}/s of payload\n\
+             \x20             {} messages in {}; {} waited for credits\n\
+             \x20             the producer fills each byte, and each reader checks it\n\
+             \x20             {conditions}\n\
+             observer      {} read, {} lost ({share:.1} %)\n\
+             \x20             (an observer may lose messages: the producer never waits for it)\n\n\
+             Two processes alone, one sends and one receives, every byte checked:\n\
+             {figures}",
+            format::short_count(rate),
             format::bytes(rate * self.arguments.size as f64),
             format::count(sent),
             format::duration(length),
             format::count(producer.get("waits")),
             format::count(seen),
             format::count(missed),
-        ))?;
-        print(&format!(
-            "one way      {}\n             {} samples at {} messages/s, timed from when each was due\n",
-            percentiles(one_way),
-            format::count(one_way.get("samples")),
-            format::count(self.rate()),
-        ))?;
-        print(&format!(
-            "round trip   {}\n             {} samples, over two links\n",
-            percentiles(round_trip),
-            format::count(round_trip.get("samples")),
         ))?;
         for (index, consumer) in consumers.iter().enumerate() {
             check_complete(&format!("consumer {}", index + 1), sent, consumer)?;
@@ -298,7 +247,7 @@ impl Demo<'_> {
             1 => "the consumer".to_owned(),
             number => format!("all {number} consumers"),
         };
-        print(&format!("result       ok: {readers} got every message, in order and intact\n"))
+        print(&format!("\nresult        ok: {readers} got every message, in order and intact\n"))
     }
 }
 
@@ -317,9 +266,8 @@ fn check_complete(consumer: &str, sent: u64, counts: &Counts) -> Result<(), Fail
     )))
 }
 
-fn percentiles(counts: &Counts) -> String {
-    let at = |name| format::duration(Duration::from_nanos(counts.get(name)));
-    format!("p50 {}   p99 {}   p99.9 {}   max {}", at("p50"), at("p99"), at("p999"), at("max"))
+fn usable_cores() -> usize {
+    thread::available_parallelism().map_or(1, usize::from)
 }
 
 fn print(text: &str) -> Result<(), Failure> {

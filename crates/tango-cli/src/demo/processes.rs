@@ -17,6 +17,7 @@ use crate::demo::protocol::{Counts, Line};
 use crate::demo::role;
 use crate::failure::Failure;
 use crate::folder::LinkFolder;
+use crate::measuring::wire::back_of;
 use crate::signals::{self, TerminationSignals};
 
 /// Time between two progress updates.
@@ -43,6 +44,8 @@ struct Process {
     stdin: Option<ChildStdin>,
     is_ready: bool,
     has_ended: bool,
+    /// Lines for the report.
+    text: String,
     result: Option<Counts>,
 }
 
@@ -85,13 +88,13 @@ impl Processes {
         Ok(Self { folder: folder.clone(), processes, links, sender, events, signal: None })
     }
 
-    /// A new name for a link, which is removed at the end.
+    /// A new name for a link, which is removed at the end, as is the way back of a measurement on it.
     pub(crate) fn name_link(&mut self, purpose: &str) -> String {
         // The time is part of the name because containers that share a folder of links can have equal
         // process ids.
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         let name = format!("demo-{}-{:03x}-{purpose}", process::id(), now.subsec_nanos() & 0xfff);
-        self.links.push(name.clone());
+        self.links.extend([back_of(&name), name.clone()]);
         name
     }
 
@@ -107,13 +110,12 @@ impl Processes {
         if let Some(dir) = self.folder.dir() {
             command.arg("--dir").arg(dir);
         }
-        command.args(["--part", &part, "--link", &arguments.link, "--back", &arguments.back]);
+        command.args(["--part", &part, "--link", &arguments.link]);
         let numbers = [
             ("--size", arguments.size as u64),
             ("--depth", arguments.depth as u64),
             ("--consumers", arguments.consumers as u64),
             ("--nanos", arguments.nanos),
-            ("--rate", arguments.rate),
             ("--parent", arguments.parent.into()),
         ];
         for (option, number) in numbers {
@@ -130,6 +132,7 @@ impl Processes {
             stdin,
             is_ready: false,
             has_ended: false,
+            text: String::new(),
             result: None,
         });
         let sender = self.sender.clone();
@@ -166,6 +169,11 @@ impl Processes {
     /// The counts of a process that has ended.
     pub(crate) fn result(&self, index: usize) -> Counts {
         self.processes[index].result.clone().unwrap_or_default()
+    }
+
+    /// What a process has written for the report.
+    pub(crate) fn text(&self, index: usize) -> &str {
+        &self.processes[index].text
     }
 
     /// Ends the processes and removes the links. After a signal, which is the error, this takes no longer than
@@ -238,6 +246,7 @@ impl Processes {
                 let process = &mut self.processes[index];
                 match Line::parse(&line) {
                     Line::Ready => process.is_ready = true,
+                    Line::Text(words) => process.text = mem::take(&mut process.text) + &words + "\n",
                     Line::Result(counts) => process.result = Some(counts),
                     Line::Error(message) => {
                         return Err(Failure::new(format!("the {} failed: {message}", process.title)));

@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! ready                       the links are created or joined; the process that sends waits for a line of input
+//! text WORDS                  a line for the report, as it is
 //! result sent=10 nanos=20     the process has finished, with these counts
 //! error MESSAGE               the process has failed
 //! ```
@@ -13,6 +14,8 @@ use std::fmt;
 pub(crate) enum Line {
     /// The process has created or joined its links.
     Ready,
+    /// A line for the report.
+    Text(String),
     /// The process has finished.
     Result(Counts),
     /// The process has failed.
@@ -24,6 +27,7 @@ impl Line {
     pub(crate) fn parse(text: &str) -> Self {
         match text.split_once(' ').unwrap_or((text, "")) {
             ("ready", _) => Self::Ready,
+            ("text", words) => Self::Text(words.to_owned()),
             ("result", counts) => Self::Result(Counts::parse(counts)),
             ("error", message) => Self::Error(message.to_owned()),
             _ => Self::Error(text.to_owned()),
@@ -35,6 +39,7 @@ impl fmt::Display for Line {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Ready => f.write_str("ready"),
+            Self::Text(words) => write!(f, "text {words}"),
             Self::Result(counts) => write!(f, "result {counts}"),
             Self::Error(message) => write!(f, "error {message}"),
         }
@@ -86,7 +91,9 @@ mod tests {
     #[test]
     fn lines_are_read_as_they_were_written() {
         let counts = Counts::from([("sent", 10), ("nanos", u64::MAX)]);
-        for line in [Line::Ready, Line::Result(counts.clone()), Line::Error("no memory".to_owned())] {
+        let texts = [Line::Text(String::new()), Line::Text("  max 7 ns".to_owned())];
+        let others = [Line::Ready, Line::Result(counts.clone()), Line::Error("no memory".to_owned())];
+        for line in texts.into_iter().chain(others) {
             assert_eq!(Line::parse(&line.to_string()), line);
         }
         assert_eq!((counts.get("nanos"), counts.get("other")), (u64::MAX, 0));

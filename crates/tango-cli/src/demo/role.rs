@@ -1,25 +1,26 @@
 //! One process of the demonstration, which starts this program again for each: `tango demo-role`, which is
 //! not a subcommand for people.
 //!
-//! Where latency is measured, the `sig` of a fragment is the time at which it was due, by a clock that all
-//! processes share. How a process talks to the demonstration is in `protocol.rs`.
+//! How a process talks to the demonstration is in `protocol.rs`.
 
 use std::io::{self, BufRead};
-use std::os::unix::process::parent_id;
 use std::process;
-use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use hdrhistogram::Histogram;
-use nix::sys::prctl;
-use nix::sys::signal::Signal;
-use nix::time::{ClockId, clock_gettime};
 use rust_tango::{Link, Producer, TangoError};
 
-use crate::demo::payload::{fill, is_filled};
 use crate::demo::protocol::{Counts, Line};
 use crate::failure::Failure;
 use crate::folder::{LinkFolder, RemoveOnDrop};
+use crate::measuring::ask::{Measured, Plan};
+use crate::measuring::cores::now;
+use crate::measuring::created::Created;
+use crate::measuring::exchange::Length;
+use crate::measuring::options::default_rate;
+use crate::measuring::payload::{fill, is_filled};
+use crate::measuring::role::{Setting, end_with};
+use crate::measuring::wire::Stage;
+use crate::measuring::{self, report};
 use crate::signals::{self, TerminationSignals};
 use crate::standard;
 
@@ -27,12 +28,10 @@ use crate::standard;
 pub(crate) const NAME: &str = "demo-role";
 /// How long a process waits for the others.
 const PATIENCE: Duration = Duration::from_secs(20);
-/// Fragments published between two readings of the clock, if no rate is given.
+/// Fragments published between two readings of the clock.
 const PUBLISHES_PER_READING: u64 = 64;
-/// A producer yields its core until this long before a message is due, then spins.
-const SPIN_BEFORE_DUE: Duration = Duration::from_micros(2);
-/// Longer latencies are recorded as this one, in nanoseconds.
-const LONGEST: u64 = 60_000_000_000;
+/// How often each row is measured.
+const WINDOWS: u32 = 3;
 
 /// Run one process of the demonstration
 #[derive(Debug, Clone, clap::Args)]
@@ -43,9 +42,6 @@ pub(crate) struct Arguments {
     /// Link that the process creates or joins
     #[arg(long)]
     pub(crate) link: String,
-    /// Link for the answers, from pong to ping
-    #[arg(long, default_value = "")]
-    pub(crate) back: String,
     /// Bytes per message
     #[arg(long)]
     pub(crate) size: usize,
@@ -55,12 +51,9 @@ pub(crate) struct Arguments {
     /// Reliable consumers to wait for
     #[arg(long)]
     pub(crate) consumers: usize,
-    /// Time to publish, in nanoseconds
+    /// Time to publish or to measure, in nanoseconds
     #[arg(long)]
     pub(crate) nanos: u64,
-    /// Messages per second, with due times; 0: no limit
-    #[arg(long)]
-    pub(crate) rate: u64,
     /// Process id of the demonstration
     #[arg(long)]
     pub(crate) parent: u32,
@@ -75,27 +68,16 @@ pub(crate) enum Part {
     Consumer,
     /// Reads and checks the fragments that it can.
     Observer,
-    /// Sends a message and waits for its answer.
-    Ping,
-    /// Answers each message with a copy.
-    Pong,
+    /// Measures a link between itself and one more process.
+    Measure,
 }
 
 pub(crate) fn run(arguments: &Arguments, folder: &LinkFolder) -> Result<(), Failure> {
-    // The demonstration may have been told to ignore the signal. It ends this process nevertheless.
-    signals::restore_default(Signal::SIGTERM).map_err(Failure::signals)?;
-    // The kernel ends this process when the demonstration dies, even if that was killed.
-    prctl::set_pdeathsig(Signal::SIGTERM)
-        .map_err(|error| Failure::new(format!("cannot set the parent-death signal: {error}")))?;
-    // If the demonstration died before that call, no signal comes.
-    if parent_id() != arguments.parent {
-        return Err(Failure::already_reported());
-    }
+    end_with(arguments.parent)?;
     let result = match arguments.part {
         Part::Producer => produce(arguments, folder),
         Part::Consumer | Part::Observer => consume(arguments, folder),
-        Part::Ping => ping(arguments, folder),
-        Part::Pong => pong(arguments, folder),
+        Part::Measure => measure(arguments, folder),
     };
     match result {
         Ok(counts) => print(&Line::Result(counts)),
@@ -106,7 +88,7 @@ pub(crate) fn run(arguments: &Arguments, folder: &LinkFolder) -> Result<(), Fail
     }
 }
 
-/// Publishes for the given time, without a limit or at the given rate.
+/// Publishes for the given time.
 fn produce(arguments: &Arguments, folder: &LinkFolder) -> Result<Counts, Failure> {
     let (link, tx) = create(arguments, &arguments.link, folder)?;
     print(&Line::Ready)?;
@@ -114,32 +96,19 @@ fn produce(arguments: &Arguments, folder: &LinkFolder) -> Result<Counts, Failure
     if !tx.wait_for_consumers(arguments.consumers, Some(PATIENCE)) {
         return Err(Failure::new(format!("the consumers did not join within {} s", PATIENCE.as_secs())));
     }
-    let (length, begin) = (Duration::from_nanos(arguments.nanos), now());
+    let (length, begin) = (arguments.nanos, now());
     let mut payload = vec![0; arguments.size];
     let mut sent = 0;
-    let mut publish = |sig| {
+    let mut publish = || {
         fill(&mut payload, tx.next_seq());
-        tx.publish_blocking(&payload, sig, 0, 0).map_err(publish_failure)
+        tx.publish_blocking(&payload, 0, 0, 0)
+            .map_err(|error| Failure::new(format!("cannot publish: {error}")))
     };
-    if arguments.rate == 0 {
-        while now() - begin < length {
-            for _ in 0..PUBLISHES_PER_READING {
-                publish(0)?;
-            }
-            sent += PUBLISHES_PER_READING;
+    while now() - begin < length {
+        for _ in 0..PUBLISHES_PER_READING {
+            publish()?;
         }
-    } else {
-        let interval = 1e9 / arguments.rate as f64;
-        let total = (length.as_nanos() as f64 / interval) as u64;
-        while sent < total {
-            let due = begin + Duration::from_nanos((sent as f64 * interval) as u64);
-            while let Some(early) = due.checked_sub(now()).filter(|early| !early.is_zero()) {
-                if early > SPIN_BEFORE_DUE { thread::yield_now() } else { std::hint::spin_loop() }
-            }
-            // The due time, not the present: if a delay makes later messages late, their latency includes it.
-            publish(due.as_nanos() as u64)?;
-            sent += 1;
-        }
+        sent += PUBLISHES_PER_READING;
     }
     if !tx.wait_until_drained(Some(PATIENCE)) {
         return Err(Failure::new(format!(
@@ -147,7 +116,7 @@ fn produce(arguments: &Arguments, folder: &LinkFolder) -> Result<Counts, Failure
             PATIENCE.as_secs()
         )));
     }
-    let nanos = (now() - begin).as_nanos() as u64;
+    let nanos = now() - begin;
     let waits = link.0.status().backpressure;
     drop(tx);
     drop(link);
@@ -159,18 +128,12 @@ fn consume(arguments: &Arguments, folder: &LinkFolder) -> Result<Counts, Failure
     let link = wait_for_link(folder, &arguments.link)?;
     let mut rx = if arguments.part == Part::Observer { link.observer() } else { link.consumer() }?;
     print(&Line::Ready)?;
-    let mut latency = histogram()?;
     let (mut got, mut lost, mut bad) = (0_u64, 0, 0_u64);
     let mut expected = link.geometry().start;
-    // The first tenth is not recorded: caches are cold, and memory is touched for the first time.
-    let warm_up = expected + arguments.rate * arguments.nanos / 1_000_000_000 / 10;
     loop {
         match rx.wait() {
             Ok(Some(fragment)) => {
                 let meta = fragment.meta;
-                if arguments.rate > 0 && meta.seq >= warm_up {
-                    record(&mut latency, (now().as_nanos() as u64).saturating_sub(meta.sig));
-                }
                 let is_intact = meta.seq == expected
                     && fragment.payload.len() == arguments.size
                     && is_filled(fragment.payload.as_slice(), meta.seq);
@@ -186,54 +149,28 @@ fn consume(arguments: &Arguments, folder: &LinkFolder) -> Result<Counts, Failure
             Err(error) => return Err(Failure::new(error.to_string())),
         }
     }
-    Ok(percentiles(&latency).and([("got", got), ("lost", lost), ("bad", bad)]))
+    Ok(Counts::from([("got", got), ("lost", lost), ("bad", bad)]))
 }
 
-/// Sends one message at a time and measures the time until its answer arrives.
-fn ping(arguments: &Arguments, folder: &LinkFolder) -> Result<Counts, Failure> {
-    let (link, tx) = create(arguments, &arguments.link, folder)?;
-    let mut rx = wait_for_link(folder, &arguments.back)?.consumer()?;
+/// Measures a link between this process and one that it starts, and prints the figures for the report.
+fn measure(arguments: &Arguments, folder: &LinkFolder) -> Result<Counts, Failure> {
+    let created = Created::until_signal()?;
     print(&Line::Ready)?;
     wait_for_begin()?;
-    if !tx.wait_for_consumers(1, Some(PATIENCE)) {
-        return Err(Failure::new(format!("the pong process did not join within {} s", PATIENCE.as_secs())));
+    let stages = vec![Stage::Raw, Stage::Trips, Stage::OneWay, Stage::Stream];
+    let time = Duration::from_nanos(arguments.nanos) / WINDOWS / stages.len() as u32;
+    let Arguments { size, depth, .. } = *arguments;
+    let (length, rate) = (Length::Time(time), default_rate(size));
+    let plan = Plan { stages, size, depth, windows: WINDOWS, length, rate };
+    let setting = Setting { cores: measuring::role::default_cores()?, wait: None };
+    let measured = measuring::role::measure(folder, &arguments.link, setting, &plan, &created, |_| {})?;
+    let (place, figures) = (report::place(&measured), report::figures(&measured, &plan));
+    let text = format!("{place}\n{figures}{}", report::warnings(&measured));
+    for line in text.lines() {
+        print(&Line::Text(line.to_owned()))?;
     }
-    let mut latency = histogram()?;
-    let mut payload = vec![0; arguments.size];
-    let (length, begin) = (Duration::from_nanos(arguments.nanos), Instant::now());
-    let (mut bad, mut before) = (0_u64, begin);
-    while before - begin < length {
-        let seq = tx.next_seq();
-        fill(&mut payload, seq);
-        tx.publish_blocking(&payload, 0, 0, 0).map_err(publish_failure)?;
-        match rx.wait().map_err(|error| Failure::new(error.to_string()))? {
-            Some(answer) => bad += u64::from(!is_filled(answer.payload.as_slice(), seq)),
-            None => return Err(Failure::new("the pong process ended early")),
-        }
-        let after = Instant::now();
-        if before - begin >= length / 10 {
-            record(&mut latency, (after - before).as_nanos() as u64);
-        }
-        before = after;
-    }
-    drop(tx);
-    drop(link);
-    Ok(percentiles(&latency).and([("bad", bad)]))
-}
-
-/// Answers each message with a copy of its payload.
-fn pong(arguments: &Arguments, folder: &LinkFolder) -> Result<Counts, Failure> {
-    let (link, tx) = create(arguments, &arguments.back, folder)?;
-    let mut rx = wait_for_link(folder, &arguments.link)?.consumer()?;
-    print(&Line::Ready)?;
-    let mut got = 0;
-    while let Some(fragment) = rx.wait().map_err(|error| Failure::new(error.to_string()))? {
-        tx.publish_blocking(fragment.payload.as_slice(), 0, 0, 0).map_err(publish_failure)?;
-        got += 1;
-    }
-    drop(tx);
-    drop(link);
-    Ok(Counts::from([("got", got)]))
+    let Measured { sent, received, wrong, .. } = measured;
+    Ok(Counts::from([("sent", sent), ("got", received), ("bad", wrong), ("lost", measured.lost())]))
 }
 
 /// Creates a link, which is removed when it is dropped. A termination signal removes it and ends this
@@ -272,32 +209,4 @@ fn wait_for_begin() -> Result<(), Failure> {
         Ok(len) if len > 0 => Ok(()),
         _ => Err(Failure::new("the demonstration has ended")),
     }
-}
-
-fn publish_failure(error: TangoError) -> Failure {
-    Failure::new(format!("cannot publish: {error}"))
-}
-
-/// The time by a clock that all processes of the machine share.
-fn now() -> Duration {
-    clock_gettime(ClockId::CLOCK_MONOTONIC).map(Duration::from).unwrap_or_default()
-}
-
-fn histogram() -> Result<Histogram<u64>, Failure> {
-    Histogram::new_with_bounds(1, LONGEST, 3).map_err(|error| Failure::new(error.to_string()))
-}
-
-fn record(latency: &mut Histogram<u64>, nanos: u64) {
-    latency.saturating_record(nanos);
-}
-
-fn percentiles(latency: &Histogram<u64>) -> Counts {
-    let at = |quantile| latency.value_at_quantile(quantile);
-    Counts::from([
-        ("samples", latency.len()),
-        ("p50", at(0.5)),
-        ("p99", at(0.99)),
-        ("p999", at(0.999)),
-        ("max", latency.max()),
-    ])
 }
