@@ -35,6 +35,9 @@ measured under the same conditions:
               message that leaves late, because its sender was delayed, is late
   throughput  as many messages as possible, each filled and checked
 
+A side that waits keeps its core (spin), keeps it unless other programs want it
+(yield), or sleeps after 20 us, until it is woken (park).
+
 A warning says what made figures worse, or changes what they mean: a busy core,
 one core for both sides, a thread that did not have its core, time taken by a
 hypervisor. docs/operating.md explains figures, warnings and the JSON.
@@ -57,9 +60,9 @@ pub(crate) struct Arguments {
     /// [default: two that this process may use]
     #[arg(long, value_name = "A,B", value_parser = two_cores, verbatim_doc_comment)]
     cores: Option<[usize; 2]>,
-    /// How both sides wait
+    /// How both sides wait: spin, yield or park
     /// [default: spin; park if they share a core]
-    #[arg(long, value_name = "HOW", verbatim_doc_comment)]
+    #[arg(long, value_name = "HOW", hide_possible_values = true, verbatim_doc_comment)]
     wait: Option<Waiting>,
 }
 

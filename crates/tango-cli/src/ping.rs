@@ -57,8 +57,8 @@ pub(crate) struct Arguments {
     /// is LINK.back
     #[arg(verbatim_doc_comment)]
     pub(crate) link: String,
-    /// Answer what 'tango ping LINK' of another process asks,
-    /// until terminated
+    /// Answer what 'tango ping LINK' of another process
+    /// asks, until terminated
     #[arg(
         long,
         alias = "echo",
@@ -73,9 +73,9 @@ pub(crate) struct Arguments {
     /// [default: one that this process may use]
     #[arg(long, value_name = "N", verbatim_doc_comment)]
     core: Option<usize>,
-    /// How this side waits
+    /// How this side waits: spin, yield or park
     /// [default: spin; park if both share a core]
-    #[arg(long, value_name = "HOW", verbatim_doc_comment)]
+    #[arg(long, value_name = "HOW", hide_possible_values = true, verbatim_doc_comment)]
     wait: Option<Waiting>,
     /// Let a member of a group be the other side
     #[arg(long, value_name = "NAME|GID", value_parser = options::group)]
@@ -86,7 +86,6 @@ pub(crate) struct Arguments {
         long,
         value_name = "SECONDS",
         value_parser = options::seconds,
-        allow_negative_numbers = true,
         verbatim_doc_comment
     )]
     timeout: Option<Duration>,

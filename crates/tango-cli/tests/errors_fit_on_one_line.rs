@@ -206,6 +206,8 @@ fn help_is_not_an_error_and_fits_80_columns() {
         "peek --help",
         "signal --help",
         "doctor --help",
+        "bench --help",
+        "ping --help",
         "rm --help",
         "demo --help",
         "--version",

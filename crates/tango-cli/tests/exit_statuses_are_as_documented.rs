@@ -116,6 +116,9 @@ fn success_failure_and_loss() {
         (1, "signal nothing run".to_owned()),
         (0, "demo --duration 0.1".to_owned()),
         (1, format!("demo --duration 0.1 --dir {file}")),
+        (0, "bench --count 50 --windows 1".to_owned()),
+        (1, format!("bench --dir {file}")),
+        (1, "ping x".to_owned()),
         (0, "completions bash".to_owned()),
         (0, format!("man {pages}")),
         (1, format!("man {file}")),
@@ -150,6 +153,9 @@ fn signals_are_128_and_their_number() {
         "top --interval 60",
         "export --listen 127.0.0.1:0",
         "demo --duration 600",
+        "bench --duration 600",
+        "ping y",
+        "ping y --answer",
     ] {
         // The shell becomes the command, and its parent sees what a shell would.
         let running = folder.start_in_shell(&format!("$0 {arguments} & echo $! >&2; wait $!; echo $?"));

@@ -19,10 +19,10 @@ const BYTE_RATE: u64 = 200_000_000;
 #[derive(Debug, Clone, clap::Args)]
 pub(crate) struct Options {
     /// Size of a message: 0 to 16777216
-    #[arg(long, value_name = "BYTES", default_value_t = 64, value_parser = size, allow_negative_numbers = true)]
+    #[arg(long, value_name = "BYTES", default_value_t = 64, value_parser = size)]
     pub(crate) size: usize,
-    /// Slots of each link, a power of two up to 1048576
-    #[arg(long, value_name = "N", default_value_t = 1024, value_parser = depth, allow_negative_numbers = true)]
+    /// Slots of each link, a power of two
+    #[arg(long, value_name = "N", default_value_t = 1024, value_parser = depth)]
     pub(crate) depth: usize,
     /// Time for all windows together, 0.1 to 86400, without
     /// their warm-ups
@@ -31,7 +31,6 @@ pub(crate) struct Options {
         value_name = "SECONDS",
         default_value = "3",
         value_parser = duration,
-        allow_negative_numbers = true,
         verbatim_doc_comment
     )]
     pub(crate) duration: Duration,
@@ -42,7 +41,6 @@ pub(crate) struct Options {
         value_name = "N",
         value_parser = options::positive_count,
         conflicts_with = "duration",
-        allow_negative_numbers = true,
         verbatim_doc_comment
     )]
     count: Option<u64>,
@@ -53,7 +51,6 @@ pub(crate) struct Options {
         value_name = "N",
         default_value_t = 5,
         value_parser = clap::value_parser!(u32).range(1..=1000),
-        allow_negative_numbers = true,
         verbatim_doc_comment
     )]
     windows: u32,
@@ -63,26 +60,33 @@ pub(crate) struct Options {
         long,
         value_name = "N",
         value_parser = options::positive_count,
-        allow_negative_numbers = true,
         verbatim_doc_comment
     )]
     rate: Option<u64>,
-    /// What to measure
-    #[arg(long, value_name = "WHAT", value_delimiter = ',')]
+    /// What to measure, separated by commas: round-trip,
+    /// one-way, throughput
+    #[arg(
+        long,
+        value_name = "WHAT",
+        value_delimiter = ',',
+        hide_possible_values = true,
+        verbatim_doc_comment
+    )]
     measure: Vec<What>,
     /// Print JSON, for programs
     #[arg(long)]
     pub(crate) json: bool,
 }
 
-/// How a side waits for the other one.
+/// How a side waits for the other one. What each is stands in the help text of `bench`: with a text for each value, clap would
+/// print the help text in another form than that of the other commands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 pub(crate) enum Waiting {
-    /// Keep the core
+    // Keep the core.
     Spin,
-    /// Keep the core, unless another program wants it
+    // Keep the core, unless another program wants it.
     Yield,
-    /// Sleep after 20 us, until woken
+    // Sleep after 20 us, until woken.
     Park,
 }
 
@@ -108,11 +112,11 @@ pub(crate) fn wait_name(wait: Wait) -> &'static str {
 /// What can be measured besides the raw cache line, which always is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 pub(crate) enum What {
-    /// A message and its answer
+    // A message and its answer.
     RoundTrip,
-    /// One message at a time, at a rate
+    // One message at a time, at a rate.
     OneWay,
-    /// As many messages as possible
+    // As many messages as possible.
     Throughput,
 }
 

@@ -1,31 +1,34 @@
 //! Payloads that a reader can check: every byte follows from the sequence number of the fragment.
 
 const WORD: usize = size_of::<u64>();
+/// Difference between neighbouring words.
+const STEP: u64 = 0x9e37_79b9_7f4a_7c15;
 
 /// Fills the payload of fragment `seq`.
+#[inline]
 pub(crate) fn fill(payload: &mut [u8], seq: u64) {
-    let first = first_word(seq);
+    let mut word = first_word(seq);
     let mut words = payload.chunks_exact_mut(WORD);
-    let mut index = 0;
     for bytes in &mut words {
-        bytes.copy_from_slice(&word(first, index).to_le_bytes());
-        index += 1;
+        bytes.copy_from_slice(&word.to_le_bytes());
+        word = word.wrapping_add(STEP);
     }
     let rest = words.into_remainder();
     let len = rest.len();
-    rest.copy_from_slice(&word(first, index).to_le_bytes()[..len]);
+    rest.copy_from_slice(&word.to_le_bytes()[..len]);
 }
 
 /// Whether the payload is what [`fill`] writes for fragment `seq`.
+#[inline]
 pub(crate) fn is_filled(payload: &[u8], seq: u64) -> bool {
-    let first = first_word(seq);
+    let (mut word, mut difference) = (first_word(seq), 0);
     let words = payload.chunks_exact(WORD);
-    let (rest, mut index, mut difference) = (words.remainder(), 0, 0);
+    let rest = words.remainder();
     for bytes in words {
-        difference |= word(first, index) ^ u64::from_le_bytes(bytes.try_into().unwrap_or_default());
-        index += 1;
+        difference |= word ^ u64::from_le_bytes(bytes.try_into().unwrap_or_default());
+        word = word.wrapping_add(STEP);
     }
-    difference == 0 && rest == &word(first, index).to_le_bytes()[..rest.len()]
+    difference == 0 && rest == &word.to_le_bytes()[..rest.len()]
 }
 
 /// The first word of a payload. It is different for each `seq`, and successive ones share no pattern.
@@ -33,12 +36,6 @@ pub(crate) fn is_filled(payload: &[u8], seq: u64) -> bool {
 fn first_word(seq: u64) -> u64 {
     let mixed = seq.wrapping_mul(0xd6e8_feb8_6659_fd93);
     mixed ^ mixed >> 32
-}
-
-/// The word at `index` of the payload that begins with the word `first`.
-#[inline]
-fn word(first: u64, index: usize) -> u64 {
-    first.wrapping_add((index as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15))
 }
 
 #[cfg(test)]
