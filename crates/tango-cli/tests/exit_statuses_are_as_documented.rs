@@ -5,6 +5,8 @@ mod common;
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::thread;
+use std::time::Duration;
 
 use common::{TestFolder, wait_until};
 use nix::sys::signal::Signal;
@@ -141,7 +143,9 @@ fn success_failure_and_loss() {
 #[test]
 fn signals_are_128_and_their_number() {
     let folder = TestFolder::new();
-    let _link = link(&folder, "x");
+    let link = link(&folder, "x");
+    // Otherwise the link is closed, and peek ends.
+    let _tx = link.producer().unwrap();
     let recording = folder.path_of("x.mcap").display().to_string();
     for arguments in [
         "send y",
@@ -162,8 +166,12 @@ fn signals_are_128_and_their_number() {
         let mut id = 0;
         wait_until("the process", || {
             id = running.stderr().lines().next().and_then(|line| line.parse().ok()).unwrap_or(0);
-            id != 0 && fs::read_to_string(format!("/proc/{id}/comm")).is_ok_and(|name| name == "tango\n")
+            id != 0
+                && fs::read_to_string(format!("/proc/{id}/stat"))
+                    .is_ok_and(|stat| stat.contains("(tango) S "))
         });
+        // Until it waits for what it was started for. If it does not yet, the status is the same.
+        thread::sleep(Duration::from_millis(100));
         nix::sys::signal::kill(nix::unistd::Pid::from_raw(id), Signal::SIGTERM).unwrap();
         let exited = running.wait();
         let text = String::from_utf8(exited.out).unwrap();
