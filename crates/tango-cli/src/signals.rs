@@ -5,7 +5,7 @@
 //!
 //! | command | the first termination signal |
 //! |---|---|
-//! | `ls`, `inspect`, `peek`, `signal`, `doctor`, `rm`, `info`, `top` without a screen, help | ends the process: the default action |
+//! | `ls`, `inspect`, `peek`, `signal`, `doctor`, `rm`, `info`, `completions`, `man`, `top` without a screen, help | ends the process: the default action |
 //! | `send`, `export`, `bench`, `ping`, `demo`'s other processes | runs an action in a thread of its own, which ends the process |
 //! | `recv`, `record`, `capture`, `replay`, `top`, `demo` | interrupts the main thread, which ends in good order ([`arrived`]) |
 #![allow(unsafe_code)]

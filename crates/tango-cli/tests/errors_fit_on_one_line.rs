@@ -90,6 +90,8 @@ fn tips_help() {
 fn a_link_that_does_not_appear() {
     let folder = TestFolder::new();
     folder.run("recv x --timeout 0.05").assert_failed(1, &["no link", "waited"]);
+    // The name that `--from` had before.
+    folder.run("record x -o /dev/null/x --start next").assert_failed(1, &["/dev/null/x"]);
     let other = folder.start("send y");
     folder.await_status("y", |status| status.producer);
     folder.run("recv x --timeout 0").assert_failed(1, &["no link named x", "waited"]);
@@ -194,24 +196,10 @@ fn more_consumers_than_allowed() {
 #[test]
 fn help_is_not_an_error_and_fits_80_columns() {
     let folder = TestFolder::new();
-    for arguments in [
-        "--help",
-        "send --help",
-        "recv --help",
-        "record --help",
-        "info --help",
-        "replay --help",
-        "ls --help",
-        "inspect --help",
-        "peek --help",
-        "signal --help",
-        "doctor --help",
-        "bench --help",
-        "ping --help",
-        "rm --help",
-        "demo --help",
-        "--version",
-    ] {
+    let mut all: Vec<_> = folder.subcommands().iter().map(|name| format!("{name} --help")).collect();
+    assert!(all.len() >= 16, "{all:?}");
+    all.extend(["--help", "--version"].map(String::from));
+    for arguments in &all {
         let exited = folder.run(arguments);
         exited.assert_ok();
         let text = String::from_utf8(exited.out).unwrap();

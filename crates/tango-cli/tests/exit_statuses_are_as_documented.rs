@@ -17,11 +17,6 @@ const DOCUMENT: &str = include_str!("../../../docs/operating.md");
 /// The subcommands, and the statuses in the help text of each.
 fn documented_in_help(folder: &TestFolder) -> BTreeMap<String, Vec<String>> {
     let help = |arguments: &str| String::from_utf8(folder.run(arguments).out).unwrap();
-    let all = help("--help");
-    let list = all.split("Commands:\n").nth(1).unwrap().lines().take_while(|line| line.starts_with("  "));
-    let names =
-        list.filter(|line| !line.starts_with("   ")).filter_map(|line| line.split_whitespace().next());
-    let names = names.filter(|name| *name != "help");
     let statuses = |name: &str| {
         let text = help(&format!("{name} --help"));
         let section = text.split("\n\nExit status:\n").nth(1);
@@ -29,7 +24,7 @@ fn documented_in_help(folder: &TestFolder) -> BTreeMap<String, Vec<String>> {
         let entries = section.lines().filter(|line| line.starts_with("  ") && !line.starts_with("   "));
         entries.filter_map(|line| line.split_whitespace().next()).map(String::from).collect()
     };
-    names.map(|name| (name.to_owned(), statuses(name))).collect()
+    folder.subcommands().into_iter().map(|name| (name.clone(), statuses(&name))).collect()
 }
 
 /// The rows of the table in the document: by command, whether each of 0, 1 and 3 is there.

@@ -25,16 +25,6 @@ fn text(program: &str, arguments: &[&str]) -> String {
     String::from_utf8(output.stdout).unwrap()
 }
 
-/// The names of the subcommands.
-fn subcommands(folder: &TestFolder) -> Vec<String> {
-    let help = String::from_utf8(folder.run("--help").out).unwrap();
-    let list = help.split("Commands:\n").nth(1).unwrap();
-    let lines = list.lines().take_while(|line| line.starts_with("  "));
-    let names =
-        lines.filter(|line| !line.starts_with("   ")).filter_map(|line| line.split_whitespace().next());
-    names.filter(|name| *name != "help").map(String::from).collect()
-}
-
 /// Spaces and line breaks do not count, nor does how a dash is drawn.
 fn words(text: &str) -> String {
     let text = text.replace(['\u{2010}', '\u{2212}'], "-");
@@ -46,7 +36,7 @@ fn pages_say_what_help_says() {
     let folder = TestFolder::new();
     let pages = folder.path_of("pages");
     folder.run(&format!("man {}", pages.display())).assert_ok();
-    let mut names = subcommands(&folder);
+    let mut names = folder.subcommands();
     assert!(names.len() >= 16 && names.contains(&"send".to_owned()), "{names:?}");
     names.push(String::new());
     assert_eq!(fs::read_dir(&pages).unwrap().count(), names.len());

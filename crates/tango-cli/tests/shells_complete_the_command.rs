@@ -71,7 +71,7 @@ fn bash_knows_commands_options_and_links() {
     let _other = link(elsewhere.clone(), "other");
     assert_eq!(bash(&folder, "tango comp"), ["completions"]);
     assert_eq!(bash(&folder, "tango send --dep"), ["--depth"]);
-    for command in ["send", "recv", "record", "inspect", "peek", "signal", "rm"] {
+    for command in ["send", "recv", "record", "capture", "inspect", "peek", "signal", "rm"] {
         assert_eq!(bash(&folder, &format!("tango {command} qu")), ["quick", "quotes"], "{command}");
     }
     let all = bash(&folder, "tango recv ");
@@ -111,7 +111,7 @@ fn fish_knows_commands_options_and_links() {
     };
     assert_eq!(fish("tango comp"), ["completions"]);
     assert_eq!(fish("tango send --dep"), ["--depth"]);
-    for command in ["send", "recv", "record", "inspect", "peek", "signal", "rm"] {
+    for command in ["send", "recv", "record", "capture", "inspect", "peek", "signal", "rm"] {
         assert_eq!(fish(&format!("tango {command} qu")), ["quick", "quotes"], "{command}");
     }
     assert_eq!(fish("tango recv --count 3 tr"), ["trades"]);

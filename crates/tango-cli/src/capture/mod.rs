@@ -65,8 +65,9 @@ Exit status:
 pub(crate) struct Arguments {
     #[command(flatten)]
     gathered: Options,
-    /// The file, which must not exist; '-' is standard output
-    #[arg(short, long, value_name = "FILE")]
+    /// The file, which must not exist; '-' is standard
+    /// output
+    #[arg(short, long, value_name = "FILE", verbatim_doc_comment)]
     output: PathBuf,
     /// Overwrite an existing file
     #[arg(long)]

@@ -21,7 +21,7 @@ const MARKED: &str = ":_hosts'";
 const DETAILS: &str = "\
 Examples:
   tango completions bash > ~/.local/share/bash-completion/completions/tango
-  tango completions zsh > ~/.zfunc/_tango     a folder of $fpath, before compinit
+  tango completions zsh > ~/.zfunc/_tango     a folder of $fpath
   tango completions fish > ~/.config/fish/completions/tango.fish
   source <(tango completions bash)            for this shell only
 

@@ -14,14 +14,15 @@ Examples:
   tango export                        http://127.0.0.1:9821/metrics
   tango export --listen '[::]:9821'   for other machines, too: see below
   tango export --once                 print the metrics, for scripts
-  tango export --once > links.prom    for the textfile collector of node_exporter
+  tango export --once > links.prom    for a textfile collector
 
 Links are read when Prometheus asks. A link that cannot be read has the metric
-tango_link_up with the value 0. Counts are those of the link: they go on when its
-producer starts again, and begin at 0 when the link is made anew.
+tango_link_up with the value 0. Counts are those of the link: they go on when
+its producer starts again, and begin at 0 when the link is made anew.
 
-The names of links are readable to everyone who can connect. Requests are neither
-encrypted nor authenticated, so keep to loopback, or put a proxy in front.
+The names of links are readable to everyone who can connect. Requests are
+neither encrypted nor authenticated, so keep to loopback, or put a proxy in
+front.
 
 export prints the address on which it listens. docs/operating.md lists the
 metrics. docs/grafana/tango.json is a dashboard for them.
@@ -39,7 +40,15 @@ Exit status:
 #[command(after_help = DETAILS)]
 pub(crate) struct Arguments {
     /// Address to listen on; port 0 is any free one
-    #[arg(long, value_name = "ADDRESS:PORT", default_value = "127.0.0.1:9821", value_parser = address)]
+    /// [default: 127.0.0.1:9821]
+    #[arg(
+        long,
+        value_name = "ADDRESS:PORT",
+        default_value = "127.0.0.1:9821",
+        hide_default_value = true,
+        value_parser = address,
+        verbatim_doc_comment
+    )]
     listen: SocketAddr,
     /// Print the metrics to standard output instead
     #[arg(long, conflicts_with = "listen")]

@@ -74,7 +74,7 @@ Exit status:
 #[derive(Debug, clap::Args)]
 #[command(after_help = DETAILS)]
 pub(crate) struct Arguments {
-    /// Time between two looks at the links, 0.1 or more
+    /// Time between two looks, 0.1 or more
     #[arg(
         long,
         value_name = "SECONDS",

@@ -139,6 +139,16 @@ impl TestFolder {
         self.start_with(arguments, Stdio::null(), None).finish()
     }
 
+    /// The names of the subcommands, without `help`.
+    pub(crate) fn subcommands(&self) -> Vec<String> {
+        let help = String::from_utf8(self.run("--help").out).unwrap();
+        let list =
+            help.split("Commands:\n").nth(1).unwrap().lines().take_while(|line| line.starts_with("  "));
+        let names =
+            list.filter(|line| !line.starts_with("   ")).filter_map(|line| line.split_whitespace().next());
+        names.filter(|name| *name != "help").map(String::from).collect()
+    }
+
     /// Waits until the link exists and its status is as wanted.
     pub(crate) fn await_status(&self, link: &str, wanted: impl Fn(&LinkStatus) -> bool) {
         wait_until(&format!("status of {link}"), || {
