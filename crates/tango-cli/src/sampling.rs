@@ -182,6 +182,7 @@ pub(crate) struct Rates {
 #[cfg(test)]
 mod tests {
     use std::time::Duration;
+    use std::{env, fs, process};
 
     use super::*;
     use crate::report;
@@ -211,6 +212,20 @@ mod tests {
         let third = later(&full, &link, Duration::from_millis(500));
         assert_eq!(third.rates_since(&full).unwrap().consumers, [Some(2.0), None]);
         drop(other);
+    }
+
+    #[test]
+    fn a_link_that_is_replaced_while_it_is_read_is_not_known() {
+        let path = env::temp_dir().join(format!("tango-sampling-{}", process::id()));
+        let folder = LinkFolder::new(Some(path.clone()));
+        let make = || drop(folder.builder().depth(8).mtu(64).create("x").unwrap());
+        make();
+        let before = Before::reading(&folder).unwrap();
+        let same = before.identity("x");
+        make();
+        let (replaced, new) = (before.identity("x"), before.identity("y"));
+        fs::remove_dir_all(path).unwrap();
+        assert!(same.is_some() && replaced.is_none() && new.is_none());
     }
 
     #[test]

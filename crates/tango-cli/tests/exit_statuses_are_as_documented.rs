@@ -12,7 +12,7 @@ use common::{TestFolder, wait_until};
 use nix::sys::signal::Signal;
 use rust_tango::Link;
 
-const DOCUMENT: &str = include_str!("../../../docs/operating.md");
+const DOCUMENT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/operating.md");
 
 /// The subcommands, and the statuses in the help text of each.
 fn documented_in_help(folder: &TestFolder) -> BTreeMap<String, Vec<String>> {
@@ -29,7 +29,8 @@ fn documented_in_help(folder: &TestFolder) -> BTreeMap<String, Vec<String>> {
 
 /// The rows of the table in the document: by command, whether each of 0, 1 and 3 is there.
 fn documented_in_table() -> BTreeMap<String, [bool; 3]> {
-    let section = DOCUMENT.split("\n## Exit statuses\n").nth(1).unwrap().split("\n## ").next().unwrap();
+    let document = fs::read_to_string(DOCUMENT).unwrap();
+    let section = document.split("\n## Exit statuses\n").nth(1).unwrap().split("\n## ").next().unwrap();
     let rows = section.lines().filter_map(|line| line.strip_prefix("| `tango "));
     let row = |row: &str| {
         let cells: Vec<_> = row.trim_end_matches('|').split('|').map(str::trim).collect();
