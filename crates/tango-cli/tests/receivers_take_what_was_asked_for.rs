@@ -60,7 +60,7 @@ fn time_can_be_up() {
     // A line that does not end: eight fragments of it.
     sender.write(&[b'x'; 33]);
     folder.await_status("x", |status| status.next - status.start == 9);
-    assert_received(&folder.run("recv x --duration 200ms"), b"line\n");
+    assert_received(&folder.run("recv x --duration 1s"), b"line\n");
     let none = folder.run("recv x --from next --duration 0.1 --observe");
     assert_received(&none, b"");
     sender.finish().assert_ok();
