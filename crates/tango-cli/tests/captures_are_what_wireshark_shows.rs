@@ -5,7 +5,7 @@ mod common;
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, Read};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::sync::mpsc;
@@ -360,8 +360,14 @@ fn a_stream_without_a_reader_ends() {
     let folder = TestFolder::new();
     let link = builder(&folder).create("quotes").unwrap();
     let _tx = link.producer().unwrap();
-    let (reader, writer) = std::io::pipe().unwrap();
+    let (mut reader, writer) = std::io::pipe().unwrap();
     let running = folder.start_with("capture quotes -o -", Stdio::null(), Some(writer.into()));
+    // The description of the interface, after which there is nothing to write.
+    let (mut begun, mut bytes) = (Vec::new(), [0; 4096]);
+    while !begun.windows(10).any(|found| found == b"tango link") {
+        let len = reader.read(&mut bytes).unwrap();
+        begun.extend_from_slice(&bytes[..len]);
+    }
     drop(reader);
     let exited = running.wait();
     assert_eq!((exited.code(), exited.err.as_str()), (0, ""));
