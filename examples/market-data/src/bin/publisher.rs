@@ -1,7 +1,7 @@
 //! Publishes the quotes of a file on the link `quotes`, at the pace that they have in the file, or SPEED times as fast.
 //! docs/tutorial.md runs it:
 //!
-//! cargo run --release --bin publisher -- quotes.csv [SPEED]
+//! cargo run --release --bin publisher -- quotes.csv SPEED
 
 use std::error::Error;
 use std::process::ExitCode;
