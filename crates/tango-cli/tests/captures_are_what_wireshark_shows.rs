@@ -413,6 +413,15 @@ fn killed_and_limited_captures_are_readable() {
     assert_eq!(found.iter().filter(|(kind, _)| *kind == 6).count(), 10_001);
     if has_program("tshark") {
         assert!(captured(&folder, &file, "quotes")[..10_000] == fragments(1..10_001, 100));
+        // Cut within a packet, as when it is killed during a write.
+        let cut = folder.path_of("cut.pcapng");
+        let bytes = fs::read(&file).unwrap();
+        fs::write(&cut, &bytes[..bytes.len() - 7]).unwrap();
+        let output = tshark(&folder, &["-T", "fields", "-e", "tango.seq", "-r"]).arg(&cut).output().unwrap();
+        assert!(String::from_utf8_lossy(&output.stderr).contains("cut short"), "{output:?}");
+        let numbers = String::from_utf8(output.stdout).unwrap();
+        let numbers: Vec<u64> = numbers.lines().map(|line| line.parse().unwrap()).collect();
+        assert!(numbers.into_iter().eq(1..10_001));
     }
 
     // A count.
@@ -436,6 +445,9 @@ fn killed_and_limited_captures_are_readable() {
     let packets = blocks(&full).iter().filter(|(kind, _)| *kind == 6).count();
     assert_eq!(readable.parse(), Ok(packets));
     assert!(packets > 500);
+    let full_stream = File::options().write(true).open("/dev/full").unwrap();
+    let exited = folder.start_with("capture quotes -o -", Stdio::null(), Some(full_stream.into())).wait();
+    exited.assert_failed(1, &["cannot write to standard output: No space left"]);
     // An existing file stays.
     folder
         .run(&format!("capture quotes -o {}", full.display()))
