@@ -32,7 +32,7 @@ const DETAILS: &str = "\
 Examples:
   tango capture quotes -o quotes.pcapng            until the link ends
   tango capture quotes -o - | wireshark -k -i -    watch it in Wireshark
-  tango capture quotes trades -o - --from next | tshark -l -r -
+  tango capture quotes trades -o - --from next | tshark -l -i -
   tango capture quotes -o q.pcapng --snaplen 0     metadata only
 
 Each link is an interface, and each fragment a packet: a header with its
