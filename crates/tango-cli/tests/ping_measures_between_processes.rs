@@ -3,8 +3,12 @@
 
 mod common;
 
+use std::fs::{self, Permissions};
+use std::os::unix::fs::{PermissionsExt, chown};
+
 use common::{Exited, Running, TestFolder};
 use nix::sys::signal::Signal;
+use nix::unistd::Uid;
 use serde_json::Value;
 
 #[track_caller]
@@ -187,4 +191,43 @@ fn invalid_options_are_named() {
     folder.run("ping test --answer --size 8").assert_failed(2, &["--answer", "--size"]);
     folder.run("ping test --core 9999").assert_failed(2, &["--core", "9999"]);
     folder.run("ping a/b").assert_failed(2, &["a/b"]);
+}
+
+/// Needs root, to become other users. Without it, the test reports that it is skipped.
+#[test]
+fn members_of_a_group_measure_between_them() {
+    const USERS: [u32; 2] = [61_001, 61_002];
+    const GROUP: u32 = 61_500;
+    if !Uid::effective().is_root() {
+        assert!(std::env::var_os("TANGO_TEST_SKIP_NOTHING").is_none(), "this user is not root");
+        eprintln!("skipped: this user is not root");
+        return;
+    }
+    let folder = TestFolder::new();
+    let (links, program) = (folder.links(), folder.path_of("tango"));
+    fs::set_permissions(links.parent().unwrap(), Permissions::from_mode(0o755)).unwrap();
+    fs::copy(env!("CARGO_BIN_EXE_tango"), &program).unwrap();
+    fs::create_dir(&links).unwrap();
+    chown(&links, Some(USERS[0]), Some(GROUP)).unwrap();
+    fs::set_permissions(&links, Permissions::from_mode(0o2770)).unwrap();
+    let ping = |user: u32, arguments: &str| {
+        let program = program.display();
+        let become_user = format!("exec setpriv --reuid={user} --regid={user} --groups={GROUP}");
+        folder.start_in_shell(&format!("{become_user} {program} ping test {arguments}"))
+    };
+    let group = format!("--group {GROUP}");
+    let answering = ping(USERS[1], &format!("--answer --once {group}"));
+    let asking = ping(USERS[0], &format!("{SHORT} {group}"));
+    assert_measured(&asking.wait(), "test");
+    answering.wait().assert_ok();
+    let left = fs::read_dir(&links).unwrap().map(|entry| entry.unwrap().file_name());
+    let left: Vec<_> = left.filter(|name| name != ".lock").collect();
+    assert!(left.is_empty(), "{left:?}");
+
+    // Without the group, the link is for its user only.
+    let asking = ping(USERS[0], SHORT);
+    folder.await_status("test", |status| status.producer);
+    ping(USERS[1], &format!("--answer {group}")).wait().assert_failed(1, &["test", "user 61002"]);
+    asking.signal(Signal::SIGTERM);
+    asking.wait();
 }

@@ -122,7 +122,7 @@ impl Before {
             }
         }
         let sides = ["the asking side", "the answering side"].into_iter().zip(conduct.on_core);
-        for (side, on_core) in sides.filter(|_| conduct.spins) {
+        for (side, on_core) in sides.filter(|_| conduct.spins && relation != Relation::SameCore) {
             if on_core < ON_CORE {
                 warn(
                     format!("{side} had its core for only {:.0} % of a window", on_core * 100.0),

@@ -118,7 +118,8 @@ pub(crate) fn figures(measured: &Measured, plan: &Plan) -> String {
     let mut text = String::new();
     if table.len() > 1 {
         text += &format::table(&table, &[1, 2, 3, 4, 5, 6]);
-        text += "Medians of the windows; max is the longest of all.\n\n";
+        text += "Medians of the windows; max is the longest of all. The raw line is a cache line\n\
+                 there and back without a link: what the cores allow.\n\n";
     }
     if measured.raw_is_missing {
         text += "raw line      not measured: the other side cannot open its file\n";
