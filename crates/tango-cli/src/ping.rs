@@ -101,8 +101,7 @@ pub(crate) fn run(arguments: &Arguments, folder: &LinkFolder) -> Result<(), Fail
     let created = Created::until_signal()?;
     let result =
         if arguments.answer { answer(arguments, folder, &created) } else { ask(arguments, folder, &created) };
-    created.remove();
-    result
+    result.and(created.remove())
 }
 
 fn ask(arguments: &Arguments, folder: &LinkFolder, created: &Created) -> Result<(), Failure> {
@@ -120,8 +119,9 @@ fn ask(arguments: &Arguments, folder: &LinkFolder, created: &Created) -> Result<
     progress.erase();
     // Closes the link, so that the other side ends, before this one waits for standard output.
     drop(session);
-    created.remove();
-    bench::print(&measured?, &plan, options.json.then_some(("ping", Some(link))))
+    let removed = created.remove();
+    bench::print(&measured?, &plan, options.json.then_some(("ping", Some(link))))?;
+    removed
 }
 
 fn answer(arguments: &Arguments, folder: &LinkFolder, created: &Created) -> Result<(), Failure> {

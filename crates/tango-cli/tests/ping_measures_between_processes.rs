@@ -107,7 +107,7 @@ fn the_answering_side_survives_that_the_other_is_killed() {
     asking.signal(Signal::SIGKILL);
     asking.wait();
     assert_measured(&folder.run(&format!("ping test {SHORT}")), "test");
-    assert_eq!(answering.stderr().lines().count(), 1);
+    assert_eq!(answering.stderr().lines().count(), 1, "{}", answering.stderr());
     assert!(answering.stderr().contains("the asking side has died"), "{}", answering.stderr());
     answering.signal(Signal::SIGINT);
     assert_eq!(answering.wait().code(), 130);

@@ -95,20 +95,22 @@ impl Answering<'_> {
         let mut backoff = Backoff::new();
         loop {
             refuse_other_links(self.folder, self.link)?;
-            // One that an earlier side has left behind is dead, and is replaced at any moment.
-            if let Ok(link) = self.folder.open(self.link)
-                && link.status().producer
-            {
-                match link.consumer_from(Start::Oldest) {
-                    Ok(rx) => return Ok((link, rx)),
-                    Err(error) if error.is_not_found() => {}
-                    Err(error) if error.kind() == LinkErrorKind::Taken => {
-                        return Err(Failure::new(format!(
-                            "another process answers on link {} already",
-                            self.link
-                        )));
+            // A link that an earlier side has left behind is dead. One that an earlier side is about to remove has begun:
+            // a new one is silent until somebody has joined.
+            if let Ok(link) = self.folder.open(self.link) {
+                let status = link.status();
+                let has_begun = status.next != status.start;
+                let taken = Failure::new(format!("another process answers on link {} already", self.link));
+                if status.producer && has_begun && status.consumers.iter().any(|consumer| consumer.alive) {
+                    return Err(taken);
+                }
+                if status.producer && !has_begun {
+                    match link.consumer_from(Start::Oldest) {
+                        Ok(rx) => return Ok((link, rx)),
+                        Err(error) if error.is_not_found() => {}
+                        Err(error) if error.kind() == LinkErrorKind::Taken => return Err(taken),
+                        Err(error) => return Err(error.into()),
                     }
-                    Err(error) => return Err(error.into()),
                 }
             }
             check()?;

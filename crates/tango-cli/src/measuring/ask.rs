@@ -4,7 +4,7 @@
 use std::process;
 use std::time::Duration;
 
-use rust_tango::{Consumer, Link, Producer, Start, Wait};
+use rust_tango::{Consumer, Link, LinkErrorKind, Producer, Start, Wait};
 
 use crate::backoff::Backoff;
 use crate::failure::Failure;
@@ -157,12 +157,7 @@ impl Session {
         let back_name = back_of(name);
         refuse_other_links(folder, name)?;
         refuse_other_links(folder, &back_name)?;
-        let mut builder = folder.builder().depth(plan.depth).mtu(plan.size).consumers(1);
-        builder = builder.payload_type(wire::payload_type());
-        if let Some(group) = asking.group {
-            builder = builder.consumer_group(group);
-        }
-        let link = created.link(builder, name)?;
+        let link = make_link(asking, plan, created, &mut check)?;
         let wants_words = plan.stages.contains(&Stage::Raw);
         let path = folder.path();
         let mut words =
@@ -342,6 +337,35 @@ fn of_trips(trips: &Trips, other: &Received, traffic: Traffic) -> (Window, Traff
     let percentiles = trips.latencies.percentiles();
     let window = Window { percentiles, samples: trips.latencies.len(), each: trips.each };
     (window, Traffic { on_core: [trips.span.on_core, other.span.on_core], ..traffic })
+}
+
+/// Makes the link. An answering side may still be in the link of an asking one that was killed: it leaves within 50 ms.
+fn make_link(
+    asking: &Asking<'_>,
+    plan: &Plan,
+    created: &Created,
+    check: &mut impl FnMut() -> Result<(), Failure>,
+) -> Result<Link, Failure> {
+    let Asking { folder, link: name, group, .. } = *asking;
+    let (begin, mut backoff) = (cores::now(), Backoff::new());
+    loop {
+        let mut builder = folder.builder().depth(plan.depth).mtu(plan.size).consumers(1);
+        builder = builder.payload_type(wire::payload_type());
+        if let Some(group) = group {
+            builder = builder.consumer_group(group);
+        }
+        let error = match created.link(builder, name) {
+            Ok(link) => return Ok(link),
+            Err(error) => error,
+        };
+        let is_left = || folder.open(name).map_or(true, |link| !link.status().producer);
+        let is_patient = cores::now() - begin < GREETING.as_nanos() as u64;
+        if error.kind() != LinkErrorKind::InUse || !is_left() || !is_patient {
+            return Err(error.into());
+        }
+        check()?;
+        backoff.sleep();
+    }
 }
 
 /// Joins the way back, on which the other side greets this session.

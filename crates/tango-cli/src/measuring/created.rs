@@ -46,7 +46,7 @@ impl Created {
             signals.on_arrival(move |signal| {
                 clone.0.signal_arrived.store(true, Ordering::SeqCst);
                 // What is in the making is waited for: its maker holds the lock.
-                signals::try_within_grace(move || clone.lock_anyway().remove());
+                signals::try_within_grace(move || drop(clone.lock_anyway().remove()));
                 process::exit(128 + signal);
             })
         };
@@ -117,14 +117,14 @@ impl Created {
         self.lock().child.as_mut().map(look)
     }
 
-    /// Removes everything, and ends the child.
-    pub(crate) fn remove(&self) {
-        self.lock().remove();
+    /// Removes everything, and ends the child. Fails if a link is left.
+    pub(crate) fn remove(&self) -> Result<(), Failure> {
+        self.lock().remove()
     }
 }
 
 impl Things {
-    fn remove(&mut self) {
+    fn remove(&mut self) -> Result<(), Failure> {
         if let Some(mut child) = self.child.take() {
             end(&mut child);
         }
@@ -132,10 +132,18 @@ impl Things {
             // It has no name any more if the other side has opened it.
             let _ = fs::remove_file(file);
         }
+        let mut removed = Ok(());
         for link in self.links.drain(..) {
-            // It fails if another process has removed the link already.
-            let _ = link.remove();
+            match link.remove() {
+                // Another process has removed it already.
+                Err(error) if !error.is_not_found() => {
+                    let name = link.name().unwrap_or_default().to_owned();
+                    removed = Err(Failure::new(format!("link {name} could not be removed: {error}")));
+                }
+                _ => {}
+            }
         }
+        removed
     }
 }
 

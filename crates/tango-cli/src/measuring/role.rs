@@ -61,7 +61,8 @@ pub(crate) fn run(arguments: &Arguments, folder: &LinkFolder) -> Result<(), Fail
         waited if waited > PATIENCE => Err(Failure::new("the asking side has made no link")),
         _ => Ok(()),
     });
-    created.remove();
+    // The side that asks removes what is left, and says if it cannot.
+    let _ = created.remove();
     match served? {
         Served::Complete => Ok(()),
         Served::Broken(failure) => Err(failure),
@@ -121,10 +122,11 @@ pub(crate) fn measure(
         Ok(_) => None,
         Err(_) => created.with_child(last_words).flatten(),
     };
-    created.remove();
-    measured.map_err(|failure| {
+    let removed = created.remove();
+    let measured = measured.map_err(|failure| {
         said.map_or(failure, |said| Failure::new(format!("the answering process failed: {said}")))
-    })
+    });
+    measured.and_then(|measured| removed.map(|()| measured))
 }
 
 fn start(folder: &LinkFolder, link: &str, core: usize, wait: Option<Waiting>) -> io::Result<Child> {
