@@ -94,6 +94,7 @@ impl<'a> Consumer<'a> {
 
 impl<'a> Reader<'a> {
     fn poll_batch(&mut self, max: usize) -> Result<Batch<'_>, TangoError> {
+        self.pacing.timing.takes_batch(self.next);
         let found = if max == 0 { Next::Nothing } else { self.find_next()? };
         if let Next::Nothing | Next::Closed = found {
             return Ok(Batch::EMPTY);

@@ -11,6 +11,10 @@ pub(super) const STEP: u64 = 16;
 const AFTER_WAIT: u64 = 4;
 /// At most this many fragments are cleaned at once. Larger than most batches.
 const MAX_AT_ONCE: u64 = 256;
+/// Lines of batches are written back only if slots are larger than this. On AMD Zen 3 with near cores, ring of 1024, read in
+/// batches of 32, in million fragments a second without and with writing back: 8 bytes 111 and 55, 64 bytes 95 and 48. 256
+/// bytes, published one by one: 25 and 33.
+const SMALL_SLOT: usize = 128;
 /// How many fragments after one measurement whether the producer is near comes the next. Threads move to
 /// other cores, and virtual machines to other hosts.
 const MEASURE_EVERY: u64 = 1024;
@@ -51,6 +55,8 @@ pub(super) struct Cleaning {
     had_to_wait: bool,
     /// Every line before this one was cleaned, or will not be.
     done: u64,
+    /// Lines of batches are written back, too, because slots are large.
+    also_batches: bool,
 }
 
 impl Cleaning {
@@ -64,7 +70,13 @@ impl Cleaning {
             stalls: 0,
             had_to_wait: false,
             done: next,
+            also_batches: false,
         }
+    }
+
+    /// For slots of so many bytes.
+    pub(super) fn of_slots(self, bytes: usize) -> Self {
+        Self { also_batches: bytes > SMALL_SLOT, ..self }
     }
 
     pub(super) fn producer_is_near(&self) -> bool {
@@ -124,6 +136,14 @@ impl Cleaning {
         self.done = next;
     }
 
+    /// The consumer takes a batch that begins with `next`. Lines of small slots are not written back then: while the consumer
+    /// does that, it reads nothing.
+    pub(super) fn takes_batch(&mut self, next: u64) {
+        if self.is_near && !self.also_batches {
+            self.skip(next);
+        }
+    }
+
     /// As on a processor where evicting pays and writing back does not.
     #[cfg(all(test, not(loom), not(no_hints), feature = "alloc"))]
     pub(super) fn only_evicting_pays(&mut self) {
@@ -175,9 +195,19 @@ mod tests {
         assert_eq!(review(&mut cleaning, 0, 5, true, true), Some(false), "it does not evict");
         assert!(cleaning.producer_had_to_wait());
         assert_eq!(cleaning.take(8), Some(Clean { first: 0, count: 8, write_back: true }));
-        review(&mut cleaning, 8, 5, false, true);
-        assert_eq!(cleaning.take(16), None, "there are other consumers");
+        cleaning.takes_batch(12);
+        assert_eq!(cleaning.take(12), None, "lines of batches are not written back");
+        assert_eq!(cleaning.take(16), Some(Clean { first: 12, count: 4, write_back: true }));
+        review(&mut cleaning, 16, 5, false, true);
+        assert_eq!(cleaning.take(24), None, "there are other consumers");
         assert!(!cleaning.producer_is_near(), "it has to be measured again");
-        assert_eq!(review(&mut cleaning, 16, 5, true, false), Some(true));
+        assert_eq!(review(&mut cleaning, 24, 5, true, false), Some(true));
+        cleaning.takes_batch(32);
+        let evicted = Clean { first: 24, count: 16, write_back: false };
+        assert_eq!(cleaning.take(40), Some(evicted), "lines of batches are evicted");
+        let mut large = Cleaning::new(0, true, true).of_slots(SMALL_SLOT + 64);
+        review(&mut large, 0, 0, true, true);
+        large.takes_batch(8);
+        assert_eq!(large.take(16), Some(Clean { first: 0, count: 16, write_back: true }));
     }
 }

@@ -82,7 +82,7 @@ impl ReaderTiming {
             checkpoint_step,
             distance,
             pace: Pace::Latency,
-            cleaning: Cleaning::new(next, may_evict, may_write_back),
+            cleaning: Cleaning::new(next, may_evict, may_write_back).of_slots(bytes / depth as usize),
             hints: ReaderHints::default(),
         }
     }
@@ -233,6 +233,11 @@ impl ReaderTiming {
     #[inline(always)]
     pub(crate) fn found_in_hot_slot(&mut self) {
         self.place.found_metadata();
+    }
+
+    /// The reader takes a batch that begins with `next`.
+    pub(crate) fn takes_batch(&mut self, next: u64) {
+        self.cleaning.takes_batch(next);
     }
 
     /// Whether [`Self::found_whole`] might return false for the next fragment.
