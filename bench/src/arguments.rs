@@ -7,7 +7,7 @@ use clap::Parser;
 
 use crate::cores::Cores;
 use crate::failure::Failure;
-use crate::workloads::{self, TableSpec};
+use crate::workloads::{self, OPERATION, TableSpec, command};
 
 /// Measure rust-tango side by side with its peers, and with what the hardware does without a channel
 #[derive(Parser)]
@@ -121,9 +121,14 @@ impl Arguments {
                 "--peer {unknown}: no row has a name that contains this; --list shows the names, for example rtrb"
             )));
         }
+        // Tables that need what is not there are left out, unless they were asked for.
+        let needs_the_command = |table: &TableSpec| table.workload == OPERATION;
+        let is_there = command().is_some() || self.list;
         let wanted = |table: &TableSpec| {
             let Self { workload, only, .. } = self;
-            (workload.is_empty() || workload.iter().any(|name| name == table.workload))
+            let is_asked_for = !(workload.is_empty() && only.is_empty());
+            (is_there || is_asked_for || !needs_the_command(table))
+                && (workload.is_empty() || workload.iter().any(|name| name == table.workload))
                 && (only.is_empty() || only.iter().any(|key| table.key.contains(key.as_str())))
         };
         let tables = tables.into_iter().filter(wanted);
@@ -132,6 +137,12 @@ impl Arguments {
             return Err(Failure::usage(
                 "--workload, --only and --peer together leave no table: give fewer of them (--list shows all)",
             ));
+        }
+        if !is_there && chosen.iter().any(needs_the_command) {
+            return Err(Failure::usage(format!(
+                "{OPERATION} needs the command tango: build it with 'cargo build --release' at the root of the repository, or \
+                 name it in TANGO_COMMAND"
+            )));
         }
         Ok(chosen)
     }

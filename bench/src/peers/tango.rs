@@ -15,7 +15,7 @@ const ABOUT: About = About { role: Role::Tango, ..About::unversioned("tango") };
 const BATCH: &str = "publish_batch, poll_batch";
 const WAIT: Wait = Wait::Park;
 /// The name of the one link in its folder.
-const NAME: &str = "link";
+pub(crate) const NAME: &str = "link";
 
 peer!(Tango, About { batch: Some(BATCH), ..ABOUT });
 peer!(

@@ -16,7 +16,10 @@ mod published;
 
 mod setup;
 
+mod operation;
+
 pub(crate) use self::latency::{FUTEX, WORD, WORD_EACH_WAY};
+pub(crate) use self::operation::{OPERATION, command};
 pub(crate) use self::setup::{TOUCH, TOUCH_SHARED};
 pub(crate) use self::spec::{TableSpec, Unit};
 pub(crate) use self::tasks::TOKIO;
@@ -42,6 +45,7 @@ const GROUPS: &[fn() -> Vec<TableSpec>] = &[
     published::all,
     setup::attach,
     setup::memory,
+    operation::all,
 ];
 
 /// All tables.
