@@ -19,6 +19,23 @@ macro_rules! emit {
 }
 pub(crate) use emit;
 
+/// The same on a thread of this library, which has to go on: a panic of the subscriber is forgotten, as that of a waker is.
+#[cfg(all(feature = "shm", target_os = "linux"))]
+macro_rules! emit_guarded {
+    ($event:ident($($argument:expr),* $(,)?)) => {
+        #[cfg(feature = "tracing")]
+        {
+            let emit = || $crate::events::emitted::$event($($argument),*);
+            if let Err(cause) = std::panic::catch_unwind(std::panic::AssertUnwindSafe(emit)) {
+                // Its drop may panic, too.
+                core::mem::forget(cause);
+            }
+        }
+    };
+}
+#[cfg(all(feature = "shm", target_os = "linux"))]
+pub(crate) use emit_guarded;
+
 #[cfg(feature = "tracing")]
 pub(crate) mod emitted {
     #[cfg(all(feature = "shm", target_os = "linux"))]

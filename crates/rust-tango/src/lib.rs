@@ -103,12 +103,17 @@
 //! A process tells only of what it does or finds itself. Events are emitted in the thread in which that happens, without
 //! a lock. A subscriber may use links, also the end that has emitted the event. If it publishes with the producer that has
 //! just evicted or reaped a consumer, the call that did so returns [`TangoError::NoCredits`], because its number is taken.
+//! (Calls that wait try again. In a batch, and in [`Producer::send_message`], what the subscriber publishes lies between the
+//! parts, and the readers of a batch may not have been woken yet.) A subscriber should not panic: ends also emit when they are
+//! dropped, and a panic there, while the thread unwinds, ends the process.
 //! Dropping the last async end of a process waits for the thread `tango-watcher`, and so for its subscriber.
 //!
 //! # How to deadlock
 //!
 //! - A thread publishes with a call that waits ([`Producer::send`], [`Producer::publish_blocking`]) while it
 //!   holds a fragment of the same link, or while it is the thread that should read the link.
+//! - A subscriber of events waits for a lock that the thread holds, or a thread with such a lock drops the last async end of
+//!   its process.
 //! - A cycle of reliable links: each process waits for credits from the next one.
 //!
 //! [`Producer::publish`] and [`Consumer::poll`] never wait for the other side.

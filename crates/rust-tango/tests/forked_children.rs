@@ -419,3 +419,45 @@ fn a_consumer_that_reads_the_hot_slot() {
         link.remove().unwrap();
     }
 }
+
+/// A subscriber of the child may need a lock that another thread of the parent held during the fork.
+#[cfg(feature = "tracing")]
+#[test]
+fn a_forked_child_tells_nothing_of_ends_that_are_not_its_own() {
+    use tracing::span::{Attributes, Id, Record};
+
+    struct Refusing;
+
+    impl tracing::Subscriber for Refusing {
+        fn enabled(&self, _: &tracing::Metadata<'_>) -> bool {
+            true
+        }
+
+        fn new_span(&self, _: &Attributes<'_>) -> Id {
+            Id::from_u64(1)
+        }
+
+        fn record(&self, _: &Id, _: &Record<'_>) {}
+
+        fn record_follows_from(&self, _: &Id, _: &Id) {}
+
+        fn event(&self, event: &tracing::Event<'_>) {
+            panic!("{event:?}");
+        }
+
+        fn enter(&self, _: &Id) {}
+
+        fn exit(&self, _: &Id) {}
+    }
+
+    let folder = TestFolder::new();
+    let link = builder(&folder).create("quotes").unwrap();
+    let (tx, readers) = (link.producer().unwrap(), kinds(&link));
+    tracing::subscriber::with_default(Refusing, || {
+        for rx in &readers {
+            drop_in_child("a consumer", rx);
+        }
+        drop_in_child("a producer", &tx);
+        drop_in_child("a link", &link);
+    });
+}

@@ -94,7 +94,6 @@ impl<'a> Consumer<'a> {
 
 impl<'a> Reader<'a> {
     fn poll_batch(&mut self, max: usize) -> Result<Batch<'_>, TangoError> {
-        self.pacing.timing.takes_batch(self.next);
         let found = if max == 0 { Next::Nothing } else { self.find_next()? };
         if let Next::Nothing | Next::Closed = found {
             return Ok(Batch::EMPTY);
@@ -111,6 +110,7 @@ impl<'a> Reader<'a> {
         }
         let next = first.wrapping_add(gathered.len);
         self.consumed(next);
+        self.pacing.timing.took_batch(next);
         if self.mode.returns_credit_of_copy() {
             self.copied_up_to(next);
         }

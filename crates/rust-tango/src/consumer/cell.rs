@@ -97,7 +97,7 @@ impl<'a> ReaderCell<'a> {
         if self.is_held.load(Acquire) && self.next_then.get() == self.get().next {
             return Err(RecvError::Held);
         }
-        // SAFETY: no fragment lives, and this reference ends with the call of `read`: see the head of this file.
+        // SAFETY: no fragment lives, and this reference is not used after the call of `read`: see the head of this file.
         let reader = unsafe { &mut *self.reader.get().cast::<Reader<'a>>() };
         #[cfg(feature = "tracing")]
         reader.told.set_lent(true);

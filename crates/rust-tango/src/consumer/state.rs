@@ -137,8 +137,13 @@ impl Drop for Reader<'_> {
     fn drop(&mut self) {
         // The consumer of an `Fctl` does not leave its slot, so the producer waits for the next consumer.
         #[cfg(feature = "alloc")]
-        if let (Some(seat), Attachment::Owned(claim)) = (self.mode.seat(), &self.attachment) {
-            if claim.is_of_this_process() {
+        if let Attachment::Owned(claim) = &self.attachment {
+            // A forked child leaves nothing. It tells nothing either: another thread of the parent may have held a lock of the
+            // subscriber during the fork.
+            if !claim.is_of_this_process() {
+                return;
+            }
+            if let Some(seat) = self.mode.seat() {
                 seat.leave();
             }
         }

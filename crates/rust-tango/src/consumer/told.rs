@@ -71,7 +71,11 @@ impl Told {
             TangoError::Overrun { lost, next } => self.lost("overrun", lost, next),
             TangoError::Evicted { lost, next } => self.lost("evicted", lost, next),
             TangoError::Corrupt { seq } => self.lost("corrupt", 1, seq.wrapping_add(1)),
-            TangoError::ProducerReplaced { first } => Some(Event::Replaced { first }),
+            TangoError::ProducerReplaced { first } => {
+                // What was noted may be this producer, if it came just before the death of the other was told.
+                self.gone = None;
+                Some(Event::Replaced { first })
+            }
             // Each call returns this error until there is another producer.
             TangoError::ProducerGone if self.gone.replace(incarnation) != Some(incarnation) => {
                 Some(Event::Gone { next })

@@ -306,13 +306,15 @@ impl Watcher {
         let thread = self.thread.lock().unwrap_or_else(PoisonError::into_inner).take();
         // If it calls a waker, to join the thread could deadlock: the waker itself may be dropping the reader,
         // or may wait for something that this thread holds. The thread ends as soon as the waker returns.
-        let Some(thread) = thread.filter(|_| !removed.calls_wakers) else { return };
+        // And a subscriber of events may run on the thread itself.
+        let is_here = |thread: &JoinHandle<()>| thread.thread().id() == std::thread::current().id();
+        let Some(thread) = thread.filter(|thread| !removed.calls_wakers && !is_here(thread)) else { return };
         while removed.sleeps_on.is_some() && !thread.is_finished() {
             // `removed` has a share of the memory.
             removed.sleeps_on.inspect(|notifier| notifier.wake_all());
             sleep(WAKE_AGAIN_AFTER);
         }
-        // The thread catches panics of wakers, so it does not panic.
+        // The thread catches panics of wakers and of subscribers, so it does not panic.
         let _ = thread.join();
     }
 

@@ -26,11 +26,12 @@ use super::forks::{PerProcess, Process};
 use super::link::MappedLink;
 use super::thread;
 use crate::error::LinkError;
-use crate::events::emit;
+use crate::events::emit_guarded;
 use crate::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-/// The stack of the thread, in bytes. What runs there is small, and a program may have locked all its memory.
-const STACK: usize = 256 << 10;
+/// The stack of the thread, in bytes. What runs there is small, apart from subscribers of events, and a program may have
+/// locked all its memory.
+const STACK: usize = if cfg!(feature = "tracing") { 1 << 20 } else { 256 << 10 };
 
 /// The time between two checks of a link.
 const INTERVAL: Duration = Duration::from_secs(1);
@@ -144,7 +145,7 @@ impl List {
                 let name = entry.link.name().to_owned();
                 state.links.remove(&last);
                 drop(state);
-                emit!(link_lost_its_name(&name));
+                emit_guarded!(link_lost_its_name(&name));
             }
         }
     }

@@ -5,7 +5,7 @@ use std::thread::{Builder, JoinHandle};
 
 use nix::sys::signal::{SigSet, SigmaskHow, Signal};
 
-use crate::events::emit;
+use crate::events::emit_guarded;
 
 /// Signals that a thread raises by what it does. The program may have handlers for them.
 const FAULTS: [Signal; 6] =
@@ -20,9 +20,9 @@ pub(crate) fn spawn(
 ) -> io::Result<JoinHandle<()>> {
     let thread = thread.name(name.into());
     let body = move || {
-        emit!(thread_started(name));
+        emit_guarded!(thread_started(name));
         body();
-        emit!(thread_ended(name));
+        emit_guarded!(thread_ended(name));
     };
     // Miri has no signals.
     if cfg!(miri) {

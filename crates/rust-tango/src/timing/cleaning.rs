@@ -136,9 +136,9 @@ impl Cleaning {
         self.done = next;
     }
 
-    /// The consumer takes a batch that begins with `next`. Lines of small slots are not written back then: while the consumer
-    /// does that, it reads nothing.
-    pub(super) fn takes_batch(&mut self, next: u64) {
+    /// The consumer has taken a batch that ends before `next`. Lines of small slots are not written back then: while the
+    /// consumer does that, it reads nothing.
+    pub(super) fn took_batch(&mut self, next: u64) {
         if self.is_near && !self.also_batches {
             self.skip(next);
         }
@@ -195,19 +195,19 @@ mod tests {
         assert_eq!(review(&mut cleaning, 0, 5, true, true), Some(false), "it does not evict");
         assert!(cleaning.producer_had_to_wait());
         assert_eq!(cleaning.take(8), Some(Clean { first: 0, count: 8, write_back: true }));
-        cleaning.takes_batch(12);
+        cleaning.took_batch(12);
         assert_eq!(cleaning.take(12), None, "lines of batches are not written back");
         assert_eq!(cleaning.take(16), Some(Clean { first: 12, count: 4, write_back: true }));
         review(&mut cleaning, 16, 5, false, true);
         assert_eq!(cleaning.take(24), None, "there are other consumers");
         assert!(!cleaning.producer_is_near(), "it has to be measured again");
         assert_eq!(review(&mut cleaning, 24, 5, true, false), Some(true));
-        cleaning.takes_batch(32);
+        cleaning.took_batch(32);
         let evicted = Clean { first: 24, count: 16, write_back: false };
         assert_eq!(cleaning.take(40), Some(evicted), "lines of batches are evicted");
         let mut large = Cleaning::new(0, true, true).of_slots(SMALL_SLOT + 64);
         review(&mut large, 0, 0, true, true);
-        large.takes_batch(8);
+        large.took_batch(8);
         assert_eq!(large.take(16), Some(Clean { first: 0, count: 16, write_back: true }));
     }
 }

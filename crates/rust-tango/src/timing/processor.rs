@@ -3,7 +3,7 @@
 //! | | AMD (Zen 3 and 4) | Intel (Sapphire Rapids) | unknown |
 //! |---|---|---|---|
 //! | prefetch lines for writing, some fragments before their use | no: no gain, and 24 instead of 31 million a second to a slow reader | 4 ahead: 18 to 55 million a second. 3 to 6 do; more than 8 costs with work between fragments | 4 ahead |
-//! | write back what was read | yes, if the producer is near and fragments are not read in batches: in a ring of 1024, 89 instead of 52 million a second (Zen 3) | no: the producer alone falls from 109 to 34 million a second | no |
+//! | write back what was read | yes, if the producer is near, except small slots that are read in batches: in a ring of 1024, 89 instead of 52 million a second (Zen 3) | no: the producer alone falls from 109 to 34 million a second | no |
 //! | evict what was read | yes, if the producer is far: 6 to 31 million a second to a slow reader, 6 to 43 through shared memory | no | no |
 //! | poll the hot slot | yes | yes: 340 instead of 430 ns for each of 100 thousand calls a second | yes |
 //! | map the hot slot writable, and load from it | yes: 100 to 140 instead of 170 to 210 ns for a round trip | no | no |
@@ -37,6 +37,8 @@ const EVICT_TO_BYTES: usize = 1 << 20;
 /// back. 64 bytes: ring of 4 KiB 54 and 41, 8 KiB 87 and 50, 16 KiB 83 and 61, 32 KiB 42 and 89, 64 KiB 41 and 96. 256 bytes:
 /// 10 KiB 27 and 32, 20 KiB 23 and 40.
 const WRITE_BACK_ABOVE_BYTES: usize = 16 << 10;
+/// Fewer slots leave no room for the steps in which lines are written back.
+const WRITE_BACK_FROM_DEPTH: u64 = 32;
 const WRITE_BACK_TO_BYTES: usize = 2 << 20;
 /// A load that takes less ticks than this comes from a near core. Measured on a processor with 2.6 ticks per nanosecond:
 /// cores that share a cache need 80 to 200 ticks, with round trips of 30 to 110 ns in `bench/`; other cores need 340 ticks
@@ -112,7 +114,10 @@ impl Pays {
         let writing_back = hints.write_back && processor.writes_back;
         Self {
             evicting: evicting && depth >= EVICT_FROM_DEPTH && bytes <= EVICT_TO_BYTES,
-            writing_back: writing_back && bytes > WRITE_BACK_ABOVE_BYTES && bytes <= WRITE_BACK_TO_BYTES,
+            writing_back: writing_back
+                && depth >= WRITE_BACK_FROM_DEPTH
+                && bytes > WRITE_BACK_ABOVE_BYTES
+                && bytes <= WRITE_BACK_TO_BYTES,
         }
     }
 }
@@ -148,6 +153,10 @@ mod tests {
             for maker in [Maker::Intel, Maker::Unknown] {
                 assert_eq!(pays(Processor { maker, ..amd }, depth), (false, false), "{depth}");
             }
+        }
+        for (depth, expected) in [(16, false), (32, true)] {
+            let pays = Pays::on(amd, hints_on(amd), depth, depth as usize * 8192);
+            assert_eq!(pays.writing_back, expected, "{depth} large slots");
         }
         assert_eq!(pays(Processor { writes_back: false, ..amd }, 256), (true, false));
         assert_eq!(pays(Processor { evicts: false, ..amd }, 256), (false, true));

@@ -235,9 +235,9 @@ impl ReaderTiming {
         self.place.found_metadata();
     }
 
-    /// The reader takes a batch that begins with `next`.
-    pub(crate) fn takes_batch(&mut self, next: u64) {
-        self.cleaning.takes_batch(next);
+    /// The reader has taken a batch that ends before `next`.
+    pub(crate) fn took_batch(&mut self, next: u64) {
+        self.cleaning.took_batch(next);
     }
 
     /// Whether [`Self::found_whole`] might return false for the next fragment.

@@ -91,7 +91,7 @@ pub enum Wait {
     /// - every thread on other systems, and without the feature `shm`
     ///
     /// **Threads that may miss a wake-up.** If a system call filter forbids `membarrier(2)` to one process and not
-    /// to the other side's, a thread of the first sleeps for at most twenty milliseconds at a time. It is woken like
+    /// to the other side's, a thread of the first sleeps for at most ten milliseconds at a time. It is woken like
     /// any other, except when the other side acts in the moment in which it falls asleep. Allow the call in both
     /// processes or in neither.
     ///
