@@ -36,7 +36,7 @@ fn the_demonstration_goes_on() {
     TERMINATION.into_iter().for_each(|signal| demo.signal(signal));
     let exited = demo.finish();
     assert_eq!(exited.code(), 0, "{}", exited.err);
-    assert!(String::from_utf8(exited.out).unwrap().contains("result       ok"));
+    assert!(String::from_utf8(exited.out).unwrap().contains("result        ok"));
 }
 
 #[test]

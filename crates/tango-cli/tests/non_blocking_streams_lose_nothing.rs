@@ -92,7 +92,7 @@ fn output_of_other_commands() {
         ("--version", "tango"),
         ("ls", "dead"),
         ("rm --dead", "removed dead\n"),
-        ("demo --duration 0.1", "result       ok"),
+        ("demo --duration 0.1", "result        ok"),
     ];
     for (arguments, wanted) in cases {
         let (text, code) = write_into_full_pipe(&folder, arguments, true);
