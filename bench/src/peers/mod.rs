@@ -35,7 +35,9 @@ mod others {
 
 #[cfg(feature = "peers")]
 pub(crate) use self::others::*;
-pub(crate) use self::tango::{NAME, Tango, TangoLoan, TangoMade, TangoObserver, TangoPaced, TangoWaiting, unread};
+pub(crate) use self::tango::{
+    NAME, Tango, TangoLoan, TangoMade, TangoObserver, TangoPaced, TangoWaiting, unread,
+};
 #[cfg(feature = "peers")]
 pub(crate) use self::tasks::AsyncChannel;
 pub(crate) use self::tasks::{TangoTask, TokioMpsc, runtime};

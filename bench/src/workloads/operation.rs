@@ -101,7 +101,8 @@ impl Attached {
     fn start_here(commands: u8, folder: &Path) -> Self {
         let tango = command().expect("it was looked for before");
         let tango = tango.to_str().expect("the name of the command is UTF-8");
-        let path = |name| folder.join(name).into_os_string().into_string().expect("the name of the folder is UTF-8");
+        let path =
+            |name| folder.join(name).into_os_string().into_string().expect("the name of the folder is UTF-8");
         let (recording, capture) = (path("recording"), path("captured"));
         // It needs a terminal.
         let screen = format!("stty rows 24 cols 80; exec '{tango}' top --interval 0.1");
@@ -110,7 +111,13 @@ impl Attached {
             (TOP, "script", &["-q", "-f", "-c", &screen, "/dev/null"], &path("top"), 100),
             (EXPORT, tango, &["export", "--listen", "127.0.0.1:0"], &path("export"), 1),
             (PEEK, tango, &["peek", NAME, "--follow"], &path("peek"), 1),
-            (RECORD, tango, &["record", NAME, "--output", &recording, "--flush-every", "0.1"], &recording, 1_000),
+            (
+                RECORD,
+                tango,
+                &["record", NAME, "--output", &recording, "--flush-every", "0.1"],
+                &recording,
+                1_000,
+            ),
             (CAPTURE, tango, &["capture", NAME, "--output", &capture], &capture, 1_000),
         ];
         let mut attached = Self::default();
