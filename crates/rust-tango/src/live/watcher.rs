@@ -304,9 +304,8 @@ impl Watcher {
             return;
         }
         let thread = self.thread.lock().unwrap_or_else(PoisonError::into_inner).take();
-        // If it calls a waker, to join the thread could deadlock: the waker itself may be dropping the reader,
-        // or may wait for something that this thread holds. The thread ends as soon as the waker returns.
-        // And a subscriber of events may run on the thread itself.
+        // If it calls a waker, or a subscriber that is here, to join it could deadlock: that may be dropping the reader,
+        // or may wait for something that this thread holds. The thread ends as soon as it returns.
         let is_here = |thread: &JoinHandle<()>| thread.thread().id() == std::thread::current().id();
         let Some(thread) = thread.filter(|thread| !removed.calls_wakers && !is_here(thread)) else { return };
         while removed.sleeps_on.is_some() && !thread.is_finished() {
