@@ -1,0 +1,3 @@
+//! The command `tango-bridge`. The code is in the library of this package.
+
+fn main() {}

@@ -1,0 +1,49 @@
+//! What travels on the network: how fragments, and what is known of their link, become bytes.
+//!
+//! One network message carries fragments of one link that follow each other, or says one thing about the link. All numbers
+//! are unsigned and little-endian, without padding. A message begins with a [`Header`] of 48 bytes:
+//!
+//! | offset | bytes | field | content |
+//! |---|---|---|---|
+//! | 0 | 4 | magic | the bytes `TNGB` |
+//! | 4 | 1 | version | 1 |
+//! | 5 | 1 | kind | 1 fragments, 2 state, 3 gap, 4 end |
+//! | 6 | 2 | cause | of a gap or an end, see [`GapCause`] and [`EndCause`]; otherwise 0 |
+//! | 8 | 8 | bridge | a random number of the process that sends: another one is another run |
+//! | 16 | 8 | link | the identity of the link: another one is a link that was made anew |
+//! | 24 | 8 | producer | how many producers the link has had: a larger one is another producer |
+//! | 32 | 8 | first | the sequence number of the first fragment; of the next one in a state or an end |
+//! | 40 | 8 | count | fragments in this message, or fragments that a gap leaves out; otherwise 0 |
+//!
+//! *Fragments* have `count` records after the header. Record `i` is fragment `first + i` (numbers wrap around at 2^64):
+//!
+//! | offset | bytes | field |
+//! |---|---|---|
+//! | 0 | 8 | `sig` |
+//! | 8 | 4 | `ts` |
+//! | 12 | 2 | `ctl` |
+//! | 14 | 2 | zero |
+//! | 16 | 4 | size of the payload, in bytes |
+//! | 20 | size | the payload |
+//!
+//! A *state* is sent when the bridge begins, every second, and as the answer to a query with the parameter `state`. After
+//! the header, it has a JSON object that describes the link: see [`Description`]. Programs ignore members that they do not
+//! know.
+//!
+//! A *gap* says that `count` fragments from `first` on are not sent, and why. Who receives messages whose numbers leave a
+//! gap without such a message has lost fragments in the network, and can query them: see `publishing`.
+//!
+//! An *end* says that nothing follows for now, and why.
+//!
+//! Bytes that come from the network are checked here. Whatever they are, decoding is safe, and takes no more memory than
+//! they have.
+
+mod batch;
+mod decode;
+mod header;
+
+pub use batch::Batch;
+pub use decode::{Fragment, Fragments, Message, WireError, decode};
+pub use header::{
+    Description, EndCause, GapCause, Header, Origin, TypeDescription, encode_end, encode_gap, encode_state,
+};
