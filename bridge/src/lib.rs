@@ -21,3 +21,5 @@ pub mod journal;
 pub mod settings;
 
 pub mod context;
+
+pub mod publishing;

@@ -1,0 +1,5 @@
+//! From links here to the network.
+
+mod service;
+
+pub use service::Publishing;
