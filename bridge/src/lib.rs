@@ -23,3 +23,5 @@ pub mod settings;
 pub mod context;
 
 pub mod publishing;
+
+pub mod subscribing;
