@@ -18,7 +18,10 @@ pub mod wire;
 
 pub mod counts;
 pub mod journal;
+pub mod pattern;
 pub mod settings;
+
+pub mod network;
 
 pub mod context;
 
