@@ -53,6 +53,30 @@ impl Pattern {
     }
 }
 
+impl Pattern {
+    /// Whether there is a name that both patterns match.
+    pub fn intersects(&self, other: &Self) -> bool {
+        let (a, b) = (&self.0, &other.0);
+        // meets[j]: whether what is left of `a` has a name in common with what is left of `b`, from its symbol j on.
+        let mut meets = vec![false; b.len() + 1];
+        for i in (0..=a.len()).rev() {
+            // Of the symbol of `a` after this one. Beyond the end of `a`, nothing is in common with anything.
+            let after = std::mem::replace(&mut meets, vec![false; b.len() + 1]);
+            for j in (0..=b.len()).rev() {
+                meets[j] = match (a.get(i), b.get(j)) {
+                    (None, None) => true,
+                    (Some('*'), None) => after[j],
+                    (None, Some('*')) => meets[j + 1],
+                    (None, Some(_)) | (Some(_), None) => false,
+                    (Some('*'), Some(_)) | (Some(_), Some('*')) => after[j] || meets[j + 1],
+                    (Some(x), Some(y)) => (x == y || *x == '?' || *y == '?') && after[j + 1],
+                };
+            }
+        }
+        meets[0]
+    }
+}
+
 /// Names that are allowed, but for those that are denied.
 ///
 /// ```
@@ -121,6 +145,25 @@ mod tests {
         // It does not take exponential time.
         let name = "a".repeat(200);
         assert!(!Pattern::new(&("a*".repeat(50) + "b")).matches(&name));
+    }
+
+    #[test]
+    fn patterns_have_names_in_common() {
+        for (a, b, have) in [
+            ("*", "", true),
+            ("*", "quotes", true),
+            ("quotes.*", "*.eur", true),
+            ("quotes.*", "far.*", false),
+            ("a?c", "*b*", true),
+            ("a?c", "ab", false),
+            ("??", "?", false),
+            ("*a", "*b", false),
+            ("a*", "*b", true),
+            ("", "", true),
+        ] {
+            assert_eq!(Pattern::new(a).intersects(&Pattern::new(b)), have, "{a} {b}");
+            assert_eq!(Pattern::new(b).intersects(&Pattern::new(a)), have, "{b} {a}");
+        }
     }
 
     #[test]

@@ -38,9 +38,10 @@
 //! Bytes that come from the network are checked here. Whatever they are, decoding is safe, and takes no more memory than
 //! they have.
 
+mod header;
+
 mod batch;
 mod decode;
-mod header;
 
 pub use batch::Batch;
 pub use decode::{Fragment, Fragments, Message, WireError, decode};
