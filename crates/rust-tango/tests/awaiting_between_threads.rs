@@ -6,10 +6,12 @@ mod common;
 
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
-use std::task::{Context, Wake, Waker};
+use std::task::{Wake, Waker};
 use std::time::{Duration, Instant};
 
-use common::executor::{self, EXECUTORS, KINDS, block_on, on_heap, poll_once, tokio_on_this_thread};
+use common::executor::{
+    self, EXECUTORS, KINDS, block_on, on_heap, poll_once, tokio_on_this_thread, wait_with,
+};
 use common::waiting::{AT_ONCE, MTU, is_asleep, until};
 use common::{assert_is, few, in_time, publish, publish_blocking};
 use rust_tango::{AsyncConsumer, Link, Producer, Start, TangoError};
@@ -180,8 +182,7 @@ fn wakers_may_panic_and_may_drop_the_reader() {
     }
     let bad = |panics| Arc::new(Bad { woken: AtomicU32::new(0), reader: Mutex::new(None), panics });
     let register = |rx: &mut AsyncConsumer, bad: &Arc<Bad>| {
-        let waker = Waker::from(bad.clone());
-        assert!(rx.poll_next(&mut Context::from_waker(&waker)).is_pending());
+        wait_with(rx, &Waker::from(bad.clone()));
     };
     in_time(move || {
         for direct in [true, false] {
@@ -232,8 +233,7 @@ fn a_reader_is_dropped_while_its_waker_waits_for_the_dropping_thread() {
         let tx = link.producer().unwrap().with_direct_wake(false);
         let mut rx = link.consumer().unwrap().into_async().unwrap();
         let waits = Arc::new(Waits { called: AtomicU32::new(0), lock: Mutex::new(()) });
-        let waker = Waker::from(waits.clone());
-        assert!(rx.poll_next(&mut Context::from_waker(&waker)).is_pending());
+        wait_with(&mut rx, &Waker::from(waits.clone()));
         let lock = waits.lock.lock().unwrap();
         publish(&tx, MTU).unwrap();
         until(|| waits.called.load(Ordering::SeqCst) == 1);
@@ -241,5 +241,34 @@ fn a_reader_is_dropped_while_its_waker_waits_for_the_dropping_thread() {
         assert!(link.consumer().is_ok(), "the slot must be free");
         drop(lock);
         until(|| waits.called.load(Ordering::SeqCst) == 2);
+    });
+}
+
+/// Asking to be woken takes longer than to let other tasks run and to look again.
+#[test]
+fn a_task_that_got_a_fragment_looks_again_before_it_waits() {
+    struct Count(AtomicU32);
+    impl Wake for Count {
+        fn wake(self: Arc<Self>) {
+            self.0.fetch_add(1, Ordering::SeqCst);
+        }
+    }
+    in_time(|| {
+        for kind in KINDS {
+            let link = on_heap();
+            let tx = link.producer().unwrap();
+            let mut rx = kind(&link).unwrap().into_async().unwrap();
+            let count = Arc::new(Count(AtomicU32::new(0)));
+            let waker = Waker::from(count.clone());
+            assert_eq!(wait_with(&mut rx, &waker), 0, "it has no reason to expect a fragment soon");
+            for seq in 1..=3 {
+                publish(&tx, MTU).unwrap();
+                until(|| count.0.load(Ordering::SeqCst) == seq);
+                block_on(async { assert_is(&rx.recv().await.unwrap().unwrap(), u64::from(seq), MTU) });
+                let looks = wait_with(&mut rx, &waker);
+                assert!((1..100).contains(&looks), "{looks}");
+                assert_eq!(count.0.load(Ordering::SeqCst), seq, "it waits");
+            }
+        }
     });
 }

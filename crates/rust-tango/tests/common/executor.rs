@@ -40,6 +40,26 @@ pub(crate) fn block_on<F: Future>(future: F) -> F::Output {
     }
 }
 
+/// Polls in vain until the reader waits, for `waker`. (A task that got a fragment lately wakes itself a few times first.)
+/// Returns how often it woke itself.
+pub(crate) fn wait_with(rx: &mut AsyncConsumer, waker: &Waker) -> usize {
+    struct Woken(AtomicBool);
+    impl Wake for Woken {
+        fn wake(self: Arc<Self>) {
+            self.0.store(true, Ordering::SeqCst);
+        }
+    }
+    let woken = Arc::new(Woken(AtomicBool::new(true)));
+    let itself = Waker::from(woken.clone());
+    let mut looks = 0;
+    while woken.0.swap(false, Ordering::SeqCst) {
+        assert!(rx.poll_next(&mut Context::from_waker(&itself)).is_pending());
+        looks += 1;
+    }
+    assert!(rx.poll_next(&mut Context::from_waker(waker)).is_pending());
+    looks - 1
+}
+
 /// What tasks run on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Executor {
