@@ -62,7 +62,7 @@ pub struct MetricsSnapshot {
     pub published: u64,
     /// Fragments consumed, summed over all consumers.
     pub consumed: u64,
-    /// How many times a consumer lost fragments: it was lapped or evicted.
+    /// How many times a consumer lost fragments: it was lapped or evicted, or the producer left numbers out.
     pub overruns: u64,
     /// Fragments that had to wait for credits.
     pub backpressure_events: u64,

@@ -75,7 +75,7 @@ fn things_that_are_not_links_are_not_opened() {
 fn damaged_headers_are_incompatible() {
     let bad: [(&str, usize, &[u64]); 12] = [
         ("tx", 0, &[0, 1, u64::MAX]),                                            // magic
-        ("tx", 1, &[0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 13, u64::MAX]),        // version
+        ("tx", 1, &[0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 14, u64::MAX]),    // version
         ("tx", 2, &[0, 1, 3, 9, 1 << 20, 1 << 28, 1 << 40, 1 << 63, u64::MAX]),  // depth
         ("tx", 3, &[1 << 20, 1 << 32, 1 << 63, u64::MAX]),                       // mtu
         ("tx", 4, &[0, 32, 100, 1 << 20, 1 << 40, u64::MAX]),                    // slot
@@ -83,9 +83,9 @@ fn damaged_headers_are_incompatible() {
         ("tx", 6, &[257, 1 << 32, u64::MAX]),                                    // consumers
         ("tx", 8, &[0, 9, u64::MAX]),                                            // credits
         ("ctl", 0, &[0, u64::MAX]),
-        ("ctl", 1, &[0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 13]),
+        ("ctl", 1, &[0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 14]),
         ("rx.1", 0, &[0, u64::MAX]),
-        ("rx.0", 1, &[0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 13]),
+        ("rx.0", 1, &[0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 14]),
     ];
     for (file, word, values) in bad {
         for value in values {

@@ -46,6 +46,10 @@ fn runs_meet_everything_that_the_model_knows() {
         all.refused += seen.refused;
         all.read += seen.read;
         all.overruns += seen.overruns;
+        all.gaps += seen.gaps;
     }
-    assert!(all.published > 5000 && all.refused > 500 && all.read > 3000 && all.overruns > 300, "{all:?}");
+    assert!(
+        all.published > 5000 && all.refused > 500 && all.read > 3000 && all.overruns > 300 && all.gaps > 100,
+        "{all:?}"
+    );
 }

@@ -146,7 +146,7 @@ impl<'a> Reader<'a> {
             if place.is_in_slot(self.in_slot) {
                 line.for_cache_lines_after_first(place.size as usize, cache::prefetch);
             } else if parts.payload(&line, place).is_none() {
-                gathered.stopped_by = Some(Self::corrupt);
+                gathered.stopped_by = Some(Self::unreadable);
                 break;
             }
             gathered.len += 1;
@@ -185,7 +185,7 @@ impl<'a> Reader<'a> {
                 break;
             }
             if payload.is_none() {
-                gathered.stopped_by = Some(Self::corrupt);
+                gathered.stopped_by = Some(Self::unreadable);
                 break;
             }
             gathered.words = end;

@@ -4,10 +4,11 @@ use super::handle::Consumer;
 use super::payload::Fragment;
 use super::poll::{Next, Reader};
 use crate::error::TangoError;
+use crate::ring::metadata::Place;
 
 impl Consumer<'_> {
-    /// [`Consumer::poll`] that skips fragments whose `sig` is not accepted. Nothing else of a skipped
-    /// fragment is read, and its credit is returned at once.
+    /// [`Consumer::poll`] that skips fragments whose `sig` is not accepted. The payload of a skipped
+    /// fragment is not read, and its credit is returned at once.
     ///
     /// If `accept` panics, the fragment that it was asked about stays: the next call asks again.
     ///
@@ -42,9 +43,13 @@ impl Reader<'_> {
     fn poll_if(&mut self, mut accept: impl FnMut(u64) -> bool) -> Result<Option<Fragment<'_>>, TangoError> {
         for _ in 0..self.parts.ring.depth() {
             let Next::Fragment(line, found_in) = self.find_next()? else { return Ok(None) };
-            let sig = line.sig();
+            let (sig, place) = (line.sig(), line.place());
             if !self.mode.is_in_place() && !self.parts.is_valid(self.next) {
                 return Err(self.overrun());
+            }
+            // A placeholder has no tag, and is never skipped in silence.
+            if place == Place::LEFT_OUT {
+                return Err(self.unreadable());
             }
             if accept(sig) {
                 return self.take(line, found_in);

@@ -175,7 +175,7 @@ impl<'a> Consumer<'a> {
     ///
     /// After each of these, call again. If fragments were lost, reading continues after the gap:
     ///
-    /// - [`TangoError::Overrun`]: the producer has lapped this reader.
+    /// - [`TangoError::Overrun`]: the producer has lapped this reader, or has left numbers out.
     /// - [`TangoError::Evicted`]: this evictable consumer was too slow, and fragments were lost by that.
     /// - [`TangoError::Corrupt`]: the metadata of a fragment points outside the link. It was skipped.
     /// - [`TangoError::ProducerReplaced`]: a new producer has taken over from one that died. Reported once.

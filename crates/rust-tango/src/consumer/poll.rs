@@ -5,7 +5,8 @@
 //!           | no
 //!           poll_elsewhere
 //!           find_next: hot slot, or checkpoint and line --> ready --> take: hot copy, in place, by copy
-//!                       |                                             | overwritten meanwhile
+//!                       |                                             | overwritten meanwhile, or a place that no payload
+//!                       |                                             | has: left out, or corrupt (`unreadable`)
 //!                       '-- not there, or not joined --> find_next_slow: joins, reports losses, asks timing,
 //!                                                        checks whether the producer lives
 //! ```
@@ -294,7 +295,7 @@ impl<'a> Reader<'a> {
         if !self.mode.is_in_place() {
             return self.take_by_copy(meta, words);
         }
-        let Some(words) = words else { return Err(self.corrupt()) };
+        let Some(words) = words else { return Err(self.unreadable()) };
         let next = self.next.wrapping_add(1);
         self.consumed(next);
         // The producer does not write these words before the payload returns the credit.
@@ -315,7 +316,7 @@ impl<'a> Reader<'a> {
             return Err(self.overrun());
         }
         if !copied {
-            return Err(self.corrupt());
+            return Err(self.unreadable());
         }
         self.consumed(next);
         if self.mode.returns_credit_of_copy() {

@@ -5,6 +5,7 @@ use super::poll::{Next, Reader};
 use crate::error::TangoError;
 use crate::memory::parts::Ending;
 use crate::ring::line::LineState;
+use crate::ring::metadata::Place;
 use crate::waiting::kernel;
 
 /// The slow path: there is no fragment, or something has to be reported before it.
@@ -181,9 +182,51 @@ impl<'a> Reader<'a> {
         self.told(error)
     }
 
+    /// The next fragment has a place that no payload can have. It is a placeholder, or corrupt.
+    #[cold]
+    pub(super) fn unreadable(&mut self) -> TangoError {
+        match self.count_left_out() {
+            // What was read of it may belong to a later fragment.
+            0 if !self.mode.is_in_place() && !self.parts.is_valid(self.next) => self.overrun(),
+            0 => self.corrupt(),
+            count => self.left_out(count),
+        }
+    }
+
+    /// How many numbers from the next one on the producer has left out, as far as it has come.
+    ///
+    /// Each line is read as any fragment is (R1 to R3 in [`line`](crate::ring::line)). So the run ends at the first number
+    /// that is not published: the place in that line, which may be that of a placeholder of the last lap, is not read. A
+    /// reader that copies also checks that the place belongs to this number, and not to one a lap later.
+    fn count_left_out(&self) -> u64 {
+        let is_left_out = |offset: &u64| {
+            let n = self.next.wrapping_add(*offset);
+            let line = self.parts.ring.line(n);
+            line.state(n) == LineState::Ready
+                && line.place() == Place::LEFT_OUT
+                && (self.mode.is_in_place() || self.parts.is_valid(n))
+        };
+        // One lap at most. Otherwise a producer that leaves out numbers as fast as they are read here would keep the reader.
+        (0..self.parts.ring.depth()).take_while(is_left_out).count() as u64
+    }
+
+    /// Skips the next `count` numbers, which the producer has left out.
+    fn left_out(&mut self, count: u64) -> TangoError {
+        if let Some(metrics) = &self.metrics {
+            metrics.event();
+        }
+        let next = self.next.wrapping_add(count);
+        self.move_to(next);
+        if let Some(seat) = self.mode.seat() {
+            seat.release(next);
+        }
+        let error = self.standing.left_out(count, next, &self.mode);
+        self.told(error)
+    }
+
     /// Skips the next fragment, whose metadata is wrong.
     #[cold]
-    pub(super) fn corrupt(&mut self) -> TangoError {
+    fn corrupt(&mut self) -> TangoError {
         let seq = self.next;
         self.move_to(seq.wrapping_add(1));
         if let Some(seat) = self.mode.seat() {

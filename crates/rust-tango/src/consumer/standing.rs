@@ -103,6 +103,13 @@ impl Standing {
         loss(lost, next, evicted)
     }
 
+    /// The error for `count` numbers before `next` that the producer has left out. They are no sign that the reader is too
+    /// slow, so they change nothing about where it continues after an overrun. An evictable consumer was not evicted.
+    pub(super) fn left_out(&self, count: u64, next: u64, mode: &Mode<'_>) -> TangoError {
+        count_lost(count, mode);
+        loss(count, next, false)
+    }
+
     /// Fragment `n` is gone. Returns where reading continues, and the error for the gap.
     #[cold]
     pub(super) fn overrun(&mut self, n: u64, parts: &Parts<'_>, mode: &Mode<'_>) -> (u64, TangoError) {

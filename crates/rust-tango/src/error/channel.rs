@@ -69,14 +69,15 @@ pub enum RecvError {
         /// Sequence number of the new producer's first fragment.
         first: u64,
     },
-    /// The producer overwrote fragments that this consumer had not read. The next call continues after them.
+    /// The producer overwrote fragments that this consumer had not read, or left their numbers out
+    /// ([`Producer::skip`](crate::Producer::skip)). The next call continues after them.
     Lost {
-        /// How many fragments were lost, at least 1.
+        /// How many fragments were lost or left out, at least 1.
         lost: u64,
         /// The sequence number at which reading continues.
         next: u64,
         /// Whether the producer stopped waiting for this evictable consumer. It has joined again already.
-        /// Otherwise, it was lapped.
+        /// Otherwise, it was lapped, or the numbers were left out.
         evicted: bool,
     },
     /// The metadata of a fragment is wrong. It was skipped. Only something other than this library writes such

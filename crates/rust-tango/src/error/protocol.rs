@@ -77,10 +77,14 @@ pub enum TangoError {
     Closed,
 
     // Reading.
-    /// The producer lapped this reader, and overwrote fragments that it had not read. The next call
-    /// continues after the gap.
+    /// Fragments are missing. The next call continues after the gap. Either of these has happened:
+    ///
+    /// - The producer lapped this reader, and overwrote fragments that it had not read. A reliable consumer is not
+    ///   lapped. (If it joined at a number that was gone already, it gets this error first.)
+    /// - The producer left these numbers out ([`Producer::skip`](crate::Producer::skip)). Every reader gets this error
+    ///   then, a reliable consumer as well.
     Overrun {
-        /// How many fragments this reader lost.
+        /// How many fragments this reader lost, or how many numbers were left out: at least 1.
         lost: u64,
         /// The sequence number at which reading continues.
         next: u64,

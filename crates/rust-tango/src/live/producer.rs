@@ -437,6 +437,13 @@ impl AsyncProducer {
         self.producer.publish_batch_at(payloads, sig, ctl, ts)
     }
 
+    /// Leaves out sequence numbers as far as there are credits, and returns how many. Never waits: see
+    /// [`Producer::skip`]. To wait for the credit of the next one, await [`ready(0)`](AsyncProducer::ready).
+    #[must_use = "fewer may have been left out than were asked for"]
+    pub fn skip(&mut self, count: u64) -> u64 {
+        self.producer.skip(count)
+    }
+
     /// Lends the place for a payload of `len` bytes. Never waits: see [`Producer::loan`], and [`AsyncProducer::ready`]
     /// for an example.
     ///

@@ -5,6 +5,7 @@ use alloc::format;
 use crate::cpu::words::WORD;
 use crate::error::{LinkError, LinkErrorKind};
 use crate::ring::line::META_WORDS;
+use crate::ring::metadata::Place;
 use crate::ring::region::GRANULE;
 use crate::ring::slots::SMALLEST;
 
@@ -56,6 +57,10 @@ pub(crate) const MAX_CONSUMERS: usize = 256;
 pub(crate) const MAX_MTU: usize = 1 << 31;
 /// Largest region, in bytes. Granules have 32-bit numbers, and one of them means "in the slot".
 pub(crate) const MAX_REGION: usize = (u32::MAX as usize - 1) * GRANULE;
+
+// No payload has the place of a placeholder.
+const _: () = assert!(Place::LEFT_OUT.size as usize > MAX_MTU);
+const _: () = assert!(Place::LEFT_OUT.chunk as usize >= MAX_REGION / GRANULE);
 
 impl Geometry {
     /// Checks the sizes.

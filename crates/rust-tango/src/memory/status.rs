@@ -98,7 +98,7 @@ pub struct ConsumerStatus {
     pub consumed: u64,
     /// How many times it lost fragments.
     pub overruns: u64,
-    /// How many fragments it lost.
+    /// How many fragments it lost, with the numbers that the producer left out.
     pub lost: u64,
 }
 

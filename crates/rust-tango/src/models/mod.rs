@@ -17,6 +17,7 @@
 //! | `hot_slot` | A reader that polls a hot slot gets another fragment, a mixture, or nothing: after a batch, a loan, a takeover, on a fresh link, while the producer stops mirroring or begins to. |
 //! | `credits` | Something is overwritten that a reliable consumer still needs: one consumer, two, one that joins, leaves or dies, or that takes a slot over on the same thread or another. A loss by eviction is not reported. A consumer that stops while it joins holds the producer back. |
 //! | `batches` | The same with several fragments at once, with fragments that are skipped by their tag, and with payloads that are written in place. |
+//! | `gaps` | Of numbers that were left out, a reader gets a fragment, or it loses others with them. An observer takes a placeholder that was overwritten for a corrupt fragment. |
 //! | `endings` | A closed, stopped or dead link ends before its last fragment. A producer that has seen that its link is stopped publishes. The next producer does not begin exactly after its predecessor, or is reported with another number. |
 //! | `takeovers` | The next producer overwrites what a consumer still needs, whether the consumer was there before or joins meanwhile. An observer accepts a fragment that was being overwritten. |
 //! | `parking` | A sleeping thread is not woken: by a fragment, a batch, a loan, a credit, leaving, the end, the next owner of a slot; also if it sleeps in the place of several consumers. A sleeping thread relies on the barrier of a previous owner. |
@@ -98,6 +99,7 @@ mod batches;
 mod credits;
 mod endings;
 mod fragments;
+mod gaps;
 // Without hints, no reader polls the hot slot.
 mod direct;
 #[cfg(not(no_hints))]

@@ -23,6 +23,7 @@
 //! - `attach`: how a producer begins
 //! - `loan`: writing a payload in place
 //! - `wait`: calls that block
+//! - `skip`: numbers that are left out
 //! - `credit_watch`: what a producer waits for, for a thread that waits in its place
 
 mod meta;
@@ -50,6 +51,8 @@ mod attach;
 mod loan;
 
 mod wait;
+
+mod skip;
 
 #[cfg(any(all(feature = "async", target_os = "linux"), all(loom, test)))]
 mod credit_watch;

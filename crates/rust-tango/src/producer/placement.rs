@@ -116,6 +116,7 @@ impl Placement {
         while n != next {
             let meta = ring.line(n).metadata(n);
             let taken = granules(meta.size as usize);
+            // A placeholder is not inside: see `Place::LEFT_OUT`.
             let inside = u64::from(meta.chunk) + taken <= self.region;
             if meta.chunk != FragmentMetadata::IN_SLOT && taken != 0 && inside {
                 if u64::from(meta.chunk) < self.granule.get() {

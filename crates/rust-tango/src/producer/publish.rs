@@ -6,6 +6,7 @@
 //!   larger          stopped? -> reserve (place, credit) -> write -----^
 //!   loan            stopped? -> reserve -> the caller writes, stopped? ^
 //!   publish_batch   stopped? -> credits? -> write all -> commit all -> announce the last -> next -> touch lines -> wake
+//!   skip            stopped? -> credits? -> commit placeholders -----> announce the last ---^
 //! ```
 //!
 //! In names here, to *put* a fragment is to publish it without waking waiters.

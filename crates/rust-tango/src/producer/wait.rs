@@ -189,7 +189,7 @@ impl Producer<'_> {
 
     /// Sleeps until the consumer that holds the producer back returns credits, and for a slice at most.
     #[cfg(feature = "std")]
-    fn sleep_for_credit(&self, size: usize, waiting: &Waiting) {
+    pub(super) fn sleep_for_credit(&self, size: usize, waiting: &Waiting) {
         let credits = self.backpressure.credits();
         let held_by = credits.held_by();
         let slept = held_by.and_then(|slot| credits.eventcount(slot)).is_some_and(|consumer| {

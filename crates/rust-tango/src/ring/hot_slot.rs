@@ -12,7 +12,7 @@
 //!
 //! - It mirrors fragments if a reader may poll the hot slot. Consumers hint that they do. On a link without
 //!   consumers, the producer assumes that observers do.
-//! - Otherwise, and for batches, it announces. A reader that polls the hot slot then takes the fragment from
+//! - Otherwise, and for batches and for numbers that it leaves out, it announces. A reader that polls the hot slot then takes the fragment from
 //!   the ring.
 //!
 //! ```text
@@ -87,7 +87,8 @@
 //!
 //! *No fragment is missed.*
 //!
-//! - Every publish and every batch ends with a store of `seq`, whatever the size of the payload.
+//! - Every publish, every batch, and every run of numbers that are left out ends with a store of `seq`, whatever the
+//!   size of the payload.
 //! - A producer that dies before its store of `seq` leaves a fragment in the ring that is not here. The next
 //!   producer stores `seq` when it attaches ([`HotSlot::begin`]). A reader that finds that the link has ended
 //!   checks the ring once more.

@@ -80,6 +80,13 @@
 //! *An empty ring holds no fragments.* Before any reader reads, the lines hold the markers of the first
 //! `depth` numbers, whatever the first number is, or zeros that say the same.
 //!
+//! # Numbers that the producer leaves out
+//!
+//! For a number that it leaves out, the producer publishes a *placeholder*: a fragment by the steps above, without a
+//! payload, and with a place that no payload has ([`Place::LEFT_OUT`]). Lines, credits, joining and takeovers treat it
+//! as any other fragment, so everything above holds for it. Readers check each place before they use it. That check
+//! fails for a placeholder, and what reads then tells it from a corrupt fragment, by the same steps (R1 to R3).
+//!
 //! # Why the stores are in this order
 //!
 //! A reader that waits for `n` loads the line of `n` continuously. So each store to that cache line costs the

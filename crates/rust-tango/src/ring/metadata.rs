@@ -63,6 +63,13 @@ impl FragmentMetadata {
         Self { seq, sig, chunk: Self::IN_SLOT, size: size as u32, ctl, reserved: 0, ts }
     }
 
+    /// The placeholder for the number `seq`, which the producer leaves out.
+    #[inline]
+    pub(crate) const fn left_out(seq: u64) -> Self {
+        let Place { chunk, size } = Place::LEFT_OUT;
+        Self { seq, sig: 0, chunk, size, ctl: 0, reserved: 0, ts: 0 }
+    }
+
     /// Where the payload lies, and how long it is.
     #[inline]
     pub(crate) const fn place(&self) -> Place {
@@ -99,6 +106,12 @@ pub(crate) struct Place {
 }
 
 impl Place {
+    /// The place in a *placeholder*: the producer has left this number out (see [`line`](crate::ring::line)).
+    ///
+    /// No payload has this place: the size is over every MTU, the granule is behind the last of the largest region, and it
+    /// is not in the slot. So each check of a place rejects it, and only what is rejected has to be compared with it.
+    pub(crate) const LEFT_OUT: Self = Self { chunk: FragmentMetadata::IN_SLOT - 1, size: u32::MAX };
+
     #[inline]
     pub(crate) const fn pack(self) -> u64 {
         self.chunk as u64 | (self.size as u64) << 32

@@ -45,7 +45,7 @@ use crate::sync::{AtomicU64, Relaxed};
 /// "tango", below the byte for the kind of file.
 const MAGIC: u64 = u64::from_be_bytes(*b"\0\0\0tango");
 /// Raised with each change of the layout or of the protocol.
-pub(super) const VERSION: u64 = 12;
+pub(super) const VERSION: u64 = 13;
 
 /// The kinds of files. The number is part of the magic.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -19,7 +19,7 @@ use crate::memory::head::{Head, Lifecycle};
 use crate::memory::payload_type::PayloadType;
 use crate::ring::hot_slot::HotSlot;
 use crate::ring::line::{META_WORDS, NEAR, PAYLOAD_ALIGNMENT};
-use crate::ring::metadata::{Control, FragmentMetadata};
+use crate::ring::metadata::{Control, FragmentMetadata, Place};
 use crate::ring::region::GRANULE;
 use crate::ring::slots::SMALLEST;
 
@@ -340,6 +340,10 @@ fn slots_of_the_ring() {
     assert_eq!(text.offsets("The ring and the region, in tx"), expected);
     assert_eq!(text.whole.matches(&FragmentMetadata::IN_SLOT.to_string()).count(), 2);
     assert!(text.whole.contains(&format!("`chunk` × {GRANULE}")));
+    let below = |value: u32| format!("2^32 - {}", (1_u64 << 32) - u64::from(value));
+    let Place { chunk, size } = Place::LEFT_OUT;
+    let left_out = format!("If `chunk` is {} and `size` is {}, the slot", below(chunk), below(size));
+    assert!(text.whole.contains(&left_out), "{left_out}");
     let bit = |flag: u16| flag.trailing_zeros();
     let ctl = format!(
         "bit {}: continues a message; bit {}: more follows; bit {}: damaged; bits {} to {}: origin",

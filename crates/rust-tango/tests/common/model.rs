@@ -7,6 +7,7 @@
 //! - Fragment `n` is refused if and only if it needs a line or granules of a fragment that some consumer has
 //!   not released, or if all credits are in use.
 //! - A consumer gets every fragment from its start, in order, byte by byte.
+//! - Every reader learns of each run of numbers that were left out, once.
 //! - An observer gets every intact fragment, and learns how many others it has missed.
 //!
 //! The property tests and the fuzz target `operations` use it. `model/readers.rs` has what readers do.
@@ -68,7 +69,7 @@ impl Shape {
 /// Which operation, on which reader, and an amount whose meaning depends on the operation.
 pub(crate) type Operation = (u8, u8, u16);
 
-/// A published fragment.
+/// A published fragment, or a number that was left out.
 #[derive(Debug, Clone, Copy)]
 struct Record {
     len: usize,
@@ -77,6 +78,8 @@ struct Record {
     ts: u32,
     /// Virtual position of its first granule, if it has any.
     position: Option<u64>,
+    /// It is none: the producer has left the number out.
+    is_left_out: bool,
 }
 
 impl Record {
@@ -137,6 +140,8 @@ pub(crate) struct Seen {
     pub(crate) read: u64,
     /// Overruns that readers reported.
     pub(crate) overruns: u64,
+    /// Runs of numbers that were left out, as readers reported them.
+    pub(crate) gaps: u64,
 }
 
 /// Applies all operations to a link and to its model.
@@ -195,6 +200,7 @@ impl Model {
                 self.link.stop().unwrap();
                 self.stopped = true;
             }
+            _ if amount % 2 == 1 => self.leave_out(amount / 2),
             _ => self.with(reader, |model, at| model.wait(at, seen)),
         }
     }
@@ -245,7 +251,7 @@ impl Model {
 
     fn record(&self, len: usize, position: Option<u64>) -> Record {
         let number = self.next();
-        Record { len, sig: number * 3, ctl: number as u16, ts: !number as u32, position }
+        Record { len, sig: number * 3, ctl: number as u16, ts: !number as u32, position, is_left_out: false }
     }
 
     fn take(&mut self, record: Record, granules: usize) {
@@ -341,10 +347,28 @@ impl Model {
                 return;
             }
             self.make_room(victim);
-            self.take(Record { len, sig, ctl: 9, ts: 11, position }, len.div_ceil(GRANULE));
+            self.take(
+                Record { len, sig, ctl: 9, ts: 11, position, is_left_out: false },
+                len.div_ceil(GRANULE),
+            );
             seen.published += 1;
         }
         assert_eq!(count, amount % 12);
+    }
+
+    /// Leaves out numbers, as many as have credits.
+    fn leave_out(&mut self, amount: usize) {
+        let Some(tx) = self.tx.take() else { return };
+        let wanted = amount as u64 % 12;
+        let count = tx.skip(wanted);
+        self.tx = Some(tx);
+        let mut expected = 0;
+        while !self.stopped && expected < wanted && self.has_credit(None) {
+            self.make_room(None);
+            self.take(Record { is_left_out: true, ..self.record(0, None) }, 0);
+            expected += 1;
+        }
+        assert_eq!(count, expected, "as many as there are credits");
     }
 
     /// Drops the producer, or makes a new one, which continues at the end of the ring.
