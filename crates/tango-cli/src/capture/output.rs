@@ -195,7 +195,7 @@ fn comment(event: &Event) -> Option<String> {
         Kind::Gap => {
             let why = match event.cause {
                 Some(Cause::Late) => "overwritten before the capture joined",
-                Some(Cause::Overrun) => "the capture was too slow",
+                Some(Cause::Overrun) => "the capture was too slow, or the numbers were left out",
                 Some(Cause::Evicted) => "the producer did not wait longer",
                 Some(Cause::Corrupt) => "the metadata was wrong",
                 Some(Cause::Unknown) | None => "unknown cause",

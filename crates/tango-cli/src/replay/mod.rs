@@ -45,11 +45,9 @@ Examples:
   tango replay quotes.mcap --from 1h --to 1h10m  ten minutes of it
 
 Each link is made with the sizes that it had, and removed at the end, when its
-reliable consumers have read everything. Payloads, sig, ctl and ts are those of
-the recording. Numbers begin with the first one that is replayed and have no
-gaps, because a producer cannot leave out numbers: replay says how many
-fragments are missing, and from where on numbers are smaller than recorded ones.
-That a producer died is not replayed.
+reliable consumers have read everything. Numbers, payloads, sig, ctl and ts are
+those of the recording. The numbers of fragments that are missing in it are left
+out, and receivers report these as lost. That a producer died is not replayed.
 
 --from and --to take the number of a fragment (of each link), a time after the
 first fragment of the recording (90s, 1h30m), or a time of the clock
@@ -172,10 +170,10 @@ fn choose(arguments: &Arguments, contents: Contents) -> Result<BTreeMap<u16, Rec
     Ok(chosen)
 }
 
-/// Says that numbers will differ from the recorded ones.
+/// Says that numbers will be left out.
 fn missing(recorded: &Recorded) -> String {
     format!(
-        "tango: {} fragments of link {} are missing in the recording, in {} gaps; numbers after {} are smaller than recorded\n",
+        "tango: {} fragments of link {} are missing in the recording, in {} gaps, the first after number {}; their numbers are left out\n",
         format::count(recorded.skipped),
         format::one_line(&recorded.facts.name),
         format::count(recorded.steps),

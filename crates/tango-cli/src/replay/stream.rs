@@ -74,13 +74,24 @@ impl Stream {
         Ok(())
     }
 
-    /// Publishes a fragment. False: a consumer has kept it waiting for `patience`.
+    /// Publishes a fragment with its number. Those that are missing before it are left out. False: a consumer has kept it
+    /// waiting for `patience`, or there are many to leave out: what was left out is.
     pub(super) fn publish(
         &self,
         meta: &FragmentMetadata,
         payload: &[u8],
         patience: Duration,
     ) -> Result<bool, Failure> {
+        let missing = meta.seq.wrapping_sub(self.tx.next_seq());
+        // A file whose numbers go back is damaged: its fragments have other numbers from there on.
+        let goes_back = missing > 1 << 63;
+        if missing > 0 && !goes_back {
+            match self.tx.skip_timeout(missing, patience) {
+                Ok(done) if done == missing => {}
+                Ok(_) => return Ok(false),
+                Err(_) => return Err(self.stopped()),
+            }
+        }
         match self.tx.publish_timeout(payload, meta.sig, meta.ctl, meta.ts, patience) {
             Ok(_) => Ok(true),
             Err(TangoError::NoCredits) => Ok(false),
