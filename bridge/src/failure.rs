@@ -21,6 +21,11 @@ impl Failure {
         Self { message: message.into(), status: 2 }
     }
 
+    /// Fragments were lost or dropped. Status 3.
+    pub fn lost(message: impl Into<String>) -> Self {
+        Self { message: message.into(), status: 3 }
+    }
+
     /// The exit status.
     pub fn status(&self) -> ExitCode {
         ExitCode::from(self.status)

@@ -25,6 +25,10 @@ pub mod network;
 
 pub mod context;
 
+pub mod metrics;
+
 pub mod publishing;
 
 pub mod subscribing;
+
+pub mod run;

@@ -82,6 +82,17 @@ pub fn configuration(network: &Network) -> Result<Config, Failure> {
     Ok(config)
 }
 
+/// The endpoints of a configuration: `which` is `listen` or `connect`.
+pub fn endpoints(config: &Config, which: &str) -> Vec<String> {
+    let value = |key: &str| config.get_json(key).ok().and_then(|text| serde_json::from_str(&text).ok());
+    let mode = value("mode").and_then(|mode: Value| mode.as_str().map(str::to_owned));
+    let all = value(&format!("{which}/endpoints")).unwrap_or(Value::Null);
+    // Either a list, or an object with a list for each mode.
+    let list = all.get(mode.as_deref().unwrap_or("peer")).unwrap_or(&all);
+    let text = |endpoint: &Value| endpoint.as_str().map_or_else(|| endpoint.to_string(), str::to_owned);
+    list.as_array().map_or_else(Vec::new, |list| list.iter().map(text).collect())
+}
+
 /// An error of zenoh, without the line of its sources that it ends with.
 fn reason(error: &dyn Display) -> String {
     let text = error.to_string();
@@ -104,7 +115,8 @@ mod tests {
         assert_eq!(of(&config, "scouting/gossip/enabled"), "false");
         let network = Network { listen: vec!["tcp/127.0.0.1:0".to_owned()], ..Network::default() };
         let config = configuration(&network).unwrap();
-        assert_eq!(of(&config, "listen/endpoints"), "[\"tcp/127.0.0.1:0\"]");
+        assert_eq!(endpoints(&config, "listen"), ["tcp/127.0.0.1:0"]);
+        assert!(endpoints(&config, "connect").is_empty());
     }
 
     #[test]

@@ -2,15 +2,15 @@
 
 use std::fmt;
 
+use rust_tango::Link;
+
 use super::types::{Congestion, Network, Publish, Reading, Settings, Subscribe};
 
 /// One line for each fact. Those about a part are indented.
 impl fmt::Display for Settings {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match &self.folder {
-            Some(folder) => writeln!(f, "links in {}", folder.display())?,
-            None => writeln!(f, "links in the default folder")?,
-        }
+        let folder = self.folder.clone().unwrap_or_else(Link::folder_of_links);
+        writeln!(f, "links in {}", folder.display())?;
         write!(f, "{}", self.network)?;
         match self.metrics {
             Some(address) => writeln!(f, "metrics at http://{address}/metrics")?,
