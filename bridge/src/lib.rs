@@ -25,6 +25,8 @@ pub mod network;
 
 pub mod context;
 
+pub mod connections;
+
 pub mod metrics;
 
 pub mod publishing;

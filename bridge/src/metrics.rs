@@ -18,8 +18,8 @@ use prometheus::{IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry, TextEncod
 use tokio::runtime;
 use tokio::sync::Semaphore;
 use tokio::time::{sleep, timeout};
-use zenoh::Wait;
 
+use crate::connections;
 use crate::context::{Context, Direction};
 use crate::failure::Failure;
 
@@ -125,16 +125,9 @@ fn respond(request: &Request<Incoming>, context: &Context) -> Response<Full<Byte
 /// All metrics, in a registry of their own.
 fn text(context: &Context) -> prometheus::Result<String> {
     let registry = Registry::new();
-    let connections =
-        IntGauge::new("tango_bridge_connections", "Other processes to which the network connects")?;
-    registry.register(Box::new(connections.clone()))?;
-    let (info, session) = (context.session.info(), &context.session);
-    let count = if session.is_closed() {
-        0
-    } else {
-        info.peers_zid().wait().count() + info.routers_zid().wait().count()
-    };
-    connections.set(count as i64);
+    let gauge = IntGauge::new("tango_bridge_connections", "Other processes to which the network connects")?;
+    registry.register(Box::new(gauge.clone()))?;
+    gauge.set(connections::count(&context.session) as i64);
     let links = context.register.all();
     let names = links.first().map_or_else(Vec::new, |link| link.counts.all().map(|(name, _)| name).to_vec());
     for name in names {

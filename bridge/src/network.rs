@@ -4,6 +4,7 @@
 //! off until a configuration file of zenoh switches it on.
 
 use std::fmt::Display;
+use std::path::Path;
 
 use serde_json::{Value, json};
 use zenoh::{Config, Session, Wait};
@@ -29,6 +30,18 @@ fn cautious() -> [(&'static str, Value); 8] {
         ("transport/link/tx/queue/congestion_control/block/wait_before_close", json!(60_000_000)),
     ]
 }
+
+/// Files that a configuration names. They are relative to its folder.
+const FILES: [&str; 8] = [
+    "transport/link/tls/root_ca_certificate",
+    "transport/link/tls/listen_certificate",
+    "transport/link/tls/listen_private_key",
+    "transport/link/tls/connect_certificate",
+    "transport/link/tls/connect_private_key",
+    "transport/auth/usrpwd/dictionary_file",
+    "transport/auth/pubkey/public_key_file",
+    "transport/auth/pubkey/private_key_file",
+];
 
 /// Joins the network.
 ///
@@ -72,6 +85,21 @@ pub fn configuration(network: &Network) -> Result<Config, Failure> {
     for (key, value) in cautious() {
         if said.pointer(&format!("/{key}")).is_none() {
             insert(key, &value)?;
+        }
+    }
+    if let Some(path) = &network.config {
+        for key in FILES {
+            if let Some(file) = said.pointer(&format!("/{key}")).and_then(Value::as_str) {
+                let file = path.parent().unwrap_or(Path::new("")).join(file);
+                // Otherwise, it would be missed only when something connects.
+                std::fs::File::open(&file).map_err(|error| {
+                    let (path, file) = (path.display(), file.display());
+                    Failure::usage(format!(
+                        "the configuration of zenoh, {path}: {key}: cannot read {file}: {error}"
+                    ))
+                })?;
+                insert(key, &json!(file))?;
+            }
         }
     }
     for (key, endpoints) in [("listen/endpoints", &network.listen), ("connect/endpoints", &network.connect)] {

@@ -15,6 +15,7 @@ use rust_tango::Link;
 use serde_json::{Map, Value, json};
 use zenoh::Wait;
 
+use crate::connections;
 use crate::context::{Context, Direction, Entry, Register, Stop};
 use crate::failure::Failure;
 use crate::journal::{Event, Format, Journal};
@@ -123,6 +124,7 @@ fn carry(settings: Settings) -> Result<(), Failure> {
         let address = metrics::serve(address, &context)?;
         journal.note(Event::new("metrics", format!("metrics are at http://{address}/metrics")));
     }
+    connections::watch(&context);
     let form = settings.journal;
     let parts = Parts::start(&context, settings)?;
     let signal = wait(&signals)?;
