@@ -26,8 +26,10 @@ fn cautious() -> [(&'static str, Value); 8] {
             "connect/retry",
             json!({ "period_init_ms": 100, "period_max_ms": 1000, "period_increase_factor": 2 }),
         ),
-        // A connection that is slow is not closed for that reason before a minute has passed. Microseconds.
-        ("transport/link/tx/queue/congestion_control/block/wait_before_close", json!(60_000_000)),
+        // A connection that takes nothing is closed after this time, in microseconds: as long as it may be silent, zenoh's
+        // lease. Longer would not help, and a message that waits holds up zenoh's own threads when the connection ends, so that
+        // nothing is sent to anyone until then.
+        ("transport/link/tx/queue/congestion_control/block/wait_before_close", json!(10_000_000)),
     ]
 }
 

@@ -47,9 +47,19 @@ impl Batch {
         self.bytes.len()
     }
 
+    /// How many of them are payload.
+    pub fn payload(&self) -> u64 {
+        (self.bytes.len() - HEADER) as u64 - self.header.count * RECORD as u64
+    }
+
     /// Whether the last message in it has not ended: more fragments of it follow. See [`Control`].
     pub fn is_within_message(&self) -> bool {
         self.open.is_some()
+    }
+
+    /// Whether a message in it has ended, so that [`Self::split_open`] would leave something.
+    pub fn has_whole_messages(&self) -> bool {
+        self.open.map_or(self.header.count, |(_, fragment)| fragment) != 0
     }
 
     /// Appends the next fragment.

@@ -31,9 +31,14 @@
 //! know.
 //!
 //! A *gap* says that `count` fragments from `first` on are not sent, and why. Who receives messages whose numbers leave a
-//! gap without such a message has lost fragments in the network, and can query them: see `publishing`.
+//! gap without such a message has lost fragments in the network, and can query them.
 //!
-//! An *end* says that nothing follows for now, and why.
+//! An *end* says that nothing follows for now, and why. While the bridge runs and nothing follows, it is sent again after each
+//! state, for those that come later. A state without an end, from another producer or another link, says that more follows.
+//!
+//! A query on the key of a link is answered with such messages, in order. Its parameters are `state`, for one state message, or
+//! `first=N;count=M`, for the fragments from `N` on as far as the ring of the link still has them, with a gap in the place of
+//! those that are gone. It has to ask for all replies: zenoh's default keeps the last one only (`ConsolidationMode::None`).
 //!
 //! Bytes that come from the network are checked here. Whatever they are, decoding is safe, and takes no more memory than
 //! they have.
