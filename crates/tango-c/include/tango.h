@@ -48,8 +48,8 @@ typedef enum tango_status {
   TANGO_CLOSED = 3,
   // Publishing: a consumer still needs what would be overwritten. Nothing was published. Try again later.
   TANGO_NO_CREDITS = 4,
-  // Reading: the producer overwrote fragments that this reader had not read. Call again to continue after the gap;
-  // tango_last_loss() has the numbers.
+  // Reading: the producer overwrote fragments that this reader had not read, or left their numbers out. Call again to
+  // continue after the gap; tango_last_loss() has the numbers.
   TANGO_OVERRUN = 5,
   // Reading: the producer stopped waiting for this evictable consumer, and fragments were lost. As TANGO_OVERRUN.
   TANGO_EVICTED = 6,
@@ -612,6 +612,19 @@ enum tango_status tango_publish_batch(struct tango_producer producer,
                                       uint16_t ctl,
                                       uint32_t ts,
                                       size_t *published);
+
+// Leaves out the next count sequence numbers, for a link that has to carry the numbers of another source. Waits for credits
+// for timeout_ns nanoseconds at most, or a little longer; negative: without a limit. Every reader that comes to such numbers,
+// a reliable consumer as well, gets TANGO_OVERRUN. A number that is left out takes a credit until the consumers have come to it.
+//
+// skipped: how many were left out; may be NULL.
+//
+// Errors: TANGO_NO_CREDITS: there were not enough in time. TANGO_CLOSED: the link was stopped. In both cases, some may have
+// been left out. TANGO_BAD_HANDLE, TANGO_BUSY, TANGO_LOANED.
+enum tango_status tango_skip(struct tango_producer producer,
+                             uint64_t count,
+                             int64_t timeout_ns,
+                             uint64_t *skipped);
 
 // Sends a message of any length, in as many fragments as it takes. Waits for credits without a limit. Readers put it
 // together by ctl: bit 0 says that a fragment continues a message, bit 1 that more fragments follow.

@@ -61,6 +61,7 @@ calls! {
     publish::tango_publish(TX, null(), 0, 0, 0, 0);
     publish::tango_send(TX, null(), 0, 0, 0, 0, 0);
     publish::tango_publish_batch(TX, null(), 0, 0, 0, 0, null_mut());
+    publish::tango_skip(TX, 0, 0, null_mut());
     publish::tango_send_message(TX, null(), 0, 0, null_mut());
     loan::tango_loan(TX, 0);
     loan::tango_loan_write(TX, 0, null(), 0);

@@ -137,6 +137,39 @@ pub extern "C" fn tango_publish_batch(
     })
 }
 
+/// Leaves out the next count sequence numbers, for a link that has to carry the numbers of another source. Waits for credits
+/// for timeout_ns nanoseconds at most, or a little longer; negative: without a limit. Every reader that comes to such numbers,
+/// a reliable consumer as well, gets TANGO_OVERRUN. A number that is left out takes a credit until the consumers have come to it.
+///
+/// skipped: how many were left out; may be NULL.
+///
+/// Errors: TANGO_NO_CREDITS: there were not enough in time. TANGO_CLOSED: the link was stopped. In both cases, some may have
+/// been left out. TANGO_BAD_HANDLE, TANGO_BUSY, TANGO_LOANED.
+#[unsafe(no_mangle)]
+pub extern "C" fn tango_skip(
+    producer: tango_producer,
+    count: u64,
+    timeout_ns: i64,
+    skipped: *mut u64,
+) -> tango_status {
+    guard(|| {
+        memory::put_if(skipped, 0);
+        let busy = PRODUCERS.enter(producer.handle)?;
+        let producer = self::producer(busy.entry)?;
+        let first = producer.next_seq();
+        let done = match duration(timeout_ns) {
+            Some(timeout) => producer.skip_timeout(count, timeout),
+            None => producer.skip_blocking(count).map(|()| count),
+        };
+        memory::put_if(skipped, producer.next_seq().wrapping_sub(first));
+        match done {
+            Ok(done) if done == count => Ok(()),
+            Ok(_) => Err(error::protocol(TangoError::NoCredits)),
+            Err(error) => Err(error::protocol(error)),
+        }
+    })
+}
+
 /// Sends a message of any length, in as many fragments as it takes. Waits for credits without a limit. Readers put it
 /// together by ctl: bit 0 says that a fragment continues a message, bit 1 that more fragments follow.
 ///

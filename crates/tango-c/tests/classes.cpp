@@ -128,6 +128,11 @@ static void loans_and_batches() {
     CHECK(batch.empty() && moved.size() == 64);
     CHECK(rx.poll_batch(moved) && moved.size() == 36 && !rx.poll_batch(moved) && moved.empty());
     CHECK(tx.send_message(std::string(150, 'x').data(), 150) == 3);
+    while (rx.poll()) {
+    }
+    tx.skip(5);
+    CHECK(code_of([&] { rx.poll(); }) == TANGO_OVERRUN && rx.next_seq() == tx.next_seq());
+    CHECK(tx.try_skip(1000000, 1000) == TANGO_NO_CREDITS);
     CHECK(code_of([&] { link.observer(); }) == TANGO_INVALID);
 }
 

@@ -192,6 +192,34 @@ static void batches_and_messages(void) {
     EXPECT(tango_link_close(link), TANGO_OK);
 }
 
+/* Numbers that are left out. */
+static void gaps(void) {
+    tango_link link = heap(8, 64, 1);
+    tango_producer tx;
+    tango_consumer rx;
+    tango_fragment fragment;
+    uint64_t skipped, lost, next;
+    EXPECT(tango_producer_open(link, &tx), TANGO_OK);
+    EXPECT(tango_consumer_open(link, TANGO_START_NEXT, 0, &rx), TANGO_OK);
+    EXPECT(tango_skip(tx, 0, 0, NULL), TANGO_OK);
+    EXPECT(tango_skip(tx, 3, -1, &skipped), TANGO_OK);
+    CHECK(skipped == 3);
+    EXPECT(tango_publish(tx, "4", 1, 0, 0, 0), TANGO_OK);
+    EXPECT(tango_poll(rx, &fragment), TANGO_OVERRUN);
+    EXPECT(tango_last_loss(&lost, &next), TANGO_OK);
+    CHECK(lost == 3 && next == 4);
+    EXPECT(tango_skip(tx, 100, 1000, &skipped), TANGO_NO_CREDITS);
+    CHECK(skipped == 7);
+    EXPECT(tango_poll(rx, &fragment), TANGO_OK);
+    CHECK(fragment.seq == 4);
+    EXPECT(tango_link_stop(link), TANGO_OK);
+    EXPECT(tango_skip(tx, 1, -1, &skipped), TANGO_CLOSED);
+    CHECK(skipped == 0);
+    EXPECT(tango_consumer_close(rx), TANGO_OK);
+    EXPECT(tango_producer_close(tx), TANGO_OK);
+    EXPECT(tango_link_close(link), TANGO_OK);
+}
+
 static void losses(void) {
     tango_link link = heap(2, 64, 1);
     tango_producer tx;
@@ -351,6 +379,7 @@ int main(void) {
     credits();
     loans();
     batches_and_messages();
+    gaps();
     losses();
     shared();
     waiting();

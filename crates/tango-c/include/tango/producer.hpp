@@ -108,6 +108,12 @@ public:
         return published;
     }
 
+    /// Leaves out the next `count` sequence numbers. Waits for credits; without a limit if timeout_ns is negative.
+    tango_status try_skip(std::uint64_t count, std::int64_t timeout_ns = -1) noexcept {
+        return tango_skip(get(), count, timeout_ns, nullptr);
+    }
+    void skip(std::uint64_t count) { check(try_skip(count)); }
+
     /// As many fragments as it takes. Returns how many.
     std::uint64_t send_message(const void *data, std::size_t size, std::uint64_t sig = 0) {
         std::uint64_t fragments = 0;
