@@ -162,6 +162,40 @@ impl Producer {
         }
     }
 
+    /// Leaves out the next ``count`` sequence numbers, for a link that has to carry the numbers of another source. Waits while
+    /// there is no credit.
+    ///
+    /// Every reader that comes to such numbers, a reliable consumer as well, gets ``Lost``. A number that is left out takes
+    /// a credit until the consumers have come to it.
+    ///
+    /// Raises ``NoCredits`` if ``timeout`` is up, ``Closed`` if the link was stopped. In both cases, some may have been left
+    /// out: see ``next_seq``.
+    ///
+    /// >>> import rust_tango as tango
+    /// >>> link = tango.Link(start=1)
+    /// >>> tx, rx = link.producer(), link.consumer()
+    /// >>> tx.skip(4)
+    /// >>> try:
+    /// ...     rx.recv()
+    /// ... except tango.Lost as error:
+    /// ...     error.lost, error.next
+    /// (4, 5)
+    #[pyo3(signature = (count, timeout=None))]
+    fn skip(&self, py: Python<'_>, count: u64, timeout: Option<f64>) -> PyResult<()> {
+        let timeout = crate::waiting::timeout(timeout)?;
+        let mut free = self.free(py)?;
+        let (producer, mut left) = (free.get_mut(), count);
+        let skipped =
+            wait(py, producer, timeout, |producer, slice| match producer.skip_timeout(left, slice) {
+                Ok(done) => {
+                    left -= done;
+                    (left == 0).then_some(Ok(()))
+                }
+                Err(error) => Some(Err(error)),
+            })?;
+        skipped.unwrap_or(Err(TangoError::NoCredits)).map_err(|error| failed(py, free.get(), error))
+    }
+
     /// Lends the place for a payload of ``size`` bytes. Waits while there is no credit. See ``Loan``.
     ///
     /// Until the loan is committed or abandoned, the producer publishes nothing else (``Busy``). Observers can no longer

@@ -140,6 +140,25 @@ def test_batches(ends):
         rx.batch(3, timeout=0.001)
 
 
+def test_numbers_are_left_out():
+    link = tango.Link(depth=8, mtu=64, start=1)
+    tx, rx = link.producer(), link.consumer()
+    tx.skip(0)
+    tx.skip(3)
+    assert tx.next_seq == 4
+    with pytest.raises(tango.Lost) as error:
+        rx.recv()
+    assert (error.value.lost, error.value.next) == (3, 4)
+    with pytest.raises(tango.NoCredits) as error:
+        tx.skip(100, timeout=0.001)
+    assert (tx.next_seq, error.value.held_by) == (12, 0)
+    with pytest.raises(OverflowError):
+        tx.skip(-1)
+    link.stop()
+    with pytest.raises(tango.Closed):
+        tx.skip(1)
+
+
 @pytest.mark.parametrize("observers", [True, False], ids=["apart", "in place"])
 def test_loans(observers):
     link = tango.Link(depth=8, mtu=1000, observers=observers)
