@@ -23,7 +23,7 @@ const WAYS: usize = 5;
 
 /// First numbers from before the wrap to after it.
 fn starts() -> impl Iterator<Item = u64> {
-    let few = if cfg!(miri) { 4 } else { 1 };
+    let few = if cfg!(miri) { 6 } else { 1 };
     (0..12).map(|back| 2_u64.wrapping_sub(back)).chain([1 << 63]).step_by(few)
 }
 
