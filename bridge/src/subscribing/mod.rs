@@ -1,23 +1,44 @@
-//! [`Subscribing`]: links that are received from the network.
+//! From the network to links here.
+//!
+//! ```text
+//!   arrival, for each subscription     one thread for each key
+//!   service: by key -> queue ->        worker -> source   which bridge counts, and what has changed at the origin?
+//!                                             -> carrier -> order   publish, ask, leave out?
+//!                                                        -> maker, far   the far link
+//!                                                        <- asking   what the other bridge sends again
+//! ```
+//!
+//! `order` and `source` decide, and do nothing: no threads, no network, no links. Their tests have all cases. `carrier` and
+//! `worker` do what they say. No number is passed over in silence: each is published into the far link, or left out there and
+//! counted under one cause.
 
-use crate::context::Context;
-use crate::failure::Failure;
-use crate::settings::Subscribe;
+mod order;
 
-/// The links of one [`Subscribe`], and the threads that publish into them.
-#[derive(Debug)]
-pub struct Subscribing {}
+mod source;
 
-impl Subscribing {
-    /// Subscribes to the key, and begins to make links for what arrives.
-    ///
-    /// # Errors
-    ///
-    /// The key or the settings are invalid, or the network refuses.
-    pub fn start(_context: &Context, _subscribe: Subscribe) -> Result<Self, Failure> {
-        Ok(Self {})
-    }
+mod arrived;
 
-    /// Waits until all of it has ended. Call it after [`Stop::set`](crate::context::Stop::set).
-    pub fn join(self) {}
-}
+mod queue;
+
+mod plan;
+
+mod far;
+
+mod shared;
+
+mod report;
+
+mod maker;
+
+mod asking;
+
+mod carrier;
+
+mod worker;
+
+mod service;
+
+#[cfg(test)]
+mod order_tests;
+
+pub use service::Subscribing;

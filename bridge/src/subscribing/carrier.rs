@@ -1,0 +1,440 @@
+//! [`Carrier`]: brings the numbers of messages into the far link, as [`Order`] says.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+use std::time::{Duration, Instant};
+
+use zenoh::key_expr::KeyExpr;
+
+use super::arrived::{Arrived, Body};
+use super::asking::{self, Question};
+use super::far::{Far, Fault, Found};
+use super::maker::{From, Maker, Stopping};
+use super::order::{Loss, Order, Step, distance};
+use super::queue::Queue;
+use super::report::Report;
+use super::shared::Shared;
+use crate::counts::Counts;
+use crate::wire::{Batch, Description, EndCause, GapCause, Message, decode};
+
+/// More numbers than this are not left out one by one, which would take minutes: the far link is made anew behind them.
+const MOST_LEFT_OUT: u64 = 1 << 30;
+/// A thread that waits for replies looks as often whether the bridge ends.
+const SLICE: Duration = Duration::from_millis(50);
+/// A link that is refused is looked at again after this time: another may have given its name back.
+const REFUSED: Duration = Duration::from_secs(1);
+/// What a link is, is asked as often until it is known.
+const ASK_AGAIN: Duration = Duration::from_secs(1);
+
+/// See the head of this file.
+pub(super) struct Carrier {
+    shared: Arc<Shared>,
+    key: KeyExpr<'static>,
+    queue: Arc<Queue>,
+    pub(super) report: Report,
+    /// What is known of the link at the origin, with its identity.
+    description: Option<(u64, Description)>,
+    maker: Option<Maker>,
+    refused_at: Option<Instant>,
+    /// `None`: nothing has begun.
+    order: Option<Order>,
+    /// `None`: nothing has begun, or the origin has ended.
+    far: Option<Far>,
+    /// The far link is not made yet, as it is not known where it begins. What was gone before is no loss.
+    is_fresh: bool,
+    /// The far link that comes next follows one that the origin has replaced.
+    follows: bool,
+}
+
+impl Carrier {
+    pub(super) fn new(shared: Arc<Shared>, key: KeyExpr<'static>, queue: Arc<Queue>) -> Self {
+        let report = Report::new(&shared.context, key.as_str());
+        queue.set_may_wait(true);
+        Self {
+            shared,
+            key,
+            queue,
+            report,
+            description: None,
+            maker: None,
+            refused_at: None,
+            order: None,
+            far: None,
+            is_fresh: false,
+            follows: false,
+        }
+    }
+
+    /// Whether there is a far link with its producer.
+    pub(super) fn has_far_link(&self) -> bool {
+        self.far.is_some()
+    }
+
+    /// The far link with its producer, if there is one.
+    pub(super) fn into_far_link(self) -> Option<Far> {
+        self.far
+    }
+
+    /// The link at the origin is another one now. The far link is removed.
+    pub(super) fn link_made_anew(&mut self) {
+        self.count_made_anew();
+        self.give_up_far_link(true);
+        (self.description, self.maker, self.refused_at, self.order) = (None, None, None, None);
+        (self.is_fresh, self.follows) = (false, true);
+    }
+
+    fn count_made_anew(&mut self) {
+        Counts::add(&self.report.counts.links_made_anew, 1);
+        self.report.note("link_made_anew", "the link at the origin was made anew, and so is the far link");
+    }
+
+    /// Nothing follows for now.
+    pub(super) fn end(&mut self, cause: EndCause) {
+        let what = match cause {
+            EndCause::Closed => "its producer has ended",
+            EndCause::Stopped => "it was stopped",
+            EndCause::Removed => "it was removed",
+            EndCause::ProducerGone => "its producer died; the far link stays",
+            EndCause::BridgeLeft => "the bridge there has ended; the far link stays",
+            EndCause::Other => "for a reason that this version does not know; the far link stays",
+        };
+        self.report.note("ended", format!("at the origin: {what}"));
+        match cause {
+            // Its readers read what is there, and find the link closed.
+            EndCause::Closed => self.far = None,
+            EndCause::Stopped => self.give_up_far_link(false),
+            EndCause::Removed => self.give_up_far_link(true),
+            EndCause::ProducerGone | EndCause::BridgeLeft | EndCause::Other => {}
+        }
+    }
+
+    fn give_up_far_link(&mut self, remove: bool) {
+        match (self.far.take(), &self.maker) {
+            // If it cannot be removed, the next one cannot be made, and that is said then.
+            (Some(far), _) => _ = far.end(remove),
+            (None, Some(maker)) if self.order.is_some() => maker.end(&self.shared, remove),
+            (None, _) => {}
+        }
+    }
+
+    /// Takes the numbers of a message. `is_other_producer`: it is the first one of another producer.
+    pub(super) fn carry(&mut self, arrived: &Arrived, is_other_producer: bool) -> Result<(), Stopping> {
+        if let Body::State(description) = &arrived.body {
+            self.describe(arrived.origin.link, description);
+        }
+        if !self.has_begun(arrived)? {
+            return Ok(());
+        }
+        let span = &arrived.span;
+        let end = span.first.wrapping_add(span.count);
+        let next = self.order.as_ref().map_or(end, Order::next);
+        if self.far.is_none() && !self.is_fresh {
+            if distance(next, end) <= 0 && !is_other_producer {
+                // The origin has ended, and this is no news.
+                return Ok(());
+            }
+            self.open(From::Exactly(next))?;
+        }
+        if arrived.is_fragments() {
+            Counts::add(&self.report.counts.messages, 1);
+        }
+        loop {
+            let Some(order) = &mut self.order else { return Ok(()) };
+            match order.step(span) {
+                Step::Done => break,
+                Step::Publish { skip, count } => self.publish(arrived, skip, count)?,
+                Step::LeaveOut { count, loss } => self.leave_out(count, loss)?,
+                Step::Ask { first, count } => self.ask(first, count)?,
+            }
+        }
+        if self.is_fresh {
+            self.open_here()?;
+        }
+        Ok(())
+    }
+
+    /// The bridge at the origin has said what its link is.
+    fn describe(&mut self, link: u64, description: &Description) {
+        if self.description.as_ref().is_none_or(|(of, known)| (*of, known) != (link, description)) {
+            (self.refused_at, self.maker) = (None, None);
+            self.description = Some((link, description.clone()));
+            if let Some(order) = &mut self.order {
+                set_history(order, description, self.shared.settings.queue);
+            }
+        }
+    }
+
+    /// Whether numbers can be taken. Begins with this message, if that is possible.
+    fn has_begun(&mut self, arrived: &Arrived) -> Result<bool, Stopping> {
+        let link = arrived.origin.link;
+        if self.description.as_ref().is_none_or(|(of, _)| *of != link) {
+            let Some(description) = self.wait_for_description(link)? else { return Ok(false) };
+            self.describe(link, &description);
+        }
+        if self.maker.is_none() && !self.may_make(link) {
+            return Ok(false);
+        }
+        let (None, Some(maker)) = (&self.order, &self.maker) else { return Ok(self.maker.is_some()) };
+        let found = maker.find(&self.shared);
+        if found == Found::Another && !self.follows {
+            // That was while this bridge was away.
+            self.count_made_anew();
+            self.follows = true;
+        }
+        let Some((_, description)) = &self.description else { return Ok(false) };
+        let (first, queue) = (arrived.span.first, self.shared.settings.queue);
+        let mut order = Order::new(first);
+        set_history(&mut order, description, queue);
+        let from_oldest = self.shared.settings.from_oldest || self.follows;
+        if from_oldest && found != Found::Same && order.history() > 0 {
+            order = Order::new(first.wrapping_sub(order.history()));
+            set_history(&mut order, description, queue);
+            (self.order, self.is_fresh) = (Some(order), true);
+            return Ok(true);
+        }
+        self.order = Some(order);
+        self.open(From::NewOrContinued(first))?;
+        Ok(true)
+    }
+
+    /// Checks the description, if that was not done just now.
+    fn may_make(&mut self, link: u64) -> bool {
+        let now = Instant::now();
+        if self.refused_at.is_some_and(|at| now.saturating_duration_since(at) < REFUSED) {
+            return false;
+        }
+        let Some((_, description)) = &self.description else { return false };
+        match Maker::new(&self.shared, self.key.as_str(), link, description) {
+            Ok(maker) => {
+                self.report.set_link(&self.shared.context, maker.name());
+                self.queue.count_in(self.report.counts.clone());
+                (self.maker, self.refused_at) = (Some(maker), None);
+                true
+            }
+            Err((event, why)) => {
+                self.report.note_once(event, why);
+                self.refused_at = Some(now);
+                false
+            }
+        }
+    }
+
+    /// What the link with this identity is. `None`: nobody says so.
+    fn wait_for_description(&mut self, link: u64) -> Result<Option<Description>, Stopping> {
+        let until = Instant::now() + 2 * asking::PATIENCE;
+        self.queue.set_may_wait(false);
+        let mut found = None;
+        while found.is_none() && Instant::now() < until {
+            let replies = asking::ask(
+                &self.shared.context.session,
+                &self.key,
+                Question::State,
+                self.shared.settings.queue,
+            );
+            let asked_at = Instant::now();
+            while found.is_none() && asked_at.elapsed() < ASK_AGAIN {
+                found = self.queue.description(link);
+                match replies.take(SLICE) {
+                    Some(Arrived { origin, body: Body::State(description), .. }) if origin.link == link => {
+                        found = Some(*description);
+                    }
+                    Some(_) => {}
+                    // A closed queue does not wait.
+                    None if self.shared.context.stop.wait(SLICE) => return Err(Stopping),
+                    None => {}
+                }
+            }
+        }
+        self.queue.set_may_wait(true);
+        Ok(found)
+    }
+
+    /// Opens the far link.
+    fn open(&mut self, from: From) -> Result<(), Stopping> {
+        let Some(maker) = &self.maker else { return Ok(()) };
+        let far = maker.open(&self.shared, from, &self.queue, &mut self.report)?;
+        let (next, name) = (far.next(), maker.name());
+        let continues = from != From::NewOrContinued(next) && from != From::Exactly(next);
+        if continues {
+            self.report.note("continued", format!("the far link {name} continues with number {next}"));
+        } else {
+            self.report.note("made", format!("the far link {name} is there, and begins with number {next}"));
+        }
+        self.far = Some(far);
+        (self.is_fresh, self.follows) = (false, false);
+        match (&mut self.order, &self.description) {
+            (Some(order), Some((_, description))) if order.next() != next => {
+                *order = Order::new(next);
+                set_history(order, description, self.shared.settings.queue);
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+
+    /// Opens the far link where it has come to.
+    fn open_here(&mut self) -> Result<(), Stopping> {
+        match &self.order {
+            Some(order) => self.open(From::Exactly(order.next())),
+            None => Ok(()),
+        }
+    }
+
+    /// The far link was stopped or removed here.
+    fn far_link_is_gone(&mut self) -> Result<(), Stopping> {
+        self.report.note("far_link_gone", "the far link was stopped or removed here, and is made again");
+        self.far = None;
+        self.open_here()
+    }
+
+    /// Publishes `count` fragments of a message, without the first `skip`.
+    fn publish(&mut self, arrived: &Arrived, skip: u64, count: u64) -> Result<(), Stopping> {
+        let Body::Fragments(bytes) = &arrived.body else { return Ok(()) };
+        let Ok(Message::Fragments(fragments)) = decode(bytes) else { return Ok(()) };
+        let (skip, count) = (skip as usize, count as usize);
+        let (mut done, mut size) = (0, 0);
+        let mut result = Ok(());
+        for fragment in fragments.iter().skip(skip).take(count) {
+            result = self.publish_one(&fragment).map(|is_published| {
+                if is_published {
+                    done += 1;
+                    size += fragment.payload.len() as u64;
+                }
+            });
+            if result.is_err() {
+                break;
+            }
+        }
+        Counts::add(&self.report.counts.fragments, done);
+        Counts::add(&self.report.counts.bytes, size);
+        result
+    }
+
+    /// Publishes the next fragment. False: it does not fit, and its number is left out.
+    fn publish_one(&mut self, fragment: &crate::wire::Fragment<'_>) -> Result<bool, Stopping> {
+        loop {
+            let Some(far) = &self.far else {
+                self.open_here()?;
+                continue;
+            };
+            match far.publish(fragment, &self.shared.context.stop) {
+                Ok(()) => {
+                    if let Some(order) = &mut self.order {
+                        order.advance(1);
+                    }
+                    return Ok(true);
+                }
+                Err(Fault::Stopping) => return Err(Stopping),
+                Err(Fault::Gone) => self.far_link_is_gone()?,
+                Err(Fault::TooLarge) => {
+                    self.leave_out(1, Loss::Origin(GapCause::Corrupt))?;
+                    return Ok(false);
+                }
+            }
+        }
+    }
+
+    /// Leaves out the next `count` numbers.
+    fn leave_out(&mut self, count: u64, loss: Loss) -> Result<(), Stopping> {
+        let mut left = count;
+        while left > 0 {
+            let Some(order) = &mut self.order else { return Ok(()) };
+            let first = order.next();
+            if self.is_fresh {
+                order.advance(left);
+                return Ok(());
+            }
+            if left > MOST_LEFT_OUT {
+                order.advance(left);
+                let next = order.next();
+                self.report.lost(first, left, loss);
+                self.report.note(
+                    "numbers_jump",
+                    format!("the numbers jump from {first} to {next}: the far link is made anew"),
+                );
+                self.give_up_far_link(true);
+                return self.open(From::Exactly(next));
+            }
+            let Some(far) = &self.far else {
+                self.open_here()?;
+                continue;
+            };
+            let (done, result) = far.leave_out(left, &self.shared.context.stop);
+            order.advance(done);
+            left -= done;
+            if done > 0 {
+                self.report.lost(first, done, loss);
+            }
+            match result {
+                Ok(()) => {}
+                Err(Fault::Stopping) => return Err(Stopping),
+                Err(Fault::Gone | Fault::TooLarge) => self.far_link_is_gone()?,
+            }
+        }
+        Ok(())
+    }
+
+    /// Asks the other bridge for fragments that are missing, and takes its replies.
+    fn ask(&mut self, first: u64, count: u64) -> Result<(), Stopping> {
+        let Shared { context, settings, waiting, .. } = &*self.shared.clone();
+        if context.stop.is_set() {
+            return Err(Stopping);
+        }
+        self.queue.set_may_wait(false);
+        let question = Question::Fragments { first, count };
+        let replies = asking::ask(&context.session, &self.key, question, settings.queue);
+        let mut heard = Instant::now();
+        loop {
+            match replies.take(SLICE) {
+                Some(reply) => {
+                    self.take_reply(&reply)?;
+                    heard = Instant::now();
+                }
+                None if replies.is_closed() => break,
+                None if context.stop.is_set() => return Err(Stopping),
+                // The connection is held up: the replies may be behind it.
+                None if waiting.load(Relaxed) > 0 => heard = Instant::now(),
+                None if heard.elapsed() >= asking::PATIENCE => break,
+                None => {}
+            }
+        }
+        replies.close();
+        self.queue.set_may_wait(true);
+        if let Some(order) = &mut self.order {
+            order.answered();
+        }
+        Ok(())
+    }
+
+    fn take_reply(&mut self, reply: &Arrived) -> Result<(), Stopping> {
+        let is_of_link = self.description.as_ref().is_some_and(|(link, _)| *link == reply.origin.link);
+        let is_about_numbers = matches!(reply.body, Body::Fragments(_) | Body::Nothing);
+        if !is_of_link || !is_about_numbers {
+            return Ok(());
+        }
+        loop {
+            let Some(order) = &mut self.order else { return Ok(()) };
+            let first = order.next();
+            match order.step_of_reply(&reply.span) {
+                Step::Publish { skip, count } => {
+                    let result = self.publish(reply, skip, count);
+                    let next = self.order.as_ref().map_or(first, Order::next);
+                    if next != first && !self.is_fresh {
+                        self.report.recovered(first, next.wrapping_sub(first));
+                    }
+                    result?;
+                }
+                Step::LeaveOut { count, loss } => self.leave_out(count, loss)?,
+                Step::Done | Step::Ask { .. } => return Ok(()),
+            }
+        }
+    }
+}
+
+/// What can be asked for, so that the replies fit a queue of so many bytes.
+fn set_history(order: &mut Order, description: &Description, queue: usize) {
+    // A ring has no more than its depth.
+    let history = description.history.min(description.depth as u64);
+    let piece = queue / Batch::bytes_of(description.mtu.min(queue));
+    order.set_history(history, piece as u64);
+}

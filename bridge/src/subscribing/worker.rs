@@ -1,0 +1,140 @@
+//! [`Worker`]: the thread of one far link. It says what has changed at the origin, and hands the numbers on.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+use std::time::{Duration, Instant};
+
+use zenoh::key_expr::KeyExpr;
+
+use super::arrived::{Arrived, Body};
+use super::carrier::Carrier;
+use super::far::Far;
+use super::maker::Stopping;
+use super::queue::Queue;
+use super::shared::Shared;
+use super::source::{Changes, Source, Verdict};
+use crate::counts::Counts;
+
+/// How often the thread looks around while nothing arrives.
+const TICK: Duration = Duration::from_millis(100);
+/// The thread ends when nothing has arrived for so long, if it has no far link.
+const IDLE: Duration = Duration::from_secs(60);
+
+/// See the head of this file.
+pub(super) struct Worker {
+    shared: Arc<Shared>,
+    queue: Arc<Queue>,
+    source: Source,
+    carrier: Carrier,
+}
+
+impl Worker {
+    pub(super) fn new(shared: Arc<Shared>, key: KeyExpr<'static>, queue: Arc<Queue>) -> Self {
+        let carrier = Carrier::new(shared.clone(), key, queue.clone());
+        Self { shared, queue, source: Source::default(), carrier }
+    }
+
+    /// Takes messages until the bridge ends, or until `retire` lets it go after nothing has arrived for long. Returns the far
+    /// link.
+    pub(super) fn run(mut self, retire: impl Fn() -> bool) -> Option<Far> {
+        let mut heard = Instant::now();
+        loop {
+            let is_stopping = self.shared.context.stop.is_set();
+            match self.queue.take(if is_stopping { Duration::ZERO } else { TICK }) {
+                Some(arrived) => {
+                    heard = arrived.at;
+                    if self.hear(&arrived).is_err() {
+                        break;
+                    }
+                }
+                None if is_stopping => break,
+                None => self.look_around(),
+            }
+            self.carrier.report.say_if_due(Instant::now());
+            if !self.carrier.has_far_link() && heard.elapsed() >= IDLE && retire() {
+                break;
+            }
+        }
+        self.carrier.report.say();
+        self.carrier.report.counts.up.store(0, Relaxed);
+        self.carrier.into_far_link()
+    }
+
+    /// Nothing has arrived for a while.
+    fn look_around(&mut self) {
+        if self.source.is_newly_cut(Instant::now()) {
+            self.show_up();
+            self.carrier.report.note("cut", "nothing arrives from the bridge at the origin any more");
+        }
+    }
+
+    fn show_up(&self) {
+        self.carrier.report.counts.up.store(u64::from(self.source.is_up()), Relaxed);
+    }
+
+    fn hear(&mut self, arrived: &Arrived) -> Result<(), Stopping> {
+        let changes = match self.source.hear(arrived.origin, arrived.at) {
+            Verdict::Take(changes) => changes,
+            Verdict::Reject => {
+                Counts::add(&self.carrier.report.counts.rejected, 1);
+                return Ok(());
+            }
+            Verdict::Wait | Verdict::Late => return Ok(()),
+        };
+        let before = self.carrier.report.odd_ones();
+        self.say_first(&changes);
+        self.carrier.carry(arrived, changes.producer_restarted)?;
+        self.say_last(&changes, before);
+        if let Body::End(cause) = arrived.body {
+            self.source.ended(cause);
+            self.carrier.end(cause);
+        }
+        self.show_up();
+        Ok(())
+    }
+
+    /// Says what is known before the numbers of a message are.
+    fn say_first(&mut self, changes: &Changes) {
+        let report = &mut self.carrier.report;
+        if let Some(rejected) = changes.second_bridge {
+            Counts::add(&report.counts.rejected, rejected);
+            let message = "a second bridge sends under this key: what it sends is rejected as long as the first one is there";
+            report.note("second_bridge", message);
+        }
+        if changes.producer_restarted {
+            Counts::add(&report.counts.producer_restarts, 1);
+            report.note("producer_restarted", "the link at the origin has another producer");
+        }
+        if changes.link_made_anew {
+            self.carrier.link_made_anew();
+        }
+    }
+
+    /// Says what is known after the numbers of a message were taken.
+    fn say_last(&mut self, changes: &Changes, before: (u64, u64)) {
+        let report = &mut self.carrier.report;
+        let (lost, recovered) = report.odd_ones();
+        let (lost, recovered) = (lost.wrapping_sub(before.0), recovered.wrapping_sub(before.1));
+        let missing = if lost == 0 && recovered == 0 {
+            "no fragments are missing".to_owned()
+        } else {
+            format!("{recovered} fragments were sent again, and {lost} are lost")
+        };
+        if let Some(silence) = changes.reconnected {
+            Counts::add(&report.counts.cuts, 1);
+            let seconds = silence.as_secs_f64();
+            report.note(
+                "reconnected",
+                format!("the bridge at the origin is back after {seconds:.1} seconds: {missing}"),
+            );
+        }
+        if let Some(silence) = changes.bridge_restarted {
+            Counts::add(&report.counts.bridge_restarts, 1);
+            let seconds = silence.as_secs_f64();
+            report.note(
+                "bridge_restarted",
+                format!("the bridge at the origin is another one, after {seconds:.1} seconds: {missing}"),
+            );
+        }
+    }
+}
