@@ -9,7 +9,7 @@ use zenoh::key_expr::KeyExpr;
 use super::arrived::{Arrived, Body};
 use super::asking::{self, Question};
 use super::far::{Far, Fault, Found};
-use super::maker::{From, Maker, Stopping};
+use super::maker::{From, Halt, Maker};
 use super::order::{Loss, Order, Step, distance};
 use super::queue::Queue;
 use super::report::Report;
@@ -118,7 +118,7 @@ impl Carrier {
     }
 
     /// Takes the numbers of a message. `is_other_producer`: it is the first one of another producer.
-    pub(super) fn carry(&mut self, arrived: &Arrived, is_other_producer: bool) -> Result<(), Stopping> {
+    pub(super) fn carry(&mut self, arrived: &Arrived, is_other_producer: bool) -> Result<(), Halt> {
         if let Body::State(description) = &arrived.body {
             self.describe(arrived.origin.link, description);
         }
@@ -165,7 +165,7 @@ impl Carrier {
     }
 
     /// Whether numbers can be taken. Begins with this message, if that is possible.
-    fn has_begun(&mut self, arrived: &Arrived) -> Result<bool, Stopping> {
+    fn has_begun(&mut self, arrived: &Arrived) -> Result<bool, Halt> {
         let link = arrived.origin.link;
         if self.description.as_ref().is_none_or(|(of, _)| *of != link) {
             let Some(description) = self.wait_for_description(link)? else { return Ok(false) };
@@ -193,7 +193,7 @@ impl Carrier {
             return Ok(true);
         }
         self.order = Some(order);
-        self.open(From::NewOrContinued(first))?;
+        self.open(From::NewOrContinued(first)).inspect_err(|_| self.order = None)?;
         Ok(true)
     }
 
@@ -220,7 +220,7 @@ impl Carrier {
     }
 
     /// What the link with this identity is. `None`: nobody says so.
-    fn wait_for_description(&mut self, link: u64) -> Result<Option<Description>, Stopping> {
+    fn wait_for_description(&mut self, link: u64) -> Result<Option<Description>, Halt> {
         let until = Instant::now() + 2 * asking::PATIENCE;
         self.queue.set_may_wait(false);
         let mut found = None;
@@ -240,7 +240,7 @@ impl Carrier {
                     }
                     Some(_) => {}
                     // A closed queue does not wait.
-                    None if self.shared.context.stop.wait(SLICE) => return Err(Stopping),
+                    None if self.shared.context.stop.wait(SLICE) => return Err(Halt::Stopping),
                     None => {}
                 }
             }
@@ -250,9 +250,13 @@ impl Carrier {
     }
 
     /// Opens the far link.
-    fn open(&mut self, from: From) -> Result<(), Stopping> {
-        let Some(maker) = &self.maker else { return Ok(()) };
-        let far = maker.open(&self.shared, from, &self.queue, &mut self.report)?;
+    fn open(&mut self, from: From) -> Result<(), Halt> {
+        let Some(maker) = self.maker.clone() else { return Err(Halt::NoLink) };
+        let opened = maker.open(&self.shared, from, &self.queue, &mut self.report);
+        if matches!(opened, Err(Halt::NoLink)) {
+            (self.maker, self.refused_at) = (None, Some(Instant::now()));
+        }
+        let far = opened?;
         let (next, name) = (far.next(), maker.name());
         let continues = from != From::NewOrContinued(next) && from != From::Exactly(next);
         if continues {
@@ -273,22 +277,22 @@ impl Carrier {
     }
 
     /// Opens the far link where it has come to.
-    fn open_here(&mut self) -> Result<(), Stopping> {
+    fn open_here(&mut self) -> Result<(), Halt> {
         match &self.order {
             Some(order) => self.open(From::Exactly(order.next())),
-            None => Ok(()),
+            None => Err(Halt::NoLink),
         }
     }
 
     /// The far link was stopped or removed here.
-    fn far_link_is_gone(&mut self) -> Result<(), Stopping> {
+    fn far_link_is_gone(&mut self) -> Result<(), Halt> {
         self.report.note("far_link_gone", "the far link was stopped or removed here, and is made again");
         self.far = None;
         self.open_here()
     }
 
     /// Publishes `count` fragments of a message, without the first `skip`.
-    fn publish(&mut self, arrived: &Arrived, skip: u64, count: u64) -> Result<(), Stopping> {
+    fn publish(&mut self, arrived: &Arrived, skip: u64, count: u64) -> Result<(), Halt> {
         let Body::Fragments(bytes) = &arrived.body else { return Ok(()) };
         let Ok(Message::Fragments(fragments)) = decode(bytes) else { return Ok(()) };
         let (skip, count) = (skip as usize, count as usize);
@@ -311,7 +315,7 @@ impl Carrier {
     }
 
     /// Publishes the next fragment. False: it does not fit, and its number is left out.
-    fn publish_one(&mut self, fragment: &crate::wire::Fragment<'_>) -> Result<bool, Stopping> {
+    fn publish_one(&mut self, fragment: &crate::wire::Fragment<'_>) -> Result<bool, Halt> {
         loop {
             let Some(far) = &self.far else {
                 self.open_here()?;
@@ -324,7 +328,7 @@ impl Carrier {
                     }
                     return Ok(true);
                 }
-                Err(Fault::Stopping) => return Err(Stopping),
+                Err(Fault::Stopping) => return Err(Halt::Stopping),
                 Err(Fault::Gone) => self.far_link_is_gone()?,
                 Err(Fault::TooLarge) => {
                     self.leave_out(1, Loss::Origin(GapCause::Corrupt))?;
@@ -335,7 +339,7 @@ impl Carrier {
     }
 
     /// Leaves out the next `count` numbers.
-    fn leave_out(&mut self, count: u64, loss: Loss) -> Result<(), Stopping> {
+    fn leave_out(&mut self, count: u64, loss: Loss) -> Result<(), Halt> {
         let mut left = count;
         while left > 0 {
             let Some(order) = &mut self.order else { return Ok(()) };
@@ -367,7 +371,7 @@ impl Carrier {
             }
             match result {
                 Ok(()) => {}
-                Err(Fault::Stopping) => return Err(Stopping),
+                Err(Fault::Stopping) => return Err(Halt::Stopping),
                 Err(Fault::Gone | Fault::TooLarge) => self.far_link_is_gone()?,
             }
         }
@@ -375,10 +379,10 @@ impl Carrier {
     }
 
     /// Asks the other bridge for fragments that are missing, and takes its replies.
-    fn ask(&mut self, first: u64, count: u64) -> Result<(), Stopping> {
+    fn ask(&mut self, first: u64, count: u64) -> Result<(), Halt> {
         let Shared { context, settings, waiting, .. } = &*self.shared.clone();
         if context.stop.is_set() {
-            return Err(Stopping);
+            return Err(Halt::Stopping);
         }
         self.queue.set_may_wait(false);
         let question = Question::Fragments { first, count };
@@ -391,7 +395,7 @@ impl Carrier {
                     heard = Instant::now();
                 }
                 None if replies.is_closed() => break,
-                None if context.stop.is_set() => return Err(Stopping),
+                None if context.stop.is_set() => return Err(Halt::Stopping),
                 // The connection is held up: the replies may be behind it.
                 None if waiting.load(Relaxed) > 0 => heard = Instant::now(),
                 None if heard.elapsed() >= asking::PATIENCE => break,
@@ -406,7 +410,7 @@ impl Carrier {
         Ok(())
     }
 
-    fn take_reply(&mut self, reply: &Arrived) -> Result<(), Stopping> {
+    fn take_reply(&mut self, reply: &Arrived) -> Result<(), Halt> {
         let is_of_link = self.description.as_ref().is_some_and(|(link, _)| *link == reply.origin.link);
         let is_about_numbers = matches!(reply.body, Body::Fragments(_) | Body::Nothing);
         if !is_of_link || !is_about_numbers {

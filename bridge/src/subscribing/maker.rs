@@ -1,7 +1,10 @@
 //! [`Maker`]: makes the far link of a key, or continues the one that is there, and tries again until it can.
 
+use std::convert;
 use std::sync::Arc;
 use std::time::Duration;
+
+use rust_tango::{LinkError, LinkErrorKind};
 
 use super::far::{self, Far, Found};
 use super::plan::Plan;
@@ -13,9 +16,31 @@ use crate::wire::Description;
 /// How long to wait before the next attempt.
 const PAUSE: Duration = Duration::from_secs(1);
 
-/// The bridge ends.
+/// Why a message is not taken to its end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Stopping;
+pub(super) enum Halt {
+    /// The bridge ends.
+    Stopping,
+    /// There is no far link for it, and there will be none.
+    NoLink,
+}
+
+/// Why the far link cannot be opened now.
+enum Obstacle {
+    /// What the other bridge says of its link is invalid.
+    Invalid(String),
+    /// Something that may change.
+    Other(String),
+}
+
+impl convert::From<LinkError> for Obstacle {
+    fn from(error: LinkError) -> Self {
+        match error.kind() {
+            LinkErrorKind::Invalid => Self::Invalid(error.to_string()),
+            _ => Self::Other(error.to_string()),
+        }
+    }
+}
 
 /// Where a far link begins that is opened.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -74,62 +99,72 @@ impl Maker {
 
     /// Opens the far link. As long as that fails, says why, and tries again. Messages do not wait for room in `queue`
     /// meanwhile.
+    ///
+    /// # Errors
+    ///
+    /// [`Halt::NoLink`] if the sizes are invalid, or another link has come at the origin meanwhile.
     pub(super) fn open(
         &self,
         shared: &Shared,
         from: From,
         queue: &Arc<Queue>,
         report: &mut Report,
-    ) -> Result<Far, Stopping> {
+    ) -> Result<Far, Halt> {
         queue.set_may_wait(false);
-        loop {
+        let result = loop {
             match self.try_open(shared, from) {
-                Ok(far) => {
-                    report.is_over("far_link_failed");
-                    queue.set_may_wait(true);
-                    return Ok(far);
+                Ok(far) => break Ok(far),
+                Err(Obstacle::Invalid(why)) => {
+                    report.note_once("refused", format!("the link is not received: {why}"));
+                    break Err(Halt::NoLink);
                 }
-                Err(why) => {
+                Err(Obstacle::Other(why)) => {
                     let message = format!("cannot make the far link, and tries again: {why}");
                     report.note_once("far_link_failed", message);
-                    if shared.context.stop.wait(PAUSE) {
-                        return Err(Stopping);
-                    }
                 }
             }
+            if shared.context.stop.wait(PAUSE) {
+                break Err(Halt::Stopping);
+            }
+            if queue.has_state_of_another(self.link) {
+                break Err(Halt::NoLink);
+            }
+        };
+        if result.is_ok() {
+            report.is_over("far_link_failed");
         }
+        queue.set_may_wait(true);
+        result
     }
 
-    fn try_open(&self, shared: &Shared, from: From) -> Result<Far, String> {
+    fn try_open(&self, shared: &Shared, from: From) -> Result<Far, Obstacle> {
         let (From::NewOrContinued(start) | From::Exactly(start)) = from;
         let folder = &shared.context.folder;
         let found = self.find(shared);
         match found {
             Found::NotOurs => {
-                return Err(format!(
-                    "there is a link {name} that no bridge has made: remove it (tango rm {name}), or choose another name",
-                    name = self.name()
-                ));
+                let name = self.name();
+                return Err(Obstacle::Other(format!(
+                    "there is a link {name} that no bridge has made: remove it (tango rm {name}), or choose another name"
+                )));
             }
-            Found::Another => far::end(folder, self.name(), true).map_err(|error| error.to_string())?,
+            Found::Another => far::end(folder, self.name(), true)?,
             Found::Nothing | Found::Unused | Found::Same => {}
         }
-        let open = || {
-            Far::open(&self.plan, start, self.link, shared.settings.patience)
-                .map_err(|error| error.to_string())
-        };
+        let open = || Far::open(&self.plan, start, self.link, shared.settings.patience);
         let far = open()?;
         let may_continue = matches!(from, From::NewOrContinued(_)) && found == Found::Same;
         if far.next() == start || may_continue {
             return Ok(far);
         }
-        far.end(true).map_err(|error| error.to_string())?;
+        far.end(true)?;
         let far = open()?;
         let next = far.next();
         if next == start {
             Ok(far)
         } else {
-            Err(format!("its next number is {next}, and not {start}: another process uses it"))
+            let name = self.name();
+            Err(Obstacle::Other(format!("the next number of {name} is {next}, and not {start}")))
         }
     }
 }

@@ -157,6 +157,13 @@ impl Queue {
         inner.is_closed
     }
 
+    /// Whether a state waits of a link with another identity.
+    pub(super) fn has_state_of_another(&self, link: u64) -> bool {
+        let is_of_another =
+            |arrived: &Arrived| matches!(arrived.body, Body::State(_)) && arrived.origin.link != link;
+        self.lock().entries.iter().any(is_of_another)
+    }
+
     /// What the first state that waits says of the link with this identity.
     pub(super) fn description(&self, link: u64) -> Option<Description> {
         self.lock().entries.iter().find_map(|arrived| match &arrived.body {

@@ -9,7 +9,7 @@ use zenoh::key_expr::KeyExpr;
 use super::arrived::{Arrived, Body};
 use super::carrier::Carrier;
 use super::far::Far;
-use super::maker::Stopping;
+use super::maker::Halt;
 use super::queue::Queue;
 use super::shared::Shared;
 use super::source::{Changes, Source, Verdict};
@@ -26,12 +26,40 @@ pub(super) struct Worker {
     queue: Arc<Queue>,
     source: Source,
     carrier: Carrier,
+    /// Messages of another bridge, while it is not known whether the first one is dead.
+    held: Held,
+}
+
+/// Messages that are held back, up to a number of bytes.
+#[derive(Debug, Default)]
+struct Held {
+    messages: Vec<Arrived>,
+    bytes: usize,
+}
+
+impl Held {
+    /// Holds a message. Those of one bridge are held at a time.
+    fn push(&mut self, arrived: Arrived, limit: usize) {
+        if self.messages.first().is_some_and(|first| first.origin.bridge != arrived.origin.bridge) {
+            self.take();
+        }
+        // What is not held is missing later, and is asked for.
+        if self.bytes.saturating_add(arrived.size) <= limit {
+            self.bytes += arrived.size;
+            self.messages.push(arrived);
+        }
+    }
+
+    fn take(&mut self) -> Vec<Arrived> {
+        self.bytes = 0;
+        std::mem::take(&mut self.messages)
+    }
 }
 
 impl Worker {
     pub(super) fn new(shared: Arc<Shared>, key: KeyExpr<'static>, queue: Arc<Queue>) -> Self {
         let carrier = Carrier::new(shared.clone(), key, queue.clone());
-        Self { shared, queue, source: Source::default(), carrier }
+        Self { shared, queue, source: Source::default(), carrier, held: Held::default() }
     }
 
     /// Takes messages until the bridge ends, or until `retire` lets it go after nothing has arrived for long. Returns the far
@@ -43,7 +71,7 @@ impl Worker {
             match self.queue.take(if is_stopping { Duration::ZERO } else { TICK }) {
                 Some(arrived) => {
                     heard = arrived.at;
-                    if self.hear(&arrived).is_err() {
+                    if self.hear(arrived) == Err(Halt::Stopping) {
                         break;
                     }
                 }
@@ -72,24 +100,47 @@ impl Worker {
         self.carrier.report.counts.up.store(u64::from(self.source.is_up()), Relaxed);
     }
 
-    fn hear(&mut self, arrived: &Arrived) -> Result<(), Stopping> {
+    fn hear(&mut self, arrived: Arrived) -> Result<(), Halt> {
         let changes = match self.source.hear(arrived.origin, arrived.at) {
             Verdict::Take(changes) => changes,
             Verdict::Reject => {
                 Counts::add(&self.carrier.report.counts.rejected, 1);
                 return Ok(());
             }
-            Verdict::Wait | Verdict::Late => return Ok(()),
+            Verdict::Wait => {
+                self.held.push(arrived, self.shared.settings.queue);
+                return Ok(());
+            }
+            Verdict::Late => return Ok(()),
         };
         let before = self.carrier.report.odd_ones();
         self.say_first(&changes);
-        self.carrier.carry(arrived, changes.producer_restarted)?;
-        self.say_last(&changes, before);
+        let mut held = self.held.take();
+        let of_link = |arrived: &Arrived| (arrived.origin.bridge, arrived.origin.link);
+        held.retain(|held| of_link(held) == of_link(&arrived));
+        let mut result = Ok(());
+        for held in held.iter().chain([&arrived]) {
+            // Changes among those that were held show with the next message.
+            result = self.carry(held, changes.producer_restarted && held.origin == arrived.origin);
+            if result == Err(Halt::Stopping) {
+                return result;
+            }
+        }
+        if result.is_ok() {
+            self.say_last(&changes, before);
+        }
         if let Body::End(cause) = arrived.body {
             self.source.ended(cause);
-            self.carrier.end(cause);
         }
         self.show_up();
+        result
+    }
+
+    fn carry(&mut self, arrived: &Arrived, is_other_producer: bool) -> Result<(), Halt> {
+        self.carrier.carry(arrived, is_other_producer)?;
+        if let Body::End(cause) = arrived.body {
+            self.carrier.end(cause);
+        }
         Ok(())
     }
 

@@ -111,6 +111,31 @@ fn one_that_is_stopped_or_removed_here_is_made_again() {
 }
 
 #[test]
+fn one_that_could_not_be_made_gives_way_to_the_next_one() {
+    let (there, here) = sessions();
+    let far = Far::new(here, subscribe());
+    // Of a size that no link has, and then one that is not possible here because of a link in the way.
+    let peer = Peer::new(&there, "next").with_history(64).with_description(|of| of.depth = 63);
+    assert!(state_until(&peer, &far, "refused").contains("a depth of 63"));
+    let in_the_way = Link::builder().dir(&far.context.folder).create("far.next").unwrap();
+    let peer = peer.with_description(|of| of.depth = 32);
+    peer.set_origin(|origin| origin.link += 1);
+    state_until(&peer, &far, "far_link_failed");
+    let peer = peer.with_description(|of| of.depth = 16);
+    peer.set_origin(|origin| origin.link += 1);
+    peer.set_next(100);
+    state_until(&peer, &far, "link_made_anew");
+    drop(in_the_way);
+    Link::remove_named(&far.context.folder, "far.next").unwrap();
+    peer.send(2);
+    state_until(&peer, &far, "made");
+    let link = far.open(&peer);
+    assert_eq!(link.geometry().depth, 16);
+    let mut reader = link.consumer_from(Start::Oldest).unwrap();
+    assert_eq!(read(&mut reader, 100, 102), [Next::Fragments(100, 2)]);
+}
+
+#[test]
 fn of_two_keys_with_one_name_the_first_has_it() {
     let (there, here) = sessions();
     let far = Far::new(here, Subscribe { link: "one".to_owned(), ..subscribe() });

@@ -56,6 +56,21 @@ fn another_bridge_that_comes_after_silence_takes_over() {
 }
 
 #[test]
+fn what_another_bridge_sends_while_the_first_may_live_is_not_lost() {
+    let (peer, far) = pair("held", 0);
+    let mut reader = far.meet(&peer).consumer().unwrap();
+    peer.send(2);
+    peer.set_origin(|origin| origin.bridge += 1);
+    for _ in 0..35 {
+        peer.send(2);
+        std::thread::sleep(Duration::from_millis(100));
+    }
+    assert_eq!(read(&mut reader, 1, 73), [Next::Fragments(1, 72)]);
+    far.event("bridge_restarted");
+    assert_eq!(far.count(&peer, ["bridge_restarts", "rejected", "lost_in_network"]), [1, 0, 0]);
+}
+
+#[test]
 fn of_two_bridges_the_first_counts() {
     let (peer, far) = pair("two", 0);
     let mut reader = far.meet(&peer).consumer().unwrap();
