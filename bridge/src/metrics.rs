@@ -19,8 +19,8 @@ use tokio::runtime;
 use tokio::sync::Semaphore;
 use tokio::time::{sleep, timeout};
 
-use crate::connections;
-use crate::context::{Context, Direction};
+use crate::connections::Connections;
+use crate::context::{Direction, Register};
 use crate::failure::Failure;
 
 /// Connections at a time. More have to wait.
@@ -55,24 +55,35 @@ const COUNTERS: [(&str, &str, &str); 12] = [
     ("rejected", "rejected_total", "Messages that were not of a bridge, or of a second one for the same key"),
 ];
 
+/// What metrics are made of.
+#[derive(Clone)]
+struct Counted {
+    register: Register,
+    connections: Connections,
+}
+
 /// Serves metrics at `address`, from a thread of its own, until the process ends. Returns the address: port 0 is any free one.
 ///
 /// # Errors
 ///
 /// The process cannot listen there.
-pub fn serve(address: SocketAddr, context: &Context) -> Result<SocketAddr, Failure> {
+pub fn serve(
+    address: SocketAddr,
+    register: &Register,
+    connections: &Connections,
+) -> Result<SocketAddr, Failure> {
     let cannot_listen = |error| Failure::new(format!("cannot listen on {address} for metrics: {error}"));
     let listener = TcpListener::bind(address).map_err(cannot_listen)?;
     listener.set_nonblocking(true).map_err(cannot_listen)?;
     let bound = listener.local_addr().map_err(cannot_listen)?;
     let runtime = runtime::Builder::new_current_thread().enable_all().build().map_err(cannot_listen)?;
-    let context = context.clone();
-    let answer = move || runtime.block_on(accept(listener, context));
+    let counted = Counted { register: register.clone(), connections: connections.clone() };
+    let answer = move || runtime.block_on(accept(listener, counted));
     thread::Builder::new().name("metrics".to_owned()).spawn(answer).map_err(cannot_listen)?;
     Ok(bound)
 }
 
-async fn accept(listener: TcpListener, context: Context) {
+async fn accept(listener: TcpListener, counted: Counted) {
     let Ok(listener) = tokio::net::TcpListener::from_std(listener) else { return };
     let free = Arc::new(Semaphore::new(CONNECTIONS));
     loop {
@@ -87,10 +98,10 @@ async fn accept(listener: TcpListener, context: Context) {
                 continue;
             }
         };
-        let context = context.clone();
+        let counted = counted.clone();
         tokio::spawn(async move {
             let service = service_fn(|request| {
-                let response = respond(&request, &context);
+                let response = respond(&request, &counted);
                 async move { Ok::<_, Infallible>(response) }
             });
             let connection = http1::Builder::new()
@@ -104,10 +115,10 @@ async fn accept(listener: TcpListener, context: Context) {
     }
 }
 
-fn respond(request: &Request<Incoming>, context: &Context) -> Response<Full<Bytes>> {
+fn respond(request: &Request<Incoming>, counted: &Counted) -> Response<Full<Bytes>> {
     let plain = "text/plain; charset=utf-8";
     let (status, kind, text) = match (request.method(), request.uri().path()) {
-        (&(Method::GET | Method::HEAD), "/metrics") => match text(context) {
+        (&(Method::GET | Method::HEAD), "/metrics") => match text(counted) {
             Ok(text) => (StatusCode::OK, TEXT_FORMAT, text),
             Err(error) => (StatusCode::INTERNAL_SERVER_ERROR, plain, format!("{error}\n")),
         },
@@ -123,12 +134,12 @@ fn respond(request: &Request<Incoming>, context: &Context) -> Response<Full<Byte
 }
 
 /// All metrics, in a registry of their own.
-fn text(context: &Context) -> prometheus::Result<String> {
+fn text(counted: &Counted) -> prometheus::Result<String> {
     let registry = Registry::new();
     let gauge = IntGauge::new("tango_bridge_connections", "Other processes to which the network connects")?;
     registry.register(Box::new(gauge.clone()))?;
-    gauge.set(connections::count(&context.session) as i64);
-    let links = context.register.all();
+    gauge.set(counted.connections.count() as i64);
+    let links = counted.register.all();
     let names = links.first().map_or_else(Vec::new, |link| link.counts.all().map(|(name, _)| name).to_vec());
     for name in names {
         let values = links.iter().map(|link| {

@@ -120,11 +120,11 @@ fn carry(settings: Settings) -> Result<(), Failure> {
         stop: Stop::default(),
     };
     journal.note(Event::new("started", started(&context, &settings.network)?));
+    let connections = connections::watch(&context);
     if let Some(address) = settings.metrics {
-        let address = metrics::serve(address, &context)?;
+        let address = metrics::serve(address, &context.register, &connections)?;
         journal.note(Event::new("metrics", format!("metrics are at http://{address}/metrics")));
     }
-    connections::watch(&context);
     let form = settings.journal;
     let parts = Parts::start(&context, settings)?;
     let signal = wait(&signals)?;

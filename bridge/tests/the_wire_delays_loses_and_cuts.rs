@@ -7,10 +7,8 @@ use std::net::{TcpListener, TcpStream, UdpSocket};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use support::bridge::PATIENCE;
 use support::wire::{ADDRESSES, Network};
-
-/// How long a test waits for something that must happen.
-const PATIENCE: Duration = Duration::from_secs(60);
 
 /// A socket on each host, connected to the other one.
 fn datagrams(network: &Network) -> [UdpSocket; 2] {
@@ -67,7 +65,7 @@ fn packets_are_delayed_lost_overtaken_and_cut() {
     assert!(network.counts()[2] > 0);
 
     network.set(|conditions| conditions.cut = true);
-    assert_eq!(send(&sockets, 100), []);
+    assert!(send(&sockets, 100).is_empty());
     network.set(|conditions| conditions.cut = false);
     assert_eq!(send(&sockets, 100).len(), 100);
 }

@@ -63,7 +63,7 @@ struct PublishArguments {
     /// [default: drop]
     #[arg(long, value_name = "HOW", hide_possible_values = true, verbatim_doc_comment)]
     congestion: Option<Congestion>,
-    /// How many bytes of a link may wait for the network
+    /// How many bytes of a link may wait to be sent
     /// [default: 16M]
     #[arg(long, value_name = "SIZE", value_parser = values::size, verbatim_doc_comment)]
     queue: Option<usize>,
@@ -101,8 +101,8 @@ struct SubscribeArguments {
     /// Do not make links whose names match
     #[arg(long, value_name = "PATTERN")]
     deny: Vec<String>,
-    /// Begin a new link with the oldest fragment that can
-    /// be sent again, or the next: oldest or next
+    /// Begin a new link with the oldest fragment that
+    /// can be sent again, or the next: oldest or next
     /// [default: next]
     #[arg(long, value_name = "WHERE", value_parser = values::from_oldest, verbatim_doc_comment)]
     from: Option<bool>,
@@ -113,15 +113,15 @@ struct SubscribeArguments {
     /// Slots for consumers [default: as at the origin]
     #[arg(long, value_name = "N", value_parser = values::count)]
     consumers: Option<usize>,
-    /// If the consumers here are too slow, drop or block
+    /// If consumers here are too slow, drop or block
     /// [default: drop]
     #[arg(long, value_name = "HOW", hide_possible_values = true, verbatim_doc_comment)]
     congestion: Option<Congestion>,
-    /// How many bytes may wait for a link [default: 64M]
-    #[arg(long, value_name = "SIZE", value_parser = values::size)]
+    /// How many bytes may wait for a link
+    /// [default: 64M]
+    #[arg(long, value_name = "SIZE", value_parser = values::size, verbatim_doc_comment)]
     queue: Option<usize>,
-    /// How long to wait for an evictable consumer before
-    /// it is evicted
+    /// How long to wait for an evictable consumer
     /// [default: as the library]
     #[arg(long, value_name = "TIME", value_parser = values::time, verbatim_doc_comment)]
     patience: Option<Duration>,
@@ -164,8 +164,8 @@ struct Common {
     /// [default: $TANGO_DIR, else /dev/shm/tango-UID]
     #[arg(long, value_name = "FOLDER", verbatim_doc_comment)]
     dir: Option<PathBuf>,
-    /// Serve metrics for Prometheus over HTTP here, such
-    /// as 127.0.0.1:9822 [default: none]
+    /// Serve metrics for Prometheus over HTTP, such as
+    /// at 127.0.0.1:9822 [default: none]
     #[arg(long, value_name = "ADDRESS:PORT", value_parser = values::address, verbatim_doc_comment)]
     metrics: Option<SocketAddr>,
     /// Write events as JSON, one object a line

@@ -1,6 +1,7 @@
 //! Shared by the tests with processes: numbers that look random, folders, processes that end with the test, and a network.
 #![allow(dead_code, missing_docs)]
 
+pub(crate) mod bridge;
 pub(crate) mod wire;
 
 /// Numbers that look random: the same ones for the same seed. (SplitMix64.)

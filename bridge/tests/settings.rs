@@ -1,0 +1,173 @@
+//! The command with real processes: mistakes are named and start nothing, a check starts nothing, signals end it in good order,
+//! and metrics are there only if asked for.
+
+mod support;
+
+use std::io::{Read, Write};
+use std::net::{TcpListener, TcpStream};
+use std::process::{Command, Output};
+
+use nix::sys::signal::Signal;
+use rust_tango::Link;
+use support::bridge::{Bridge, Folder, free_port};
+
+fn run(folder: &Folder, arguments: &[&str]) -> Output {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_tango-bridge"));
+    command.args(arguments).env("TANGO_DIR", folder.links()).output().unwrap()
+}
+
+/// What is written to standard error by a command that fails with this status, in one line.
+fn failure(folder: &Folder, arguments: &[&str], status: i32) -> String {
+    let output = run(folder, arguments);
+    let text = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(status), "{arguments:?}: {text}");
+    assert!(output.stdout.is_empty() && text.starts_with("tango-bridge: "), "{arguments:?}: {text}");
+    text
+}
+
+#[test]
+fn a_mistake_ends_the_command_with_status_2_before_anything_is_started() {
+    let folder = Folder::new();
+    // In the last line. A free port is not taken before it is found.
+    let port = free_port();
+    let text =
+        format!("[network]\nlisten = ['tcp/127.0.0.1:{port}']\n[[publish]]\nlinks = ['a*']\nas = 'x'\n");
+    let file = folder.file("bridge.toml", &text);
+    let file = file.to_str().unwrap();
+    for command in ["run", "check"] {
+        let text = failure(&folder, &[command, file], 2);
+        assert!(
+            text.contains("bridge.toml:5: invalid value 'x' for 'as': expected a key with {link}"),
+            "{text}"
+        );
+        assert_eq!(text.lines().count(), 1, "{text}");
+    }
+    assert!(!folder.links().exists());
+    let text = failure(&folder, &["publish", "a", "--history", "-1"], 2);
+    assert!(text.contains("invalid value '-1' for '--history <N>'"), "{text}");
+    let text = failure(&folder, &["subscribe", "tango/a"], 2);
+    assert!(text.contains("<LINK>"), "{text}");
+    let zenoh =
+        folder.file("zenoh.json5", "{ transport: { link: { tls: { root_ca_certificate: 'none.pem' } } } }");
+    let text = failure(&folder, &["publish", "a", "--zenoh-config", zenoh.to_str().unwrap()], 2);
+    assert!(text.contains("zenoh.json5: transport/link/tls/root_ca_certificate: cannot read /"), "{text}");
+    let zenoh = folder.file("zenoh.json5", "{\n  transpor: {}\n}");
+    let text = failure(&folder, &["publish", "a", "--zenoh-config", zenoh.to_str().unwrap()], 2);
+    assert!(text.contains("transpor"), "{text}");
+}
+
+#[test]
+fn an_address_that_is_taken_is_a_failure() {
+    let folder = Folder::new();
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap().to_string();
+    let text = failure(&folder, &["publish", "a", "--listen", &format!("tcp/{address}")], 1);
+    assert!(text.contains(&address) && text.contains("cannot join the network"), "{text}");
+    let free = format!("tcp/127.0.0.1:{}", free_port());
+    let text = run(&folder, &["publish", "a", "--listen", &free, "--metrics", &address]);
+    assert_eq!(text.status.code(), Some(1));
+    let text = String::from_utf8(text.stderr).unwrap();
+    assert!(text.contains(&format!("cannot listen on {address} for metrics")), "{text}");
+}
+
+#[test]
+fn a_check_says_what_would_be_done_and_does_nothing() {
+    let folder = Folder::new();
+    let _links = ["quotes.eur", "quotes.test", "orders"]
+        .map(|name| Link::builder().dir(folder.links()).depth(8).create(name).unwrap());
+    // The address is taken. That is no concern of a check.
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap();
+    let text = format!(
+        "[network]\nlisten = ['tcp/{address}']\n[[publish]]\nlinks = ['quotes.*']\ndeny = ['*.test']\n\
+         [[subscribe]]\nkey = 'far/**'\nlink = 'far.{{link}}'\n"
+    );
+    let file = folder.file("bridge.toml", &text);
+    let output = run(&folder, &["check", file.to_str().unwrap()]);
+    let (text, errors) =
+        (String::from_utf8(output.stdout).unwrap(), String::from_utf8(output.stderr).unwrap());
+    assert_eq!((output.status.code(), &*errors), (Some(0), ""));
+    let listens = format!("listens on tcp/{address}\n");
+    for line in [
+        &*listens,
+        "sends quotes.* (but not *.test) as tango/{link}\n",
+        "makes link far.{link} of far/**\n",
+        "now there: quotes.eur, sent as tango/quotes.eur\n",
+    ] {
+        assert!(text.contains(line), "{line} is not in:\n{text}");
+    }
+    assert_eq!(text.matches("now there").count(), 1, "{text}");
+}
+
+#[test]
+fn help_names_each_option() {
+    let folder = Folder::new();
+    for (arguments, words) in [
+        (&["--help"][..], &["publish", "subscribe", "run", "check", "Exit status"][..]),
+        (
+            &["publish", "--help"],
+            &["--as", "--read", "--congestion", "--history", "--listen", "--zenoh-config"],
+        ),
+        (&["subscribe", "--help"], &["--allow", "--from", "--depth", "--max-link-bytes", "--connect"]),
+        (&["--version"], &["tango-bridge 0."]),
+    ] {
+        let output = run(&folder, arguments);
+        let text = String::from_utf8(output.stdout).unwrap();
+        assert!(output.status.success() && output.stderr.is_empty(), "{arguments:?}");
+        for word in words {
+            assert!(text.contains(word), "{word} is not in:\n{text}");
+        }
+        for line in text.lines() {
+            assert!(line.chars().count() <= 80, "{arguments:?}: {line}");
+        }
+    }
+}
+
+#[test]
+fn a_signal_ends_it_in_good_order() {
+    for signal in [Signal::SIGTERM, Signal::SIGINT, Signal::SIGHUP] {
+        let folder = Folder::new();
+        let mut bridge = Bridge::start(&folder, &format!("publish a --listen tcp/127.0.0.1:{}", free_port()));
+        bridge.wait_for("started", 1);
+        bridge.signal(signal);
+        let stopping = bridge.wait_for("stopping", 1);
+        assert_eq!(stopping[0]["message"], format!("{signal} has arrived"));
+        let (status, said) = bridge.finish();
+        // The second signal may come before the end.
+        assert!(matches!(status.code(), Some(0 | 143)), "{status}: {said}");
+    }
+    let folder = Folder::new();
+    let mut bridge = Bridge::start(&folder, &format!("publish a --listen tcp/127.0.0.1:{}", free_port()));
+    bridge.wait_for("started", 1);
+    let (status, said) = bridge.finish();
+    assert!(status.success(), "{status}: {said}");
+}
+
+/// The status and the body of a response.
+fn get(address: &str, method: &str, path: &str) -> (u16, String) {
+    let mut stream = TcpStream::connect(address).unwrap();
+    write!(stream, "{method} {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n").unwrap();
+    let mut response = String::new();
+    stream.read_to_string(&mut response).unwrap();
+    let status = response.split(' ').nth(1).unwrap().parse().unwrap();
+    (status, response.split_once("\r\n\r\n").unwrap().1.to_owned())
+}
+
+#[test]
+fn metrics_are_served_where_they_are_asked_for() {
+    let (folder, other) = (Folder::new(), Folder::new());
+    let port = free_port();
+    let mut bridge =
+        Bridge::start(&folder, &format!("publish * --listen tcp/127.0.0.1:{port} --metrics 127.0.0.1:0"));
+    let said = bridge.wait_for("metrics", 1)[0]["message"].as_str().unwrap().to_owned();
+    let address = said.split("http://").nth(1).unwrap().strip_suffix("/metrics").unwrap();
+    let mut far =
+        Bridge::start(&other, &format!("subscribe tango/* {{link}} --connect tcp/127.0.0.1:{port}"));
+    far.wait_for("connections", 1);
+    bridge.wait_for("connections", 1);
+    let (status, text) = get(address, "GET", "/metrics");
+    assert!(status == 200 && text.contains("\ntango_bridge_connections 1\n"), "{status}: {text}");
+    assert_eq!(get(address, "GET", "/").0, 404);
+    assert_eq!(get(address, "POST", "/metrics").0, 405);
+    assert!(far.events_of("metrics").is_empty());
+}
