@@ -39,8 +39,8 @@ Exit status:
   1      a file could not be written, a producer died, a link was stopped,
          removed or damaged, or another failure
   2      invalid usage
-  3      fragments were lost: the recorder was too slow, or it joined after the
-         beginning was overwritten (see --from)
+  3      fragments were lost: the recorder was too slow, it joined after the
+         beginning was overwritten (see --from), or a producer left numbers out
   128+N  terminated by signal N; the file is complete";
 
 /// Record links in a file

@@ -55,8 +55,8 @@ Exit status:
   1      the file could not be written, a producer died, a link was stopped,
          removed or damaged, or another failure
   2      invalid usage
-  3      fragments were lost: capture was too slow, or it joined after the
-         beginning was overwritten (see --from)
+  3      fragments were lost: capture was too slow, it joined after the
+         beginning was overwritten (see --from), or a producer left numbers out
   128+N  terminated by signal N; the file is complete";
 
 /// Write links as pcapng, for Wireshark

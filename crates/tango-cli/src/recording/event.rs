@@ -56,7 +56,7 @@ pub(crate) enum Kind {
 pub(crate) enum Cause {
     /// They were overwritten before the recorder joined.
     Late,
-    /// The recorder was too slow.
+    /// The recorder was too slow, or the producer left the numbers out.
     Overrun,
     /// The producer did not wait longer for the recorder.
     Evicted,

@@ -53,8 +53,8 @@ Exit status:
   1      the sender died, the link was stopped, removed or damaged, it ended
          before the fragment of --from, or another failure
   2      invalid usage
-  3      fragments were lost: an observer was too slow, or the receiver joined
-         after the beginning was overwritten
+  3      fragments were lost: an observer was too slow, the receiver joined
+         after the beginning was overwritten, or the sender left numbers out
   128+N  terminated by signal N";
 
 /// Receive from a link and write to standard output
