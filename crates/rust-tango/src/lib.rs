@@ -97,7 +97,8 @@
 //! - `next` is the number of the next fragment that the end would publish or read.
 //! - `lost` is a number of fragments, `losses` how often some were lost, and `cause` the last cause: `overrun` (also of
 //!   numbers that the producer left out), `evicted` or `corrupt`. A reader tells of losses once a second at most, with the
-//!   sum of those since it last did. The event of its end has the sum of all. (Without the feature `shm` on Linux there is no clock: only the first loss and the sum are told.)
+//!   sum of those since it last did. The event of its end has the sum of all. (Without the feature `shm` on Linux there is
+//!   no clock: only the first loss and the sum are told.)
 //! - `producer gone` is told once for each producer, by each reader that finds it dead.
 //!
 //! A process tells only of what it does or finds itself. Events are emitted in the thread in which that happens, without
