@@ -48,6 +48,8 @@ pub(super) struct Carrying {
     told: Option<(Origin, u64)>,
     /// The same, whatever was told.
     last: Option<(Origin, u64)>,
+    /// Whether consumers can wait without a thread of their own.
+    dozes: bool,
 }
 
 /// A link that was joined.
@@ -117,6 +119,7 @@ impl Carrying {
             identity,
             told: None,
             last: None,
+            dozes: true,
         }
     }
 
@@ -161,13 +164,27 @@ impl Carrying {
         while let Some(Joined { link, about, rx, missed }) = self.join(start) {
             self.shared.counts.up.store(1, Relaxed);
             let (context, settings) = (&self.context, &self.settings);
-            let mut reading =
-                Reading::new(context, settings, &link, about, &mut self.outlet, &mut self.changes);
+            let mut reading = Reading::new(
+                context,
+                settings,
+                &link,
+                about,
+                &mut self.outlet,
+                &mut self.changes,
+                self.dozes,
+            );
             let ended = reading.run(rx, missed);
             let (next, origin) = (reading.next, reading.about.origin);
             self.shared.counts.up.store(0, Relaxed);
-            let Ended::Link(cause) = ended else { return };
             self.last = Some((origin, next));
+            let cause = match ended {
+                Ended::Link(cause) => cause,
+                Ended::Stopped => return,
+                Ended::Unread => {
+                    self.dozes = false;
+                    continue;
+                }
+            };
             self.told = (cause != EndCause::Removed).then_some((origin, next));
             if cause != EndCause::Removed {
                 match self.await_producer(&link, origin.producer, next) {
@@ -263,14 +280,17 @@ impl Carrying {
 
     /// Waits until the link has another producer, or the name leads to another link or to none.
     fn await_producer(&mut self, link: &Link, producer: u64, next: u64) -> Next {
-        let begun = Instant::now();
+        let (begun, mut named) = (Instant::now(), Instant::now());
         loop {
             let is_soon = begun.elapsed() < SOON;
             if self.context.stop.wait(if is_soon { LOOK_EVERY.0 } else { LOOK_EVERY.1 }) {
                 return Next::Stopped;
             }
-            if (self.changes.are_new() || !is_soon) && !link.is_named() {
-                return Next::Removed;
+            if self.changes.are_new() || named.elapsed() > SOON {
+                named = Instant::now();
+                if !link.is_named() {
+                    return Next::Removed;
+                }
             }
             let metrics = link.metrics();
             // A publish may have succeeded at the moment of the end.

@@ -87,6 +87,11 @@ impl Outlet {
         self.report(true);
     }
 
+    /// Whether nothing was left out that was not said.
+    pub(super) fn has_said_all(&self) -> bool {
+        self.gap.is_none()
+    }
+
     /// To be called often, also while nothing comes: says what could not be said before.
     pub(super) fn catch_up(&mut self) {
         self.say_gap();

@@ -7,9 +7,11 @@
 //! ```
 
 use std::sync::Arc;
+use std::task::{self, Poll, Waker};
+use std::thread::{self, Thread};
 use std::time::{Duration, Instant};
 
-use rust_tango::{Consumer, Fragment, Link, TangoError, Wait};
+use rust_tango::{Consumer, Fragment, Link, LinkError, TangoError};
 
 use super::about::About;
 use super::changes::Changes;
@@ -28,6 +30,8 @@ const LOOK_EVERY: Duration = Duration::from_secs(1);
 /// The clock is read once for so many fragments that were there at once, and the signs are checked once for so many of these.
 const TIMED_TOGETHER: u32 = 16;
 const CHECKED_TOGETHER: u32 = 256;
+/// A consumer that has waited in vain for so long waits with the others from then on.
+const DOZES_AFTER: Duration = Duration::from_secs(1);
 /// How long a batch that is due waits for a sender that still has another one. It grows from the first to the last.
 const HELD: (Duration, Duration) = (Duration::from_micros(50), Duration::from_millis(1));
 
@@ -38,6 +42,8 @@ pub(super) enum Ended {
     Stopped,
     /// The link has ended, for now or for good. Everything in it was read.
     Link(EndCause),
+    /// The consumer was lost, because the system refuses what waiting without a thread takes.
+    Unread,
 }
 
 /// Reading one link.
@@ -50,6 +56,8 @@ pub(super) struct Reading<'a> {
     packer: Packer,
     /// Stay when the producer dies: the consumer is reliable.
     stays: bool,
+    /// Whether [`Self::doze`] works here.
+    dozes: bool,
     /// The number of the next fragment.
     pub(super) next: u64,
     /// The first fragment of another producer, to come.
@@ -65,6 +73,7 @@ impl<'a> Reading<'a> {
         about: Arc<About>,
         outlet: &'a mut Outlet,
         changes: &'a mut Changes,
+        dozes: bool,
     ) -> Self {
         Self {
             context,
@@ -75,6 +84,7 @@ impl<'a> Reading<'a> {
             packer: Packer::new(settings.batch, settings.delay),
             stays: settings.read == settings::Reading::Reliable,
             next: 0,
+            dozes,
             replaced_at: None,
             looked: Instant::now(),
         }
@@ -88,7 +98,9 @@ impl<'a> Reading<'a> {
             let first = self.next.wrapping_sub(missed);
             self.outlet.lose(self.about.origin, first, missed, GapCause::Overrun);
         }
-        let (mut held, mut idleness) = (HELD.0, Idleness::default());
+        let mut held = HELD.0;
+        // The next fragment that has not come, and since when.
+        let mut awaited = (self.next, Instant::now());
         loop {
             let ended = self.drain(&mut rx).or_else(|| self.end_of(&rx));
             if let Some(ended) = ended.filter(|ended| !self.goes_on_after(*ended, &rx)) {
@@ -109,27 +121,59 @@ impl<'a> Reading<'a> {
                 let due = self.packer.due().map(|due| due.saturating_duration_since(now));
                 due.map_or(CHECK_EVERY, |due| due.min(CHECK_EVERY))
             };
-            let is_idle = self.packer.is_empty();
-            let ended = match rx.wait_timeout(wait) {
-                Ok(Some(fragment)) => {
-                    self.push(&fragment);
-                    idleness = idleness.ended();
-                    None
+            if awaited.0 != self.next {
+                awaited = (self.next, now);
+            }
+            let is_idle = self.packer.is_empty() && self.outlet.has_said_all();
+            let ended = if self.dozes && is_idle && now - awaited.1 > DOZES_AFTER {
+                match self.doze(rx) {
+                    Ok((back, ended)) => {
+                        rx = back;
+                        ended
+                    }
+                    Err(_) => return Ended::Unread,
                 }
-                Ok(None) if is_idle => {
-                    idleness.lasts(now);
-                    None
-                }
-                Ok(None) => None,
-                Err(error) => self.handle(error),
+            } else {
+                let found = rx.wait_timeout(wait).map(|found| found.map(|fragment| self.push(&fragment)));
+                found.err().and_then(|error| self.handle(error))
             };
             if let Some(ended) = ended.filter(|ended| !self.goes_on_after(*ended, &rx)) {
                 return ended;
             }
-            if let Some(wait) = idleness.change() {
-                rx = rx.with_wait(wait);
-            }
         }
+    }
+
+    /// Waits for a fragment for as long as none comes. One thread of the process waits for all consumers that do so, so
+    /// that links on which nothing happens take almost no processor time.
+    ///
+    /// # Errors
+    ///
+    /// The system refuses what that takes. The consumer has left the link.
+    fn doze(&mut self, rx: Consumer<'static>) -> Result<(Consumer<'static>, Option<Ended>), LinkError> {
+        let mut rx = rx.into_async()?;
+        let waker = Waker::from(Arc::new(Unpark(thread::current())));
+        let mut task = task::Context::from_waker(&waker);
+        let ended = loop {
+            match rx.poll_next(&mut task) {
+                Poll::Ready(Ok(found)) => {
+                    if let Some(fragment) = found {
+                        self.push(&fragment);
+                    }
+                    break None;
+                }
+                Poll::Ready(Err(error)) => break self.handle(error),
+                Poll::Pending => {}
+            }
+            if self.context.stop.is_set() {
+                break None;
+            }
+            if let Some(ended) = self.look() {
+                break Some(ended);
+            }
+            self.outlet.catch_up();
+            thread::park_timeout(LOOK_EVERY);
+        };
+        Ok((rx.into_inner(), ended))
     }
 
     /// Reads what is there. `Some`: the link has ended.
@@ -176,15 +220,21 @@ impl<'a> Reading<'a> {
             };
             return Some(self.ended(cause));
         }
-        if self.changes.are_new() || self.looked.elapsed() > LOOK_EVERY {
-            self.looked = Instant::now();
-            if self.is_followed_by_another() {
-                return Some(self.ended(EndCause::Removed));
-            }
-            // One that died is reported by the consumer, with the number of the first fragment of the next.
-            if self.replaced_at.is_none() {
-                self.note_producer();
-            }
+        self.look()
+    }
+
+    /// Looks for what changes without a sign, when that is due. `Some`: another link has the name.
+    fn look(&mut self) -> Option<Ended> {
+        if !self.changes.are_new() && self.looked.elapsed() < LOOK_EVERY {
+            return None;
+        }
+        self.looked = Instant::now();
+        if self.is_followed_by_another() {
+            return Some(self.ended(EndCause::Removed));
+        }
+        // One that died is reported by the consumer, with the number of the first fragment of the next.
+        if self.replaced_at.is_none() {
+            self.note_producer();
         }
         None
     }
@@ -304,30 +354,11 @@ impl<'a> Reading<'a> {
     }
 }
 
-/// Since when a consumer has waited in vain. After a while it does not poll before it sleeps.
-#[derive(Debug, Default)]
-struct Idleness {
-    since: Option<Instant>,
-    lasts: bool,
-    sleeps_at_once: bool,
-}
+/// Wakes a thread that is parked.
+struct Unpark(Thread);
 
-impl Idleness {
-    fn lasts(&mut self, now: Instant) {
-        let since = *self.since.get_or_insert(now);
-        self.lasts = now - since >= CHECK_EVERY;
-    }
-
-    fn ended(self) -> Self {
-        Self { since: None, lasts: false, ..self }
-    }
-
-    /// How to wait from now on, if that changes.
-    fn change(&mut self) -> Option<Wait> {
-        if self.sleeps_at_once == self.lasts {
-            return None;
-        }
-        self.sleeps_at_once = self.lasts;
-        Some(if self.lasts { Wait::ParkAfter(Duration::ZERO) } else { Wait::Park })
+impl task::Wake for Unpark {
+    fn wake(self: Arc<Self>) {
+        self.0.unpark();
     }
 }

@@ -85,6 +85,7 @@ impl Service {
             let has_changed = folder.has_changed(&self.context.folder);
             if has_changed {
                 self.changes.note();
+                self.wake_all();
             }
             if self.collect() || has_changed {
                 self.look(start);
@@ -94,9 +95,15 @@ impl Service {
                 break;
             }
         }
+        self.wake_all();
         for (_, running) in self.running {
             _ = running.thread.join();
         }
+    }
+
+    /// Wakes threads that wait for fragments, to look what has changed.
+    fn wake_all(&self) {
+        self.running.values().for_each(|running| running.thread.thread().unpark());
     }
 
     /// Forgets threads that have ended. Returns whether there are any.

@@ -245,6 +245,44 @@ fn the_identity_of_a_link_stays_when_the_bridge_or_the_producer_is_started_again
 }
 
 #[test]
+fn a_link_on_which_nothing_happened_for_long_is_still_watched() {
+    let long = || std::thread::sleep(std::time::Duration::from_millis(1500));
+    for read in [Reading::Evictable, Reading::Reliable, Reading::Observer] {
+        let mut setup = Setup::new();
+        let link = setup.create("quotes", small());
+        let tx = link.producer().unwrap();
+        setup.start(Publish { read, ..all() });
+        assert_eq!(setup.state().1, 10);
+        for seq in 10..12 {
+            long();
+            publish(&tx, 64);
+            assert_eq!(pieces(&setup.until(seq, seq + 1)).len(), 1);
+        }
+        long();
+        kill(tx);
+        assert_eq!(setup.end().2, EndCause::ProducerGone);
+        let tx = link.producer().unwrap();
+        publish(&tx, 64);
+        assert_eq!(pieces(&setup.until(12, 13)).len(), 1);
+        long();
+        drop(tx);
+        let closed = setup.next_of(|got| matches!(got, Got::End(_, _, EndCause::Closed)));
+        assert!(matches!(closed, Got::End(_, 13, _)), "{closed:?}");
+        let tx = link.producer().unwrap();
+        publish(&tx, 64);
+        assert_eq!(pieces(&setup.until(13, 14)).len(), 1);
+        long();
+        Link::remove_named(&setup.folder, "quotes").unwrap();
+        setup.next_of(|got| matches!(got, Got::End(_, 14, EndCause::Removed)));
+        let _third = setup.create("quotes", small().start(50)).producer().unwrap();
+        while setup.state().1 != 50 {}
+        long();
+        setup.stop();
+        setup.next_of(|got| matches!(got, Got::End(_, 50, EndCause::BridgeLeft)));
+    }
+}
+
+#[test]
 fn a_link_that_cannot_be_read_is_said_once_and_read_when_it_can_be() {
     let mut setup = Setup::new();
     let link = setup.create("quotes", small().consumers(1));
