@@ -11,6 +11,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
+use rust_tango::Link;
 use support::bridge::{Bridge, Folder, PATIENCE, free_port};
 
 /// A process that ends with the test.
@@ -150,11 +151,13 @@ fn write_secrets(folder: &Folder, password: &str) {
 const PASSWORD: &str = "correct horse battery staple";
 
 /// Starts a bridge that listens with `listen`, one that connects with a right configuration, and one with each of the wrong ones.
-/// The right one is connected, and the others are refused at each attempt.
+/// The right one gets what is sent, and the others are refused at each attempt.
 fn only_the_right_one_connects(secrets: &Folder, listen: &str, right: &str, wrong: &[(&str, String)]) {
     let (here, there) = (Folder::new(), Folder::new());
     let path = |name: &str| secrets.file("x", "").with_file_name(name).display().to_string();
     let port = free_port();
+    let link = Link::builder().dir(here.links()).depth(64).create("quotes").unwrap();
+    let producer = link.producer().unwrap();
     let listen = format!("publish quotes --listen tls/127.0.0.1:{port} --zenoh-config {}", path(listen));
     let mut publishing = Bridge::start(&here, &listen);
     publishing.wait_for("started", 1);
@@ -175,6 +178,14 @@ fn only_the_right_one_connects(secrets: &Folder, listen: &str, right: &str, wron
     let mut subscribing = Bridge::start(&there, &right);
     assert_eq!(subscribing.wait_for("connections", 1)[0]["message"], "connected to 1 other process");
     assert_eq!(publishing.wait_for("connections", 1)[0]["message"], "connected to 1 other process");
+    let mut far = None;
+    wait_until("a fragment", || {
+        _ = producer.publish(b"secret", 7, 0, 0);
+        far = far.take().or_else(|| Link::open_in(there.links(), "quotes").ok()?.observer().ok());
+        far.as_mut().is_some_and(|reader| {
+            reader.poll().is_ok_and(|found| found.is_some_and(|it| it.payload.as_slice() == b"secret"))
+        })
+    });
     for (what, folder, _process, log) in &refused {
         let said = || fs::read_to_string(log).unwrap();
         wait_until("three attempts", || said().matches("Unable to connect to configured peer").count() >= 3);
