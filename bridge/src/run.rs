@@ -138,7 +138,7 @@ fn carry(settings: Settings) -> Result<(), Failure> {
         _ = session.close().wait();
     });
     let links = register.all();
-    write_summary(form, &links);
+    _ = io::stderr().write_all(summary(form, &links).as_bytes());
     if !is_whole {
         let backlog: u64 = links.iter().map(|link| link.counts.backlog.load(Relaxed)).sum();
         return Err(Failure::lost(format!(
@@ -171,8 +171,8 @@ fn lost(link: &Entry) -> u64 {
         .sum()
 }
 
-/// A line for each link that was carried, on standard error.
-fn write_summary(form: Format, links: &[Entry]) {
+/// A line for each link that was carried.
+fn summary(form: Format, links: &[Entry]) -> String {
     let mut text = String::new();
     for link in links {
         let Entry { direction: way, link: name, key, counts } = link;
@@ -209,7 +209,7 @@ fn write_summary(form: Format, links: &[Entry]) {
         text += &line;
         text.push('\n');
     }
-    _ = io::stderr().write_all(text.as_bytes());
+    text
 }
 
 /// Blocks the signals that end the process, in this thread and all that it starts. A signal that the process was told to ignore
@@ -255,4 +255,33 @@ fn within_grace(work: impl FnOnce() + Send + 'static) -> bool {
         _ = done.send(());
     });
     is_done.recv_timeout(GRACE).is_ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::counts::Counts;
+
+    #[test]
+    fn a_summary_has_a_line_for_each_link() {
+        let register = Register::default();
+        let sent = register.counts(Direction::Publish, "quotes", "tango/quotes");
+        Counts::add(&sent.fragments, 3);
+        Counts::add(&sent.bytes, 64);
+        let received = register.counts(Direction::Subscribe, "far", "tango/orders");
+        Counts::add(&received.dropped, 7);
+        Counts::add(&received.lost_in_network, 1);
+        let links = register.all();
+        assert_eq!(
+            summary(Format::Text, &links),
+            "tango-bridge: quotes: sent 3 fragments (64 bytes) as tango/quotes; nothing lost\n\
+             tango-bridge: far: received 0 fragments (0 bytes) from tango/orders; dropped 7, lost in network 1\n"
+        );
+        let lines = summary(Format::Json, &links);
+        let last: Value = serde_json::from_str(lines.lines().last().unwrap()).unwrap();
+        assert_eq!(
+            (&last["event"], &last["link"], &last["dropped"]),
+            (&json!("summary"), &json!("far"), &json!(7))
+        );
+    }
 }

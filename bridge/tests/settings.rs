@@ -3,13 +3,16 @@
 
 mod support;
 
+use std::fs;
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::process::{Command, Output};
+use std::time::{Duration, Instant};
 
-use nix::sys::signal::Signal;
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 use rust_tango::Link;
-use support::bridge::{Bridge, Folder, free_port};
+use support::bridge::{Bridge, Folder, PATIENCE, free_port};
 
 fn run(folder: &Folder, arguments: &[&str]) -> Output {
     let mut command = Command::new(env!("CARGO_BIN_EXE_tango-bridge"));
@@ -143,6 +146,79 @@ fn a_signal_ends_it_in_good_order() {
     assert!(status.success(), "{status}: {said}");
 }
 
+#[test]
+fn a_signal_that_is_ignored_stays_ignored() {
+    let folder = Folder::new();
+    let said = folder.file("said", "");
+    let program = env!("CARGO_BIN_EXE_tango-bridge");
+    let script = format!("trap '' HUP; exec {program} publish a --listen tcp/127.0.0.1:{}", free_port());
+    let mut command = Command::new("sh");
+    command.arg("-c").arg(script).env("TANGO_DIR", folder.links()).stderr(fs::File::create(&said).unwrap());
+    let mut child = command.spawn().unwrap();
+    let id = Pid::from_raw(child.id().cast_signed());
+    let begin = Instant::now();
+    let text = || fs::read_to_string(&said).unwrap();
+    while !text().contains("started") && begin.elapsed() < PATIENCE {
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    // It is ended in any case, and looked at afterwards.
+    kill(id, Signal::SIGHUP).unwrap();
+    kill(id, Signal::SIGTERM).unwrap();
+    let status = child.wait().unwrap();
+    assert!(status.success(), "{status}: {}", text());
+    assert!(text().contains("SIGTERM has arrived") && !text().contains("SIGHUP"), "{}", text());
+}
+
+#[test]
+fn the_exit_status_says_whether_fragments_were_lost() {
+    for lost in [0, 5] {
+        let (folder, other) = (Folder::new(), Folder::new());
+        let link = Link::builder().dir(folder.links()).depth(64).consumers(1).create("a").unwrap();
+        let producer = link.producer().unwrap();
+        let first = producer.next_seq();
+        let port = free_port();
+        let publish = format!("publish a --read reliable --listen tcp/127.0.0.1:{port}");
+        let bridge = Bridge::start(&folder, &publish);
+        let mut far =
+            Bridge::start(&other, &format!("subscribe tango/* {{link}} --connect tcp/127.0.0.1:{port}"));
+        far.wait_for("connections", 1);
+        // What is published before the far link is there begins with it.
+        let begin = Instant::now();
+        let mut reader = loop {
+            _ = producer.publish(b"before", 0, 0, 0);
+            if let Ok(reader) = Link::open_in(other.links(), "a").and_then(|link| link.observer()) {
+                break reader;
+            }
+            assert!(begin.elapsed() < PATIENCE, "no far link: {}", far.said());
+            std::thread::sleep(Duration::from_millis(1));
+        };
+        let mut left = lost;
+        while left > 0 {
+            left -= producer.skip(left);
+        }
+        let last = producer.publish_blocking(b"last", 7, 0, 0).unwrap().seq;
+        loop {
+            match reader.poll() {
+                Ok(Some(found)) if found.meta.seq == last => break,
+                Ok(Some(_)) => {}
+                Ok(None) | Err(_) => std::thread::sleep(Duration::from_millis(1)),
+            }
+            assert!(begin.elapsed() < PATIENCE, "fragment {last} does not arrive: {}", far.said());
+        }
+        for (bridge, direction) in [(far, "subscribe"), (bridge, "publish")] {
+            let (status, said) = bridge.finish();
+            assert_eq!(status.code(), Some(if lost == 0 { 0 } else { 3 }), "{direction}: {said}");
+            let summary = said.lines().find(|line| line.contains("\"summary\"")).expect(&said);
+            let summary: serde_json::Value = serde_json::from_str(summary).unwrap();
+            assert_eq!(summary["direction"], direction);
+            assert_eq!(summary["lost_at_origin"], lost, "{direction}: {said}");
+            if direction == "publish" {
+                assert_eq!(summary["fragments"], last.wrapping_sub(first) + 1 - lost, "{said}");
+            }
+        }
+    }
+}
+
 /// The status and the body of a response.
 fn get(address: &str, method: &str, path: &str) -> (u16, String) {
     let mut stream = TcpStream::connect(address).unwrap();
@@ -156,6 +232,8 @@ fn get(address: &str, method: &str, path: &str) -> (u16, String) {
 #[test]
 fn metrics_are_served_where_they_are_asked_for() {
     let (folder, other) = (Folder::new(), Folder::new());
+    let link = Link::builder().dir(folder.links()).depth(64).consumers(1).create("quotes").unwrap();
+    let producer = link.producer().unwrap();
     let port = free_port();
     let mut bridge =
         Bridge::start(&folder, &format!("publish * --listen tcp/127.0.0.1:{port} --metrics 127.0.0.1:0"));
@@ -167,6 +245,29 @@ fn metrics_are_served_where_they_are_asked_for() {
     bridge.wait_for("connections", 1);
     let (status, text) = get(address, "GET", "/metrics");
     assert!(status == 200 && text.contains("\ntango_bridge_connections 1\n"), "{status}: {text}");
+    // A slash in a key, and all counts of the link.
+    let begin = Instant::now();
+    let labels = "{direction=\"publish\",key=\"tango/quotes\",link=\"quotes\"}";
+    loop {
+        producer.publish_blocking(b"quote", 7, 0, 0).unwrap();
+        let text = get(address, "GET", "/metrics").1;
+        let value = |metric: &str| {
+            let series = format!("tango_bridge_{metric}{labels} ");
+            text.lines().find_map(|line| line.strip_prefix(&series)?.parse::<u64>().ok())
+        };
+        if value("fragments_total").is_some_and(|count| count > 0) {
+            assert_eq!(
+                (value("up"), value("lost_at_origin_total"), value("dropped_total")),
+                (Some(1), Some(0), Some(0))
+            );
+            assert!(value("payload_bytes_total") >= Some(5), "{text}");
+            assert!(text.contains("# TYPE tango_bridge_fragments_total counter\n"), "{text}");
+            assert!(text.contains("# TYPE tango_bridge_backlog_bytes gauge\n"), "{text}");
+            break;
+        }
+        assert!(begin.elapsed() < PATIENCE, "nothing is sent:\n{text}");
+        std::thread::sleep(Duration::from_millis(10));
+    }
     assert_eq!(get(address, "GET", "/").0, 404);
     assert_eq!(get(address, "POST", "/metrics").0, 405);
     assert!(far.events_of("metrics").is_empty());
