@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
-use rust_tango::{Link, Start, TangoError};
+use rust_tango::{Link, Start};
 use tango_bridge::wire::EndCause;
 
-use super::peer::{Far, Next, Peer, pair, read, sessions, subscribe, until};
+use super::peer::{Far, Next, Peer, pair, read, sessions, subscribe, until, until_closed};
 
 /// Longer than a bridge may be silent.
 const SILENT: Duration = Duration::from_millis(3300);
@@ -112,7 +112,7 @@ fn a_link_that_closes_and_comes_back_does_so_here() {
     peer.send(2);
     peer.end(EndCause::Closed);
     assert_eq!(read(&mut reader, 1, 3), [Next::Fragments(1, 2)]);
-    assert!(reader.wait().unwrap().is_none() && reader.is_closed());
+    until_closed(&mut reader);
     // States go on, and are no news.
     peer.state();
     peer.set_origin(|origin| origin.producer += 1);
@@ -122,7 +122,7 @@ fn a_link_that_closes_and_comes_back_does_so_here() {
     assert_eq!(read(&mut reader, 3, 4), [Next::Fragments(3, 1)]);
     // A state that says that fragments are missing attaches the producer, too.
     peer.end(EndCause::Closed);
-    assert!(reader.wait().unwrap().is_none());
+    until_closed(&mut reader);
     peer.lose(5);
     peer.state();
     assert_eq!(read(&mut reader, 4, 9), [Next::Lost(5)]);
@@ -136,7 +136,7 @@ fn a_link_that_is_stopped_or_removed_is_so_here() {
     peer.send(2);
     peer.end(EndCause::Stopped);
     assert_eq!(read(&mut reader, 1, 3), [Next::Fragments(1, 2)]);
-    assert!(reader.wait().unwrap().is_none());
+    until_closed(&mut reader);
     assert!(link.status().stopped && link.is_named());
 
     let (peer, far) = pair("removed", 0);
@@ -146,7 +146,7 @@ fn a_link_that_is_stopped_or_removed_is_so_here() {
     peer.end(EndCause::Closed);
     peer.end(EndCause::Removed);
     assert_eq!(read(&mut reader, 1, 3), [Next::Fragments(1, 2)]);
-    assert!(reader.wait().unwrap().is_none());
+    until_closed(&mut reader);
     until("the removal", || (!link.is_named()).then_some(()));
     assert!(Link::list(&far.context.folder).unwrap().is_empty());
 }
@@ -164,7 +164,7 @@ fn made_anew(name: &str, next: u64) {
     peer.state();
     peer.send(2);
     assert_eq!(read(&mut reader, 1, 21), [Next::Fragments(1, 20)]);
-    assert!(matches!(reader.wait(), Ok(None) | Err(TangoError::Closed)), "its readers see the end");
+    until_closed(&mut reader);
     far.event("link_made_anew");
     far.nth_event("made", 1);
     let link = far.open(&peer);

@@ -434,3 +434,15 @@ pub(crate) fn read(reader: &mut Consumer<'_>, mut next: u64, end: u64) -> Vec<Ne
     }
     found
 }
+
+/// Waits until the reader has nothing more, and its link is closed.
+pub(crate) fn until_closed(reader: &mut Consumer<'_>) {
+    until("the end of the link", || {
+        match reader.wait_timeout(Duration::from_millis(100)) {
+            Ok(None) | Err(TangoError::Closed) => {}
+            Ok(Some(fragment)) => panic!("a fragment instead of the end: {:?}", fragment.meta),
+            Err(error) => panic!("{error}"),
+        }
+        reader.is_closed().then_some(())
+    });
+}
