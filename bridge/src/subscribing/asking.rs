@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use zenoh::Wait;
 use zenoh::key_expr::KeyExpr;
 use zenoh::query::{ConsolidationMode, Selector};
+use zenoh::sample::Locality;
 
 use super::arrived::Arrived;
 use super::queue::Queue;
@@ -51,6 +52,7 @@ pub(super) fn ask(
         .get(Selector::owned(key.clone(), parameters))
         // Otherwise only the last reply of a key is handed out.
         .consolidation(ConsolidationMode::None)
+        .allowed_destination(Locality::Remote)
         .timeout(LONGEST)
         .callback(move |reply| {
             if let Ok(sample) = reply.result()

@@ -10,7 +10,7 @@ use std::time::Instant;
 use zenoh::Wait;
 use zenoh::key_expr::KeyExpr;
 use zenoh::pubsub::Subscriber;
-use zenoh::sample::{Sample, SampleKind};
+use zenoh::sample::{Locality, Sample, SampleKind};
 
 use super::arrived::Arrived;
 use super::far::Far;
@@ -80,6 +80,8 @@ impl Subscribing {
         let subscriber = context
             .session
             .declare_subscriber(&key)
+            // What this process sends itself needs no far link here.
+            .allowed_origin(Locality::Remote)
             .callback(move |sample| of_callback.arrive(&sample))
             .wait()
             .map_err(|error| Failure::new(format!("cannot subscribe to {key}: {error}")))?;

@@ -40,6 +40,8 @@
 //! `first=N;count=M`, for the fragments from `N` on as far as the ring of the link still has them, with a gap in the place of
 //! those that are gone. It has to ask for all replies: zenoh's default keeps the last one only (`ConsolidationMode::None`).
 //!
+//! `examples/plain_subscriber.rs` and `examples/plain_subscriber.py` read all of this with nothing but zenoh.
+//!
 //! Bytes that come from the network are checked here. Whatever they are, decoding is safe, and takes no more memory than
 //! they have.
 
