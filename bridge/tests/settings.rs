@@ -219,6 +219,29 @@ fn the_exit_status_says_whether_fragments_were_lost() {
     }
 }
 
+#[test]
+fn a_network_that_takes_nothing_does_not_hold_up_the_end() {
+    let (folder, other) = (Folder::new(), Folder::new());
+    let link = Link::builder().dir(folder.links()).depth(1024).mtu(4096).consumers(1).create("a").unwrap();
+    let producer = link.producer().unwrap();
+    let port = free_port();
+    let publish = format!("publish a --congestion block --queue 1M --listen tcp/127.0.0.1:{port}");
+    let mut bridge = Bridge::start(&folder, &publish);
+    let mut far =
+        Bridge::start(&other, &format!("subscribe tango/* {{link}} --connect tcp/127.0.0.1:{port}"));
+    far.wait_for("made", 1);
+    bridge.wait_for("connections", 1);
+    // It keeps its connection, and reads nothing.
+    far.signal(Signal::SIGSTOP);
+    // More than the buffers of the network and the queue. The bridge is evicted when it has waited for too long.
+    for _ in 0..8192 {
+        _ = producer.publish_blocking(&[7; 4096], 7, 0, 0);
+    }
+    let (status, said) = bridge.finish();
+    assert_eq!(status.code(), Some(3), "{status}: {said}");
+    assert!(said.lines().last().unwrap().contains("lost"), "{said}");
+}
+
 /// The status and the body of a response.
 fn get(address: &str, method: &str, path: &str) -> (u16, String) {
     let mut stream = TcpStream::connect(address).unwrap();
