@@ -225,6 +225,26 @@ fn a_link_that_is_removed_and_made_anew_is_another_link() {
 }
 
 #[test]
+fn a_link_that_goes_on_without_its_name_is_sent_until_another_one_has_the_name() {
+    let mut setup = Setup::new();
+    let link = setup.create("quotes", small());
+    let tx = link.producer().unwrap();
+    setup.start(all());
+    setup.state();
+    // In the process of the producer: both ends go on.
+    link.remove().unwrap();
+    for seq in 10..13 {
+        std::thread::sleep(std::time::Duration::from_millis(700));
+        publish(&tx, 64);
+        assert_eq!(pieces(&setup.until(seq, seq + 1)).len(), 1);
+    }
+    let _second = setup.create("quotes", small().start(50)).producer().unwrap();
+    let (_, next, cause) = setup.end();
+    assert_eq!((next, cause), (13, EndCause::Removed));
+    assert_eq!(setup.state().1, 50);
+}
+
+#[test]
 fn the_identity_of_a_link_stays_when_the_bridge_or_the_producer_is_started_again() {
     let mut setup = Setup::new();
     let link = setup.create("quotes", small());
