@@ -1,6 +1,7 @@
 //! Questions to the other bridge: what its link is, and fragments that are missing here.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
 use zenoh::Wait;
@@ -11,8 +12,12 @@ use zenoh::sample::Locality;
 use super::arrived::Arrived;
 use super::queue::Queue;
 
-/// A question that has no further reply for so long is given up.
+/// A question that has no further reply for so long is given up, and asked again.
 pub(super) const PATIENCE: Duration = Duration::from_secs(5);
+/// A bridge that answers nothing is asked again for so long. Longer than it takes to connect again after most cuts.
+pub(super) const PERSISTENCE: Duration = Duration::from_secs(60);
+/// Time until a question is asked again that nobody has heard.
+pub(super) const PAUSE: Duration = Duration::from_millis(200);
 /// How long an answer may take in all. Later replies are ignored.
 const LONGEST: Duration = Duration::from_secs(600);
 
@@ -25,25 +30,33 @@ pub(super) enum Question {
     Fragments { first: u64, count: u64 },
 }
 
+/// The replies to a question.
+#[derive(Debug)]
+pub(super) struct Answer {
+    /// Gets the replies, and is closed after the last one. It is closed at once if nobody can answer.
+    pub(super) replies: Queue,
+    /// Whether the other bridge has said that it does not answer now.
+    pub(super) is_refused: AtomicBool,
+}
+
 /// Closes the queue of replies when the network has dropped it: there are no more.
-struct Replies(Arc<Queue>);
+struct Replies(Arc<Answer>);
 
 impl Drop for Replies {
     fn drop(&mut self) {
-        self.0.close();
+        self.0.replies.close();
     }
 }
 
-/// Asks the bridge for `key`. The queue that is returned gets its replies, up to `limit` bytes at a time, and is closed after the
-/// last one. It is closed at once if nobody can answer.
+/// Asks the bridge for `key`. The queue of its replies takes up to `limit` bytes at a time.
 pub(super) fn ask(
     session: &zenoh::Session,
     key: &KeyExpr<'static>,
     question: Question,
     limit: usize,
-) -> Arc<Queue> {
-    let queue = Arc::new(Queue::new(limit));
-    let replies = Replies(queue.clone());
+) -> Arc<Answer> {
+    let answer = Arc::new(Answer { replies: Queue::new(limit), is_refused: AtomicBool::new(false) });
+    let replies = Replies(answer.clone());
     let parameters = match question {
         Question::State => "state".to_owned(),
         Question::Fragments { first, count } => format!("first={first};count={count}"),
@@ -55,16 +68,17 @@ pub(super) fn ask(
         .allowed_destination(Locality::Remote)
         .timeout(LONGEST)
         .callback(move |reply| {
-            if let Ok(sample) = reply.result()
-                && let Ok(arrived) = Arrived::new(sample.payload().to_bytes().into_owned(), Instant::now())
-            {
+            let Ok(sample) = reply.result() else {
+                return replies.0.is_refused.store(true, Relaxed);
+            };
+            if let Ok(arrived) = Arrived::new(sample.payload().to_bytes().into_owned(), Instant::now()) {
                 // Nobody waits for it any more if the queue is closed.
-                _ = replies.0.put(arrived);
+                _ = replies.0.replies.put(arrived);
             }
         })
         .wait();
     if asked.is_err() {
-        queue.close();
+        answer.replies.close();
     }
-    queue
+    answer
 }

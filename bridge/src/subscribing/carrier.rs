@@ -225,7 +225,7 @@ impl Carrier {
         self.queue.set_may_wait(false);
         let mut found = None;
         while found.is_none() && Instant::now() < until {
-            let replies = asking::ask(
+            let answer = asking::ask(
                 &self.shared.context.session,
                 &self.key,
                 Question::State,
@@ -234,7 +234,7 @@ impl Carrier {
             let asked_at = Instant::now();
             while found.is_none() && asked_at.elapsed() < ASK_AGAIN {
                 found = self.queue.description(link);
-                match replies.take(SLICE) {
+                match answer.replies.take(SLICE) {
                     Some(Arrived { origin, body: Body::State(description), .. }) if origin.link == link => {
                         found = Some(*description);
                     }
@@ -378,21 +378,47 @@ impl Carrier {
         Ok(())
     }
 
-    /// Asks the other bridge for fragments that are missing, and takes its replies.
+    /// Asks the other bridge for fragments that are missing, and takes its replies. A question that nobody hears, because the
+    /// connection is interrupted or just back, is asked again.
     fn ask(&mut self, first: u64, count: u64) -> Result<(), Halt> {
+        let begun = Instant::now();
+        self.queue.set_may_wait(false);
+        loop {
+            let (is_heard, is_refused) = self.ask_once(first, count)?;
+            let now = Instant::now();
+            let is_alive = self.queue.alive_for(now).min(now - begun) >= asking::PATIENCE;
+            if is_heard
+                || is_alive && !is_refused
+                || now - begun >= asking::PERSISTENCE
+                || self.queue.has_removal()
+            {
+                break;
+            }
+            if self.shared.context.stop.wait(asking::PAUSE) {
+                return Err(Halt::Stopping);
+            }
+        }
+        self.queue.set_may_wait(true);
+        if let Some(order) = &mut self.order {
+            order.answered();
+        }
+        Ok(())
+    }
+
+    /// Whether there was a reply, and whether the other bridge has said that it does not answer now.
+    fn ask_once(&mut self, first: u64, count: u64) -> Result<(bool, bool), Halt> {
         let Shared { context, settings, waiting, .. } = &*self.shared.clone();
         if context.stop.is_set() {
             return Err(Halt::Stopping);
         }
-        self.queue.set_may_wait(false);
         let question = Question::Fragments { first, count };
-        let replies = asking::ask(&context.session, &self.key, question, settings.queue);
-        let mut heard = Instant::now();
+        let answer = asking::ask(&context.session, &self.key, question, settings.queue);
+        let (replies, mut is_heard, mut heard) = (&answer.replies, false, Instant::now());
         loop {
             match replies.take(SLICE) {
                 Some(reply) => {
                     self.take_reply(&reply)?;
-                    heard = Instant::now();
+                    (is_heard, heard) = (true, Instant::now());
                 }
                 None if replies.is_closed() => break,
                 None if context.stop.is_set() => return Err(Halt::Stopping),
@@ -403,11 +429,7 @@ impl Carrier {
             }
         }
         replies.close();
-        self.queue.set_may_wait(true);
-        if let Some(order) = &mut self.order {
-            order.answered();
-        }
-        Ok(())
+        Ok((is_heard, answer.is_refused.load(Relaxed)))
     }
 
     fn take_reply(&mut self, reply: &Arrived) -> Result<(), Halt> {

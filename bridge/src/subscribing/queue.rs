@@ -12,12 +12,15 @@ use super::arrived::{Arrived, Body, OVERHEAD};
 use super::order::{Content, Span};
 use crate::context::Stop;
 use crate::counts::Counts;
-use crate::wire::Description;
+use crate::wire::{Description, EndCause};
 
 /// Marks and messages without fragments may take so many bytes more than the limit.
 const RESERVE: usize = 64 << 10;
 /// A mark stands for messages that arrived within this time, so that it hides no silence.
 const MARK: Duration = Duration::from_secs(1);
+/// Messages that arrive within this time of each other are of a bridge that is connected all the time. It says once a second what
+/// its link is.
+const ALIVE: Duration = Duration::from_secs(2);
 /// A thread that waits looks as often whether the bridge ends.
 const SLICE: Duration = Duration::from_millis(50);
 
@@ -36,6 +39,8 @@ struct Inner {
     /// A thread that puts may wait for room.
     may_wait: bool,
     is_closed: bool,
+    /// The first and the last of the messages that have arrived without a silence between them.
+    alive: Option<(Instant, Instant)>,
     counts: Option<Arc<Counts>>,
 }
 
@@ -91,6 +96,9 @@ impl Queue {
         if inner.is_closed {
             return Err(arrived);
         }
+        let at = arrived.at;
+        let begun = inner.alive.filter(|(_, last)| at.saturating_duration_since(*last) < ALIVE);
+        inner.alive = Some((begun.map_or(at, |(begun, _)| begun), at));
         if self.has_room(&inner, arrived.size) {
             inner.push(arrived);
         } else {
@@ -164,6 +172,22 @@ impl Queue {
         self.lock().entries.iter().any(is_of_another)
     }
 
+    /// How long messages have been arriving without a silence, up to now.
+    pub(super) fn alive_for(&self, now: Instant) -> Duration {
+        match self.lock().alive {
+            Some((begun, last)) if now.saturating_duration_since(last) < ALIVE => {
+                now.saturating_duration_since(begun)
+            }
+            _ => Duration::ZERO,
+        }
+    }
+
+    /// Whether a message waits that says that the link at the origin was removed.
+    pub(super) fn has_removal(&self) -> bool {
+        let is_removal = |arrived: &Arrived| matches!(arrived.body, Body::End(EndCause::Removed));
+        self.lock().entries.iter().any(is_removal)
+    }
+
     /// What the first state that waits says of the link with this identity.
     pub(super) fn description(&self, link: u64) -> Option<Description> {
         self.lock().entries.iter().find_map(|arrived| match &arrived.body {
@@ -202,7 +226,7 @@ impl Inner {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::wire::{Batch, EndCause, GapCause, Origin, encode_end, encode_gap};
+    use crate::wire::{Batch, GapCause, Origin, encode_end, encode_gap};
     use rust_tango::FragmentMetadata;
 
     const ORIGIN: Origin = Origin { bridge: 1, link: 2, producer: 3 };
@@ -249,6 +273,25 @@ mod tests {
             [(1, 2, false), (3, 2, false), (5, 6, true), (11, 5, false), (16, 1, true), (18, 1, true)];
         assert_eq!(found, expected);
         assert_eq!(counts.backlog.load(Relaxed), 0);
+    }
+
+    #[test]
+    fn a_silence_begins_anew() {
+        let queue = Queue::new(1_000);
+        let begun = Instant::now();
+        let second = Duration::from_secs(1);
+        assert_eq!(queue.alive_for(begun), Duration::ZERO);
+        for at in [0, 1, 2, 6, 7] {
+            let mut message = fragments(1 + at, 1, 10);
+            message.at = begun + second * at as u32;
+            put(&queue, message);
+            let expected = if at < 6 { at } else { at - 6 };
+            assert_eq!(queue.alive_for(begun + second * at as u32), second * expected as u32);
+        }
+        assert_eq!(queue.alive_for(begun + second * 9), Duration::ZERO);
+        assert!(!queue.has_removal());
+        put(&queue, Arrived::new(encode_end(ORIGIN, 9, EndCause::Removed), begun).unwrap());
+        assert!(queue.has_removal());
     }
 
     #[test]

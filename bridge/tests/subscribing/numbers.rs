@@ -1,6 +1,10 @@
 //! Each number is published once, in order, or left out and counted.
 
-use rust_tango::{Link, Start};
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::thread;
+use std::time::Duration;
+
+use rust_tango::{Consumer, Link, Start};
 use tango_bridge::settings::{Congestion, Subscribe};
 use tango_bridge::wire::GapCause;
 
@@ -93,8 +97,24 @@ fn an_answer_with_holes_is_asked_for_again() {
     assert_eq!(far.count(&peer, ["recovered"]), [18]);
 }
 
+/// Reads while the peer says every now and then what its link is, as a bridge does.
+fn read_of_living(peer: &Peer, reader: &mut Consumer<'static>, from: u64, end: u64) -> Vec<Next> {
+    let is_read = AtomicBool::new(false);
+    thread::scope(|scope| {
+        scope.spawn(|| {
+            while !is_read.load(Relaxed) {
+                peer.state();
+                thread::sleep(Duration::from_millis(200));
+            }
+        });
+        let found = read(reader, from, end);
+        is_read.store(true, Relaxed);
+        found
+    })
+}
+
 #[test]
-fn nobody_who_answers_or_ends_the_answer_holds_up_what_follows() {
+fn nobody_who_lives_and_does_not_answer_holds_up_what_follows() {
     let (peer, far) = pair("silent", 64);
     let mut reader = far.meet(&peer).consumer().unwrap();
     peer.set_answers(Answers::Never);
@@ -103,7 +123,7 @@ fn nobody_who_answers_or_ends_the_answer_holds_up_what_follows() {
     peer.lose(2);
     peer.send(1);
     let expected = [Next::Lost(4), Next::Fragments(5, 1), Next::Lost(2), Next::Fragments(8, 1)];
-    assert_eq!(read(&mut reader, 1, 9), expected);
+    assert_eq!(read_of_living(&peer, &mut reader, 1, 9), expected);
     assert_eq!(far.count(&peer, ["lost_in_network"]), [6]);
 
     // It says that it has a history, and has no queryable.
@@ -113,7 +133,46 @@ fn nobody_who_answers_or_ends_the_answer_holds_up_what_follows() {
     let mut reader = far.meet(&peer).consumer().unwrap();
     peer.lose(4);
     peer.send(1);
-    assert_eq!(read(&mut reader, 1, 6), [Next::Lost(4), Next::Fragments(5, 1)]);
+    assert_eq!(read_of_living(&peer, &mut reader, 1, 6), [Next::Lost(4), Next::Fragments(5, 1)]);
+}
+
+#[test]
+fn a_question_that_nobody_hears_is_asked_again() {
+    let (peer, far) = pair("deaf", 64);
+    let mut reader = far.meet(&peer).consumer().unwrap();
+    peer.set_answers(Answers::Never);
+    peer.lose(4);
+    peer.send(1);
+    // As during a cut, nothing comes: no answer, and nothing else.
+    until("asked again", || {
+        (peer.questions().iter().filter(|of| of.starts_with("first=")).count() >= 2).then_some(())
+    });
+    peer.set_answers(Answers::Rightly);
+    assert_eq!(read(&mut reader, 1, 6), [Next::Fragments(1, 5)]);
+    assert_eq!(far.count(&peer, ["recovered", "lost_in_network"]), [4, 0]);
+}
+
+#[test]
+fn a_question_that_is_refused_is_asked_again() {
+    let (peer, far) = pair("busy", 64);
+    let mut reader = far.meet(&peer).consumer().unwrap();
+    peer.set_answers(Answers::Refused);
+    peer.lose(4);
+    peer.send(1);
+    let lives = AtomicBool::new(true);
+    thread::scope(|scope| {
+        scope.spawn(|| {
+            while lives.load(Relaxed) {
+                peer.state();
+                thread::sleep(Duration::from_millis(200));
+            }
+        });
+        // For longer than a bridge has that does not answer at all.
+        thread::sleep(Duration::from_secs(6));
+        peer.set_answers(Answers::Rightly);
+        assert_eq!(read(&mut reader, 1, 6), [Next::Fragments(1, 5)]);
+        lives.store(false, Relaxed);
+    });
 }
 
 #[test]

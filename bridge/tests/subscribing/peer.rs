@@ -63,6 +63,8 @@ pub(crate) enum Answers {
     Rightly,
     /// It never ends the answer.
     Never,
+    /// It says that it does not answer now.
+    Refused,
     /// Each second reply is missing.
     WithHoles,
 }
@@ -232,6 +234,9 @@ impl Kept {
         let (first, count) = (number("first"), number("count"));
         if self.answers == Answers::Never {
             return self.held.push(query);
+        }
+        if self.answers == Answers::Refused {
+            return query.reply_err("later").wait().unwrap();
         }
         let has = |at: &u64| self.ring.contains_key(&first.wrapping_add(*at));
         let gone = (0..count).take_while(|at| !has(at)).count() as u64;
