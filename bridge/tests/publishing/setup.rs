@@ -175,14 +175,11 @@ impl Setup {
 
     /// The next message that is not the repetition of a state or an end, for one that has heard them.
     pub(crate) fn next_of(&mut self, wanted: impl Fn(&Got) -> bool) -> Got {
-        // The bridge repeats itself, so that some message always comes.
-        let begun = Instant::now();
         loop {
             let got = self.next();
             if wanted(&got) {
                 return got;
             }
-            assert!(begun.elapsed() < PATIENCE, "the message arrives in time");
         }
     }
 
@@ -205,12 +202,7 @@ impl Setup {
     /// Fragments and gaps until the number `end` is reached. Each number is in one of them, in order.
     pub(crate) fn until(&mut self, first: u64, end: u64) -> Vec<Got> {
         let (mut next, mut all) = (first, Vec::new());
-        let begun = Instant::now();
         while next != end {
-            assert!(
-                begun.elapsed() < PATIENCE,
-                "fragments until {end} arrive in time, and not only until {next}"
-            );
             let got = self.next();
             if let Got::Fragments(..) | Got::Gap(..) = got {
                 next = follow(next, &got);

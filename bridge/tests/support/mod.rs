@@ -2,6 +2,8 @@
 #![allow(dead_code, missing_docs)]
 
 pub(crate) mod bridge;
+pub(crate) mod pair;
+pub(crate) mod traffic;
 pub(crate) mod wire;
 
 /// Numbers that look random: the same ones for the same seed. (SplitMix64.)
