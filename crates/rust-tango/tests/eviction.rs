@@ -7,7 +7,7 @@ mod common;
 use std::time::{Duration, Instant};
 
 use common::{Random, assert_is, assert_whole, few, in_time, publish, publish_blocking};
-use rust_tango::{Link, Start, TangoError, Wait};
+use rust_tango::{Consumer, Link, Producer, Start, TangoError, Wait};
 
 const MTU: usize = 300;
 const DEPTH: u64 = 8;
@@ -164,6 +164,45 @@ fn an_evicted_consumer_that_is_not_lapped_loses_nothing() {
     assert!(rx.poll().unwrap().is_none());
     assert_eq!(link.status().consumers[0].lost, 0);
     assert_eq!(tx.consumers(), 2, "it must count again");
+}
+
+/// The producer, an evictable consumer that it does not wait for, and one in slot 1 that it does wait for. So everything is
+/// still there that the evicted one needs: `put` has published, or left out, the numbers 2 to 5 with one call each.
+fn evicted(put: fn(&Producer<'_>) -> bool) -> (Producer<'static>, Consumer<'static>, Consumer<'static>) {
+    let link = Link::builder().depth(16).credits(4).mtu(MTU).consumers(2).build().unwrap();
+    let tx = link.producer().unwrap().with_patience(Duration::ZERO);
+    let mut rx = link.evictable_consumer(Start::Next).unwrap();
+    let mut other = link.consumer().unwrap();
+    publish(&tx, MTU).unwrap();
+    for reader in [&mut rx, &mut other] {
+        assert_is(&reader.poll().unwrap().unwrap(), 1, MTU);
+    }
+    (2..=5).for_each(|_| assert!(put(&tx)));
+    assert!((0..3).all(|_| !put(&tx)), "there are no credits");
+    assert_eq!((link.status().evicted, tx.consumers()), (1, 1));
+    (tx.with_patience(Duration::MAX), rx, other)
+}
+
+#[test]
+fn an_evicted_consumer_that_comes_to_numbers_left_out_joins_again() {
+    let (tx, mut rx, other) = evicted(|tx| tx.skip(1) == 1);
+    assert_eq!(rx.poll().unwrap_err(), TangoError::Overrun { lost: 4, next: 6 });
+    assert_eq!(tx.consumers(), 2, "it must count again");
+    drop(other);
+    assert_eq!((tx.skip(100), tx.held_by()), (4, Some(0)), "the producer must wait for it again");
+}
+
+#[test]
+fn an_evicted_consumer_that_skips_fragments_joins_again() {
+    let (tx, mut rx, _other) = evicted(|tx| publish(tx, MTU).is_ok());
+    // With the first fragment that it skips, and not only when it has skipped all.
+    let mut counted = Vec::new();
+    let found = rx.poll_if(|_| {
+        counted.push(tx.consumers());
+        false
+    });
+    assert!(found.unwrap().is_none());
+    assert_eq!(counted, [1, 2, 2, 2], "it must count again");
 }
 
 #[test]

@@ -54,10 +54,9 @@ impl Reader<'_> {
             if accept(sig) {
                 return self.take(line, found_in);
             }
-            self.consumed(self.next.wrapping_add(1));
-            if let Some(seat) = self.mode.seat() {
-                seat.release(self.next);
-            }
+            let next = self.next.wrapping_add(1);
+            self.consumed(next);
+            self.copied_up_to(next);
         }
         Ok(None)
     }

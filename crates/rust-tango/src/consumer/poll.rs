@@ -338,7 +338,8 @@ impl<'a> Reader<'a> {
         self.next = next;
     }
 
-    /// A consumer that the producer waits for has copied everything before `next`.
+    /// A consumer that the producer waits for has copied everything before `next`, or will not read it. Returns the credits,
+    /// and joins again if the consumer was evicted.
     pub(super) fn copied_up_to(&mut self, next: u64) {
         if let Some(seat) = self.mode.seat() {
             seat.release(next);

@@ -217,9 +217,7 @@ impl<'a> Reader<'a> {
         }
         let next = self.next.wrapping_add(count);
         self.move_to(next);
-        if let Some(seat) = self.mode.seat() {
-            seat.release(next);
-        }
+        self.copied_up_to(next);
         let error = self.standing.left_out(count, next, &self.mode);
         self.told(error)
     }
@@ -228,11 +226,36 @@ impl<'a> Reader<'a> {
     #[cold]
     fn corrupt(&mut self) -> TangoError {
         let seq = self.next;
-        self.move_to(seq.wrapping_add(1));
+        let next = seq.wrapping_add(1);
+        self.move_to(next);
+        self.copied_up_to(next);
         if let Some(seat) = self.mode.seat() {
-            seat.release(self.next);
             seat.slot().count_lost(1);
         }
         self.told(TangoError::Corrupt { seq })
+    }
+}
+
+#[cfg(all(test, not(loom), feature = "std"))]
+mod tests {
+    use crate::sync::Relaxed;
+    use crate::{Link, Start, TangoError};
+    use core::time::Duration;
+
+    /// A corrupt fragment returns its credit as any other that was copied: its reader learns that it was evicted.
+    #[test]
+    fn an_evicted_consumer_that_meets_a_corrupt_fragment_joins_again() {
+        let link = Link::builder().depth(8).credits(4).mtu(64).consumers(1).start(1).build().unwrap();
+        let tx = link.producer().unwrap().with_patience(Duration::ZERO);
+        let mut rx = link.evictable_consumer(Start::Next).unwrap();
+        (1..=4_u64).for_each(|n| tx.send(&n.to_ne_bytes()).unwrap());
+        assert_eq!(rx.poll().unwrap().unwrap().meta.seq, 1);
+        rx.reader().parts.ring.line(2).meta[2].store(u64::MAX, Relaxed);
+        while link.status().evicted == 0 {
+            let _ = tx.send(b"the credits run out");
+        }
+        assert_eq!(tx.consumers(), 0);
+        assert_eq!(rx.poll().unwrap_err(), TangoError::Corrupt { seq: 2 });
+        assert_eq!(tx.consumers(), 1, "it must count again");
     }
 }

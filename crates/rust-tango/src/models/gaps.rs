@@ -2,9 +2,12 @@
 //! ring.
 
 use super::memory::{Memory, Model, Seen, Shape, publish, publish_all, whole};
+use super::parking;
 use crate::TangoError;
 use crate::consumer::{Consumer, Start};
 use crate::producer::Producer;
+use crate::sync::kernel;
+use core::time::Duration;
 use loom::thread;
 
 fn nth(n: u64) -> u64 {
@@ -107,4 +110,74 @@ fn an_observer_comes_to_a_gap_that_is_overwritten() {
 #[test]
 fn an_observer_comes_to_a_gap_that_is_overwritten_twice() {
     Model::bounded(1, 8367).must_see(&["1 lost", "2 lost", "read"]).check(|seen| overwritten(2, seen));
+}
+
+/// A consumer is evictable, and the producer has no patience. The consumer has nothing to read but numbers that were left
+/// out, and with them it learns that it was evicted: when it has come to the last one, it has joined again.
+#[test]
+fn an_evicted_consumer_comes_to_a_gap() {
+    let model = Model::bounded(2, 12734).must_see(&["evicted", "1 left out", "2 left out"]);
+    model.check(|seen| {
+        let memory = Memory::new(Shape { slots: 1, ..Shape::default() });
+        let producer = memory.producer().with_patience(Duration::ZERO);
+        let mut consumer = memory.evictable(0, Start::Next);
+        skip_all(&producer, 2);
+        let reader = thread::spawn({
+            let seen = seen.clone();
+            move || {
+                let mut n = 0;
+                while n < 3 {
+                    match consumer.poll() {
+                        Ok(None) => thread::yield_now(),
+                        Err(TangoError::Overrun { lost, next }) => {
+                            n += lost;
+                            assert_eq!(next, nth(n));
+                            seen.note(std::format!("{lost} left out"));
+                        }
+                        Err(TangoError::Evicted { lost, next }) => {
+                            n += lost;
+                            assert_eq!(next, nth(n));
+                            seen.note("evicted");
+                        }
+                        other => panic!("{other:?}"),
+                    }
+                }
+                consumer
+            }
+        });
+        skip_all(&producer, 1);
+        let _consumer = reader.join().unwrap();
+        assert_eq!(producer.consumers(), 1, "the consumer has not found out");
+    });
+}
+
+/// A consumer sleeps until a number is left out.
+#[test]
+fn a_gap_wakes() {
+    Model::exhaustive(1823).check(|_| {
+        let _kernel = kernel::begin();
+        let (memory, producer) = parking::link(1);
+        let mut consumer = memory.consumer(0, Start::Next).with_wait(parking::AT_ONCE);
+        let reader = thread::spawn(move || {
+            assert_eq!(consumer.wait().unwrap_err(), TangoError::Overrun { lost: 1, next: 8 });
+        });
+        assert_eq!(producer.skip(1), 1);
+        reader.join().unwrap();
+        // Forget the producer: its end would wake the reader, too.
+        core::mem::forget(producer);
+    });
+}
+
+/// A consumer that polls the hot slot finds the numbers that were left out with its next poll.
+#[test]
+fn a_gap_is_announced() {
+    Model::exhaustive(1).check(|_| {
+        let memory = Memory::new(Shape { slots: 1, ..Shape::default() });
+        memory.uses_hot_slot(true);
+        let producer = memory.producer();
+        let mut consumer = memory.consumer(0, Start::Next).in_hot_slot();
+        assert!(consumer.poll().unwrap().is_none());
+        assert_eq!(producer.skip(2), 2);
+        assert_eq!(consumer.poll().unwrap_err(), TangoError::Overrun { lost: 2, next: nth(2) });
+    });
 }
