@@ -180,9 +180,9 @@ fn as_many_are_left_out_as_have_credits() {
     }
 }
 
-/// Nothing says what has been published but what readers get.
+/// For the link, which knows numbers only, they are published, and then lost. The producer has published nothing.
 #[test]
-fn numbers_that_are_left_out_count_as_lost_and_not_as_published() {
+fn numbers_that_are_left_out_count_for_the_link_and_not_for_the_producer() {
     let link = link(1);
     let (sent, received) = (Metrics::new(), Metrics::new());
     let tx = link.producer().unwrap().with_metrics(&sent);
@@ -191,7 +191,12 @@ fn numbers_that_are_left_out_count_as_lost_and_not_as_published() {
     publish(&tx, MTU).unwrap();
     assert_eq!(tx.skip(5), 5);
     publish(&tx, MTU).unwrap();
+    let metrics = link.metrics();
+    assert_eq!((metrics.published, metrics.lag(), metrics.lost()), (7, 7, 0));
     drain(&mut rx, POLL);
+    let metrics = link.metrics();
+    assert_eq!((metrics.published, metrics.consumed(), metrics.lost(), metrics.lag()), (7, 2, 5, 0));
+    assert_eq!(metrics.consumers[0].overruns, 1);
     let (sent, received) = (sent.snapshot(), received.snapshot());
     assert_eq!((sent.published, sent.backpressure_events), (2, 0));
     assert_eq!((received.consumed, received.overruns), (2, 1));

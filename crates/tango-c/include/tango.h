@@ -48,8 +48,9 @@ typedef enum tango_status {
   TANGO_CLOSED = 3,
   // Publishing: a consumer still needs what would be overwritten. Nothing was published. Try again later.
   TANGO_NO_CREDITS = 4,
-  // Reading: the producer overwrote fragments that this reader had not read, or left their numbers out. Call again to
-  // continue after the gap; tango_last_loss() has the numbers.
+  // Reading: the producer overwrote fragments that this reader had not read, which does not happen to a reliable
+  // consumer, or it left their numbers out, which any reader learns. Call again to continue after the gap;
+  // tango_last_loss() has the numbers.
   TANGO_OVERRUN = 5,
   // Reading: the producer stopped waiting for this evictable consumer, and fragments were lost. As TANGO_OVERRUN.
   TANGO_EVICTED = 6,
@@ -232,13 +233,13 @@ typedef struct tango_consumer_report {
   uint64_t alive;
   // The first fragment that it has not finished with.
   uint64_t next;
-  // How many published fragments it has not finished with.
+  // How many fragments, with the numbers that were left out, it has not finished with.
   uint64_t lag;
   // How many fragments it has finished with.
   uint64_t consumed;
-  // How many times it lost fragments.
+  // How many times it lost fragments, or came to numbers that were left out.
   uint64_t overruns;
-  // How many fragments it lost.
+  // How many fragments it lost, with the numbers that were left out.
   uint64_t lost;
 } tango_consumer_report;
 
@@ -247,14 +248,14 @@ typedef struct tango_consumer_report {
 //
 // The words are read one after the other, while the ends change them.
 typedef struct tango_metrics {
-  // How many fragments were published, by all producers of the link. It lags behind by up to a batch while one is
-  // published.
+  // How many fragments were published, by all producers of the link, with the numbers that they left out. It lags behind
+  // by up to a batch while one is published.
   uint64_t published;
   // How many fragments the consumers have finished with: the sum over those that have a slot now.
   uint64_t consumed;
-  // How many fragments they lost: the sum over those that have a slot now.
+  // How many fragments they lost, with the numbers that were left out: the sum over those that have a slot now.
   uint64_t lost;
-  // How many published fragments the slowest of them has not finished with.
+  // How many fragments, with the numbers that were left out, the slowest of them has not finished with.
   uint64_t lag;
   // How many fragments had to wait for credits. One that waits counts once, however often it is tried.
   uint64_t backpressure_events;
@@ -277,11 +278,11 @@ typedef struct tango_consumer_metrics {
   uint64_t slot;
   // How many fragments it has finished with.
   uint64_t consumed;
-  // How many published fragments it has not finished with.
+  // How many fragments, with the numbers that were left out, it has not finished with.
   uint64_t lag;
-  // How many times it lost fragments.
+  // How many times it lost fragments, or came to numbers that were left out.
   uint64_t overruns;
-  // How many fragments it lost.
+  // How many fragments it lost, with the numbers that were left out.
   uint64_t lost;
 } tango_consumer_metrics;
 

@@ -13,14 +13,14 @@ use crate::status::*;
 #[repr(C)]
 #[derive(Debug, Clone, Copy)]
 pub struct tango_metrics {
-    /// How many fragments were published, by all producers of the link. It lags behind by up to a batch while one is
-    /// published.
+    /// How many fragments were published, by all producers of the link, with the numbers that they left out. It lags behind
+    /// by up to a batch while one is published.
     pub published: u64,
     /// How many fragments the consumers have finished with: the sum over those that have a slot now.
     pub consumed: u64,
-    /// How many fragments they lost: the sum over those that have a slot now.
+    /// How many fragments they lost, with the numbers that were left out: the sum over those that have a slot now.
     pub lost: u64,
-    /// How many published fragments the slowest of them has not finished with.
+    /// How many fragments, with the numbers that were left out, the slowest of them has not finished with.
     pub lag: u64,
     /// How many fragments had to wait for credits. One that waits counts once, however often it is tried.
     pub backpressure_events: u64,
@@ -45,11 +45,11 @@ pub struct tango_consumer_metrics {
     pub slot: u64,
     /// How many fragments it has finished with.
     pub consumed: u64,
-    /// How many published fragments it has not finished with.
+    /// How many fragments, with the numbers that were left out, it has not finished with.
     pub lag: u64,
-    /// How many times it lost fragments.
+    /// How many times it lost fragments, or came to numbers that were left out.
     pub overruns: u64,
-    /// How many fragments it lost.
+    /// How many fragments it lost, with the numbers that were left out.
     pub lost: u64,
 }
 

@@ -83,13 +83,13 @@ pub struct tango_consumer_report {
     pub alive: u64,
     /// The first fragment that it has not finished with.
     pub next: u64,
-    /// How many published fragments it has not finished with.
+    /// How many fragments, with the numbers that were left out, it has not finished with.
     pub lag: u64,
     /// How many fragments it has finished with.
     pub consumed: u64,
-    /// How many times it lost fragments.
+    /// How many times it lost fragments, or came to numbers that were left out.
     pub overruns: u64,
-    /// How many fragments it lost.
+    /// How many fragments it lost, with the numbers that were left out.
     pub lost: u64,
 }
 

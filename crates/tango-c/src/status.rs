@@ -26,8 +26,9 @@ pub enum tango_status {
     /// Publishing: a consumer still needs what would be overwritten. Nothing was published. Try again later.
     TANGO_NO_CREDITS = 4,
 
-    /// Reading: the producer overwrote fragments that this reader had not read, or left their numbers out. Call again to
-    /// continue after the gap; tango_last_loss() has the numbers.
+    /// Reading: the producer overwrote fragments that this reader had not read, which does not happen to a reliable
+    /// consumer, or it left their numbers out, which any reader learns. Call again to continue after the gap;
+    /// tango_last_loss() has the numbers.
     TANGO_OVERRUN = 5,
     /// Reading: the producer stopped waiting for this evictable consumer, and fragments were lost. As TANGO_OVERRUN.
     TANGO_EVICTED = 6,

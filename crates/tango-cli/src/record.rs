@@ -15,7 +15,7 @@ Examples:
   tango record quotes trades -o day.mcap --follow  until a signal, also when
                                                    producers are restarted
   tango record quotes -o q.mcap --rotate-size 1G   q.0001.mcap, q.0002.mcap ...
-  tango record quotes -o q.mcap --reliable         lose nothing
+  tango record quotes -o q.mcap --reliable         all that is published
 
 The files are MCAP: a channel for each link with its metadata and payloads, and
 one for gaps, ends and changes of producers. 'tango info' shows what is in them,

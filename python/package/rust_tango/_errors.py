@@ -50,8 +50,8 @@ class ProducerReplaced(TangoError):
 
 
 class Lost(TangoError):
-    """The producer has overwritten fragments that this reader had not read, or left their numbers out. The next call
-    continues after them."""
+    """The producer has overwritten fragments that this reader had not read, which does not happen to a reliable
+    consumer, or has left their numbers out, which any reader learns. The next call continues after them."""
 
     def __init__(self, message: str = "", lost: int = 0, next: int = 0) -> None:
         super().__init__(message)

@@ -15,12 +15,12 @@ class ConsumerStatus:
     next: int
     """The first fragment that it has not finished with."""
     lag: int
-    """How many published fragments it has not finished with."""
+    """How many fragments, with the numbers that were left out, it has not finished with."""
     consumed: int
     overruns: int
-    """How many times it lost fragments."""
+    """How many times it lost fragments, or came to numbers that were left out."""
     lost: int
-    """How many fragments it lost."""
+    """How many fragments it lost, with the numbers that were left out."""
 
 
 @dataclass(frozen=True)
@@ -75,11 +75,11 @@ class ConsumerMetrics:
     consumed: int
     """How many fragments it has finished with. A batch counts when it is released."""
     lag: int
-    """How many published fragments it has not finished with."""
+    """How many fragments, with the numbers that were left out, it has not finished with."""
     overruns: int
-    """How many times it lost fragments."""
+    """How many times it lost fragments, or came to numbers that were left out."""
     lost: int
-    """How many fragments it lost."""
+    """How many fragments it lost, with the numbers that were left out."""
 
 
 @dataclass(frozen=True)
@@ -99,7 +99,7 @@ class Metrics:
     """
 
     published: int
-    """How many fragments were published, by all producers of the link."""
+    """How many fragments were published, by all producers of the link, with the numbers that they left out."""
     backpressure_events: int
     """How many fragments had to wait for credits. One that waits counts once."""
     evicted: int

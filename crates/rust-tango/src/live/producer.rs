@@ -438,7 +438,8 @@ impl AsyncProducer {
     }
 
     /// Leaves out sequence numbers as far as there are credits, and returns how many. Never waits: see
-    /// [`Producer::skip`]. To wait for the credit of the next one, await [`ready(0)`](AsyncProducer::ready).
+    /// [`Producer::skip`]. 0 may also say that the link was stopped. To wait for the credit of the next number, and to
+    /// learn of the stop, await [`ready(0)`](AsyncProducer::ready).
     #[must_use = "fewer may have been left out than were asked for"]
     pub fn skip(&mut self, count: u64) -> u64 {
         self.producer.skip(count)

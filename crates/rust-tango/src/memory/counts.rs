@@ -20,7 +20,7 @@ use crate::sync::Relaxed;
 ///
 /// | count | since | is exact, except that |
 /// |---|---|---|
-/// | `published` | the link was made | it lags behind the ring by up to a batch while one is published |
+/// | `published` | the link was made | it includes the numbers that were left out, and lags behind the ring by up to a batch while one is published |
 /// | `backpressure_events`, `evicted`, `reaped`, `producers`, `takeovers` | the link was made | |
 /// | [`ConsumerMetrics`] | the consumer took its slot | it lags behind the consumer by what that has not finished with; a batch counts when it is dropped |
 ///
@@ -47,7 +47,9 @@ use crate::sync::Relaxed;
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
 pub struct LinkMetrics {
-    /// How many fragments were published, by all producers of the link.
+    /// How many fragments were published, by all producers of the link, with the numbers that they left out
+    /// ([`Producer::skip`](crate::Producer::skip)). A producer counts the fragments alone
+    /// ([`Producer::with_metrics`](crate::Producer::with_metrics)).
     pub published: u64,
     /// How many fragments had to wait for credits. One that waits counts once, however often it is tried.
     pub backpressure_events: u64,
@@ -73,11 +75,11 @@ pub struct ConsumerMetrics {
     pub slot: usize,
     /// How many fragments it has finished with.
     pub consumed: u64,
-    /// How many published fragments it has not finished with.
+    /// How many fragments that were published, and numbers that were left out, it has not finished with.
     pub lag: u64,
-    /// How many times it lost fragments.
+    /// How many times it lost fragments, or came to numbers that were left out.
     pub overruns: u64,
-    /// How many fragments it lost.
+    /// How many fragments it lost, with the numbers that the producer left out.
     pub lost: u64,
 }
 

@@ -92,11 +92,11 @@ pub struct ConsumerStatus {
     pub alive: bool,
     /// The first fragment that it has not finished with.
     pub next: u64,
-    /// How many published fragments it has not finished with.
+    /// How many fragments that were published, and numbers that were left out, it has not finished with.
     pub lag: u64,
     /// How many fragments it has finished with.
     pub consumed: u64,
-    /// How many times it lost fragments.
+    /// How many times it lost fragments, or came to numbers that were left out.
     pub overruns: u64,
     /// How many fragments it lost, with the numbers that the producer left out.
     pub lost: u64,

@@ -21,7 +21,7 @@ const AT_ONCE: u64 = 1 << 16;
 
 impl Producer<'_> {
     /// Leaves out the next `count` sequence numbers, or as many of them as have credits now. Returns how many. Never
-    /// blocks. Into a link that was stopped, it leaves out none.
+    /// blocks.
     ///
     /// This is for links that have to carry the numbers of another source, such as a link of another machine or a
     /// recording. Every reader that comes to such a number, a reliable consumer as well, gets [`TangoError::Overrun`], as
@@ -29,9 +29,10 @@ impl Producer<'_> {
     /// there when the reader comes to it.
     ///
     /// A number that is left out takes a line of the ring, and the credit for it, until the consumers have come to it. So
-    /// it overwrites a fragment, and 0 says that there are no credits: try again later, or call
-    /// [`Producer::skip_blocking`], which waits. Consumers that sleep are woken once, at the end. On a link without consumers, nothing
-    /// holds the call back: it takes some nanoseconds for each number, until the link is stopped.
+    /// it overwrites a fragment. 0 says that there are no credits, or that the link was stopped, which leaves out none any
+    /// more: try again later as long as [`Producer::is_stopped`] is false, or call [`Producer::skip_blocking`], which waits
+    /// and tells the two apart. Consumers that sleep are woken once, at the end. On a link without consumers, nothing holds
+    /// the call back: it takes some nanoseconds for each number, until the link is stopped.
     ///
     /// # Examples
     ///
