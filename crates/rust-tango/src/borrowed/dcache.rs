@@ -3,6 +3,7 @@
 
 use super::identity::PartIdentity;
 use crate::cpu::words::WORD;
+use crate::ring::metadata::Place;
 use crate::ring::region::{GRANULE, Granules};
 use crate::sync::{AtomicU64, UnsafeCell};
 
@@ -76,16 +77,17 @@ impl<const COUNT: usize, const SIZE: usize> core::fmt::Debug for DCache<COUNT, S
 impl<const COUNT: usize, const SIZE: usize> DCache<COUNT, SIZE> {
     const CHECKED: () = {
         assert!(COUNT >= 1, "COUNT must be at least 1");
-        assert!(SIZE <= u32::MAX as usize, "SIZE must be less than 4 GiB");
+        // No payload has the place of a placeholder, neither its size nor its granule.
+        assert!(SIZE < Place::LEFT_OUT.size as usize, "SIZE must be less than 4 GiB - 1");
         assert!(
-            (COUNT + 1) * SIZE.div_ceil(GRANULE) < u32::MAX as usize,
+            (COUNT + 1) * SIZE.div_ceil(GRANULE) <= Place::LEFT_OUT.chunk as usize,
             "the region must be less than 256 GiB"
         );
     };
 
     /// An empty region. See [`DCache`] for an example.
     ///
-    /// Does not compile if `COUNT` is 0, `SIZE` is 4 GiB or more, or the region is 256 GiB or more.
+    /// Does not compile if `COUNT` is 0, `SIZE` is 4 GiB - 1 or more, or the region is 256 GiB or more.
     pub const fn new() -> Self {
         let () = Self::CHECKED;
         Self {
@@ -103,6 +105,13 @@ impl<const COUNT: usize, const SIZE: usize> DCache<COUNT, SIZE> {
     /// # use rust_tango::DCache;
     /// let region = DCache::<1024, 4096>::boxed();
     /// assert_eq!(region.capacity(), 1024);
+    /// ```
+    ///
+    /// A `SIZE` of 4 GiB - 1 would be the size that marks a number that was left out:
+    ///
+    /// ```compile_fail,E0080
+    /// # use rust_tango::DCache;
+    /// let region = DCache::<1, { u32::MAX as usize }>::boxed();
     /// ```
     #[cfg(feature = "alloc")]
     pub fn boxed() -> alloc::boxed::Box<Self> {
