@@ -97,9 +97,11 @@ pub(crate) fn run(arguments: &Arguments, folder: &LinkFolder) -> Result<(), Fail
     let joined = Instant::now();
     let from = arguments.extent.from;
     let mut output = Output::new(name, arguments.form(), from);
-    if from == Start::Oldest {
+    match from {
         // It wants all, from the link's start.
-        output.note_missed(rx.next_seq().wrapping_sub(link.geometry().start))?;
+        Start::Oldest => output.note_missed(rx.next_seq().wrapping_sub(link.geometry().start))?,
+        Start::At(from) => output.will_be_told_of(gone(from, &link.status(), rx.next_seq())),
+        Start::Next => {}
     }
     let limits = Limits {
         count: arguments.count,
@@ -132,6 +134,14 @@ pub(crate) fn run(arguments: &Arguments, folder: &LinkFolder) -> Result<(), Fail
             Err(end)
         }
     }
+}
+
+/// How many fragments from `from` on are gone for a receiver that has just joined, and stands at `next`. Numbers wrap.
+fn gone(from: u64, status: &LinkStatus, next: u64) -> u64 {
+    let since_the_first = |number: u64| number.wrapping_sub(status.start).cast_signed().max(0);
+    // An observer stands at the number that it asked for, whether it is still there or not.
+    let there = since_the_first(next).max(since_the_first(status.oldest));
+    (there - since_the_first(from)).max(0).cast_unsigned()
 }
 
 impl Arguments {

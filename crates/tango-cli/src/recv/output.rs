@@ -60,8 +60,10 @@ pub(super) struct Output<'a> {
     pub(super) unfinished: usize,
     /// What was received, and what of it was written.
     pub(super) tally: Tally,
-    /// Fragments that were overwritten before the first one was read.
+    /// Fragments that were overwritten before the receiver joined.
     pub(super) missed: u64,
+    /// How many of these the first losses will tell.
+    missed_untold: u64,
     /// Fragments that were lost later, or that belong to an incomplete message.
     pub(super) lost: u64,
     /// It was said that the link carries no lines.
@@ -79,6 +81,7 @@ impl<'a> Output<'a> {
             unfinished: 0,
             tally: Tally::default(),
             missed: 0,
+            missed_untold: 0,
             lost: 0,
             warned: false,
         }
@@ -146,14 +149,18 @@ impl<'a> Output<'a> {
         self.show_lost(missed)
     }
 
-    /// Counts fragments that were lost here.
+    /// So many fragments were overwritten before the receiver joined, and its first losses will tell of them.
+    pub(super) fn will_be_told_of(&mut self, missed: u64) {
+        self.missed_untold = missed;
+    }
+
+    /// Counts fragments that were lost, or numbers that were left out.
     fn note_lost(&mut self, lost: u64) -> Result<(), Failure> {
-        // A receiver that begins with a number hears only now of what was gone before it came.
-        if matches!(self.from, Start::At(_)) && self.tally.fragments() == 0 {
-            return self.note_missed(lost);
-        }
+        let missed = if self.tally.fragments() == 0 { lost.min(self.missed_untold) } else { 0 };
+        self.missed_untold -= missed;
         // Saturating: the counts of a corrupt link can overflow the sum.
-        self.lost = self.lost.saturating_add(lost);
+        self.missed = self.missed.saturating_add(missed);
+        self.lost = self.lost.saturating_add(lost - missed);
         self.show_lost(lost)
     }
 
@@ -215,7 +222,7 @@ impl<'a> Output<'a> {
             // lost, too. If they came before the receiver was to begin, nothing is.
             Err(MessageError::Incomplete { .. }) => {
                 self.unfinished = 0;
-                let is_first = self.tally.fragments() == 1 && self.missed == 0;
+                let is_first = self.tally.fragments() == 1 && self.missed == 0 && self.lost == 0;
                 if !(is_first && self.from != Start::Oldest) {
                     self.lost = self.lost.saturating_add(1);
                 }
