@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use common::recordings::{Recorded, fragment, fragments, publish, read_all, recorded};
+use common::recordings::{Recorded, fragment, fragments, publish, read_all, recorded, renumbered};
 use common::{Running, TestFolder, wait_until};
 use nix::sys::signal::Signal;
 use rust_tango::{Consumer, Link, PayloadType, Start, TangoError};
@@ -241,6 +241,67 @@ fn a_recording_with_gaps() {
     assert_eq!(recorder.finish().code(), 3);
     replaying.finish();
     assert!(recorded(&again, "x") == wanted);
+}
+
+/// What is missing at the end of a recording is known by its events.
+#[test]
+fn a_recording_with_a_gap_at_its_end() {
+    let folder = TestFolder::new();
+    let link = folder.builder().depth(8).mtu(64).create("x").unwrap();
+    let tx = link.producer().unwrap();
+    let path = folder.path_of("file.mcap");
+    let recorder = folder.start(&format!("record x -o {} --reliable", path.display()));
+    folder.await_status("x", |status| status.consumers.len() == 1);
+    publish(&tx, 1..11);
+    tx.skip_blocking(20).unwrap(); // 11 to 30
+    drop(tx);
+    assert_eq!(recorder.finish().code(), 3);
+    drop(link);
+    let replaying = replay(&folder, &path, "--fast");
+    let (_link, mut rx) = join(&folder, "x");
+    assert_eq!((1..11).find(|n| rx.wait().unwrap().unwrap().meta.seq != *n), None);
+    // One or several gaps: the ring has eight lines.
+    let mut next = 11;
+    let end = loop {
+        match rx.wait() {
+            Err(TangoError::Overrun { lost, next: continues }) => {
+                next += lost;
+                assert_eq!(next, continues);
+            }
+            other => break other.map(|fragment| fragment.is_some()),
+        }
+    };
+    assert_eq!((end, next), (Ok(false), 31));
+    drop(rx);
+    let said = "20 fragments of link x are missing in the recording, in 1 gaps, the first after number 10";
+    replaying.finish().assert_failed(0, &[said]);
+    // It does not belong to a part that ends before it.
+    let replaying = replay(&folder, &path, "--fast --to 9");
+    let (_link, mut rx) = join(&folder, "x");
+    assert!(read_all(&mut rx) == fragments(1..10, 64));
+    replaying.finish().assert_ok();
+}
+
+/// Files with numbers that no link can have had. Their checksums are right.
+#[test]
+fn a_recording_with_wrong_numbers() {
+    let folder = TestFolder::new();
+    let path = recording(&folder, 1..11, 64);
+    let wrong = folder.path_of("wrong.mcap");
+    // Back: the fragments get other numbers, and nothing is missing.
+    renumbered(&path, &wrong, |number| if number > 5 { number - 3 } else { number });
+    let replaying = replay(&folder, &wrong, "--fast");
+    let (_link, mut rx) = join(&folder, "x");
+    assert!(read_all(&mut rx) == fragments(1..11, 64));
+    drop(rx);
+    replaying.finish().assert_ok();
+    // Forward, by so much that it would not end.
+    for step in [1 << 41, 1 << 62] {
+        renumbered(&path, &wrong, |number| if number > 5 { number + step } else { number });
+        let replaying = replay(&folder, &wrong, "--fast --wait-for 0");
+        let said = format!("before number {} of link x, ", 6 + step);
+        replaying.wait().assert_failed(1, &["wrong.mcap is damaged", &said, "up to 1,099,511,627,776"]);
+    }
 }
 
 /// A file that was cut or damaged: everything before that, and the status is 1.

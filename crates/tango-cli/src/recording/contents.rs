@@ -22,13 +22,39 @@ pub(crate) struct Recorded {
     /// Fragments that are missing, as its events say.
     pub(crate) lost: u64,
     pub(crate) gaps: u64,
-    /// How often a number does not follow the one before, how many numbers these steps leave out, and the number before
-    /// the first step.
+    /// The number that comes after those before, as a replay has them.
+    next: Option<u64>,
+    /// The number that comes after the last one, as the last event of the link says.
+    pub(crate) end: Option<u64>,
+    /// How often numbers are missing before a fragment or the end, how many in all, and the number before the first gap.
     pub(crate) steps: u64,
     pub(crate) skipped: u64,
     pub(crate) first_step: Option<u64>,
+    /// The largest of these steps: how many numbers are missing, and the number after them.
+    pub(crate) largest_step: (u64, u64),
     /// What happened to it, but for gaps, with the time in nanoseconds since 1970.
     pub(crate) changes: Vec<(u64, Event)>,
+}
+
+/// How many numbers from `expected` on are missing before `number`. Numbers wrap. They go back only in a file that is
+/// damaged, and then none is missing.
+pub(crate) fn missing_before(number: u64, expected: u64) -> u64 {
+    number.wrapping_sub(expected).cast_signed().max(0).cast_unsigned()
+}
+
+impl Recorded {
+    /// The next fragment, or the end of the link, has this number.
+    fn note_number(&mut self, number: u64) {
+        let Some(expected) = self.next else { return };
+        let missing = missing_before(number, expected);
+        if missing > 0 {
+            self.steps += 1;
+            self.skipped = self.skipped.saturating_add(missing);
+            self.first_step.get_or_insert(expected.wrapping_sub(1));
+            self.largest_step = self.largest_step.max((missing, number));
+        }
+        self.next = Some(expected.wrapping_add(missing));
+    }
 }
 
 /// What a recording has.
@@ -55,7 +81,8 @@ impl Contents {
         Self::of_part(path, &|_, _| true)
     }
 
-    /// The same of the fragments that `is_wanted` accepts, by number and time.
+    /// The same of the fragments that `is_wanted` accepts, by number and time. A link ends with the last number that it
+    /// accepts.
     pub(crate) fn of_part(path: &Path, is_wanted: &dyn Fn(u64, u64) -> bool) -> Result<Self, Failure> {
         let mut contents = Self {
             links: BTreeMap::new(),
@@ -76,7 +103,7 @@ impl Contents {
                     contents.uncompressed += uncompressed;
                 }
                 Entry::Message { channel, log_time, data, .. } if Some(channel) == events => {
-                    contents.add_event(log_time, Event::decode(data)?);
+                    contents.add_event(log_time, Event::decode(data)?, is_wanted);
                 }
                 Entry::Message { channel, log_time, data, .. } => {
                     contents.add_message(channel, log_time, data, is_wanted)?;
@@ -85,6 +112,9 @@ impl Contents {
             Ok(ControlFlow::Continue(()))
         })?;
         contents.ending = ending;
+        for link in contents.links.values_mut() {
+            link.end.into_iter().for_each(|end| link.note_number(end));
+        }
         Ok(contents)
     }
 
@@ -103,17 +133,21 @@ impl Contents {
                 last: None,
                 lost: 0,
                 gaps: 0,
+                next: None,
+                end: None,
                 steps: 0,
                 skipped: 0,
                 first_step: None,
+                largest_step: (0, 0),
                 changes: Vec::new(),
             });
         }
         Ok(())
     }
 
-    fn add_event(&mut self, time: u64, event: Event) {
+    fn add_event(&mut self, time: u64, event: Event, is_wanted: &dyn Fn(u64, u64) -> bool) {
         let Some(link) = self.links.get_mut(&event.channel) else { return };
+        link.end = event.next.filter(|next| is_wanted(next.wrapping_sub(1), time)).or(link.end);
         if event.event == Kind::Gap {
             link.gaps += 1;
             link.lost = link.lost.saturating_add(event.lost.unwrap_or_default());
@@ -137,11 +171,9 @@ impl Contents {
         }
         link.fragments += 1;
         link.bytes += payload.len() as u64;
-        if let Some((last, _)) = link.last.filter(|(last, _)| last.wrapping_add(1) != meta.seq) {
-            link.steps += 1;
-            link.skipped = link.skipped.saturating_add(meta.seq.wrapping_sub(last).wrapping_sub(1));
-            link.first_step.get_or_insert(last);
-        }
+        link.next = link.next.or(Some(meta.seq));
+        link.note_number(meta.seq);
+        link.next = link.next.map(|next| next.wrapping_add(1));
         link.first.get_or_insert((meta.seq, time));
         link.last = Some((meta.seq, time));
         self.begin = Some(self.begin.map_or(time, |begin| begin.min(time)));

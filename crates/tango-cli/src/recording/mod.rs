@@ -39,7 +39,7 @@ mod reader;
 mod contents;
 
 pub(crate) use block::{Block, Budget, Message, Tally};
-pub(crate) use contents::{Contents, Recorded};
+pub(crate) use contents::{Contents, Recorded, missing_before};
 pub(crate) use event::{Cause, Event, Kind};
 pub(crate) use gathering::{Gathering, Options, Sink};
 pub(crate) use layout::{LinkFacts, decode_fragment};

@@ -17,7 +17,7 @@ mod stream;
 
 use std::collections::BTreeMap;
 use std::ops::ControlFlow;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressStyle};
@@ -33,6 +33,9 @@ use pace::Pace;
 use part::{Part, Position};
 use stream::Stream;
 
+/// At most this many numbers are left out between two fragments: no link has carried so many. It takes about an hour.
+const MOST_LEFT_OUT: u64 = 1 << 40;
+
 /// Time between two looks at signals, receivers and the clock of the progress bar.
 const CHECK_EVERY: Duration = Duration::from_millis(50);
 
@@ -46,8 +49,9 @@ Examples:
 
 Each link is made with the sizes that it had, and removed at the end, when its
 reliable consumers have read everything. Numbers, payloads, sig, ctl and ts are
-those of the recording. The numbers of fragments that are missing in it are left
-out, and receivers report these as lost. That a producer died is not replayed.
+those of the recording. The numbers of fragments that are missing in it, also at
+its end, are left out, and receivers report these as lost. That a producer died
+is not replayed.
 
 --from and --to take the number of a fragment (of each link), a time after the
 first fragment of the recording (90s, 1h30m), or a time of the clock
@@ -124,6 +128,7 @@ pub(crate) fn run(arguments: &Arguments, folder: &LinkFolder) -> Result<(), Fail
             return Err(failure);
         }
     };
+    chosen.values().try_for_each(|recorded| check_numbers(&arguments.file, recorded))?;
     for recorded in chosen.values().filter(|recorded| recorded.steps > 0) {
         standard::write_error(&missing(recorded));
     }
@@ -168,6 +173,21 @@ fn choose(arguments: &Arguments, contents: Contents) -> Result<BTreeMap<u16, Rec
         }
     }
     Ok(chosen)
+}
+
+/// Checks that no numbers are wrong.
+fn check_numbers(file: &Path, recorded: &Recorded) -> Result<(), Failure> {
+    let (missing, number) = recorded.largest_step;
+    if missing <= MOST_LEFT_OUT {
+        return Ok(());
+    }
+    Err(Failure::new(format!(
+        "{} is damaged: before number {number} of link {}, {} numbers are missing; replay leaves out up to {} there",
+        file.display(),
+        format::one_line(&recorded.facts.name),
+        format::count(missing),
+        format::count(MOST_LEFT_OUT),
+    )))
 }
 
 /// Says that numbers will be left out.
@@ -253,7 +273,7 @@ impl<'a> Player<'a> {
     }
 
     /// Replays the file.
-    fn play(&mut self, file: &std::path::Path, part: &Part) -> Result<(), Failure> {
+    fn play(&mut self, file: &Path, part: &Part) -> Result<(), Failure> {
         let mut failure = None;
         let mut in_order = InOrder::new(self.channels.len() > 1);
         read(file, &mut |entry| {
@@ -291,7 +311,7 @@ impl<'a> Player<'a> {
     fn finish(&mut self) -> Result<(), Failure> {
         let mut ended = Ok(());
         while let Some((_, stream)) = self.streams.pop_first() {
-            ended = ended.and(stream.finish());
+            ended = ended.and(stream.finish(CHECK_EVERY));
         }
         ended
     }
@@ -331,7 +351,7 @@ impl<'a> Player<'a> {
         if let Some(before) =
             before.map(|(channel, _)| *channel).and_then(|before| self.streams.remove(&before))
         {
-            before.finish()?;
+            before.finish(CHECK_EVERY)?;
         }
         // Links without fragments, which were made and replaced meanwhile.
         self.waiting.retain(|other, link| *other >= channel || Some(&link.facts.name) != name.as_ref());

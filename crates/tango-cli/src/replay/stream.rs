@@ -8,7 +8,7 @@ use crate::backoff::Backoff;
 use crate::failure::Failure;
 use crate::folder::{LinkFolder, RemoveOnDrop};
 use crate::receivers::{Receivers, living};
-use crate::recording::Recorded;
+use crate::recording::{Recorded, missing_before};
 use crate::{format, hints, signals, standard};
 
 pub(super) struct Stream {
@@ -19,6 +19,8 @@ pub(super) struct Stream {
     tx: Producer<'static>,
     receivers: Receivers,
     wait_for: usize,
+    /// The number after the last one that it had.
+    end: Option<u64>,
     /// Dropped last: removes the link.
     link: RemoveOnDrop,
 }
@@ -51,7 +53,8 @@ impl Stream {
         let tx = link.0.producer()?;
         let receivers = Receivers::new(&link.0, name, wait_for);
         let (recorded_name, name) = (facts.name.clone(), name.to_owned());
-        Ok(Self { recorded_name, name, tx, receivers, wait_for, link })
+        let end = recorded.last.and(recorded.end);
+        Ok(Self { recorded_name, name, tx, receivers, wait_for, end, link })
     }
 
     /// Waits until the awaited consumers have joined.
@@ -82,15 +85,9 @@ impl Stream {
         payload: &[u8],
         patience: Duration,
     ) -> Result<bool, Failure> {
-        let missing = meta.seq.wrapping_sub(self.tx.next_seq());
-        // A file whose numbers go back is damaged: its fragments have other numbers from there on.
-        let goes_back = missing > 1 << 63;
-        if missing > 0 && !goes_back {
-            match self.tx.skip_timeout(missing, patience) {
-                Ok(done) if done == missing => {}
-                Ok(_) => return Ok(false),
-                Err(_) => return Err(self.stopped()),
-            }
+        // If they go back, the fragments have other numbers from there on.
+        if !self.leave_out_before(meta.seq, patience)? {
+            return Ok(false);
         }
         match self.tx.publish_timeout(payload, meta.sig, meta.ctl, meta.ts, patience) {
             Ok(_) => Ok(true),
@@ -100,13 +97,40 @@ impl Stream {
         }
     }
 
+    /// Leaves out the numbers before this one. False: see [`Self::publish`].
+    fn leave_out_before(&self, number: u64, patience: Duration) -> Result<bool, Failure> {
+        match missing_before(number, self.tx.next_seq()) {
+            0 => Ok(true),
+            missing => match self.tx.skip_timeout(missing, patience) {
+                Ok(done) => Ok(done == missing),
+                Err(_) => Err(self.stopped()),
+            },
+        }
+    }
+
+    /// Leaves out the numbers that are missing at the end. Looks at the consumers each time that it has waited for
+    /// `patience`.
+    fn leave_out_rest(&mut self, patience: Duration) -> Result<(), Failure> {
+        let Some(end) = self.end else { return Ok(()) };
+        while !self.leave_out_before(end, patience)? {
+            self.check_signal()?;
+            self.check()?;
+        }
+        Ok(())
+    }
+
     /// Looks at the consumers.
     pub(super) fn check(&mut self) -> Result<(), Failure> {
         self.receivers.check().map_or(Ok(()), Err)
     }
 
-    /// Waits until the consumers have read everything, closes the link and removes it.
-    pub(super) fn finish(mut self) -> Result<(), Failure> {
+    /// Leaves out what is missing at the end, waits until the consumers have read everything, closes the link and removes
+    /// it.
+    pub(super) fn finish(mut self, patience: Duration) -> Result<(), Failure> {
+        if let Err(failure) = self.leave_out_rest(patience) {
+            self.abandon();
+            return Err(failure);
+        }
         let mut backoff = Backoff::new();
         let mut waited = Ok(());
         while self.link.0.status().consumers.iter().any(|consumer| consumer.alive && consumer.lag > 0) {

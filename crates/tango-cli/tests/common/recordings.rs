@@ -100,6 +100,23 @@ pub(crate) fn recorded(path: &Path, link: &str) -> Vec<Recorded> {
     messages(path, link).into_iter().map(decode).collect()
 }
 
+/// Another recording, which is in good order but for this: `renumber` has changed the numbers of its fragments.
+pub(crate) fn renumbered(from: &Path, to: &Path, renumber: impl Fn(u64) -> u64) {
+    let bytes = fs::read(from).unwrap();
+    let options = mcap::WriteOptions::new().profile("tango").compression(None);
+    let mut writer = options.create(fs::File::create(to).unwrap()).unwrap();
+    for message in mcap::MessageStream::new(&bytes).unwrap() {
+        let mut message = message.unwrap();
+        if message.channel.topic != "tango/events" {
+            let seq = &mut message.data.to_mut()[..8];
+            let number = u64::from_le_bytes((*seq).try_into().unwrap());
+            seq.copy_from_slice(&renumber(number).to_le_bytes());
+        }
+        writer.write(&message).unwrap();
+    }
+    writer.finish().unwrap();
+}
+
 /// The events of a recording.
 pub(crate) fn events(path: &Path) -> Vec<Value> {
     messages(path, "tango/events").iter().map(|(_, data)| serde_json::from_slice(data).unwrap()).collect()
