@@ -98,7 +98,8 @@ impl Carrier {
             EndCause::BridgeLeft => "the bridge there has ended; the far link stays",
             EndCause::Other => "for a reason that this version does not know; the far link stays",
         };
-        self.report.note("ended", format!("at the origin: {what}"));
+        // The bridge there repeats it every second.
+        self.report.note_once("ended", format!("at the origin: {what}"));
         match cause {
             // Its readers read what is there, and find the link closed.
             EndCause::Closed => self.far = None,
@@ -137,6 +138,9 @@ impl Carrier {
         }
         if arrived.is_fragments() {
             Counts::add(&self.report.counts.messages, 1);
+        }
+        if arrived.is_fragments() || is_other_producer {
+            self.report.is_over("ended");
         }
         loop {
             let Some(order) = &mut self.order else { return Ok(()) };

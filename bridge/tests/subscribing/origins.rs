@@ -113,8 +113,9 @@ fn a_link_that_closes_and_comes_back_does_so_here() {
     peer.end(EndCause::Closed);
     assert_eq!(read(&mut reader, 1, 3), [Next::Fragments(1, 2)]);
     until_closed(&mut reader);
-    // States go on, and are no news.
+    // States go on, and that it has ended, and are no news.
     peer.state();
+    peer.end(EndCause::Closed);
     peer.set_origin(|origin| origin.producer += 1);
     peer.state();
     until("another producer", || (link.status().producers == 2).then_some(()));
@@ -126,6 +127,7 @@ fn a_link_that_closes_and_comes_back_does_so_here() {
     peer.lose(5);
     peer.state();
     assert_eq!(read(&mut reader, 4, 9), [Next::Lost(5)]);
+    assert_eq!(far.kinds().iter().filter(|kind| **kind == "ended").count(), 2);
 }
 
 #[test]
