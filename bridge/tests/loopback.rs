@@ -78,6 +78,7 @@ fn another_producer_continues() {
         pair.subscribe().wait_for("ended", run as usize + 1);
     }
     assert!(pair.subscribe().wait_for("producer_restarted", 2).iter().all(|event| event["link"] == "far"));
+    assert_eq!(pair.subscribe().events_of("ended").len(), 3, "each end is said once");
     assert!(pair.subscribe().events_of("bridge_restarted").is_empty());
     assert!(pair.subscribe().events_of("link_made_anew").is_empty());
 }

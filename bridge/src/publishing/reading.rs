@@ -247,6 +247,10 @@ impl<'a> Reading<'a> {
 
     fn ended(&mut self, cause: EndCause) -> Ended {
         self.send_all();
+        if self.about.origin.producer == 0 {
+            // The first producer came and ended since the last look. Otherwise it would come again, as the next one.
+            self.note_producer();
+        }
         self.outlet.end(self.about.origin, self.next, cause);
         Ended::Link(cause)
     }
