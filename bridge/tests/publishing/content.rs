@@ -79,7 +79,8 @@ fn fragments_of_one_message_are_in_one_network_message_if_it_fits() {
     let mut setup = Setup::new();
     let link = setup.create("parts", Link::builder().depth(1024).mtu(100).start(0));
     let tx = link.producer().unwrap();
-    setup.start(Publish { batch: 2000, delay: Duration::from_millis(5), ..all() });
+    // Long enough for this thread to be held up in the middle of a message.
+    setup.start(Publish { batch: 2000, delay: Duration::from_millis(500), ..all() });
     setup.state();
     let mut seed = 1_u64;
     let sizes: Vec<usize> = (0..500)

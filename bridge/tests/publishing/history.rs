@@ -2,12 +2,13 @@
 
 use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 use std::thread;
+use std::time::Instant;
 
 use rust_tango::Link;
 use tango_bridge::settings::{Publish, Reading};
 use tango_bridge::wire::GapCause;
 
-use super::setup::{Got, Setup, all, follow, gaps, piece, pieces, publish};
+use super::setup::{Got, PATIENCE, Setup, all, follow, gaps, piece, pieces, publish};
 
 /// The answer to `first=...;count=...`, which accounts for each number up to `end`.
 fn asked(setup: &Setup, first: u64, count: u64, end: u64) -> Vec<Got> {
@@ -56,7 +57,12 @@ fn the_state_is_told_when_it_is_asked_for_and_a_wrong_question_is_refused() {
     let (origin, _, description) = setup.state();
     publish(&tx, 64);
     setup.until(3, 4);
-    assert_eq!(setup.ask("quotes", "state"), [Ok(Got::State(origin, 4, description))]);
+    // The number of the next fragment is stored a moment after the one before was put.
+    let expected = [Ok(Got::State(origin, 4, description))];
+    let begin = Instant::now();
+    while setup.ask("quotes", "state") != expected {
+        assert!(begin.elapsed() < PATIENCE, "{:?}", setup.ask("quotes", "state"));
+    }
     let refused = setup.ask("quotes", "first=one;count=2");
     assert!(matches!(&refused[..], [Err(why)] if why.contains("first is \"one\"")), "{refused:?}");
     assert!(matches!(&setup.ask("quotes", "")[..], [Err(why)] if why.contains("\"state\"")));
