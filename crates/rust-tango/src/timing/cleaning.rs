@@ -13,7 +13,7 @@ const AFTER_WAIT: u64 = 4;
 const MAX_AT_ONCE: u64 = 256;
 /// Lines of batches are written back only if slots are larger than this. On AMD Zen 3 with near cores, ring of 1024, read in
 /// batches of 32, in million fragments a second without and with writing back: 8 bytes 111 and 55, 64 bytes 95 and 48. 256
-/// bytes, published one by one: 25 and 33.
+/// bytes, published one by one: 25 and 33. On Zen 5: 64 bytes 142 and 111, 256 bytes, published one by one, 38 and 30.
 const SMALL_SLOT: usize = 128;
 /// How many fragments after one measurement whether the producer is near comes the next. Threads move to
 /// other cores, and virtual machines to other hosts.

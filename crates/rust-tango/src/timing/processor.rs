@@ -1,6 +1,6 @@
 //! Which [`Hints`] pay on which processor: a table of measurements.
 //!
-//! | | AMD (Zen 3 and 4) | Intel (Sapphire Rapids) | unknown |
+//! | | AMD (Zen 3 to 5) | Intel (Sapphire Rapids) | unknown |
 //! |---|---|---|---|
 //! | prefetch lines for writing, some fragments before their use | no: no gain, and 24 instead of 31 million a second to a slow reader | 4 ahead: 18 to 55 million a second. 3 to 6 do; more than 8 costs with work between fragments | 4 ahead |
 //! | write back what was read | yes, if the producer is near, except small slots that are read in batches: in a ring of 1024, 89 instead of 52 million a second (Zen 3) | no: the producer alone falls from 109 to 34 million a second | no |
