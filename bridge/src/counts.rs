@@ -38,29 +38,40 @@ pub struct Counts {
 }
 
 impl Counts {
-    /// Adds `n` to one of the counts.
+    /// Adds `n` to one of the counts. It stays at the largest number when it is there: numbers come from other machines.
     pub fn add(count: &AtomicU64, n: u64) {
-        count.fetch_add(n, Relaxed);
+        // It is never refused.
+        _ = count.fetch_update(Relaxed, Relaxed, |before| Some(before.saturating_add(n)));
+    }
+
+    /// Adds all counts of a link that is gone.
+    pub(crate) fn add_all(&self, of: &Self) {
+        for ((_, count), (_, n)) in self.each().into_iter().zip(of.all()) {
+            Self::add(count, n);
+        }
     }
 
     /// All counts by name, in the order of their declaration.
     pub fn all(&self) -> [(&'static str, u64); 14] {
-        let value = |count: &AtomicU64| count.load(Relaxed);
+        self.each().map(|(name, count)| (name, count.load(Relaxed)))
+    }
+
+    fn each(&self) -> [(&'static str, &AtomicU64); 14] {
         [
-            ("fragments", value(&self.fragments)),
-            ("bytes", value(&self.bytes)),
-            ("messages", value(&self.messages)),
-            ("lost_at_origin", value(&self.lost_at_origin)),
-            ("dropped", value(&self.dropped)),
-            ("lost_in_network", value(&self.lost_in_network)),
-            ("recovered", value(&self.recovered)),
-            ("cuts", value(&self.cuts)),
-            ("bridge_restarts", value(&self.bridge_restarts)),
-            ("producer_restarts", value(&self.producer_restarts)),
-            ("links_made_anew", value(&self.links_made_anew)),
-            ("rejected", value(&self.rejected)),
-            ("backlog", value(&self.backlog)),
-            ("up", value(&self.up)),
+            ("fragments", &self.fragments),
+            ("bytes", &self.bytes),
+            ("messages", &self.messages),
+            ("lost_at_origin", &self.lost_at_origin),
+            ("dropped", &self.dropped),
+            ("lost_in_network", &self.lost_in_network),
+            ("recovered", &self.recovered),
+            ("cuts", &self.cuts),
+            ("bridge_restarts", &self.bridge_restarts),
+            ("producer_restarts", &self.producer_restarts),
+            ("links_made_anew", &self.links_made_anew),
+            ("rejected", &self.rejected),
+            ("backlog", &self.backlog),
+            ("up", &self.up),
         ]
     }
 }

@@ -139,17 +139,28 @@ fn carry(settings: Settings) -> Result<(), Failure> {
     });
     let links = register.all();
     _ = io::stderr().write_all(summary(form, &links).as_bytes());
-    if !is_whole {
-        let backlog: u64 = links.iter().map(|link| link.counts.backlog.load(Relaxed)).sum();
-        return Err(Failure::lost(format!(
-            "the network or a consumer has taken nothing for {} seconds: {backlog} bytes that waited are lost",
-            GRACE.as_secs()
-        )));
+    match result(is_whole, &links) {
+        None => Ok(()),
+        Some(message) => Err(Failure::lost(message)),
     }
-    match links.iter().map(lost).sum() {
-        0 => Ok(()),
-        lost => Err(Failure::lost(format!("fragments were lost or dropped: {lost}"))),
+}
+
+/// What was lost, if anything was. `is_whole`: all that waited was sent or counted in time.
+fn result(is_whole: bool, links: &[Entry]) -> Option<String> {
+    let sum = |of: fn(&Entry) -> u64| links.iter().map(of).fold(0, u64::saturating_add);
+    let lost = match sum(lost) {
+        0 => None,
+        lost => Some(format!("fragments were lost or dropped: {lost}")),
+    };
+    if is_whole {
+        return lost;
     }
+    let held_up = format!("the network or a consumer has taken nothing for {} seconds", GRACE.as_secs());
+    let waited = match sum(|link| link.counts.backlog.load(Relaxed)) {
+        0 => "what was under way may be lost".to_owned(),
+        backlog => format!("{backlog} bytes that waited are lost"),
+    };
+    Some(lost.map_or_else(|| format!("{held_up}: {waited}"), |lost| format!("{held_up}: {waited}; {lost}")))
 }
 
 /// Where the process listens, and what it connects to.
@@ -165,10 +176,8 @@ fn started(context: &Context, network: &Network) -> Result<String, Failure> {
 
 fn lost(link: &Entry) -> u64 {
     let counts = &link.counts;
-    [&counts.lost_at_origin, &counts.dropped, &counts.lost_in_network]
-        .map(|count| count.load(Relaxed))
-        .iter()
-        .sum()
+    let losses = [&counts.lost_at_origin, &counts.dropped, &counts.lost_in_network];
+    losses.map(|count| count.load(Relaxed)).into_iter().fold(0, u64::saturating_add)
 }
 
 /// A line for each link that was carried.
@@ -201,8 +210,15 @@ fn summary(form: Format, links: &[Entry]) -> String {
                         found.collect::<Vec<_>>().join(", ")
                     }
                 };
+                let rejected = match counts.rejected.load(Relaxed) {
+                    0 => String::new(),
+                    rejected => format!("; rejected {rejected} messages"),
+                };
+                // Messages that are rejected may have no link here.
+                let name = if name.is_empty() { key } else { name };
                 format!(
-                    "tango-bridge: {name}: {verb} {fragments} fragments ({bytes} bytes) {preposition} {key}; {gone}"
+                    "tango-bridge: {name}: {verb} {fragments} fragments ({bytes} bytes) {preposition} {key}; \
+                     {gone}{rejected}"
                 )
             }
         };
@@ -277,11 +293,37 @@ mod tests {
             "tango-bridge: quotes: sent 3 fragments (64 bytes) as tango/quotes; nothing lost\n\
              tango-bridge: far: received 0 fragments (0 bytes) from tango/orders; dropped 7, lost in network 1\n"
         );
+        let rejected = Register::default();
+        Counts::add(&rejected.counts(Direction::Subscribe, "", "tango/junk").rejected, 5);
+        assert_eq!(
+            summary(Format::Text, &rejected.all()),
+            "tango-bridge: tango/junk: received 0 fragments (0 bytes) from tango/junk; nothing lost; rejected 5 messages\n"
+        );
         let lines = summary(Format::Json, &links);
         let last: Value = serde_json::from_str(lines.lines().last().unwrap()).unwrap();
         assert_eq!(
             (&last["event"], &last["link"], &last["dropped"]),
             (&json!("summary"), &json!("far"), &json!(7))
         );
+    }
+
+    #[test]
+    fn what_is_said_to_be_lost_was_lost() {
+        let register = Register::default();
+        let counts = register.counts(Direction::Publish, "quotes", "tango/quotes");
+        assert_eq!(result(true, &register.all()), None);
+        let held_up = "the network or a consumer has taken nothing for 10 seconds";
+        let said = |is_whole| result(is_whole, &register.all()).unwrap();
+        assert_eq!(said(false), format!("{held_up}: what was under way may be lost"));
+        counts.backlog.store(70, Relaxed);
+        assert_eq!(said(false), format!("{held_up}: 70 bytes that waited are lost"));
+        counts.backlog.store(0, Relaxed);
+        for _ in 0..5 {
+            Counts::add(&counts.dropped, 1 << 62);
+            Counts::add(&counts.lost_at_origin, 1 << 62);
+        }
+        let lost = format!("fragments were lost or dropped: {}", u64::MAX);
+        assert_eq!(said(true), lost);
+        assert_eq!(said(false), format!("{held_up}: what was under way may be lost; {lost}"));
     }
 }
