@@ -125,6 +125,10 @@ struct SubscribeArguments {
     /// [default: as the library]
     #[arg(long, value_name = "TIME", value_parser = values::time, verbatim_doc_comment)]
     patience: Option<Duration>,
+    /// How long a link keeps its name after the link
+    /// that is sent was removed [default: 2s]
+    #[arg(long, value_name = "TIME", value_parser = values::time, verbatim_doc_comment)]
+    linger: Option<Duration>,
     /// The largest link that is made [default: 1G]
     #[arg(long, value_name = "SIZE", value_parser = values::size)]
     max_link_bytes: Option<usize>,
@@ -214,6 +218,7 @@ impl SubscribeArguments {
         put(&mut subscribe.from_oldest, self.from);
         put(&mut subscribe.congestion, self.congestion);
         put(&mut subscribe.queue, self.queue);
+        put(&mut subscribe.linger, self.linger);
         put(&mut subscribe.max_link_bytes, self.max_link_bytes);
         put(&mut subscribe.max_links, self.max_links);
         Settings { subscribe: vec![subscribe], ..self.common.settings() }
@@ -320,10 +325,9 @@ mod tests {
         };
         assert_eq!((publish, settings.journal), (&expected, Format::Json));
         assert_eq!(settings.network.listen, ["tcp/127.0.0.1:7448"]);
-        let Ok(Asked::Run(settings)) = of("tango-bridge subscribe tango/** {link} --from oldest --depth 8")
-        else {
-            panic!()
-        };
+        let line = "tango-bridge subscribe tango/** {link} --from oldest --depth 8 --linger 500ms";
+        let Ok(Asked::Run(settings)) = of(line) else { panic!() };
+        assert_eq!(settings.subscribe[0].linger, Duration::from_millis(500));
         assert_eq!((settings.subscribe[0].from_oldest, settings.subscribe[0].depth), (true, Some(8)));
         assert_eq!(settings.network.connect, ["tcp/127.0.0.1:7448"]);
         assert!(settings.network.listen.is_empty());

@@ -1,6 +1,7 @@
 //! [`check`]: what is wrong with settings whose single values could be read. Nothing is started with such settings.
 
 use std::fmt;
+use std::time::Duration;
 
 use zenoh::config::EndPoint;
 use zenoh::key_expr::{KeyExpr, OwnedKeyExpr};
@@ -19,6 +20,8 @@ const MAX_CONSUMERS: usize = 256;
 const BATCH: std::ops::RangeInclusive<usize> = 256..=16 << 20;
 /// The longest time, in seconds, that a fragment waits for others.
 const MAX_DELAY: u64 = 10;
+/// The longest time that a link stays whose origin was removed.
+const MAX_LINGER: Duration = Duration::from_secs(3600);
 
 /// One mistake.
 #[derive(Debug, PartialEq, Eq)]
@@ -163,6 +166,10 @@ fn check_subscribe(place: Place, subscribe: &Subscribe) -> Result<(), Mistake> {
     }
     if subscribe.patience.is_some_and(|patience| patience.is_zero()) {
         return place.wrong("patience", 0, "expected a time over 0");
+    }
+    if subscribe.linger > MAX_LINGER {
+        let value = format!("{:?}", subscribe.linger);
+        return place.wrong("linger", value, format!("expected {} seconds at most", MAX_LINGER.as_secs()));
     }
     if subscribe.max_links == 0 {
         return place.wrong("max-links", 0, "expected 1 or more");
@@ -317,6 +324,11 @@ mod tests {
         named(subscribe("tango/x", "../far", |_| {}), "link", "letters");
         named(subscribe("tango/x", "far", |it| it.depth = Some(1000)), "depth", "power of two");
         named(subscribe("tango/x", "far", |it| it.consumers = Some(257)), "consumers", "256");
+        named(
+            subscribe("tango/x", "far", |it| it.linger = Duration::from_secs(3601)),
+            "linger",
+            "3600 seconds at most",
+        );
         named(subscribe("tango/x", "far", |it| it.max_links = 0), "max-links", "1 or more");
         for endpoint in ["127.0.0.1:7448", "tcp/127.0.0.1", "udp/127.0.0.1:1", "tcp/:port", ""] {
             let mut settings = publish(|_| {});

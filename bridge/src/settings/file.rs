@@ -108,6 +108,7 @@ mod tests {
             congestion: Congestion::Drop,
             queue: 64 << 20,
             patience: Some(Duration::from_millis(10)),
+            linger: Duration::from_secs(5),
             max_link_bytes: 1 << 30,
             max_links: 64,
         };

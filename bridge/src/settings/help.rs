@@ -62,6 +62,9 @@ one. They are those of links that are made.
 A link that is made is like the one that is sent. After a cut, what the other
 side still has in its ring is sent again. The rest is left out and counted.
 
+When the link that is sent is removed, the link here is closed, and removed
+--linger later: programs that come a little late find what a short stream had.
+
 With --congestion block, consumers here that are too slow hold up all links that
 come over the same connection. A link that would be larger than
 --max-link-bytes is not made, because its size is what another machine says.";

@@ -93,6 +93,7 @@ impl fmt::Display for Subscribe {
         if let Some(patience) = self.patience {
             writeln!(f, "  waits {patience:?} for an evictable consumer")?;
         }
+        writeln!(f, "  keeps the name of a link for {:?} after its origin was removed", self.linger)?;
         let full = match self.congestion {
             Congestion::Block => "all links of the connection wait",
             Congestion::Drop => "fragments are dropped and counted",

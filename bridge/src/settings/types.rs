@@ -127,6 +127,9 @@ pub struct Subscribe {
     /// How long the far link's producer waits for an evictable consumer before it evicts it.
     #[serde(deserialize_with = "in_file::maybe_time")]
     pub patience: Option<Duration>,
+    /// How long a far link keeps its name after the link at the origin was removed.
+    #[serde(deserialize_with = "in_file::time")]
+    pub linger: Duration,
     /// The largest link that is made, in bytes of its ring and region. What a description of another machine asks for beyond
     /// that is refused.
     #[serde(deserialize_with = "in_file::size")]
@@ -182,6 +185,7 @@ impl Default for Subscribe {
             congestion: Congestion::default(),
             queue: 64 << 20,
             patience: None,
+            linger: Duration::from_secs(2),
             max_link_bytes: 1 << 30,
             max_links: 256,
         }

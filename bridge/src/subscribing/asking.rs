@@ -1,5 +1,7 @@
 //! Questions to the other bridge: what its link is, and fragments that are missing here.
 
+use std::collections::hash_map::RandomState;
+use std::hash::{BuildHasher, Hasher};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::{Duration, Instant};
@@ -18,8 +20,16 @@ pub(super) const PATIENCE: Duration = Duration::from_secs(5);
 pub(super) const PERSISTENCE: Duration = Duration::from_secs(60);
 /// Time until a question is asked again that nobody has heard.
 pub(super) const PAUSE: Duration = Duration::from_millis(200);
+/// How long to wait after a refusal, in milliseconds. All that were refused at a time do not come back at a time.
+const PAUSES: std::ops::RangeInclusive<u64> = 50..=200;
 /// How long an answer may take in all. Later replies are ignored.
 const LONGEST: Duration = Duration::from_secs(600);
+
+/// Time until a question is asked again that was refused: another one each time.
+pub(super) fn pause_of_refused() -> Duration {
+    let random = RandomState::new().build_hasher().finish();
+    Duration::from_millis(PAUSES.start() + random % (PAUSES.end() - PAUSES.start() + 1))
+}
 
 /// What is asked for.
 #[derive(Debug, Clone, Copy)]

@@ -15,7 +15,7 @@ use super::queue::Queue;
 use super::report::Report;
 use super::shared::Shared;
 use crate::counts::Counts;
-use crate::wire::{Batch, Description, EndCause, GapCause, Message, decode};
+use crate::wire::{Batch, Description, EndCause, GapCause, Message, Origin, decode};
 
 /// More numbers than this are not left out one by one, which would take minutes: the far link is made anew behind them.
 const MOST_LEFT_OUT: u64 = 1 << 30;
@@ -28,26 +28,44 @@ const ASK_AGAIN: Duration = Duration::from_secs(1);
 
 /// See the head of this file.
 pub(super) struct Carrier {
-    shared: Arc<Shared>,
+    pub(super) shared: Arc<Shared>,
     key: KeyExpr<'static>,
-    queue: Arc<Queue>,
+    pub(super) queue: Arc<Queue>,
     pub(super) report: Report,
     /// What is known of the link at the origin, with its identity.
-    description: Option<(u64, Description)>,
-    maker: Option<Maker>,
-    refused_at: Option<Instant>,
+    pub(super) description: Option<(u64, Description)>,
+    pub(super) maker: Option<Maker>,
+    pub(super) refused_at: Option<Instant>,
     /// `None`: nothing has begun.
-    order: Option<Order>,
+    pub(super) order: Option<Order>,
     /// `None`: nothing has begun, or the origin has ended.
-    far: Option<Far>,
+    pub(super) far: Option<Far>,
     /// The far link is not made yet, as it is not known where it begins. What was gone before is no loss.
-    is_fresh: bool,
+    pub(super) is_fresh: bool,
     /// The far link that comes next follows one that the origin has replaced.
-    follows: bool,
+    pub(super) follows: bool,
+    /// The same, and that is not said yet.
+    follows_removed: bool,
+    /// Ends that were heard, and are repeated: of which origin, at which number, and why.
+    pub(super) ends: Vec<(Origin, u64, EndCause)>,
+    pub(super) removal: Removal,
+    /// The link at the origin whose numbers are counted while this bridge ends, and the next one.
+    pub(super) leaving: Option<(u64, u64)>,
+}
+
+/// What follows of the removal of the link at the origin.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Removal {
+    /// It was not removed.
+    Not,
+    /// The far link is closed, and is removed at this time.
+    Due(Instant),
+    /// The far link of the link with this identity is removed.
+    Done(u64),
 }
 
 impl Carrier {
-    pub(super) fn new(shared: Arc<Shared>, key: KeyExpr<'static>, queue: Arc<Queue>) -> Self {
+    pub(super) fn new(shared: Arc<Shared>, key: KeyExpr<'static>, queue: Arc<Queue>, follows: bool) -> Self {
         let report = Report::new(&shared.context, key.as_str());
         queue.set_may_wait(true);
         Self {
@@ -62,12 +80,16 @@ impl Carrier {
             far: None,
             is_fresh: false,
             follows: false,
+            follows_removed: follows,
+            ends: Vec::new(),
+            removal: Removal::Not,
+            leaving: None,
         }
     }
 
-    /// Whether there is a far link with its producer.
+    /// Whether there is a far link that needs this.
     pub(super) fn has_far_link(&self) -> bool {
-        self.far.is_some()
+        self.far.is_some() || matches!(self.removal, Removal::Due(_))
     }
 
     /// The far link with its producer, if there is one.
@@ -75,41 +97,12 @@ impl Carrier {
         self.far
     }
 
-    /// The link at the origin is another one now. The far link is removed.
-    pub(super) fn link_made_anew(&mut self) {
-        self.count_made_anew();
-        self.give_up_far_link(true);
-        (self.description, self.maker, self.refused_at, self.order) = (None, None, None, None);
-        (self.is_fresh, self.follows) = (false, true);
-    }
-
-    fn count_made_anew(&mut self) {
+    pub(super) fn count_made_anew(&mut self) {
         Counts::add(&self.report.counts.links_made_anew, 1);
         self.report.note("link_made_anew", "the link at the origin was made anew, and so is the far link");
     }
 
-    /// Nothing follows for now.
-    pub(super) fn end(&mut self, cause: EndCause) {
-        let what = match cause {
-            EndCause::Closed => "its producer has ended",
-            EndCause::Stopped => "it was stopped",
-            EndCause::Removed => "it was removed",
-            EndCause::ProducerGone => "its producer died; the far link stays",
-            EndCause::BridgeLeft => "the bridge there has ended; the far link stays",
-            EndCause::Other => "for a reason that this version does not know; the far link stays",
-        };
-        // The bridge there repeats it every second.
-        self.report.note_once("ended", format!("at the origin: {what}"));
-        match cause {
-            // Its readers read what is there, and find the link closed.
-            EndCause::Closed => self.far = None,
-            EndCause::Stopped => self.give_up_far_link(false),
-            EndCause::Removed => self.give_up_far_link(true),
-            EndCause::ProducerGone | EndCause::BridgeLeft | EndCause::Other => {}
-        }
-    }
-
-    fn give_up_far_link(&mut self, remove: bool) {
+    pub(super) fn give_up_far_link(&mut self, remove: bool) {
         match (self.far.take(), &self.maker) {
             // If it cannot be removed, the next one cannot be made, and that is said then.
             (Some(far), _) => _ = far.end(remove),
@@ -140,7 +133,7 @@ impl Carrier {
             Counts::add(&self.report.counts.messages, 1);
         }
         if arrived.is_fragments() || is_other_producer {
-            self.report.is_over("ended");
+            self.ends.clear();
         }
         loop {
             let Some(order) = &mut self.order else { return Ok(()) };
@@ -180,10 +173,13 @@ impl Carrier {
         }
         let (None, Some(maker)) = (&self.order, &self.maker) else { return Ok(self.maker.is_some()) };
         let found = maker.find(&self.shared);
-        if found == Found::Another && !self.follows {
-            // That was while this bridge was away.
+        if found != Found::Same && matches!(arrived.body, Body::End(EndCause::Removed)) {
+            return Ok(false);
+        }
+        if self.follows_removed || found == Found::Another && !self.follows {
+            // That was while this bridge was away, or had nothing to do with this key.
             self.count_made_anew();
-            self.follows = true;
+            (self.follows, self.follows_removed) = (true, false);
         }
         let Some((_, description)) = &self.description else { return Ok(false) };
         let (first, queue) = (arrived.span.first, self.shared.settings.queue);
@@ -268,7 +264,7 @@ impl Carrier {
         } else {
             self.report.note("made", format!("the far link {name} is there, and begins with number {next}"));
         }
-        self.far = Some(far);
+        (self.far, self.removal) = (Some(far), Removal::Not);
         (self.is_fresh, self.follows) = (false, false);
         match (&mut self.order, &self.description) {
             (Some(order), Some((_, description))) if order.next() != next => {
@@ -388,17 +384,19 @@ impl Carrier {
         let begun = Instant::now();
         self.queue.set_may_wait(false);
         loop {
+            let before = self.order.as_ref().map(Order::next);
             let (is_heard, is_refused) = self.ask_once(first, count)?;
+            // An answer that was refused after some replies is one: what is missing of it is asked for again.
+            let is_refused = is_refused && self.order.as_ref().map(Order::next) == before;
             let now = Instant::now();
-            let is_alive = self.queue.alive_for(now).min(now - begun) >= asking::PATIENCE;
-            if is_heard
-                || is_alive && !is_refused
-                || now - begun >= asking::PERSISTENCE
-                || self.queue.has_removal()
-            {
+            let is_long = now - begun >= asking::PATIENCE;
+            let is_alive = is_long && self.queue.alive_for(now) >= asking::PATIENCE;
+            let is_over = is_heard || is_alive || is_long && self.queue.has_removal();
+            if is_over && !is_refused || now - begun >= asking::PERSISTENCE {
                 break;
             }
-            if self.shared.context.stop.wait(asking::PAUSE) {
+            let pause = if is_refused { asking::pause_of_refused() } else { asking::PAUSE };
+            if self.shared.context.stop.wait(pause) {
                 return Err(Halt::Stopping);
             }
         }

@@ -75,11 +75,28 @@ pub(super) fn find(folder: &Path, name: &str, link: u64) -> Found {
     }
 }
 
-/// Ends the link of this name for good, whatever its sizes are, unless its producer lives. Removes it if `remove` is true.
+/// Whether there is a link of this name that was made for the link with this identity at the origin, also if it was stopped.
+pub(super) fn is_of(folder: &Path, name: &str, link: u64) -> bool {
+    Link::open_in(folder, name).is_ok_and(|found| found.status().heartbeat == mark(link))
+}
+
+/// Ends the link of this name for good, whatever its sizes are, unless its producer lives. Removes it if `remove` is true. Then
+/// one that is closed is not stopped: its readers would take that for an end before the last fragments.
 pub(super) fn end(folder: &Path, name: &str, remove: bool) -> Result<(), LinkError> {
     let link = Link::open_in(folder, name)?;
+    let status = link.status();
+    if remove && (status.closed || status.stopped) {
+        return removed(&link);
+    }
     let producer = link.producer()?;
     Far { link, producer }.end(remove)
+}
+
+fn removed(link: &Link) -> Result<(), LinkError> {
+    match link.remove() {
+        Err(error) if error.is_not_found() => Ok(()),
+        result => result,
+    }
 }
 
 impl Far {
@@ -151,13 +168,7 @@ impl Far {
         let Self { link, producer } = self;
         link.stop()?;
         drop(producer);
-        if !remove {
-            return Ok(());
-        }
-        match link.remove() {
-            Err(error) if error.is_not_found() => Ok(()),
-            result => result,
-        }
+        if remove { removed(&link) } else { Ok(()) }
     }
 }
 

@@ -91,7 +91,7 @@ impl Maker {
 
     /// Ends the far link while it has no producer.
     pub(super) fn end(&self, shared: &Shared, remove: bool) {
-        if self.find(shared) == Found::Same {
+        if far::is_of(&shared.context.folder, self.name(), self.link) {
             // It was removed, or another process has it: it is not ours any more.
             _ = far::end(&shared.context.folder, self.name(), remove);
         }

@@ -4,6 +4,7 @@
 //!   arrival, for each subscription     one thread for each key
 //!   service: by key -> queue ->        worker -> source   which bridge counts, and what has changed at the origin?
 //!                                             -> carrier -> order   publish, ask, leave out?
+//!                                             -> ending             the origin, or this bridge, has ended
 //!                                                        -> maker, far   the far link
 //!                                                        <- asking   what the other bridge sends again
 //! ```
@@ -33,6 +34,8 @@ mod maker;
 mod asking;
 
 mod carrier;
+
+mod ending;
 
 mod worker;
 

@@ -32,6 +32,10 @@ pub(super) enum Loss {
     Queue,
     /// It did not arrive, and the other bridge could not send it again.
     Network,
+    /// It waited when the bridge ended.
+    Leaving,
+    /// It was missing when the bridge ended.
+    NotAsked,
 }
 
 /// What a message has for its numbers.

@@ -107,19 +107,19 @@ impl Report {
     pub(super) fn lost(&mut self, first: u64, count: u64, loss: Loss) {
         let counts = &self.counts;
         let sum = match loss {
-            Loss::Origin(GapCause::Congestion) | Loss::Queue => &counts.dropped,
+            Loss::Origin(GapCause::Congestion) | Loss::Queue | Loss::Leaving => &counts.dropped,
             Loss::Origin(_) => &counts.lost_at_origin,
-            Loss::Network => &counts.lost_in_network,
+            Loss::Network | Loss::NotAsked => &counts.lost_in_network,
         };
         Counts::add(sum, count);
-        self.lost = self.lost.wrapping_add(count);
+        self.lost = self.lost.saturating_add(count);
         self.add(Odd::Lost(loss), first, count);
     }
 
     /// `count` fragments from `first` on were sent again, and published.
     pub(super) fn recovered(&mut self, first: u64, count: u64) {
         Counts::add(&self.counts.recovered, count);
-        self.recovered = self.recovered.wrapping_add(count);
+        self.recovered = self.recovered.saturating_add(count);
         self.add(Odd::Recovered, first, count);
     }
 
@@ -179,6 +179,8 @@ fn describe(loss: Loss) -> (&'static str, &'static str) {
             ("dropped", "dropped by the bridge at the origin, because the network was too slow")
         }
         Loss::Queue => ("dropped", "dropped here, because the consumers of the far link were too slow"),
+        Loss::Leaving => ("dropped", "had arrived, and were not published, because this bridge ends"),
+        Loss::NotAsked => ("gap", "were missing, and not queried any more, because this bridge ends"),
         Loss::Network => {
             ("gap", "lost on the network, and the bridge at the origin could not send them again")
         }

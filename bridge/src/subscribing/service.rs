@@ -5,7 +5,7 @@ use std::fmt;
 use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use zenoh::Wait;
 use zenoh::key_expr::KeyExpr;
@@ -23,8 +23,13 @@ use crate::failure::Failure;
 use crate::journal::Event;
 use crate::settings::{Congestion, Subscribe};
 
-/// Keys beyond the links that may be made of which it is remembered that something was said of them.
-const MOST_OTHER_KEYS: usize = 1 << 12;
+/// Keys without a far link whose messages are counted, and of which something is said. Others are counted together.
+const MOST_OTHER_KEYS: usize = 64;
+/// The bridge at the origin says for about a minute that a link was removed. This is remembered for longer, so that nothing is
+/// made of it again.
+const REMEMBERED: Duration = Duration::from_secs(120);
+/// So many links that were removed are remembered.
+const MOST_REMOVED: usize = 1 << 12;
 
 /// The links of one [`Subscribe`], and the threads that publish into them.
 #[derive(Debug)]
@@ -46,6 +51,8 @@ struct State {
     /// How many of the keys have a thread.
     links: usize,
     threads: Vec<JoinHandle<Option<Far>>>,
+    /// Links at the origin that were removed, by key: their identities, and when that was.
+    removed: HashMap<String, (u64, Instant)>,
     /// It was said that something is wrong on a key that is not among those above.
     is_said: bool,
 }
@@ -147,18 +154,23 @@ impl Arrivals {
     fn hand_over(self: &Arc<Self>, key: &KeyExpr<'_>, mut arrived: Arrived) {
         let Shared { context, settings, waiting, .. } = &*self.shared;
         while !context.stop.is_set() {
-            let queue = match self.queue_of(key) {
-                Ok(queue) => queue,
+            let queue = match self.queue_of(key, &arrived) {
+                Ok(Some(queue)) => queue,
+                Ok(None) => return,
                 Err(why) => {
                     return self.reject(Some(key.as_str()), &format!("no link is made for it: {why}"));
                 }
             };
-            if settings.congestion == Congestion::Block && queue.would_wait(arrived.size) {
+            let waits = settings.congestion == Congestion::Block && queue.would_wait(arrived.size);
+            if waits {
                 waiting.fetch_add(1, Relaxed);
                 queue.wait_for_room(arrived.size, &context.stop);
+            }
+            let result = queue.put(arrived);
+            if waits {
                 waiting.fetch_sub(1, Relaxed);
             }
-            match queue.put(arrived) {
+            match result {
                 Ok(()) => return,
                 // Its thread has ended just now. There will be another one.
                 Err(back) => arrived = back,
@@ -166,38 +178,54 @@ impl Arrivals {
         }
     }
 
-    /// The queue of a key, with a new thread if it has none.
-    fn queue_of(self: &Arc<Self>, key: &KeyExpr<'_>) -> Result<Arc<Queue>, String> {
+    /// The queue of a key, with a new thread if it has none. `None`: the message is of a link that was removed.
+    fn queue_of(
+        self: &Arc<Self>,
+        key: &KeyExpr<'_>,
+        arrived: &Arrived,
+    ) -> Result<Option<Arc<Queue>>, String> {
         let mut state = self.lock();
         if let Some(Key { queue: Some(queue), .. }) = state.keys.get(key.as_str()) {
-            return Ok(queue.clone());
+            return Ok(Some(queue.clone()));
         }
+        let removed = state.removed.get(key.as_str()).filter(|(_, since)| since.elapsed() < REMEMBERED);
+        if removed.is_some_and(|(link, _)| *link == arrived.origin.link) {
+            return Ok(None);
+        }
+        let follows = removed.is_some();
         let Shared { settings, .. } = &*self.shared;
         if state.links >= settings.max_links {
             return Err(format!("there are {} already, which is the limit", settings.max_links));
         }
         let queue = Arc::new(Queue::new(settings.queue));
-        let worker = Worker::new(self.shared.clone(), key.clone().into_owned(), queue.clone());
+        let worker = Worker::new(self.shared.clone(), key.clone().into_owned(), queue.clone(), follows);
         let (arrivals, of_thread, name) = (self.clone(), queue.clone(), key.as_str().to_owned());
         let thread = std::thread::Builder::new()
             .name("bridge-far".to_owned())
-            .spawn(move || worker.run(|| arrivals.retires(&name, &of_thread)))
+            .spawn(move || worker.run(|removed| arrivals.retires(&name, &of_thread, removed)))
             .map_err(|error| format!("there is no thread to be had ({error})"))?;
         state.threads.retain(|thread| !thread.is_finished());
         state.threads.push(thread);
         state.links += 1;
         state.keys.entry(key.as_str().to_owned()).or_default().queue = Some(queue.clone());
-        Ok(queue)
+        Ok(Some(queue))
     }
 
-    /// Whether the thread of this key may end. It has nothing to do then, and there will be another one when more arrives.
-    fn retires(&self, key: &str, queue: &Queue) -> bool {
+    /// Whether the thread of this key may end. It has nothing to do then, and there will be another one when more arrives. If the
+    /// link at the origin was removed, only for another one.
+    fn retires(&self, key: &str, queue: &Queue, removed: Option<u64>) -> bool {
         let mut state = self.lock();
         let retires = queue.close_if_empty();
         if retires {
             state.keys.remove(key);
             state.links -= 1;
             self.shared.give_name_back(key);
+            state.removed.retain(|_, (_, since)| since.elapsed() < REMEMBERED);
+            if let Some(link) = removed
+                && state.removed.len() < MOST_REMOVED
+            {
+                state.removed.insert(key.to_owned(), (link, Instant::now()));
+            }
         }
         retires
     }
@@ -205,9 +233,9 @@ impl Arrivals {
     /// Counts a message that is not taken, and says why, once for each key.
     fn reject(&self, key: Option<&str>, why: &str) {
         let Shared { context, settings, .. } = &*self.shared;
-        let most = settings.max_links.saturating_add(MOST_OTHER_KEYS);
         let mut state = self.lock();
-        let is_known = |key: &&str| state.keys.contains_key(*key) || state.keys.len() < most;
+        let others = state.keys.len() - state.links;
+        let is_known = |key: &&str| state.keys.contains_key(*key) || others < MOST_OTHER_KEYS;
         let (key, was_said) = match key.filter(is_known) {
             Some(key) => (key, &mut state.keys.entry(key.to_owned()).or_default().is_said),
             // One sum for all of these.

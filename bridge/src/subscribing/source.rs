@@ -25,7 +25,9 @@ pub(super) struct Changes {
     pub(super) bridge_restarted: Option<Duration>,
     /// The same bridge is heard again after a cut of this time.
     pub(super) reconnected: Option<Duration>,
-    /// The link has another producer.
+    /// The link has another producer than at the last message.
+    pub(super) is_other_producer: bool,
+    /// And it had one before.
     pub(super) producer_restarted: bool,
     /// The link is another one.
     pub(super) link_made_anew: bool,
@@ -125,7 +127,8 @@ impl Source {
         if link_made_anew {
             current.before = Some((current.origin.link, at));
         } else {
-            changes.producer_restarted = origin.producer > current.origin.producer;
+            changes.is_other_producer = origin.producer > current.origin.producer;
+            changes.producer_restarted = changes.is_other_producer && current.origin.producer != 0;
         }
         if let Some(other) = &mut current.other
             && !other.is_second
@@ -204,10 +207,13 @@ mod tests {
         is_first: false,
         bridge_restarted: None,
         reconnected: None,
+        is_other_producer: false,
         producer_restarted: false,
         link_made_anew: false,
         second_bridge: None,
     };
+
+    const ANOTHER: Changes = Changes { is_other_producer: true, producer_restarted: true, ..NOTHING };
 
     fn tenths(count: u64) -> Option<Duration> {
         Some(Duration::from_millis(100 * count))
@@ -218,7 +224,7 @@ mod tests {
         let mut hearing = Hearing::new();
         assert_eq!(hearing.changes(0, 1, 7, 1), Changes { is_first: true, ..NOTHING });
         assert_eq!(hearing.changes(10, 1, 7, 1), NOTHING);
-        assert_eq!(hearing.changes(20, 1, 7, 2), Changes { producer_restarted: true, ..NOTHING });
+        assert_eq!(hearing.changes(20, 1, 7, 2), ANOTHER);
         assert_eq!(hearing.changes(20, 1, 7, 1), NOTHING, "late");
         assert_eq!(hearing.changes(20, 1, 7, 2), NOTHING);
         let (early, due) = (hearing.at(49), hearing.at(50));
@@ -229,10 +235,15 @@ mod tests {
         assert!(hearing.source.is_up());
         // Nobody looked meanwhile.
         assert_eq!(hearing.changes(90, 1, 7, 2), Changes { reconnected: tenths(30), ..NOTHING });
-        assert_eq!(
-            hearing.changes(120, 2, 7, 3),
-            Changes { bridge_restarted: tenths(30), producer_restarted: true, ..NOTHING }
-        );
+        assert_eq!(hearing.changes(120, 2, 7, 3), Changes { bridge_restarted: tenths(30), ..ANOTHER });
+    }
+
+    #[test]
+    fn the_first_producer_follows_no_other() {
+        let mut hearing = Hearing::new();
+        hearing.changes(0, 1, 7, 0);
+        assert_eq!(hearing.changes(1, 1, 7, 1), Changes { is_other_producer: true, ..NOTHING });
+        assert_eq!(hearing.changes(2, 1, 7, 2), ANOTHER);
     }
 
     #[test]

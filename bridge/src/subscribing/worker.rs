@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
+use std::thread;
 use std::time::{Duration, Instant};
 
 use zenoh::key_expr::KeyExpr;
@@ -19,6 +20,9 @@ use crate::counts::Counts;
 const TICK: Duration = Duration::from_millis(100);
 /// The thread ends when nothing has arrived for so long, if it has no far link.
 const IDLE: Duration = Duration::from_secs(60);
+
+/// When the bridge ends, threads of the network that have waited for room put what they have within this time.
+const LAST_ONES: Duration = Duration::from_secs(1);
 
 /// See the head of this file.
 pub(super) struct Worker {
@@ -57,14 +61,15 @@ impl Held {
 }
 
 impl Worker {
-    pub(super) fn new(shared: Arc<Shared>, key: KeyExpr<'static>, queue: Arc<Queue>) -> Self {
-        let carrier = Carrier::new(shared.clone(), key, queue.clone());
+    /// `follows`: a link at the origin that was removed had this key until now.
+    pub(super) fn new(shared: Arc<Shared>, key: KeyExpr<'static>, queue: Arc<Queue>, follows: bool) -> Self {
+        let carrier = Carrier::new(shared.clone(), key, queue.clone(), follows);
         Self { shared, queue, source: Source::default(), carrier, held: Held::default() }
     }
 
-    /// Takes messages until the bridge ends, or until `retire` lets it go after nothing has arrived for long. Returns the far
-    /// link.
-    pub(super) fn run(mut self, retire: impl Fn() -> bool) -> Option<Far> {
+    /// Takes messages until the bridge ends, or until `retire` lets it go. That is asked after nothing has arrived for long, or
+    /// with the identity of a link at the origin that was removed. Returns the far link.
+    pub(super) fn run(mut self, retire: impl Fn(Option<u64>) -> bool) -> Option<Far> {
         let mut heard = Instant::now();
         loop {
             let is_stopping = self.shared.context.stop.is_set();
@@ -78,14 +83,34 @@ impl Worker {
                 None if is_stopping => break,
                 None => self.look_around(),
             }
-            self.carrier.report.say_if_due(Instant::now());
-            if !self.carrier.has_far_link() && heard.elapsed() >= IDLE && retire() {
+            let now = Instant::now();
+            self.carrier.report.say_if_due(now);
+            let removed = self.carrier.remove_if_due(now);
+            let is_idle = !self.carrier.has_far_link() && heard.elapsed() >= IDLE;
+            if (removed.is_some() || is_idle) && retire(removed) {
                 break;
             }
         }
+        self.leave();
         self.carrier.report.say();
         self.carrier.report.counts.up.store(0, Relaxed);
         self.carrier.into_far_link()
+    }
+
+    /// Counts what waits and is not published.
+    fn leave(&mut self) {
+        let begun = Instant::now();
+        let Shared { context, waiting, .. } = &*self.shared;
+        while context.stop.is_set() && waiting.load(Relaxed) > 0 && begun.elapsed() < LAST_ONES {
+            thread::sleep(LAST_ONES / 100);
+        }
+        self.queue.close();
+        while let Some(arrived) = self.queue.take(Duration::ZERO) {
+            if let Verdict::Take(_) = self.source.hear(arrived.origin, arrived.at) {
+                self.carrier.leave_behind(&arrived);
+            }
+        }
+        self.carrier.leave();
     }
 
     /// Nothing has arrived for a while.
@@ -121,10 +146,15 @@ impl Worker {
         let mut result = Ok(());
         for held in held.iter().chain([&arrived]) {
             // Changes among those that were held show with the next message.
-            result = self.carry(held, changes.producer_restarted && held.origin == arrived.origin);
+            result = self.carry(held, changes.is_other_producer && held.origin == arrived.origin);
             if result == Err(Halt::Stopping) {
-                return result;
+                break;
             }
+        }
+        if result == Err(Halt::Stopping) {
+            // Of those that were taken, nothing is left.
+            held.iter().chain([&arrived]).for_each(|held| self.carrier.leave_behind(held));
+            return result;
         }
         if result.is_ok() {
             self.say_last(&changes, before);
@@ -139,7 +169,7 @@ impl Worker {
     fn carry(&mut self, arrived: &Arrived, is_other_producer: bool) -> Result<(), Halt> {
         self.carrier.carry(arrived, is_other_producer)?;
         if let Body::End(cause) = arrived.body {
-            self.carrier.end(cause);
+            self.carrier.end(arrived, cause);
         }
         Ok(())
     }
@@ -165,9 +195,9 @@ impl Worker {
     fn say_last(&mut self, changes: &Changes, before: (u64, u64)) {
         let report = &mut self.carrier.report;
         let (lost, recovered) = report.odd_ones();
-        let (lost, recovered) = (lost.wrapping_sub(before.0), recovered.wrapping_sub(before.1));
+        let (lost, recovered) = (lost.saturating_sub(before.0), recovered.saturating_sub(before.1));
         let missing = if lost == 0 && recovered == 0 {
-            "no fragments are missing".to_owned()
+            "no fragments are missing so far".to_owned()
         } else {
             format!("{recovered} fragments were sent again, and {lost} are lost")
         };

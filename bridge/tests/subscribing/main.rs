@@ -3,6 +3,7 @@
 //! The other bridge is a plain session of zenoh that sends messages made by hand and answers questions.
 
 mod both_sides;
+mod endings;
 mod far_links;
 mod numbers;
 mod origins;
