@@ -280,14 +280,16 @@ impl Carrying {
 
     /// Waits until the link has another producer, or the name leads to another link or to none.
     fn await_producer(&mut self, link: &Link, producer: u64, next: u64) -> Next {
-        let (begun, mut named) = (Instant::now(), Instant::now());
+        let begun = Instant::now();
+        // It may have been removed just after its producer has ended.
+        let mut named = None;
         loop {
             let is_soon = begun.elapsed() < SOON;
             if self.context.stop.wait(if is_soon { LOOK_EVERY.0 } else { LOOK_EVERY.1 }) {
                 return Next::Stopped;
             }
-            if self.changes.are_new() || named.elapsed() > SOON {
-                named = Instant::now();
+            if self.changes.are_new() || named.is_none_or(|at: Instant| at.elapsed() > SOON) {
+                named = Some(Instant::now());
                 if !link.is_named() {
                     return Next::Removed;
                 }

@@ -214,9 +214,10 @@ impl<'a> Reading<'a> {
         if rx.is_closed() {
             let status = self.link.status();
             let cause = match status.stopped {
-                _ if !self.link.is_named() => EndCause::Removed,
-                true => EndCause::Stopped,
+                // It may have been removed since, which is told next.
                 false => EndCause::Closed,
+                true if !self.link.is_named() => EndCause::Removed,
+                true => EndCause::Stopped,
             };
             return Some(self.ended(cause));
         }

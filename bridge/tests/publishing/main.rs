@@ -6,3 +6,4 @@ mod congestion;
 mod content;
 mod history;
 mod lives;
+mod removals;
