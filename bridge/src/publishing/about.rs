@@ -7,7 +7,7 @@ use std::{fs, io};
 
 use rust_tango::Link;
 
-use crate::wire::{Description, Origin, TypeDescription, encode_state};
+use crate::wire::{Description, Origin, TypeDescription, encode_last_state, encode_state};
 
 /// From where the fragments of a link come, and what it is.
 #[derive(Debug, Clone)]
@@ -47,6 +47,11 @@ impl About {
     /// The state message. `next` is the number of the next fragment that will be sent.
     pub(super) fn state(&self, next: u64) -> Vec<u8> {
         encode_state(self.origin, next, &self.description)
+    }
+
+    /// The state message of a link that was removed. `next` is the number after its last one.
+    pub(super) fn last_state(&self, next: u64) -> Vec<u8> {
+        encode_last_state(self.origin, next, &self.description)
     }
 }
 

@@ -14,6 +14,7 @@ use super::changes::Changes;
 use super::history::{History, is_before};
 use super::outlet::Outlet;
 use super::reading::{Ended, Reading};
+use super::removed::{Removed, Voice};
 use super::sending::{Sender, Shared};
 use crate::context::{Context, Direction};
 use crate::counts::Counts;
@@ -39,6 +40,7 @@ pub(super) struct Carrying {
     shared: Arc<Shared>,
     outlet: Outlet,
     changes: Changes,
+    removed: Removed,
     /// What was said last, for not saying it again.
     said: String,
     /// The identity of the last link of this name.
@@ -102,7 +104,7 @@ impl Carrying {
         context: &Context,
         settings: &Publish,
         (name, key): (&str, &str),
-        changes: Changes,
+        (changes, removed): (Changes, Removed),
         identity: Option<u64>,
     ) -> Self {
         let counts = context.register.counts(Direction::Publish, name, key);
@@ -115,6 +117,7 @@ impl Carrying {
             shared,
             outlet,
             changes,
+            removed,
             said: String::new(),
             identity,
             told: None,
@@ -137,27 +140,55 @@ impl Carrying {
         let failed = |error: &dyn fmt::Display, shared: &Shared| {
             Failure::new(format!("cannot publish link {}: {error}", shared.name))
         };
-        let sender = Sender::new(self.shared.clone(), &self.context)?;
-        let history = History::new(self.shared.clone(), self.context.stop.clone(), self.settings.batch);
-        let history = Arc::new(history);
-        let queryable = self.context.session.declare_queryable(self.shared.key.clone());
-        let queryable = queryable.callback(move |query| history.answer(query)).wait();
-        let queryable = queryable.map_err(|error| failed(&error, &self.shared))?;
+        let Voice { sender, queryable } = match self.voice_of_last() {
+            Some(voice) => voice,
+            None => {
+                let sender = Sender::new(self.shared.clone(), &self.context)?;
+                let history =
+                    History::new(self.shared.clone(), self.context.stop.clone(), self.settings.batch);
+                let history = Arc::new(history);
+                let queryable = self.context.session.declare_queryable(self.shared.key.clone());
+                let queryable = queryable.callback(move |query| history.answer(query)).wait();
+                let queryable = queryable.map_err(|error| failed(&error, &self.shared))?;
+                Voice { sender, queryable }
+            }
+        };
         let thread = thread::Builder::new().name("bridge-send".to_owned()).spawn(move || sender.run());
         let thread = thread.map_err(|error| failed(&error, &self.shared))?;
         self.carry(start);
-        self.shared.set_link(None);
+        let is_stopped = self.context.stop.is_set();
+        if is_stopped {
+            self.shared.set_unknown();
+        }
         self.shared.queue.close();
         self.await_sender();
-        if self.shared.is_done() {
-            // They fail if the thread has panicked, which was reported by the panic, and if the session is closed.
-            _ = thread.join();
-            _ = queryable.undeclare().wait();
-        } else {
+        if !self.shared.is_done() {
             // The network would have to take a message for this. The session ends soon.
             std::mem::forget(queryable);
+            return Ok(());
+        }
+        match thread.join() {
+            Ok(sender) if sender.is_removed() && !is_stopped => {
+                self.removed.keep(&self.shared.key, Voice { sender, queryable });
+            }
+            // It fails if the thread has panicked, which was reported by the panic, and if the session is closed.
+            _ => _ = queryable.undeclare().wait(),
         }
         Ok(())
+    }
+
+    /// What still tells of the last link of this name, to go on with.
+    fn voice_of_last(&mut self) -> Option<Voice> {
+        let voice = self.removed.take(&self.shared.key)?;
+        let shared = voice.sender.shared().clone();
+        // Another link may have had the key.
+        if shared.name != self.shared.name {
+            return None;
+        }
+        shared.begin_again();
+        self.outlet = Outlet::new(shared.clone(), &self.context, self.settings.congestion);
+        self.shared = shared;
+        Some(voice)
     }
 
     fn carry(&mut self, start: Start) {
@@ -215,7 +246,9 @@ impl Carrying {
             };
             if refused.is_not_found {
                 self.tell_end(EndCause::Removed);
-                self.shared.set_link(None);
+                if let Some((_, next)) = self.last {
+                    self.shared.set_removed(next);
+                }
                 if begun.elapsed() > NAME_KEPT && self.shared.queue.is_empty() {
                     return None;
                 }
@@ -275,7 +308,7 @@ impl Carrying {
         self.said.clear();
         self.told = None;
         self.identity = Some(about.origin.link);
-        self.shared.set_link(Some((link.clone(), about.clone())));
+        self.shared.set_link(link.clone(), about.clone());
     }
 
     /// Waits until the link has another producer, or the name leads to another link or to none.

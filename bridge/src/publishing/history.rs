@@ -7,10 +7,13 @@
 //!   is in a gap message in its place, so that each number up to the newest fragment is either sent or said to be gone.
 //!   Nothing is said of fragments that have not been published yet.
 //!
-//! The replies are in order. A query must ask for all of them: zenoh calls that `ConsolidationMode::None`.
+//! The replies are in order. A query must ask for all of them: zenoh calls that `ConsolidationMode::None`. Of a link that was
+//! removed, everything is gone.
+//!
+//! Eight queries of one link are answered at a time. The next 256 wait in a [`Line`]. They get a state every two seconds
+//! meanwhile. More than these are refused: they may be asked again. No thread of zenoh waits for the network here.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::time::Duration;
 use std::{fmt, thread};
 
@@ -19,27 +22,24 @@ use zenoh::Wait;
 use zenoh::query::Query;
 
 use super::about::About;
+use super::line::{Entered, Line, MOST_WAITING, Told};
 use super::packing::{Packed, Packer};
-use super::sending::Shared;
+use super::sending::{Known, Shared};
 use crate::context::Stop;
 use crate::wire::{GapCause, encode_gap};
-
-/// So many queries of one link are answered at a time.
-const AT_ONCE: usize = 8;
 
 /// A fragment that was published is visible to another processor within a few nanoseconds. This is generous.
 const VISIBLE_WITHIN: Duration = Duration::from_millis(20);
 
-/// Answers the queries of one link. Each is answered by a thread of its own, because the network may be slow to take the
-/// answer: queries are few, after a gap.
+/// Answers the queries of one link. Threads of their own do that, because the network may be slow to take the answers. They
+/// are there while there are queries: these are few, after a gap.
 #[derive(Debug)]
 pub(super) struct History {
     shared: Arc<Shared>,
     stop: Stop,
     /// The most bytes of a reply.
     batch: usize,
-    /// So many threads answer now.
-    busy: AtomicUsize,
+    line: Line<Query>,
 }
 
 /// What a query asks for.
@@ -59,43 +59,84 @@ enum Refused {
 
 impl History {
     pub(super) fn new(shared: Arc<Shared>, stop: Stop, batch: usize) -> Self {
-        Self { shared, stop, batch, busy: AtomicUsize::new(0) }
+        Self { shared, stop, batch, line: Line::new() }
     }
 
-    /// Starts to answer.
+    /// Starts to answer, or lets the query wait. Called by a thread of zenoh, which should not wait itself.
     pub(super) fn answer(self: &Arc<Self>, query: Query) {
-        if self.busy.fetch_add(1, Relaxed) >= AT_ONCE {
-            self.busy.fetch_sub(1, Relaxed);
-            refuse(&query, "too many queries of this link are being answered: ask again later");
-            return;
-        }
         let history = self.clone();
-        let started = thread::Builder::new().name("bridge-history".to_owned()).spawn(move || {
-            if let Err(Refused::Because(why)) = history.answer_here(&query) {
+        let thread = thread::Builder::new().name("bridge-history".to_owned());
+        let (what, started) = match self.line.enter(query) {
+            Entered::Answer(query) => (Entered::Answer(()), thread.spawn(move || history.answer_all(query))),
+            Entered::StartTeller => (Entered::StartTeller, thread.spawn(move || history.tell_all())),
+            Entered::Waits => return,
+            // Somebody asks thousands of times. This ends the query without an answer, and may wait for the network.
+            Entered::Full(query) => return drop(query),
+        };
+        if started.is_err() {
+            self.line.not_started(&what);
+        }
+    }
+
+    /// Answers this query, and those that wait.
+    fn answer_all(&self, query: Query) {
+        let mut next = Some(query);
+        while let Some(query) = next {
+            if let Err(Refused::Because(why)) = self.answer_here(&query) {
                 refuse(&query, &why);
             }
-            history.busy.fetch_sub(1, Relaxed);
-        });
-        if started.is_err() {
-            // The query was dropped, which ends it without an answer.
-            self.busy.fetch_sub(1, Relaxed);
+            drop(query);
+            if self.stop.is_set() {
+                drop(self.line.clear());
+            }
+            next = self.line.next();
+        }
+    }
+
+    /// Tells those that wait that they do, and refuses the others.
+    fn tell_all(&self) {
+        while let Some(told) = self.line.tell() {
+            match (told, self.shared.known()) {
+                // It fails if the asker is gone.
+                (Told::Waits(query), Some(known)) => _ = self.reply_state(&query, &known),
+                (Told::Waits(_), None) => {}
+                (Told::Refused(query), _) => {
+                    let why = format!("{MOST_WAITING} queries of this link wait already: ask again later");
+                    refuse(&query, &why);
+                }
+            }
         }
     }
 
     fn answer_here(&self, query: &Query) -> Result<(), Refused> {
         let parameters = query.parameters();
         let question = Question::of(|name| parameters.get(name))?;
-        let Some((link, about)) = self.shared.link() else {
+        let Some(known) = self.shared.known() else {
             return Err(Refused::Because("the link does not exist now".to_owned()));
         };
-        match question {
-            Question::State => self.reply(query, about.state(self.shared.next())),
-            Question::Fragments { first, count } => {
-                let mut answer = Answer { history: self, query, about: &about, next: first, gone: None };
-                answer.send(&link, count)?;
-                answer.say_gone()
+        let Question::Fragments { first, count } = question else {
+            return self.reply_state(query, &known);
+        };
+        let (Known::Link(_, about) | Known::Removed { about, .. }) = &known;
+        let mut answer = Answer { history: self, query, about, next: first, gone: None };
+        match &known {
+            Known::Link(link, _) => answer.send(link, count)?,
+            Known::Removed { next, .. } if is_before(first, *next) => {
+                let ahead = next.wrapping_sub(first);
+                answer.leave_out(first.wrapping_add(count.min(ahead)), GapCause::Overrun)?;
             }
+            Known::Removed { .. } => {}
         }
+        answer.say_gone()
+    }
+
+    fn reply_state(&self, query: &Query, known: &Known) -> Result<(), Refused> {
+        let next = self.shared.next();
+        let state = match known {
+            Known::Link(_, about) => about.state(next),
+            Known::Removed { about, .. } => about.last_state(next),
+        };
+        self.reply(query, state)
     }
 
     fn reply(&self, query: &Query, bytes: Vec<u8>) -> Result<(), Refused> {

@@ -136,6 +136,11 @@ impl Queue {
         self.filled.notify_one();
     }
 
+    /// Messages may be appended again.
+    pub(super) fn open(&self) {
+        self.lock().is_closed = false;
+    }
+
     /// The oldest message. The one before it was sent. Waits until then.
     pub(super) fn pop(&self, until: Instant) -> Popped {
         let mut inner = self.lock();

@@ -354,7 +354,7 @@ impl<'a> Reading<'a> {
         let mut about = About::clone(&self.about);
         about.origin.producer = producer;
         self.about = Arc::new(about);
-        self.outlet.shared.set_link(Some((self.link.clone(), self.about.clone())));
+        self.outlet.shared.set_link(self.link.clone(), self.about.clone());
         self.outlet.state(&self.about, self.next);
     }
 }

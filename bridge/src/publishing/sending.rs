@@ -1,4 +1,5 @@
-//! [`Sender`]: the thread that gives network messages of one key to zenoh, and repeats once a second what the link is.
+//! [`Sender`]: the thread that gives network messages of one key to zenoh, and repeats once a second what the link is, and
+//! whether it has ended.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -19,6 +20,17 @@ use crate::wire::{EndCause, encode_end};
 /// Time between two messages that say what the link is.
 const STATE_EVERY: Duration = Duration::from_secs(1);
 
+/// The link that is read, or the last one that was.
+#[derive(Debug, Clone)]
+pub(super) enum Known {
+    Link(Link, Arc<About>),
+    /// It was removed. `next` is the number after its last one.
+    Removed {
+        about: Arc<About>,
+        next: u64,
+    },
+}
+
 /// What the threads of one key share: the one that reads, the one that sends, and those that answer queries.
 #[derive(Debug)]
 pub(super) struct Shared {
@@ -27,8 +39,8 @@ pub(super) struct Shared {
     pub(super) key: String,
     pub(super) counts: Arc<Counts>,
     pub(super) queue: Queue,
-    /// The link that is read, if there is one.
-    link: Mutex<Option<(Link, Arc<About>)>>,
+    /// The link of this name, if there was one.
+    known: Mutex<Option<Known>>,
     /// The number of the next fragment that will be sent.
     next: AtomicU64,
     /// All messages were sent, or cannot be.
@@ -42,24 +54,38 @@ impl Shared {
             key: key.to_owned(),
             queue: Queue::new(capacity, counts.clone()),
             counts,
-            link: Mutex::default(),
+            known: Mutex::default(),
             next: AtomicU64::new(0),
             is_done: AtomicBool::new(false),
         }
     }
 
-    fn lock(&self) -> MutexGuard<'_, Option<(Link, Arc<About>)>> {
+    fn lock(&self) -> MutexGuard<'_, Option<Known>> {
         // No thread panics while it holds it.
-        self.link.lock().unwrap_or_else(PoisonError::into_inner)
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The link that is read now, or none.
-    pub(super) fn set_link(&self, link: Option<(Link, Arc<About>)>) {
-        *self.lock() = link;
+    /// The link that is read now.
+    pub(super) fn set_link(&self, link: Link, about: Arc<About>) {
+        *self.lock() = Some(Known::Link(link, about));
     }
 
-    /// The link that is read, and what there is to say of it.
-    pub(super) fn link(&self) -> Option<(Link, Arc<About>)> {
+    /// The link was removed. `next` is the number after its last one.
+    pub(super) fn set_removed(&self, next: u64) {
+        let mut known = self.lock();
+        if let Some(Known::Link(_, about)) = &*known {
+            let about = about.clone();
+            *known = Some(Known::Removed { about, next });
+        }
+    }
+
+    /// The bridge ends.
+    pub(super) fn set_unknown(&self) {
+        *self.lock() = None;
+    }
+
+    /// The link that is read, or the last one that was. `None`: there was none.
+    pub(super) fn known(&self) -> Option<Known> {
         self.lock().clone()
     }
 
@@ -71,6 +97,12 @@ impl Shared {
     /// Whether the sender has ended.
     pub(super) fn is_done(&self) -> bool {
         self.is_done.load(Relaxed)
+    }
+
+    /// A link has come after the sender has ended: it will be started again.
+    pub(super) fn begin_again(&self) {
+        self.queue.open();
+        self.is_done.store(false, Relaxed);
     }
 
     /// An event of this link.
@@ -85,7 +117,8 @@ pub(super) struct Sender {
     context: Context,
     publisher: zenoh::pubsub::Publisher<'static>,
     about: Option<Arc<About>>,
-    ended: Option<EndCause>,
+    /// Why nothing follows, in the order in which it was said.
+    ended: Vec<EndCause>,
     /// It was said that the session takes no messages.
     has_failed: bool,
 }
@@ -102,11 +135,20 @@ impl Sender {
             Failure::new(format!("cannot publish link {} as {:?}: {error}", shared.name, shared.key))
         })?;
         let context = context.clone();
-        Ok(Self { shared, context, publisher, about: None, ended: None, has_failed: false })
+        Ok(Self { shared, context, publisher, about: None, ended: Vec::new(), has_failed: false })
+    }
+
+    pub(super) fn shared(&self) -> &Arc<Shared> {
+        &self.shared
+    }
+
+    /// Whether the last link was removed, and its end was sent.
+    pub(super) fn is_removed(&self) -> bool {
+        self.ended.contains(&EndCause::Removed)
     }
 
     /// Sends until the queue is closed and empty.
-    pub(super) fn run(mut self) {
+    pub(super) fn run(mut self) -> Self {
         let mut due = Instant::now() + STATE_EVERY;
         loop {
             let popped = self.shared.queue.pop(due);
@@ -122,6 +164,7 @@ impl Sender {
             }
         }
         self.shared.is_done.store(true, Relaxed);
+        self
     }
 
     fn send(&mut self, message: Outgoing) {
@@ -138,25 +181,23 @@ impl Sender {
             Kind::Gap => {}
             Kind::State(about) => {
                 self.about = Some(about);
-                self.ended = None;
+                self.ended.clear();
             }
             Kind::End(cause) => {
-                self.ended = Some(cause);
-                if cause == EndCause::Removed {
-                    // There is nothing to say of it any more.
-                    (self.about, self.ended) = (None, None);
+                if !self.ended.contains(&cause) {
+                    self.ended.push(cause);
                 }
             }
         }
     }
 
     /// Says what the link is, and whether it has ended, to those that have not heard it.
-    fn repeat(&mut self) {
+    pub(super) fn repeat(&mut self) {
         let Some(about) = self.about.clone() else { return };
         let next = self.shared.next();
-        self.put(about.state(next));
-        if let Some(cause) = self.ended {
-            self.put(encode_end(about.origin, next, cause));
+        self.put(if self.is_removed() { about.last_state(next) } else { about.state(next) });
+        for at in 0..self.ended.len() {
+            self.put(encode_end(about.origin, next, self.ended[at]));
         }
     }
 

@@ -9,6 +9,7 @@ use rust_tango::{Link, Start};
 
 use super::carrying::Carrying;
 use super::changes::Changes;
+use super::removed::Removed;
 use crate::context::Context;
 use crate::failure::Failure;
 use crate::journal::Event;
@@ -58,6 +59,8 @@ struct Service {
     settings: Publish,
     patterns: Patterns,
     changes: Changes,
+    /// Links of which the network is told that they were removed.
+    removed: Removed,
     /// Threads by the names of links.
     running: BTreeMap<String, Running>,
     /// The identities of the links that were there.
@@ -75,7 +78,8 @@ impl Service {
     fn new(context: Context, settings: Publish) -> Self {
         let patterns = Patterns::new(&settings.links, &settings.deny);
         let (changes, running, identities) = (Changes::default(), BTreeMap::new(), BTreeMap::new());
-        Self { context, settings, patterns, changes, running, identities, said: String::new() }
+        let removed = Removed::new(&context.stop);
+        Self { context, settings, patterns, changes, removed, running, identities, said: String::new() }
     }
 
     fn run(mut self) {
@@ -99,6 +103,7 @@ impl Service {
         for (_, running) in self.running {
             _ = running.thread.join();
         }
+        self.removed.end();
     }
 
     /// Wakes threads that wait for fragments, to look what has changed.
@@ -144,7 +149,8 @@ impl Service {
         }
         let identity = self.identities.get(&name).copied();
         let of = (&*name, &*key);
-        let carrying = Carrying::new(&self.context, &self.settings, of, self.changes.clone(), identity);
+        let shared = (self.changes.clone(), self.removed.clone());
+        let carrying = Carrying::new(&self.context, &self.settings, of, shared, identity);
         let thread = thread::Builder::new().name("bridge-read".to_owned());
         match thread.spawn(move || carrying.run(start)) {
             Ok(thread) => {

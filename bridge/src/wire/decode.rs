@@ -161,7 +161,7 @@ fn record(bytes: &[u8]) -> Option<(Fragment<'_>, &[u8])> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::{Batch, encode_end, encode_gap, encode_state};
+    use super::super::{Batch, encode_end, encode_gap, encode_last_state, encode_state};
     use super::*;
     use rust_tango::{Control, FragmentMetadata};
 
@@ -209,7 +209,19 @@ mod tests {
         };
         let state = encode_state(ORIGIN, 9, &description);
         let Message::State(header, found) = decode(&state).unwrap() else { panic!("not a state") };
-        assert_eq!((header.origin, header.first, found), (ORIGIN, 9, description));
+        assert_eq!((header.origin, header.first, &found), (ORIGIN, 9, &description));
+        let is_of_removed = |bytes: &[u8]| match decode(bytes).unwrap() {
+            Message::State(header, _) | Message::Gap(header, _) | Message::End(header, _) => {
+                header.is_of_removed()
+            }
+            Message::Fragments(_) => false,
+        };
+        let last = encode_last_state(ORIGIN, 9, &description);
+        assert!(last[..6] == state[..6] && last[8..] == state[8..] && is_of_removed(&last));
+        assert!(is_of_removed(&encode_end(ORIGIN, 9, EndCause::Removed)));
+        let others =
+            [state, encode_end(ORIGIN, 9, EndCause::Closed), encode_gap(ORIGIN, 9, 1, GapCause::Congestion)];
+        assert!(!others.iter().any(|bytes| is_of_removed(bytes)));
         let gap = encode_gap(ORIGIN, 3, 5, GapCause::Evicted);
         let Message::Gap(header, cause) = decode(&gap).unwrap() else { panic!("not a gap") };
         assert_eq!((header.first, header.count, cause), (3, 5, GapCause::Evicted));

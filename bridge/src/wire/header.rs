@@ -50,6 +50,11 @@ impl Header {
         }
     }
 
+    /// Whether it says that the link was removed: it is of the last state of the link, or of its end with that cause.
+    pub fn is_of_removed(&self) -> bool {
+        matches!(self.kind, STATE | END) && self.cause == EndCause::Removed.number()
+    }
+
     fn to_vec(self) -> Vec<u8> {
         let mut bytes = [0; HEADER];
         self.write(&mut bytes);
@@ -160,6 +165,13 @@ pub fn encode_state(origin: Origin, next: u64, description: &Description) -> Vec
     let mut bytes = Header { kind: STATE, cause: 0, origin, first: next, count: 0 }.to_vec();
     // Writing plain fields into memory does not fail.
     serde_json::to_writer(&mut bytes, description).unwrap_or_default();
+    bytes
+}
+
+/// A message about a link that was removed. `next` is the number after its last one.
+pub fn encode_last_state(origin: Origin, next: u64, description: &Description) -> Vec<u8> {
+    let mut bytes = encode_state(origin, next, description);
+    bytes[6..8].copy_from_slice(&EndCause::Removed.number().to_le_bytes());
     bytes
 }
 

@@ -8,7 +8,7 @@
 //! | 0 | 4 | magic | the bytes `TNGB` |
 //! | 4 | 1 | version | 1 |
 //! | 5 | 1 | kind | 1 fragments, 2 state, 3 gap, 4 end |
-//! | 6 | 2 | cause | of a gap or an end, see [`GapCause`] and [`EndCause`]; otherwise 0 |
+//! | 6 | 2 | cause | of a gap or an end, see [`GapCause`] and [`EndCause`]; 3 in the state of a link that was removed; otherwise 0 |
 //! | 8 | 8 | bridge | a random number of the process that sends: another one is another run |
 //! | 16 | 8 | link | the identity of the link: another one is a link that was made anew |
 //! | 24 | 8 | producer | how many producers the link has had: a larger one is another producer |
@@ -34,11 +34,18 @@
 //! gap without such a message has lost fragments in the network, and can query them.
 //!
 //! An *end* says that nothing follows for now, and why. While the bridge runs and nothing follows, it is sent again after each
-//! state, for those that come later. A state without an end, from another producer or another link, says that more follows.
+//! state, for those that come later. If there were several, such as *closed* and then *removed*, each of them is. A state without
+//! an end, from another producer or another link, says that more follows.
+//!
+//! Of a link that was removed, the last state and the ends are sent again each second for a minute, or until a link comes under
+//! the key again. So who was cut off meanwhile learns which number was the last, and that nothing follows. Its state has the
+//! cause *removed*: who has had nothing of this link need not begin with it.
 //!
 //! A query on the key of a link is answered with such messages, in order. Its parameters are `state`, for one state message, or
 //! `first=N;count=M`, for the fragments from `N` on as far as the ring of the link still has them, with a gap in the place of
-//! those that are gone. It has to ask for all replies: zenoh's default keeps the last one only (`ConsolidationMode::None`).
+//! those that are gone. It has to ask for all replies: zenoh's default keeps the last one only (`ConsolidationMode::None`). While
+//! a query waits because many have come at once, it gets a state every two seconds: the answer follows. An error as the reply
+//! says why there is no answer. If there are too many queries, it may be asked again.
 //!
 //! `examples/plain_subscriber.rs` and `examples/plain_subscriber.py` read all of this with nothing but zenoh.
 //!
@@ -53,5 +60,6 @@ mod decode;
 pub use batch::Batch;
 pub use decode::{Fragment, Fragments, Message, WireError, decode};
 pub use header::{
-    Description, EndCause, GapCause, Header, Origin, TypeDescription, encode_end, encode_gap, encode_state,
+    Description, EndCause, GapCause, Header, Origin, TypeDescription, encode_end, encode_gap,
+    encode_last_state, encode_state,
 };

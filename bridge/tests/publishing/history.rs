@@ -1,14 +1,16 @@
 //! What the ring still has is sent again when it is asked for, and the rest is said to be gone.
 
 use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
+use std::sync::mpsc::channel;
 use std::thread;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use rust_tango::Link;
 use tango_bridge::settings::{Publish, Reading};
 use tango_bridge::wire::GapCause;
+use zenoh::Wait;
 
-use super::setup::{Got, PATIENCE, Setup, all, follow, gaps, piece, pieces, publish};
+use super::setup::{Got, PATIENCE, Setup, all, eventually, follow, gaps, piece, pieces, publish};
 
 /// The answer to `first=...;count=...`, which accounts for each number up to `end`.
 fn asked(setup: &Setup, first: u64, count: u64, end: u64) -> Vec<Got> {
@@ -124,4 +126,48 @@ fn the_answer_is_true_while_the_producer_laps_the_answer() {
         is_over.store(true, SeqCst);
     });
     assert!(gone > 0, "{sent} fragments were sent, and {gone} gaps");
+}
+
+#[test]
+fn many_queries_at_once_wait_for_their_turn_and_no_thread_of_the_network_does() {
+    let mut setup = Setup::new();
+    let link = setup.create("quotes", Link::builder().depth(16384).mtu(1000).consumers(0).start(0));
+    let tx = link.producer().unwrap();
+    (0..8000).for_each(|_| _ = publish(&tx, 1000));
+    setup.start(Publish { read: Reading::Observer, ..all() });
+    assert_eq!(setup.state().1, 8000);
+    let (to, from) = channel();
+    let near = setup.context.session.declare_subscriber("other/program");
+    let near = near.callback(move |_| _ = to.send(())).wait().unwrap();
+    let other = setup.far.declare_publisher("other/program").wait().unwrap();
+    eventually("the program hears of the subscriber", || other.matching_status().wait().unwrap().matching());
+    // The network takes nothing: eight answers stand still, 256 queries wait, and the others are refused.
+    setup.is_stalled.store(true, SeqCst);
+    let long = (0..8).map(|_| setup.ask_at_once("quotes", "first=0;count=8000")).collect::<Vec<_>>();
+    let short = (0..266).map(|at| setup.ask_at_once("quotes", &format!("first={};count=1", 7000 + at)));
+    let short = short.collect::<Vec<_>>();
+    // Later than these, from the same program.
+    let begun = Instant::now();
+    while from.recv_timeout(Duration::from_millis(100)).is_err() {
+        other.put("hello").wait().unwrap();
+        assert!(begun.elapsed() < Duration::from_secs(7), "the threads of the network wait for the answers");
+    }
+    setup.is_stalled.store(false, SeqCst);
+    let is_no_sign = |got: &Result<Got, String>| !matches!(got, Ok(Got::State(..)));
+    for answer in long {
+        let got = answer.iter().filter(is_no_sign).collect::<Result<Vec<_>, _>>().unwrap();
+        assert_eq!(got.iter().fold(0, follow), 8000);
+        assert!(gaps(&got).is_empty());
+    }
+    let mut refused = 0;
+    for (at, answer) in (7000..).zip(short) {
+        match &answer.iter().filter(is_no_sign).collect::<Vec<_>>()[..] {
+            [Ok(got)] => assert_eq!(pieces(std::slice::from_ref(got)), [piece(at, 1000)]),
+            [Err(why)] if why.contains("ask again later") => refused += 1,
+            other => panic!("{at}: {other:?}"),
+        }
+    }
+    assert_eq!(refused, 10);
+    other.undeclare().wait().unwrap();
+    near.undeclare().wait().unwrap();
 }

@@ -40,6 +40,8 @@ pub(crate) struct Piece {
 pub(crate) enum Got {
     Fragments(Origin, Vec<Piece>),
     State(Origin, u64, Description),
+    /// The state of a link that was removed.
+    LastState(Origin, u64, Description),
     Gap(Origin, u64, u64, GapCause),
     End(Origin, u64, EndCause),
 }
@@ -56,6 +58,9 @@ impl Got {
                     payload: of.payload.to_vec(),
                 });
                 Self::Fragments(fragments.header().origin, pieces.collect())
+            }
+            Message::State(header, description) if header.is_of_removed() => {
+                Self::LastState(header.origin, header.first, description)
             }
             Message::State(header, description) => Self::State(header.origin, header.first, description),
             Message::Gap(header, cause) => Self::Gap(header.origin, header.first, header.count, cause),
@@ -173,6 +178,12 @@ impl Setup {
         self.ahead.pop_front().unwrap_or_else(|| self.receive())
     }
 
+    /// As if nothing had been received so far.
+    pub(crate) fn forget(&mut self) {
+        self.ahead.clear();
+        while self.from.try_recv().is_ok() {}
+    }
+
     /// The next message that is not the repetition of a state or an end, for one that has heard them.
     pub(crate) fn next_of(&mut self, wanted: impl Fn(&Got) -> bool) -> Got {
         loop {
@@ -214,13 +225,23 @@ impl Setup {
 
     /// The replies to a query with these parameters: messages, or errors.
     pub(crate) fn ask(&self, name: &str, parameters: &str) -> Vec<Result<Got, String>> {
+        self.ask_at_once(name, parameters).iter().collect()
+    }
+
+    /// The same, without waiting for them.
+    pub(crate) fn ask_at_once(&self, name: &str, parameters: &str) -> Receiver<Result<Got, String>> {
+        let (to, from) = channel();
         let query = self.far.get(format!("tango/{name}?{parameters}"));
-        let replies = query.consolidation(ConsolidationMode::None).timeout(PATIENCE).wait().unwrap();
-        let replies = replies.iter().map(|reply| match reply.into_result() {
-            Ok(sample) => Ok(Got::of(&sample.payload().to_bytes())),
-            Err(error) => Err(error.payload().try_to_string().unwrap().into_owned()),
-        });
-        replies.collect()
+        let query = query.consolidation(ConsolidationMode::None).timeout(PATIENCE);
+        let take = move |reply: zenoh::query::Reply| {
+            let reply = match reply.into_result() {
+                Ok(sample) => Ok(Got::of(&sample.payload().to_bytes())),
+                Err(error) => Err(error.payload().try_to_string().unwrap().into_owned()),
+            };
+            _ = to.send(reply);
+        };
+        query.callback(take).wait().unwrap();
+        from
     }
 }
 
