@@ -56,6 +56,13 @@ fn what_is_missing_at_the_end_is_sent_again_or_counted() {
         assert_eq!(far.count(&peer, ["lost_in_network", "recovered"]), [lost, 5 - lost]);
         let said = far.events().into_iter().filter(|event| event.event == "ended");
         let said = said.map(|event| event.message).collect::<Vec<_>>();
+        let back = far.event("reconnected").message;
+        let known = if history == 0 {
+            "0 fragments were sent again, and 5 are lost"
+        } else {
+            "5 fragments were sent"
+        };
+        assert!(back.contains(known), "{back}");
         assert_eq!(said, ["at the origin: its producer has ended", "at the origin: it was removed"]);
     }
 }
@@ -234,4 +241,13 @@ fn without_anything_that_waits_nothing_is_said_at_the_end() {
         sends.store(false, Relaxed);
     });
     assert_eq!(far.count(&peer, ["dropped", "lost_in_network"]), [0, 0]);
+}
+
+#[test]
+fn after_a_cut_it_is_not_known_yet_what_is_missing() {
+    let (peer, far) = pair("so-far", 0);
+    far.meet(&peer);
+    thread::sleep(SILENT);
+    peer.state();
+    assert!(far.event("reconnected").message.ends_with("no fragments are missing so far"));
 }
