@@ -12,6 +12,8 @@ pub(super) struct Arrived {
     pub(super) at: Instant,
     pub(super) span: Span,
     pub(super) body: Body,
+    /// It says that the link at the origin was removed.
+    pub(super) is_of_removed: bool,
     /// What it takes of a queue, in bytes.
     pub(super) size: usize,
 }
@@ -61,7 +63,8 @@ impl Arrived {
         if count >= MOST {
             return Err(format!("it leaves out {count} numbers, and at most {} are possible", MOST - 1));
         }
-        Ok(Self { origin: header.origin, at, span: Span { first: header.first, count, content }, body, size })
+        let span = Span { first: header.first, count, content };
+        Ok(Self { origin: header.origin, at, span, body, is_of_removed: header.is_of_removed(), size })
     }
 
     /// Whether it has fragments.

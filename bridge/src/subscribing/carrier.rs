@@ -49,6 +49,8 @@ pub(super) struct Carrier {
     /// Ends that were heard, and are repeated: of which origin, at which number, and why.
     pub(super) ends: Vec<(Origin, u64, EndCause)>,
     pub(super) removal: Removal,
+    /// The identity of a link at the origin that was removed before anything of it was heard.
+    was_removed: Option<u64>,
     /// The link at the origin whose numbers are counted while this bridge ends, and the next one.
     pub(super) leaving: Option<(u64, u64)>,
 }
@@ -83,6 +85,7 @@ impl Carrier {
             follows_removed: follows,
             ends: Vec::new(),
             removal: Removal::Not,
+            was_removed: None,
             leaving: None,
         }
     }
@@ -173,7 +176,9 @@ impl Carrier {
         }
         let (None, Some(maker)) = (&self.order, &self.maker) else { return Ok(self.maker.is_some()) };
         let found = maker.find(&self.shared);
-        if found != Found::Same && matches!(arrived.body, Body::End(EndCause::Removed)) {
+        if found != Found::Same && (arrived.is_of_removed || self.was_removed == Some(link)) {
+            // Nothing of it is here, and nothing comes.
+            self.was_removed = Some(link);
             return Ok(false);
         }
         if self.follows_removed || found == Found::Another && !self.follows {

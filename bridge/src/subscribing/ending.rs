@@ -23,7 +23,9 @@ impl Carrier {
     /// Nothing follows for now. The bridge there repeats it every second.
     pub(super) fn end(&mut self, arrived: &Arrived, cause: EndCause) {
         let end = (arrived.origin, arrived.span.first, cause);
-        if self.ends.contains(&end) {
+        // Before a removal, it may be said what was before that.
+        let has_not_begun = self.order.is_none() && cause != EndCause::Removed;
+        if has_not_begun || self.ends.contains(&end) {
             return;
         }
         if self.ends.len() == MOST_ENDS {

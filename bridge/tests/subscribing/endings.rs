@@ -21,7 +21,7 @@ fn lingering(linger: Duration) -> Subscribe {
 
 /// What a bridge says every second of a link that is gone.
 fn repeat_removal(peer: &Peer) {
-    peer.state();
+    peer.last_state();
     peer.end(EndCause::Closed);
     peer.end(EndCause::Removed);
 }
@@ -250,4 +250,19 @@ fn after_a_cut_it_is_not_known_yet_what_is_missing() {
     thread::sleep(SILENT);
     peer.state();
     assert!(far.event("reconnected").message.ends_with("no fragments are missing so far"));
+}
+
+#[test]
+fn a_link_that_was_removed_before_anything_of_it_was_heard_is_not_made() {
+    let (peer, far) = pair("gone", 0);
+    until("it is heard", || {
+        repeat_removal(&peer);
+        (count_of(&far, "ended") > 0).then_some(())
+    });
+    (0..3).for_each(|_| repeat_removal(&peer));
+    peer.set_origin(|origin| origin.link += 1);
+    let mut reader = far.meet(&peer).consumer().unwrap();
+    peer.send(1);
+    assert_eq!(read(&mut reader, 1, 2), [Next::Fragments(1, 1)]);
+    assert_eq!((count_of(&far, "made"), count_of(&far, "ended")), (1, 1), "{:?}", far.kinds());
 }

@@ -14,7 +14,7 @@ use tango_bridge::network;
 use tango_bridge::settings::{Network, Subscribe};
 use tango_bridge::subscribing::Subscribing;
 use tango_bridge::wire::{
-    Batch, Description, EndCause, GapCause, Origin, encode_end, encode_gap, encode_state,
+    Batch, Description, EndCause, GapCause, Origin, encode_end, encode_gap, encode_last_state, encode_state,
 };
 use zenoh::query::Query;
 use zenoh::{Session, Wait};
@@ -176,6 +176,15 @@ impl Peer {
         let bytes = {
             let Kept { origin, description, next, .. } = &*self.kept.lock().unwrap();
             encode_state(*origin, *next, description)
+        };
+        self.put(bytes);
+    }
+
+    /// Sends what the link was that is removed now.
+    pub(crate) fn last_state(&self) {
+        let bytes = {
+            let Kept { origin, description, next, .. } = &*self.kept.lock().unwrap();
+            encode_last_state(*origin, *next, description)
         };
         self.put(bytes);
     }
