@@ -71,6 +71,11 @@ impl Arrived {
     pub(super) fn is_fragments(&self) -> bool {
         matches!(self.body, Body::Fragments(_))
     }
+
+    /// Whether it says what became of numbers.
+    pub(super) fn is_about_numbers(&self) -> bool {
+        matches!(self.body, Body::Fragments(_) | Body::Nothing)
+    }
 }
 
 #[cfg(test)]

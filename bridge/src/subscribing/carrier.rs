@@ -49,8 +49,6 @@ pub(super) struct Carrier {
     /// Ends that were heard, and are repeated: of which origin, at which number, and why.
     pub(super) ends: Vec<(Origin, u64, EndCause)>,
     pub(super) removal: Removal,
-    /// The identity of a link at the origin that was removed before anything of it was heard.
-    was_removed: Option<u64>,
     /// The link at the origin whose numbers are counted while this bridge ends, and the next one.
     pub(super) leaving: Option<(u64, u64)>,
 }
@@ -85,7 +83,6 @@ impl Carrier {
             follows_removed: follows,
             ends: Vec::new(),
             removal: Removal::Not,
-            was_removed: None,
             leaving: None,
         }
     }
@@ -176,9 +173,8 @@ impl Carrier {
         }
         let (None, Some(maker)) = (&self.order, &self.maker) else { return Ok(self.maker.is_some()) };
         let found = maker.find(&self.shared);
-        if found != Found::Same && (arrived.is_of_removed || self.was_removed == Some(link)) {
-            // Nothing of it is here, and nothing comes.
-            self.was_removed = Some(link);
+        // Nothing begins with a link that is gone, nor with an end: a state comes with it.
+        if found != Found::Same && (arrived.is_of_removed || matches!(arrived.body, Body::End(_))) {
             return Ok(false);
         }
         if self.follows_removed || found == Found::Another && !self.follows {
@@ -425,7 +421,9 @@ impl Carrier {
             match replies.take(SLICE) {
                 Some(reply) => {
                     self.take_reply(&reply)?;
-                    (is_heard, heard) = (true, Instant::now());
+                    // A state says only that the answer follows.
+                    is_heard |= reply.is_about_numbers();
+                    heard = Instant::now();
                 }
                 None if replies.is_closed() => break,
                 None if context.stop.is_set() => return Err(Halt::Stopping),
@@ -441,8 +439,7 @@ impl Carrier {
 
     fn take_reply(&mut self, reply: &Arrived) -> Result<(), Halt> {
         let is_of_link = self.description.as_ref().is_some_and(|(link, _)| *link == reply.origin.link);
-        let is_about_numbers = matches!(reply.body, Body::Fragments(_) | Body::Nothing);
-        if !is_of_link || !is_about_numbers {
+        if !is_of_link || !reply.is_about_numbers() {
             return Ok(());
         }
         loop {

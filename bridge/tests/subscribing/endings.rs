@@ -69,17 +69,19 @@ fn what_is_missing_at_the_end_is_sent_again_or_counted() {
 
 #[test]
 fn a_question_that_is_refused_is_asked_again_also_if_the_link_was_removed() {
-    let (peer, far) = pair("refused", 64);
-    let mut reader = far.meet(&peer).consumer().unwrap();
-    peer.set_answers(Answers::Refused);
-    peer.lose(4);
-    peer.end(EndCause::Closed);
-    peer.end(EndCause::Removed);
-    until("some questions", || (peer.questions().len() > 5).then_some(()));
-    peer.set_answers(Answers::Rightly);
-    assert_eq!(read(&mut reader, 1, 5), [Next::Fragments(1, 4)]);
-    until_closed(&mut reader);
-    assert_eq!(far.count(&peer, ["recovered", "lost_in_network"]), [4, 0]);
+    for (name, answers) in [("refused", Answers::Refused), ("waits", Answers::WaitsAndRefused)] {
+        let (peer, far) = pair(name, 64);
+        let mut reader = far.meet(&peer).consumer().unwrap();
+        peer.set_answers(answers);
+        peer.lose(4);
+        peer.end(EndCause::Closed);
+        peer.end(EndCause::Removed);
+        until("some questions", || (peer.questions().len() > 5).then_some(()));
+        peer.set_answers(Answers::Rightly);
+        assert_eq!(read(&mut reader, 1, 5), [Next::Fragments(1, 4)]);
+        until_closed(&mut reader);
+        assert_eq!(far.count(&peer, ["recovered", "lost_in_network"]), [4, 0]);
+    }
 }
 
 #[test]
@@ -171,7 +173,7 @@ fn a_link_that_ended_while_this_bridge_was_away_ends_here() {
     // One that comes later still makes nothing of it.
     let last = Far::after(here, lingering(Duration::ZERO), &far);
     until("the end", || {
-        peer.end(EndCause::Removed);
+        repeat_removal(&peer);
         thread::sleep(Duration::from_millis(50));
         last.kinds().contains(&"ended").then_some(())
     });

@@ -65,6 +65,8 @@ pub(crate) enum Answers {
     Never,
     /// It says that it does not answer now.
     Refused,
+    /// It says that the question waits, and then that it does not answer it.
+    WaitsAndRefused,
     /// Each second reply is missing.
     WithHoles,
 }
@@ -243,6 +245,10 @@ impl Kept {
         let (first, count) = (number("first"), number("count"));
         if self.answers == Answers::Never {
             return self.held.push(query);
+        }
+        if self.answers == Answers::WaitsAndRefused {
+            reply(encode_state(self.origin, self.next, &self.description));
+            return query.reply_err("later").wait().unwrap();
         }
         if self.answers == Answers::Refused {
             return query.reply_err("later").wait().unwrap();
