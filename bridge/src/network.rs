@@ -26,10 +26,11 @@ fn cautious() -> [(&'static str, Value); 8] {
             "connect/retry",
             json!({ "period_init_ms": 100, "period_max_ms": 1000, "period_increase_factor": 2 }),
         ),
-        // A connection that takes nothing is closed after this time, in microseconds: as long as it may be silent, zenoh's
-        // lease. Longer would not help, and a message that waits holds up zenoh's own threads when the connection ends, so that
-        // nothing is sent to anyone until then.
-        ("transport/link/tx/queue/congestion_control/block/wait_before_close", json!(10_000_000)),
+        // A connection that takes nothing is closed after this time, in microseconds: half of the time that it may be silent,
+        // zenoh's lease. A message that waits holds up zenoh's own threads when the connection ends. So if both times end
+        // together, the other side may connect again before this side has done with the old connection, and zenoh 1.10 then
+        // forgets the new one: it stays open, and nothing is sent through it.
+        ("transport/link/tx/queue/congestion_control/block/wait_before_close", json!(5_000_000)),
     ]
 }
 

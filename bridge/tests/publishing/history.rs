@@ -41,7 +41,7 @@ fn fragments_are_sent_again_as_far_as_the_ring_has_them() {
     let got = asked(&setup, start, 5000, end);
     let gaps = gaps(&got);
     assert!(matches!(got[0], Got::Gap(_, first, _, GapCause::Overrun) if first == start) && gaps.len() == 1);
-    assert!((200..256).contains(&pieces(&got).len()), "{}", pieces(&got).len());
+    assert!((200..=256).contains(&pieces(&got).len()), "{}", pieces(&got).len());
 
     // All of it is gone, or still to come, or none is asked for.
     assert_eq!(asked(&setup, start, 10, start.wrapping_add(10)).len(), 1);
