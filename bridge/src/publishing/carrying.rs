@@ -30,8 +30,10 @@ const LOOK_EVERY: (Duration, Duration) = (Duration::from_millis(5), Duration::fr
 const SOON: Duration = Duration::from_secs(5);
 /// How long a name without a link is kept.
 const NAME_KEPT: Duration = Duration::from_secs(1);
-/// How long the end waits for the network to take what is in the queue.
-const SENT_WITHIN: Duration = Duration::from_secs(5);
+/// How long the end waits for the network to take what is in the queue. Less than the time after which zenoh closes a connection
+/// that takes nothing (`wait_before_close` in [`network`](crate::network)): then it takes messages that reach nobody, and they
+/// would not be counted as dropped.
+const SENT_WITHIN: Duration = Duration::from_secs(3);
 
 /// Carries the links of one name.
 pub(super) struct Carrying {

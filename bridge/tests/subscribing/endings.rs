@@ -53,7 +53,7 @@ fn what_is_missing_at_the_end_is_sent_again_or_counted() {
         until("the removal", || (!link.is_named()).then_some(()));
         assert!(!link.status().stopped);
         let lost = if history == 0 { 5 } else { 0 };
-        assert_eq!(far.count(&peer, ["lost_in_network", "recovered"]), [lost, 5 - lost]);
+        far.until_counts(&peer, ["lost_in_network", "recovered"], [lost, 5 - lost]);
         let said = far.events().into_iter().filter(|event| event.event == "ended");
         let said = said.map(|event| event.message).collect::<Vec<_>>();
         let back = far.event("reconnected").message;
@@ -80,7 +80,7 @@ fn a_question_that_is_refused_is_asked_again_also_if_the_link_was_removed() {
         peer.set_answers(Answers::Rightly);
         assert_eq!(read(&mut reader, 1, 5), [Next::Fragments(1, 4)]);
         until_closed(&mut reader);
-        assert_eq!(far.count(&peer, ["recovered", "lost_in_network"]), [4, 0]);
+        far.until_counts(&peer, ["recovered", "lost_in_network"], [4, 0]);
     }
 }
 
@@ -144,7 +144,7 @@ fn a_link_that_is_gone_gives_way_to_another_one_and_does_not_come_back() {
         thread::sleep(Duration::from_millis(50));
         Link::open_in(&far.context.folder, "far.gone").ok()
     });
-    assert_eq!(far.count(&gone, ["links_made_anew"]), [1]);
+    far.until_counts(&gone, ["links_made_anew"], [1]);
 }
 
 #[test]
@@ -223,7 +223,7 @@ fn what_waits_for_a_link_that_could_not_be_made_is_counted() {
     peer.send(1);
     until("that they arrive", || (far.count(&peer, ["backlog"])[0] > 256 * 2).then_some(()));
     far.stop();
-    assert_eq!(far.count(&peer, ["fragments", "dropped", "lost_in_network"]), [0, 6, 2]);
+    far.until_counts(&peer, ["fragments", "dropped", "lost_in_network"], [0, 6, 2]);
 }
 
 #[test]
@@ -242,7 +242,7 @@ fn without_anything_that_waits_nothing_is_said_at_the_end() {
         far.stop();
         sends.store(false, Relaxed);
     });
-    assert_eq!(far.count(&peer, ["dropped", "lost_in_network"]), [0, 0]);
+    far.until_counts(&peer, ["dropped", "lost_in_network"], [0, 0]);
 }
 
 #[test]

@@ -99,7 +99,7 @@ fn one_that_is_stopped_or_removed_here_is_made_again() {
     let link = far.open(&peer);
     let mut reader = link.consumer_from(Start::Oldest).unwrap();
     assert_eq!(read(&mut reader, 3, 5), [Next::Fragments(3, 2)]);
-    assert_eq!(far.count(&peer, ["fragments", "lost_in_network"]), [4, 0]);
+    far.until_counts(&peer, ["fragments", "lost_in_network"], [4, 0]);
     drop(reader);
     std::fs::remove_dir_all(link.path().unwrap()).unwrap();
     // It takes the library about a second to see that.

@@ -26,7 +26,7 @@ fn readers_of_all_kinds_find_what_was_sent() {
     }
     far.until_count(&peer, "fragments", 27);
     let bytes = (1..28).map(|seq| super::peer::payload(seq).len() as u64).sum();
-    assert_eq!(far.count(&peer, ["bytes", "messages", "up", "backlog"]), [bytes, 5, 1, 0]);
+    far.until_counts(&peer, ["bytes", "messages", "up", "backlog"], [bytes, 5, 1, 0]);
 }
 
 #[test]
@@ -41,7 +41,7 @@ fn duplicates_and_late_messages_are_not_published_again() {
     peer.again(0u64.wrapping_sub(10), 5);
     assert_eq!(read(&mut reader, 1, 13), [Next::Fragments(1, 12)]);
     far.until_count(&peer, "messages", 6);
-    assert_eq!(far.count(&peer, ["fragments", "lost_in_network"]), [12, 0]);
+    far.until_counts(&peer, ["fragments", "lost_in_network"], [12, 0]);
 }
 
 #[test]
@@ -57,7 +57,7 @@ fn readers_see_what_the_other_bridge_has_lost() {
         let expected = [Next::Fragments(1, 2), Next::Lost(35), Next::Fragments(38, 2)];
         assert_eq!(read(reader, 1, 40), expected);
     }
-    assert_eq!(far.count(&peer, ["lost_at_origin", "dropped", "lost_in_network"]), [30, 5, 0]);
+    far.until_counts(&peer, ["lost_at_origin", "dropped", "lost_in_network"], [30, 5, 0]);
     let gap = far.event("gap");
     assert_eq!((gap.link.as_deref(), gap.first, gap.count), (Some("far.gap"), Some(3), Some(30)));
     assert_eq!((far.event("dropped").first, far.event("dropped").count), (Some(33), Some(5)));
@@ -76,7 +76,7 @@ fn what_got_lost_is_asked_for_and_the_rest_is_left_out() {
     // A state says which number is next, so what is missing is missed before the next fragment.
     peer.state();
     assert_eq!(read(&mut reader, 17, 29), [Next::Lost(5), Next::Fragments(22, 7)]);
-    assert_eq!(far.count(&peer, ["recovered", "lost_in_network", "fragments"]), [19, 5, 23]);
+    far.until_counts(&peer, ["recovered", "lost_in_network", "fragments"], [19, 5, 23]);
     let questions = peer.questions().into_iter().filter(|asked| asked != "state").collect::<Vec<_>>();
     assert_eq!(questions, ["first=4;count=12", "first=17;count=12"]);
     // No further back than the history reaches.
@@ -94,7 +94,7 @@ fn an_answer_with_holes_is_asked_for_again() {
     peer.lose(18);
     peer.send(1);
     assert_eq!(read(&mut reader, 1, 20), [Next::Fragments(1, 19)]);
-    assert_eq!(far.count(&peer, ["recovered"]), [18]);
+    far.until_counts(&peer, ["recovered"], [18]);
 }
 
 /// Reads while the peer says every now and then what its link is, as a bridge does.
@@ -124,7 +124,7 @@ fn nobody_who_lives_and_does_not_answer_holds_up_what_follows() {
     peer.send(1);
     let expected = [Next::Lost(4), Next::Fragments(5, 1), Next::Lost(2), Next::Fragments(8, 1)];
     assert_eq!(read_of_living(&peer, &mut reader, 1, 9), expected);
-    assert_eq!(far.count(&peer, ["lost_in_network"]), [6]);
+    far.until_counts(&peer, ["lost_in_network"], [6]);
 
     // It says that it has a history, and has no queryable.
     let (there, here) = sessions();
@@ -149,7 +149,7 @@ fn a_question_that_nobody_hears_is_asked_again() {
     });
     peer.set_answers(Answers::Rightly);
     assert_eq!(read(&mut reader, 1, 6), [Next::Fragments(1, 5)]);
-    assert_eq!(far.count(&peer, ["recovered", "lost_in_network"]), [4, 0]);
+    far.until_counts(&peer, ["recovered", "lost_in_network"], [4, 0]);
 }
 
 #[test]
@@ -188,7 +188,7 @@ fn numbers_wrap_around() {
     peer.send(3);
     let expected = [Next::Fragments(first, 30), Next::Lost(7), Next::Fragments(17, 3)];
     assert_eq!(read(&mut reader, first, 20), expected);
-    assert_eq!(far.count(&peer, ["recovered", "lost_at_origin"]), [15, 7]);
+    far.until_counts(&peer, ["recovered", "lost_at_origin"], [15, 7]);
 }
 
 #[test]
@@ -209,7 +209,7 @@ fn a_gap_of_millions_is_left_out_and_a_larger_one_makes_the_link_anew() {
     let link = until("the new link", || far.nth_event("made", 1).link.map(|_| far.open(&peer)));
     let mut reader = link.consumer_from(Start::Oldest).unwrap();
     assert_eq!(read(&mut reader, 1 << 60, (1 << 60) + 1), [Next::Fragments(1 << 60, 1)]);
-    assert_eq!(far.count(&peer, ["lost_in_network"]), [(1 << 60) - 3_000_003]);
+    far.until_counts(&peer, ["lost_in_network"], [(1 << 60) - 3_000_003]);
     // The bridge ends although a consumer keeps it from leaving out numbers.
     peer.gap(500_000_000, GapCause::Overrun);
     until("some of them", || (link.status().next > (1 << 60) + 60).then_some(()));
@@ -259,7 +259,7 @@ fn blocking_holds_the_network_back_and_loses_nothing() {
     });
     assert_eq!(read(&mut reader, 1, 16_001), [Next::Fragments(1, 16_000)]);
     let peer = sends.join().unwrap();
-    assert_eq!(far.count(&peer, ["fragments", "dropped"]), [16_000, 0]);
+    far.until_counts(&peer, ["fragments", "dropped"], [16_000, 0]);
     // It ends although all wait for a consumer.
     for _ in 0..100 {
         peer.send(8);
@@ -298,7 +298,7 @@ fn a_new_far_link_begins_with_the_oldest_that_there_is_if_it_is_told_to() {
     let mut reader = link.consumer_from(Start::Oldest).unwrap();
     assert_eq!(read(&mut reader, 71, 103), [Next::Fragments(71, 32)]);
     assert_eq!(link.status().start, 71);
-    assert_eq!(far.count(&peer, ["lost_in_network", "recovered"]), [0, 30]);
+    far.until_counts(&peer, ["lost_in_network", "recovered"], [0, 30]);
     // Without anything to send again, with the next.
     let (there, here) = sessions();
     let peer = Peer::new(&there, "empty").with_history(40);

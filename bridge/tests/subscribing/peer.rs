@@ -386,14 +386,19 @@ impl Far {
         names.map(|name| all.iter().find(|(of, _)| *of == name).unwrap().1)
     }
 
-    /// Waits until a count has this value.
-    pub(crate) fn until_count(&self, peer: &Peer, name: &str, value: u64) {
+    /// Waits until counts have these values: a reader may have a fragment just before it is counted.
+    pub(crate) fn until_counts<const N: usize>(&self, peer: &Peer, names: [&str; N], values: [u64; N]) {
         let begin = Instant::now();
-        while self.count(peer, [name]) != [value] {
+        while self.count(peer, names) != values {
             let (all, events) = (self.counts(peer).all(), self.events());
-            assert!(begin.elapsed() < LONG, "{name} is not {value}: {all:?} {events:#?}");
+            assert!(begin.elapsed() < LONG, "{names:?} are not {values:?}: {all:?} {events:#?}");
             std::thread::sleep(Duration::from_millis(5));
         }
+    }
+
+    /// [`Self::until_counts`] for one count.
+    pub(crate) fn until_count(&self, peer: &Peer, name: &str, value: u64) {
+        self.until_counts(peer, [name], [value]);
     }
 
     /// Ends the bridge.

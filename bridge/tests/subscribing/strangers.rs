@@ -111,7 +111,7 @@ fn a_fragment_that_is_too_large_is_left_out() {
     assert_eq!(read(&mut reader, 1, 3), [Next::Lost(1), Next::Fragments(2, 1)]);
     // The reader has it a moment before it is counted.
     far.until_count(&peer, "fragments", 1);
-    assert_eq!(far.count(&peer, ["fragments", "lost_at_origin"]), [1, 1]);
+    far.until_counts(&peer, ["fragments", "lost_at_origin"], [1, 1]);
 }
 
 #[test]
