@@ -20,7 +20,7 @@ pub(super) const YIELD_AFTER: u32 = 128;
 /// A task that got a fragment looks so many times more, a turn of the other tasks apart, before it asks to be woken. To ask
 /// takes the barrier of all threads, which takes as long as hundreds of looks: 16 microseconds on a virtual machine of two
 /// cores (AMD Zen 5). A thousand tasks in turn, in million fragments a second: 3 without looks, 12 with 4, 13 with 8, 17 with
-/// 16, 16 with 32 and with 64; tokio's `mpsc` 22 (`bench/`: workload `tasks`).
+/// 16, 16 with 32 and with 64; tokio's `mpsc` 22 (`bench/`: workload `tasks`, windows of 100 ms).
 const LOOKS: u32 = 16;
 
 /// A [`Consumer`] whose fragments are awaited. [`Consumer::into_async`] makes one.
