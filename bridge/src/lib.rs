@@ -14,6 +14,8 @@
 
 pub mod failure;
 
+mod numbers;
+
 pub mod wire;
 
 pub mod counts;

@@ -11,7 +11,7 @@ use zenoh::Wait;
 
 use super::about::About;
 use super::changes::Changes;
-use super::history::{History, is_before};
+use super::history::History;
 use super::outlet::Outlet;
 use super::reading::{Ended, Reading};
 use super::removed::{Removed, Voice};
@@ -19,6 +19,7 @@ use super::sending::{Sender, Shared};
 use crate::context::{Context, Direction};
 use crate::counts::Counts;
 use crate::failure::Failure;
+use crate::numbers::is_before;
 use crate::settings::{self, Publish};
 use crate::wire::{EndCause, Origin};
 

@@ -26,6 +26,7 @@ use super::line::{Entered, Line, MOST_WAITING, Told};
 use super::packing::{Packed, Packer};
 use super::sending::{Known, Shared};
 use crate::context::Stop;
+use crate::numbers::is_before;
 use crate::wire::{GapCause, encode_gap};
 
 /// A fragment that was published is visible to another processor within a few nanoseconds. This is generous.
@@ -173,11 +174,6 @@ impl fmt::Debug for Refused {
             Self::Unsent => f.write_str("the network takes no replies"),
         }
     }
-}
-
-/// Whether number `a` comes before `b`. Numbers wrap around.
-pub(super) fn is_before(a: u64, b: u64) -> bool {
-    a.wrapping_sub(b).cast_signed() < 0
 }
 
 /// The answer to one query for fragments.

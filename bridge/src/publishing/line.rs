@@ -10,7 +10,7 @@ const AT_ONCE: usize = 8;
 pub(super) const MOST_WAITING: usize = 256;
 /// So many of those that are refused wait until they are told so.
 const MOST_REFUSED: usize = 1024;
-/// Who waits is told so as often. A bridge that hears nothing gives up after 5 seconds.
+/// A bridge whose query waits is told so as often. A bridge that hears nothing gives up after 5 seconds.
 const TOLD_EVERY: Duration = Duration::from_secs(2);
 
 /// See the head of this file. `Q` is a query.

@@ -2,7 +2,6 @@
 //! and says what is left out.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
 use super::about::About;
@@ -59,8 +58,7 @@ impl Outlet {
 
     /// Fragments that the link does not have any more. What was read before them was sent.
     pub(super) fn lose(&mut self, origin: Origin, first: u64, count: u64, cause: GapCause) {
-        // Saturating: the counts of a corrupt link can overflow the sum.
-        add_saturating(&self.shared.counts.lost_at_origin, count);
+        Counts::add(&self.shared.counts.lost_at_origin, count);
         self.lost.add(first, count);
         self.leave_out(Gap { origin, first, count, cause });
         self.say_gap();
@@ -158,11 +156,6 @@ impl Gap {
         let bytes = encode_gap(origin, first, count, cause);
         Outgoing { bytes, next: first.wrapping_add(count), kind: Kind::Gap }
     }
-}
-
-fn add_saturating(count: &AtomicU64, n: u64) {
-    // One thread adds.
-    count.store(count.load(Relaxed).saturating_add(n), Relaxed);
 }
 
 /// Fragments that an event will tell of.

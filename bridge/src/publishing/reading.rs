@@ -15,11 +15,11 @@ use rust_tango::{Consumer, Fragment, Link, LinkError, TangoError};
 
 use super::about::About;
 use super::changes::Changes;
-use super::history::is_before;
 use super::outlet::Outlet;
 use super::packing::Packer;
 use crate::context::Context;
 use crate::counts::Counts;
+use crate::numbers::is_before;
 use crate::settings::{self, Publish};
 use crate::wire::{EndCause, GapCause};
 

@@ -10,11 +10,12 @@ use super::arrived::{Arrived, Body};
 use super::asking::{self, Question};
 use super::far::{Far, Fault, Found};
 use super::maker::{From, Halt, Maker};
-use super::order::{Loss, Order, Step, distance};
+use super::order::{Loss, Order, Step};
 use super::queue::Queue;
 use super::report::Report;
 use super::shared::Shared;
 use crate::counts::Counts;
+use crate::numbers::distance;
 use crate::wire::{Batch, Description, EndCause, GapCause, Message, Origin, decode};
 
 /// More numbers than this are not left out one by one, which would take minutes: the far link is made anew behind them.

@@ -4,7 +4,8 @@ use std::time::Instant;
 
 use super::arrived::Arrived;
 use super::carrier::{Carrier, Removal};
-use super::order::{Content, Loss, Order, distance};
+use super::order::{Content, Loss, Order};
+use crate::numbers::distance;
 use crate::wire::EndCause;
 
 /// So many ends are remembered. A bridge repeats one or two.

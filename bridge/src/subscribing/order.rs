@@ -12,16 +12,8 @@
 //! So each number is published or left out exactly once, whatever arrives. Numbers wrap around: of two numbers, the one that
 //! is less than 2^63 ahead is the later one.
 
+use crate::numbers::{distance, later};
 use crate::wire::GapCause;
-
-/// How far `to` is ahead of `from`. Negative if it is behind.
-pub(super) fn distance(from: u64, to: u64) -> i64 {
-    to.wrapping_sub(from) as i64
-}
-
-fn later(a: u64, b: u64) -> u64 {
-    if distance(a, b) > 0 { b } else { a }
-}
 
 /// Why a number is left out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]

@@ -2,7 +2,8 @@
 
 use proptest::prelude::*;
 
-use super::order::{Content, Order, Span, Step, distance};
+use super::order::{Content, Order, Span, Step};
+use crate::numbers::distance;
 use crate::wire::GapCause;
 
 /// What became of a number.

@@ -30,7 +30,7 @@
 //! the header, it has a JSON object that describes the link: see [`Description`]. Programs ignore members that they do not
 //! know.
 //!
-//! A *gap* says that `count` fragments from `first` on are not sent, and why. Who receives messages whose numbers leave a
+//! A *gap* says that `count` fragments from `first` on are not sent, and why. A program that receives messages whose numbers leave a
 //! gap without such a message has lost fragments in the network, and can query them.
 //!
 //! An *end* says that nothing follows for now, and why. While the bridge runs and nothing follows, it is sent again after each
@@ -38,8 +38,8 @@
 //! an end, from another producer or another link, says that more follows.
 //!
 //! Of a link that was removed, the last state and the ends are sent again each second for a minute, or until a link comes under
-//! the key again. So who was cut off meanwhile learns which number was the last, and that nothing follows. Its state has the
-//! cause *removed*: who has had nothing of this link need not begin with it.
+//! the key again. So a program that was cut off meanwhile learns which number was the last, and that nothing follows. Its state has the
+//! cause *removed*: a program that has had nothing of this link need not begin with it.
 //!
 //! A query on the key of a link is answered with such messages, in order. Its parameters are `state`, for one state message, or
 //! `first=N;count=M`, for the fragments from `N` on as far as the ring of the link still has them, with a gap in the place of
