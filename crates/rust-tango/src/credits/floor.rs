@@ -193,6 +193,9 @@ impl<'a> Credits<'a> {
         self.held_by.set(None);
         for (index, watched) in self.slots.iter().enumerate() {
             let (state, demand) = watched.slot.demand();
+            if let Some(next) = demand {
+                watched.progress.set(next);
+            }
             let next = match demand {
                 Some(_) if state == watched.ignored.get() => continue,
                 // The producer waits for the consumer of an `Fctl` also while there is none.
@@ -215,6 +218,13 @@ impl<'a> Credits<'a> {
     /// How many consumers the last refresh counted.
     pub(crate) fn counted(&self) -> usize {
         self.counted.get()
+    }
+
+    /// Whether all consumers are near, by `is_near` of the word of their progress. Those count that have moved on since the
+    /// producer last read how far they are. `None`: there are none.
+    pub(crate) fn are_near(&self, is_near: impl Fn(&AtomicU64) -> bool) -> Option<bool> {
+        let moved = self.slots.iter().filter_map(|watched| watched.is_near(&is_near));
+        moved.reduce(|all, one| all && one)
     }
 
     /// How many refreshes in a row did not raise the floor.
@@ -387,6 +397,32 @@ mod tests {
                 assert_eq!((read(), read()), (Some(false), None), "{count} slots");
             }
         }
+    }
+
+    #[cfg(feature = "alloc")]
+    #[test]
+    fn consumers_are_near_if_all_are_that_have_moved_on() {
+        let (a, b, word) = (ConsumerSlot::new(), ConsumerSlot::new(), AtomicU64::new(0));
+        let credits = Credits::new(Slots::watching([&a, &b].into_iter()), 0, &word, 8);
+        let are_near = |near: &[&ConsumerSlot]| {
+            credits.are_near(|word| near.iter().any(|slot| core::ptr::eq(slot.progress(), word)))
+        };
+        assert_eq!(are_near(&[]), None, "nobody is there");
+        a.claim(1, false, Barrier::Fence);
+        b.claim(1, false, Barrier::Fence);
+        assert_eq!(
+            (are_near(&[&a]), are_near(&[&a, &b])),
+            (Some(false), None),
+            "not moved since the last look"
+        );
+        a.release(2);
+        assert_eq!(are_near(&[&a]), Some(true));
+        a.release(3);
+        b.release(3);
+        assert_eq!(are_near(&[&a, &b]), Some(true));
+        a.release(4);
+        assert!(credits.refresh(8));
+        assert_eq!(are_near(&[]), None, "the producer has just read how far they are");
     }
 
     #[cfg(feature = "alloc")]

@@ -235,6 +235,11 @@ impl ConsumerSlot {
         self.signals.hints.load(Relaxed)
     }
 
+    /// The word of the first fragment that the consumer still needs.
+    pub(super) fn progress(&self) -> &AtomicU64 {
+        &self.progress.next
+    }
+
     /// The `state` word, and `next` if the slot is active. For the producer.
     #[inline]
     pub(super) fn demand(&self) -> (u64, Option<u64>) {

@@ -1,7 +1,7 @@
 //! [`Slots`]: the consumer slots of a link, as the producer watches them.
 
 use crate::credits::slot::ConsumerSlot;
-use crate::sync::Cell;
+use crate::sync::{AtomicU64, Cell, Relaxed};
 
 /// A slot as the producer sees it.
 #[derive(Debug)]
@@ -15,6 +15,8 @@ pub(crate) struct Watched<'a> {
     pub(super) seen: Cell<u64>,
     /// The owner's hints at that time, as a word.
     pub(super) hints: Cell<u64>,
+    /// The owner's progress when the producer last read it.
+    pub(super) progress: Cell<u64>,
 }
 
 /// The slots of a link.
@@ -40,7 +42,8 @@ const GROUP: usize = 7;
 
 impl<'a> Watched<'a> {
     fn new(slot: &'a ConsumerSlot) -> Self {
-        Self { slot, ignored: Cell::new(0), seen: Cell::new(0), hints: Cell::new(0) }
+        let word = || Cell::new(0);
+        Self { slot, ignored: word(), seen: word(), hints: word(), progress: word() }
     }
 
     /// The owner's hints when they were last read. 0 if the producer ignores the owner by now.
@@ -48,6 +51,15 @@ impl<'a> Watched<'a> {
         let ignored = self.ignored.get();
         let is_ignored = ignored != 0 && self.slot.demand().0 == ignored;
         if is_ignored { 0 } else { self.hints.get() }
+    }
+
+    /// Whether the owner is near, by `is_near` of the word of its progress. `None`: the word has not changed since the
+    /// producer last read it, so it says nothing of the way that it takes.
+    pub(super) fn is_near(&self, is_near: impl Fn(&AtomicU64) -> bool) -> Option<bool> {
+        let word = self.slot.progress();
+        let is_near = is_near(word);
+        let progress = word.load(Relaxed);
+        (self.progress.replace(progress) != progress).then_some(is_near)
     }
 }
 

@@ -19,7 +19,7 @@ pub(crate) const MAX_PREFETCH: u8 = 64;
 /// |---|---|
 /// | `prefetch=N` | the producer prefetches lines for writing, N fragments before their use: 1 to 64 |
 /// | `write-back` | a single consumer writes lines back that it has read, if the producer's core is near |
-/// | `evict` | a single consumer evicts lines that it has read, if the producer's core is far. The producer evicts lines for several consumers |
+/// | `evict` | a single consumer evicts lines that it has read, if the producer's core is far. The producer evicts lines for several consumers, if one of them is far, and for observers |
 /// | `hot-slot` | readers that wait poll the hot slot, and the producer mirrors fragments there |
 /// | `hot-page` | readers of links in shared memory map the page of the hot slot writable. They only load from it |
 ///
@@ -45,8 +45,8 @@ pub struct Hints {
     pub prefetch: u8,
     /// A single consumer writes back what it has read, if the producer is near.
     pub write_back: bool,
-    /// A single consumer evicts what it has read, if the producer is far. The producer evicts lines for several
-    /// consumers.
+    /// A single consumer evicts what it has read, if the producer is far. The producer evicts lines for several consumers, if
+    /// one of them is far, and for observers.
     pub evict: bool,
     /// Readers that wait poll the hot slot.
     pub hot_slot: bool,

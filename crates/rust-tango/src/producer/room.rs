@@ -8,6 +8,7 @@ use crate::ring::line;
 use crate::ring::seq;
 use crate::sync::Relaxed;
 use crate::timing::hints::ConsumerHints;
+use crate::timing::processor;
 
 /// The producer reads the hints of consumers after so many fragments, when it retires lines next.
 const HINTS_EVERY: u64 = 24;
@@ -80,6 +81,13 @@ impl Producer<'_> {
 
     #[cold]
     pub(super) fn await_credit(&self, n: u64, victim: Option<u64>) -> Result<(), TangoError> {
+        let credits = self.backpressure.credits();
+        if self.lines_ahead.is_measurement_due(n) && credits.counted() > 1 {
+            // Before the producer loads the words of their progress for another reason.
+            if let Some(are_near) = credits.are_near(processor::is_near) {
+                self.lines_ahead.measured(n, are_near);
+            }
+        }
         let obtained = self.backpressure.obtain(n, victim, &self.claim);
         self.set_limit();
         self.apply_hints();

@@ -4,6 +4,8 @@
 //! the line sooner when it comes to it again. The consumer does this because it would cost the producer
 //! more. [`processor`](super::processor) says where it pays.
 
+use super::processor::MEASURE_EVERY;
+
 /// In a stream, this many fragments are cleaned at a time, or an eighth of the ring if that is less.
 pub(super) const STEP: u64 = 16;
 /// When the reader has waited for some time, it also cleans what is left, if that is more than this many
@@ -15,9 +17,6 @@ const MAX_AT_ONCE: u64 = 256;
 /// batches of 32, in million fragments a second without and with writing back: 8 bytes 111 and 55, 64 bytes 95 and 48. 256
 /// bytes, published one by one: 25 and 33. On Zen 5: 64 bytes 142 and 111, 256 bytes, published one by one, 38 and 30.
 const SMALL_SLOT: usize = 128;
-/// How many fragments after one measurement whether the producer is near comes the next. Threads move to
-/// other cores, and virtual machines to other hosts.
-const MEASURE_EVERY: u64 = 1024;
 
 /// What the consumer reads of the producer's words.
 #[derive(Debug, Clone, Copy)]

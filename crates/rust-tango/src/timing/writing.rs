@@ -2,7 +2,7 @@
 //! prefetches before it uses them.
 
 use super::hints::ConsumerHints;
-use super::processor::Pays;
+use super::processor::{MEASURE_EVERY, Pays};
 use crate::memory::hints::Hints;
 use crate::ring::seq;
 use crate::sync::Cell;
@@ -23,11 +23,15 @@ pub(crate) struct LinesAhead {
     plan: Cell<Plan>,
     /// How many fragments before their use all lines are prefetched, whatever the consumers do. 0: not at all.
     always_ahead: u64,
+    /// All of several consumers were near when that was measured, before fragment `measured_at`.
+    are_near: Cell<bool>,
+    measured_at: Cell<u64>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Plan {
-    /// Touch no lines. A single consumer has written them back, or neither side can make them cheaper.
+    /// Touch no lines. A single consumer has written them back, several consumers are near and fetch them quickly, or neither
+    /// side can make them cheaper.
     Nothing,
     /// Prefetch the next line. The single consumer polls the hot slot and not the ring, so it does not take
     /// the line away again. The line was last used a lap ago, which may be long, and the hot slot has to
@@ -35,7 +39,8 @@ enum Plan {
     PrefetchNext,
     /// Prefetch lines that a single consumer has evicted.
     Prefetch,
-    /// Evict lines, and prefetch them later.
+    /// Evict lines, and prefetch them later: there are several consumers, not all of them near, or there may be observers,
+    /// and nobody knows where they are.
     EvictAndPrefetch,
 }
 
@@ -52,14 +57,32 @@ impl LinesAhead {
         let ahead = if Pays::here(hints, depth, bytes).evicting { depth / 32 } else { 0 };
         // Not so far that it is a line that was written lately.
         let always_ahead = u64::from(hints.prefetch).min(depth / 2);
-        Self { depth, ahead, plan: Cell::new(Plan::Nothing), always_ahead }
+        Self {
+            depth,
+            ahead,
+            plan: Cell::new(Plan::Nothing),
+            always_ahead,
+            are_near: Cell::new(false),
+            measured_at: Cell::new(0),
+        }
+    }
+
+    /// Whether it should be measured before fragment `n` how near several consumers are.
+    pub(crate) fn is_measurement_due(&self, n: u64) -> bool {
+        self.ahead != 0 && n.wrapping_sub(self.measured_at.get()) >= MEASURE_EVERY
+    }
+
+    /// Before fragment `n`, it was measured that all of several consumers are near, or are not.
+    pub(crate) fn measured(&self, n: u64, are_near: bool) {
+        self.measured_at.set(n);
+        self.are_near.set(are_near);
     }
 
     /// Chooses again, after consumers or their hints have changed.
     pub(crate) fn choose(&self, hints: &ConsumerHints) {
         let pays = self.ahead != 0;
         self.plan.set(if pays && !hints.single_consumer {
-            Plan::EvictAndPrefetch
+            if self.are_near.get() { Plan::Nothing } else { Plan::EvictAndPrefetch }
         } else if pays && hints.lines_are_evicted {
             Plan::Prefetch
         } else if hints.single_consumer && hints.hot_slot_is_read && self.always_ahead == 0 {
@@ -120,9 +143,15 @@ mod tests {
     const SINGLE: ConsumerHints =
         ConsumerHints { hot_slot_is_read: false, lines_are_evicted: false, single_consumer: true };
 
+    fn ring_of_64(ahead: u64) -> LinesAhead {
+        let mut lines = LinesAhead::new(Hints::NONE, 64, 64 * 128);
+        lines.ahead = ahead;
+        lines
+    }
+
     #[test]
     fn the_producer_evicts_lines_unless_a_single_consumer_does() {
-        let lines = LinesAhead { depth: 64, ahead: 2, plan: Cell::new(Plan::Nothing), always_ahead: 0 };
+        let lines = ring_of_64(2);
         let after = |hints: ConsumerHints, floor: u64| {
             lines.choose(&hints);
             lines.after(100, || floor)
@@ -135,6 +164,13 @@ mod tests {
             "a consumer may still read it"
         );
         assert!(lines.touches_after_batch());
+        lines.measured(100, true);
+        assert_eq!(after(several, 39), None, "all consumers are near");
+        assert!(
+            !lines.is_measurement_due(99 + MEASURE_EVERY) && lines.is_measurement_due(100 + MEASURE_EVERY)
+        );
+        lines.measured(100, false);
+        assert_eq!(after(several, 39), Some(Lines { evict: Some(106), prefetch: Some(102) }));
         assert_eq!(after(SINGLE, 39), None);
         let evicts = ConsumerHints { lines_are_evicted: true, ..SINGLE };
         assert_eq!(after(evicts, 39), Some(Lines { evict: None, prefetch: Some(102) }));
@@ -144,9 +180,10 @@ mod tests {
         let hot_and_evicts = ConsumerHints { lines_are_evicted: true, ..hot };
         assert_eq!(after(hot_and_evicts, 39), Some(Lines { evict: None, prefetch: Some(102) }));
         let hot_beside_others = ConsumerHints { single_consumer: false, ..hot };
-        let elsewhere = LinesAhead { depth: 64, ahead: 0, plan: Cell::new(Plan::Nothing), always_ahead: 0 };
+        let elsewhere = ring_of_64(0);
         elsewhere.choose(&hot_beside_others);
         assert_eq!(elsewhere.after(100, || 0), None, "the other consumer polls the ring");
+        assert!(!elsewhere.is_measurement_due(MEASURE_EVERY), "it would change nothing");
     }
 
     #[test]
