@@ -310,8 +310,10 @@ impl<'a> Reader<'a> {
         words: Option<&'a [AtomicU64]>,
     ) -> Result<Option<Fragment<'_>>, TangoError> {
         let next = self.next.wrapping_add(1);
-        let copied =
-            words.is_some_and(|words| self.mode.scratch().is_some_and(|scratch| scratch.fill(words)));
+        let copied = match (words, self.mode.scratch()) {
+            (Some(words), Some(scratch)) => scratch.fill(words),
+            _ => false,
+        };
         if !self.parts.is_valid(self.next) {
             return Err(self.overrun());
         }

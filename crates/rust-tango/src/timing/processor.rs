@@ -19,7 +19,8 @@
 //! Not in this table, because a program decides it: whether a reader stays behind the producer
 //! ([`Pace`](crate::Pace)).
 
-use crate::cpu::cache::{Maker, Processor, ticks_to_load};
+use crate::cpu::cache::ticks_to_load;
+use crate::cpu::processor::{Maker, Processor};
 #[cfg(feature = "alloc")]
 use crate::error::LinkError;
 #[cfg(feature = "std")]
@@ -139,7 +140,7 @@ mod tests {
 
     #[test]
     fn what_pays_depends_on_the_processor_and_on_the_ring() {
-        let amd = Processor { maker: Maker::Amd, evicts: true, writes_back: true };
+        let amd = Processor { maker: Maker::Amd, evicts: true, writes_back: true, ..Processor::UNKNOWN };
         let pays = |processor, depth: u64| {
             let pays = Pays::on(processor, hints_on(processor), depth, depth as usize * 128);
             (pays.evicting, pays.writing_back)

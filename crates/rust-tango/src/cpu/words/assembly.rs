@@ -5,6 +5,7 @@
 //! any access.
 
 use super::*;
+use crate::cpu::processor::{Processor, Width};
 use core::num::NonZeroUsize;
 use core::slice::from_raw_parts_mut;
 use nix::sys::mman::{MapFlags, ProtFlags, mmap_anonymous, mprotect, munmap};
@@ -185,6 +186,25 @@ fn blocks_and_few_words_are_copied() {
             let found: Vec<u8> = words.iter().flat_map(|word| word.load(Relaxed).to_ne_bytes()).collect();
             assert_eq!(found, content);
             assert!(target.is_untouched_beside(64, to));
+        }
+    }
+}
+
+/// Every width that this processor has.
+#[test]
+fn words_are_copied_by_registers_of_each_width() {
+    let widths = [Width::Bytes16, Width::Bytes32, Width::Bytes64];
+    for width in widths.into_iter().filter(|width| *width <= Processor::this().width) {
+        for words in 0..=80 {
+            let content = random(words, words * WORD);
+            for (from, to) in ENDS.into_iter().flat_map(|from| ENDS.map(|to| (from, to))) {
+                loads(&content, from, to, |from, to| {
+                    // SAFETY: both sides have as many words. The processor has such registers.
+                    unsafe {
+                        vector::copy_by(width, to.as_mut_ptr().cast(), from.as_ptr().cast(), from.len());
+                    }
+                });
+            }
         }
     }
 }

@@ -8,8 +8,8 @@
 //!
 //! Compilers do not vectorise loops over atomics. On x86-64 the copies are therefore also written in inline
 //! assembly. The assembly is specified by the portable loop: relaxed accesses to the same aligned words, each
-//! word once. It uses 16-byte vector accesses. Each consists of two 8-byte parts that are single-copy atomic,
-//! and no word is read twice. (Intel and AMD guarantee atomicity for eight aligned bytes. They do not
+//! word once. It uses vector accesses of 16, 32 or 64 bytes. Each consists of 8-byte parts that are single-copy
+//! atomic, and no word is read twice. (Intel and AMD guarantee atomicity for eight aligned bytes. They do not
 //! document that a wider access has no smaller parts, but their processors behave that way.)
 //!
 //! The portable loop runs on all other processors, under the model checker, and with `--cfg portable`. The
@@ -28,12 +28,19 @@ pub(crate) const WORD: usize = 8;
 /// If `to` is too short.
 #[inline]
 pub(crate) fn store(to: &[AtomicU64], bytes: &[u8]) {
+    assert!(store_if_fits(to, bytes), "{} bytes do not fit {} words", bytes.len(), to.len());
+}
+
+/// [`store`]. False if `to` is too short; nothing is stored then.
+#[inline(never)] // each publish contains two to four calls
+pub(crate) fn store_if_fits(to: &[AtomicU64], bytes: &[u8]) -> bool {
     let full = bytes.len() / WORD;
-    let words = &to[..bytes.len().div_ceil(WORD)];
+    let Some(words) = to.get(..bytes.len().div_ceil(WORD)) else { return false };
     store_full(&words[..full], bytes);
     if words.len() > full {
         store_word(&words[full], last_word(bytes));
     }
+    true
 }
 
 /// The bytes after the last full word, as one word with zeros above them.
@@ -58,21 +65,20 @@ fn last_word(bytes: &[u8]) -> u64 {
 fn store_full(to: &[AtomicU64], bytes: &[u8]) {
     #[cfg(all(target_arch = "x86_64", not(miri), not(loom), not(portable)))]
     if to.len() >= vector::FROM_WORDS {
-        let bytes = &bytes[..to.len() * WORD];
-        // SAFETY: both sides are `to.len()` words long. The destination is shared atomic memory, aligned to
-        // eight bytes. The source is a plain slice, so it does not overlap the destination: by the protocol
-        // (see `line`), no `&[u8]` covers words that the producer may write.
-        unsafe { vector::copy(to.as_ptr() as *mut u8, bytes.as_ptr(), to.len()) };
-        return;
+        if let (Some((head, rest)), Some(first)) = (to.split_first_chunk(), bytes.first_chunk()) {
+            // Most messages have a head that the caller has just stored, in words or parts of them: see `Block::load`.
+            let block = Block::load(first);
+            block.store_near(head);
+            block.store_far(head);
+            let bytes = &bytes[BLOCK..to.len() * WORD];
+            // SAFETY: both sides are `rest.len()` words long. The destination is shared atomic memory, aligned to
+            // eight bytes. The source is a plain slice, so it does not overlap the destination: by the protocol
+            // (see `line`), no `&[u8]` covers words that the producer may write.
+            unsafe { vector::copy(rest.as_ptr() as *mut u8, bytes.as_ptr(), rest.len()) };
+            return;
+        }
     }
     store_each(to, bytes);
-}
-
-/// [`store`]. False if `to` is too short; nothing is stored then.
-#[inline(never)] // each publish contains two to four calls
-pub(crate) fn store_if_fits(to: &[AtomicU64], bytes: &[u8]) -> bool {
-    let words = to.get(..bytes.len().div_ceil(WORD));
-    words.map(|words| store(words, bytes)).is_some()
 }
 
 /// Stores as many full words as both sides have.
@@ -114,9 +120,16 @@ pub(crate) fn load(from: &[AtomicU64], to: &mut [u64]) {
     let to = &mut to[..from.len()];
     #[cfg(all(target_arch = "x86_64", not(miri), not(loom), not(portable)))]
     if from.len() >= vector::LOAD_FROM_WORDS {
-        // SAFETY: both sides are `from.len()` words long and aligned to eight bytes. `to` is exclusive, so
-        // they do not overlap.
-        unsafe { vector::copy(to.as_mut_ptr().cast(), from.as_ptr().cast(), from.len()) };
+        let (to, words) = (to.as_mut_ptr().cast(), from.len());
+        let from = from.as_ptr().cast();
+        // SAFETY: both sides are that many words long and aligned to eight bytes. `to` is exclusive, so they do not overlap.
+        unsafe {
+            if words < vector::WIDE_FROM_WORDS {
+                vector::by_16(to, from, words);
+            } else {
+                vector::copy_many(to, from, words);
+            }
+        }
         return;
     }
     for (word, slot) in from.iter().zip(to) {
@@ -309,73 +322,7 @@ pub(crate) unsafe fn lend_mut(words: &[AtomicU64], len: usize) -> &mut [u8] {
 }
 
 #[cfg(all(target_arch = "x86_64", not(miri), not(loom), not(portable)))]
-mod vector {
-    use core::arch::asm;
-
-    /// Stores of at least this many words use the vector form.
-    pub(super) const FROM_WORDS: usize = 17;
-    /// Loads of at least this many words do. Shorter ones, too, because code that reads the copy 16 bytes at
-    /// a time would have to wait until narrower stores reach the cache.
-    pub(super) const LOAD_FROM_WORDS: usize = 2;
-
-    /// Copies `words` words of eight bytes. Each word is accessed once on either side.
-    ///
-    /// # Safety
-    /// Both sides are valid for `words * 8` bytes and do not overlap. The atomic side is aligned to eight
-    /// bytes.
-    #[inline]
-    pub(super) unsafe fn copy(to: *mut u8, from: *const u8, words: usize) {
-        // SAFETY: the loops cover exactly `words * 8` bytes: 64 at a time, then 16, then 8. SSE2 is part of
-        // x86-64. The direction flag is not used, and the flags count as clobbered by default.
-        unsafe {
-            asm!(
-                "mov {left}, {words}",
-                "shr {left}, 3",
-                "jz 3f",
-                "2:",
-                "movups {a}, [{from}]",
-                "movups {b}, [{from} + 16]",
-                "movups {c}, [{from} + 32]",
-                "movups {d}, [{from} + 48]",
-                "movups [{to}], {a}",
-                "movups [{to} + 16], {b}",
-                "movups [{to} + 32], {c}",
-                "movups [{to} + 48], {d}",
-                "add {from}, 64",
-                "add {to}, 64",
-                "dec {left}",
-                "jnz 2b",
-                "3:",
-                "mov {left:e}, {words:e}",
-                "and {left:e}, 7",
-                "shr {left:e}, 1",
-                "jz 5f",
-                "4:",
-                "movups {a}, [{from}]",
-                "movups [{to}], {a}",
-                "add {from}, 16",
-                "add {to}, 16",
-                "dec {left:e}",
-                "jnz 4b",
-                "5:",
-                "test {words:e}, 1",
-                "jz 6f",
-                "mov {left}, [{from}]",
-                "mov [{to}], {left}",
-                "6:",
-                to = inout(reg) to => _,
-                from = inout(reg) from => _,
-                words = in(reg) words,
-                left = out(reg) _,
-                a = out(xmm_reg) _,
-                b = out(xmm_reg) _,
-                c = out(xmm_reg) _,
-                d = out(xmm_reg) _,
-                options(nostack),
-            );
-        }
-    }
-}
+mod vector;
 
 #[cfg(all(
     test,
