@@ -7,6 +7,8 @@ use crate::sync::{Relaxed, StaticU64};
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Processor {
     pub(crate) maker: Maker,
+    /// As its maker counts. AMD: 23 is Zen 1 and 2, 25 is Zen 3 and 4, 26 is Zen 5. 0 if nothing is known.
+    pub(crate) family: u8,
     /// It has [`cache::evict`](super::cache::evict).
     pub(crate) evicts: bool,
     /// It has [`cache::write_back`](super::cache::write_back).
@@ -37,7 +39,7 @@ impl Processor {
     /// Of which nothing is known, and which is asked for nothing but prefetching.
     #[cfg(any(test, not(target_arch = "x86_64"), miri, loom, portable))]
     pub(crate) const UNKNOWN: Self =
-        Self { maker: Maker::Unknown, evicts: false, writes_back: false, width: Width::Bytes16 };
+        Self { maker: Maker::Unknown, family: 0, evicts: false, writes_back: false, width: Width::Bytes16 };
 
     /// The one that this program runs on.
     #[inline(always)] // each copy of a large payload asks
@@ -55,8 +57,8 @@ impl Processor {
     }
 
     const fn pack(self) -> u64 {
-        let (maker, width) = (self.maker as u64, self.width as u64);
-        1 | (self.evicts as u64) << 1 | (self.writes_back as u64) << 2 | maker << 3 | width << 5
+        let (maker, width, family) = (self.maker as u64, self.width as u64, self.family as u64);
+        1 | (self.evicts as u64) << 1 | (self.writes_back as u64) << 2 | maker << 3 | width << 5 | family << 8
     }
 
     const fn unpack(word: u64) -> Self {
@@ -65,12 +67,13 @@ impl Processor {
             1 => Maker::Intel,
             _ => Maker::Unknown,
         };
-        let width = match word >> 5 {
+        let width = match word >> 5 & 7 {
             0 => Width::Bytes16,
             1 => Width::Bytes32,
             _ => Width::Bytes64,
         };
-        Self { maker, evicts: word & 2 != 0, writes_back: word & 4 != 0, width }
+        let family = (word >> 8) as u8;
+        Self { maker, family, evicts: word & 2 != 0, writes_back: word & 4 != 0, width }
     }
 
     #[cfg(all(target_arch = "x86_64", not(miri), not(loom), not(portable)))]
@@ -81,7 +84,7 @@ impl Processor {
         let (vendor, basic, features) = unsafe {
             let vendor = __cpuid(0);
             let features = if vendor.eax >= 7 { __cpuid_count(7, 0).ebx } else { 0 };
-            let basic = if vendor.eax >= 1 { __cpuid(1).ecx } else { 0 };
+            let basic = __cpuid(1);
             ([vendor.ebx, vendor.edx, vendor.ecx].map(u32::to_le_bytes), basic, features)
         };
         const CLFLUSHOPT: u32 = 1 << 23;
@@ -91,8 +94,14 @@ impl Processor {
             b"GenuineIntel" => Maker::Intel,
             _ => Maker::Unknown,
         };
-        let width = Self::width(maker, basic, features);
-        Self { maker, evicts: features & CLFLUSHOPT != 0, writes_back: features & CLWB != 0, width }
+        let width = Self::width(maker, basic.ecx, features);
+        // The sum of two numbers, of which the second counts only if the first is the largest possible.
+        let family = match basic.eax >> 8 & 0xf {
+            0xf => 0xf + (basic.eax >> 20 & 0xff),
+            family => family,
+        };
+        let family = family.try_into().unwrap_or(u8::MAX);
+        Self { maker, family, evicts: features & CLFLUSHOPT != 0, writes_back: features & CLWB != 0, width }
     }
 
     /// `basic` and `features` are the bits of the leaves 1 (ECX) and 7 (EBX).
@@ -142,7 +151,7 @@ mod tests {
         let widths = [Width::Bytes16, Width::Bytes32, Width::Bytes64];
         for (maker, width) in [Maker::Amd, Maker::Intel, Maker::Unknown].into_iter().zip(widths) {
             for (evicts, writes_back) in [(false, false), (true, false), (false, true), (true, true)] {
-                let processor = Processor { maker, evicts, writes_back, width };
+                let processor = Processor { maker, family: 26, evicts, writes_back, width };
                 assert!(processor.pack() != 0);
                 assert_eq!(Processor::unpack(processor.pack()), processor);
             }

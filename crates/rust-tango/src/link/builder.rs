@@ -247,7 +247,13 @@ impl LinkBuilder {
     /// # Ok::<(), rust_tango::LinkError>(())
     /// ```
     pub fn hints(mut self, hints: Hints) -> Self {
-        self.hints = Some(Hints { prefetch: hints.prefetch.min(MAX_PREFETCH), ..hints });
+        let at_most = |ahead: u8| ahead.min(MAX_PREFETCH);
+        self.hints = Some(Hints {
+            prefetch: at_most(hints.prefetch),
+            prefetch_batches: at_most(hints.prefetch_batches),
+            prefetch_large: at_most(hints.prefetch_large),
+            ..hints
+        });
         self
     }
 

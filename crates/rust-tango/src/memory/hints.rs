@@ -18,6 +18,8 @@ pub(crate) const MAX_PREFETCH: u8 = 64;
 /// | word | meaning |
 /// |---|---|
 /// | `prefetch=N` | the producer prefetches lines for writing, N fragments before their use: 1 to 64 |
+/// | `prefetch-batches=N` | the producer prefetches lines of batches for writing, N fragments before their use: 1 to 64. A single consumer does not write back what it reads in batches |
+/// | `prefetch-large=N` | the same in rings of more than 2 MiB, not in batches |
 /// | `write-back` | a single consumer writes lines back that it has read, if the producer's core is near |
 /// | `evict` | a single consumer evicts lines that it has read, if the producer's core is far. The producer evicts lines for several consumers, if one of them is far, and for observers |
 /// | `hot-slot` | readers that wait poll the hot slot, and the producer mirrors fragments there |
@@ -43,6 +45,10 @@ pub struct Hints {
     /// How many fragments before their use the producer prefetches lines for writing: 0 (not at all) to 64. A link takes
     /// more for 64.
     pub prefetch: u8,
+    /// The same in batches only. Then a single consumer does not write back what it has read in batches.
+    pub prefetch_batches: u8,
+    /// The same in rings of more than 2 MiB, which leave the caches, and not in batches.
+    pub prefetch_large: u8,
     /// A single consumer writes back what it has read, if the producer is near.
     pub write_back: bool,
     /// A single consumer evicts what it has read, if the producer is far. The producer evicts lines for several consumers, if
@@ -57,21 +63,36 @@ pub struct Hints {
 impl Hints {
     /// Nothing: readers poll the ring, and no cache instruction is executed except the prefetches of
     /// [`Consumer::poll_batch`](crate::Consumer::poll_batch).
-    pub const NONE: Self =
-        Self { prefetch: 0, write_back: false, evict: false, hot_slot: false, hot_page: false };
+    pub const NONE: Self = Self {
+        prefetch: 0,
+        prefetch_batches: 0,
+        prefetch_large: 0,
+        write_back: false,
+        evict: false,
+        hot_slot: false,
+        hot_page: false,
+    };
 }
 
 /// In the form that [`FromStr`] reads.
 impl fmt::Display for Hints {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { prefetch, write_back, evict, hot_slot, hot_page } = *self;
+        let Self { prefetch, prefetch_batches, prefetch_large, write_back, evict, hot_slot, hot_page } =
+            *self;
         if *self == Self::NONE {
             return f.write_str("none");
         }
         let mut comma = "";
-        if prefetch != 0 {
-            write!(f, "prefetch={prefetch}")?;
-            comma = ",";
+        let ahead = [
+            (prefetch, "prefetch"),
+            (prefetch_batches, "prefetch-batches"),
+            (prefetch_large, "prefetch-large"),
+        ];
+        for (ahead, word) in ahead {
+            if ahead != 0 {
+                write!(f, "{comma}{word}={ahead}")?;
+                comma = ",";
+            }
         }
         for (is_on, word) in
             [(write_back, "write-back"), (evict, "evict"), (hot_slot, "hot-slot"), (hot_page, "hot-page")]
@@ -91,7 +112,7 @@ pub struct HintsError;
 
 impl fmt::Display for HintsError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("expected `none`, or words of prefetch=N (N from 1 to 64), write-back, evict, hot-slot, hot-page, separated by commas")
+        f.write_str("expected `none`, or words of prefetch=N, prefetch-batches=N, prefetch-large=N (N from 1 to 64), write-back, evict, hot-slot, hot-page, separated by commas")
     }
 }
 
@@ -113,9 +134,15 @@ impl FromStr for Hints {
                 "hot-slot" => hints.hot_slot = true,
                 "hot-page" => hints.hot_page = true,
                 word => {
-                    let ahead = word.strip_prefix("prefetch=").and_then(|ahead| ahead.parse().ok());
-                    hints.prefetch =
-                        ahead.filter(|ahead| (1..=MAX_PREFETCH).contains(ahead)).ok_or(HintsError)?;
+                    let (word, ahead) = word.split_once('=').ok_or(HintsError)?;
+                    let ahead = ahead.parse().ok().filter(|ahead| (1..=MAX_PREFETCH).contains(ahead));
+                    let ahead = ahead.ok_or(HintsError)?;
+                    match word {
+                        "prefetch" => hints.prefetch = ahead,
+                        "prefetch-batches" => hints.prefetch_batches = ahead,
+                        "prefetch-large" => hints.prefetch_large = ahead,
+                        _ => return Err(HintsError),
+                    }
                 }
             }
         }
@@ -131,8 +158,13 @@ mod tests {
     fn hints_are_written_as_they_are_read() {
         use std::string::ToString;
 
-        for text in ["none", "hot-slot", "prefetch=64,evict", "prefetch=1,write-back,evict,hot-slot,hot-page"]
-        {
+        for text in [
+            "none",
+            "hot-slot",
+            "prefetch=64,evict",
+            "prefetch-batches=64",
+            "prefetch=1,prefetch-batches=2,prefetch-large=3,write-back,evict,hot-slot,hot-page",
+        ] {
             assert_eq!(text.parse::<Hints>().unwrap().to_string(), text);
         }
         assert_eq!("evict, hot-slot".parse::<Hints>(), "hot-slot,evict".parse());
@@ -142,6 +174,9 @@ mod tests {
             "prefetch",
             "prefetch=0",
             "prefetch=65",
+            "prefetch-batches=65",
+            "prefetch-batches",
+            "prefetch-=1",
             "prefetch=-1",
             "none,evict",
             "evict,",

@@ -97,7 +97,7 @@ impl Producer<'_> {
             if payload.len() > self.in_slot {
                 break;
             }
-            if let Some(ahead) = self.lines_ahead.prefetched_after(n) {
+            if let Some(ahead) = self.lines_ahead.prefetched_in_batch(n) {
                 ring.line(ahead).for_cache_lines(payload.len(), cache::prefetch_for_writing);
             }
             let line = ring.line(n);
@@ -160,7 +160,7 @@ impl Producer<'_> {
         let ring = self.parts.ring;
         for (at, payload) in payloads.iter().enumerate() {
             let n = first.wrapping_add(at as u64);
-            if let Some(ahead) = self.lines_ahead.prefetched_after(n) {
+            if let Some(ahead) = self.lines_ahead.prefetched_in_batch(n) {
                 ring.line(ahead).for_first_cache_lines(payload.len(), cache::prefetch_for_writing);
             }
             let line = ring.line(n);

@@ -175,7 +175,7 @@ impl Producer<'_> {
         let ring = self.parts.ring;
         for offset in 0..count {
             let n = first.wrapping_add(offset);
-            if let Some(ahead) = self.lines_ahead.prefetched_after(n) {
+            if let Some(ahead) = self.lines_ahead.prefetched_in_batch(n) {
                 ring.line(ahead).for_first_cache_lines(0, cache::prefetch_for_writing);
             }
             // Each is committed at once. A batch is written as a whole first, so that a reader that polls its first line

@@ -82,7 +82,8 @@ impl ReaderTiming {
             checkpoint_step,
             distance,
             pace: Pace::Latency,
-            cleaning: Cleaning::new(next, may_evict, may_write_back).of_slots(bytes / depth as usize),
+            cleaning: Cleaning::new(next, may_evict, may_write_back)
+                .of_slots(bytes / depth as usize, hints.prefetch_batches != 0),
             hints: ReaderHints::default(),
         }
     }

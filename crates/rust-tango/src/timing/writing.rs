@@ -2,7 +2,7 @@
 //! prefetches before it uses them.
 
 use super::hints::ConsumerHints;
-use super::processor::{MEASURE_EVERY, Pays};
+use super::processor::{MEASURE_EVERY, Pays, is_large};
 use crate::memory::hints::Hints;
 use crate::ring::seq;
 use crate::sync::Cell;
@@ -23,6 +23,8 @@ pub(crate) struct LinesAhead {
     plan: Cell<Plan>,
     /// How many fragments before their use all lines are prefetched, whatever the consumers do. 0: not at all.
     always_ahead: u64,
+    /// The same in batches.
+    batches_ahead: u64,
     /// All of several consumers were near when that was measured, before fragment `measured_at`.
     are_near: Cell<bool>,
     measured_at: Cell<u64>,
@@ -56,12 +58,17 @@ impl LinesAhead {
     pub(crate) fn new(hints: Hints, depth: u64, bytes: usize) -> Self {
         let ahead = if Pays::here(hints, depth, bytes).evicting { depth / 32 } else { 0 };
         // Not so far that it is a line that was written lately.
-        let always_ahead = u64::from(hints.prefetch).min(depth / 2);
+        let ahead_of_all = |fragments: u8| u64::from(fragments).min(depth / 2);
         Self {
             depth,
             ahead,
             plan: Cell::new(Plan::Nothing),
-            always_ahead,
+            always_ahead: ahead_of_all(if is_large(bytes) {
+                hints.prefetch.max(hints.prefetch_large)
+            } else {
+                hints.prefetch
+            }),
+            batches_ahead: ahead_of_all(hints.prefetch.max(hints.prefetch_batches)),
             are_near: Cell::new(false),
             measured_at: Cell::new(0),
         }
@@ -101,6 +108,12 @@ impl LinesAhead {
     #[inline(always)]
     pub(crate) fn prefetched_after(&self, n: u64) -> Option<u64> {
         (self.always_ahead != 0).then(|| n.wrapping_add(self.always_ahead))
+    }
+
+    /// The same for fragment `n` of a batch, before it is written.
+    #[inline(always)]
+    pub(crate) fn prefetched_in_batch(&self, n: u64) -> Option<u64> {
+        (self.batches_ahead != 0).then(|| n.wrapping_add(self.batches_ahead))
     }
 
     /// Which lines to touch after fragment `n` was published. No consumer needs anything before `floor`.
@@ -184,6 +197,22 @@ mod tests {
         elsewhere.choose(&hot_beside_others);
         assert_eq!(elsewhere.after(100, || 0), None, "the other consumer polls the ring");
         assert!(!elsewhere.is_measurement_due(MEASURE_EVERY), "it would change nothing");
+    }
+
+    #[test]
+    fn how_far_ahead_lines_are_prefetched_depends_on_the_ring_and_on_batches() {
+        let ahead = |text: &str, depth: u64, bytes: usize| {
+            let lines = LinesAhead::new(text.parse().unwrap(), depth, bytes);
+            (lines.prefetched_after(u64::MAX), lines.prefetched_in_batch(u64::MAX))
+        };
+        let large = 1 << 22;
+        assert_eq!(ahead("none", 1024, large), (None, None));
+        assert_eq!(ahead("prefetch=4", 1024, large), (Some(3), Some(3)));
+        assert_eq!(ahead("prefetch=4", 4, 512), (Some(1), Some(1)), "at most half of the ring");
+        assert_eq!(ahead("prefetch-batches=8", 1024, large), (None, Some(7)));
+        assert_eq!(ahead("prefetch-large=16", 1024, large), (Some(15), None));
+        assert_eq!(ahead("prefetch-large=16", 1024, large / 2), (None, None));
+        assert_eq!(ahead("prefetch=4,prefetch-large=16", 1024, large), (Some(15), Some(3)));
     }
 
     #[test]
