@@ -2,6 +2,17 @@
 //!
 //! A reader that waits for each fragment gets it sooner from the hot slot, which is always in the same two
 //! cache lines. In a stream, the reader is faster in the ring, where the producer can get ahead.
+//!
+//! | the reader polls | and then | when |
+//! |---|---|---|
+//! | the ring | the hot slot | it has waited for this fragment: more than `WAITED` empty polls |
+//! | the ring | the hot slot | it has waited for each of the last `STEADY` fragments: at least `STEADY_WAITED` empty polls |
+//! | the hot slot | the ring | the last `MAX_PROMPT` fragments came whole, each after at most `PROMPT` empty polls: a stream |
+//! | the hot slot | the ring | the reader is behind: the hot slot has a later fragment than the next one. Or it will sleep |
+//! | the hot slot | the ring, for `PAUSE` fragments | the last `MAX_ANNOUNCED` fragments were only announced |
+//! | the hot slot | the ring, for `PAUSE` fragments | each of the last `SHORT_VISITS` visits ended after fewer than `SHORT_VISIT` fragments, and not by sleep: bursts |
+//!
+//! `HINT_KEPT_FOR` fragments after it has left the hot slot, the reader tells the producer so.
 
 use crate::ring::seq;
 
@@ -37,11 +48,11 @@ pub(crate) const HINT_KEPT_FOR: u64 = 64;
 /// Decides where one reader polls.
 #[derive(Debug)]
 pub(super) struct PollPlace {
-    in_hot_slot: bool,
+    place: Place,
+    /// The fragment from which on the reader has polled there.
+    since: u64,
     /// See [`Hints::hot_slot`](crate::Hints).
     is_allowed: bool,
-    /// The fragment from which on the reader has polled the ring.
-    in_ring_since: u64,
     /// The reader does not change to the hot slot before this fragment.
     not_before: u64,
     /// Runs of one fragment in a row, each of which the reader waited for.
@@ -50,30 +61,33 @@ pub(super) struct PollPlace {
     prompt: u32,
     /// Fragments in a row that were only announced.
     announced: u32,
-    /// The fragment for which the reader has last changed to the hot slot.
-    entered_at: u64,
     /// Short visits in a row.
     short_visits: u32,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Place {
+    Ring,
+    HotSlot,
 }
 
 impl PollPlace {
     pub(super) fn new(next: u64, is_allowed: bool) -> Self {
         Self {
-            in_hot_slot: false,
+            place: Place::Ring,
+            since: next,
             is_allowed,
-            in_ring_since: next,
             not_before: next,
             steady: 0,
             prompt: 0,
             announced: 0,
-            entered_at: next,
             short_visits: 0,
         }
     }
 
     #[inline(always)]
     pub(super) fn is_hot_slot(&self) -> bool {
-        self.in_hot_slot
+        self.place == Place::HotSlot
     }
 
     /// A run of `run` fragments has ended. Its first fragment took `waited` empty polls.
@@ -89,7 +103,7 @@ impl PollPlace {
 
     /// Whether `waited` empty polls of the ring are enough to change to the hot slot.
     pub(super) fn has_waited(&self, waited: u32) -> bool {
-        !self.in_hot_slot && waited > WAITED
+        !self.is_hot_slot() && waited > WAITED
     }
 
     /// Whether the reader may change to the hot slot before fragment `next`.
@@ -98,15 +112,14 @@ impl PollPlace {
     }
 
     pub(super) fn enter(&mut self, next: u64) {
-        if !self.in_hot_slot {
-            self.in_hot_slot = true;
-            self.entered_at = next;
+        if !self.is_hot_slot() {
+            (self.place, self.since) = (Place::HotSlot, next);
         }
     }
 
     /// A visit of the hot slot ends before fragment `next`, because the ring is faster.
     pub(super) fn end_visit(&mut self, next: u64) {
-        let is_short = next.wrapping_sub(self.entered_at) < SHORT_VISIT;
+        let is_short = next.wrapping_sub(self.since) < SHORT_VISIT;
         self.short_visits = if is_short { self.short_visits + 1 } else { 0 };
         if self.short_visits == SHORT_VISITS {
             self.short_visits = 0;
@@ -116,14 +129,13 @@ impl PollPlace {
 
     /// The reader polls the ring from fragment `next` on.
     pub(super) fn leave(&mut self, next: u64) {
-        self.in_hot_slot = false;
-        self.in_ring_since = next;
+        (self.place, self.since) = (Place::Ring, next);
         self.prompt = 0;
     }
 
     /// Whether the hint that the reader polls the hot slot is out of date before fragment `next`.
     pub(super) fn hint_is_stale(&self, next: u64) -> bool {
-        !self.in_hot_slot && next.wrapping_sub(self.in_ring_since) >= HINT_KEPT_FOR
+        !self.is_hot_slot() && next.wrapping_sub(self.since) >= HINT_KEPT_FOR
     }
 
     /// The hot slot had the metadata of a fragment.
@@ -156,5 +168,89 @@ impl PollPlace {
             self.not_before = next.wrapping_add(PAUSE);
         }
         leaves
+    }
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::*;
+
+    /// A reader in the hot slot from fragment `n` on.
+    fn visiting(n: u64) -> PollPlace {
+        let mut place = PollPlace::new(n, true);
+        place.enter(n);
+        place
+    }
+
+    #[test]
+    fn a_reader_that_waits_changes_to_the_hot_slot() {
+        let place = PollPlace::new(7, true);
+        assert!(!place.has_waited(WAITED) && place.has_waited(WAITED + 1) && place.may_enter(7));
+        assert!(!PollPlace::new(7, false).may_enter(7), "without the hint");
+        assert!(!visiting(7).has_waited(WAITED + 1), "it is there");
+    }
+
+    #[test]
+    fn a_reader_that_waits_a_little_for_each_fragment_changes_to_the_hot_slot() {
+        let mut place = PollPlace::new(0, true);
+        for interruption in [(2, STEADY_WAITED), (1, STEADY_WAITED - 1)] {
+            (1..STEADY).for_each(|_| place.run_ended(1, STEADY_WAITED));
+            assert!(!place.is_steady());
+            place.run_ended(interruption.0, interruption.1);
+        }
+        (0..STEADY).for_each(|_| place.run_ended(1, STEADY_WAITED));
+        assert!(place.is_steady());
+        place.run_ended(1, STEADY_WAITED);
+        assert!(place.is_steady(), "and stays so");
+    }
+
+    #[test]
+    fn a_stream_changes_to_the_ring() {
+        let mut place = visiting(0);
+        (1..MAX_PROMPT).for_each(|_| assert!(place.found_whole(true)));
+        assert!(place.may_leave() && place.found_whole(false), "one was late");
+        (1..MAX_PROMPT).for_each(|_| assert!(place.found_whole(true)));
+        assert!(place.may_leave() && !place.found_whole(true));
+    }
+
+    #[test]
+    fn fragments_that_are_only_announced_change_to_the_ring_for_a_while() {
+        let mut place = visiting(0);
+        (1..MAX_ANNOUNCED).for_each(|_| assert!(!place.found_announced(9)));
+        place.found_metadata();
+        (1..MAX_ANNOUNCED).for_each(|_| assert!(!place.found_announced(9)));
+        assert!(place.found_announced(9));
+        place.end_visit(9);
+        place.leave(9);
+        assert!(!place.may_enter(8 + PAUSE) && place.may_enter(9 + PAUSE));
+    }
+
+    #[test]
+    fn bursts_change_to_the_ring_for_a_while() {
+        let mut place = PollPlace::new(0, true);
+        let visit = |place: &mut PollPlace, begin: u64, fragments: u64| {
+            place.enter(begin);
+            place.enter(begin + 1); // changes nothing
+            place.end_visit(begin + fragments);
+            place.leave(begin + fragments);
+        };
+        (1..SHORT_VISITS).for_each(|_| visit(&mut place, u64::MAX - 9, SHORT_VISIT - 1));
+        visit(&mut place, 0, SHORT_VISIT);
+        assert!(place.may_enter(0), "one was long");
+        (1..SHORT_VISITS).for_each(|_| visit(&mut place, 0, 0));
+        place.enter(0);
+        place.leave(5); // to sleep
+        assert!(place.may_enter(5));
+        visit(&mut place, 5, 1);
+        assert!(!place.may_enter(5 + PAUSE) && place.may_enter(6 + PAUSE));
+    }
+
+    #[test]
+    fn the_hint_is_out_of_date_some_time_after_the_visit() {
+        let mut place = visiting(0);
+        assert!(!place.hint_is_stale(HINT_KEPT_FOR));
+        place.leave(u64::MAX);
+        let stale = u64::MAX.wrapping_add(HINT_KEPT_FOR);
+        assert!(!place.hint_is_stale(stale - 1) && place.hint_is_stale(stale));
     }
 }
