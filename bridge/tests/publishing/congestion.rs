@@ -111,7 +111,7 @@ fn the_bridge_ends_although_the_network_takes_nothing() {
         setup.is_stalled.store(true, SeqCst);
         let stop = setup.context.stop.clone();
         let producer = thread::spawn(move || {
-            // Until the end: what a fast bridge drops before the network is full does not fill it.
+            // Until the end, and not a number of fragments: a fast bridge may drop them all before the network is full.
             while !stop.is_set() {
                 for _ in 0..8 {
                     _ = tx.publish(&[7; MTU], 0, 0, 0);

@@ -133,7 +133,7 @@ fn json_of_a_link() {
     });
     assert_eq!(to_value(link.geometry()).unwrap(), geometry);
     let hints = json!({
-        "prefetch": 0, "write_back": false, "evict": false, "hot_slot": false, "hot_page": false,
+        "prefetch": 0, "prefetch_batches": 0, "prefetch_large": 0, "write_back": false, "evict": false, "hot_slot": false, "hot_page": false,
     });
     assert_eq!(to_value(rust_tango::Hints::NONE).unwrap(), hints);
 }

@@ -197,13 +197,14 @@ impl<'a> Credits<'a> {
                 watched.progress.set(next);
             }
             let next = match demand {
-                Some(_) if state == watched.ignored.get() => continue,
+                Some(_) if state == watched.ignored.get() => None,
                 // The producer waits for the consumer of an `Fctl` also while there is none.
-                Some(next) if self.slots.is_awaited => seq::later(next, floor),
-                None if self.slots.is_awaited => floor,
-                Some(next) => next,
-                None => continue,
+                Some(next) if self.slots.is_awaited => Some(seq::later(next, floor)),
+                None if self.slots.is_awaited => Some(floor),
+                demand => demand,
             };
+            watched.count(next.is_some());
+            let Some(next) = next else { continue };
             counted += 1;
             let settled = !seq::is_before(next, floor);
             if settled && seq::is_before(next, least) {
@@ -220,11 +221,17 @@ impl<'a> Credits<'a> {
         self.counted.get()
     }
 
-    /// Whether all consumers are near, by `is_near` of the word of their progress. Those count that have moved on since the
-    /// producer last read how far they are. `None`: there are none.
-    pub(crate) fn are_near(&self, is_near: impl Fn(&AtomicU64) -> bool) -> Option<bool> {
-        let moved = self.slots.iter().filter_map(|watched| watched.is_near(&is_near));
-        moved.reduce(|all, one| all && one)
+    /// Whether all consumers that the last refresh counted are near. `measure` says it of the word of a consumer's progress.
+    /// `None`: some have not moved since they are counted, and no other is far.
+    pub(crate) fn are_near(&self, measure: impl Fn(&AtomicU64) -> bool) -> Option<bool> {
+        let mut all_known = true;
+        for watched in self.slots.iter().filter(|watched| watched.is_counted.get()) {
+            match watched.is_near(&measure) {
+                Some(false) => return Some(false),
+                known => all_known &= known.is_some(),
+            }
+        }
+        all_known.then_some(true)
     }
 
     /// How many refreshes in a row did not raise the floor.
@@ -401,28 +408,35 @@ mod tests {
 
     #[cfg(feature = "alloc")]
     #[test]
-    fn consumers_are_near_if_all_are_that_have_moved_on() {
+    fn consumers_are_near_if_all_are_that_count() {
         let (a, b, word) = (ConsumerSlot::new(), ConsumerSlot::new(), AtomicU64::new(0));
         let credits = Credits::new(Slots::watching([&a, &b].into_iter()), 0, &word, 8);
         let are_near = |near: &[&ConsumerSlot]| {
             credits.are_near(|word| near.iter().any(|slot| core::ptr::eq(slot.progress(), word)))
         };
-        assert_eq!(are_near(&[]), None, "nobody is there");
-        a.claim(1, false, Barrier::Fence);
-        b.claim(1, false, Barrier::Fence);
-        assert_eq!(
-            (are_near(&[&a]), are_near(&[&a, &b])),
-            (Some(false), None),
-            "not moved since the last look"
-        );
+        [&a, &b].into_iter().for_each(|slot| slot.claim(1, false, Barrier::Fence));
+        assert!(credits.refresh(8));
+        assert_eq!(are_near(&[&a, &b]), None, "they have not moved");
         a.release(2);
-        assert_eq!(are_near(&[&a]), Some(true));
+        assert_eq!(are_near(&[&a, &b]), None, "one has not moved");
+        assert_eq!(are_near(&[]), None, "nor has the other since");
+        b.release(2);
+        assert_eq!(are_near(&[&a]), Some(false), "one is far");
         a.release(3);
+        assert_eq!(are_near(&[&a, &b]), Some(false), "and has not moved");
         b.release(3);
+        assert!(credits.refresh(8)); // reads how far it is
+        assert_eq!(are_near(&[&a, &b]), Some(false));
+        b.release(4);
         assert_eq!(are_near(&[&a, &b]), Some(true));
+        b.leave();
         a.release(4);
         assert!(credits.refresh(8));
-        assert_eq!(are_near(&[]), None, "the producer has just read how far they are");
+        a.release(5);
+        assert_eq!(are_near(&[&a]), Some(true), "the other does not count any more");
+        b.claim(5, false, Barrier::Fence);
+        assert!(credits.refresh(8));
+        assert_eq!(are_near(&[&a, &b]), None, "the next owner may be elsewhere");
     }
 
     #[cfg(feature = "alloc")]

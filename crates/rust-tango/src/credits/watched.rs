@@ -15,8 +15,12 @@ pub(crate) struct Watched<'a> {
     pub(super) seen: Cell<u64>,
     /// The owner's hints at that time, as a word.
     pub(super) hints: Cell<u64>,
+    /// The last refresh counted the owner.
+    pub(super) is_counted: Cell<bool>,
     /// The owner's progress when the producer last read it.
     pub(super) progress: Cell<u64>,
+    /// Whether the owner is near. `None`: it is not known yet.
+    is_near: Cell<Option<bool>>,
 }
 
 /// The slots of a link.
@@ -43,7 +47,15 @@ const GROUP: usize = 7;
 impl<'a> Watched<'a> {
     fn new(slot: &'a ConsumerSlot) -> Self {
         let word = || Cell::new(0);
-        Self { slot, ignored: word(), seen: word(), hints: word(), progress: word() }
+        Self {
+            slot,
+            ignored: word(),
+            seen: word(),
+            hints: word(),
+            is_counted: Cell::new(false),
+            progress: word(),
+            is_near: Cell::new(None),
+        }
     }
 
     /// The owner's hints when they were last read. 0 if the producer ignores the owner by now.
@@ -53,13 +65,24 @@ impl<'a> Watched<'a> {
         if is_ignored { 0 } else { self.hints.get() }
     }
 
-    /// Whether the owner is near, by `is_near` of the word of its progress. `None`: the word has not changed since the
-    /// producer last read it, so it says nothing of the way that it takes.
-    pub(super) fn is_near(&self, is_near: impl Fn(&AtomicU64) -> bool) -> Option<bool> {
+    /// Whether the owner is near. `measure` says it of the word of its progress, but only if that has changed since the producer
+    /// last read it: otherwise the producer's core still has the word.
+    pub(super) fn is_near(&self, measure: impl Fn(&AtomicU64) -> bool) -> Option<bool> {
         let word = self.slot.progress();
-        let is_near = is_near(word);
+        let is_near = measure(word);
         let progress = word.load(Relaxed);
-        (self.progress.replace(progress) != progress).then_some(is_near)
+        if self.progress.replace(progress) != progress {
+            self.is_near.set(Some(is_near));
+        }
+        self.is_near.get()
+    }
+
+    /// A refresh counts the owner, or does not.
+    pub(super) fn count(&self, is_counted: bool) {
+        self.is_counted.set(is_counted);
+        if !is_counted {
+            self.is_near.set(None);
+        }
     }
 }
 

@@ -18,10 +18,10 @@ pub(crate) const MAX_PREFETCH: u8 = 64;
 /// | word | meaning |
 /// |---|---|
 /// | `prefetch=N` | the producer prefetches lines for writing, N fragments before their use: 1 to 64 |
-/// | `prefetch-batches=N` | the producer prefetches lines of batches for writing, N fragments before their use: 1 to 64. A single consumer does not write back what it reads in batches |
-/// | `prefetch-large=N` | the same in rings of more than 2 MiB, not in batches |
+/// | `prefetch-batches=N` | the same in batches only, if N is more. A single consumer with this hint does not write back what it reads in batches |
+/// | `prefetch-large=N` | the producer prefetches lines for writing in rings of more than 2 MiB, N fragments before their use if that is more than `prefetch`: 1 to 64. Not in batches |
 /// | `write-back` | a single consumer writes lines back that it has read, if the producer's core is near |
-/// | `evict` | a single consumer evicts lines that it has read, if the producer's core is far. The producer evicts lines for several consumers, if one of them is far, and for observers |
+/// | `evict` | a single consumer evicts lines that it has read, if the producer's core is far. The producer evicts lines if one of several consumers is far, or if there is no consumer: there may be observers, which may be far |
 /// | `hot-slot` | readers that wait poll the hot slot, and the producer mirrors fragments there |
 /// | `hot-page` | readers of links in shared memory map the page of the hot slot writable. They only load from it |
 ///
@@ -45,14 +45,15 @@ pub struct Hints {
     /// How many fragments before their use the producer prefetches lines for writing: 0 (not at all) to 64. A link takes
     /// more for 64.
     pub prefetch: u8,
-    /// The same in batches only. Then a single consumer does not write back what it has read in batches.
+    /// The same in batches, if that is more. A single consumer of a link with this hint does not write back what it has read in
+    /// batches.
     pub prefetch_batches: u8,
-    /// The same in rings of more than 2 MiB, which leave the caches, and not in batches.
+    /// As [`Self::prefetch`], if that is less, in rings of more than 2 MiB, which leave the caches. Not in batches.
     pub prefetch_large: u8,
     /// A single consumer writes back what it has read, if the producer is near.
     pub write_back: bool,
-    /// A single consumer evicts what it has read, if the producer is far. The producer evicts lines for several consumers, if
-    /// one of them is far, and for observers.
+    /// A single consumer evicts what it has read, if the producer is far. The producer evicts lines if one of several consumers
+    /// is far, or if there is no consumer: there may be observers, which may be far.
     pub evict: bool,
     /// Readers that wait poll the hot slot.
     pub hot_slot: bool,

@@ -12,6 +12,8 @@ use crate::timing::processor;
 
 /// The producer reads the hints of consumers after so many fragments, when it retires lines next.
 const HINTS_EVERY: u64 = 24;
+/// How near the consumers are is measured once in so many refreshes in a row that bring nothing, until it is known.
+const FAILURES_PER_MEASUREMENT: u32 = 16;
 /// In a small ring, a batch is cut into pieces of at most one part of the ring in this many.
 const BATCH_PART: u64 = 8;
 
@@ -81,13 +83,7 @@ impl Producer<'_> {
 
     #[cold]
     pub(super) fn await_credit(&self, n: u64, victim: Option<u64>) -> Result<(), TangoError> {
-        let credits = self.backpressure.credits();
-        if self.lines_ahead.is_measurement_due(n) && credits.counted() > 1 {
-            // Before the producer loads the words of their progress for another reason.
-            if let Some(are_near) = credits.are_near(processor::is_near) {
-                self.lines_ahead.measured(n, are_near);
-            }
-        }
+        self.measure_consumers(n);
         let obtained = self.backpressure.obtain(n, victim, &self.claim);
         self.set_limit();
         self.apply_hints();
@@ -108,6 +104,20 @@ impl Producer<'_> {
             }
             TangoError::NoCredits
         })
+    }
+
+    /// Measures now and then, before fragment `n`, how near several consumers are: before the producer loads the words of
+    /// their progress for another reason.
+    fn measure_consumers(&self, n: u64) {
+        let credits = self.backpressure.credits();
+        if credits.counted() < 2 {
+            self.lines_ahead.forget_measurement(n);
+        } else if self.lines_ahead.is_measurement_due(n) && credits.failures() % FAILURES_PER_MEASUREMENT == 0
+        {
+            if let Some(are_near) = credits.are_near(processor::is_near) {
+                self.lines_ahead.measured(n, are_near);
+            }
+        }
     }
 
     /// Reads the consumers' progress. Returns whether a payload of `size` bytes could be published now.

@@ -89,7 +89,18 @@ fn the_producer_touches_lines_unless_a_single_consumer_cleans_them() {
     assert_eq!(state(&tx), (Some(Lines { evict: None, prefetch }), true));
     readers.push(link.consumer().unwrap());
     publish_and_read(&tx, &mut readers, 200);
+    for (are_near, expected) in [(true, None), (false, Some(Lines { evict, prefetch }))] {
+        tx.lines_ahead.measured(tx.next_seq(), are_near);
+        tx.apply_hints();
+        assert_eq!(state(&tx), (expected, false));
+    }
+    // If both leave, nothing is known of observers.
+    tx.lines_ahead.measured(tx.next_seq(), true);
+    let (one, other) = (readers.pop(), readers.pop());
+    drop((one, other));
+    publish_and_read(&tx, &mut readers, 200);
     assert_eq!(state(&tx), (Some(Lines { evict, prefetch }), false));
+    readers = vec![link.consumer().unwrap(), link.consumer().unwrap()];
     tx.lines_ahead.evicting_pays(false);
     drop(readers.pop());
     publish_and_read(&tx, &mut readers, 200);

@@ -79,6 +79,11 @@ impl LinesAhead {
         self.ahead != 0 && n.wrapping_sub(self.measured_at.get()) >= MEASURE_EVERY
     }
 
+    /// Before fragment `n`, there are not several consumers. If there are some later, nothing is known of them.
+    pub(crate) fn forget_measurement(&self, n: u64) {
+        self.measured(n.wrapping_sub(MEASURE_EVERY), false);
+    }
+
     /// Before fragment `n`, it was measured that all of several consumers are near, or are not.
     pub(crate) fn measured(&self, n: u64, are_near: bool) {
         self.measured_at.set(n);
@@ -182,7 +187,8 @@ mod tests {
         assert!(
             !lines.is_measurement_due(99 + MEASURE_EVERY) && lines.is_measurement_due(100 + MEASURE_EVERY)
         );
-        lines.measured(100, false);
+        lines.forget_measurement(100);
+        assert!(lines.is_measurement_due(100));
         assert_eq!(after(several, 39), Some(Lines { evict: Some(106), prefetch: Some(102) }));
         assert_eq!(after(SINGLE, 39), None);
         let evicts = ConsumerHints { lines_are_evicted: true, ..SINGLE };

@@ -190,7 +190,7 @@ fn blocks_and_few_words_are_copied() {
     }
 }
 
-/// Every width that this processor has.
+/// Every width that is used on this processor.
 #[test]
 fn words_are_copied_by_registers_of_each_width() {
     let widths = [Width::Bytes16, Width::Bytes32, Width::Bytes64];
