@@ -18,3 +18,6 @@ pub(crate) mod watched;
 pub(crate) mod hold;
 
 pub(crate) mod floor;
+
+#[cfg(test)]
+mod floor_tests;
