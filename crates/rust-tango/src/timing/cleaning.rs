@@ -4,7 +4,7 @@
 //! the line sooner when it comes to it again. The consumer does this because it would cost the producer
 //! more. [`processor`](super::processor) says where it pays.
 
-use super::processor::MEASURE_EVERY;
+use super::processor::Nearness;
 
 /// In a stream, this many fragments are cleaned at a time, or an eighth of the ring if that is less.
 pub(super) const STEP: u64 = 16;
@@ -45,10 +45,8 @@ pub(super) struct Cleaning {
     may_evict: bool,
     may_write_back: bool,
     is_on: bool,
-    /// Lines are written back, because the producer was near when that was measured, at fragment
-    /// `measured_at`.
-    is_near: bool,
-    measured_at: u64,
+    /// Of the producer: lines are written back if it is near.
+    nearness: Nearness,
     /// The producer's count of stalls when it was last read.
     stalls: u64,
     /// The count had risen then.
@@ -65,8 +63,7 @@ impl Cleaning {
             may_evict,
             may_write_back,
             is_on: false,
-            is_near: false,
-            measured_at: next.wrapping_sub(MEASURE_EVERY),
+            nearness: Nearness::unknown(next),
             stalls: 0,
             had_to_wait: false,
             done: next,
@@ -80,7 +77,7 @@ impl Cleaning {
     }
 
     pub(super) fn producer_is_near(&self) -> bool {
-        self.is_near
+        self.nearness.is_near
     }
 
     /// Whether the producer had to wait for credits lately.
@@ -106,14 +103,12 @@ impl Cleaning {
         self.had_to_wait = core::mem::replace(&mut self.stalls, stalls) != stalls;
         let mut evicts = None;
         if !single_consumer {
-            self.is_near = false;
-            self.measured_at = next.wrapping_sub(MEASURE_EVERY);
-        } else if next.wrapping_sub(self.measured_at) >= MEASURE_EVERY {
-            self.measured_at = next;
-            self.is_near = self.may_write_back && is_near();
-            evicts = Some(self.may_evict && !self.is_near);
+            self.nearness = Nearness::unknown(next);
+        } else if self.nearness.is_due(next) {
+            self.nearness = Nearness::measured(next, self.may_write_back && is_near());
+            evicts = Some(self.may_evict && !self.nearness.is_near);
         }
-        self.is_on = single_consumer && (self.is_near || self.may_evict && !self.had_to_wait);
+        self.is_on = single_consumer && (self.nearness.is_near || self.may_evict && !self.had_to_wait);
         evicts
     }
 
@@ -123,7 +118,7 @@ impl Cleaning {
         let first = core::mem::replace(&mut self.done, next);
         // Not lines that were skipped, or read while there were other consumers.
         let is_due = self.is_on && count != 0 && count <= MAX_AT_ONCE;
-        is_due.then_some(Clean { first, count, write_back: self.is_near })
+        is_due.then_some(Clean { first, count, write_back: self.nearness.is_near })
     }
 
     /// The same for a reader that has waited for some time.
@@ -139,7 +134,7 @@ impl Cleaning {
     /// The consumer has taken a batch that ends before `next`. Lines of small slots are not written back then: while the
     /// consumer does that, it reads nothing.
     pub(super) fn took_batch(&mut self, next: u64) {
-        if self.is_near && !self.also_batches {
+        if self.nearness.is_near && !self.also_batches {
             self.skip(next);
         }
     }

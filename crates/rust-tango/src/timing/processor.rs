@@ -48,8 +48,7 @@ const LARGE: usize = 2 << 20;
 /// cores that share a cache need 80 to 200 ticks, with round trips of 30 to 110 ns in `bench/`; other cores need 340 ticks
 /// and more, with round trips of 430 ns.
 const NEAR_TICKS: u64 = 240;
-/// How many fragments after one measurement whether the other side is near comes the next. Threads move to
-/// other cores, and virtual machines to other hosts.
+/// See [`Nearness`].
 pub(super) const MEASURE_EVERY: u64 = 1024;
 /// See the table.
 const PREFETCH: u8 = 4;
@@ -97,15 +96,19 @@ pub(crate) fn hints_of_process() -> Result<Hints, LinkError> {
 
 fn hints_on(processor: Processor) -> Hints {
     match processor.maker {
-        Maker::Amd => Hints {
-            prefetch_batches: if processor.family >= ZEN_5 { PREFETCH } else { 0 },
-            prefetch_large: if processor.family >= ZEN_5 { PREFETCH_LARGE } else { 0 },
-            write_back: true,
-            evict: true,
-            hot_slot: true,
-            hot_page: true,
-            ..Hints::NONE
-        },
+        Maker::Amd => {
+            let (prefetch_batches, prefetch_large) =
+                if processor.family >= ZEN_5 { (PREFETCH, PREFETCH_LARGE) } else { (0, 0) };
+            Hints {
+                prefetch: 0,
+                prefetch_batches,
+                prefetch_large,
+                write_back: true,
+                evict: true,
+                hot_slot: true,
+                hot_page: true,
+            }
+        }
         Maker::Intel | Maker::Unknown => Hints { prefetch: PREFETCH, hot_slot: true, ..Hints::NONE },
     }
 }
@@ -141,6 +144,30 @@ impl Pays {
 /// Whether a ring of so many bytes leaves the caches before its lines are used again.
 pub(super) fn is_large(bytes: usize) -> bool {
     bytes > LARGE
+}
+
+/// Whether the other side is near, as it was measured before fragment `measured_at`. `MEASURE_EVERY` fragments later it is
+/// measured again: threads move to other cores, and virtual machines to other hosts.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Nearness {
+    pub(super) is_near: bool,
+    measured_at: u64,
+}
+
+impl Nearness {
+    /// Not measured yet before fragment `n`. Counts as far.
+    pub(super) fn unknown(n: u64) -> Self {
+        Self::measured(n.wrapping_sub(MEASURE_EVERY), false)
+    }
+
+    pub(super) fn measured(n: u64, is_near: bool) -> Self {
+        Self { is_near, measured_at: n }
+    }
+
+    /// Whether it should be measured before fragment `n`.
+    pub(super) fn is_due(self, n: u64) -> bool {
+        n.wrapping_sub(self.measured_at) >= MEASURE_EVERY
+    }
 }
 
 /// Whether the thread that has just written `word` runs on a near core, measured by a load of it.

@@ -2,7 +2,7 @@
 //! prefetches before it uses them.
 
 use super::hints::ConsumerHints;
-use super::processor::{MEASURE_EVERY, Pays, is_large};
+use super::processor::{Nearness, Pays, is_large};
 use crate::memory::hints::Hints;
 use crate::ring::seq;
 use crate::sync::Cell;
@@ -25,9 +25,8 @@ pub(crate) struct LinesAhead {
     always_ahead: u64,
     /// The same in batches.
     batches_ahead: u64,
-    /// All of several consumers were near when that was measured, before fragment `measured_at`.
-    are_near: Cell<bool>,
-    measured_at: Cell<u64>,
+    /// Of several consumers: near if all are.
+    nearness: Cell<Nearness>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -69,32 +68,30 @@ impl LinesAhead {
                 hints.prefetch
             }),
             batches_ahead: ahead_of_all(hints.prefetch.max(hints.prefetch_batches)),
-            are_near: Cell::new(false),
-            measured_at: Cell::new(0),
+            nearness: Cell::new(Nearness::unknown(0)),
         }
     }
 
     /// Whether it should be measured before fragment `n` how near several consumers are.
     pub(crate) fn is_measurement_due(&self, n: u64) -> bool {
-        self.ahead != 0 && n.wrapping_sub(self.measured_at.get()) >= MEASURE_EVERY
+        self.ahead != 0 && self.nearness.get().is_due(n)
     }
 
     /// Before fragment `n`, there are not several consumers. If there are some later, nothing is known of them.
     pub(crate) fn forget_measurement(&self, n: u64) {
-        self.measured(n.wrapping_sub(MEASURE_EVERY), false);
+        self.nearness.set(Nearness::unknown(n));
     }
 
     /// Before fragment `n`, it was measured that all of several consumers are near, or are not.
     pub(crate) fn measured(&self, n: u64, are_near: bool) {
-        self.measured_at.set(n);
-        self.are_near.set(are_near);
+        self.nearness.set(Nearness::measured(n, are_near));
     }
 
     /// Chooses again, after consumers or their hints have changed.
     pub(crate) fn choose(&self, hints: &ConsumerHints) {
         let pays = self.ahead != 0;
         self.plan.set(if pays && !hints.single_consumer {
-            if self.are_near.get() { Plan::Nothing } else { Plan::EvictAndPrefetch }
+            if self.nearness.get().is_near { Plan::Nothing } else { Plan::EvictAndPrefetch }
         } else if pays && hints.lines_are_evicted {
             Plan::Prefetch
         } else if hints.single_consumer && hints.hot_slot_is_read && self.always_ahead == 0 {
@@ -157,6 +154,7 @@ impl LinesAhead {
 #[cfg(all(test, not(loom), not(no_hints)))]
 mod tests {
     use super::*;
+    use crate::timing::processor::MEASURE_EVERY;
 
     const SINGLE: ConsumerHints =
         ConsumerHints { hot_slot_is_read: false, lines_are_evicted: false, single_consumer: true };

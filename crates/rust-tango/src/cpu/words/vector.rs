@@ -61,9 +61,17 @@ pub(super) unsafe fn copy_by(width: Width, to: *mut u8, from: *const u8, words: 
     }
 }
 
-/// Defines a function that copies 64 bytes at a time by the instructions given, then 16, then 8. After the 64 bytes comes the
-/// instruction that ends the use of wide registers, if any are used, and the registers of which it clears the upper parts.
+/// Defines a function that copies 64 bytes at a time by the instructions given, then 16, then 8. After the 64 bytes comes an
+/// instruction that ends the use of wide registers, or none. It clears the upper parts of registers, which are named, too.
 macro_rules! copies {
+    (wide $name:ident, $($of_64:literal)+) => {
+        copies!(
+            $name,
+            $($of_64)+,
+            "vzeroupper"
+            "xmm4" "xmm5" "xmm6" "xmm7" "xmm8" "xmm9" "xmm10" "xmm11" "xmm12" "xmm13" "xmm14" "xmm15"
+        );
+    };
     ($name:ident, $($of_64:literal)+, $end:literal $($cleared:tt)*) => {
         /// [`copy`].
         ///
@@ -133,16 +141,10 @@ copies!(
     ""
 );
 copies!(
-    by_32,
+    wide by_32,
     "vmovups ymm0, [{from}]"
     "vmovups ymm1, [{from} + 32]"
     "vmovups [{to}], ymm0"
-    "vmovups [{to} + 32], ymm1",
-    "vzeroupper" "xmm4" "xmm5" "xmm6" "xmm7" "xmm8" "xmm9" "xmm10" "xmm11" "xmm12" "xmm13" "xmm14" "xmm15"
+    "vmovups [{to} + 32], ymm1"
 );
-copies!(
-    by_64,
-    "vmovups zmm0, [{from}]"
-    "vmovups [{to}], zmm0",
-    "vzeroupper" "xmm4" "xmm5" "xmm6" "xmm7" "xmm8" "xmm9" "xmm10" "xmm11" "xmm12" "xmm13" "xmm14" "xmm15"
-);
+copies!(wide by_64, "vmovups zmm0, [{from}]" "vmovups [{to}], zmm0");
